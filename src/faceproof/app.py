@@ -1,0 +1,218 @@
+"""Where configuration meets the package: the only module that knows Hydra.
+
+Everything heavy is imported inside the functions that need it, so that `--help`, `--cfg job` and
+shell completion answer at once.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from faceproof.errors import FaceproofError
+from faceproof.run import RunFolder, find_run, flatten, write_text
+
+if TYPE_CHECKING:
+    from faceproof.data import DataSet
+    from faceproof.models import Detector
+    from faceproof.training.fit import Recipe
+
+
+def repository() -> str:
+    """Return the folder that holds conf/ and experiments/."""
+    beside = Path(__file__).parents[2]
+    return str(beside if (beside / "conf").is_dir() else Path.cwd())
+
+
+def run_folder(resume: str | None, fresh: str) -> str:
+    """Return the folder of a run: that of the run to go on with, or a fresh one."""
+    return fresh if resume is None else str(find_run(resume).path)
+
+
+OmegaConf.register_new_resolver("faceproof_root", repository, replace=True)
+OmegaConf.register_new_resolver("faceproof_run_folder", run_folder, replace=True)
+
+
+def build(node: DictConfig) -> Any:
+    """Make what a configuration node describes, out of plain Python values."""
+    return instantiate(node, _convert_="all")
+
+
+def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Let an entry point end with one message and exit code 1 where the user can mend it.
+
+    Defects of ours keep their traceback; in a multirun the error is left to the sweep.
+    """
+
+    @functools.wraps(main)
+    def wrapped(config: DictConfig) -> Any:
+        try:
+            return main(config)
+        except (FaceproofError, InstantiationException, OmegaConfBaseException) as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            _remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
+            sys.exit(f"error: {_message(error)}")
+
+    return wrapped
+
+
+def _message(error: Exception) -> str:
+    """Return the message of the error that a configuration library has wrapped."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, FaceproofError):
+            return str(cause)
+        cause = cause.__cause__
+    if isinstance(error, FaceproofError):
+        return str(error)
+    return f"the configuration cannot be used: {error}"
+
+
+def _remove_if_unused(folder: Path) -> None:
+    """Remove a run folder in which nothing but a log was written before the run was refused."""
+    if folder.is_dir() and all(entry.suffix == ".log" for entry in folder.iterdir()):
+        for entry in folder.iterdir():
+            entry.unlink()
+        folder.rmdir()
+
+
+def train(config: DictConfig) -> float:
+    """Train what a configuration describes and return the best value of the monitored figure.
+
+    Raises:
+        FaceproofError: the configuration, the pictures or the training stand against it.
+    """
+    run = RunFolder(HydraConfig.get().runtime.output_dir)
+    resume = config.resume is not None
+    if resume:
+        config = resumed_config(run, list(HydraConfig.get().overrides.task))
+    elif run.record.exists():
+        raise FaceproofError(
+            f"{run.path} holds a run already; go on with it by resume={run.path}, or choose another "
+            "folder by hydra.run.dir"
+        )
+    OmegaConf.resolve(config)
+
+    from faceproof.training.fit import fit, seed_everything
+
+    seed_everything(config.seed)
+    recipe = build_recipe(config)
+    data = recorded_data(run, config) if resume else build(config.data)
+    net, weights = build_network(config.model, initial=not resume)
+    facts = {} if resume else {"model": config.model.name, "data": data.name, "weights": weights}
+    write_text(run.config, OmegaConf.to_yaml(config))
+    return fit(run, data, net, recipe, facts, hyperparameters(config), resume)
+
+
+def build_recipe(config: DictConfig) -> "Recipe":
+    """Make the recipe that a training configuration describes."""
+    from faceproof.training.fit import Recipe
+
+    weights = config.class_weights
+    return Recipe(
+        optimizer=build(config.optimizer),
+        scheduler=build(config.scheduler),
+        freeze=build(config.freeze),
+        augment=build(config.augment),
+        trainer=build(config.trainer),
+        loader=build(config.loader),
+        class_weights=weights if isinstance(weights, str) else tuple(weights),
+        monitor=config.monitor,
+        patience=config.patience,
+        tensorboard=config.logger.tensorboard,
+        seed=config.seed,
+    )
+
+
+def build_network(model: DictConfig, initial: bool) -> tuple["Detector", str]:
+    """Make a network, with its initial weights if wanted, and say what these are."""
+    from faceproof.models import load_initial_weights
+
+    net = build(model.network)
+    if not initial:
+        return net, "those of a checkpoint"
+    return net, load_initial_weights(net, str(model.weights), model.swap_classes)
+
+
+def hyperparameters(config: DictConfig) -> dict[str, str | int | float | bool]:
+    """Return the settings of a run on one level, for TensorBoard's HParams tab."""
+    plain = flatten(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    return {
+        key: value if isinstance(value, str | int | float | bool) else str(value)
+        for key, value in plain.items()
+        if not key.endswith(("_target_", "_partial_")) and value is not None
+    }
+
+
+def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
+    """Return the configuration of a run to go on with, changed by what the command line says.
+
+    Raises:
+        FaceproofError: the run cannot be resumed, or an override is not one of its settings.
+    """
+    run.require(run.config, run.last, run.samples)
+    config = OmegaConf.load(run.config)
+    assert isinstance(config, DictConfig)
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key = override.key_or_group
+        if key == "resume":
+            continue
+        if OmegaConf.select(config, key, default=None) is None or OmegaConf.is_config(
+            OmegaConf.select(config, key)
+        ):
+            raise FaceproofError(
+                f"{override.input_line} cannot be changed when a run is resumed: its configuration "
+                f"in {run.config} stands, and only single settings in it may be given anew, such as "
+                "trainer.max_epochs=20"
+            )
+        OmegaConf.update(config, key, override.value())
+    return config
+
+
+def recorded_data(run: RunFolder, config: DictConfig) -> "DataSet":
+    """Return the pictures that a run was trained on, as it recorded them."""
+    from faceproof.data import DataSet
+    from faceproof.data.table import read_table
+    from faceproof.task import get_task
+
+    return DataSet(config.data.name, get_task(config.data.task), read_table(run.samples))
+
+
+def evaluate(config: DictConfig) -> Path:
+    """Score the best epoch of a run on a split of a data set, and return the report's folder.
+
+    Raises:
+        FaceproofError: there is no such run, the data set answers another question, or the split
+            is empty.
+    """
+    run = find_run(config.run)
+    run.require(run.config, run.best, run.samples)
+    trained = OmegaConf.load(run.config)
+    assert isinstance(trained, DictConfig)
+
+    from faceproof.evaluation.evaluate import evaluate_run
+
+    net, _ = build_network(trained.model, initial=False)
+    own = recorded_data(run, trained)
+    other = None if config.data is None else build(config.data)
+    return evaluate_run(
+        run,
+        net,
+        own,
+        other,
+        split=config.split,
+        name=config.name,
+        device=config.device,
+        **build(config.loader),
+    )

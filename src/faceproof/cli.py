@@ -1,0 +1,52 @@
+"""The `faceproof` command: tools that a person runs on files."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from faceproof import __version__
+from faceproof.data.fetch import ORIGINS, fetch
+from faceproof.errors import FaceproofError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except FaceproofError as error:
+        print(f"faceproof: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="faceproof",
+        description="Tools for face picture detectors. Training and evaluation are train.py and "
+        "evaluate.py.",
+    )
+    parser.add_argument("--version", action="version", version=f"faceproof {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    getter = commands.add_parser(
+        "fetch",
+        help="get the original of a ready data set",
+        description="Get the original of a ready data set into the folder where data=NAME looks for "
+        "it. Kaggle's sets need pip install 'faceproof[fetch]' and the network.",
+    )
+    getter.add_argument("name", metavar="NAME", help=f"one of {', '.join(ORIGINS)}")
+    getter.add_argument(
+        "--root",
+        type=Path,
+        default=Path(os.environ.get("FACEPROOF_DATA", "data")),
+        help="the folder above all data sets (default: FACEPROOF_DATA, or data)",
+    )
+    getter.set_defaults(run=_fetch)
+    return parser
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    print(f"{arguments.name} is in {fetch(arguments.name, arguments.root)}")
+    return 0

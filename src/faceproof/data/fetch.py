@@ -1,0 +1,95 @@
+"""Getting the originals of the ready data sets, for those whose terms let a program do it."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceproof.errors import FaceproofError
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set comes from: a Kaggle data set or a page that one has to ask at."""
+
+    kaggle: str | None
+    terms: str
+    page: str
+
+
+ORIGINS = {
+    "deepfake_and_real": Origin(
+        "manjilkarki/deepfake-and-real-images",
+        "cut from OpenForensics, for research",
+        "kaggle.com/datasets/manjilkarki/deepfake-and-real-images",
+    ),
+    "real_vs_fake_140k": Origin(
+        "xhlulu/140k-real-and-fake-faces",
+        "FFHQ is CC BY-NC-SA 4.0",
+        "kaggle.com/datasets/xhlulu/140k-real-and-fake-faces",
+    ),
+    "ciplab": Origin(
+        "ciplab/real-and-fake-face-detection",
+        "for research",
+        "kaggle.com/datasets/ciplab/real-and-fake-face-detection",
+    ),
+    "celebdf": Origin(
+        None, "on request, for research", "github.com/yuezunli/celeb-deepfakeforensics"
+    ),
+    "faceforensics": Origin(None, "on request, for research", "github.com/ondyari/FaceForensics"),
+}
+
+
+def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -> Path:
+    """Bring a data set to the folder in which its configuration looks for it.
+
+    Args:
+        name: the data set.
+        root: the folder above all data sets.
+        download: from a Kaggle handle to a folder; kagglehub's by default.
+
+    Returns:
+        The data set's folder, `root/name`.
+
+    Raises:
+        FaceproofError: it is not one to be fetched, is there already, or cannot be had.
+    """
+    if name not in ORIGINS:
+        raise FaceproofError(f"{name!r} cannot be fetched; these can: {', '.join(ORIGINS)}")
+    origin, target = ORIGINS[name], root / name
+    if target.exists():
+        raise FaceproofError(f"{target} is there already; remove it to fetch {name} again")
+    if origin.kaggle is None:
+        raise FaceproofError(
+            f"{name} is given out by its authors {origin.terms}: ask at {origin.page}, and put it "
+            f"into {target}"
+        )
+    try:
+        found = Path((download or _kagglehub())(origin.kaggle))
+    # kagglehub lets through what its HTTP library raises, which has no common base but this one.
+    except Exception as error:
+        if isinstance(error, FaceproofError):
+            raise
+        raise FaceproofError(
+            f"{name} could not be fetched from Kaggle ({type(error).__name__}: {error}); fetch it by "
+            f"hand from {origin.page} and unpack it into {target}"
+        ) from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside and renamed: a copy that was cut short never looks like the data set.
+    partial = target.with_name(f"{name}.partial-{os.getpid()}")
+    shutil.copytree(found, partial)
+    partial.rename(target)
+    return target
+
+
+def _kagglehub() -> Callable[[str], str]:
+    """Return kagglehub's download function."""
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise FaceproofError(
+            "fetching needs kagglehub: pip install 'faceproof[fetch]'"
+        ) from error
+    download: Callable[[str], str] = kagglehub.dataset_download
+    return download

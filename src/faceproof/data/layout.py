@@ -1,0 +1,188 @@
+"""Layout lines: how a folder tree becomes a picture table.
+
+A layout line such as `Dataset/{split}/{label}/*` says what each folder word of a path means.
+`{split}`, `{label}`, `{generator}` and `{group}` take one word (or part of one, as in
+`{label}-{generator}/**`), `*` is any text within one name, `**` any number of folders with a file
+at their end. Everything else must be there as written, whatever its case.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from faceproof.errors import FaceproofError
+
+PLACEHOLDERS = ("split", "label", "generator", "group")
+# What operating systems leave in folders; never pictures.
+SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+TREE_LINES = 16
+
+log = logging.getLogger(__name__)
+
+
+def layout_pattern(layout: str) -> re.Pattern[str]:
+    """Compile a layout line to a pattern over paths relative to the root, `/` between words.
+
+    Raises:
+        FaceproofError: it names an unknown placeholder or one of them twice.
+    """
+    names = re.findall(r"\{(.*?)\}", layout)
+    if bad := [n for n in names if n not in PLACEHOLDERS or names.count(n) > 1]:
+        raise FaceproofError(
+            f"data.layout = {layout!r} has {{{bad[0]}}}; it may have "
+            f"{', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}, once each"
+        )
+    parts = re.split(r"(\*\*/?|\*|\{.*?\})", layout.strip("/"))
+    return re.compile("".join(_part_pattern(part) for part in parts), re.IGNORECASE)
+
+
+def _part_pattern(part: str) -> str:
+    """Translate one piece of a layout line."""
+    if part.startswith("{"):
+        return f"(?P<{part[1:-1]}>[^/]+?)"
+    return {"**": ".+", "**/": "(?:.+/)?", "*": "[^/]*"}.get(part, re.escape(part))
+
+
+def walk_files(root: Path) -> Iterator[str]:
+    """Yield every file below `root` relative to it, links followed once, hidden files left out."""
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        prefix = "" if (relative := os.path.relpath(folder, root)) == "." else relative + os.sep
+        for name in files:
+            if not name.startswith(".") and name.lower() not in SYSTEM_FILES:
+                yield (prefix + name).replace(os.sep, "/")
+
+
+def list_folder(
+    root: Path,
+    layout: str,
+    labels: Mapping[str, str | None],
+    splits: Mapping[str, str | None],
+    generators: Mapping[str, str | None],
+) -> dict[str, list[str | None]]:
+    """List the pictures below `root` as columns: path (relative), label, split, generator, group.
+
+    Args:
+        root: the folder that the layout line starts from.
+        layout: the layout line.
+        labels: folder word to class name; null leaves the folder out.
+        splits: folder word to split; `auto` leaves the split to the ratios, null leaves it out.
+        generators: folder word to generator; a word that is not there is taken as it is.
+
+    The group is the path up to the end of its word, so that equal video names under two
+    manipulations stay two videos.
+
+    Raises:
+        FaceproofError: the root is missing or empty, nothing fits the layout, or a folder word is
+            in no map. The message shows the expected tree and what was found.
+    """
+    expected = expected_tree(root, layout, labels, splits)
+    if not root.is_dir():
+        raise FaceproofError(
+            f"there is no folder {root}\n{expected}\nset data.root to the folder that holds it "
+            "(or FACEPROOF_DATA to the folder above)"
+        )
+    words = {
+        "label": {word.lower(): name for word, name in labels.items()},
+        "split": {word.lower(): name for word, name in splits.items()},
+    }
+    pattern = layout_pattern(layout)
+    columns: dict[str, list[str | None]] = {name: [] for name in ("path", *PLACEHOLDERS)}
+    misfits: list[str] = []
+    for path in sorted(walk_files(root)):
+        match = pattern.fullmatch(path)
+        if match is None or not _is_text(path):
+            misfits.append(path)
+            continue
+        row = _row(match, words, generators, f"{expected}\n{found_tree(root)}")
+        if row is not None:
+            for name, value in row.items():
+                columns[name].append(value)
+    if not columns["path"]:
+        raise FaceproofError(
+            f"no file below {root} fits the layout\n{expected}\n{found_tree(root)}\n"
+            "set data.root or data.layout"
+        )
+    if misfits:
+        log.warning(
+            "%s: %d files do not fit the layout %s and are left out, %r the first",
+            root, len(misfits), layout, misfits[0],
+        )  # fmt: skip
+    return columns
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a file name is text; bytes that are not UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _row(
+    match: re.Match[str],
+    words: Mapping[str, Mapping[str, str | None]],
+    generators: Mapping[str, str | None],
+    trees: str,
+) -> dict[str, str | None] | None:
+    """Translate the folder words of one path; None where a map leaves them out."""
+    found = match.groupdict()
+    row: dict[str, str | None] = {"path": match.string, **dict.fromkeys(PLACEHOLDERS)}
+    for name, known in words.items():
+        word = found.get(name)
+        if word is None:
+            continue
+        if word.lower() not in known:
+            raise FaceproofError(
+                f"the folder word {word!r} (in {match.string}) is no {name} that data.{name}s "
+                f"knows: {', '.join(known) or 'it is empty'}\n{trees}\nadd it with "
+                f"'+data.{name}s.{word.lower()}=NAME' (null leaves it out), or set data.layout"
+            )
+        row[name] = known[word.lower()]
+        if row[name] is None:
+            return None
+    if (generator := found.get("generator")) is not None:
+        row["generator"] = generators.get(generator.lower(), generator)
+    if found.get("group") is not None:
+        row["group"] = match.string[: match.end("group")]
+    return row
+
+
+def expected_tree(
+    root: Path,
+    layout: str,
+    labels: Mapping[str, str | None],
+    splits: Mapping[str, str | None],
+) -> str:
+    """Draw the folders that a layout line asks for."""
+    lines = [f"expected, by data.layout = {layout!r}:", f"  {root}/"]
+    choices = {"{label}": "|".join(labels), "{split}": "|".join(splits)}
+    words = layout.strip("/").split("/")
+    for depth, word in enumerate(words, start=2):
+        for placeholder, choice in choices.items():
+            word = word.replace(placeholder, choice or placeholder)
+        word = "..." if word == "**" else word
+        last = depth == len(words) + 1
+        lines.append("  " * depth + (f"{word} (pictures)" if last else f"{word}/"))
+    return "\n".join(lines)
+
+
+def found_tree(root: Path) -> str:
+    """Draw the folders that are there, at most `TREE_LINES` of them."""
+    lines: list[str] = []
+    for folder, subfolders, files in os.walk(root):
+        subfolders.sort()
+        depth = len(Path(folder).relative_to(root).parts)
+        note = f" ({len(files):,} files, {min(files)!r} the first)" if files else ""
+        lines.append("  " * (depth + 1) + f"{Path(folder).name if depth else folder}/{note}")
+        if depth >= len(PLACEHOLDERS):
+            subfolders.clear()
+        if len(lines) == TREE_LINES:
+            lines.append("  ...")
+            break
+    return "\n".join(["found:", *lines])

@@ -1,0 +1,130 @@
+"""From a picture table to batches of tensors."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
+from faceproof.errors import FaceproofError
+from faceproof.task import Task
+
+NO_LABEL = -1
+MAX_WORKERS = 8
+
+
+class Batch(NamedTuple):
+    """What a loader yields.
+
+    `image` is (B, 3, S, S) uint8, `label` (B,) int64 with -1 for unlabelled pictures, `index` (B,)
+    int64, the rows of the table.
+    """
+
+    image: Tensor
+    label: Tensor
+    index: Tensor
+
+
+class PictureDataset(Dataset[Batch]):
+    """The rows of a picture table as tensors, resized for one model's input."""
+
+    def __init__(self, table: pa.Table, task: Task, size: int, interpolation: str) -> None:
+        self.paths = table["path"].combine_chunks()
+        self.labels = label_numbers(table, task)
+        self.size = size
+        self.interpolation = interpolation
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> Batch:
+        path = self.paths[row].as_py()
+        try:
+            picture = read_picture(path)
+        except UnreadablePictureError as error:
+            raise FaceproofError(
+                f"{path} could be read when the run began and no longer can: {error}; "
+                "put it back, or start again without it"
+            ) from error
+        return Batch(
+            fit_picture(picture, self.size, self.interpolation),
+            torch.tensor(self.labels[row]),
+            torch.tensor(row),
+        )
+
+
+def label_numbers(table: pa.Table, task: Task) -> np.ndarray:
+    """Return the labels as numbers, (N,) int64: 0 and 1 by the task, -1 without a label."""
+    classes = pa.array(task.classes)
+    column = table["label"].cast(pa.string()).combine_chunks()
+    numbers = pa.compute.fill_null(pa.compute.index_in(column, classes), NO_LABEL)
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+class EpochSampler(Sampler[int]):
+    """A shuffled order that is a function of (seed, epoch), divided among ranks.
+
+    Every rank gets equally many rows, or the others would wait for ever: the order is filled up
+    from its own start, by less than `num_ranks` rows.
+    """
+
+    def __init__(self, num_rows: int, seed: int, rank: int = 0, num_ranks: int = 1) -> None:
+        self.num_rows = num_rows
+        self.seed = seed
+        self.rank = rank
+        self.num_ranks = num_ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.num_rows // self.num_ranks)
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
+        filled = np.resize(order, len(self) * self.num_ranks)
+        return iter(filled[self.rank :: self.num_ranks].tolist())
+
+
+def make_loader(
+    dataset: PictureDataset,
+    batch_size: int,
+    num_workers: int | str = "auto",
+    sampler: EpochSampler | None = None,
+) -> DataLoader[Batch]:
+    """Return a loader over all rows: in table order, or in the sampler's; nothing is dropped."""
+    workers = choose_workers(num_workers, len(dataset), batch_size)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def choose_workers(num_workers: int | str, num_rows: int, batch_size: int) -> int:
+    """Return the number of loading processes; `auto` leaves one core to the training itself.
+
+    Raises:
+        FaceproofError: it is neither `auto` nor a count.
+    """
+    if num_workers == "auto":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return min(MAX_WORKERS, max((cores or 1) - 1, 1), -(-num_rows // batch_size))
+    if isinstance(num_workers, int) and num_workers >= 0:
+        return num_workers
+    raise FaceproofError(f"loader.num_workers = {num_workers!r} must be 'auto' or a count")
+
+
+def to_unit(image: Tensor) -> Tensor:
+    """Bring (B, 3, H, W) uint8 to float32 in [0, 1], channels last."""
+    return image.to(torch.float32, memory_format=torch.channels_last).div_(255)

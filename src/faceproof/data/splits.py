@@ -1,0 +1,60 @@
+"""Splitting by ratio, as a function of the seed and the path alone."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+
+from faceproof.errors import FaceproofError
+
+
+def split_of(key: str, ratios: Mapping[str, float], seed: int) -> str:
+    """Return the split of one picture or group.
+
+    The key's hash falls somewhere in [0, 1), which the ratios divide. So adding or removing a
+    picture moves no other, the order of listing is of no account, every stratum (label, generator)
+    is divided alike, and ratios hold to within chance: a share of n pictures varies by about
+    sqrt(ratio * (1 - ratio) / n).
+    """
+    digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).digest()
+    position = int.from_bytes(digest, "big") / 2**64
+    for name, ratio in ratios.items():
+        if position < ratio:
+            return name
+        position -= ratio
+    return next(name for name in reversed(ratios) if ratios[name] > 0)  # rounding at 1.0
+
+
+def assign_splits(
+    splits: Iterable[str | None],
+    paths: Iterable[str],
+    groups: Iterable[str | None],
+    ratios: Mapping[str, float],
+    seed: int,
+) -> list[str]:
+    """Give a split to every row that has none yet; a group stays together.
+
+    Args:
+        splits: what the folders say; None or `auto` leaves it to the ratios.
+        paths: relative to the data set's root, so that moving the set changes nothing.
+        groups: rows of one group share a split; None for a picture on its own.
+        ratios: train, val and test, adding up to 1.
+        seed: another seed is another division.
+
+    Raises:
+        FaceproofError: the ratios are not those of a division.
+    """
+    check_ratios(ratios)
+    return [
+        split_of(group or path, ratios, seed) if split in (None, "auto") else split
+        for split, path, group in zip(splits, paths, groups, strict=True)
+    ]
+
+
+def check_ratios(ratios: Mapping[str, float]) -> None:
+    """Refuse ratios that name other splits, are negative, or do not add up to 1."""
+    strangers = set(ratios) - {"train", "val", "test"}
+    if strangers or min(ratios.values()) < 0 or not math.isclose(sum(ratios.values()), 1.0):
+        raise FaceproofError(
+            f"data.ratios = {dict(ratios)} must give train, val and test, none negative, "
+            "that add up to 1"
+        )

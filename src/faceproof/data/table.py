@@ -1,0 +1,167 @@
+"""The picture table: one row a picture, and the one shape in which data sets travel.
+
+| column    | type       | meaning                                                        |
+|-----------|------------|----------------------------------------------------------------|
+| path      | string     | the file, absolute; unique                                     |
+| label     | dictionary | a class name of the task, or null in unlabelled rows           |
+| split     | dictionary | train, val, test or unlabelled                                 |
+| source    | dictionary | the data set the picture comes from                            |
+| generator | dictionary | what made the fake, or null                                    |
+| group     | string     | pictures that must not be split (video, identity), or null     |
+
+Columns are arrow arrays rather than Python objects, so that worker processes share their pages.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from faceproof.errors import FaceproofError
+from faceproof.task import Task
+
+WORD = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", WORD),
+        ("split", WORD),
+        ("source", WORD),
+        ("generator", WORD),
+        ("group", pa.string()),
+    ]
+)
+SPLITS = ("train", "val", "test", "unlabelled")
+
+
+def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
+    """Build a picture table from columns of strings; `path` is required, the rest may be absent.
+
+    Raises:
+        FaceproofError: `path` is missing, or a column is not one of the table's.
+    """
+    if "path" not in columns or (unknown := set(columns) - set(SCHEMA.names)):
+        found = ", ".join(columns) or "none"
+        unknown_text = f"; not known: {', '.join(sorted(unknown))}" if "path" in columns else ""
+        raise FaceproofError(
+            f"a picture table needs the column path and may have {', '.join(SCHEMA.names[1:])}; "
+            f"found the columns {found}{unknown_text}"
+        )
+    num_rows = len(columns["path"])
+    return pa.table(
+        [
+            pa.array(columns.get(field.name, [None] * num_rows), pa.string()).cast(field.type)
+            for field in SCHEMA
+        ],
+        schema=SCHEMA,
+    )
+
+
+def concat_tables(tables: Iterable[pa.Table]) -> pa.Table:
+    """Put picture tables (or predictions tables) under one another."""
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def select(table: pa.Table, split: str) -> pa.Table:
+    """Return the rows of one split."""
+    return table.filter(pc.equal(table["split"].cast(pa.string()), split))
+
+
+def counts(table: pa.Table, *columns: str) -> dict[tuple[str | None, ...], int]:
+    """Return the number of rows for each combination of values in `columns`, sorted by name."""
+    plain = pa.table({name: table[name].cast(pa.string()) for name in columns})
+    grouped = plain.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist()
+    found = {tuple(row[name] for name in columns): row["count_all"] for row in grouped}
+    return dict(sorted(found.items(), key=lambda item: [value or "" for value in item[0]]))
+
+
+def validate(table: pa.Table, task: Task, name: str) -> pa.Table:
+    """Check a picture table once, where a data set is made, and return it.
+
+    Raises:
+        FaceproofError: it is empty, has duplicate paths, a label that is no class of the task, a
+            labelled split with rows without a label, an unknown split, or a class without
+            pictures.
+    """
+    if table.num_rows == 0:
+        raise FaceproofError(f"data set {name} has no pictures")
+    _refuse_strangers(table, "label", task.classes, f"the classes of task {task.name}", name)
+    _refuse_strangers(table, "split", SPLITS, "the splits", name)
+    repeated = table.num_rows - pc.count_distinct(table["path"]).as_py()
+    if repeated:
+        values = pc.value_counts(table["path"].combine_chunks())
+        first = values.filter(pc.greater(values.field("counts"), 1))[0]["values"].as_py()
+        raise FaceproofError(
+            f"data set {name} lists {repeated} pictures more than once, {first} for one; "
+            "a path may stand in one row only"
+        )
+    labelled = table.filter(pc.not_equal(table["split"].cast(pa.string()), "unlabelled"))
+    if labelled["label"].null_count:
+        raise FaceproofError(
+            f"data set {name} has {labelled['label'].null_count} pictures without a label in the "
+            "splits train, val or test; give them a label or the split 'unlabelled'"
+        )
+    if labelled.num_rows:
+        present = {label for (label,) in counts(labelled, "label")}
+        missing = [label for label in task.classes if label not in present]
+        if missing:
+            raise FaceproofError(
+                f"data set {name} has no picture of class {missing[0]}; found "
+                f"{describe_counts(labelled)}; check data.labels (folder words to class names) "
+                "and data.layout"
+            )
+    return table
+
+
+def _refuse_strangers(
+    table: pa.Table, column: str, allowed: Sequence[str], what: str, name: str
+) -> None:
+    """Refuse values of `column` outside `allowed`; null is a matter for the caller."""
+    found = {value for (value,) in counts(table, column) if value is not None}
+    strangers = sorted(found - set(allowed))
+    if strangers or (column == "split" and table[column].null_count):
+        shown = ", ".join(strangers) or "nothing (null)"
+        raise FaceproofError(
+            f"data set {name} has {shown} in the column {column}; {what} are {', '.join(allowed)}"
+        )
+
+
+def describe_counts(table: pa.Table) -> str:
+    """Say in words how many pictures there are, by split and label."""
+    parts = [
+        f"{split or 'no split'} {label or 'no label'} {count:,}"
+        for (split, label), count in counts(table, "split", "label").items()
+    ]
+    return "; ".join(parts) or "no pictures"
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a picture table from a CSV or Parquet file.
+
+    Raises:
+        FaceproofError: the file is missing, of another type, or lacks the column path.
+    """
+    if not path.is_file():
+        raise FaceproofError(f"there is no picture table at {path}; set data.file to a CSV or Parquet")
+    if path.suffix == ".csv":
+        options = pyarrow.csv.ConvertOptions(
+            column_types={name: pa.string() for name in SCHEMA.names}, strings_can_be_null=True
+        )
+        raw = pyarrow.csv.read_csv(path, convert_options=options)
+    elif path.suffix == ".parquet":
+        raw = pyarrow.parquet.read_table(path)
+    else:
+        raise FaceproofError(f"{path} is neither .csv nor .parquet; a picture table is one of these")
+    return table_from_columns(
+        {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
+    )
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table as Parquet beside `path`, then rename, so that it is never half there."""
+    partial = path.with_name(path.name + ".partial")
+    pyarrow.parquet.write_table(table, partial)
+    partial.replace(path)

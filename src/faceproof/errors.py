@@ -1,0 +1,9 @@
+"""The one kind of error that a user is meant to read."""
+
+
+class FaceproofError(ValueError):
+    """Something the user can mend: it says what was wrong, what was found, and what to do.
+
+    The entry points print it as one message without a traceback. Every other exception is a
+    defect of ours and keeps its traceback.
+    """

@@ -1,0 +1,381 @@
+"""Figures of a report as matplotlib objects, in one style and without global state.
+
+The two classes are told apart by hue (Okabe and Ito's blue and vermillion, 2008, which
+colour-blind readers can separate) and also by line or hatching, so that a grey print says the same.
+
+`figure_svg` and `save_png` are the two ways out: inline in a page, and as a file.
+"""
+
+import hashlib
+import html
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from faceproof.evaluation.metrics import (
+    Counts,
+    average_precision,
+    confusion,
+    precision_recall_curve,
+    roc_auc,
+    roc_curve,
+)
+from faceproof.evaluation.predictions import Labels, Scores
+from faceproof.task import Task
+
+INK, MUTED, RULE = "#1f2937", "#64707f", "#d9dee5"
+GREY, BLUE, VERMILLION = "#5b6570", "#0072b2", "#d55e00"
+CLASS_COLOURS = BLUE, VERMILLION
+SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", "#00507e"])
+
+# In a page these follow the page's own colours, and so its dark mode.
+PAGE_COLOURS = {INK: "--ink", MUTED: "--muted", RULE: "--rule", BLUE: "--accent"}
+
+WIDTH = 5.2  # inches; half a desktop page, or a phone's width at a readable size of type
+MAX_POINTS = 2000
+NUM_BINS = 40
+
+FILLED: dict[str, Any] = {"alpha": 0.45}
+HATCHED: dict[str, Any] = {
+    "facecolor": "none",
+    "edgecolor": VERMILLION,
+    "hatch": "////",
+    "linewidth": 1.2,
+}
+TRAINED: dict[str, Any] = {"linestyle": "--", "linewidth": 1.3}
+VALIDATED: dict[str, Any] = {"linestyle": "-", "linewidth": 2.0, "marker": "o", "markersize": 4}
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.85}
+
+History = Sequence[Mapping[str, Any]]
+
+
+def _figure(height: float, num_rows: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, [figure.add_subplot(num_rows, 1, number + 1) for number in range(num_rows)]
+
+
+def _dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """Give axes the house style; called last, when everything is drawn."""
+    axes.set_title(title, color=INK, fontsize=11, loc="left", pad=8)
+    axes.set_xlabel(x_label, color=MUTED, fontsize=10)
+    axes.set_ylabel(y_label, color=MUTED, fontsize=10)
+    axes.tick_params(colors=MUTED, labelsize=9, length=0, pad=6)
+    axes.grid(color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(RULE)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=9, frameon=False, labelcolor=INK)
+
+
+def _legend_above(axes: Axes) -> None:
+    """Move the legend between title and drawing, for drawings that leave it no room inside."""
+    axes.legend(
+        fontsize=9,
+        frameon=False,
+        labelcolor=INK,
+        ncols=3,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.2,
+        borderpad=0,
+    )
+    axes.set_title(axes.get_title(loc="left"), color=INK, fontsize=11, loc="left", pad=26)
+
+
+def _unit_axes(axes: Axes) -> None:
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+
+
+def percent(share: float) -> str:
+    """Write a share with one decimal, but never a share short of all or none as all or none."""
+    if 0 < share < 0.0005:
+        return "under 0.1%"
+    return "over 99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
+def thin(*curve: Scores) -> list[Scores]:
+    """Return at most `MAX_POINTS` points of a curve, evenly by number, its ends among them."""
+    chosen = np.linspace(0, len(curve[0]) - 1, min(len(curve[0]), MAX_POINTS)).round().astype(int)
+    return [values[chosen] for values in curve]
+
+
+def confusion_heatmap(cells: Counts, task: Task) -> Figure:
+    """Draw the (2, 2) counts of `metrics.confusion`, shaded by their share of the true class."""
+    figure, (axes,) = _figure(3.6)
+    totals = cells.sum(axis=1, keepdims=True)
+    shares = np.divide(cells, totals, out=np.zeros((2, 2)), where=totals > 0)
+    axes.pcolormesh(shares, cmap=SHADES, vmin=0, vmax=1, edgecolors="white", linewidth=2)
+    for row, column in np.ndindex(2, 2):
+        share = f"{percent(shares[row, column])} of {task.classes[row]}" if totals[row] else "none"
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            f"{cells[row, column]:,}\n{share}",
+            ha="center",
+            va="center",
+            fontsize=11,
+            linespacing=1.5,
+            # Not `INK`, which turns light with the page while the cell does not.
+            color="#ffffff" if shares[row, column] > 0.5 else "#111827",
+        )
+    _dress(
+        axes,
+        "Confusion matrix: pictures by true and predicted class",
+        "predicted class",
+        "true class",
+    )
+    axes.grid(visible=False)
+    axes.set_xticks([0.5, 1.5], task.classes)
+    axes.set_yticks([0.5, 1.5], task.classes)
+    axes.invert_yaxis()
+    return figure
+
+
+def roc_plot(
+    labels: Labels, logits: Scores, probabilities: Scores, threshold: float, task: Task
+) -> Figure:
+    """Draw the ROC curve with its area and the operating point of the threshold.
+
+    Raises:
+        FaceproofError: only one class is there.
+    """
+    figure, (axes,) = _figure(4.2)
+    false_positives, true_positives = thin(*roc_curve(labels, logits))
+    area = roc_auc(labels, logits)
+    axes.plot(false_positives, true_positives, color=BLUE, linewidth=2, label=f"AUC {area:.4f}")
+    (fpr, tpr), _ = _operating_point(labels, probabilities, threshold)
+    _mark(
+        axes,
+        fpr,
+        tpr,
+        f"threshold {threshold:.4g}: {percent(tpr)} found, {percent(fpr)} false alarms",
+    )
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="chance")
+    _unit_axes(axes)
+    _dress(
+        axes,
+        "ROC curve: found against false alarms",
+        f"false-positive rate (share of {task.negative} called {task.positive})",
+        f"true-positive rate (share of {task.positive} found)",
+    )
+    return figure
+
+
+def precision_recall_plot(
+    labels: Labels, logits: Scores, probabilities: Scores, threshold: float, task: Task
+) -> Figure:
+    """Draw precision against recall, with the base rate that guessing attains.
+
+    Raises:
+        FaceproofError: only one class is there.
+    """
+    figure, (axes,) = _figure(4.2)
+    precision, recall = thin(*precision_recall_curve(labels, logits))
+    area = average_precision(labels, logits)
+    axes.plot(recall, precision, color=BLUE, linewidth=2, label=f"average precision {area:.4f}")
+    (_, tpr), called_rightly = _operating_point(labels, probabilities, threshold)
+    if called_rightly is not None:
+        label = (
+            f"threshold {threshold:.4g}: {percent(called_rightly)} correct, {percent(tpr)} found"
+        )
+        _mark(axes, tpr, called_rightly, label)
+    base = float(np.mean(labels))
+    axes.axhline(base, color=MUTED, linewidth=1, linestyle=":", label=f"base rate {base:.4f}")
+    _unit_axes(axes)
+    _dress(
+        axes,
+        "Precision-recall curve: correct against found",
+        f"recall (share of {task.positive} found)",
+        f"precision (share of {task.positive} among those called so)",
+    )
+    return figure
+
+
+def _operating_point(
+    labels: Labels, probabilities: Scores, threshold: float
+) -> tuple[tuple[float, float], float | None]:
+    """Return (false-, true-positive rate) at the threshold, and precision if any are called."""
+    cells = confusion(labels, probabilities, threshold)
+    fpr, tpr = (cells[:, 1] / cells.sum(axis=1)).tolist()
+    called = int(cells[:, 1].sum())
+    return (fpr, tpr), int(cells[1, 1]) / called if called else None
+
+
+def _mark(axes: Axes, x: float, y: float, label: str) -> None:
+    axes.plot(
+        [x],
+        [y],
+        marker="o",
+        markersize=8,
+        color=VERMILLION,
+        linestyle="",
+        label=label,
+        clip_on=False,
+    )
+
+
+def score_histogram(
+    labels: Labels | None, probabilities: Scores, threshold: float, task: Task
+) -> Figure:
+    """Count the pictures of each class by probability; without labels, all pictures together.
+
+    The counts are on a logarithmic scale: what matters most, the few that are wrong and sure of
+    it, would not be seen on a linear one.
+    """
+    figure, (axes,) = _figure(3.6)
+    if labels is None:
+        _draw_counts(axes, probabilities, "unlabelled", FILLED | {"color": GREY})
+    else:
+        _draw_counts(axes, probabilities[labels == 0], task.negative, FILLED | {"color": BLUE})
+        _draw_counts(axes, probabilities[labels == 1], task.positive, HATCHED)
+    label = f"threshold {threshold:.4g}"
+    axes.axvline(threshold, color=INK, linewidth=1.2, linestyle="--", label=label)
+    axes.set_yscale("symlog", linthresh=1)  # as a logarithm, but with a place for 0
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlim(0, 1)
+    title = f"Probability of {task.positive}" + (", by true class" if labels is not None else "")
+    _dress(
+        axes,
+        title,
+        f"probability of {task.positive}",
+        f"pictures per bin of {1 / NUM_BINS:.3g} (log scale)",
+    )
+    _legend_above(axes)
+    return figure
+
+
+def _draw_counts(axes: Axes, values: Scores, name: str, style: dict[str, Any]) -> None:
+    counts, edges = np.histogram(values, bins=NUM_BINS, range=(0, 1))
+    axes.stairs(counts, edges, fill=True, label=f"{name} ({len(values):,})", **style)
+
+
+def class_bars(cells: Counts, task: Task) -> Figure:
+    """Draw the share of each class that was called by its name."""
+    figure, (axes,) = _figure(1.9)
+    for number, colour in enumerate(CLASS_COLOURS):
+        right, total = int(cells[number, number]), int(cells[number].sum())
+        share = right / total if total else 0.0
+        text = f"{percent(share)} ({right:,} of {total:,})" if total else "undefined (no pictures)"
+        hatch = ("", "//")[number]
+        axes.barh(number, share, 0.6, color=colour, alpha=0.75, hatch=hatch, edgecolor="white")
+        axes.text(0.02, number, text, va="center", fontsize=10, color="#111827", bbox=LABEL_BOX)
+    axes.set_yticks([0, 1], task.classes)
+    axes.set_xlim(0, 1)
+    axes.invert_yaxis()
+    _dress(axes, "Accuracy of each class", "share called correctly", "")
+    return figure
+
+
+def training_curves(history: History, best_epoch: int | None = None) -> Figure:
+    """Draw loss, accuracy and ROC-AUC by epoch, training against validation.
+
+    Args:
+        history: the rows of a run's `metrics.csv`. A row may hold some of the columns only:
+            Lightning writes training and validation figures in rows of their own. The last value
+            of an epoch counts. Epochs are numbered as there, from 0.
+        best_epoch: the epoch whose weights were kept. None marks the one with the best
+            validation ROC-AUC, else accuracy, else loss.
+    """
+    figure, (upper, lower) = _figure(5.6, num_rows=2)
+    names = {name for row in history for name in row if "/" in name}
+    columns = {name: by_epoch(history, name) for name in names}
+    _draw_series(upper, columns, {"loss": INK})
+    _draw_series(lower, columns, {"accuracy": BLUE, "roc_auc": VERMILLION})
+    best, label = _best_epoch(columns) if best_epoch is None else (best_epoch, "epoch kept")
+    for axes in (upper, lower):
+        if best is not None:
+            axes.axvline(best, color=INK, linewidth=1.2, linestyle=":", label=f"{label}: {best}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _dress(upper, "Loss by epoch", "", "loss (nats)")
+    _dress(lower, "Accuracy and ROC-AUC by epoch", "epoch (from 0)", "share")
+    return figure
+
+
+def by_epoch(history: History, column: str) -> dict[int, float]:
+    """Return the last value of a column in each epoch that has one, in order of epochs."""
+    found: dict[int, float] = {}
+    for row in history:
+        value, epoch = row.get(column), row.get("epoch")
+        if value in (None, "") or epoch in (None, "") or math.isnan(float(str(value))):
+            continue  # an empty cell of the CSV, as csv or pandas reads it
+        found[int(float(str(epoch)))] = float(str(value))
+    return dict(sorted(found.items()))
+
+
+def _draw_series(
+    axes: Axes, columns: Mapping[str, Mapping[int, float]], colours: Mapping[str, str]
+) -> None:
+    """Draw each figure for both splits: training dashed and thin, validation solid with dots."""
+    for name, colour in colours.items():
+        words = name.replace("roc_auc", "ROC-AUC")
+        for split, style in (("train", TRAINED), ("val", VALIDATED)):
+            values = columns.get(f"{split}/{name}", {})
+            if values:
+                label = f"{split} {words}"
+                axes.plot(list(values), list(values.values()), color=colour, label=label, **style)
+
+
+def _best_epoch(columns: Mapping[str, Mapping[int, float]]) -> tuple[int | None, str]:
+    """Return the best epoch by validation and the words that say by what."""
+    for column, sign, words in (
+        ("val/roc_auc", 1, "best val ROC-AUC"),
+        ("val/accuracy", 1, "best val accuracy"),
+        ("val/loss", -1, "best val loss"),
+    ):
+        values = columns.get(column)
+        if values:
+            return max(values, key=lambda epoch: sign * values[epoch]), words
+    return None, ""
+
+
+def figure_svg(figure: Figure) -> str:
+    """Return a figure as an `<svg>` element to stand in a page, the same for the same figure.
+
+    Its text stays text. Its ids carry a digest of its content, so that figures on one page do not
+    take each other's; and the style rule that matplotlib would apply to the whole page becomes
+    attributes of the element.
+    """
+    buffer = io.StringIO()
+    # The salt replaces random ids; matplotlib takes it, and the kind of text, only from here.
+    with matplotlib.rc_context({"svg.hashsalt": "faceproof", "svg.fonttype": "none"}):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    drawing = buffer.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r"<(metadata|style).*?</\1>", "", drawing, flags=re.DOTALL)
+    prefix = "f" + hashlib.sha256(drawing.encode()).hexdigest()[:10]
+    drawing = re.sub(r"<[^>]+>", lambda tag: _adopt(tag[0], prefix), drawing)
+    title = " / ".join(axes.get_title(loc="left") for axes in figure.axes)
+    view = re.search(r'viewBox="[^"]+"', drawing)
+    assert view is not None, "matplotlib wrote an SVG without a viewBox"
+    opening = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'{view[0]} role="img" aria-label="{html.escape(title)}" '
+        'stroke-linejoin="round" stroke-linecap="butt">'
+    )
+    return opening + drawing[drawing.index(">") + 1 :].strip()
+
+
+def _adopt(tag: str, prefix: str) -> str:
+    """Make one SVG tag fit for a page that holds other figures."""
+    tag = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{prefix}-", tag)
+    for colour, variable in PAGE_COLOURS.items():
+        tag = tag.replace(colour, f"var({variable}, {colour})")
+    return tag
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG on white, without the date."""
+    figure.savefig(path, format="png", dpi=150, facecolor="white", metadata={"Software": None})

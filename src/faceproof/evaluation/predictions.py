@@ -1,0 +1,151 @@
+"""The predictions table: one row a picture, and all that any figure is computed from.
+
+| column      | type       | meaning                                                    |
+|-------------|------------|------------------------------------------------------------|
+| path        | string     | the file, as in the picture table                          |
+| label       | dictionary | the true class name, or null where it is not known         |
+| source      | dictionary | the data set the picture comes from                        |
+| generator   | dictionary | what made the fake, or null                                |
+| group       | string     | pictures that belong together (video, identity), or null   |
+| logit       | float32    | the raw score; positive means the task's positive class    |
+| probability | float32    | of the positive class, in [0, 1]; calibrated where it is so |
+
+Two conventions are born here: the sign of the logit, and `is_positive`, the threshold rule.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from faceproof.data.table import SCHEMA as PICTURES
+from faceproof.data.table import write_table
+from faceproof.errors import FaceproofError
+from faceproof.task import Task
+
+Labels = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+FACTS = ("path", "label", "source", "generator", "group")
+SCHEMA = pa.schema(
+    [PICTURES.field(name) for name in FACTS]
+    + [pa.field("logit", pa.float32()), pa.field("probability", pa.float32())]
+)
+
+
+def predictions_table(
+    rows: pa.Table, logits: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating]
+) -> pa.Table:
+    """Join what is known of the pictures with what the detector said of them.
+
+    Args:
+        rows: a picture table of N rows.
+        logits: (N,), in the order of `rows`; positive means the positive class.
+        probabilities: (N,), in [0, 1].
+
+    Raises:
+        FaceproofError: the three differ in length, or a score is no score (see `read_predictions`).
+    """
+    if not rows.num_rows == len(logits) == len(probabilities):
+        raise FaceproofError(
+            f"{rows.num_rows} pictures came with {len(logits)} logits and {len(probabilities)} "
+            "probabilities; score every picture exactly once, in the order of the table"
+        )
+    scores = [np.asarray(logits, np.float32), np.asarray(probabilities, np.float32)]
+    columns = [rows[name] for name in FACTS] + [pa.array(values) for values in scores]
+    return _refuse_bad_scores(pa.table(columns, schema=SCHEMA))
+
+
+def _refuse_bad_scores(predictions: pa.Table) -> pa.Table:
+    """Return the table if every logit is finite and every probability lies in [0, 1].
+
+    A score that is not a number would still be ranked somewhere, and so give a plausible figure.
+    """
+    logits, probabilities = logits_of(predictions), probabilities_of(predictions)
+    _refuse_rows(predictions, ~np.isfinite(logits), "a logit that is not finite")
+    outside = ~((probabilities >= 0) & (probabilities <= 1))
+    _refuse_rows(predictions, outside, "a probability outside [0, 1]")
+    return predictions
+
+
+def _refuse_rows(predictions: pa.Table, bad: Flags, what: str) -> None:
+    if bad.any():
+        first = predictions["path"][int(np.argmax(bad))].as_py()
+        raise FaceproofError(
+            f"{np.count_nonzero(bad):,} of {len(bad):,} pictures have {what}, first {first}; look "
+            "for a diverged training run, half-precision overflow, or a damaged picture"
+        )
+
+
+def write_predictions(predictions: pa.Table, path: Path) -> None:
+    """Write the predictions as Parquet; the file is never half there."""
+    write_table(predictions, path)
+
+
+def read_predictions(path: Path) -> pa.Table:
+    """Read predictions from a Parquet file.
+
+    Raises:
+        FaceproofError: the file is missing or lacks a column, a logit is not finite, or a
+            probability lies outside [0, 1].
+    """
+    if not path.is_file():
+        raise FaceproofError(f"there are no predictions at {path}; evaluate the run first")
+    table = pyarrow.parquet.read_table(path)
+    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    if missing:
+        raise FaceproofError(
+            f"{path} is no predictions table: it lacks {', '.join(missing)} and has "
+            f"{', '.join(table.column_names) or 'no columns'}"
+        )
+    return _refuse_bad_scores(table.select(SCHEMA.names).cast(SCHEMA))
+
+
+def labelled_rows(predictions: pa.Table) -> pa.Table:
+    """Return the rows whose class is known: the only ones a figure can speak of."""
+    return predictions.filter(predictions["label"].is_valid())
+
+
+def label_numbers(predictions: pa.Table, task: Task) -> Labels:
+    """Return the classes as numbers of the task, (N,): 0 negative, 1 positive.
+
+    Raises:
+        FaceproofError: a row has no label, or one that is no class of the task.
+    """
+    names = predictions["label"].cast(pa.string())
+    numbers = pc.index_in(names, value_set=pa.array(task.classes))
+    if numbers.null_count:
+        strangers = pc.unique(names.filter(numbers.is_null())).to_pylist()
+        found = ", ".join(sorted(name or "no label" for name in strangers))
+        raise FaceproofError(
+            f"the predictions hold {found} among their labels; the classes of task {task.name} "
+            f"are {', '.join(task.classes)}"
+        )
+    return np.asarray(numbers.to_numpy(), np.int64)
+
+
+def logits_of(predictions: pa.Table) -> Scores:
+    """Return the logits, (N,). Every float32 is a float64, so no rank is lost."""
+    return np.asarray(predictions["logit"].to_numpy(), np.float64)
+
+
+def probabilities_of(predictions: pa.Table) -> Scores:
+    """Return the probabilities of the positive class, (N,)."""
+    return np.asarray(predictions["probability"].to_numpy(), np.float64)
+
+
+def is_positive(probabilities: npt.NDArray[np.floating], threshold: float) -> Flags:
+    """Decide, (N,): a picture is called positive if its probability is the threshold or more.
+
+    Both are compared as float64, as when a single probability is compared in Python.
+
+    Raises:
+        FaceproofError: the threshold is no probability.
+    """
+    if not 0 <= threshold <= 1:
+        raise FaceproofError(f"a threshold is a probability, from 0 to 1; found {threshold}")
+    return np.asarray(probabilities, np.float64) >= threshold

@@ -1,0 +1,380 @@
+"""The report of an evaluation: one folder with a page, its figures, and the numbers behind them.
+
+    <folder>/
+      report.html           the page, complete in itself, to be read or sent
+      report.json           every number of the page
+      predictions.parquet   the predictions, from which every figure can be computed again
+      figures/*.png         the drawings of the page
+
+A section of the page is a key of `measure`, if wanted a drawing of `draw`, and a `<section>` of
+`report.html.j2`.
+"""
+
+import contextlib
+import json
+import math
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import pyarrow.compute as pc
+from matplotlib.figure import Figure
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation import metrics, plots
+from faceproof.evaluation.predictions import (
+    is_positive,
+    label_numbers,
+    labelled_rows,
+    logits_of,
+    probabilities_of,
+    write_predictions,
+)
+from faceproof.task import Task
+
+Report = dict[str, Any]
+
+# What may bear on a figure: ours, what computed it, and what made the logits.
+PACKAGES = ("faceproof", "torch", "timm", "numpy", "scikit-learn", "pyarrow", "matplotlib")
+
+TILES = (
+    "accuracy",
+    "balanced_accuracy",
+    "roc_auc",
+    "average_precision",
+    "recall",
+    "specificity",
+    "eer",
+    "tpr_at_1pct_fpr",
+)
+NAMES = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
+    "f1": "F1",
+    "jaccard": "Jaccard",
+    "roc_auc": "ROC-AUC",
+    "average_precision": "Average precision",
+    "eer": "Equal error rate",
+    "tpr_at_1pct_fpr": "TPR at 1% FPR",
+    "brier": "Brier score",
+    "rmse": "RMSE",
+}
+MEANINGS = {
+    "loss": "binary cross-entropy of the logits in nats; always answering 50% scores 0.6931",
+    "accuracy": "share of all pictures called correctly",
+    "balanced_accuracy": "mean of the two classes' shares called correctly; guessing scores 0.5",
+    "precision": "share of {positive} among those called {positive}",
+    "recall": "share of {positive} called {positive}",
+    "specificity": "share of {negative} called {negative}",
+    "f1": "harmonic mean of precision and recall",
+    "jaccard": "{positive} called {positive}, as a share of all that are or were called {positive}",
+    "roc_auc": "how often {positive} outranks {negative}, over all pairs; guessing scores 0.5",
+    "average_precision": "precision averaged over all recalls; guessing scores {base_rate}",
+    "eer": "error where both classes err equally often; lower is better",
+    "tpr_at_1pct_fpr": "share of {positive} found if at most 1% of {negative} may be called so",
+    "brier": "mean squared error of the probability; always answering 50% scores 0.25",
+    "rmse": "square root of the Brier score",
+}
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What a report says beyond its predictions.
+
+    Attributes:
+        title: heads the page.
+        task: names the classes.
+        run: the run, or the detector artifact, that made the predictions.
+        model: its name.
+        data: the data set measured on.
+        split: the split measured on.
+        threshold: a picture is called positive from this probability on.
+        threshold_origin: where the threshold comes from, in words.
+        history: rows of the run's `metrics.csv`; may be empty.
+        record: how the detector was trained, as name and value.
+        unreadable: path and reason of each picture that could not be scored.
+        best_epoch: the epoch whose weights were kept, from 0; None leaves it to the history.
+    """
+
+    title: str
+    task: Task
+    run: str
+    model: str
+    data: str
+    split: str
+    threshold: float
+    threshold_origin: str
+    history: Sequence[Mapping[str, Any]] = ()
+    record: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    unreadable: Sequence[tuple[str, str]] = ()
+    best_epoch: int | None = None
+
+
+def write_report(folder: Path, predictions: pa.Table, context: ReportContext) -> Report:
+    """Compute every figure and write the report; return what `report.json` holds.
+
+    The folder is made beside its place and then put there, replacing an earlier report whole.
+
+    Raises:
+        FaceproofError: there are no predictions, or the folder holds something else than a report.
+    """
+    if predictions.num_rows == 0:
+        raise FaceproofError(
+            f"there is no prediction to report on {context.data}, split {context.split}: "
+            f"{len(context.unreadable):,} pictures were unreadable; check the data set and split"
+        )
+    folder = folder.resolve()
+    _refuse_other_folder(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "figures").mkdir(parents=True)
+    report = measure(predictions, context)
+    drawings = draw(predictions, context)
+    write_predictions(predictions, partial / "predictions.parquet")
+    numbers = json.dumps(report, indent=2, allow_nan=False, ensure_ascii=False)
+    (partial / "report.json").write_text(numbers + "\n", encoding="utf-8")
+    for name, figure in drawings.items():
+        plots.save_png(figure, partial / "figures" / f"{name}.png")
+    page = render(report, {name: plots.figure_svg(figure) for name, figure in drawings.items()})
+    (partial / "report.html").write_text(page, encoding="utf-8")
+    _put(partial, folder)
+    return report
+
+
+def _refuse_other_folder(folder: Path) -> None:
+    """Refuse to replace what is not a report; a folder given by mistake would be lost."""
+    if folder.is_dir() and (not any(folder.iterdir()) or (folder / "report.json").is_file()):
+        return
+    if folder.exists():
+        raise FaceproofError(
+            f"{folder} holds something else than a report and would be replaced whole; give the "
+            "report a folder of its own"
+        )
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """Put a finished folder in its place; an old one is moved out first and deleted last."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def measure(predictions: pa.Table, context: ReportContext) -> Report:
+    """Return every number and fact of the report as plain values that JSON can hold."""
+    task, threshold = context.task, context.threshold
+    known = labelled_rows(predictions)
+    probabilities = probabilities_of(known)
+    cells = metrics.confusion(label_numbers(known, task), probabilities, threshold)
+    called = is_positive(probabilities_of(predictions), threshold)
+    report: Report = _plain(
+        {
+            "title": context.title,
+            "task": asdict(task),
+            "run": context.run,
+            "model": context.model,
+            "data": context.data,
+            "split": context.split,
+            "threshold": float(threshold),
+            "threshold_origin": context.threshold_origin,
+            "num_predictions": predictions.num_rows,
+            "num_unlabelled": predictions.num_rows - known.num_rows,
+            "num_called_positive": int(called.sum()),
+            "num_groups": pc.count_distinct(predictions["group"]).as_py(),
+            "num_unreadable": len(context.unreadable),
+            "figures": metrics.figures(predictions, task, threshold),
+            "class_report": metrics.class_report(cells, task),
+            "confusion": cells.tolist(),
+            "by_generator": metrics.breakdown(predictions, task, threshold, "generator"),
+            "by_source": metrics.breakdown(predictions, task, threshold, "source"),
+            "unreadable": [{"path": path, "reason": why} for path, why in context.unreadable],
+            "record": dict(context.record),
+            "versions": {"python": platform.python_version(), **_versions()},
+        }
+    )
+    return report
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the installed packages of `PACKAGES`, importing none of them."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Make facts given by the caller fit for strict JSON and for a page.
+
+    A number that is not finite becomes None. A character that would not print is written as its
+    escape: file names may hold broken bytes, line feeds, or marks that reverse what follows.
+    """
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str):
+        return "".join(
+            sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in value
+        )
+    return value
+
+
+def draw(predictions: pa.Table, context: ReportContext) -> dict[str, Figure]:
+    """Draw what can be drawn of these predictions, by the name of the file each figure gets."""
+    task, threshold = context.task, context.threshold
+    known = labelled_rows(predictions)
+    drawings: dict[str, Figure] = {}
+    if known.num_rows:
+        labels, probabilities = label_numbers(known, task), probabilities_of(known)
+        cells = metrics.confusion(labels, probabilities, threshold)
+        drawings["confusion"] = plots.confusion_heatmap(cells, task)
+        drawings["classes"] = plots.class_bars(cells, task)
+        drawings["scores"] = plots.score_histogram(labels, probabilities, threshold, task)
+        if metrics.has_both_classes(labels):
+            scored = labels, logits_of(known), probabilities, threshold, task
+            drawings["roc"] = plots.roc_plot(*scored)
+            drawings["precision_recall"] = plots.precision_recall_plot(*scored)
+    else:
+        probabilities = probabilities_of(predictions)
+        drawings["scores"] = plots.score_histogram(None, probabilities, threshold, task)
+    if context.history:
+        drawings["training"] = plots.training_curves(context.history, context.best_epoch)
+    return drawings
+
+
+def render(report: Report, drawings: Mapping[str, str]) -> str:
+    """Return the page of a report, complete in itself.
+
+    Args:
+        report: what `measure` returned.
+        drawings: inline SVG by name.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(rate=rate, count=count, fact=fact)
+    source = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        report=report,
+        drawings=drawings,
+        verdict=verdict(report),
+        tiles=TILES,
+        names=NAMES,
+        meanings=_meanings(report),
+        record=[(name, fact(value)) for name, value in report["record"].items()],
+    )
+
+
+def _meanings(report: Report) -> dict[str, str]:
+    words = report["task"] | {"base_rate": rate(_base_rate(report))}
+    return {name: meaning.format(**words) for name, meaning in MEANINGS.items()}
+
+
+def _base_rate(report: Report) -> float | None:
+    total = report["figures"]["num_pictures"]
+    return sum(report["confusion"][1]) / total if total else None
+
+
+def verdict(report: Report) -> list[str]:
+    """Return the result in plain sentences, the most important first."""
+    num_predictions, positive = report["num_predictions"], report["task"]["positive"]
+    if report["num_unlabelled"] == num_predictions:
+        called = _of(report["num_called_positive"], num_predictions, "pictures")
+        return [
+            f"The detector called {called} {positive}. They have no labels, so how often it is "
+            "right cannot be said."
+        ]
+    return [_class_sentence(report), *_caveats(report)]
+
+
+def _class_sentence(report: Report) -> str:
+    """Say of each class how many of its pictures were called positive."""
+    task, (of_negative, of_positive) = report["task"], report["confusion"]
+    parts = []
+    if sum(of_positive):
+        found = _of(of_positive[1], sum(of_positive), f"{task['positive']} pictures")
+        parts.append(f"recognised {found}")
+    if sum(of_negative):
+        alarms = _of(of_negative[1], sum(of_negative), f"{task['negative']} pictures")
+        parts.append(f"took {alarms} for {task['positive']}")
+    return f"The detector {' and '.join(parts)}."
+
+
+def _caveats(report: Report) -> list[str]:
+    """Say what keeps the figures from meaning what they seem to."""
+    task, cells = report["task"], report["confusion"]
+    support = {task["negative"]: sum(cells[0]), task["positive"]: sum(cells[1])}
+    total, common = sum(support.values()), max(support, key=lambda name: support[name])
+    if support[common] == total:
+        sentences = [
+            f"Every picture is {common}: whatever tells the two classes apart cannot be measured "
+            "here and is undefined."
+        ]
+    else:
+        sentences = [
+            f"Overall it called {_of(cells[0][0] + cells[1][1], total, 'pictures')} correctly; "
+            f"always answering “{common}” would reach {plots.percent(support[common] / total)}."
+        ]
+    return sentences + _hardest_generator(report) + _left_out(report)
+
+
+def _hardest_generator(report: Report) -> list[str]:
+    """Name the generator that is recognised least often, where there are several."""
+    rows = [row for row in report["by_generator"] if row["value"] and row["recall"] is not None]
+    if len(rows) < 2:
+        return []
+    worst = min(rows, key=lambda row: row["recall"])
+    found = round(worst["recall"] * worst["num_positive"])
+    share = _of(found, worst["num_positive"], "pictures")
+    return [f"The hardest generator is {worst['value']}: {share} were recognised."]
+
+
+def _left_out(report: Report) -> list[str]:
+    """Say how many pictures are in no figure, and why."""
+    sentences = []
+    if report["num_unlabelled"]:
+        sentences.append(f"Without a label, and so in no figure: {report['num_unlabelled']:,}.")
+    if report["num_unreadable"]:
+        sentences.append(f"Unreadable, and so in no figure: {report['num_unreadable']:,}.")
+    return sentences
+
+
+def _of(part: int, whole: int, things: str) -> str:
+    return f"{part:,} of {whole:,} {things} ({plots.percent(part / whole)})"
+
+
+def rate(value: float | None) -> str:
+    """Write a rate with four decimals, but never one short of 1 as 1 or one above 0 as 0."""
+    if value is None:
+        return "undefined"
+    if 0 < value < 0.00005:
+        return "< 0.0001"
+    return "> 0.9999" if 0.99995 <= value < 1 else f"{value:.4f}"
+
+
+def count(value: int | None) -> str:
+    """Write a number of things with separators of thousands."""
+    return "undefined" if value is None else f"{value:,}"
+
+
+def fact(value: str | int | float | None) -> str:
+    """Write a fact of the record as it would be typed."""
+    if value is None:
+        return "not recorded"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

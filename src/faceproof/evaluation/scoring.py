@@ -1,0 +1,74 @@
+"""Scoring: from a network and rows of pictures to a predictions table."""
+
+import numpy as np
+import pyarrow as pa
+import torch
+from rich.progress import track
+
+from faceproof.data.loading import PictureDataset, make_loader, to_unit
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.predictions import predictions_table
+from faceproof.models.detector import Detector
+from faceproof.run import RunFolder
+from faceproof.task import Task
+
+
+def load_best(run: RunFolder, net: Detector) -> Detector:
+    """Load the weights of a run's best epoch into its network, strictly.
+
+    Raises:
+        FaceproofError: there is no best.ckpt, or it does not fit.
+    """
+    run.require(run.best)
+    state = torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"]
+    try:
+        net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
+    except RuntimeError as error:
+        raise FaceproofError(f"{run.best} does not fit the run's own model: {error}") from error
+    return net
+
+
+@torch.inference_mode()
+def score(
+    net: Detector,
+    rows: pa.Table,
+    task: Task,
+    batch_size: int = 64,
+    num_workers: int | str = "auto",
+    device: str = "auto",
+    progress: bool = False,
+) -> pa.Table:
+    """Score pictures in float32, in one process, each exactly once.
+
+    Args:
+        net: the network; it is put into eval mode.
+        rows: a picture table.
+        task: the task.
+        batch_size: pictures at a time; no figure depends on it.
+        num_workers: loading processes, or `auto`.
+        device: a torch device, or `auto` for a GPU where there is one.
+        progress: show a bar.
+
+    Returns:
+        The predictions table, in the order of `rows`.
+
+    Raises:
+        FaceproofError: a score is not finite, or a picture cannot be read any more.
+    """
+    place = torch.device(_choose_device(device))
+    net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dataset = PictureDataset(rows, task, net.input.size, net.input.interpolation)
+    loader = make_loader(dataset, batch_size, num_workers)
+    logits = np.full(rows.num_rows, np.nan, dtype=np.float32)
+    for batch in track(loader, "scoring", disable=not progress):
+        images = to_unit(batch.image.to(place, non_blocking=True))
+        logits[batch.index.numpy()] = net(images).float().cpu().numpy()
+    probabilities = torch.sigmoid(torch.from_numpy(logits).double()).numpy()
+    return predictions_table(rows, logits, probabilities)
+
+
+def _choose_device(device: str) -> str:
+    """Resolve `auto`."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"

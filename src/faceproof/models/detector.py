@@ -1,0 +1,109 @@
+"""The network contract: pictures in [0, 1] in, one logit each out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from faceproof.errors import FaceproofError
+
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+
+
+@dataclass(frozen=True)
+class PictureInput:
+    """How a model wants its pictures: side in pixels, normalisation for [0, 1], resize method."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise FaceproofError(
+                f"model.input needs a positive size, three means and three positive stds; found {self}"
+            )
+        if self.interpolation not in INTERPOLATIONS:
+            raise FaceproofError(
+                f"model.input.interpolation = {self.interpolation!r} must be one of "
+                f"{', '.join(INTERPOLATIONS)}"
+            )
+
+
+def picture_input(
+    trunk: nn.Module,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    interpolation: str | None = None,
+) -> PictureInput:
+    """Return a model's input; what is not given is what timm says of the trunk's weights.
+
+    Raises:
+        FaceproofError: something is not given and the trunk is not timm's.
+    """
+    given = {"size": size, "mean": mean, "std": std, "interpolation": interpolation}
+    own = getattr(trunk, "pretrained_cfg", None) or {}
+    known = {"size": own.get("input_size", (None, None))[1], **own}
+    values = {name: known.get(name) if value is None else value for name, value in given.items()}
+    if missing := [name for name, value in values.items() if value is None]:
+        raise FaceproofError(f"this trunk does not say its input; set model.input.{missing[0]}")
+    return PictureInput(
+        values["size"], tuple(values["mean"]), tuple(values["std"]), values["interpolation"]
+    )
+
+
+class Detector(nn.Module):
+    """A trunk and a head behind one normalisation.
+
+    The normalisation is part of the network and saved with its weights, so that it is the same in
+    training, evaluation, prediction and export.
+
+    Args:
+        trunk: (B, 3, S, S) -> features, with `num_features`, and `group_matcher` as timm has it.
+        head: features -> (B,) logits; called with `trunk.num_features` to be made.
+        input: how the pictures come; see `picture_input`.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, head: Callable[[int], nn.Module], input: PictureInput
+    ) -> None:
+        super().__init__()
+        self.input = input
+        self.trunk = trunk
+        self.head = head(trunk.num_features)
+        self.register_buffer("input_mean", torch.tensor(input.mean).view(3, 1, 1))
+        self.register_buffer("input_std", torch.tensor(input.std).view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits.
+
+        Args:
+            images: (B, 3, S, S) float in [0, 1], S = `input.size`.
+
+        Returns:
+            (B,) float32; positive means the task's positive class (fake, or face).
+        """
+        features = self.trunk((images - self.input_mean) / self.input_std)
+        return self.head(features).float()
+
+
+def make_detector(
+    trunk: nn.Module, head: Callable[[int], nn.Module], input: Mapping[str, Any]
+) -> Detector:
+    """Put a detector together; `input` has the arguments of `picture_input`."""
+    return Detector(trunk, head, picture_input(trunk, **input))
+
+
+def parameter_blocks(net: Detector) -> list[list[str]]:
+    """Return the names of the trunk's parameters in blocks, from the input to the features.
+
+    The blocks are those that the trunk itself names (timm's coarse groups: a stem, then stages or
+    transformer blocks), which is what "the last N blocks" counts.
+    """
+    groups = group_parameters(net.trunk, net.trunk.group_matcher(coarse=True))
+    return [[f"trunk.{name}" for name in names] for _, names in sorted(groups.items())]

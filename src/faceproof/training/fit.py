@@ -1,0 +1,325 @@
+"""Training: from a data set and a network to a run folder."""
+
+import logging
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import Logger
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.optim import Optimizer
+
+from faceproof import __version__
+from faceproof.data.augment import Augment
+from faceproof.data.readable import readable_rows
+from faceproof.data.sets import DataSet
+from faceproof.data.table import counts, describe_counts, write_table
+from faceproof.errors import FaceproofError
+from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.run import RunFolder, read_epochs
+from faceproof.training.callbacks import (
+    BoardPictures,
+    EpochLines,
+    Freezing,
+    PictureRate,
+    print_summary,
+)
+from faceproof.training.datamodule import PictureDataModule
+from faceproof.training.loggers import Board, EpochTable
+from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.module import DetectorModule, NonFiniteLossError, Scheduler
+from faceproof.training.optimizers import better
+
+log = logging.getLogger(__name__)
+
+# Lightning's warnings that hold for every run of ours and ask nothing of the user.
+LIGHTNING_ADVICE = (
+    r"Checkpoint directory .* exists and is not empty",  # the run folder holds config.yaml
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    r"The `srun` command is available",
+    r"The number of training batches .* is smaller than the logging interval",  # small data sets
+    r"The '\w+_dataloader' does not have many workers",  # loader.num_workers=auto has counted cores
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, apart from what is trained and on what.
+
+    Args:
+        optimizer: makes the optimizer of a network.
+        scheduler: makes the scheduler of an optimizer and a number of steps.
+        freeze: which parameters train from which epoch.
+        augment: the change made to training pictures.
+        trainer: makes Lightning's trainer of loggers, callbacks and a folder.
+        loader: `batch_size` and `num_workers`.
+        class_weights: `none`, `balanced`, or one weight for each class.
+        monitor: the figure of validation by which the best epoch is chosen.
+        patience: epochs without improvement after which training stops; None for never.
+        tensorboard: write TensorBoard events.
+        seed: of everything random.
+    """
+
+    optimizer: Callable[[nn.Module], Optimizer]
+    scheduler: Scheduler
+    freeze: FreezeSchedule
+    trainer: Callable[..., pl.Trainer]
+    augment: Augment = field(default_factory=Augment)
+    loader: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: str | tuple[float, float] = "none"
+    monitor: str = "val/loss"
+    patience: int | None = None
+    tensorboard: bool = True
+    seed: int = 0
+
+
+def seed_everything(seed: int) -> None:
+    """Seed what still has a state: initial weights and dropout."""
+    # What Lightning announces is said again here, in the run's own terms.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    pl.seed_everything(seed, verbose=False)
+
+
+def fit(
+    run: RunFolder,
+    data: DataSet,
+    net: Detector,
+    recipe: Recipe,
+    facts: Mapping[str, Any],
+    hyperparameters: Mapping[str, Any],
+    resume: bool = False,
+) -> float:
+    """Train a network and return the best value of the monitored figure.
+
+    Args:
+        run: where everything goes.
+        data: the data set.
+        net: the network, with its initial weights.
+        recipe: how to train.
+        facts: what the record should say beside what is known here.
+        hyperparameters: what TensorBoard's HParams tab shows.
+        resume: go on from `last.ckpt`, on the pictures of `samples.parquet`.
+
+    Raises:
+        FaceproofError: the pictures, the recipe or the loss stand against it.
+    """
+    mode = better(recipe.monitor)
+    names = [name for name, _ in net.named_parameters()]
+    recipe.freeze.check(parameter_blocks(net), names)
+    # A resumed run goes on with the very same rows; one that has vanished is named when it is met.
+    rows = data.table if resume else readable_rows(data, run.unreadable)[0]
+    check_splits(rows, data)
+    seen = rows.filter(pa.compute.is_in(rows["split"].cast(pa.string()), pa.array(["train", "val"])))
+    pictures = PictureDataModule(
+        seen, data.task, net.input, recipe.augment, seed=recipe.seed, **recipe.loader
+    )
+    weights = class_weights(pictures.train_rows, data, recipe.class_weights)
+    module = DetectorModule(
+        net.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        recipe.optimizer,
+        recipe.scheduler,
+        weights,
+    )
+    loggers: list[Logger] = [EpochTable(run.metrics)]
+    if recipe.tensorboard:
+        loggers.append(Board(run.path))
+    trainer = recipe.trainer(
+        logger=loggers,
+        callbacks=_callbacks(run, data, recipe, mode),
+        default_root_dir=run.path,
+        enable_progress_bar=sys.stdout.isatty(),
+    )
+    if not resume:
+        write_table(rows, run.samples)
+    run.update_record(
+        **facts,
+        status="running",
+        pictures=describe_counts(rows),
+        unreadable=data.table.num_rows - rows.num_rows,
+        class_weights=weights,
+        precision=str(trainer.precision),
+        device=_device(trainer),
+        versions=_versions(),
+    )
+    if trainer.is_global_zero:
+        log.info("%s: %s", data.name, describe_counts(rows))
+        print_summary(net, recipe.freeze, Console())
+    try:
+        with warnings.catch_warnings():
+            for message in LIGHTNING_ADVICE:
+                warnings.filterwarnings("ignore", message)
+            trainer.fit(module, pictures, ckpt_path=run.last if resume else None, weights_only=True)
+    except NonFiniteLossError as error:
+        run.update_record(status=f"stopped: {error}")
+        files = pictures.train_rows["path"].take(pa.array(error.rows)).to_pylist()
+        raise FaceproofError(
+            f"{error}; nothing of that epoch is kept. The batch holds {', '.join(files[:3])} and "
+            f"{max(len(files) - 3, 0)} more. Try a lower optimizer.lr, or trainer.precision=32-true"
+        ) from error
+    return _finish(run, recipe, mode, loggers, hyperparameters)
+
+
+def check_splits(rows: pa.Table, data: DataSet) -> None:
+    """Refuse a data set whose training or validation split lacks a class.
+
+    Raises:
+        FaceproofError: it does; the message counts the pictures.
+    """
+    present = counts(rows, "split", "label")
+    for split in ("train", "val"):
+        for label in data.task.classes:
+            if not present.get((split, label)):
+                raise FaceproofError(
+                    f"data set {data.name} has no picture of class {label} in its split {split}; "
+                    f"found {describe_counts(rows)}; both splits need both classes: change "
+                    "data.splits or data.ratios"
+                )
+
+
+def class_weights(
+    rows: pa.Table, data: DataSet, wanted: str | tuple[float, float]
+) -> tuple[float, float]:
+    """Return the weights of both classes in the loss; balanced ones average 1 over the pictures.
+
+    Raises:
+        FaceproofError: they are neither `none`, `balanced`, nor two numbers.
+    """
+    if wanted == "none":
+        return 1.0, 1.0
+    if wanted == "balanced":
+        present = counts(rows, "label")
+        negative, positive = (rows.num_rows / (2 * present[(name,)]) for name in data.task.classes)
+        return negative, positive
+    if not isinstance(wanted, str) and len(wanted) == 2 and min(wanted) > 0:
+        return float(wanted[0]), float(wanted[1])
+    raise FaceproofError(
+        f"class_weights = {wanted!r} must be none, balanced, or two positive numbers: "
+        f"[{data.task.negative}, {data.task.positive}]"
+    )
+
+
+def _callbacks(run: RunFolder, data: DataSet, recipe: Recipe, mode: str) -> list[Callback]:
+    """Return what goes on around training."""
+    best = ModelCheckpoint(
+        run.path,
+        filename="best",
+        monitor=recipe.monitor,
+        mode=mode,
+        save_weights_only=True,
+        enable_version_counter=False,
+    )
+    # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
+    last = ModelCheckpoint(
+        run.path, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    progress = RichProgressBar() if sys.stdout.isatty() else EpochLines()
+    callbacks: list[Callback] = [Freezing(recipe.freeze), PictureRate(), progress, best, last]
+    if recipe.tensorboard:
+        callbacks.append(BoardPictures(data.task))
+    if recipe.patience is not None:
+        callbacks.append(EarlyStopping(recipe.monitor, patience=recipe.patience, mode=mode))
+    return callbacks
+
+
+def _finish(
+    run: RunFolder,
+    recipe: Recipe,
+    mode: str,
+    loggers: list[Logger],
+    hyperparameters: Mapping[str, Any],
+) -> float:
+    """Record the best epoch, show it, and say what to do next."""
+    rows = [row for row in read_epochs(run.metrics) if row.get(recipe.monitor) is not None]
+    if not rows:
+        raise FaceproofError(
+            f"{recipe.monitor} was undefined in every epoch, so that no best epoch could be chosen; "
+            f"monitor one of the figures in {run.metrics}"
+        )
+    best = (min if mode == "min" else max)(rows, key=lambda row: row[recipe.monitor])
+    value = float(best[recipe.monitor])
+    run.update_record(
+        status="finished",
+        monitor=recipe.monitor,
+        best_epoch=best["epoch"],
+        best={name: figure for name, figure in best.items() if name != "epoch"},
+        epochs=len(read_epochs(run.metrics)),
+    )
+    for logger in loggers:
+        if isinstance(logger, Board):
+            logger.log_hyperparams(dict(hyperparameters), {f"best/{recipe.monitor}": value})
+            logger.save()
+            logger.finalize("success")
+    _print_best(run, best, len(rows))
+    return value
+
+
+def _print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None:
+    """Print the figures of the best epoch and the two commands to run next."""
+    table = Table(
+        "figure", "train", "validation", title=f"best epoch: {best['epoch'] + 1} of {num_epochs}"
+    )
+    names = [name.removeprefix("val/") for name in best if name.startswith("val/")]
+    for name in sorted(names, key=lambda name: (name != "loss", name)):
+        table.add_row(name, _shown(best.get(f"train/{name}")), _shown(best[f"val/{name}"]))
+    console = Console()
+    console.print(table)
+    folder = os.path.relpath(run.path)
+    console.print("next:", f"  python evaluate.py run={folder}", f"  tensorboard --logdir {folder}",
+                  sep="\n", soft_wrap=True, highlight=False)  # fmt: skip
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def _device(trainer: pl.Trainer) -> str:
+    """Name what the run computes on."""
+    kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
+    name = torch.cuda.get_device_name() if kind == "CUDA" else platform.machine()
+    return f"{trainer.world_size} x {kind} ({name})"
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that a figure may depend on."""
+    import timm
+    import torchvision
+
+    return {
+        "faceproof": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+        "pytorch-lightning": pl.__version__,
+    }
+
+
+def make_trainer(precision: str = "auto", **options: Any) -> pl.Trainer:
+    """Make Lightning's trainer.
+
+    Order and division among processes are the sampler's own, so Lightning's are off.
+
+    Args:
+        precision: Lightning's, or `auto`: bfloat16 where a GPU has it, else float32.
+        options: what else the trainer takes.
+    """
+    if precision == "auto":
+        on_gpu = options.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        precision = "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+    return pl.Trainer(
+        precision=precision,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **options,
+    )

@@ -1,0 +1,149 @@
+"""Freeze schedules: which parameters train from which epoch, as data.
+
+The state is a pure function of the epoch, and the schedule knows nothing but parameter names.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from faceproof.errors import FaceproofError
+
+LAST = re.compile(r"last_(\d+)")
+
+
+@dataclass(frozen=True)
+class FreezeStage:
+    """From `from_epoch` on, what `train` names is trained and the rest is frozen.
+
+    The terms are `all`, `head`, `last_N` (the trunk's last N blocks), or a regular expression that
+    is searched for in parameter names.
+    """
+
+    from_epoch: int
+    train: tuple[str, ...]
+
+
+class FreezeSchedule:
+    """An ordered list of stages.
+
+    Args:
+        stages: each with `from_epoch` and `train`, the first from epoch 0.
+
+    Raises:
+        FaceproofError: the stages do not start at epoch 0 or their epochs do not rise.
+    """
+
+    def __init__(self, stages: Sequence[Mapping[str, object]]) -> None:
+        self.stages = tuple(_parse_stage(stage) for stage in stages)
+        epochs = [stage.from_epoch for stage in self.stages]
+        if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)):
+            raise FaceproofError(
+                f"freeze.stages begin at the epochs {epochs}; they must begin at 0 and rise"
+            )
+
+    def stage(self, epoch: int) -> FreezeStage:
+        """Return the stage in force in an epoch."""
+        return [stage for stage in self.stages if stage.from_epoch <= epoch][-1]
+
+    def trainable(
+        self, blocks: Sequence[Sequence[str]], names: Iterable[str], epoch: int
+    ) -> frozenset[str]:
+        """Return the names of the parameters that train in an epoch.
+
+        Args:
+            blocks: the trunk's parameter names in blocks, from the input on.
+            names: all parameter names; those of no block are the head's.
+            epoch: the epoch.
+
+        Raises:
+            FaceproofError: a term matches nothing, or asks for more blocks than there are.
+        """
+        everything = list(names)
+        terms = self.stage(epoch).train
+        return frozenset().union(*(_matching(term, blocks, everything) for term in terms))
+
+    def check(self, blocks: Sequence[Sequence[str]], names: Iterable[str]) -> None:
+        """Refuse, before anything is trained, a term that matches nothing at any stage."""
+        everything = list(names)
+        for stage in self.stages:
+            self.trainable(blocks, everything, stage.from_epoch)
+
+    def first_epoch(
+        self, blocks: Sequence[Sequence[str]], names: Sequence[str]
+    ) -> dict[str, int | None]:
+        """Return for every parameter the first epoch in which it trains, None for never."""
+        first: dict[str, int | None] = dict.fromkeys(names)
+        for stage in reversed(self.stages):
+            for name in self.trainable(blocks, names, stage.from_epoch):
+                first[name] = stage.from_epoch
+        return first
+
+
+def _parse_stage(stage: Mapping[str, object]) -> FreezeStage:
+    """Turn a mapping from a configuration file into a stage."""
+    train = stage.get("train")
+    terms = (train,) if isinstance(train, str) else train
+    epoch = stage.get("from_epoch")
+    if (
+        set(stage) != {"from_epoch", "train"}
+        or not isinstance(epoch, int)
+        or not isinstance(terms, Sequence)
+        or not terms
+    ):
+        raise FaceproofError(
+            f"a freeze stage needs from_epoch (a number) and train (a term or a list of terms); "
+            f"found {dict(stage)}"
+        )
+    return FreezeStage(epoch, tuple(str(term) for term in terms))
+
+
+def _matching(term: str, blocks: Sequence[Sequence[str]], names: list[str]) -> set[str]:
+    """Return the parameters that one term names."""
+    trunk = {name for block in blocks for name in block}
+    if term == "all":
+        return set(names)
+    if term == "head":
+        return set(names) - trunk
+    if last := LAST.fullmatch(term):
+        num = int(last[1])
+        if not 1 <= num <= len(blocks):
+            raise FaceproofError(f"freeze term {term!r}: this trunk has {len(blocks)} blocks")
+        return {name for block in blocks[-num:] for name in block}
+    try:
+        found = {name for name in names if re.search(term, name)}
+    except re.error as error:
+        raise FaceproofError(
+            f"freeze term {term!r} is no pattern: {error}; the other terms are all, head, last_N"
+        ) from error
+    if not found:
+        raise FaceproofError(
+            f"freeze term {term!r} matches no parameter; their names run from {names[0]} to "
+            f"{names[-1]}, and the other terms are all, head, last_N"
+        )
+    return found
+
+
+def set_trainable(net: nn.Module, trainable: frozenset[str]) -> None:
+    """Freeze every parameter of a network but the named ones.
+
+    Frozen means without gradient and in eval mode: a module whose parameters are all frozen is in
+    eval mode with all that is in it, so that batch statistics do not move and dropout does not
+    draw. Everything else is in train mode.
+    """
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name in trainable)
+    net.train()
+    _rest_frozen(net)
+
+
+def _rest_frozen(module: nn.Module) -> None:
+    """Put the frozen parts below a module into eval mode."""
+    for child in module.children():
+        parameters = list(child.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            child.eval()
+        else:
+            _rest_frozen(child)

@@ -1,0 +1,119 @@
+"""One LightningModule around any network that turns pictures into logits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from faceproof.data.loading import Batch
+from faceproof.training.figures import EpochFigures
+from faceproof.training.optimizers import Plateau
+
+Scheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss is NaN or infinite; `rows` are the rows of the batch."""
+
+    def __init__(self, epoch: int, step: int, rows: list[int]) -> None:
+        super().__init__(f"the loss is not finite in epoch {epoch}, step {step}")
+        self.epoch = epoch
+        self.step = step
+        self.rows = rows
+
+
+class DetectorModule(LightningModule):
+    """Trains a network by binary cross-entropy on its logit.
+
+    Args:
+        net: (B, 3, S, S) in [0, 1] -> (B,) logits.
+        optimizer: makes the optimizer of a network.
+        scheduler: makes the scheduler of an optimizer and a number of steps.
+        class_weights: weights of the negative and the positive class in the training loss.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Callable[[nn.Module], Optimizer],
+        scheduler: Scheduler,
+        class_weights: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
+        self.train_figures = EpochFigures()
+        self.val_figures = EpochFigures()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B,) logits of (B, 3, S, S) pictures in [0, 1]."""
+        return self.net(images)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the mean loss of a batch."""
+        logits = self(batch.image).float()
+        weights: Tensor = self.class_weights[batch.label]  # type: ignore[index]
+        loss = F.binary_cross_entropy_with_logits(logits, batch.label.float(), weights)
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(self.current_epoch, batch_idx, batch.index.tolist())
+        value, size = loss.detach(), len(logits)
+        self.log("train/loss_step", value, prog_bar=True, batch_size=size)
+        self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=size)
+        self.train_figures.update(logits, batch.label)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect the logits of a batch."""
+        self.val_figures.update(self(batch.image).float(), batch.label)
+
+    def on_train_epoch_start(self) -> None:
+        """Begin an epoch's figures and log the learning rate of every group."""
+        self.train_figures.reset()
+        groups = self.trainer.optimizers[0].param_groups
+        self.log_dict({f"lr/{group['name']}": group["lr"] for group in groups})
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin an epoch's figures."""
+        self.val_figures.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log validation's figures, its loss unweighted."""
+        logits, labels = self.val_figures.scores()
+        loss = F.binary_cross_entropy_with_logits(logits, labels.float())
+        figures = {"loss": loss, **self.val_figures.compute()}
+        self.log_dict({f"val/{name}": value for name, value in figures.items()})
+
+    def on_train_epoch_end(self) -> None:
+        """Log training's figures, and step a plateau scheduler.
+
+        Lightning would step it after the last checkpoint has been written, so that a resumed run
+        would have missed the step.
+        """
+        figures = self.train_figures.compute()
+        self.log_dict({f"train/{name}": value for name, value in figures.items()})
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            assert isinstance(self.make_scheduler, Plateau)
+            scheduler.step(self.trainer.callback_metrics[self.make_scheduler.monitor].item())
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Leave plateau schedulers to `on_train_epoch_end`."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer over all parameters, and its schedule."""
+        optimizer = self.make_optimizer(self.net)
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.make_scheduler(optimizer, num_steps)
+        plan: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            plan |= {"interval": "epoch", "monitor": "val/loss", "strict": False}
+        return {"optimizer": optimizer, "lr_scheduler": plan}

@@ -1,0 +1,123 @@
+"""Optimizers over named groups, and learning-rate schedules."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from faceproof.errors import FaceproofError
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How to make an optimizer.
+
+    Every parameter is in it from the start, frozen or not, in the groups trunk and head, each with
+    and without weight decay: groups added later are what breaks schedulers and resuming.
+
+    Args:
+        create: a torch optimizer that takes parameter groups.
+        lr: learning rate of the head, and of the trunk unless that has its own.
+        trunk_lr: learning rate of the trunk; None for `lr`.
+        weight_decay: for weights; biases and normalisation (one-dimensional) have none.
+    """
+
+    create: Callable[[list[dict[str, Any]]], Optimizer]
+    lr: float
+    trunk_lr: float | None = None
+    weight_decay: float = 0.0
+
+    def __call__(self, net: nn.Module) -> Optimizer:
+        """Make the optimizer for a network whose trunk's parameters are named `trunk.`."""
+        groups = []
+        for part, lr in (("trunk", self.trunk_lr or self.lr), ("head", self.lr)):
+            named = [p for n, p in net.named_parameters() if n.startswith("trunk.") == (part == "trunk")]
+            for suffix, decay, chosen in (
+                ("", self.weight_decay, [p for p in named if p.ndim > 1]),
+                ("_no_decay", 0.0, [p for p in named if p.ndim <= 1]),
+            ):
+                if chosen:
+                    name = part + suffix
+                    groups.append(
+                        {"params": chosen, "name": name, "lr": lr, "weight_decay": decay}
+                    )
+        return self.create(groups)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Multiply the learning rate by `factor` when the monitored figure stops improving.
+
+    Args:
+        factor: the multiplier.
+        patience: epochs without improvement that are borne.
+        min_lr: the least learning rate.
+        monitor: the figure; smaller is better for losses and error rates.
+    """
+
+    factor: float = 0.1
+    patience: int = 3
+    min_lr: float = 0.0
+    monitor: str = "val/loss"
+
+    def __call__(self, optimizer: Optimizer, num_steps: int) -> ReduceLROnPlateau:
+        """Make the scheduler; the module steps it at the end of every epoch."""
+        return ReduceLROnPlateau(
+            optimizer,
+            mode=better(self.monitor),
+            factor=self.factor,
+            patience=self.patience,
+            min_lr=self.min_lr,
+        )
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Rise linearly over the first share of the steps, then fall along half a cosine.
+
+    Args:
+        warmup: share of all steps.
+        floor: the last learning rate as a share of the highest.
+    """
+
+    warmup: float = 0.1
+    floor: float = 0.0
+
+    def __call__(self, optimizer: Optimizer, num_steps: int) -> LambdaLR:
+        """Make the scheduler; it is stepped with every optimizer step."""
+        num_warmup = max(round(self.warmup * num_steps), 1)
+
+        def factor(step: int) -> float:
+            if step < num_warmup:
+                return (step + 1) / num_warmup
+            share = (step - num_warmup) / max(num_steps - num_warmup, 1)
+            return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+        return LambdaLR(optimizer, factor)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Leave the learning rate as it is."""
+
+    def __call__(self, optimizer: Optimizer, num_steps: int) -> LambdaLR:
+        """Make the scheduler."""
+        return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def better(monitor: str) -> str:
+    """Say whether a monitored figure is better when it is smaller (`min`) or larger (`max`).
+
+    Raises:
+        FaceproofError: it is no figure of validation, so that nothing may be chosen by it.
+    """
+    if not monitor.startswith("val/"):
+        raise FaceproofError(
+            f"{monitor!r} cannot be monitored: epochs are chosen by figures of validation, such as "
+            "val/loss or val/roc_auc"
+        )
+    return "min" if monitor.removeprefix("val/") in ("loss", "eer") else "max"

@@ -1,0 +1,359 @@
+"""The report: that it says what the predictions say, whole, and safely."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from faceproof.data.table import concat_tables, table_from_columns
+from faceproof.errors import FaceproofError
+from faceproof.evaluation import metrics, plots
+from faceproof.evaluation import report as report_module
+from faceproof.evaluation.predictions import predictions_table, read_predictions
+from faceproof.evaluation.report import ReportContext, count, fact, measure, rate, write_report
+from faceproof.task import TASKS
+
+TASK = TASKS["deepfake"]
+HOSTILE = "<img src=x onerror=alert(1)>.png"
+HISTORY = [
+    {"epoch": str(epoch), "train/loss": str(1 - epoch / 5), "val/loss": str(0.9 - epoch / 6)}
+    for epoch in range(4)
+]
+CONTEXT = ReportContext(
+    title="B0 & friends on <lab>",
+    task=TASK,
+    run="2026-01-12_seed1",
+    model="efficientnet_b0",
+    data="lab",
+    split="test",
+    threshold=0.4,
+    threshold_origin="chosen on validation for 5% false alarms",
+    history=HISTORY,
+    record={"Initial weights": "ImageNet", "Epochs": 4, "Learning rate": 1e-4, "Seed": 12345},
+    unreadable=[(f"/data/{HOSTILE}", "cut short"), ("/data/\u202egnp\udcff\n.exe", "no picture")],
+    best_epoch=2,
+)
+
+
+def predictions(num_rows: int = 300, labelled: bool = True) -> pa.Table:
+    random = np.random.default_rng(7)
+    fake = random.random(num_rows) < 0.4
+    logits = np.where(fake, 1.5, -1.5) + random.normal(0, 1.5, num_rows)
+    makers = random.choice(["gan", "</td><script>x</script>"], num_rows)
+    rows = table_from_columns(
+        {
+            "path": [f"/data/{number}{HOSTILE}" for number in range(num_rows)],
+            "label": [TASK.classes[int(is_fake)] if labelled else None for is_fake in fake],
+            "source": [("celeb", "web")[number % 2] for number in range(num_rows)],
+            "generator": [
+                str(maker) if is_fake else None for maker, is_fake in zip(makers, fake, strict=True)
+            ],
+            "group": [f"video{number // 10}" for number in range(num_rows)],
+        }
+    )
+    return predictions_table(rows, logits, 1 / (1 + np.exp(-logits)))
+
+
+class Page(HTMLParser):
+    """What stands on a page: its words, tags, attributes, and whether its tags match."""
+
+    # What HTML closes by itself.
+    VOID = ("meta", "br", "link", "img", "input", "hr")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def values(self, name: str) -> list[str]:
+        return [value or "" for key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("evaluations") / "lab"
+    write_report(made, predictions(), CONTEXT)
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def numbers(folder: Path) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    text = (folder / "report.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return loaded
+
+
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the drawings, where a test is of the rest and would wait for them."""
+    monkeypatch.setattr(report_module, "draw", lambda *_: {})
+    template_needs = dict.fromkeys(
+        ("confusion", "classes", "scores", "roc", "precision_recall"), ""
+    )
+    render = report_module.render
+    monkeypatch.setattr(report_module, "render", lambda report, _: render(report, template_needs))
+
+
+def test_the_folder_holds_page_numbers_predictions_and_figures(folder: Path) -> None:
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
+        "report.html",
+        "report.json",
+        "predictions.parquet",
+        *(
+            f"figures/{name}.png"
+            for name in ("confusion", "classes", "scores", "roc", "precision_recall", "training")
+        ),
+    }
+    assert [path.name for path in folder.parent.iterdir()] == ["lab"]
+
+
+def test_every_number_follows_from_the_predictions_file(
+    folder: Path, numbers: dict[str, Any]
+) -> None:
+    table = read_predictions(folder / "predictions.parquet")
+    assert table.equals(predictions())
+    again = json.loads(json.dumps(measure(table, CONTEXT)))
+    assert again == numbers
+    assert numbers["figures"] == metrics.figures(table, TASK, numbers["threshold"])
+    assert sum(map(sum, numbers["confusion"])) == numbers["num_predictions"] == 300
+    assert (numbers["num_groups"], numbers["num_unreadable"]) == (30, 2)
+
+
+def test_the_recipe_on_the_page_gives_the_figures_on_the_page(
+    page: Page, folder: Path, numbers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = next(text for text in page.words if "read_predictions(" in text)
+    monkeypatch.chdir(folder)
+    printed: list[Any] = []
+    exec(recipe, {"print": printed.append})
+    assert printed == [numbers["figures"]]
+
+
+def test_the_page_says_what_was_found(page: Page, numbers: dict[str, Any]) -> None:
+    figures = numbers["figures"]
+    (kept, alarms), (missed, found) = numbers["confusion"]
+    for name in report_module.NAMES:
+        assert report_module.NAMES[name] in page.text
+        assert rate(figures[name]) in page.text
+    assert f"recognised {found:,} of {found + missed:,} fake pictures" in page.text
+    assert f"took {alarms:,} of {kept + alarms:,} real pictures" in page.text
+    for row in numbers["by_generator"] + numbers["by_source"]:
+        assert rate(row["accuracy"]) in page.text
+    for expected in (
+        "Unreadable, and so in no figure: 2.",
+        "macro average",
+        "weighted average",
+        "no generator",
+        "celeb",
+        "web",
+        "chosen on validation for 5% false alarms",
+        "fake if the probability of fake is the threshold or more, else real",
+        "Groups (videos, identities) 30",
+        "Unreadable, left out 2",
+        "Initial weights ImageNet",
+        "Learning rate 0.0001",
+        "Seed 12345",
+        "epoch kept: 2",
+        "scikit-learn",
+    ):
+        assert expected in page.text, expected
+
+
+def test_the_page_is_well_formed_and_has_one_element_for_each_id(page: Page) -> None:
+    assert page.open == []
+    assert len(page.values("id")) == len(set(page.values("id")))
+    assert page.tags.count("svg") == 6
+
+
+def test_the_page_needs_nothing_from_elsewhere(page: Page, folder: Path) -> None:
+    assert not {"script", "link", "img", "iframe", "image"} & set(page.tags)
+    assert all(value.startswith("#") for value in page.values("xlink:href") + page.values("href"))
+    assert page.values("src") == []
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"url\((?!#)|@import", text)
+    assert "default-src 'none'" in text
+
+
+def test_hostile_names_are_shown_and_do_nothing(page: Page) -> None:
+    assert f"/data/{HOSTILE}" in page.text
+    assert "</td><script>x</script>" in page.text
+    assert "B0 & friends on <lab>" in page.text
+    assert r"/data/\u202egnp\udcff\n.exe" in page.text
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+
+
+def test_a_report_is_written_the_same_twice(folder: Path, tmp_path: Path) -> None:
+    write_report(tmp_path / "again", predictions(), CONTEXT)
+    for path in folder.rglob("*.*"):
+        again = tmp_path / "again" / path.relative_to(folder)
+        assert again.read_bytes() == path.read_bytes(), path.name
+
+
+def test_an_earlier_report_is_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    target = tmp_path / "lab"
+    write_report(target, predictions(40), CONTEXT)
+    (target / "stale.png").touch()
+    (tmp_path / "lab.partial").mkdir()  # what a killed process leaves behind
+    (tmp_path / "lab.partial" / "half.html").touch()
+    write_report(target, predictions(50), CONTEXT)
+    assert json.loads((target / "report.json").read_text())["num_predictions"] == 50
+    assert not (target / "stale.png").exists()
+    assert not (target / "half.html").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["lab"]
+
+
+def test_a_report_that_fails_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    target = tmp_path / "lab"
+    write_report(target, predictions(40), CONTEXT)
+
+    def fail(*_: object) -> str:
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr(report_module, "render", fail)
+    with pytest.raises(RuntimeError, match="no page"):
+        write_report(target, predictions(50), CONTEXT)
+    assert json.loads((target / "report.json").read_text())["num_predictions"] == 40
+    assert (target / "report.html").is_file()
+
+
+def test_a_folder_that_is_no_report_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(FaceproofError, match="holds something else than a report"):
+        write_report(tmp_path, predictions(10), CONTEXT)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_no_predictions_make_no_report(tmp_path: Path) -> None:
+    with pytest.raises(FaceproofError, match="no prediction to report on lab, split test: 2"):
+        write_report(tmp_path / "lab", predictions(0), CONTEXT)
+
+
+def test_unlabelled_predictions_have_scores_and_counts_only(tmp_path: Path) -> None:
+    table = predictions(60, labelled=False)
+    found = write_report(tmp_path / "new", table, replace(CONTEXT, history=(), record={}))
+    page = Page((tmp_path / "new" / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert [path.name for path in (tmp_path / "new" / "figures").iterdir()] == ["scores.png"]
+    assert f"called {found['num_called_positive']} of 60 pictures" in page.text
+    assert "They have no labels" in page.text
+    assert "Without a label 60" in page.text
+    assert "Accuracy" not in page.text
+    assert {"figures", "classes", "by-generator", "training"}.isdisjoint(page.values("id"))
+    assert found["figures"]["accuracy"] is None
+
+
+def test_unlabelled_pictures_among_labelled_ones_are_named_as_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    both = concat_tables([predictions(40), predictions(25, labelled=False)])
+    found = write_report(tmp_path / "lab", both, CONTEXT)
+    assert found["figures"] == metrics.figures(predictions(40), TASK, 0.4)
+    page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
+    assert "Without a label, and so in no figure: 25." in page.text
+
+
+def test_one_class_only_is_said_and_undefined(tmp_path: Path) -> None:
+    table = predictions()
+    fakes = table.filter(pc.equal(table["label"].cast(pa.string()), "fake"))
+    write_report(tmp_path / "fakes", fakes, CONTEXT)
+    page = Page((tmp_path / "fakes" / "report.html").read_text(encoding="utf-8"))
+    assert "Every picture is fake" in page.text
+    assert "Balanced accuracy undefined" in page.text
+    assert "With pictures of one class only there is no ROC" in page.text
+    numbers = json.loads((tmp_path / "fakes" / "report.json").read_text())
+    assert numbers["figures"]["roc_auc"] is None
+
+
+def test_facts_that_json_cannot_hold_become_null() -> None:
+    context = replace(CONTEXT, record={"best": math.nan, "worst": math.inf, "none": None})
+    numbers = measure(predictions(20), context)
+    assert numbers["record"] == {"best": None, "worst": None, "none": None}
+
+
+def test_many_unreadable_pictures_are_counted_on_the_page_and_named_in_the_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    broken = [(f"/data/broken{number}.png", "empty") for number in range(2_025)]
+    found = write_report(tmp_path / "lab", predictions(20), replace(CONTEXT, unreadable=broken))
+    text = (tmp_path / "lab" / "report.html").read_text(encoding="utf-8")
+    assert "And 2,005 more" in text
+    assert "broken20.png" not in text
+    assert found["unreadable"][-1] == {"path": "/data/broken2024.png", "reason": "empty"}
+
+
+def test_numbers_are_written_alike_everywhere() -> None:
+    assert [rate(value) for value in (None, 0, 1e-6, 0.5, 0.99999, 1)] == [
+        "undefined",
+        "0.0000",
+        "< 0.0001",
+        "0.5000",
+        "> 0.9999",
+        "1.0000",
+    ]
+    assert (count(1234567), count(None)) == ("1,234,567", "undefined")
+    assert [fact(value) for value in ("a", 12345, 0.00012, None)] == [
+        "a",
+        "12345",
+        "0.00012",
+        "not recorded",
+    ]
+
+
+def test_the_hardest_generator_is_named_with_its_count() -> None:
+    numbers = measure(predictions(), CONTEXT)
+    worst = min(
+        (row for row in numbers["by_generator"] if row["value"]), key=lambda row: row["recall"]
+    )
+    found = round(worst["recall"] * worst["num_positive"])
+    sentence = next(line for line in report_module.verdict(numbers) if "hardest" in line)
+    share = plots.percent(found / worst["num_positive"])
+    assert worst["value"] in sentence
+    assert f"{found} of {worst['num_positive']} pictures ({share})" in sentence

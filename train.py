@@ -1,0 +1,17 @@
+"""Train a detector: python train.py model=effnet_se data=deepfake_and_real freeze=head_only."""
+
+import hydra
+from omegaconf import DictConfig
+
+from faceproof import app
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@app.clear_errors
+def main(config: DictConfig) -> float:
+    """Compose, train, and return the best value of the monitored figure, for sweeps."""
+    return app.train(config)
+
+
+if __name__ == "__main__":
+    main()
