@@ -5,7 +5,6 @@ shell completion answer at once.
 """
 
 import functools
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from faceproof.errors import FaceproofError
@@ -99,8 +98,8 @@ def train(config: DictConfig) -> float:
         config = resumed_config(run, list(HydraConfig.get().overrides.task))
     elif run.record.exists():
         raise FaceproofError(
-            f"{run.path} holds a run already; go on with it by resume={run.path}, or choose another "
-            "folder by hydra.run.dir"
+            f"{run.path} holds a run already; go on with it by resume={run.path}, or choose "
+            "another folder by hydra.run.dir"
         )
     OmegaConf.resolve(config)
 
@@ -110,9 +109,20 @@ def train(config: DictConfig) -> float:
     recipe = build_recipe(config)
     data = recorded_data(run, config) if resume else build(config.data)
     net, weights = build_network(config.model, initial=not resume)
-    facts = {} if resume else {"model": config.model.name, "data": data.name, "weights": weights}
+    facts = {} if resume else _facts(config, data, weights)
     write_text(run.config, OmegaConf.to_yaml(config))
     return fit(run, data, net, recipe, facts, hyperparameters(config), resume)
+
+
+def _facts(config: DictConfig, data: "DataSet", weights: str) -> dict[str, Any]:
+    """Return what the record says of a run's configuration."""
+    choices = HydraConfig.get().runtime.choices
+    return {
+        "model": config.model.name,
+        "data": data.name,
+        "weights": weights,
+        "choices": {group: choices.get(group) for group in config if group in choices},
+    }
 
 
 def build_recipe(config: DictConfig) -> "Recipe":
@@ -164,17 +174,18 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
     run.require(run.config, run.last, run.samples)
     config = OmegaConf.load(run.config)
     assert isinstance(config, DictConfig)
+    choices = run.read_record().get("choices", {})
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
-        if key == "resume":
+        if key == "resume" or (key in choices and override.value() == choices[key]):
             continue
         if OmegaConf.select(config, key, default=None) is None or OmegaConf.is_config(
             OmegaConf.select(config, key)
         ):
             raise FaceproofError(
                 f"{override.input_line} cannot be changed when a run is resumed: its configuration "
-                f"in {run.config} stands, and only single settings in it may be given anew, such as "
-                "trainer.max_epochs=20"
+                f"in {run.config.name} stands, and only single settings in it may be given anew, "
+                "such as trainer.max_epochs=20"
             )
         OmegaConf.update(config, key, override.value())
     return config
@@ -205,7 +216,7 @@ def evaluate(config: DictConfig) -> Path:
 
     net, _ = build_network(trained.model, initial=False)
     own = recorded_data(run, trained)
-    other = None if config.data is None else build(config.data)
+    other = build(config.data) if "data" in config else None
     return evaluate_run(
         run,
         net,

@@ -33,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     getter = commands.add_parser(
         "fetch",
         help="get the original of a ready data set",
-        description="Get the original of a ready data set into the folder where data=NAME looks for "
-        "it. Kaggle's sets need pip install 'faceproof[fetch]' and the network.",
+        description="Get the original of a ready data set into the folder where data=NAME looks "
+        "for it. Kaggle's sets need pip install 'faceproof[fetch]' and the network.",
     )
     getter.add_argument("name", metavar="NAME", help=f"one of {', '.join(ORIGINS)}")
     getter.add_argument(

@@ -58,8 +58,12 @@ class RunFolder:
         """
         missing = [file.name for file in files if not file.is_file()]
         if missing:
-            found = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else None
-            state = f"it holds {', '.join(found) or 'nothing'}" if found is not None else "no folder"
+            found = (
+                sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else None
+            )
+            state = (
+                f"it holds {', '.join(found) or 'nothing'}" if found is not None else "no folder"
+            )
             raise FaceproofError(
                 f"{self.path} is not a run to use: {', '.join(missing)} is not there ({state}); "
                 "name a folder that train.py has written"
@@ -112,7 +116,9 @@ def find_run(name: str, runs: str | Path = "runs") -> RunFolder:
         return RunFolder(name)
     finished = sorted(Path(runs).glob("**/best.ckpt"), key=lambda file: file.stat().st_mtime_ns)
     if not finished:
-        raise FaceproofError(f"no run below {runs} has a best.ckpt yet; train one, or name a folder")
+        raise FaceproofError(
+            f"no run below {runs} has a best.ckpt yet; train one, or name a folder"
+        )
     return RunFolder(finished[-1].parent)
 
 

@@ -98,9 +98,10 @@ class Augment:
         rows = [cos, -sin, shift[:, 0], sin, cos, shift[:, 1]]
         theta = torch.stack(rows, dim=1).view(-1, 2, 3)
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        return F.grid_sample(
+        warped: Tensor = F.grid_sample(
             images, grid.to(images.dtype), padding_mode="reflection", align_corners=False
         )
+        return warped
 
     def _recolour(self, images: Tensor, draws: Tensor) -> Tensor:
         """Change brightness, contrast, saturation and hue; `draws` is (B, 4) in [-1, 1)."""
@@ -113,11 +114,14 @@ class Augment:
         images = torch.einsum("bij,bjhw->bihw", matrix.to(images.dtype), images)
         grey = GREY.to(images).view(1, 3, 1, 1)
         mean = (images * grey).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-        return (mean + (images - mean) * contrast[:, None, None, None]).clamp(0, 1)
+        changed: Tensor = mean + (images - mean) * contrast[:, None, None, None]
+        return changed.clamp(0, 1)
 
 
 GREY = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
-TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+TO_YIQ = torch.tensor(
+    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]]
+)
 
 
 def _chroma_matrix(saturation: Tensor, angle: Tensor) -> Tensor:

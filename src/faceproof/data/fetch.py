@@ -72,8 +72,8 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
         if isinstance(error, FaceproofError):
             raise
         raise FaceproofError(
-            f"{name} could not be fetched from Kaggle ({type(error).__name__}: {error}); fetch it by "
-            f"hand from {origin.page} and unpack it into {target}"
+            f"{name} could not be fetched from Kaggle ({type(error).__name__}: {error}); fetch it "
+            f"by hand from {origin.page} and unpack it into {target}"
         ) from error
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside and renamed: a copy that was cut short never looks like the data set.
@@ -88,8 +88,6 @@ def _kagglehub() -> Callable[[str], str]:
     try:
         import kagglehub
     except ImportError as error:
-        raise FaceproofError(
-            "fetching needs kagglehub: pip install 'faceproof[fetch]'"
-        ) from error
+        raise FaceproofError("fetching needs kagglehub: pip install 'faceproof[fetch]'") from error
     download: Callable[[str], str] = kagglehub.dataset_download
     return download

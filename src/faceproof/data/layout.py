@@ -9,7 +9,7 @@ at their end. Everything else must be there as written, whatever its case.
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
@@ -48,7 +48,7 @@ def _part_pattern(part: str) -> str:
 def walk_files(root: Path) -> Iterator[str]:
     """Yield every file below `root` relative to it, links followed once, hidden files left out."""
     seen: set[tuple[int, int]] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
             subfolders.clear()
@@ -59,6 +59,14 @@ def walk_files(root: Path) -> Iterator[str]:
         for name in files:
             if not name.startswith(".") and name.lower() not in SYSTEM_FILES:
                 yield (prefix + name).replace(os.sep, "/")
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Refuse a folder that cannot be listed, whose pictures would otherwise be missing unsaid."""
+    raise FaceproofError(
+        f"the folder {error.filename} cannot be listed ({error.strerror}); make it readable, or "
+        "move it away"
+    )
 
 
 def list_folder(
@@ -102,7 +110,7 @@ def list_folder(
         if match is None or not _is_text(path):
             misfits.append(path)
             continue
-        row = _row(match, words, generators, f"{expected}\n{found_tree(root)}")
+        row = _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}")
         if row is not None:
             for name, value in row.items():
                 columns[name].append(value)
@@ -128,7 +136,7 @@ def _row(
     match: re.Match[str],
     words: Mapping[str, Mapping[str, str | None]],
     generators: Mapping[str, str | None],
-    trees: str,
+    trees: Callable[[], str],
 ) -> dict[str, str | None] | None:
     """Translate the folder words of one path; None where a map leaves them out."""
     found = match.groupdict()
@@ -140,7 +148,7 @@ def _row(
         if word.lower() not in known:
             raise FaceproofError(
                 f"the folder word {word!r} (in {match.string}) is no {name} that data.{name}s "
-                f"knows: {', '.join(known) or 'it is empty'}\n{trees}\nadd it with "
+                f"knows: {', '.join(known) or 'it is empty'}\n{trees()}\nadd it with "
                 f"'+data.{name}s.{word.lower()}=NAME' (null leaves it out), or set data.layout"
             )
         row[name] = known[word.lower()]
@@ -175,7 +183,7 @@ def expected_tree(
 def found_tree(root: Path) -> str:
     """Draw the folders that are there, at most `TREE_LINES` of them."""
     lines: list[str] = []
-    for folder, subfolders, files in os.walk(root):
+    for folder, subfolders, files in os.walk(root, followlinks=True):  # no deeper than below
         subfolders.sort()
         depth = len(Path(folder).relative_to(root).parts)
         note = f" ({len(files):,} files, {min(files)!r} the first)" if files else ""

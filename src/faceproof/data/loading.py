@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -21,13 +22,13 @@ MAX_WORKERS = 8
 class Batch(NamedTuple):
     """What a loader yields.
 
-    `image` is (B, 3, S, S) uint8, `label` (B,) int64 with -1 for unlabelled pictures, `index` (B,)
-    int64, the rows of the table.
+    `image` is (B, 3, S, S) uint8, `label` (B,) int64 with -1 for unlabelled pictures, `row` (B,)
+    int64, where they stand in the table.
     """
 
     image: Tensor
     label: Tensor
-    index: Tensor
+    row: Tensor
 
 
 class PictureDataset(Dataset[Batch]):
@@ -62,7 +63,7 @@ def label_numbers(table: pa.Table, task: Task) -> np.ndarray:
     """Return the labels as numbers, (N,) int64: 0 and 1 by the task, -1 without a label."""
     classes = pa.array(task.classes)
     column = table["label"].cast(pa.string()).combine_chunks()
-    numbers = pa.compute.fill_null(pa.compute.index_in(column, classes), NO_LABEL)
+    numbers = pc.fill_null(pc.index_in(column, classes), NO_LABEL)
     return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import InterpolationMode
@@ -12,10 +12,10 @@ from torchvision.transforms.v2 import functional as F
 
 from faceproof.errors import FaceproofError
 
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
 # What lies under transparent pixels is arbitrary; white is what viewers put there.
 BACKGROUND = 255
-# The failures that decoders report for files that are not what they seem; anything else is a defect.
+# What decoders raise for files that are not what they seem; anything else is a defect.
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -44,43 +44,47 @@ def read_picture(path: str | Path) -> Tensor:
 
 
 def decode_picture(data: bytes) -> Tensor:
-    """Decode the bytes of a picture file to RGB, (3, H, W) uint8; see `read_picture`."""
-    if data.startswith(JPEG):
-        return decode_image(_buffer(data), ImageReadMode.RGB, apply_exif_orientation=True)
-    if data.startswith(PNG):
-        return _to_rgb8(
-            decode_image(_buffer(data), ImageReadMode.UNCHANGED, apply_exif_orientation=True)
-        )
-    with Image.open(io.BytesIO(data)) as picture:
+    """Decode the bytes of a picture file to RGB, (3, H, W) uint8; see `read_picture`.
+
+    torchvision decodes JPEG, Pillow the rest: torchvision 0.29 takes the indices of a palette PNG
+    for grey, ignores colours marked as transparent, and ends the process on a damaged PNG.
+    """
+    with Image.open(io.BytesIO(data)) as picture:  # reads the header, and refuses absurd sizes
+        if data.startswith(JPEG):
+            buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy: writable
+            rgb: Tensor = decode_image(buffer, ImageReadMode.RGB, apply_exif_orientation=True)
+            return rgb
         upright = ImageOps.exif_transpose(picture)
-        deep = upright.mode.startswith("I") or upright.mode == "F"
-        if deep:
-            return _to_rgb8(F.pil_to_tensor(upright).to(torch.uint16))
-        return _to_rgb8(F.pil_to_tensor(upright.convert("RGBA")))
+    if upright.mode == "F":
+        raise UnreadablePictureError("its pixels are floating-point numbers of no known range")
+    if upright.mode.startswith("I"):
+        return _grey16_to_rgb8(upright)
+    if upright.has_transparency_data:
+        return _on_background(F.pil_to_tensor(upright.convert("RGBA")))
+    opaque: Tensor = F.pil_to_tensor(upright.convert("RGB"))
+    return opaque
 
 
-def _buffer(data: bytes) -> Tensor:
-    """View the bytes as a tensor; the copy keeps torch from warning of read-only memory."""
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+def _grey16_to_rgb8(picture: Image.Image) -> Tensor:
+    """Convert 16-bit grey to (3, H, W) uint8; 65535 becomes 255."""
+    grey = F.pil_to_tensor(picture.convert("I"))
+    if grey.min() < 0 or grey.max() > 65535:
+        raise UnreadablePictureError("its pixels have more than 16 bits, of no known range")
+    return ((grey + 128) // 257).to(torch.uint8).expand(3, -1, -1).contiguous()
 
 
-def _to_rgb8(picture: Tensor) -> Tensor:
-    """Convert (1 to 4, H, W) of 8 or 16 bits, the even counts with alpha, to (3, H, W) uint8."""
-    if picture.dtype == torch.uint16:
-        picture = ((picture.to(torch.int32) + 128) // 257).to(torch.uint8)
-    num_channels = picture.shape[0]
-    if num_channels in (2, 4):
-        alpha = picture[-1:].to(torch.int32)
-        over = picture[:-1].to(torch.int32) * alpha + BACKGROUND * (255 - alpha)
-        picture = ((over + 127) // 255).to(torch.uint8)
-    return picture.expand(3, -1, -1).contiguous()
+def _on_background(rgba: Tensor) -> Tensor:
+    """Lay (4, H, W) uint8 with alpha on the background; (3, H, W) uint8."""
+    alpha = rgba[3:].to(torch.int32)
+    over = rgba[:3].to(torch.int32) * alpha + BACKGROUND * (255 - alpha)
+    return ((over + 127) // 255).to(torch.uint8)
 
 
 def _reason(error: Exception) -> str:
     """Say in one line why a file could not be read; torchvision puts its source path in front."""
     if isinstance(error, FileNotFoundError):
         return "the file is not there"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "no picture format that can be read"
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return first.rsplit(".cpp:", 1)[-1].partition(", ")[2] or first if ".cpp:" in first else first
@@ -93,4 +97,7 @@ def fit_picture(picture: Tensor, size: int, interpolation: str) -> Tensor:
     """
     if picture.shape[-2:] == (size, size):
         return picture
-    return F.resize(picture, [size, size], InterpolationMode(interpolation), antialias=True)
+    fitted: Tensor = F.resize(
+        picture, [size, size], InterpolationMode(interpolation), antialias=True
+    )
+    return fitted

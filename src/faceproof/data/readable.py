@@ -1,4 +1,4 @@
-"""Which files of a table can be read: every one is decoded once, and remembered until it changes."""
+"""Which files of a table can be read: each is decoded once and remembered until it changes."""
 
 import hashlib
 import logging
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet
 
 from faceproof.data.pictures import UnreadablePictureError, read_picture
@@ -85,6 +86,8 @@ def _check(paths: pa.StringArray, memory: Path) -> pa.Table:
     )
     stale = np.flatnonzero(~pc.fill_null(unchanged, False).to_numpy())
     reasons = old["reason"].to_pylist()
+    if stale.size:
+        log.info("checking that %s files can be decoded", f"{stale.size:,}")
     # Decoders release the interpreter lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         fresh = pool.map(_unreadable_reason, (names[row] for row in stale))
@@ -92,9 +95,23 @@ def _check(paths: pa.StringArray, memory: Path) -> pa.Table:
             reasons[row] = reason
     checked = pa.table([paths, stamps[:, 0], stamps[:, 1], pa.array(reasons, pa.string())], MEMORY)
     if stale.size:
+        _remember(checked, memory)
+    return checked
+
+
+def _remember(checked: pa.Table, memory: Path) -> None:
+    """Write what was found, so that the next run need not decode it all again.
+
+    Raises:
+        FaceproofError: the cache cannot be written.
+    """
+    try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_table(checked, memory)
-    return checked
+    except OSError as error:
+        raise FaceproofError(
+            f"{memory} cannot be written ({error}); set FACEPROOF_CACHE to a folder that can"
+        ) from error
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -116,8 +133,6 @@ def _unreadable_reason(path: str) -> str | None:
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
-    """Write a small table as CSV, a row for each line of text."""
-    import pyarrow.csv
-
+    """Write a table as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pyarrow.csv.write_csv(table, path)

@@ -62,9 +62,10 @@ def folder_data(
         FaceproofError: the folders are not as the layout says, or the table is not valid.
     """
     question = get_task(task)
-    folder = Path(os.path.abspath(root))  # not resolve(): a link's name is the user's name for it
-    lowered = {word.lower(): value for word, value in (generators or {}).items()}
-    columns = list_folder(folder, layout, labels, splits or {}, lowered)
+    folder = _absolute(root)
+    columns = list_folder(
+        folder, layout, _lowered(labels), _lowered(splits), _lowered(generators)
+    )
     paths = [str(path) for path in columns["path"]]
     if "{label}" in layout:
         columns["split"] = list(
@@ -83,21 +84,44 @@ def folder_data(
     return DataSet(name, question, table, max_unreadable)
 
 
-def table_data(name: str, task: str, file: str, max_unreadable: float = 0.01) -> DataSet:
+def _lowered(words: Mapping[str, str | None] | None) -> dict[str, str | None]:
+    """Bring folder words to lower case; YAML reads the word 0 as a number."""
+    return {str(word).lower(): name for word, name in (words or {}).items()}
+
+
+def _absolute(path: str) -> Path:
+    """Return an absolute path; not resolve(), for a link's name is the user's name for it."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def table_data(
+    name: str,
+    task: str,
+    file: str,
+    ratios: Mapping[str, float] | None = None,
+    split_seed: int = 0,
+    max_unreadable: float = 0.01,
+) -> DataSet:
     """Read a data set from a picture table in CSV or Parquet.
 
-    Paths may be relative to the file. A table without the column source takes `name` for it, one
-    without splits is unlabelled.
+    Paths may be relative to the file. A table without sources takes `name` for them; one without
+    splits is divided by the ratios, and its rows without a label are unlabelled.
 
     Raises:
         FaceproofError: the file is missing or the table is not valid.
     """
-    question, path = get_task(task), Path(os.path.abspath(file))
+    question, path = get_task(task), _absolute(file)
     columns = read_table(path).to_pydict()
+    if not any(columns["split"]):
+        divided = assign_splits(
+            columns["split"], columns["path"], columns["group"], ratios or RATIOS, split_seed
+        )
+        columns["split"] = [
+            split if label else "unlabelled"
+            for split, label in zip(divided, columns["label"], strict=True)
+        ]
     columns["path"] = [os.path.normpath(path.parent / picture) for picture in columns["path"]]
     columns["source"] = [source or name for source in columns["source"]]
-    if not any(columns["split"]):
-        columns["split"] = ["unlabelled"] * len(columns["path"])
     table = validate(table_from_columns(columns), question, name)
     return DataSet(name, question, table, max_unreadable)
 

@@ -21,7 +21,7 @@ def split_of(key: str, ratios: Mapping[str, float], seed: int) -> str:
         if position < ratio:
             return name
         position -= ratio
-    return next(name for name in reversed(ratios) if ratios[name] > 0)  # rounding at 1.0
+    return [name for name, ratio in ratios.items() if ratio > 0][-1]  # rounding at 1.0
 
 
 def assign_splits(
@@ -53,7 +53,7 @@ def assign_splits(
 def check_ratios(ratios: Mapping[str, float]) -> None:
     """Refuse ratios that name other splits, are negative, or do not add up to 1."""
     strangers = set(ratios) - {"train", "val", "test"}
-    if strangers or min(ratios.values()) < 0 or not math.isclose(sum(ratios.values()), 1.0):
+    if strangers or min(ratios.values(), default=-1) < 0 or not math.isclose(sum(ratios.values()), 1.0):
         raise FaceproofError(
             f"data.ratios = {dict(ratios)} must give train, val and test, none negative, "
             "that add up to 1"

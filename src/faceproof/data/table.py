@@ -12,6 +12,7 @@
 Columns are arrow arrays rather than Python objects, so that worker processes share their pages.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
     """Build a picture table from columns of strings; `path` is required, the rest may be absent.
 
     Raises:
-        FaceproofError: `path` is missing, or a column is not one of the table's.
+        FaceproofError: `path` is missing, in a row even, or a column is not one of the table's.
     """
     if "path" not in columns or (unknown := set(columns) - set(SCHEMA.names)):
         found = ", ".join(columns) or "none"
@@ -51,6 +52,10 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
             f"found the columns {found}{unknown_text}"
         )
     num_rows = len(columns["path"])
+    if None in columns["path"]:
+        raise FaceproofError(
+            f"row {list(columns['path']).index(None) + 1} of a picture table has no path"
+        )
     return pa.table(
         [
             pa.array(columns.get(field.name, [None] * num_rows), pa.string()).cast(field.type)
@@ -142,26 +147,36 @@ def read_table(path: Path) -> pa.Table:
     """Read a picture table from a CSV or Parquet file.
 
     Raises:
-        FaceproofError: the file is missing, of another type, or lacks the column path.
+        FaceproofError: the file is missing, of another type or damaged, or lacks the column path.
     """
     if not path.is_file():
-        raise FaceproofError(f"there is no picture table at {path}; set data.file to a CSV or Parquet")
-    if path.suffix == ".csv":
-        options = pyarrow.csv.ConvertOptions(
-            column_types={name: pa.string() for name in SCHEMA.names}, strings_can_be_null=True
+        raise FaceproofError(
+            f"there is no picture table at {path}; set data.file to a CSV or Parquet"
         )
-        raw = pyarrow.csv.read_csv(path, convert_options=options)
-    elif path.suffix == ".parquet":
-        raw = pyarrow.parquet.read_table(path)
-    else:
-        raise FaceproofError(f"{path} is neither .csv nor .parquet; a picture table is one of these")
-    return table_from_columns(
-        {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise FaceproofError(
+            f"{path} is neither .csv nor .parquet; a picture table is one of these"
+        )
+    try:
+        raw = _read_csv(path) if path.suffix.lower() == ".csv" else pyarrow.parquet.read_table(path)
+        columns = {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
+    except pa.ArrowException as error:
+        raise FaceproofError(f"{path} cannot be read as a picture table: {error}") from error
+    return table_from_columns(columns)
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """Read a CSV file as text; only an empty cell is null, for a group may be called NA."""
+    options = pyarrow.csv.ConvertOptions(
+        column_types={name: pa.string() for name in SCHEMA.names},
+        null_values=[""],
+        strings_can_be_null=True,
     )
+    return pyarrow.csv.read_csv(path, convert_options=options)
 
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table as Parquet beside `path`, then rename, so that it is never half there."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     pyarrow.parquet.write_table(table, partial)
     partial.replace(path)

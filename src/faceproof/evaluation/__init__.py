@@ -1,0 +1,1 @@
+"""Evaluation: scoring, figures from the predictions table, and reports."""

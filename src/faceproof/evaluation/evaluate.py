@@ -53,8 +53,8 @@ def evaluate_run(
     data = own if other is None else other
     if data.task != own.task:
         raise FaceproofError(
-            f"{run.path} was trained for the task {own.task.name} and data set {data.name} is of the "
-            f"task {data.task.name}"
+            f"{run.path} was trained for the task {own.task.name} and data set {data.name} is of "
+            f"the task {data.task.name}"
         )
     rows = data.table if split == "all" else select(data.table, split)
     if rows.num_rows == 0:
@@ -83,11 +83,11 @@ def _context(run: RunFolder, data: DataSet, split: str, unreadable: pa.Table) ->
         "initial weights": record.get("weights"),
         "trained on": f"{record.get('data')} ({record.get('pictures')})",
         "epochs trained": record.get("epochs"),
-        "best epoch": record["best_epoch"] + 1 if "best_epoch" in record else None,
+        "best epoch": record.get("best_epoch"),
         "chosen by": record.get("monitor"),
         "device": record.get("device"),
         "precision": record.get("precision"),
-        **{f"{package} version": version for package, version in versions.items()},
+        **{f"trained with {package}": version for package, version in versions.items()},
     }
     return ReportContext(
         title=f"{record.get('model')} on {data.name}",
@@ -101,6 +101,7 @@ def _context(run: RunFolder, data: DataSet, split: str, unreadable: pa.Table) ->
         history=read_epochs(run.metrics),
         record=facts,
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
+        best_epoch=record.get("best_epoch"),
     )
 
 

@@ -62,7 +62,7 @@ def score(
     logits = np.full(rows.num_rows, np.nan, dtype=np.float32)
     for batch in track(loader, "scoring", disable=not progress):
         images = to_unit(batch.image.to(place, non_blocking=True))
-        logits[batch.index.numpy()] = net(images).float().cpu().numpy()
+        logits[batch.row.numpy()] = net(images).float().cpu().numpy()
     probabilities = torch.sigmoid(torch.from_numpy(logits).double()).numpy()
     return predictions_table(rows, logits, probabilities)
 

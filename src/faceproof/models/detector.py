@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from timm.models import group_parameters
@@ -25,7 +25,8 @@ class PictureInput:
     def __post_init__(self) -> None:
         if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise FaceproofError(
-                f"model.input needs a positive size, three means and three positive stds; found {self}"
+                "model.input needs a positive size, three means and three positive stds; found "
+                f"{self}"
             )
         if self.interpolation not in INTERPOLATIONS:
             raise FaceproofError(
@@ -49,12 +50,28 @@ def picture_input(
     given = {"size": size, "mean": mean, "std": std, "interpolation": interpolation}
     own = getattr(trunk, "pretrained_cfg", None) or {}
     known = {"size": own.get("input_size", (None, None))[1], **own}
-    values = {name: known.get(name) if value is None else value for name, value in given.items()}
+    values: dict[str, Any] = {
+        name: known.get(name) if value is None else value for name, value in given.items()
+    }
     if missing := [name for name, value in values.items() if value is None]:
         raise FaceproofError(f"this trunk does not say its input; set model.input.{missing[0]}")
     return PictureInput(
         values["size"], tuple(values["mean"]), tuple(values["std"]), values["interpolation"]
     )
+
+
+class Trunk(Protocol):
+    """What a detector asks of a trunk: timm's contract, which small networks can follow too."""
+
+    num_features: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Turn (B, 3, S, S) into features."""
+        ...
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Say by pattern which parameters make a block."""
+        ...
 
 
 class Detector(nn.Module):
@@ -69,13 +86,16 @@ class Detector(nn.Module):
         input: how the pictures come; see `picture_input`.
     """
 
+    input_mean: Tensor
+    input_std: Tensor
+
     def __init__(
         self, trunk: nn.Module, head: Callable[[int], nn.Module], input: PictureInput
     ) -> None:
         super().__init__()
         self.input = input
         self.trunk = trunk
-        self.head = head(trunk.num_features)
+        self.head = head(cast(Trunk, trunk).num_features)
         self.register_buffer("input_mean", torch.tensor(input.mean).view(3, 1, 1))
         self.register_buffer("input_std", torch.tensor(input.std).view(3, 1, 1))
 
@@ -88,8 +108,8 @@ class Detector(nn.Module):
         Returns:
             (B,) float32; positive means the task's positive class (fake, or face).
         """
-        features = self.trunk((images - self.input_mean) / self.input_std)
-        return self.head(features).float()
+        logits: Tensor = self.head(self.trunk((images - self.input_mean) / self.input_std))
+        return logits.float()
 
 
 def make_detector(
@@ -105,5 +125,5 @@ def parameter_blocks(net: Detector) -> list[list[str]]:
     The blocks are those that the trunk itself names (timm's coarse groups: a stem, then stages or
     transformer blocks), which is what "the last N blocks" counts.
     """
-    groups = group_parameters(net.trunk, net.trunk.group_matcher(coarse=True))
+    groups = group_parameters(net.trunk, cast(Trunk, net.trunk).group_matcher(coarse=True))
     return [[f"trunk.{name}" for name in names] for _, names in sorted(groups.items())]

@@ -1,4 +1,4 @@
-"""Trunks: from pictures to features. Any of timm's, and the two small networks of systems A and G."""
+"""Trunks: from pictures to features. Any of timm's, and the small ones of systems A and G."""
 
 from typing import Any
 

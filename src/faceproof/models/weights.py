@@ -210,7 +210,8 @@ def by_position(state: State, own: State) -> dict[str, Tensor] | None:
     The kind is the last word of the key: weight, bias, running_mean and so on.
     """
     kinds_agree = len(state) == len(own) and all(
-        theirs.rsplit(".", 1)[-1] == ours.rsplit(".", 1)[-1] and state[theirs].shape == own[ours].shape
+        theirs.rsplit(".", 1)[-1] == ours.rsplit(".", 1)[-1]
+        and state[theirs].shape == own[ours].shape
         for theirs, ours in zip(state, own, strict=True)
     )
     return dict(zip(own, state.values(), strict=True)) if kinds_agree else None

@@ -88,7 +88,7 @@ class EpochLines(Callback):
             if name in figures
         )
         if trainer.is_global_zero:
-            print(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {shown}", flush=True)
+            print(f"epoch {trainer.current_epoch}: {shown}", flush=True)
 
 
 class BoardPictures(Callback):
@@ -153,5 +153,5 @@ def _trains(epochs: Sequence[int | None]) -> str:
     known = {epoch for epoch in epochs if epoch is not None}
     if not known:
         return "never (frozen)"
-    when = "from the start" if known == {0} else f"from epoch {min(known) + 1}"
+    when = "from the start" if known == {0} else f"from epoch {min(known)}"
     return f"{when}, in part" if None in epochs or len(known) > 1 else when

@@ -66,5 +66,5 @@ class PictureDataModule(LightningDataModule):
         """Bring pictures to [0, 1], and change them where they are trained on."""
         image = to_unit(batch.image)
         if self.trainer is not None and self.trainer.training:
-            image = self.augment(image, self.seed, self.trainer.current_epoch, batch.index)
+            image = self.augment(image, self.seed, self.trainer.current_epoch, batch.row)
         return batch._replace(image=image)

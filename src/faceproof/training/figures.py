@@ -9,6 +9,7 @@ from torchmetrics.classification import BinaryAveragePrecision, BinaryROC
 from torchmetrics.functional import classification as tm
 from torchmetrics.utilities import dim_zero_cat
 
+
 def live_figures(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return accuracy, precision, recall, F1, Jaccard, ROC-AUC, average precision and EER.
 

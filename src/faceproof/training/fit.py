@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
@@ -35,8 +36,8 @@ from faceproof.training.callbacks import (
     print_summary,
 )
 from faceproof.training.datamodule import PictureDataModule
-from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule, NonFiniteLossError, Scheduler
 from faceproof.training.optimizers import better
 
@@ -119,13 +120,15 @@ def fit(
     # A resumed run goes on with the very same rows; one that has vanished is named when it is met.
     rows = data.table if resume else readable_rows(data, run.unreadable)[0]
     check_splits(rows, data)
-    seen = rows.filter(pa.compute.is_in(rows["split"].cast(pa.string()), pa.array(["train", "val"])))
+    seen = rows.filter(
+        pa.compute.is_in(rows["split"].cast(pa.string()), pa.array(["train", "val"]))
+    )
     pictures = PictureDataModule(
         seen, data.task, net.input, recipe.augment, seed=recipe.seed, **recipe.loader
     )
     weights = class_weights(pictures.train_rows, data, recipe.class_weights)
     module = DetectorModule(
-        net.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        net.to(memory_format=torch.channels_last),
         recipe.optimizer,
         recipe.scheduler,
         weights,
@@ -242,7 +245,7 @@ def _finish(
     rows = [row for row in read_epochs(run.metrics) if row.get(recipe.monitor) is not None]
     if not rows:
         raise FaceproofError(
-            f"{recipe.monitor} was undefined in every epoch, so that no best epoch could be chosen; "
+            f"{recipe.monitor} was undefined in every epoch, so no best epoch could be chosen; "
             f"monitor one of the figures in {run.metrics}"
         )
     best = (min if mode == "min" else max)(rows, key=lambda row: row[recipe.monitor])
@@ -266,7 +269,10 @@ def _finish(
 def _print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None:
     """Print the figures of the best epoch and the two commands to run next."""
     table = Table(
-        "figure", "train", "validation", title=f"best epoch: {best['epoch'] + 1} of {num_epochs}"
+        "figure",
+        "train",
+        "validation",
+        title=f"best epoch: {best['epoch']} (of {num_epochs}, from 0)",
     )
     names = [name.removeprefix("val/") for name in best if name.startswith("val/")]
     for name in sorted(names, key=lambda name: (name != "loss", name)):
@@ -300,11 +306,11 @@ def _versions() -> dict[str, str]:
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "timm": timm.__version__,
-        "pytorch-lightning": pl.__version__,
+        "pytorch-lightning": version("pytorch-lightning"),
     }
 
 
-def make_trainer(precision: str = "auto", **options: Any) -> pl.Trainer:
+def make_trainer(precision: Any = "auto", **options: Any) -> pl.Trainer:
     """Make Lightning's trainer.
 
     Order and division among processes are the sampler's own, so Lightning's are off.

@@ -62,7 +62,7 @@ class DetectorModule(LightningModule):
         weights: Tensor = self.class_weights[batch.label]  # type: ignore[index]
         loss = F.binary_cross_entropy_with_logits(logits, batch.label.float(), weights)
         if not torch.isfinite(loss):
-            raise NonFiniteLossError(self.current_epoch, batch_idx, batch.index.tolist())
+            raise NonFiniteLossError(self.current_epoch, batch_idx, batch.row.tolist())
         value, size = loss.detach(), len(logits)
         self.log("train/loss_step", value, prog_bar=True, batch_size=size)
         self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=size)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.optim import Optimizer
@@ -35,16 +35,16 @@ class OptimizerSettings:
         """Make the optimizer for a network whose trunk's parameters are named `trunk.`."""
         groups = []
         for part, lr in (("trunk", self.trunk_lr or self.lr), ("head", self.lr)):
-            named = [p for n, p in net.named_parameters() if n.startswith("trunk.") == (part == "trunk")]
+            named = [
+                p for n, p in net.named_parameters() if n.startswith("trunk.") == (part == "trunk")
+            ]
             for suffix, decay, chosen in (
                 ("", self.weight_decay, [p for p in named if p.ndim > 1]),
                 ("_no_decay", 0.0, [p for p in named if p.ndim <= 1]),
             ):
                 if chosen:
                     name = part + suffix
-                    groups.append(
-                        {"params": chosen, "name": name, "lr": lr, "weight_decay": decay}
-                    )
+                    groups.append({"params": chosen, "name": name, "lr": lr, "weight_decay": decay})
         return self.create(groups)
 
 
@@ -109,7 +109,7 @@ class Constant:
         return LambdaLR(optimizer, lambda step: 1.0)
 
 
-def better(monitor: str) -> str:
+def better(monitor: str) -> Literal["min", "max"]:
     """Say whether a monitored figure is better when it is smaller (`min`) or larger (`max`).
 
     Raises:

@@ -1,0 +1,119 @@
+"""A tiny world: real JPEG files in the layouts in which people have the data sets."""
+
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, so before any test
+
+MakePictures = Callable[..., list[Path]]
+
+# Every data set of conf/data that is read from folders, and the pictures in each of its folders.
+WORLD = {
+    "face_or_not": {
+        f"{split}/{label}": ["a.jpg", "b.jpg"]
+        for split in ("train", "val", "test")
+        for label in ("faces", "non-faces")
+    },
+    "deepfake_and_real": {
+        f"Dataset/{split}/{label}": ["1.jpg", "2.JPG"]
+        for split in ("Train", "Validation", "Test")
+        for label in ("Real", "Fake")
+    },
+    "real_vs_fake_140k": {
+        f"real_vs_fake/real-vs-fake/{split}/{label}": ["00.jpg", "01.jpg"]
+        for split in ("train", "valid", "test")
+        for label in ("real", "fake")
+    },
+    "ciplab": {
+        "real_and_fake_face/training_real": [f"real_{n:05}.jpg" for n in range(6)],
+        "real_and_fake_face/training_fake": [
+            f"{hardness}_{n}_1111.jpg" for hardness in ("easy", "mid", "hard") for n in range(2)
+        ],
+    },
+    "prefixed_generators": {
+        "0-CelebA": ["1.jpg", "2.jpg"],
+        "0-FFHQ/deeper/still": ["1.jpg"],
+        "1-StyleGAN": ["1.jpg", "2.jpg"],
+        "1-StyleGAN2/00000": ["1.jpg"],
+    },
+    "real_fake_folders": {"Real": ["1.jpg", "2.jpg"], "Fake/from/anywhere": ["1.jpg", "2.jpg"]},
+    "celebdf": {
+        "Celeb-real/id0_0000": ["00.jpg", "01.jpg"],
+        "YouTube-real/00001": ["00.jpg"],
+        "Celeb-synthesis/id0_id1_0000": ["00.jpg", "01.jpg", "02.jpg"],
+    },
+    "faceforensics": {
+        "original_sequences/youtube/c23/images/000": ["0000.jpg", "0001.jpg"],
+        "manipulated_sequences/Deepfakes/c23/images/000_003": ["0000.jpg", "0001.jpg"],
+        "manipulated_sequences/Face2Face/c23/images/000_003": ["0000.jpg"],
+    },
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is remembered between runs out of the home folder."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def write_pictures(
+    folder: Path,
+    names: Iterable[str],
+    size: tuple[int, int] | None = None,
+    seed: int = 0,
+    face: bool = False,
+) -> list[Path]:
+    """Write noisy JPEG pictures; with `face`, a bright oval with two dark eyes in the middle.
+
+    A picture is a function of its name and the seed; `size` is (width, height), 32 to 48 px if it
+    is not given.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in names]
+    for path in paths:
+        rng = np.random.default_rng((seed, face, zlib.crc32(path.name.encode())))
+        width, height = size or rng.integers(32, 49, 2).tolist()
+        pixels = rng.normal(rng.uniform(70, 130, 3), 20, (height, width, 3))
+        if face:
+            y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+            pixels[x**2 / 0.4 + y**2 / 0.7 < 1] += (90, 60, 40)
+            for eye in (-0.3, 0.3):
+                pixels[(x - eye) ** 2 + (y + 0.25) ** 2 < 0.02] -= 120
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, "JPEG", quality=90)
+    return paths
+
+
+@pytest.fixture
+def make_pictures() -> MakePictures:
+    """Return `make_pictures(folder, names, size=(width, height), seed=0, face=False)`."""
+    return write_pictures
+
+
+@pytest.fixture
+def small_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the root of a face_or_not set, 8, 4 and 4 pictures a class, that can be learned."""
+    root = tmp_path_factory.mktemp("small") / "face_or_not"
+    for seed, (split, number) in enumerate({"train": 8, "val": 4, "test": 4}.items()):
+        names = [f"{n}.jpg" for n in range(number)]
+        write_pictures(root / split / "faces", names, seed=seed, face=True)
+        write_pictures(root / split / "non-faces", names, seed=seed)
+    return root
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write every data set of `WORLD` below a folder, point FACEPROOF_DATA at it, return it."""
+    root = tmp_path / "data"
+    for name, folders in WORLD.items():
+        for folder, names in folders.items():
+            write_pictures(root / name / folder, names, size=(12, 8))
+    monkeypatch.setenv("FACEPROOF_DATA", str(root))
+    return root

@@ -1,0 +1,43 @@
+"""Runs of train.py and evaluate.py inside the test process, as Hydra would start them."""
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from faceproof import app
+from faceproof.run import RunFolder
+
+REPOSITORY = Path(__file__).parents[1]
+CONF = REPOSITORY / "conf"
+CHOICES = {
+    group.name: sorted(file.stem for file in group.glob("[!_]*.yaml"))
+    for group in CONF.iterdir()
+    if group.is_dir()
+}
+
+
+def compose_job(name: str, folder: Path, overrides: tuple[str, ...]) -> DictConfig:
+    """Compose a configuration and tell Hydra's global state of it, as its main function does."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, [*overrides, f"hydra.run.dir={folder}"], return_hydra_config=True)
+    with open_dict(config):
+        config.hydra.runtime.output_dir = str(folder)
+        config.hydra.mode = "RUN"
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+def train(folder: Path, *overrides: str) -> RunFolder:
+    """Run train.py into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    app.train(compose_job("train", folder, overrides))
+    return RunFolder(folder)
+
+
+def evaluate(folder: Path, *overrides: str) -> Path:
+    """Run evaluate.py on a run's folder and return the evaluation's."""
+    return app.evaluate(compose_job("evaluate", Path.cwd(), (f"run={folder}", *overrides)))

@@ -1,0 +1,168 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from faceproof import app
+from faceproof.errors import FaceproofError
+from jobs import CHOICES, REPOSITORY, compose_job, evaluate, train
+
+TINY = (
+    "model=face_cnn",
+    "model.input.size=16",
+    "trainer=smoke",
+    "loader.batch_size=8",
+    "loader.num_workers=0",
+    "logger=csv",
+)
+
+
+@pytest.fixture
+def tiny(small_faces):
+    return ("data=face_or_not", f"data.root={small_faces}", *TINY)
+
+
+@pytest.fixture
+def run(tiny, tmp_path):
+    return train(tmp_path / "run", *tiny)
+
+
+def command(*arguments, cwd):
+    environment = os.environ | {"COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, *(str(a) for a in arguments)],
+        cwd=cwd, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_two_commands_from_another_folder(tiny, tmp_path):
+    trained = command(REPOSITORY / "train.py", *tiny, "hydra.run.dir=here", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "python evaluate.py run=here" in trained.stdout
+    assert "best epoch" in trained.stdout
+    judged = command(REPOSITORY / "evaluate.py", "run=here", cwd=tmp_path)
+    assert judged.returncode == 0, judged.stderr
+    assert "report: here/evaluations/face_or_not-test/report.html" in judged.stdout
+    assert (tmp_path / "here/evaluations/face_or_not-test/report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("optimizer.learning_rate=3",), "learning_rate"),
+        (("model=efnet",), "efnet"),
+        (("data=face_or_not", "data.root=nowhere"), "there is no folder"),
+        (("data=table",), "data.file"),
+        (("resume=nowhere",), "is not a run to use"),
+    ],
+)
+def test_refusals_are_one_message_and_leave_nothing(arguments, message, tmp_path):
+    found = command(REPOSITORY / "train.py", *arguments, cwd=tmp_path)
+    assert found.returncode == 1
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr + found.stdout
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_evaluating_what_is_no_run_is_refused(tmp_path):
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "train.log").touch()
+    for name, message in (("half", "it holds train.log"), ("latest", "no run below runs")):
+        found = command(REPOSITORY / "evaluate.py", f"run={name}", cwd=tmp_path)
+        assert found.returncode == 1
+        assert message in found.stderr
+        assert "Traceback" not in found.stderr
+
+
+def test_configuration_and_help_need_no_torch(tmp_path):
+    code = (
+        "import sys; sys.argv = ['train.py', '--cfg', 'job']\n"
+        f"import runpy; runpy.run_path({str(REPOSITORY / 'train.py')!r}, run_name='__main__')\n"
+        "assert 'torch' not in sys.modules\n"
+        "import faceproof.cli\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    found = command("-c", code, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "effnet_lite_se" in found.stdout
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(run, tiny):
+    before = run.best.read_bytes()
+    with pytest.raises(FaceproofError, match="holds a run already; go on with it by resume="):
+        train(run.path, *tiny)
+    assert run.best.read_bytes() == before
+
+
+@pytest.mark.parametrize("override", ["model=cnn3", "+optimizer.momentum=0.9", "optimizer={lr: 1}"])
+def test_a_resumed_run_keeps_its_configuration(run, override):
+    with pytest.raises(FaceproofError, match="cannot be changed when a run is resumed"):
+        train(run.path, f"resume={run.path}", override)
+
+
+def test_a_resumed_run_takes_single_settings_and_its_own_choices(run):
+    train(run.path, f"resume={run.path}", "model=face_cnn", "trainer.max_epochs=2")
+    assert torch.load(run.last, weights_only=True)["epoch"] == 1
+    assert "random initial weights" in run.record.read_text()
+
+
+def test_evaluating_another_data_set_and_split(run, small_faces):
+    folder = evaluate(
+        run.path, "data=face_or_not", f"data.root={small_faces}", "split=val", "name=elsewhere",
+        "loader.num_workers=0",
+    )  # fmt: skip
+    assert folder == run.path / "evaluations" / "elsewhere"
+    report = json.loads((folder / "report.json").read_text())
+    assert report["figures"]["num_pictures"] == 8
+
+
+def test_a_data_set_of_another_task_is_refused(run, small_faces):
+    words = ("+data.labels.faces=real", "+data.labels.non-faces=fake")
+    splits = tuple(f"+data.splits.{split}={split}" for split in ("train", "val", "test"))
+    with pytest.raises(FaceproofError, match="was trained for the task face"):
+        evaluate(
+            run.path, "data=real_fake_folders", f"data.root={small_faces}",
+            "data.layout='{split}/{label}/*'", *words, *splits,
+        )  # fmt: skip
+
+
+def test_a_split_without_pictures_is_refused(run):
+    with pytest.raises(FaceproofError, match=r"no pictures in the split 'unlabelled'; found"):
+        evaluate(run.path, "split=unlabelled")
+
+
+def test_weights_of_another_network_are_refused(run):
+    state = torch.load(run.best, weights_only=True)
+    del state["state_dict"]["net.head.hidden.bias"]
+    torch.save(state, run.best)
+    with pytest.raises(FaceproofError, match=r"does not fit the run's own model[\s\S]*hidden.bias"):
+        evaluate(run.path)
+
+
+def test_unreadable_files_are_named_counted_and_left_out(tiny, small_faces, tmp_path):
+    bad = small_faces / "train" / "faces" / "broken.jpg"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(FaceproofError, match=r"more than data.max_unreadable = 1.0%"):
+        train(tmp_path / "refused", *tiny)
+    assert not (tmp_path / "refused" / "best.ckpt").exists()
+    run = train(tmp_path / "run", *tiny, "data.max_unreadable=0.2")
+    assert "broken.jpg" in run.unreadable.read_text()
+    assert json.loads(run.record.read_text())["unreadable"] == 1
+
+
+def test_every_choice_composes(tmp_path):
+    for group, names in CHOICES.items():
+        for name in names:
+            extra = ("model.name=resnet18",) if name == "timm" else ()
+            config = compose_job("train", tmp_path, (f"{group}={name}", *extra))
+            assert config[group] is not None, (group, name)
+
+
+def test_every_recipe_builds(tmp_path):
+    for group in ("freeze", "optimizer", "scheduler", "augment"):
+        for name in CHOICES[group]:
+            recipe = app.build_recipe(compose_job("train", tmp_path, (f"{group}={name}",)))
+            assert getattr(recipe, group) is not None

@@ -1,0 +1,42 @@
+"""Every model under every freeze schedule: trains, checkpoints, reloads and scores the same."""
+
+import numpy as np
+import pytest
+import torch
+
+from faceproof.evaluation.predictions import read_predictions
+from jobs import CHOICES, evaluate, train
+
+# Small enough for two cores, large enough for five halvings of the side.
+SIZES = {"face_cnn": 16, "cnn3": 32}
+DEFAULT_SIZE = 64
+
+
+@pytest.mark.parametrize("freeze", CHOICES["freeze"])
+@pytest.mark.parametrize("model", CHOICES["model"])
+def test_smoke(model, freeze, small_faces, tmp_path):
+    name = ("model.name=mobilenetv3_small_050",) if model == "timm" else ()
+    run = train(
+        tmp_path / "run",
+        "data=face_or_not",
+        f"data.root={small_faces}",
+        f"model={model}",
+        f"freeze={freeze}",
+        *name,
+        f"model.input.size={SIZES.get(model, DEFAULT_SIZE)}",
+        "model.weights=none",
+        "trainer=smoke",
+        "loader.batch_size=4",
+        "loader.num_workers=0",
+        "logger=csv",
+    )
+    for checkpoint in (run.best, run.last):
+        state = torch.load(checkpoint, weights_only=True)["state_dict"]
+        assert all(torch.isfinite(value).all() for value in state.values())
+    first, second = (
+        read_predictions(evaluate(run.path, f"loader.batch_size={size}", "loader.num_workers=0")
+                         / "predictions.parquet")
+        for size in (3, 8)
+    )  # fmt: skip
+    assert first["path"].equals(second["path"])
+    assert np.allclose(first["logit"].to_numpy(), second["logit"].to_numpy(), atol=1e-5)
