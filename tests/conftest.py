@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# Processes that share cores wait for each other at every operation unless each keeps to one.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, so before any test
 
 MakePictures = Callable[..., list[Path]]

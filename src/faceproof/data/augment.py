@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceproof.errors import FaceproofError
+
 # Multipliers below 2^31, so that products of 32-bit words stay within int64. From Chris Wellons'
 # hash-prospector (public domain), where they are the least biased two-round pair known.
 MIX = ((16, 0x21F0AAAD), (15, 0x735A2D97))
@@ -63,6 +65,9 @@ class Augment:
         contrast: likewise, about the picture's mean grey.
         saturation: likewise, about each pixel's grey.
         hue: turn of the chroma plane, as a share of a full turn, to either side.
+
+    Raises:
+        FaceproofError: a range is negative or goes beyond what has a meaning.
     """
 
     horizontal_flip: float = 0.0
@@ -74,6 +79,15 @@ class Augment:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            limit = math.inf if name == "rotation" else 1
+            if not 0 <= value <= limit or (name == "zoom" and value == 1):
+                raise FaceproofError(
+                    f"augment.{name} = {value} must lie between 0 and 1 (zoom below 1; rotation is "
+                    "in degrees)"
+                )
 
     def __call__(self, images: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
         """Return changed pictures: (B, 3, H, W) float in [0, 1] in and out."""
@@ -132,4 +146,5 @@ def _chroma_matrix(saturation: Tensor, angle: Tensor) -> Tensor:
     middle[:, 1, 1] = middle[:, 2, 2] = saturation * angle.cos()
     middle[:, 2, 1] = saturation * angle.sin()
     middle[:, 1, 2] = -middle[:, 2, 1]
-    return torch.linalg.inv(to_yiq) @ middle @ to_yiq
+    matrix: Tensor = torch.linalg.inv(to_yiq) @ middle @ to_yiq
+    return matrix

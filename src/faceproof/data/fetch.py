@@ -56,7 +56,10 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
         FaceproofError: it is not one to be fetched, is there already, or cannot be had.
     """
     if name not in ORIGINS:
-        raise FaceproofError(f"{name!r} cannot be fetched; these can: {', '.join(ORIGINS)}")
+        raise FaceproofError(
+            f"there is nothing to fetch for {name!r}: it is drawn by the package (demo, demo_faces), "
+            f"a layout for pictures of your own, or unknown; known are {', '.join(ORIGINS)}"
+        )
     origin, target = ORIGINS[name], root / name
     if target.exists():
         raise FaceproofError(f"{target} is there already; remove it to fetch {name} again")
@@ -78,8 +81,12 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside and renamed: a copy that was cut short never looks like the data set.
     partial = target.with_name(f"{name}.partial-{os.getpid()}")
-    shutil.copytree(found, partial)
-    partial.rename(target)
+    try:
+        shutil.copytree(found, partial)
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise FaceproofError(f"{target} could not be written ({error}); {name} is in {found}") from error
     return target
 
 

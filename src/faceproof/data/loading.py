@@ -31,6 +31,13 @@ class Batch(NamedTuple):
     row: Tensor
 
 
+class PictureGoneError(FaceproofError):
+    """A picture that could be read when the run began; of a loading process's traceback rid."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
 class PictureDataset(Dataset[Batch]):
     """The rows of a picture table as tensors, resized for one model's input."""
 
@@ -48,7 +55,7 @@ class PictureDataset(Dataset[Batch]):
         try:
             picture = read_picture(path)
         except UnreadablePictureError as error:
-            raise FaceproofError(
+            raise PictureGoneError(
                 f"{path} could be read when the run began and no longer can: {error}; "
                 "put it back, or start again without it"
             ) from error

@@ -32,19 +32,40 @@ def read_picture(path: str | Path) -> Tensor:
     Raises:
         UnreadablePictureError: the file is missing, empty, truncated, or no picture.
     """
+    return decode_picture(read_file(path))
+
+
+def read_file(path: str | Path) -> bytes:
+    """Read the bytes of a picture file.
+
+    Raises:
+        UnreadablePictureError: the file is missing, empty, or cannot be opened.
+    """
     try:
         data = Path(path).read_bytes()
-        if not data:
-            raise UnreadablePictureError("the file is empty")
-        return decode_picture(data)
+    except OSError as error:
+        raise UnreadablePictureError(_reason(error)) from error
+    if not data:
+        raise UnreadablePictureError("the file is empty")
+    return data
+
+
+def decode_picture(data: bytes) -> Tensor:
+    """Decode the bytes of a picture file to RGB, (3, H, W) uint8; see `read_picture`.
+
+    Raises:
+        UnreadablePictureError: they are truncated, or no picture.
+    """
+    try:
+        return _decode(data)
     except UnreadablePictureError:
         raise
     except UNREADABLE as error:
         raise UnreadablePictureError(_reason(error)) from error
 
 
-def decode_picture(data: bytes) -> Tensor:
-    """Decode the bytes of a picture file to RGB, (3, H, W) uint8; see `read_picture`.
+def _decode(data: bytes) -> Tensor:
+    """Decode and convert.
 
     torchvision decodes JPEG, Pillow the rest: torchvision 0.29 takes the indices of a palette PNG
     for grey, ignores colours marked as transparent, and ends the process on a damaged PNG.
@@ -70,7 +91,8 @@ def _grey16_to_rgb8(picture: Image.Image) -> Tensor:
     grey = F.pil_to_tensor(picture.convert("I"))
     if grey.min() < 0 or grey.max() > 65535:
         raise UnreadablePictureError("its pixels have more than 16 bits, of no known range")
-    return ((grey + 128) // 257).to(torch.uint8).expand(3, -1, -1).contiguous()
+    rgb: Tensor = ((grey + 128) // 257).to(torch.uint8).expand(3, -1, -1).contiguous()
+    return rgb
 
 
 def _on_background(rgba: Tensor) -> Tensor:

@@ -63,9 +63,7 @@ def folder_data(
     """
     question = get_task(task)
     folder = _absolute(root)
-    columns = list_folder(
-        folder, layout, _lowered(labels), _lowered(splits), _lowered(generators)
-    )
+    columns = list_folder(folder, layout, _lowered(labels), _lowered(splits), _lowered(generators))
     paths = [str(path) for path in columns["path"]]
     if "{label}" in layout:
         columns["split"] = list(
@@ -91,7 +89,7 @@ def _lowered(words: Mapping[str, str | None] | None) -> dict[str, str | None]:
 
 def _absolute(path: str) -> Path:
     """Return an absolute path; not resolve(), for a link's name is the user's name for it."""
-    return Path(os.path.abspath(os.path.expanduser(path)))
+    return Path(os.path.abspath(Path(path).expanduser()))
 
 
 def table_data(
@@ -161,11 +159,12 @@ def demo_data(
         FaceproofError: `root` holds something else, or a set made with other settings.
     """
     question = get_task(task)
-    make_demo(Path(root), question, seed, num_per_class)
+    folder = _absolute(root)
+    make_demo(folder, question, seed, num_per_class)
     return folder_data(
         name,
         task,
-        root=str(Path(root) / "pictures"),
+        root=str(folder / "pictures"),
         layout="{label}/{generator}/*",
         labels={label: label for label in question.classes},
         ratios=ratios,

@@ -53,7 +53,8 @@ def assign_splits(
 def check_ratios(ratios: Mapping[str, float]) -> None:
     """Refuse ratios that name other splits, are negative, or do not add up to 1."""
     strangers = set(ratios) - {"train", "val", "test"}
-    if strangers or min(ratios.values(), default=-1) < 0 or not math.isclose(sum(ratios.values()), 1.0):
+    lowest, total = min(ratios.values(), default=0), sum(ratios.values())
+    if strangers or lowest < 0 or not math.isclose(total, 1.0):
         raise FaceproofError(
             f"data.ratios = {dict(ratios)} must give train, val and test, none negative, "
             "that add up to 1"

@@ -46,7 +46,7 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
     """
     if "path" not in columns or (unknown := set(columns) - set(SCHEMA.names)):
         found = ", ".join(columns) or "none"
-        unknown_text = f"; not known: {', '.join(sorted(unknown))}" if "path" in columns else ""
+        unknown_text = f"; rename or drop {', '.join(sorted(unknown))}" if "path" in columns else ""
         raise FaceproofError(
             f"a picture table needs the column path and may have {', '.join(SCHEMA.names[1:])}; "
             f"found the columns {found}{unknown_text}"

@@ -82,7 +82,7 @@ class Detector(nn.Module):
 
     Args:
         trunk: (B, 3, S, S) -> features, with `num_features`, and `group_matcher` as timm has it.
-        head: features -> (B,) logits; called with `trunk.num_features` to be made.
+        head: features -> (B,) logits; called with the number of features to be made.
         input: how the pictures come; see `picture_input`.
     """
 
@@ -95,9 +95,11 @@ class Detector(nn.Module):
         super().__init__()
         self.input = input
         self.trunk = trunk
-        self.head = head(cast(Trunk, trunk).num_features)
-        self.register_buffer("input_mean", torch.tensor(input.mean).view(3, 1, 1))
-        self.register_buffer("input_std", torch.tensor(input.std).view(3, 1, 1))
+        # Some of timm's trunks end with one more layer, and `num_features` are those before it.
+        wider = getattr(trunk, "head_hidden_size", None)
+        self.head = head(wider or cast(Trunk, trunk).num_features)
+        self.register_buffer("input_mean", torch.tensor(input.mean).view(3, 1, 1).float())
+        self.register_buffer("input_std", torch.tensor(input.std).view(3, 1, 1).float())
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits.
@@ -125,5 +127,18 @@ def parameter_blocks(net: Detector) -> list[list[str]]:
     The blocks are those that the trunk itself names (timm's coarse groups: a stem, then stages or
     transformer blocks), which is what "the last N blocks" counts.
     """
-    groups = group_parameters(net.trunk, cast(Trunk, net.trunk).group_matcher(coarse=True))
+    try:
+        groups = group_parameters(net.trunk, cast(Trunk, net.trunk).group_matcher(coarse=True))
+    except (AttributeError, AssertionError):  # a few of timm's trunks name none, or none so coarse
+        groups = _group_by_children(net.trunk)
     return [[f"trunk.{name}" for name in names] for _, names in sorted(groups.items())]
+
+
+def _group_by_children(trunk: nn.Module) -> dict[int, list[str]]:
+    """Number the children that have parameters, those in a list one by one."""
+    groups: dict[str, list[str]] = {}
+    for name, _ in trunk.named_parameters():
+        child, *rest = name.split(".")
+        numbered = rest and rest[0].isdigit()
+        groups.setdefault(f"{child}.{rest[0]}" if numbered else child, []).append(name)
+    return dict(enumerate(groups.values()))

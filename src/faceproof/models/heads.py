@@ -21,7 +21,7 @@ class Logit(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B,) logits of (B, num_features)."""
-        outputs: Tensor = self.linear(features)
+        outputs: Tensor = self.linear(features).float()  # before the difference loses digits
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
 

@@ -1,5 +1,6 @@
 """Trunks: from pictures to features. Any of timm's, and the small ones of systems A and G."""
 
+from difflib import get_close_matches
 from typing import Any
 
 import timm
@@ -9,24 +10,40 @@ from torch import Tensor, nn
 from faceproof.errors import FaceproofError
 
 
-def timm_trunk(name: str, pooled: bool = True, **options: Any) -> nn.Module:
+def timm_trunk(
+    name: str, pooled: bool = True, size: int | None = None, **options: Any
+) -> nn.Module:
     """Build a timm model without its classifier and without weights.
 
     Args:
         name: timm's name, with or without the tag of its weights: `resnet18.tv_in1k`.
         pooled: return (B, C) rather than the feature map (B, C, h, w).
+        size: the side of the input in pixels, for trunks that are made for one size (most
+            transformers); None for that of their weights.
         options: what else timm's `create_model` takes, such as `drop_path_rate`.
 
+    Returns:
+        The trunk, with all that it was made with as `timm_options`.
+
     Raises:
-        FaceproofError: timm has no model of that name.
+        FaceproofError: timm has no model of that name, or no weights of that tag.
     """
-    if not timm.is_model(name.split(".")[0]):
-        similar = timm.list_models(f"*{name.split('.')[0].split('_')[0]}*")[:5]
+    architecture = name.split(".")[0]
+    if not timm.is_model(architecture):
+        similar = get_close_matches(architecture, timm.list_models(), n=5)
         hint = f"; names like it: {', '.join(similar)}" if similar else ""
         raise FaceproofError(f"timm has no model {name!r}{hint} (timm.list_models() has them all)")
+    try:
+        own = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        known = ", ".join(timm.list_pretrained(f"{architecture}.*"))
+        raise FaceproofError(f"timm has no weights {name!r}; it has {known}") from error
     if not pooled:
         options["global_pool"] = ""
+    if size is not None and own is not None and own.fixed_input_size:
+        options["img_size"] = size
     trunk: nn.Module = timm.create_model(name, num_classes=0, **options)
+    trunk.timm_options = options  # type: ignore[assignment]
     return trunk
 
 

@@ -1,9 +1,10 @@
 """Initial weights: from timm's hub, from a package, or from a file; strictly, and said aloud."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -21,6 +22,8 @@ State = Mapping[str, Tensor]
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
 OWN_BUFFERS = ("input_mean", "input_std")
+CLASSIFIERS = ("classifier", "fc", "head")
+KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
     said = load_file(net, Path(weights))
     if swap_classes:
         _swap_classes(net)
+        said += ", classes swapped"
     return f"{weights}: {said}"
 
 
@@ -65,13 +69,15 @@ def _load_imagenet(net: Detector) -> str:
     if not cfg.get("hf_hub_id"):
         raise FaceproofError(f"timm has no pre-trained weights for {name}; set model.weights=none")
     full_name = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
+    # With its classifier, because timm loads strictly only then; and of the trunk's own input size.
     pretrained = timm.create_model(
         full_name,
         pretrained=True,
         pretrained_cfg_overlay={"file": str(_hub_file(cfg["hf_hub_id"]))},
-        num_classes=0,
+        **getattr(net.trunk, "timm_options", {}),
     )
-    net.trunk.load_state_dict(pretrained.state_dict())
+    state = pretrained.state_dict()
+    net.trunk.load_state_dict({key: state[key] for key in net.trunk.state_dict()})
     return f"ImageNet weights of {full_name} from timm's hub"
 
 
@@ -100,11 +106,12 @@ def _hub_file(repository: str) -> Path:
         # Asking for the model's page fails at once where downloading would retry for a minute.
         huggingface_hub.HfApi().model_info(repository, timeout=10)
         return Path(huggingface_hub.hf_hub_download(repository, file))
-    except (OSError, RuntimeError, huggingface_hub.errors.HfHubHTTPError) as error:
+    except Exception as error:  # its clients' errors have no base: requests', httpx's, httpx2's
+        reason, *_ = [*str(error).splitlines(), ""]
         raise FaceproofError(
             f"the ImageNet weights {repository} cannot be had from the hub "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}); connect to the network once, "
-            "or set model.weights to a file or to none"
+            f"({type(error).__name__}: {reason}); connect to the network once, or "
+            "set model.weights to a file or to none"
         ) from error
 
 
@@ -115,20 +122,26 @@ def read_state(path: Path) -> State:
         FaceproofError: the file is missing, of another type, or holds anything but tensors.
     """
     if not path.is_file():
-        raise FaceproofError(f"there is no weights file {path}; set model.weights")
+        raise FaceproofError(
+            f"there is no weights file {path}; set model.weights to auto, imagenet, none or a file"
+        )
     if path.suffix == ".safetensors":
         try:
-            return safetensors.torch.load_file(path)
+            return _in_order(safetensors.torch.load_file(path))
         except safetensors.SafetensorError as error:
             raise FaceproofError(f"{path} is no safetensors file: {error}") from error
     if path.suffix not in (".pth", ".pt", ".ckpt"):
         raise FaceproofError(f"{path} must be .safetensors, .pth, .pt or .ckpt")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a damaged pickle can fail in any way
+        if held := re.search(r"GLOBAL (\S+)", str(error)):
+            raise FaceproofError(
+                f"{path} holds {held[1]} beside tensors and is not loaded, because unpickling that "
+                "could run code; save the model's state_dict() alone"
+            ) from error
         raise FaceproofError(
-            f"{path} is no file of plain tensors and is not loaded, because anything else could "
-            f"run code: {str(error).splitlines()[0]}; save the model's state_dict() instead"
+            f"{path} is no readable file of tensors; it is damaged or of another type"
         ) from error
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
@@ -138,6 +151,25 @@ def read_state(path: Path) -> State:
     return loaded
 
 
+def _in_order(state: State) -> State:
+    """Order tensors by the numbers in their names, the classifier last.
+
+    Safetensors files do not keep the order of the layers, and `by_position` goes by it.
+    """
+
+    def place(key: str) -> tuple[Any, ...]:
+        module, _, kind = key.rpartition(".")
+        words = re.findall(r"\d+|[^\d.]+", module)
+        numbered = [(int(word), "") if word.isdigit() else (-1, word) for word in words]
+        return (
+            key.split(".")[0] in CLASSIFIERS,
+            numbered,
+            KINDS.index(kind) if kind in KINDS else len(KINDS),
+        )
+
+    return {key: state[key] for key in sorted(state, key=place)}
+
+
 def load_file(net: Detector, path: Path) -> str:
     """Load a weights file into the whole network or into its trunk, and say which.
 
@@ -145,33 +177,71 @@ def load_file(net: Detector, path: Path) -> str:
         FaceproofError: it fits neither; the message names the keys.
     """
     state = _strip_prefixes(read_state(path))
-    own = {k: v for k, v in net.state_dict().items() if k not in OWN_BUFFERS}
-    state = {k: v for k, v in state.items() if k not in OWN_BUFFERS}
-    if set(state) == set(own):
-        return _load_whole(net, state, own)
-    if (renamed := by_position(state, own)) is not None:
-        return _load_whole(net, renamed, own) + " (matched by order and shape)"
+    _warn_of_other_input(net, state)
+    state = {key: value for key, value in state.items() if key not in OWN_BUFFERS}
+    own = {key: value for key, value in net.state_dict().items() if key not in OWN_BUFFERS}
     try:
-        return load_trunk(net, state)
+        if set(_trunk_of(state)) == set(_trunk_of(own)):
+            return _load_whole(net, state, own)
+        if _agree(named := _named_as_ours(net, state), own):
+            return _load_whole(net, named, own)
+        if (renamed := by_position(state, own)) is not None:
+            return _load_whole(net, renamed, own) + " (matched by order and shape)"
+        return load_trunk(net, _trunk_of(state) or state)
     except FaceproofError as error:
         raise FaceproofError(f"{path} does not fit: {error}") from error
 
 
+def _warn_of_other_input(net: Detector, state: State) -> None:
+    """Say it if the file's network normalised its pictures in another way than this one does."""
+    for name in OWN_BUFFERS:
+        if name in state and not torch.allclose(state[name].float(), getattr(net, name).cpu()):
+            log.warning(
+                "the file was trained with %s %s; this model has %s; set model.input to have its",
+                name,
+                state[name].flatten().tolist(),
+                getattr(net, name).flatten().tolist(),
+            )
+
+
+def _trunk_of(state: State) -> State:
+    """Return the trunk's part of a detector's state dict, without the prefix."""
+    start = "trunk."
+    return {key.removeprefix(start): state[key] for key in state if key.startswith(start)}
+
+
+def _named_as_ours(net: Detector, state: State) -> State:
+    """Name a classifier's tensors as a trunk and one linear layer name theirs."""
+    names = {f"{name}.{kind}": f"head.logit.linear.{kind}" for name in _last(net) for kind in KINDS}
+    return {names.get(key, f"trunk.{key}"): value for key, value in state.items()}
+
+
+def _last(net: Detector) -> tuple[str, ...]:
+    """Return the name of the last layer (of a few models two) that a trunk of timm's had."""
+    name = (getattr(net.trunk, "pretrained_cfg", None) or {}).get("classifier") or "fc"
+    return (name,) if isinstance(name, str) else tuple(name)
+
+
+def _agree(state: State, own: State) -> bool:
+    """Whether all keys and shapes are the same."""
+    return {key: value.shape for key, value in state.items()} == {
+        key: value.shape for key, value in own.items()
+    }
+
+
 def _load_whole(net: Detector, state: State, own: State) -> str:
-    """Load trunk and head; a head of another size is left aside, a trunk of another size is not."""
-    misfits = [key for key in own if state[key].shape != own[key].shape]
-    if trunk_misfits := [key for key in misfits if key.startswith("trunk.")]:
-        key = trunk_misfits[0]
-        raise FaceproofError(
-            f"{key} is {tuple(state[key].shape)} in the file and {tuple(own[key].shape)} in the "
-            "network"
-        )
-    kept = {key: value for key, value in state.items() if not misfits or key.startswith("trunk.")}
+    """Load trunk and head; a head of another kind or size is left aside, a trunk is not."""
+    _check(_trunk_of(state), _trunk_of(own))
+    if head_fits := _agree(state, own):
+        kept = state
+    else:
+        kept = {key: value for key, value in state.items() if key.startswith("trunk.")}
     net.load_state_dict({**dict(net.state_dict()), **kept})
-    if misfits:
-        log.warning("the head is of another size in the file and starts at random: %s", misfits[0])
-        return "trunk loaded, head at random (of another size)"
-    return "trunk and head loaded"
+    if head_fits:
+        return "trunk and head loaded"
+    aside = [key for key in state if key not in kept]
+    log.warning("the file's head does not fit and is left aside: %s", _some(aside) or "none there")
+    return "trunk loaded, head at random (that of the file does not fit)"
 
 
 def load_trunk(net: Detector, state: State) -> str:
@@ -184,15 +254,27 @@ def load_trunk(net: Detector, state: State) -> str:
         FaceproofError: keys are missing, left over, or of another shape.
     """
     own = net.trunk.state_dict()
-    classifier = (getattr(net.trunk, "pretrained_cfg", None) or {}).get("classifier") or "fc"
-    last = [key for key in state if key.rsplit(".", 1)[0] == classifier]
+    last = [key for key in state if key.rpartition(".")[0] in _last(net)]
     inner = {key: value for key, value in state.items() if key not in last}
+    how = "trunk loaded"
     if not set(inner) & set(own):
-        last = [key for key in list(state)[len(own) :] if key.endswith(("weight", "bias"))][:2]
-        inner = {key: value for key, value in state.items() if key not in last}
-        inner = dict(by_position(inner, own) or inner)
-    missing, surplus = sorted(set(own) - set(inner)), sorted(set(inner) - set(own))
-    shapes = [k for k in own if k in inner and inner[k].shape != own[k].shape]
+        surplus = [key for key in list(state)[len(own) :] if key.endswith(("weight", "bias"))][:2]
+        rest = {key: value for key, value in state.items() if key not in surplus}
+        if (renamed := by_position(rest, own)) is not None:
+            inner, last, how = renamed, surplus, "trunk loaded (matched by order and shape)"
+    _check(inner, own)
+    net.trunk.load_state_dict(inner)
+    return f"{how}, {' and '.join(last)} left aside" if last else how
+
+
+def _check(state: State, own: State) -> None:
+    """Refuse a trunk's state dict whose keys or shapes are not the trunk's."""
+    missing, surplus = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    shapes = [
+        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
     if missing or surplus or shapes:
         raise FaceproofError(
             "the trunk's keys do not match"
@@ -200,8 +282,6 @@ def load_trunk(net: Detector, state: State) -> str:
             + (f"; left over {len(surplus)}: {_some(surplus)}" if surplus else "")
             + (f"; of another shape {len(shapes)}: {_some(shapes)}" if shapes else "")
         )
-    net.trunk.load_state_dict(inner)
-    return f"trunk loaded, {' and '.join(last)} left aside" if last else "trunk loaded"
 
 
 def by_position(state: State, own: State) -> dict[str, Tensor] | None:

@@ -1,0 +1,213 @@
+"""Layout lines: what they take, what they leave, and what they say when they do not fit."""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceproof.data import layout as layouts
+from faceproof.data.layout import layout_pattern, list_folder, walk_files
+from faceproof.errors import FaceproofError
+
+LABELS = {"real": "real", "fake": "fake"}
+SPLITS = {"train": "train", "valid": "val", "rest": "auto", "extra": None}
+
+
+def touch(root: Path, *files: str) -> Path:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    return root
+
+
+def rows(root: Path, layout: str, **maps: dict[str, str | None]) -> dict[str | None, dict]:
+    words = {"labels": LABELS, "splits": SPLITS, "generators": {}, **maps}
+    columns = list_folder(root, layout, **words)
+    table = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return {row.pop("path"): {k: v for k, v in row.items() if v is not None} for row in table}
+
+
+@pytest.mark.parametrize(
+    ("layout", "path", "found"),
+    [
+        ("{label}/*", "Real/1.jpg", {"label": "Real"}),
+        ("{label}/*", "Real/deeper/1.jpg", None),
+        ("{label}/**", "Real/1.jpg", {"label": "Real"}),
+        ("{label}/**", "Real/a/b/1.jpg", {"label": "Real"}),
+        ("{label}/**/*", "Real/1.jpg", {"label": "Real"}),
+        ("**/{label}/*", "real/1.jpg", {"label": "real"}),
+        ("**/{label}/*", "a/b/real/1.jpg", {"label": "real"}),
+        ("/Data Set/{label}/*/", "data set/real/1.jpg", {"label": "real"}),
+        ("{label}-{generator}/**", "1-Style-GAN/a/1.jpg", {"label": "1", "generator": "Style-GAN"}),
+        ("{label}/{generator}_*", "real/easy_1_2.jpg", {"label": "real", "generator": "easy"}),
+        ("{label}/{group}_{split}.*", "a/id0_train.png", {"group": "id0", "split": "train"}),
+        ("a.b/{label}/*", "aXb/real/1.jpg", None),
+        ("{label}(1)/*", "real(1)/1.jpg", {"label": "real"}),
+        ("{label}/*.png", "real/1.jpg", None),
+        ("{label}/*", "/1.jpg", None),
+    ],
+)
+def test_what_fits_a_layout_line(layout: str, path: str, found: dict[str, str] | None) -> None:
+    match = layout_pattern(layout).fullmatch(path)
+    assert (match is None) == (found is None)
+    if match is not None and found is not None:
+        assert found.items() <= match.groupdict().items()
+
+
+@given(st.text(alphabet="ab.-([+$ ", min_size=1, max_size=8))
+def test_what_is_not_a_placeholder_stands_for_itself(word: str) -> None:
+    assert layout_pattern(f"{word}/*").fullmatch(f"{word.upper()}/1.jpg")
+
+
+@pytest.mark.parametrize("layout", ["{class}/*", "{label}/{label}/*", "{}/*"])
+def test_unknown_and_repeated_placeholders_are_refused(layout: str) -> None:
+    with pytest.raises(FaceproofError, match=r"it may have \{split\}, \{label\}, .*once each"):
+        layout_pattern(layout)
+
+
+def test_words_are_mapped_in_any_case_and_null_leaves_out(tmp_path: Path) -> None:
+    touch(tmp_path, "TRAIN/Real/1.jpg", "Valid/FAKE/1.jpg", "rest/real/1.jpg", "Extra/real/1.jpg")
+    assert rows(tmp_path, "{split}/{label}/*") == {
+        "TRAIN/Real/1.jpg": {"split": "train", "label": "real"},
+        "Valid/FAKE/1.jpg": {"split": "val", "label": "fake"},
+        "rest/real/1.jpg": {"split": "auto", "label": "real"},
+    }
+
+
+def test_generators_are_taken_as_they_are_unless_they_are_mapped(tmp_path: Path) -> None:
+    touch(tmp_path, "fake-StyleGAN/a.jpg", "fake-X1/a.jpg", "real-FFHQ/a.jpg")
+    found = rows(tmp_path, "{label}-{generator}/**", generators={"x1": "attgan", "ffhq": None})
+    assert [row.get("generator") for row in found.values()] == ["StyleGAN", "attgan", None]
+
+
+def test_equal_video_names_under_two_manipulations_are_two_groups(tmp_path: Path) -> None:
+    touch(tmp_path, "fake/A/000/0.jpg", "fake/A/000/1.jpg", "fake/B/000/0.jpg", "real/C/000/0.jpg")
+    found = rows(tmp_path, "{label}/{generator}/{group}/*")
+    groups = [row["group"] for row in found.values()]
+    assert groups == ["fake/A/000", "fake/A/000", "fake/B/000", "real/C/000"]
+
+
+def test_the_order_of_listing_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, *(f"{label}/{n}.jpg" for label in LABELS for n in "5203"))
+    expected = list(rows(tmp_path, "{label}/*").items())
+    walk = os.walk
+
+    def backwards(*args: object, **kwargs: object) -> object:
+        for folder, subfolders, files in walk(*args, **kwargs):  # type: ignore[call-overload]
+            yield folder, subfolders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(layouts.os, "walk", backwards)
+    assert list(rows(tmp_path, "{label}/*").items()) == expected
+
+
+def test_hidden_and_system_files_are_never_pictures(tmp_path: Path) -> None:
+    touch(tmp_path, "real/1.jpg", "real/.DS_Store", "real/Thumbs.db", ".git/x", "a/.cache/1.jpg")
+    assert list(walk_files(tmp_path)) == ["real/1.jpg"]
+
+
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "1.jpg", "deep/2.jpg")
+    root = touch(tmp_path / "root", "fake/3.jpg")
+    (root / "real").symlink_to(tmp_path / "elsewhere")
+    (root / "fake" / "up").symlink_to(root)
+    (tmp_path / "elsewhere" / "deep" / "up").symlink_to(tmp_path / "elsewhere")
+    assert sorted(walk_files(root)) == ["fake/3.jpg", "real/1.jpg", "real/deep/2.jpg"]
+
+
+def test_files_that_do_not_fit_are_counted_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, "real/1.jpg", "README.txt", "real/deeper/2.jpg")
+    with caplog.at_level(logging.WARNING):
+        assert list(rows(tmp_path, "{label}/*")) == ["real/1.jpg"]
+    assert "2 files do not fit the layout {label}/*" in caplog.text
+    assert "'README.txt' the first" in caplog.text
+
+
+def test_a_name_that_is_not_utf8_is_left_out_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, "real/1.jpg")
+    bad = os.fsencode(tmp_path / "real") + b"/caf\xe9.jpg"
+    try:
+        os.close(os.open(bad, os.O_CREAT))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    with caplog.at_level(logging.WARNING):
+        assert list(rows(tmp_path, "{label}/*")) == ["real/1.jpg"]
+    assert r"'real/caf\udce9.jpg' the first" in caplog.text
+
+
+def test_an_unmapped_word_is_refused_with_both_trees_and_the_setting(tmp_path: Path) -> None:
+    touch(tmp_path, "Deepfake/1.jpg", "real/1.jpg", "real/2.jpg")
+    with pytest.raises(FaceproofError) as refusal:
+        rows(tmp_path, "{label}/*")
+    assert str(refusal.value) == (
+        "the folder word 'Deepfake' (in Deepfake/1.jpg) is no label that data.labels knows: "
+        "real, fake\n"
+        "expected, by data.layout = '{label}/*':\n"
+        f"  {tmp_path}/\n"
+        "    real|fake/\n"
+        "      * (pictures)\n"
+        "found:\n"
+        f"  {tmp_path}/\n"
+        "    Deepfake/ (1 files, '1.jpg' the first)\n"
+        "    real/ (2 files, '1.jpg' the first)\n"
+        "add it with '+data.labels.deepfake=NAME' (null leaves it out), or set data.layout"
+    )
+
+
+def test_a_missing_root_and_one_where_nothing_fits(tmp_path: Path) -> None:
+    with pytest.raises(FaceproofError) as refusal:
+        rows(tmp_path / "absent", "x/{split}/{label}/**")
+    for text in ("there is no folder", "absent/\n    x/\n      train|valid|rest|extra/", "...",
+                 "set data.root", "FACEPROOF_DATA"):  # fmt: skip
+        assert text in str(refusal.value)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FaceproofError, match=r"no file below .*empty fits"):
+        rows(tmp_path / "empty", "{label}/*")
+    touch(tmp_path, "pictures/Real/1.jpg")
+    with pytest.raises(FaceproofError, match=r"(?s)found:.*Real/ \(1 files.*set data.root or"):
+        rows(tmp_path, "{label}/*")
+
+
+def test_the_tree_that_is_shown_is_short_and_follows_links(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", *(f"{n:02}/x/1.jpg" for n in range(30)))
+    (root / "00" / "link").symlink_to(root)
+    shown = layouts.found_tree(root).splitlines()
+    assert len(shown) == layouts.TREE_LINES + 2
+    assert shown[-1].strip() == "..."
+    assert any(re.fullmatch(r" +link/", line) for line in shown)
+
+
+def test_listing_looks_into_each_folder_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, *(f"{label}/{n}.jpg" for label in LABELS for n in range(50)))
+    scans = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scans.append(path) or scandir(path))
+    assert len(rows(tmp_path, "{label}/*")) == 100
+    assert len(scans) == 3
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "real/1.jpg", "fake/1.jpg")
+    scandir = os.scandir
+
+    def locked(path: str) -> object:
+        if path.endswith("fake"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(FaceproofError, match=r"fake cannot be listed \(Permission denied\)"):
+        rows(tmp_path, "{label}/*")

@@ -1,0 +1,69 @@
+"""The faceproof command: help worth reading, exit codes, and one message instead of a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from faceproof import __version__, cli
+from faceproof.cli import main
+from faceproof.data.fetch import ORIGINS
+
+
+def test_help_names_the_commands_and_where_training_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "get the original of a ready data set" in text
+    assert "Training and evaluation are train.py and evaluate.py" in text
+
+
+def test_help_of_fetch_names_every_set(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fetch", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(name in text for name in ORIGINS)
+    assert "FACEPROOF_DATA" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"faceproof {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["fetch"], ["nothing"], ["fetch", "ciplab", "--rot=x"]])
+def test_what_is_no_command_shows_the_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "usage: faceproof" in capsys.readouterr().err
+
+
+def test_fetch_says_where_the_set_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "fetch", lambda name, root: root / name)
+    monkeypatch.setenv("FACEPROOF_DATA", str(tmp_path))
+    assert main(["fetch", "ciplab"]) == 0
+    assert capsys.readouterr().out == f"ciplab is in {tmp_path}/ciplab\n"
+    monkeypatch.delenv("FACEPROOF_DATA")
+    assert main(["fetch", "ciplab"]) == 0
+    assert capsys.readouterr().out == "ciplab is in data/ciplab\n"
+
+
+def test_a_refusal_is_one_message_and_exit_code_1(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; from faceproof.cli import main; sys.exit(main())"]
+    done = subprocess.run(
+        [*command, "fetch", "celebdf", "--root", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("faceproof: celebdf is given out by its authors on request")
+    assert "Traceback" not in done.stderr
