@@ -1,0 +1,111 @@
+"""The network contract: its input, its normalisation, its one logit, its blocks."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from faceproof.errors import FaceproofError
+from faceproof.models import Detector, PictureInput, make_detector, parameter_blocks
+from faceproof.models.detector import picture_input
+from faceproof.models.heads import HiddenHead, LinearHead
+from faceproof.models.trunks import SmallTrunk, face_cnn_trunk, timm_trunk
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)
+PLAIN = {"size": 16, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"}
+
+
+def small_detector(**changes: Any) -> Detector:
+    torch.manual_seed(0)
+    return make_detector(face_cnn_trunk(16), lambda n: HiddenHead(n, 8), PLAIN | changes).eval()
+
+
+def test_normalising_inside_is_normalising_outside() -> None:
+    outside, inside = small_detector(), small_detector(mean=MEAN, std=STD)
+    pictures = torch.rand(4, 3, 16, 16)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    torch.testing.assert_close(inside(pictures), outside((pictures - mean) / std))
+
+
+def test_the_normalisation_travels_with_the_weights() -> None:
+    ours, other = small_detector(mean=MEAN, std=STD), small_detector()
+    pictures = torch.rand(4, 3, 16, 16)
+    assert not torch.equal(ours(pictures), other(pictures))
+    other.load_state_dict(ours.state_dict())
+    assert torch.equal(ours(pictures), other(pictures))
+
+
+def test_whole_numbers_in_the_input_leave_room_for_others() -> None:
+    """A mean of [0, 0, 0] in YAML is of integers, into which no other mean would load."""
+    buffers = dict(small_detector(mean=(0, 0, 0), std=(1, 1, 1)).named_buffers())
+    assert {buffer.dtype for buffer in buffers.values()} == {torch.float32}
+
+
+def test_the_normalisation_is_not_trained() -> None:
+    assert not any("input" in name for name, _ in small_detector().named_parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_are_float32_whatever_the_head_computes_in(dtype: torch.dtype) -> None:
+    net = small_detector()
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        logits = net(torch.rand(3, 3, 16, 16))
+    assert (logits.shape, logits.dtype) == ((3,), torch.float32)
+
+
+def test_a_picture_s_logit_does_not_depend_on_its_batch() -> None:
+    net, pictures = small_detector(), torch.rand(5, 3, 16, 16)
+    alone = torch.cat([net(picture[None]) for picture in pictures])
+    torch.testing.assert_close(net(pictures), alone)
+
+
+def test_what_is_not_given_is_what_timm_says() -> None:
+    trunk = timm_trunk("tf_efficientnet_lite0.in1k")
+    half = (0.5, 0.5, 0.5)
+    assert picture_input(trunk) == PictureInput(224, half, half, "bicubic")
+    assert picture_input(trunk, size=160, std=[1, 1, 1]) == PictureInput(
+        160, half, (1, 1, 1), "bicubic"
+    )
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_trunk_that_does_not_say_its_input_must_be_told(name: str) -> None:
+    with pytest.raises(FaceproofError, match=rf"set model\.input\.{name}"):
+        small_detector(**{name: None})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": 0},
+        {"mean": (0.5,)},
+        {"std": (1, 1)},
+        {"std": (1, 1, 0)},
+        {"std": (1, 1, -1)},
+    ],
+)
+def test_an_input_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(FaceproofError, match=r"model\.input needs a positive size, three means"):
+        small_detector(**changes)
+
+
+def test_an_unknown_interpolation_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(FaceproofError, match=r"'cubic' must be one of bilinear, bicubic, nearest"):
+        small_detector(interpolation="cubic")
+
+
+def test_blocks_cover_the_trunk_once_and_leave_the_head() -> None:
+    net = small_detector()
+    names = [name for block in parameter_blocks(net) for name in block]
+    assert sorted(names) == sorted(n for n, _ in net.named_parameters() if n.startswith("trunk."))
+    assert len(names) == len(set(names))
+
+
+def test_blocks_are_in_the_order_of_their_numbers() -> None:
+    layers: list[nn.Module] = []
+    for width in range(3, 15):
+        layers += [nn.Conv2d(width, width + 1, 3, padding=1), nn.MaxPool2d(1)]
+    net = Detector(SmallTrunk(layers, 4), LinearHead, PictureInput(**PLAIN))
+    order = [int(block[0].split(".")[2]) for block in parameter_blocks(net)]
+    assert order == list(range(12))  # 2 comes before 10
