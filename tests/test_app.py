@@ -166,3 +166,22 @@ def test_every_recipe_builds(tmp_path):
         for name in CHOICES[group]:
             recipe = app.build_recipe(compose_job("train", tmp_path, (f"{group}={name}",)))
             assert getattr(recipe, group) is not None
+
+
+@pytest.mark.parametrize(("allow", "trained"), [("false", False), ("true", True)])
+def test_a_leak_across_splits_stops_training_unless_allowed(
+    tiny, small_faces, tmp_path, allow, trained
+):
+    original = small_faces / "train" / "faces" / "0.jpg"
+    (small_faces / "val" / "faces" / "again.jpg").write_bytes(original.read_bytes())
+    folder = tmp_path / "run"
+    options = (*tiny, f"data.allow_leaks={allow}")
+    if trained:
+        train(folder, *options)
+    else:
+        with pytest.raises(FaceproofError, match=r"leaks across its splits[\s\S]*allow_leaks=true"):
+            train(folder, *options)
+    assert (folder / "best.ckpt").exists() == trained
+    assert "duplicates equal across splits, 1" in (folder / "record.json").read_text()
+    assert json.loads((folder / "audit.json").read_text())["clear"] is False
+    assert "again.jpg" in (folder / "audit.html").read_text()

@@ -57,13 +57,41 @@ def test_fetch_says_where_the_set_is(
     assert capsys.readouterr().out == "ciplab is in data/ciplab\n"
 
 
-def test_a_refusal_is_one_message_and_exit_code_1(tmp_path: Path) -> None:
+def test_a_refusal_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; from faceproof.cli import main; sys.exit(main())"]
     done = subprocess.run(
         [*command, "fetch", "celebdf", "--root", str(tmp_path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("faceproof: celebdf is given out by its authors on request")
     assert "Traceback" not in done.stderr
+
+
+def test_audit_writes_its_page_and_ends_with_its_verdict(
+    small_faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["audit", "data=face_or_not", f"data.root={small_faces}", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "face_or_not: 32 pictures: clear" in capsys.readouterr().out
+    picture = small_faces / "train" / "faces" / "0.jpg"
+    (small_faces / "test" / "faces" / "copy.jpg").write_bytes(picture.read_bytes())
+    assert main(arguments) == 1
+    assert "LEAK: duplicates equal across splits, 1" in capsys.readouterr().out
+    assert "copy.jpg" in (tmp_path / "audit.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["data=nothing"], "Could not find 'data/nothing'"),
+        (["model=cnn3"], "is no setting of a data set"),
+        (["data=face_or_not", "data.root=nowhere"], "there is no folder"),
+    ],
+)
+def test_an_audit_that_cannot_be_made_ends_with_2(
+    settings: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", *settings]) == 2
+    assert message in capsys.readouterr().err

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -198,6 +199,49 @@ def recorded_data(run: RunFolder, config: DictConfig) -> "DataSet":
     from faceproof.task import get_task
 
     return DataSet(config.data.name, get_task(config.data.task), read_table(run.samples))
+
+
+def audit(overrides: list[str], folder: Path) -> bool:
+    """Audit a data set, write `audit.json` and `audit.html`, and say whether it is clear.
+
+    Args:
+        overrides: `data=NAME` and its settings, as for train.py.
+        folder: where to write.
+
+    Raises:
+        FaceproofError: the data set cannot be listed.
+    """
+    data = compose_data(overrides)
+
+    from faceproof.data.audit import cached_audit
+    from faceproof.data.audit_page import describe, verdict, write_audit
+    from faceproof.data.facts import data_facts
+
+    found = cached_audit(data, data_facts(data))
+    write_audit(found, folder)
+    print(f"{data.name}: {found.num_pictures:,} pictures: {verdict(found)}\n{describe(found)}")
+    for shortcut in found.shortcuts:
+        interval = f"{shortcut.low:.3f} to {shortcut.high:.3f}"
+        print(f"  {shortcut.name:24} ROC-AUC {shortcut.auroc:.3f} ({interval})")
+    print(f"page: {folder / 'audit.html'}")
+    return found.clear
+
+
+def compose_data(overrides: list[str]) -> "DataSet":
+    """Make the data set that overrides such as `data=NAME` describe.
+
+    Raises:
+        FaceproofError: they name no data set or no setting of it.
+    """
+    if strangers := [word for word in overrides if not word.lstrip("+").startswith("data")]:
+        raise FaceproofError(f"{strangers[0]!r} is no setting of a data set; say data=NAME")
+    try:
+        with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
+            config = compose("train", overrides)
+        data: DataSet = build(config.data)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FaceproofError(_message(error)) from error
+    return data
 
 
 def evaluate(config: DictConfig) -> Path:

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except FaceproofError as error:
         print(f"faceproof: {error}", file=sys.stderr)
-        return 1
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +44,25 @@ def _parser() -> argparse.ArgumentParser:
         help="the folder above all data sets (default: FACEPROOF_DATA, or data)",
     )
     getter.set_defaults(run=_fetch)
+    auditor = commands.add_parser(
+        "audit",
+        help="say what in a data set stands against training on it",
+        description="Look at every file of a data set for duplicates across splits, odd files and "
+        "incidentals that alone tell the classes apart. Writes audit.json and audit.html. Exit "
+        "code 0: nothing stands against training; 1: something does; 2: it cannot be told.",
+    )
+    auditor.add_argument(
+        "settings", nargs="+", metavar="data=NAME", help="the data set, and data.KEY=VALUE"
+    )
+    auditor.add_argument("--out", type=Path, default=Path("audit"), help="folder (default: audit)")
+    auditor.set_defaults(run=_audit)
     return parser
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from faceproof import app
+
+    return 0 if app.audit(arguments.settings, arguments.out) else 1
 
 
 def _fetch(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ class RunFolder:
     | record.json     | facts of the run: initial weights, versions, best epoch, .. |
     | samples.parquet | the picture table it was trained on, all splits             |
     | unreadable.csv  | the files that could not be read, if any                    |
+    | audit.json/html | what was found in the data set before training              |
     | best.ckpt       | the weights of the best epoch, by validation                |
     | last.ckpt       | everything needed to go on                                  |
     | metrics.csv     | a row an epoch                                              |

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from conftest import MakePictures
-from faceproof.data import folder_data, readable
-from faceproof.data.readable import cache_folder, readable_rows
+from faceproof.data import facts, folder_data
+from faceproof.data.facts import cache_folder
+from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
 from faceproof.errors import FaceproofError
 
@@ -26,13 +27,13 @@ def root(tmp_path: Path, make_pictures: MakePictures) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the files that were decoded, as they are."""
     names: list[str] = []
-    read = readable.read_picture
+    look = facts.file_facts
 
     def counted(path: str) -> object:
         names.append(Path(path).name)
-        return read(path)
+        return look(path)
 
-    monkeypatch.setattr(readable, "read_picture", counted)
+    monkeypatch.setattr(facts, "file_facts", counted)
     return names
 
 
@@ -123,7 +124,7 @@ def test_the_memory_is_in_the_cache_and_nothing_is_left_half_written(
     readable_rows(listed(root))
     written = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert [path.suffix for path in written] == [".parquet"]
-    assert written[0].parent == cache_folder() / "readable"
+    assert written[0].parent == cache_folder() / "facts"
     monkeypatch.delenv("FACEPROOF_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "faceproof"

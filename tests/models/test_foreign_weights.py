@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from faceproof import app
 from faceproof.models import Detector, load_initial_weights
-from faceproof.models.weights import read_state
+from faceproof.models.state_dicts import read_state
 from jobs import REPOSITORY, compose_job
 
 SHARED = REPOSITORY.parent / "shared" / "weights"

@@ -123,4 +123,11 @@ def test_a_trunk_without_coarse_groups_still_has_blocks(name: str) -> None:
 
 def test_those_blocks_are_its_children() -> None:
     firsts = [block[0].split(".")[:2] for block in blocks_of(timm_trunk("poolformer_s12"))]
-    assert firsts == [["stem", "conv"], *(["stages", str(n)] for n in range(4)), ["head", "norm"]]
+    assert firsts == [["stem", "conv"], *(["stages", str(n)] for n in range(4))]
+
+
+@pytest.mark.parametrize("name", ["densenet121", "convnext_atto", "poolformer_s12"])
+def test_a_norm_that_follows_the_last_block_belongs_to_it(name: str) -> None:
+    trunk = timm_trunk(name)
+    sizes = {name: parameter.ndim for name, parameter in trunk.named_parameters()}
+    assert max(sizes[name] for name in blocks_of(trunk)[-1]) > 1

@@ -11,8 +11,9 @@ from small_networks import State, of_timm, resnet, same, save, small
 from faceproof.errors import FaceproofError
 from faceproof.models import Detector, load_initial_weights, make_detector
 from faceproof.models.heads import LinearHead, SqueezeExciteHead
+from faceproof.models.state_dicts import by_position, read_state
 from faceproof.models.trunks import timm_trunk
-from faceproof.models.weights import by_position, load_file, load_trunk, read_state
+from faceproof.models.weights import load_file, load_trunk
 from faceproof.training.module import DetectorModule
 
 

@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from faceproof.errors import FaceproofError
 from faceproof.models import load_initial_weights, make_detector, weights
 from faceproof.models.heads import LinearHead, SqueezeExciteHead
+from faceproof.models.state_dicts import by_position
 from faceproof.models.trunks import timm_trunk
-from faceproof.models.weights import by_position, lite0_package_state
+from faceproof.models.weights import lite0_package_state
 
 
 @pytest.fixture

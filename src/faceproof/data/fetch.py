@@ -57,8 +57,8 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
     """
     if name not in ORIGINS:
         raise FaceproofError(
-            f"there is nothing to fetch for {name!r}: it is drawn by the package (demo, demo_faces), "
-            f"a layout for pictures of your own, or unknown; known are {', '.join(ORIGINS)}"
+            f"there is nothing to fetch for {name!r}: it is drawn by the package (demo), a "
+            f"layout for pictures of your own, or unknown; known are {', '.join(ORIGINS)}"
         )
     origin, target = ORIGINS[name], root / name
     if target.exists():
@@ -86,7 +86,9 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
         partial.rename(target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise FaceproofError(f"{target} could not be written ({error}); {name} is in {found}") from error
+        raise FaceproofError(
+            f"{target} could not be written ({error}); {name} is in {found}"
+        ) from error
     return target
 
 

@@ -21,13 +21,15 @@ RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
 class DataSet:
     """A validated picture table and the question it answers.
 
-    `max_unreadable` is the share of files that may be unreadable before a run refuses to start.
+    `max_unreadable` is the share of files that may be unreadable before a run refuses to start,
+    `allow_leaks` lets it start although pictures or groups straddle splits.
     """
 
     name: str
     task: Task
     table: pa.Table
     max_unreadable: float = 0.01
+    allow_leaks: bool = False
 
 
 def folder_data(
@@ -42,6 +44,7 @@ def folder_data(
     ratios: Mapping[str, float] | None = None,
     split_seed: int = 0,
     max_unreadable: float = 0.01,
+    allow_leaks: bool = False,
 ) -> DataSet:
     """Read a data set that lies in folders.
 
@@ -57,6 +60,7 @@ def folder_data(
         ratios: the division of pictures without a split.
         split_seed: another seed is another division.
         max_unreadable: the share of files that may be unreadable.
+        allow_leaks: train although pictures or groups straddle splits.
 
     Raises:
         FaceproofError: the folders are not as the layout says, or the table is not valid.
@@ -79,7 +83,7 @@ def folder_data(
     columns["path"] = [f"{folder.as_posix()}/{path}" for path in paths]
     columns["source"] = [name] * len(paths)
     table = validate(table_from_columns(columns), question, name)
-    return DataSet(name, question, table, max_unreadable)
+    return DataSet(name, question, table, max_unreadable, allow_leaks)
 
 
 def _lowered(words: Mapping[str, str | None] | None) -> dict[str, str | None]:
@@ -99,6 +103,7 @@ def table_data(
     ratios: Mapping[str, float] | None = None,
     split_seed: int = 0,
     max_unreadable: float = 0.01,
+    allow_leaks: bool = False,
 ) -> DataSet:
     """Read a data set from a picture table in CSV or Parquet.
 
@@ -121,11 +126,15 @@ def table_data(
     columns["path"] = [os.path.normpath(path.parent / picture) for picture in columns["path"]]
     columns["source"] = [source or name for source in columns["source"]]
     table = validate(table_from_columns(columns), question, name)
-    return DataSet(name, question, table, max_unreadable)
+    return DataSet(name, question, table, max_unreadable, allow_leaks)
 
 
 def combined_data(
-    name: str, task: str, sets: Mapping[str, DataSet], max_unreadable: float = 0.01
+    name: str,
+    task: str,
+    sets: Mapping[str, DataSet],
+    max_unreadable: float = 0.01,
+    allow_leaks: bool = False,
 ) -> DataSet:
     """Put several data sets of one task under one another; `source` tells them apart.
 
@@ -140,7 +149,7 @@ def combined_data(
             + (f"{others[0]}, which is of another task" if others else "none in data.sets")
         )
     table = concat_tables(part.table for part in sets.values())
-    return DataSet(name, question, validate(table, question, name), max_unreadable)
+    return DataSet(name, question, validate(table, question, name), max_unreadable, allow_leaks)
 
 
 def demo_data(
@@ -152,6 +161,7 @@ def demo_data(
     ratios: Mapping[str, float] | None = None,
     split_seed: int = 0,
     max_unreadable: float = 0.01,
+    allow_leaks: bool = False,
 ) -> DataSet:
     """Make the demonstration set below `root` if it is not there, and read it as folders.
 
@@ -170,4 +180,5 @@ def demo_data(
         ratios=ratios,
         split_seed=split_seed,
         max_unreadable=max_unreadable,
+        allow_leaks=allow_leaks,
     )

@@ -125,13 +125,21 @@ def parameter_blocks(net: Detector) -> list[list[str]]:
     """Return the names of the trunk's parameters in blocks, from the input to the features.
 
     The blocks are those that the trunk itself names (timm's coarse groups: a stem, then stages or
-    transformer blocks), which is what "the last N blocks" counts.
+    transformer blocks), which is what "the last N blocks" counts. A normalisation that follows the
+    last of them belongs to it.
     """
     try:
         groups = group_parameters(net.trunk, cast(Trunk, net.trunk).group_matcher(coarse=True))
     except (AttributeError, AssertionError):  # a few of timm's trunks name none, or none so coarse
         groups = _group_by_children(net.trunk)
-    return [[f"trunk.{name}" for name in names] for _, names in sorted(groups.items())]
+    sizes = {name: parameter.ndim for name, parameter in net.trunk.named_parameters()}
+    blocks: list[list[str]] = []
+    for _, names in sorted(groups.items()):
+        if blocks and all(sizes[name] <= 1 for name in names):
+            blocks[-1].extend(f"trunk.{name}" for name in names)
+        else:
+            blocks.append([f"trunk.{name}" for name in names])
+    return blocks
 
 
 def _group_by_children(trunk: nn.Module) -> dict[int, list[str]]:

@@ -1,29 +1,19 @@
 """Initial weights: from timm's hub, from a package, or from a file; strictly, and said aloud."""
 
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import safetensors
-import safetensors.torch
 import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector
 from faceproof.models.heads import Logit
+from faceproof.models.state_dicts import KINDS, State, by_position, read_state, strip_prefixes
 
-State = Mapping[str, Tensor]
-
-# What frameworks put around a state dict, and before its keys.
-WRAPPERS = ("state_dict", "model_state_dict", "model")
-PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
 OWN_BUFFERS = ("input_mean", "input_std")
-CLASSIFIERS = ("classifier", "fc", "head")
-KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 log = logging.getLogger(__name__)
 
@@ -115,68 +105,13 @@ def _hub_file(repository: str) -> Path:
         ) from error
 
 
-def read_state(path: Path) -> State:
-    """Read the state dict in a file; nothing in it is executed.
-
-    Raises:
-        FaceproofError: the file is missing, of another type, or holds anything but tensors.
-    """
-    if not path.is_file():
-        raise FaceproofError(
-            f"there is no weights file {path}; set model.weights to auto, imagenet, none or a file"
-        )
-    if path.suffix == ".safetensors":
-        try:
-            return _in_order(safetensors.torch.load_file(path))
-        except safetensors.SafetensorError as error:
-            raise FaceproofError(f"{path} is no safetensors file: {error}") from error
-    if path.suffix not in (".pth", ".pt", ".ckpt"):
-        raise FaceproofError(f"{path} must be .safetensors, .pth, .pt or .ckpt")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can fail in any way
-        if held := re.search(r"GLOBAL (\S+)", str(error)):
-            raise FaceproofError(
-                f"{path} holds {held[1]} beside tensors and is not loaded, because unpickling that "
-                "could run code; save the model's state_dict() alone"
-            ) from error
-        raise FaceproofError(
-            f"{path} is no readable file of tensors; it is damaged or of another type"
-        ) from error
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise FaceproofError(f"{path} holds no state dict of tensors (a {type(loaded).__name__})")
-    return loaded
-
-
-def _in_order(state: State) -> State:
-    """Order tensors by the numbers in their names, the classifier last.
-
-    Safetensors files do not keep the order of the layers, and `by_position` goes by it.
-    """
-
-    def place(key: str) -> tuple[Any, ...]:
-        module, _, kind = key.rpartition(".")
-        words = re.findall(r"\d+|[^\d.]+", module)
-        numbered = [(int(word), "") if word.isdigit() else (-1, word) for word in words]
-        return (
-            key.split(".")[0] in CLASSIFIERS,
-            numbered,
-            KINDS.index(kind) if kind in KINDS else len(KINDS),
-        )
-
-    return {key: state[key] for key in sorted(state, key=place)}
-
-
 def load_file(net: Detector, path: Path) -> str:
     """Load a weights file into the whole network or into its trunk, and say which.
 
     Raises:
         FaceproofError: it fits neither; the message names the keys.
     """
-    state = _strip_prefixes(read_state(path))
+    state = strip_prefixes(read_state(path))
     _warn_of_other_input(net, state)
     state = {key: value for key, value in state.items() if key not in OWN_BUFFERS}
     own = {key: value for key, value in net.state_dict().items() if key not in OWN_BUFFERS}
@@ -282,28 +217,6 @@ def _check(state: State, own: State) -> None:
             + (f"; left over {len(surplus)}: {_some(surplus)}" if surplus else "")
             + (f"; of another shape {len(shapes)}: {_some(shapes)}" if shapes else "")
         )
-
-
-def by_position(state: State, own: State) -> dict[str, Tensor] | None:
-    """Rename tensors by their order, or None unless number, shapes and kinds all agree.
-
-    The kind is the last word of the key: weight, bias, running_mean and so on.
-    """
-    kinds_agree = len(state) == len(own) and all(
-        theirs.rsplit(".", 1)[-1] == ours.rsplit(".", 1)[-1]
-        and state[theirs].shape == own[ours].shape
-        for theirs, ours in zip(state, own, strict=True)
-    )
-    return dict(zip(own, state.values(), strict=True)) if kinds_agree else None
-
-
-def _strip_prefixes(state: State) -> State:
-    """Take off what wrappers put before every key (`module.`, `_orig_mod.`, `net.`, `model.`)."""
-    for _ in PREFIXES:
-        for prefix in PREFIXES:
-            if state and all(key.startswith(prefix) for key in state):
-                state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
 
 
 def _some(keys: list[str]) -> str:

@@ -21,7 +21,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from faceproof import __version__
+from faceproof.data.audit import cached_audit
+from faceproof.data.audit_page import describe, write_audit
 from faceproof.data.augment import Augment
+from faceproof.data.facts import data_facts
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
 from faceproof.data.table import counts, describe_counts, write_table
@@ -118,7 +121,7 @@ def fit(
     names = [name for name, _ in net.named_parameters()]
     recipe.freeze.check(parameter_blocks(net), names)
     # A resumed run goes on with the very same rows; one that has vanished is named when it is met.
-    rows = data.table if resume else readable_rows(data, run.unreadable)[0]
+    rows = data.table if resume else inspect(run, data)
     check_splits(rows, data)
     seen = rows.filter(
         pa.compute.is_in(rows["split"].cast(pa.string()), pa.array(["train", "val"]))
@@ -170,6 +173,30 @@ def fit(
             f"{max(len(files) - 3, 0)} more. Try a lower optimizer.lr, or trainer.precision=32-true"
         ) from error
     return _finish(run, recipe, mode, loggers, hyperparameters)
+
+
+def inspect(run: RunFolder, data: DataSet) -> pa.Table:
+    """Look at every file before training, and return the rows that can be read.
+
+    What was found is in the run's `unreadable.csv`, `audit.json`, `audit.html` and record.
+
+    Raises:
+        FaceproofError: too many files are unreadable, or pictures leak across splits.
+    """
+    facts = data_facts(data)
+    rows, _ = readable_rows(data, run.unreadable, facts)
+    audit = cached_audit(data, facts)
+    write_audit(audit, run.path)
+    run.update_record(audit=[f"{f.kind}, {f.count:,}: {f.text}" for f in audit.findings])
+    if audit.leaks and not data.allow_leaks:
+        raise FaceproofError(
+            f"data set {data.name} leaks across its splits, so that no figure on them means "
+            f"anything:\n{describe(audit)}\nSee {run.path / 'audit.html'}. Mend the splits, "
+            "or train all the same with data.allow_leaks=true"
+        )
+    if not audit.clear:
+        log.warning("the audit of %s found:\n%s", data.name, describe(audit))
+    return rows
 
 
 def check_splits(rows: pa.Table, data: DataSet) -> None:

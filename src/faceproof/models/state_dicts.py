@@ -1,0 +1,98 @@
+"""State dicts of other people's files: read without executing anything, ordered, and matched."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from faceproof.errors import FaceproofError
+
+State = Mapping[str, Tensor]
+
+# What frameworks put around a state dict, and before its keys.
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
+CLASSIFIERS = ("classifier", "fc", "head")
+KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def read_state(path: Path) -> State:
+    """Read the state dict in a file; nothing in it is executed.
+
+    Raises:
+        FaceproofError: the file is missing, of another type, or holds anything but tensors.
+    """
+    if not path.is_file():
+        raise FaceproofError(
+            f"there is no weights file {path}; set model.weights to auto, imagenet, none or a file"
+        )
+    if path.suffix == ".safetensors":
+        try:
+            return _in_order(safetensors.torch.load_file(path))
+        except safetensors.SafetensorError as error:
+            raise FaceproofError(f"{path} is no safetensors file: {error}") from error
+    if path.suffix not in (".pth", ".pt", ".ckpt"):
+        raise FaceproofError(f"{path} must be .safetensors, .pth, .pt or .ckpt")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can fail in any way
+        if held := re.search(r"GLOBAL (\S+)", str(error)):
+            raise FaceproofError(
+                f"{path} holds {held[1]} beside tensors and is not loaded, because unpickling that "
+                "could run code; save the model's state_dict() alone"
+            ) from error
+        raise FaceproofError(
+            f"{path} is no readable file of tensors; it is damaged or of another type"
+        ) from error
+    for wrapper in WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise FaceproofError(f"{path} holds no state dict of tensors (a {type(loaded).__name__})")
+    return loaded
+
+
+def _in_order(state: State) -> State:
+    """Order tensors by the numbers in their names, the classifier last.
+
+    Safetensors files do not keep the order of the layers, and `by_position` goes by it.
+    """
+
+    def place(key: str) -> tuple[Any, ...]:
+        module, _, kind = key.rpartition(".")
+        words = re.findall(r"\d+|[^\d.]+", module)
+        numbered = [(int(word), "") if word.isdigit() else (-1, word) for word in words]
+        return (
+            key.split(".")[0] in CLASSIFIERS,
+            numbered,
+            KINDS.index(kind) if kind in KINDS else len(KINDS),
+        )
+
+    return {key: state[key] for key in sorted(state, key=place)}
+
+
+def by_position(state: State, own: State) -> dict[str, Tensor] | None:
+    """Rename tensors by their order, or None unless number, shapes and kinds all agree.
+
+    The kind is the last word of the key: weight, bias, running_mean and so on.
+    """
+    kinds_agree = len(state) == len(own) and all(
+        theirs.rsplit(".", 1)[-1] == ours.rsplit(".", 1)[-1]
+        and state[theirs].shape == own[ours].shape
+        for theirs, ours in zip(state, own, strict=True)
+    )
+    return dict(zip(own, state.values(), strict=True)) if kinds_agree else None
+
+
+def strip_prefixes(state: State) -> State:
+    """Take off what wrappers put before every key (`module.`, `_orig_mod.`, `net.`, `model.`)."""
+    for _ in PREFIXES:
+        for prefix in PREFIXES:
+            if state and all(key.startswith(prefix) for key in state):
+                state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state

@@ -1,0 +1,32 @@
+"""Pages that stand alone: one HTML file with its style, drawings and pictures inside."""
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+
+def render(template: str, filters: dict[str, Callable[..., Any]], **values: Any) -> str:
+    """Fill a template of this folder; every value is escaped unless the template says otherwise."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__name__, ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(filters)
+    return environment.get_template(template).render(values)
+
+
+def thumbnail(path: str, side: int = 144) -> str:
+    """Return a small copy of a picture file as a data URL."""
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((side, side))
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
