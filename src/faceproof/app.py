@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -24,6 +25,7 @@ from faceproof.run import RunFolder, find_run, flatten, write_text
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
+    from faceproof.evaluation.evaluate import Aim
     from faceproof.models import Detector
     from faceproof.training.fit import Recipe
 
@@ -143,7 +145,16 @@ def build_recipe(config: DictConfig) -> "Recipe":
         patience=config.patience,
         tensorboard=config.logger.tensorboard,
         seed=config.seed,
+        aim=build_aim(config),
     )
+
+
+def build_aim(config: DictConfig) -> "Aim":
+    """Make the aim of a threshold."""
+    from faceproof.evaluation.evaluate import Aim
+
+    wanted = config.threshold
+    return Aim(wanted.aim, wanted.fpr, wanted.value, config.calibration)
 
 
 def build_network(model: DictConfig, initial: bool) -> tuple["Detector", str]:
@@ -176,7 +187,7 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
     config = OmegaConf.load(run.config)
     assert isinstance(config, DictConfig)
     choices = run.read_record().get("choices", {})
-    for override in OverridesParser.create().parse_overrides(overrides):
+    for override in _parsed(overrides):
         key = override.key_or_group
         if key == "resume" or (key in choices and override.value() == choices[key]):
             continue
@@ -256,18 +267,38 @@ def evaluate(config: DictConfig) -> Path:
     trained = OmegaConf.load(run.config)
     assert isinstance(trained, DictConfig)
 
-    from faceproof.evaluation.evaluate import evaluate_run
+    from faceproof.data.conditions import neutral_condition, robustness_conditions
+    from faceproof.evaluation.evaluate import Request, evaluate_run
 
     net, _ = build_network(trained.model, initial=False)
-    own = recorded_data(run, trained)
-    other = build(config.data) if "data" in config else None
-    return evaluate_run(
-        run,
-        net,
-        own,
-        other,
+    request = Request(
         split=config.split,
         name=config.name,
-        device=config.device,
-        **build(config.loader),
+        aim=None if config.threshold.aim is None else build_aim(config),
+        neutral=None if config.neutral is None else neutral_condition(config.neutral),
+        robustness=() if config.robustness is None else robustness_conditions(config.robustness),
     )
+    own, others = recorded_data(run, trained), requested_data(config)
+    return evaluate_run(
+        run, net, own, others, request, device=config.device, **build(config.loader)
+    )
+
+
+def requested_data(config: DictConfig) -> list["DataSet"]:
+    """Return the data sets that an evaluation names: none, one, or each of `data=[a,b,c]`."""
+    if "data" not in config:
+        return []
+    overrides = list(HydraConfig.get().overrides.task)
+    chosen = [o.value() for o in _parsed(overrides) if o.key_or_group == "data"][-1]
+    if isinstance(chosen, str):
+        return [build(config.data)]
+    # Hydra would lay several choices of a group over one another.
+    if settings := [word for word in overrides if word.lstrip("+~").startswith("data.")]:
+        raise FaceproofError(f"{settings[0]} cannot be said of several data sets at once")
+    return [compose_data([f"data={name}"]) for name in chosen]
+
+
+def _parsed(overrides: list[str]) -> list[Override]:
+    """Parse command-line overrides."""
+    parsed: list[Override] = OverridesParser.create().parse_overrides(overrides)
+    return parsed

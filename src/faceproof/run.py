@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,21 @@ from faceproof.errors import FaceproofError
 class RunFolder:
     """The paths of one run.
 
-    | file            | what                                                        |
-    |-----------------|-------------------------------------------------------------|
-    | config.yaml     | the composed configuration, resolved                        |
-    | record.json     | facts of the run: initial weights, versions, best epoch, .. |
-    | samples.parquet | the picture table it was trained on, all splits             |
-    | unreadable.csv  | the files that could not be read, if any                    |
-    | audit.json/html | what was found in the data set before training              |
-    | best.ckpt       | the weights of the best epoch, by validation                |
-    | last.ckpt       | everything needed to go on                                  |
-    | metrics.csv     | a row an epoch                                              |
-    | events.*        | TensorBoard                                                 |
-    | evaluations/    | a folder for each evaluation                                |
+    | file                 | what                                                        |
+    |----------------------|-------------------------------------------------------------|
+    | config.yaml          | the composed configuration, resolved                        |
+    | record.json          | facts of the run: initial weights, versions, best epoch, .. |
+    | samples.parquet      | the picture table it was trained on, all splits             |
+    | unreadable.csv       | the files that could not be read, if any                    |
+    | audit.json, .html    | what was found in the data set before training              |
+    | best.ckpt            | the weights of the best epoch, by validation                |
+    | last.ckpt            | everything needed to go on                                  |
+    | validation.parquet   | validation's scores by the best epoch                       |
+    | operating_point.json | calibration, threshold and unsure band, fitted to these     |
+    | test_scorings.jsonl  | a line for every time test pictures were scored             |
+    | metrics.csv          | a row an epoch                                              |
+    | events.*             | TensorBoard                                                 |
+    | evaluations/         | a folder for each evaluation                                |
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -37,6 +41,9 @@ class RunFolder:
         self.best = self.path / "best.ckpt"
         self.last = self.path / "last.ckpt"
         self.metrics = self.path / "metrics.csv"
+        self.validation = self.path / "validation.parquet"
+        self.operating_point = self.path / "operating_point.json"
+        self.test_scorings = self.path / "test_scorings.jsonl"
         self.evaluations = self.path / "evaluations"
 
     def read_record(self) -> dict[str, Any]:
@@ -50,6 +57,36 @@ class RunFolder:
         """Add facts to the record; it is replaced whole, never half."""
         text = json.dumps(self.read_record() | facts, indent=2, allow_nan=False)
         write_text(self.record, text + "\n")
+
+    def write_operating_point(self, point: Mapping[str, Any]) -> None:
+        """Store calibration and threshold."""
+        write_text(self.operating_point, json.dumps(point, indent=2, allow_nan=False) + "\n")
+
+    def read_operating_point(self) -> dict[str, Any]:
+        """Return the stored calibration and threshold."""
+        point: dict[str, Any] = json.loads(self.operating_point.read_text())
+        return point
+
+    def log_test_scoring(
+        self, data: Sequence[str], split: str, evaluation: str, pictures: int
+    ) -> None:
+        """Note that test pictures were scored: a test set that is looked at often wears out."""
+        line = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": list(data),
+            "split": split,
+            "evaluation": evaluation,
+            "pictures": pictures,
+        }
+        with self.test_scorings.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def count_test_scorings(self, data: Sequence[str]) -> int:
+        """Return how often this run has scored test pictures of any of these data sets."""
+        if not self.test_scorings.is_file():
+            return 0
+        lines = map(json.loads, self.test_scorings.read_text().splitlines())
+        return sum(bool(set(line["data"]) & set(data)) for line in lines)
 
     def require(self, *files: Path) -> None:
         """Refuse a folder that is no finished or resumable run.

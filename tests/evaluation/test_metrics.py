@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import metrics
+from faceproof.evaluation import confidence, metrics
 from faceproof.evaluation.predictions import predictions_table
 from faceproof.task import TASKS, Task
 
@@ -318,3 +318,64 @@ def test_a_breakdown_with_a_value_for_every_few_rows_stays_quick() -> None:
     rows = metrics.breakdown(table(labels, logits, group=groups), TASK, 0.5, "group")
     assert len(rows) == 10_000
     assert sum(row["num_pictures"] for row in rows) == 60_000
+
+
+def test_realised_fpr_counts_negatives_only_and_has_wilsons_interval() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    probabilities = np.array([0.9, 0.1, 0.2, 0.5, 0.9, 0.1])
+    found = metrics.realised_fpr(labels, probabilities, 0.5, np.arange(6))
+    assert (found["num_negative"], found["num_false_positives"], found["rate"]) == (4, 2, 0.5)
+    assert found["interval"] == confidence.wilson(0.5, 4)
+    nothing = metrics.realised_fpr(labels[4:], probabilities[4:], 0.5, np.arange(2))
+    assert (nothing["rate"], nothing["interval"]) == (None, None)
+
+
+def test_breakdown_rows_carry_their_intervals(
+    scores: tuple[npt.NDArray[np.int64], Array],
+) -> None:
+    labels, logits = scores
+    predictions = table(labels, logits, source=["ab"[number % 2] for number in range(len(labels))])
+    for row in metrics.breakdown(predictions, TASK, 0.5, "source"):
+        assert row["accuracy"] is not None
+        assert row["accuracy_interval"] == confidence.wilson(row["accuracy"], row["num_pictures"])
+        assert row["roc_auc_interval"] is not None
+        assert row["roc_auc"] is not None
+        assert row["roc_auc_interval"][0] < row["roc_auc"] < row["roc_auc_interval"][1]
+
+
+def test_worst_first_compares_within_a_source_or_not_at_all() -> None:
+    # Source a has reals; b has fakes only; that of c are perfectly told from c's own one real.
+    predictions = table(
+        np.array([1, 1, 0, 0, 1, 1, 1, 0]),
+        np.array([3.0, -0.5, -1.0, 2.0, -2.0, -1.0, 5.0, 4.0]),
+        source=["a", "a", "a", "a", "b", "b", "c", "c"],
+        generator=["gan", "gan", None, None, "gan", "gan", "gan", None],
+    )
+    rows = metrics.worst_first(predictions, TASK, 0.5)
+    found = {(row["source"], row["generator"]): row for row in rows}
+    accuracies = [row["accuracy"] for row in rows]
+    assert accuracies == sorted(accuracies, key=lambda value: value or 0)
+    assert (rows[0]["source"], rows[0]["accuracy"]) == ("b", 0.0)
+    assert found["b", "gan"]["roc_auc"] is None
+    assert found["b", "gan"]["num_compared"] == 0
+    assert found["b", "gan"]["accuracy_interval"] == confidence.wilson(0.0, 2)
+    assert (found["a", "gan"]["roc_auc"], found["a", "gan"]["num_compared"]) == (0.75, 2)
+    assert found["c", "gan"]["roc_auc"] == 1.0  # against all reals pooled it would be no other
+    assert found["c", "gan"]["roc_auc_interval"] is None  # one against one says nothing
+    assert found["a", None]["roc_auc"] is None
+    assert sum(row["num_pictures"] for row in rows) == 8
+
+
+def test_worst_first_does_not_depend_on_the_order_of_rows(
+    scores: tuple[npt.NDArray[np.int64], Array],
+) -> None:
+    labels, logits = scores
+    predictions = table(
+        labels,
+        logits,
+        source=["ab"[number % 2] for number in range(len(labels))],
+        generator=["gan" if label else None for label in labels],
+        group=[f"v{number // 7}" for number in range(len(labels))],
+    )
+    shuffled = predictions.take(np.random.default_rng(0).permutation(len(labels)))
+    assert metrics.worst_first(shuffled, TASK, 0.5) == metrics.worst_first(predictions, TASK, 0.5)

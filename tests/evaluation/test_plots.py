@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import metrics, plots
+from faceproof.evaluation import metrics, plots, reliability
 from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]
@@ -210,3 +210,36 @@ def test_png_is_the_same_twice_and_on_white(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(written)) as picture:
         assert picture.width > 700
         assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_reliability_diagram_shows_bins_intervals_and_counts() -> None:
+    after = reliability.reliability_table(LABELS, PROBABILITIES, np.arange(10))
+    figure = plots.reliability_diagram(after[:2], after, PROBABILITIES, TASK)
+    upper, lower = figure.axes
+    diagonal, before, line = upper.lines[:3]
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+    assert len(before.get_xdata()) == 2
+    assert list(line.get_xdata()) == [row["mean_probability"] for row in after]
+    assert list(line.get_ydata()) == [row["share_positive"] for row in after]
+    (bars,) = upper.collections
+    ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
+    assert np.allclose(ends, [row["interval"] for row in after])
+    assert lower.patches[0].get_data().values.sum() == 10
+    assert lower.get_xlabel() == "probability of fake"
+    assert {"uncalibrated", "as reported, with 95% intervals"} <= set(words(figure))
+    alone = plots.reliability_diagram([], after, PROBABILITIES, TASK)
+    assert "uncalibrated" not in words(alone)
+    assert 'aria-label="Reliability: fake as said and as they were"' in plots.figure_svg(alone)
+
+
+def test_risk_coverage_plot_marks_the_unsure_band() -> None:
+    figure = plots.risk_coverage_plot(LABELS, PROBABILITIES, 0.5, TASK, (0.3, 0.7))
+    line = figure.axes[0].lines[0]
+    assert (line.get_xdata()[-1], line.get_ydata()[-1]) == (1.0, 0.2)
+    # Of ten pictures two lie in the band, one on either side and one of them wrong.
+    assert {"all answered: 20.0% wrong", "unsure: 20.0% of the pictures"} <= set(words(figure))
+    assert "without them: 25.0% wrong" in words(figure)
+    plain = plots.risk_coverage_plot(LABELS, PROBABILITIES, 0.5, TASK)
+    assert not any("unsure" in text for text in words(plain))
+    everything = plots.risk_coverage_plot(LABELS, PROBABILITIES, 0.5, TASK, (0.0, 1.0))
+    assert "unsure: 100.0% of the pictures" in words(everything)

@@ -15,10 +15,25 @@ import pytest
 
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import metrics, plots
+from faceproof.evaluation import intervals, metrics, plots
 from faceproof.evaluation import report as report_module
-from faceproof.evaluation.predictions import predictions_table, read_predictions
-from faceproof.evaluation.report import ReportContext, count, fact, measure, rate, write_report
+from faceproof.evaluation.calibration import calibrated
+from faceproof.evaluation.operating_point import OperatingPoint, fit_operating_point
+from faceproof.evaluation.predictions import (
+    label_numbers,
+    logits_of,
+    predictions_table,
+    read_predictions,
+)
+from faceproof.evaluation.report import (
+    ReportContext,
+    count,
+    fact,
+    measure,
+    rate,
+    span,
+    write_report,
+)
 from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]
@@ -40,6 +55,16 @@ CONTEXT = ReportContext(
     record={"Initial weights": "ImageNet", "Epochs": 4, "Learning rate": 1e-4, "Seed": 12345},
     unreadable=[(f"/data/{HOSTILE}", "cut short"), ("/data/\u202egnp\udcff\n.exe", "no picture")],
     best_epoch=2,
+    num_resamples=60,
+)
+DRAWN = (
+    "confusion",
+    "classes",
+    "scores",
+    "roc",
+    "precision_recall",
+    "reliability",
+    "risk_coverage",
 )
 
 
@@ -127,9 +152,7 @@ def numbers(folder: Path) -> dict[str, Any]:
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawings, where a test is of the rest and would wait for them."""
     monkeypatch.setattr(report_module, "draw", lambda *_: {})
-    template_needs = dict.fromkeys(
-        ("confusion", "classes", "scores", "roc", "precision_recall"), ""
-    )
+    template_needs = dict.fromkeys(DRAWN, "")
     render = report_module.render
     monkeypatch.setattr(report_module, "render", lambda report, _: render(report, template_needs))
 
@@ -139,10 +162,7 @@ def test_the_folder_holds_page_numbers_predictions_and_figures(folder: Path) -> 
         "report.html",
         "report.json",
         "predictions.parquet",
-        *(
-            f"figures/{name}.png"
-            for name in ("confusion", "classes", "scores", "roc", "precision_recall", "training")
-        ),
+        *(f"figures/{name}.png" for name in (*DRAWN, "training")),
     }
     assert [path.name for path in folder.parent.iterdir()] == ["lab"]
 
@@ -202,7 +222,7 @@ def test_the_page_says_what_was_found(page: Page, numbers: dict[str, Any]) -> No
 def test_the_page_is_well_formed_and_has_one_element_for_each_id(page: Page) -> None:
     assert page.open == []
     assert len(page.values("id")) == len(set(page.values("id")))
-    assert page.tags.count("svg") == 6
+    assert page.tags.count("svg") == 8
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Page, folder: Path) -> None:
@@ -357,3 +377,205 @@ def test_the_hardest_generator_is_named_with_its_count() -> None:
     share = plots.percent(found / worst["num_positive"])
     assert worst["value"] in sentence
     assert f"{found} of {worst['num_positive']} pictures ({share})" in sentence
+
+
+def fitted(num_rows: int = 2000, aim: str = "fpr", **wishes: float) -> OperatingPoint:
+    """Fit to validation pictures that are like those of `predictions`, but others."""
+    random = np.random.default_rng(8)
+    labels = (random.random(num_rows) < 0.4).astype(np.int64)
+    logits = np.where(labels == 1, 1.5, -1.5) + random.normal(0, 1.5, num_rows)
+    return fit_operating_point(labels, logits, "temperature", aim, **wishes)
+
+
+def with_point(point: OperatingPoint, **facts: Any) -> ReportContext:
+    return replace(
+        CONTEXT,
+        operating_point=point,
+        threshold=point.threshold,
+        threshold_origin=point.origin,
+        **facts,
+    )
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Any]]:
+    """A report of a run with an operating point, whose test split was scored three times."""
+    made = tmp_path_factory.mktemp("evaluations") / "lab"
+    point = fitted(fpr=0.05, max_risk=0.05)
+    table = calibrated(predictions(), point.calibration)
+    write_report(made, table, with_point(point, test_scorings=3))
+    page = Page((made / "report.html").read_text(encoding="utf-8"))
+    return page, json.loads((made / "report.json").read_text(encoding="utf-8"))
+
+
+def test_every_figure_stands_with_its_interval(page: Page, numbers: dict[str, Any]) -> None:
+    found = numbers["intervals"]
+    assert (found["level"], found["num_resamples"], found["num_units"]) == (0.95, 60, 30)
+    expected = intervals.bootstrap_intervals(predictions(), TASK, 0.4, 60)
+    for name, interval in expected.items():
+        assert interval is not None
+        assert found["figures"][name] == list(interval)
+        assert span(interval) in page.text, name
+    assert "60 resamples of 30 groups, each drawn whole" in page.text
+
+
+def test_few_pictures_are_said_to_have_no_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    write_report(tmp_path / "few", predictions(40), CONTEXT)  # in four groups
+    page = Page((tmp_path / "few" / "report.html").read_text(encoding="utf-8"))
+    assert "The figures have no interval: there are 4 independent groups" in page.text
+
+
+def test_the_realised_rate_stands_beside_the_promised_one(
+    judged: tuple[Page, dict[str, Any]],
+) -> None:
+    page, numbers = judged
+    point = numbers["operating_point"]
+    (kept, alarms), _ = numbers["confusion"]
+    assert point["fpr"]["num_false_positives"] == alarms
+    assert point["fpr"]["rate"] == alarms / (kept + alarms)
+    assert "False-positive rate promised at most 5.0%" in page.text
+    share = plots.percent(alarms / (kept + alarms))
+    assert f"False-positive rate realised {share} (" in page.text
+    assert f"{alarms} of {kept + alarms}" in page.text
+    assert "Operating point" in page.text
+    assert OperatingPoint.from_json({name: point[name] for name in fitted().to_json()}) == fitted(
+        fpr=0.05, max_risk=0.05
+    )
+
+
+def test_the_unsure_band_is_judged_on_these_pictures(
+    judged: tuple[Page, dict[str, Any]],
+) -> None:
+    page, numbers = judged
+    point = numbers["operating_point"]
+    table = calibrated(predictions(), fitted(fpr=0.05, max_risk=0.05).calibration)
+    shares = np.asarray(table["probability"].to_pylist())
+    low, high = point["unsure"]
+    unsure = (shares >= low) & (shares < high)
+    wrong = (shares >= point["threshold"]) != (label_numbers(table, TASK) == 1)
+    assert 0 < point["share_unsure"] == unsure.mean()
+    assert point["error_answered"] == pytest.approx(wrong[~unsure].mean())
+    assert point["error_answered"] < point["error_all"] == pytest.approx(wrong.mean())
+    assert f"Pictures in it {plots.percent(unsure.mean())}" in page.text
+    assert f"unsure: {plots.percent(unsure.mean())} of the pictures" in page.text
+    curve = numbers["risk_coverage"]["curve"]
+    assert curve[-1] == {"coverage": 1.0, "risk": pytest.approx(wrong.mean())}
+
+
+def test_calibration_is_shown_before_and_after(judged: tuple[Page, dict[str, Any]]) -> None:
+    page, numbers = judged
+    found = numbers["calibration"]
+    plain = metrics.figures(predictions(), TASK, 0.4)
+    assert found["before"]["ece"] == pytest.approx(plain["ece"], abs=1e-6)
+    assert found["after"]["ece"] == numbers["figures"]["ece"]
+    assert found["after"]["brier"] == numbers["figures"]["brier"]
+    assert rate(found["before"]["ece"]) in page.text
+    assert "temperature, T = " in page.text
+    assert "uncalibrated" in page.text
+
+
+def test_groups_are_judged_beside_their_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    table = predictions()
+    kinds = label_numbers(table, TASK)
+    names = [f"video{number // 10}-{kind}" for number, kind in enumerate(kinds)]
+    whole = table.set_column(4, table.schema.field("group"), pa.array(names))
+    found = write_report(tmp_path / "lab", whole, CONTEXT)["group_level"]
+    assert set(found["by"]) == {"mean", "max"}
+    assert found["num_groups"] == len(set(names)) == found["by"]["max"]["figures"]["num_pictures"]
+    page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
+    assert "Groups, by mean" in page.text
+    assert rate(found["by"]["mean"]["figures"]["roc_auc"]) in page.text
+
+
+def test_groups_of_both_classes_are_named_and_not_judged(
+    page: Page, numbers: dict[str, Any]
+) -> None:
+    assert numbers["group_level"]["by"] == {}
+    assert "30 groups hold pictures of both classes, video0 for one" in page.text
+
+
+def test_without_groups_the_page_has_no_group_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    table = predictions(40)
+    alone = table.set_column(4, table.schema.field("group"), pa.nulls(40, pa.string()))
+    assert write_report(tmp_path / "lab", alone, CONTEXT)["group_level"] is None
+    page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
+    assert "group-level" not in page.values("id")
+    assert "resamples of 40 pictures" in page.text
+
+
+def test_a_source_without_negatives_has_no_area(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    table = predictions()
+    web = np.asarray(table["source"].to_pylist()) == "web"
+    kept = table.filter(pa.array(~(web & (label_numbers(table, TASK) == 0))))
+    found = write_report(tmp_path / "lab", kept, CONTEXT)["worst_first"]
+    assert {row["roc_auc"] for row in found if row["source"] == "web"} == {None}
+    page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
+    assert "Across sources" in page.text
+
+
+def test_a_worn_test_split_is_told(judged: tuple[Page, dict[str, Any]], page: Page) -> None:
+    assert judged[1]["test_scorings"] == 3
+    assert "Caution: this run has scored this split 3 times" in judged[0].text
+    assert "Scorings of this split not counted" in page.text
+    once = measure(predictions(40), replace(CONTEXT, test_scorings=1))
+    assert not any("Caution" in sentence for sentence in report_module.verdict(once))
+    assert "once" in report_module.scorings(once)
+
+
+def test_a_promise_that_is_broken_beyond_chance_is_told() -> None:
+    point = fitted(fpr=0.05)
+    table = calibrated(predictions(), point.calibration)
+    kept = report_module.verdict(measure(table, with_point(point)))
+    assert not any("promised" in sentence for sentence in kept)
+    shifted = table.set_column(
+        5, table.schema.field("logit"), pa.array((logits_of(table) + 2).astype(np.float32))
+    )
+    broken = report_module.verdict(
+        measure(calibrated(shifted, point.calibration), with_point(point))
+    )
+    assert any("promised at most 5.0% false alarms" in sentence for sentence in broken)
+
+
+def test_what_validation_could_not_promise_is_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    point = fitted(100)
+    write_report(tmp_path / "lab", predictions(40), with_point(point))
+    page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
+    assert point.warnings
+    for warning in point.warnings:
+        assert warning in page.text
+
+
+def test_unlabelled_predictions_are_answered_at_the_operating_point(tmp_path: Path) -> None:
+    table = predictions(60, labelled=False)
+    found = write_report(tmp_path / "new", table, with_point(fitted()))
+    assert found["operating_point"]["fpr"]["rate"] is None
+    page = Page((tmp_path / "new" / "report.html").read_text(encoding="utf-8"))
+    assert "Unsure band" in page.text
+    assert "Calibration" not in page.text
+
+
+def test_another_threshold_than_the_stored_one_is_refused() -> None:
+    with pytest.raises(FaceproofError, match="report at the stored threshold"):
+        replace(CONTEXT, operating_point=fitted())
+
+
+def test_an_interval_is_rounded_outwards() -> None:
+    assert span((0.9694, 0.9912)) == "0.969 to 0.992"
+    assert span((0.99996, 1.0)) == "0.999 to 1.000"
+    assert span((0.25, 0.5)) == "0.250 to 0.500"
+    assert span(None) == "no interval"

@@ -66,14 +66,22 @@ def cache_folder() -> Path:
 
 
 def data_facts(data: DataSet) -> pa.Table:
-    """Return the facts of a data set's files, row by row, remembered in the cache folder.
+    """Return the facts of a data set's files, row by row.
+
+    They are remembered in the cache folder, by source, so that a split or a combination of data
+    sets finds what was learned of its pictures before.
 
     Raises:
         FaceproofError: the cache cannot be written.
     """
-    folders = {os.path.dirname(path) for path in data.table["path"].to_pylist()}
-    name = _digest("\0".join(sorted(folders)))
-    return gather_facts(data.table["path"], cache_folder() / "facts" / f"{name}.parquet")
+    sources = data.table["source"].cast(pa.string())
+    rows, found = [], []
+    for source in sources.unique().to_pylist():
+        chosen = np.flatnonzero(pc.equal(sources, source).to_numpy())
+        memory = cache_folder() / "facts" / f"{_digest(source)}.parquet"
+        found.append(gather_facts(data.table["path"].take(pa.array(chosen)), memory))
+        rows.append(chosen)
+    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(rows))))
 
 
 def gather_facts(paths: Iterable[str] | pa.ChunkedArray, memory: Path | None) -> pa.Table:
@@ -86,7 +94,7 @@ def gather_facts(paths: Iterable[str] | pa.ChunkedArray, memory: Path | None) ->
     Raises:
         FaceproofError: `memory` cannot be written.
     """
-    names = pa.array(paths, pa.string()) if not isinstance(paths, pa.ChunkedArray) else paths
+    names = paths if isinstance(paths, pa.ChunkedArray) else pa.chunked_array([list(paths)])
     stamps = np.array([_stamp(name) for name in names.to_pylist()], np.int64).reshape(-1, 2)
     known = _remembered(memory)
     old = known.take(pc.index_in(names, known["path"].combine_chunks()))
@@ -103,7 +111,8 @@ def gather_facts(paths: Iterable[str] | pa.ChunkedArray, memory: Path | None) ->
     order[stale] = len(names) + np.arange(stale.size)
     facts = pa.concat_tables([old, fresh]).take(pa.array(order)).combine_chunks()
     if memory is not None:
-        _remember(facts, memory)
+        others = pc.invert(pc.is_in(known["path"], names.combine_chunks()))
+        _remember(pa.concat_tables([known.filter(others), facts]), memory)
     return facts
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from faceproof.data.conditions import Condition
 from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
 from faceproof.errors import FaceproofError
 from faceproof.task import Task
@@ -41,11 +42,19 @@ class PictureGoneError(FaceproofError):
 class PictureDataset(Dataset[Batch]):
     """The rows of a picture table as tensors, resized for one model's input."""
 
-    def __init__(self, table: pa.Table, task: Task, size: int, interpolation: str) -> None:
+    def __init__(
+        self,
+        table: pa.Table,
+        task: Task,
+        size: int,
+        interpolation: str,
+        condition: Condition | None = None,
+    ) -> None:
         self.paths = table["path"].combine_chunks()
         self.labels = label_numbers(table, task)
         self.size = size
         self.interpolation = interpolation
+        self.condition = condition
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -59,6 +68,9 @@ class PictureDataset(Dataset[Batch]):
                 f"{path} could be read when the run began and no longer can: {error}; "
                 "put it back, or start again without it"
             ) from error
+        if self.condition is not None:
+            # The name below the data set's folder: where that lies should change nothing.
+            picture = self.condition(picture, "/".join(path.split("/")[-3:]))
         return Batch(
             fit_picture(picture, self.size, self.interpolation),
             torch.tensor(self.labels[row]),

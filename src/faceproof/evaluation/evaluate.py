@@ -1,35 +1,111 @@
-"""An evaluation: a run's best epoch, scored on one split of a data set, as a report."""
+"""An evaluation: a run's best epoch, scored on one split of data sets, as a report."""
 
 import logging
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from faceproof.data.conditions import Condition
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
-from faceproof.data.table import describe_counts, select
+from faceproof.data.table import concat_tables, describe_counts, select
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.damage import compare_neutral, condition_row
+from faceproof.evaluation.operating_point import OperatingPoint, fit_operating_point
+from faceproof.evaluation.predictions import (
+    label_numbers,
+    logits_of,
+    predictions_table,
+    read_predictions,
+    write_predictions,
+)
 from faceproof.evaluation.report import ReportContext, write_report
-from faceproof.evaluation.scoring import load_best, score
+from faceproof.evaluation.scoring import load_best, score, sigmoid
 from faceproof.models.detector import Detector
 from faceproof.run import RunFolder, read_epochs
+from faceproof.task import Task
 
-THRESHOLD = 0.5
 SHOWN = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "jaccard", "eer")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a threshold is for; see `operating_point`.
+
+    Args:
+        aim: youden, f1, fpr or fixed.
+        fpr: the false-positive rate to keep, for the aim fpr.
+        value: the threshold, for the aim fixed.
+        calibration: auto, temperature, isotonic or none.
+    """
+
+    aim: str = "youden"
+    fpr: float = 0.01
+    value: float = 0.5
+    calibration: str = "auto"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Args:
+        split: the split to score, or `all`.
+        name: the evaluation's folder; by default the data sets and the split.
+        aim: another aim than the run's own; it is fitted to the run's validation too.
+        neutral: the condition that wraps all pictures alike, to compare with.
+        robustness: the conditions of the robustness curves.
+    """
+
+    split: str = "test"
+    name: str | None = None
+    aim: Aim | None = None
+    neutral: Condition | None = None
+    robustness: Sequence[Condition] = ()
+
+
+def store_operating_point(
+    run: RunFolder, net: Detector, val: pa.Table, task: Task, aim: Aim
+) -> None:
+    """Score validation with the best epoch and store the run's calibration and threshold.
+
+    The validation scores stay with the run, so that another aim can be fitted later without a look
+    at any test picture.
+    """
+    load_best(run, net)
+    logits = score(net, val, task)
+    point = fit_aim(predictions_table(val, logits, sigmoid(logits)), task, aim)
+    predictions = predictions_table(val, logits, point.calibration.apply(logits))
+    write_predictions(predictions, run.validation)
+    run.write_operating_point(point.to_json())
+
+
+def fit_aim(validation: pa.Table, task: Task, aim: Aim) -> OperatingPoint:
+    """Fit an operating point to a predictions table of validation."""
+    return fit_operating_point(
+        label_numbers(validation, task),
+        logits_of(validation),
+        method=aim.calibration,
+        aim=aim.aim,
+        fpr=aim.fpr,
+        threshold=aim.value,
+    )
 
 
 def evaluate_run(
     run: RunFolder,
     net: Detector,
     own: DataSet,
-    other: DataSet | None = None,
-    split: str = "test",
-    name: str | None = None,
+    others: Sequence[DataSet] = (),
+    request: Request | None = None,
     batch_size: int = 64,
     num_workers: int | str = "auto",
     device: str = "auto",
@@ -40,20 +116,64 @@ def evaluate_run(
         run: the run.
         net: its network, without weights.
         own: the data set it was trained on, as the run recorded it.
-        other: another data set to score; None for its own.
-        split: the split to score, or `all`.
-        name: the folder's name; by default the data set's and the split's.
+        others: other data sets to score, each at the run's threshold; none for its own.
+        request: what to evaluate.
         batch_size: pictures at a time.
         num_workers: loading processes, or `auto`.
         device: a torch device, or `auto`.
 
     Raises:
-        FaceproofError: the other set is of another task, or the split has no pictures.
+        FaceproofError: a set is of another task, or a split has no pictures.
     """
-    data = own if other is None else other
-    if data.task != own.task:
+    wanted = request or Request()
+    sets = list(others) or [own]
+    parts = [_rows_of(run, own.task, data, wanted.split) for data in sets]
+    rows = concat_tables(part for part, _ in parts)
+    unreadable = concat_tables(bad for _, bad in parts)
+    load_best(run, net)
+    point = _operating_point(run, own.task, wanted.aim)
+    console = Console()
+
+    def predict(condition: Condition | None = None) -> pa.Table:
+        logits = score(
+            net, rows, own.task, batch_size, num_workers, device, condition, console.is_terminal
+        )
+        return predictions_table(rows, logits, point.calibration.apply(logits))
+
+    predictions = predict()
+    names = [data.name for data in sets]
+    data_name = "+".join(names)
+    folder = run.evaluations / (wanted.name or f"{data_name}-{wanted.split}")
+    is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
+    if is_test:
+        run.log_test_scoring(names, wanted.split, folder.name, rows.num_rows)
+    context = ReportContext(
+        title=f"{run.read_record().get('model')} on {data_name}",
+        task=own.task,
+        run=os.path.relpath(run.path),
+        model=str(run.read_record().get("model")),
+        data=data_name,
+        split=wanted.split,
+        threshold=point.threshold,
+        threshold_origin=point.origin,
+        history=read_epochs(run.metrics),
+        record=_facts(run),
+        unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
+        best_epoch=run.read_record().get("best_epoch"),
+        operating_point=point,
+        test_scorings=run.count_test_scorings(names) if is_test else None,
+        **_damage(wanted, predict, predictions, own.task, point.threshold),
+    )
+    report = write_report(folder, predictions, context)
+    _print_figures(console, folder, report["figures"])
+    return folder
+
+
+def _rows_of(run: RunFolder, task: Task, data: DataSet, split: str) -> tuple[pa.Table, pa.Table]:
+    """Return the rows of a split that can be read, and the others."""
+    if data.task != task:
         raise FaceproofError(
-            f"{run.path} was trained for the task {own.task.name} and data set {data.name} is of "
+            f"{run.path} was trained for the task {task.name} and data set {data.name} is of "
             f"the task {data.task.name}"
         )
     rows = data.table if split == "all" else select(data.table, split)
@@ -62,26 +182,55 @@ def evaluate_run(
             f"data set {data.name} has no pictures in the split {split!r}; found "
             f"{describe_counts(data.table)}; set split=train, val, test, unlabelled or all"
         )
-    chosen = DataSet(data.name, data.task, rows, data.max_unreadable)
-    rows, unreadable = readable_rows(chosen)
-    load_best(run, net)
-    console = Console()
-    predictions = score(
-        net, rows, data.task, batch_size, num_workers, device, progress=console.is_terminal
-    )
-    folder = run.evaluations / (name or f"{data.name}-{split}")
-    figures = write_report(folder, predictions, _context(run, data, split, unreadable))
-    _print_figures(console, folder, figures["figures"])
-    return folder
+    return readable_rows(replace(data, table=rows))
 
 
-def _context(run: RunFolder, data: DataSet, split: str, unreadable: pa.Table) -> ReportContext:
-    """Gather what a report says beside its figures."""
+def _operating_point(run: RunFolder, task: Task, aim: Aim | None) -> OperatingPoint:
+    """Return the run's operating point, or one for another aim, fitted to its validation."""
+    run.require(run.operating_point, run.validation)
+    if aim is not None:
+        return fit_aim(read_predictions(run.validation), task, aim)
+    return OperatingPoint.from_json(run.read_operating_point())
+
+
+def _damage(
+    wanted: Request,
+    predict: Callable[[Condition | None], pa.Table],
+    plain: pa.Table,
+    task: Task,
+    threshold: float,
+) -> dict[str, Any]:
+    """Score the pictures damaged, as far as that is wanted; return what the report is told."""
+    told: dict[str, Any] = {"tables": {}}
+    if wanted.neutral is not None:
+        wrapped = predict(wanted.neutral)
+        told["tables"]["neutral"] = wrapped
+        kind, level = wanted.neutral.kind, wanted.neutral.level
+        told["neutral"] = compare_neutral(plain, wrapped, kind, level, task, threshold)
+        if told["neutral"].parts:
+            log.warning("wrapping both classes alike changes the answers by more than chance")
+    if wanted.robustness:
+        rows = [condition_row("none", 0, plain, task, threshold)]
+        damaged = []
+        for condition in wanted.robustness:
+            scored = predict(condition)
+            rows.append(condition_row(condition.kind, condition.level, scored, task, threshold))
+            name = pa.array([str(condition)] * scored.num_rows)
+            damaged.append(scored.append_column("condition", name))
+        told["robustness"] = rows
+        told["tables"]["robustness"] = concat_tables(damaged)
+    return told
+
+
+def _facts(run: RunFolder) -> dict[str, str | int | float | None]:
+    """Return what a report says of the run's training."""
     record = run.read_record()
+    audit = record.get("audit")
     versions = record.get("versions", {})
-    facts = {
+    return {
         "initial weights": record.get("weights"),
         "trained on": f"{record.get('data')} ({record.get('pictures')})",
+        "audit of these": "; ".join(audit) or "nothing was found" if audit is not None else None,
         "epochs trained": record.get("epochs"),
         "best epoch": record.get("best_epoch"),
         "chosen by": record.get("monitor"),
@@ -89,20 +238,6 @@ def _context(run: RunFolder, data: DataSet, split: str, unreadable: pa.Table) ->
         "precision": record.get("precision"),
         **{f"trained with {package}": version for package, version in versions.items()},
     }
-    return ReportContext(
-        title=f"{record.get('model')} on {data.name}",
-        task=data.task,
-        run=os.path.relpath(run.path),
-        model=str(record.get("model")),
-        data=data.name,
-        split=split,
-        threshold=THRESHOLD,
-        threshold_origin=f"{THRESHOLD}, the default: not tuned on anything",
-        history=read_epochs(run.metrics),
-        record=facts,
-        unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
-        best_epoch=record.get("best_epoch"),
-    )
 
 
 def _print_figures(console: Console, folder: Path, figures: dict[str, float | None]) -> None:

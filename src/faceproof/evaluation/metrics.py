@@ -14,6 +14,7 @@ sums are exact (`math.fsum`) or made of whole numbers.
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
@@ -23,6 +24,8 @@ import pyarrow.compute as pc
 import sklearn.metrics
 
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.confidence import Codes, Interval, auc_interval, share_interval
+from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.predictions import (
     Flags,
     Labels,
@@ -33,6 +36,7 @@ from faceproof.evaluation.predictions import (
     logits_of,
     probabilities_of,
 )
+from faceproof.evaluation.reliability import expected_calibration_error
 from faceproof.task import Task
 
 Figures = dict[str, float | None]
@@ -46,17 +50,55 @@ class BreakdownRow(TypedDict):
     num_pictures: int
     num_positive: int
     accuracy: float | None
+    accuracy_interval: Interval | None
     mean_probability: float | None
     recall: float | None
     specificity: float | None
     roc_auc: float | None
+    roc_auc_interval: Interval | None
+
+
+class CellRow(TypedDict):
+    """The figures of the pictures of one source that one generator made, or none.
+
+    Attributes:
+        source: the data set they come from.
+        generator: what made them; None for negative pictures, and where it is not known.
+        num_pictures: how many they are.
+        num_positive: how many of them are positive.
+        num_compared: the negative pictures of the same source, against which ROC-AUC sets the
+            positive ones.
+        accuracy: the share of them called what they are.
+        accuracy_interval: of it.
+        roc_auc: None where there is nothing to compare with.
+        roc_auc_interval: of it.
+    """
+
+    source: str | None
+    generator: str | None
+    num_pictures: int
+    num_positive: int
+    num_compared: int
+    accuracy: float | None
+    accuracy_interval: Interval | None
+    roc_auc: float | None
+    roc_auc_interval: Interval | None
+
+
+class FalseAlarms(TypedDict):
+    """How many negative pictures were called positive; the rate is None where there are none."""
+
+    num_negative: int
+    num_false_positives: int
+    rate: float | None
+    interval: Interval | None
 
 
 def figures(predictions: pa.Table, task: Task, threshold: float) -> Figures:
     """Compute every figure of the labelled pictures; None stands for "undefined".
 
-    The loss is that of the logits, so calibration does not move it; the Brier score is that of the
-    probabilities, so calibration does.
+    The loss is that of the logits, so calibration does not move it; the Brier score and the
+    expected calibration error are those of the probabilities, so calibration does.
     """
     known = labelled_rows(predictions)
     labels = label_numbers(known, task)
@@ -67,17 +109,18 @@ def figures(predictions: pa.Table, task: Task, threshold: float) -> Figures:
         "num_pictures": len(labels),
         **{f"num_{name}": int(row.sum()) for name, row in zip(task.classes, cells, strict=True)},
         "loss": binary_cross_entropy(labels, logits),
-        **_confusion_figures(cells),
+        **confusion_figures(cells),
         "roc_auc": roc_auc(labels, logits),
         "average_precision": average_precision(labels, logits),
         "eer": equal_error_rate(labels, logits),
         "tpr_at_1pct_fpr": tpr_at_fpr(labels, logits, 0.01),
         "brier": squared_error,
         "rmse": None if squared_error is None else math.sqrt(squared_error),
+        "ece": expected_calibration_error(labels, probabilities),
     }
 
 
-def _confusion_figures(cells: Counts) -> Figures:
+def confusion_figures(cells: Counts) -> Figures:
     """Return the figures of the positive class that follow from the 2 x 2 counts."""
     (true_negative, false_positive), (false_negative, true_positive) = cells.tolist()
     recall, specificity = _recalls(cells)
@@ -128,7 +171,7 @@ def class_report(cells: Counts, task: Task) -> dict[str, Figures]:
 
 def _class_figures(cells: Counts) -> Figures:
     """Return the report of the class that stands second in `cells`."""
-    found = _confusion_figures(cells)
+    found = confusion_figures(cells)
     return {name: found[name] for name in ("precision", "recall", "f1")} | {
         "support": int(cells[1].sum())
     }
@@ -218,6 +261,37 @@ def tpr_at_fpr(labels: Labels, logits: Scores, max_fpr: float) -> float | None:
     return float(true_positives[false_positives <= max_fpr].max())
 
 
+def realised_fpr(
+    labels: Labels, probabilities: Scores, threshold: float, units: Codes
+) -> FalseAlarms:
+    """Return the false-positive rate that a threshold has on these pictures, with its interval."""
+    negative = labels == 0
+    alarms = is_positive(probabilities[negative], threshold)
+    return {
+        "num_negative": len(alarms),
+        "num_false_positives": int(np.count_nonzero(alarms)),
+        "rate": _share(alarms),
+        "interval": share_interval(alarms, units[negative]),
+    }
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The columns of the labelled rows, each (N,), of which a breakdown picks rows."""
+
+    labels: Labels
+    logits: Scores
+    probabilities: Scores
+    right: Flags
+    units: Codes
+
+
+def _known_columns(known: pa.Table, task: Task, threshold: float) -> _Known:
+    labels, probabilities = label_numbers(known, task), probabilities_of(known)
+    right = is_positive(probabilities, threshold) == (labels == 1)
+    return _Known(labels, logits_of(known), probabilities, right, unit_codes(known))
+
+
 def breakdown(
     predictions: pa.Table, task: Task, threshold: float, column: str
 ) -> list[BreakdownRow]:
@@ -228,6 +302,8 @@ def breakdown(
     between data sets. It is undefined where these sources have no negative. For any other column
     the classes of the same value are set against each other.
 
+    The intervals count groups in, see `confidence`.
+
     Raises:
         FaceproofError: there is no such column.
     """
@@ -236,33 +312,84 @@ def breakdown(
             f"figures can be broken down by {', '.join(choices)}; found {column!r}"
         )
     known = labelled_rows(predictions)
-    labels, logits = label_numbers(known, task), logits_of(known)
-    probabilities = probabilities_of(known)
-    right = is_positive(probabilities, threshold) == (labels == 1)
+    columns = _known_columns(known, task, threshold)
     sources = _encode(known["source"])[1] if column == "generator" else None
     found: list[BreakdownRow] = []
     for value, rows in _rows_by_value(known[column]):
-        positive = labels[rows] == 1
-        negatives = logits[rows][~positive]
+        positive = columns.labels[rows] == 1
+        negatives = rows[~positive]
         if sources is not None:
             same = np.isin(sources, sources[rows][positive])
-            negatives = logits[same & (labels == 0)]
+            negatives = np.flatnonzero(same & (columns.labels == 0))
+        right = columns.right[rows]
+        area, area_interval = _area(columns, rows[positive], negatives)
         found.append(
             {
                 "value": value,
                 "num_pictures": len(rows),
                 "num_positive": int(np.count_nonzero(positive)),
-                "accuracy": _share(right[rows]),
-                "mean_probability": _mean(probabilities[rows]),
-                "recall": _share(right[rows][positive]),
-                "specificity": _share(right[rows][~positive]),
-                "roc_auc": _rank_auc(logits[rows][positive], negatives),
+                "accuracy": _share(right),
+                "accuracy_interval": share_interval(right, columns.units[rows]),
+                "mean_probability": _mean(columns.probabilities[rows]),
+                "recall": _share(right[positive]),
+                "specificity": _share(right[~positive]),
+                "roc_auc": area,
+                "roc_auc_interval": area_interval,
             }
         )
     return sorted(
         found,
         key=lambda row: (row["accuracy"] or 0.0, row["value"] is None, row["value"] or ""),
     )
+
+
+def worst_first(predictions: pa.Table, task: Task, threshold: float) -> list[CellRow]:
+    """Compute figures for each generator within each source, least accurate first.
+
+    The ROC-AUC sets the positives against the negatives of the same source: those of another would
+    measure the difference between data sets, which is easily told. A source that has no negatives
+    has no ROC-AUC.
+    """
+    known = labelled_rows(predictions)
+    columns = _known_columns(known, task, threshold)
+    generators, codes = _encode(known["generator"])
+    found: list[CellRow] = []
+    for source, of_source in _rows_by_value(known["source"]):
+        negatives = of_source[columns.labels[of_source] == 0]
+        for code in np.unique(codes[of_source]):
+            rows = of_source[codes[of_source] == code]
+            positives = rows[columns.labels[rows] == 1]
+            area, area_interval = _area(columns, positives, negatives)
+            right = columns.right[rows]
+            found.append(
+                {
+                    "source": source,
+                    "generator": generators[code],
+                    "num_pictures": len(rows),
+                    "num_positive": len(positives),
+                    "num_compared": len(negatives) if len(positives) else 0,
+                    "accuracy": _share(right),
+                    "accuracy_interval": share_interval(right, columns.units[rows]),
+                    "roc_auc": area,
+                    "roc_auc_interval": area_interval,
+                }
+            )
+    return sorted(found, key=_by_accuracy)
+
+
+def _by_accuracy(row: CellRow) -> tuple[float, str, str]:
+    return row["accuracy"] or 0.0, row["source"] or "", row["generator"] or ""
+
+
+def _area(
+    columns: _Known, positives: Codes, negatives: Codes
+) -> tuple[float | None, Interval | None]:
+    """Return ROC-AUC and its interval, positive against negative rows."""
+    scores = columns.logits[positives], columns.logits[negatives]
+    area = _rank_auc(*scores)
+    if area is None:
+        return None, None
+    return area, auc_interval(*scores, columns.units[positives], columns.units[negatives])
 
 
 def _rows_by_value(column: pa.ChunkedArray) -> Iterator[tuple[str | None, npt.NDArray[np.int64]]]:

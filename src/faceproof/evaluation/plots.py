@@ -20,8 +20,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from faceproof.evaluation.confidence import Interval
 from faceproof.evaluation.metrics import (
     Counts,
     average_precision,
@@ -30,7 +31,8 @@ from faceproof.evaluation.metrics import (
     roc_auc,
     roc_curve,
 )
-from faceproof.evaluation.predictions import Labels, Scores
+from faceproof.evaluation.predictions import Labels, Scores, is_positive
+from faceproof.evaluation.reliability import ReliabilityBin, risk_coverage, unsure_flags
 from faceproof.task import Task
 
 INK, MUTED, RULE = "#1f2937", "#64707f", "#d9dee5"
@@ -261,6 +263,102 @@ def _draw_counts(axes: Axes, values: Scores, name: str, style: dict[str, Any]) -
     axes.stairs(counts, edges, fill=True, label=f"{name} ({len(values):,})", **style)
 
 
+def reliability_diagram(
+    before: Sequence[ReliabilityBin],
+    after: Sequence[ReliabilityBin],
+    probabilities: Scores,
+    task: Task,
+) -> Figure:
+    """Draw what share was positive against the probability said, above how often each was said.
+
+    Args:
+        before: the table of `reliability.reliability_table` without calibration; may be empty.
+        after: the same with it; its bins carry their intervals.
+        probabilities: those of `after`, (N,).
+        task: names the classes.
+    """
+    figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="as it should be")
+    if before:
+        said, was = _said_and_was(before)
+        upper.plot(said, was, color=GREY, linestyle="--", linewidth=1.2, label="uncalibrated")
+    said, was = _said_and_was(after)
+    ends = np.array([row["interval"] for row in after])
+    reach = np.abs(ends.T - was)
+    upper.errorbar(
+        said,
+        was,
+        yerr=reach,
+        color=BLUE,
+        marker="o",
+        markersize=5,
+        linewidth=1.6,
+        elinewidth=1,
+        label="as reported, with 95% intervals",
+    )
+    counts, edges = np.histogram(probabilities, bins=NUM_BINS, range=(0, 1))
+    lower.stairs(counts, edges, fill=True, color=GREY, alpha=0.6)
+    lower.set_yscale("symlog", linthresh=1)
+    lower.yaxis.set_major_formatter("{x:,.0f}")
+    lower.set_yticks(_powers(int(counts.max())))
+    lower.minorticks_off()
+    _unit_axes(upper)
+    title = f"Reliability: {task.positive} as said and as they were"
+    _dress(upper, title, "", f"share of {task.positive}")
+    _dress(lower, "", f"probability of {task.positive}", "pictures")
+    return figure
+
+
+def _said_and_was(rows: Sequence[ReliabilityBin]) -> tuple[list[float], list[float]]:
+    return [row["mean_probability"] for row in rows], [row["share_positive"] for row in rows]
+
+
+def _powers(largest: int) -> list[int]:
+    """Return 0, 1 and two powers of ten up to a count, for an axis with little room."""
+    top = 10 ** int(math.log10(max(largest, 1)))
+    return sorted({0, 1, 10 ** (int(math.log10(top)) // 2), top})
+
+
+def risk_coverage_plot(
+    labels: Labels,
+    probabilities: Scores,
+    threshold: float,
+    task: Task,
+    unsure: Interval | None = None,
+) -> Figure:
+    """Draw the share called wrongly if only the most confident answers are given.
+
+    Args:
+        labels: classes, (N,).
+        probabilities: of the positive class, (N,).
+        threshold: see `predictions.is_positive`.
+        task: names the classes.
+        unsure: the band of an operating point; the share of pictures in it is shaded.
+    """
+    figure, (axes,) = _figure(3.6)
+    coverage, risk, _ = thin(*risk_coverage(labels, probabilities, threshold))
+    axes.plot(coverage, risk, color=BLUE, linewidth=2, label="share wrong of those answered")
+    overall = float(risk[-1])
+    label = f"all answered: {percent(overall)} wrong"
+    axes.axhline(overall, color=MUTED, linewidth=1, linestyle=":", label=label)
+    if unsure is not None and unsure[0] < unsure[1]:
+        out = unsure_flags(probabilities, unsure)
+        answered = float(1 - out.mean())
+        label = f"unsure: {percent(1 - answered)} of the pictures"
+        axes.axvspan(answered, 1, color=GREY, alpha=0.2, linewidth=0, label=label)
+        if not out.all():
+            wrong = is_positive(probabilities, threshold) != (labels == 1)
+            outside = float(wrong[~out].mean())
+            _mark(axes, answered, outside, f"without them: {percent(outside)} wrong")
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    words = f"coverage (share answered {task.negative} or {task.positive})"
+    _dress(axes, "Risk against coverage", words, "share wrong")
+    return figure
+
+
 def class_bars(cells: Counts, task: Task) -> Figure:
     """Draw the share of each class that was called by its name."""
     figure, (axes,) = _figure(1.9)
@@ -357,7 +455,8 @@ def figure_svg(figure: Figure) -> str:
     drawing = re.sub(r"<(metadata|style).*?</\1>", "", drawing, flags=re.DOTALL)
     prefix = "f" + hashlib.sha256(drawing.encode()).hexdigest()[:10]
     drawing = re.sub(r"<[^>]+>", lambda tag: _adopt(tag[0], prefix), drawing)
-    title = " / ".join(axes.get_title(loc="left") for axes in figure.axes)
+    titles = (axes.get_title(loc="left") for axes in figure.axes)
+    title = " / ".join(filter(None, titles))
     view = re.search(r'viewBox="[^"]+"', drawing)
     assert view is not None, "matplotlib wrote an SVG without a viewBox"
     opening = (

@@ -22,13 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import metrics, plots
+from faceproof.evaluation import intervals, metrics, plots, reliability
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.confidence import LEVEL, share_interval
+from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups, unit_codes
+from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import (
+    Flags,
+    Scores,
     is_positive,
     label_numbers,
     labelled_rows,
@@ -41,7 +48,7 @@ from faceproof.task import Task
 Report = dict[str, Any]
 
 # What may bear on a figure: ours, what computed it, and what made the logits.
-PACKAGES = ("faceproof", "torch", "timm", "numpy", "scikit-learn", "pyarrow", "matplotlib")
+PACKAGES = ("faceproof", "torch", "timm", "numpy", "scipy", "scikit-learn", "pyarrow", "matplotlib")
 
 TILES = (
     "accuracy",
@@ -68,6 +75,7 @@ NAMES = {
     "tpr_at_1pct_fpr": "TPR at 1% FPR",
     "brier": "Brier score",
     "rmse": "RMSE",
+    "ece": "Expected calibration error",
 }
 MEANINGS = {
     "loss": "binary cross-entropy of the logits in nats; always answering 50% scores 0.6931",
@@ -84,6 +92,14 @@ MEANINGS = {
     "tpr_at_1pct_fpr": "share of {positive} found if at most 1% of {negative} may be called so",
     "brier": "mean squared error of the probability; always answering 50% scores 0.25",
     "rmse": "square root of the Brier score",
+    "ece": "how far probabilities are from shares on average, in bins of equally many pictures",
+}
+
+AIM_WORDS = {
+    "youden": "largest true-positive less false-positive rate (Youden)",
+    "f1": "largest F1",
+    "fpr": "a false-positive rate to keep",
+    "fixed": "none: the threshold was given",
 }
 
 
@@ -104,6 +120,10 @@ class ReportContext:
         record: how the detector was trained, as name and value.
         unreadable: path and reason of each picture that could not be scored.
         best_epoch: the epoch whose weights were kept, from 0; None leaves it to the history.
+        operating_point: what the threshold and the calibration belong to, if they were fitted.
+        test_scorings: how often the run has scored this test split, this time included; None where
+            it is no test split, or was not counted.
+        num_resamples: how many bootstrap resamples the intervals want.
     """
 
     title: str
@@ -118,6 +138,17 @@ class ReportContext:
     record: Mapping[str, str | int | float | None] = field(default_factory=dict)
     unreadable: Sequence[tuple[str, str]] = ()
     best_epoch: int | None = None
+    operating_point: OperatingPoint | None = None
+    test_scorings: int | None = None
+    num_resamples: int = intervals.NUM_RESAMPLES
+
+    def __post_init__(self) -> None:
+        point = self.operating_point
+        if point is not None and point.threshold != self.threshold:
+            raise FaceproofError(
+                f"the operating point's threshold is {point.threshold} and the report's "
+                f"{self.threshold}; report at the stored threshold, or without operating point"
+            )
 
 
 def write_report(folder: Path, predictions: pa.Table, context: ReportContext) -> Report:
@@ -194,17 +225,121 @@ def measure(predictions: pa.Table, context: ReportContext) -> Report:
             "num_called_positive": int(called.sum()),
             "num_groups": pc.count_distinct(predictions["group"]).as_py(),
             "num_unreadable": len(context.unreadable),
+            "test_scorings": context.test_scorings,
             "figures": metrics.figures(predictions, task, threshold),
+            "intervals": _intervals(predictions, context),
             "class_report": metrics.class_report(cells, task),
             "confusion": cells.tolist(),
             "by_generator": metrics.breakdown(predictions, task, threshold, "generator"),
             "by_source": metrics.breakdown(predictions, task, threshold, "source"),
+            "worst_first": metrics.worst_first(predictions, task, threshold),
+            "operating_point": _operating_point(known, context),
+            "calibration": _calibration(known, task),
+            "risk_coverage": _risk_coverage(known, context),
+            "group_level": _group_level(predictions, context),
             "unreadable": [{"path": path, "reason": why} for path, why in context.unreadable],
             "record": dict(context.record),
             "versions": {"python": platform.python_version(), **_versions()},
         }
     )
     return report
+
+
+def _intervals(predictions: pa.Table, context: ReportContext) -> dict[str, Any]:
+    """Return the bootstrap intervals of the figures and how they were made."""
+    known = labelled_rows(predictions)
+    num_drawn = intervals.affordable_resamples(known.num_rows, context.num_resamples)
+    return {
+        "level": LEVEL,
+        "num_resamples": num_drawn,
+        "num_units": int(unit_codes(known).max(initial=-1)) + 1,
+        "figures": intervals.bootstrap_intervals(
+            predictions, context.task, context.threshold, context.num_resamples
+        ),
+    }
+
+
+def _operating_point(known: pa.Table, context: ReportContext) -> dict[str, Any] | None:
+    """Set what validation promised against what happened here."""
+    point, task = context.operating_point, context.task
+    if point is None:
+        return None
+    labels, probabilities = label_numbers(known, task), probabilities_of(known)
+    units = unit_codes(known)
+    wrong = is_positive(probabilities, point.threshold) != (labels == 1)
+    unsure = reliability.unsure_flags(probabilities, point.unsure)
+    return {
+        **point.to_json(),
+        "origin": point.origin,
+        "fpr": metrics.realised_fpr(labels, probabilities, point.threshold, units),
+        "share_unsure": _share(unsure),
+        "error_answered": _share(wrong[~unsure]),
+        "error_answered_interval": share_interval(wrong[~unsure], units[~unsure]),
+        "error_all": _share(wrong),
+    }
+
+
+def _share(flags: Flags) -> float | None:
+    return float(flags.mean()) if len(flags) else None
+
+
+def _calibration(known: pa.Table, task: Task) -> dict[str, Any]:
+    """Return calibration error, Brier score and reliability, before and after calibration."""
+    labels, units = label_numbers(known, task), unit_codes(known)
+    found = {}
+    for name, probabilities in _before_and_after(known).items():
+        found[name] = {
+            "ece": reliability.expected_calibration_error(labels, probabilities),
+            "ece_by_chance": reliability.calibration_error_by_chance(probabilities),
+            "brier": metrics.brier(labels, probabilities),
+            "bins": reliability.reliability_table(labels, probabilities, units),
+        }
+    return found
+
+
+def _before_and_after(known: pa.Table) -> dict[str, Scores]:
+    """Return the probabilities as the network gave them and as they were reported."""
+    return {
+        "before": Calibration().apply(logits_of(known)),
+        "after": probabilities_of(known),
+    }
+
+
+def _risk_coverage(known: pa.Table, context: ReportContext) -> dict[str, Any]:
+    """Return the area under the risk-coverage curve, and the curve at ten coverages."""
+    scored = label_numbers(known, context.task), probabilities_of(known), context.threshold
+    coverage, risk, _ = reliability.risk_coverage(*scored)
+    wanted = np.arange(1, 11) / 10
+    places = np.searchsorted(coverage, wanted - 1e-9) if len(coverage) else np.empty(0, np.int64)
+    return {
+        "area": reliability.risk_coverage_area(*scored),
+        "curve": [
+            {"coverage": float(coverage[place]), "risk": float(risk[place])} for place in places
+        ],
+    }
+
+
+REPORTED_HOWS: tuple[How, ...] = (HOWS[0], HOWS[2])  # the mean, and what one frame suffices for
+
+
+def _group_level(predictions: pa.Table, context: ReportContext) -> dict[str, Any] | None:
+    """Return the figures of whole groups; None where there are none."""
+    known = labelled_rows(predictions)
+    if not known["group"].is_valid().to_numpy().any():
+        return None
+    if mixed := mixed_groups(known):
+        return {"num_mixed": len(mixed), "mixed": mixed[0], "by": {}}
+    found: dict[str, Any] = {"num_mixed": 0, "mixed": None, "by": {}}
+    for how in REPORTED_HOWS:
+        grouped = aggregate_groups(known, how)
+        found["num_groups"] = grouped.predictions.num_rows
+        found["num_without_group"] = grouped.num_without_group
+        scored = grouped.predictions, context.task, context.threshold
+        found["by"][how] = {
+            "figures": metrics.figures(*scored),
+            "intervals": intervals.bootstrap_intervals(*scored, context.num_resamples),
+        }
+    return found
 
 
 def _versions() -> dict[str, str]:
@@ -224,7 +359,7 @@ def _plain(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -250,12 +385,26 @@ def draw(predictions: pa.Table, context: ReportContext) -> dict[str, Figure]:
             scored = labels, logits_of(known), probabilities, threshold, task
             drawings["roc"] = plots.roc_plot(*scored)
             drawings["precision_recall"] = plots.precision_recall_plot(*scored)
+            drawings["reliability"] = _draw_reliability(known, context)
+        unsure = context.operating_point.unsure if context.operating_point else None
+        scored_here = labels, probabilities, threshold, task
+        drawings["risk_coverage"] = plots.risk_coverage_plot(*scored_here, unsure)
     else:
         probabilities = probabilities_of(predictions)
         drawings["scores"] = plots.score_histogram(None, probabilities, threshold, task)
     if context.history:
         drawings["training"] = plots.training_curves(context.history, context.best_epoch)
     return drawings
+
+
+def _draw_reliability(known: pa.Table, context: ReportContext) -> Figure:
+    labels, units = label_numbers(known, context.task), unit_codes(known)
+    both = _before_and_after(known)
+    before, after = (reliability.reliability_table(labels, both[name], units) for name in both)
+    # One line, where calibration left the probabilities as they were but for float32.
+    if np.allclose(both["before"], both["after"], atol=1e-6):
+        before = []
+    return plots.reliability_diagram(before, after, both["after"], context.task)
 
 
 def render(report: Report, drawings: Mapping[str, str]) -> str:
@@ -268,7 +417,7 @@ def render(report: Report, drawings: Mapping[str, str]) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(rate=rate, count=count, fact=fact)
+    environment.filters.update(rate=rate, count=count, fact=fact, span=span, percent=plots.percent)
     source = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         report=report,
@@ -276,6 +425,8 @@ def render(report: Report, drawings: Mapping[str, str]) -> str:
         verdict=verdict(report),
         tiles=TILES,
         names=NAMES,
+        scorings=scorings(report),
+        aims=AIM_WORDS,
         meanings=_meanings(report),
         record=[(name, fact(value)) for name, value in report["record"].items()],
     )
@@ -331,7 +482,37 @@ def _caveats(report: Report) -> list[str]:
             f"Overall it called {_of(cells[0][0] + cells[1][1], total, 'pictures')} correctly; "
             f"always answering “{common}” would reach {plots.percent(support[common] / total)}."
         ]
-    return sentences + _hardest_generator(report) + _left_out(report)
+    return sentences + _promises(report) + _hardest_generator(report) + _left_out(report)
+
+
+def _promises(report: Report) -> list[str]:
+    """Say where the operating point does not hold, and where the test split is worn."""
+    sentences = []
+    point = report["operating_point"]
+    if point and point["promised_fpr"] and point["fpr"]["interval"]:
+        low, _ = point["fpr"]["interval"]
+        if low > point["promised_fpr"]:
+            sentences.append(
+                f"The threshold promised at most {plots.percent(point['promised_fpr'])} false "
+                f"alarms and has {plots.percent(point['fpr']['rate'])} here, more than chance "
+                "explains: it does not carry over to these pictures."
+            )
+    if (report["test_scorings"] or 0) > 1:
+        sentences.append(scorings(report))
+    return sentences
+
+
+def scorings(report: Report) -> str:
+    """Say how often the run has scored this split, and what that means."""
+    number = report["test_scorings"]
+    if number is None:
+        return "not counted"
+    if number == 1:
+        return "This run has scored this split once: this time."
+    return (
+        f"Caution: this run has scored this split {number:,} times. Whatever was chosen after "
+        "having seen its figures makes them look better than new pictures would."
+    )
 
 
 def _hardest_generator(report: Report) -> list[str]:
@@ -366,6 +547,17 @@ def rate(value: float | None) -> str:
     if 0 < value < 0.00005:
         return "< 0.0001"
     return "> 0.9999" if 0.99995 <= value < 1 else f"{value:.4f}"
+
+
+def span(interval: Sequence[float] | None) -> str:
+    """Write an interval with three decimals, rounded outwards so that no end looks too good."""
+    if interval is None:
+        return "no interval"
+    low, high = interval
+    # The small amounts keep what is a round number but for its last bit.
+    return (
+        f"{math.floor(low * 1000 + 1e-9) / 1000:.3f} to {math.ceil(high * 1000 - 1e-9) / 1000:.3f}"
+    )
 
 
 def count(value: int | None) -> str:

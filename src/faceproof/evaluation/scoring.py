@@ -4,10 +4,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 from rich.progress import track
+from scipy import special
 
+from faceproof.data.conditions import Condition
 from faceproof.data.loading import PictureDataset, make_loader, to_unit
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.predictions import predictions_table
+from faceproof.evaluation.predictions import Scores
 from faceproof.models.detector import Detector
 from faceproof.run import RunFolder
 from faceproof.task import Task
@@ -36,8 +38,9 @@ def score(
     batch_size: int = 64,
     num_workers: int | str = "auto",
     device: str = "auto",
+    condition: Condition | None = None,
     progress: bool = False,
-) -> pa.Table:
+) -> Scores:
     """Score pictures in float32, in one process, each exactly once.
 
     Args:
@@ -47,24 +50,29 @@ def score(
         batch_size: pictures at a time; no figure depends on it.
         num_workers: loading processes, or `auto`.
         device: a torch device, or `auto` for a GPU where there is one.
+        condition: what happens to the pictures first.
         progress: show a bar.
 
     Returns:
-        The predictions table, in the order of `rows`.
+        (N,) float64 logits, in the order of `rows`.
 
     Raises:
-        FaceproofError: a score is not finite, or a picture cannot be read any more.
+        FaceproofError: a picture cannot be read any more.
     """
     place = torch.device(_choose_device(device))
     net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dataset = PictureDataset(rows, task, net.input.size, net.input.interpolation)
+    dataset = PictureDataset(rows, task, net.input.size, net.input.interpolation, condition)
     loader = make_loader(dataset, batch_size, num_workers)
     logits = np.full(rows.num_rows, np.nan, dtype=np.float32)
     for batch in track(loader, "scoring", disable=not progress):
         images = to_unit(batch.image.to(place, non_blocking=True))
         logits[batch.row.numpy()] = net(images).float().cpu().numpy()
-    probabilities = torch.sigmoid(torch.from_numpy(logits).double()).numpy()
-    return predictions_table(rows, logits, probabilities)
+    return logits.astype(np.float64)
+
+
+def sigmoid(logits: Scores) -> Scores:
+    """Return the probabilities that uncalibrated logits stand for."""
+    return np.asarray(special.expit(logits))
 
 
 def _choose_device(device: str) -> str:

@@ -29,6 +29,7 @@ from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
 from faceproof.data.table import counts, describe_counts, write_table
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.evaluate import Aim, store_operating_point
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.run import RunFolder, read_epochs
 from faceproof.training.callbacks import (
@@ -45,6 +46,8 @@ from faceproof.training.module import DetectorModule, NonFiniteLossError, Schedu
 from faceproof.training.optimizers import better
 
 log = logging.getLogger(__name__)
+
+MIN_FITTED = 256  # pictures, for the operating point of a smoke test
 
 # Lightning's warnings that hold for every run of ours and ask nothing of the user.
 LIGHTNING_ADVICE = (
@@ -72,6 +75,7 @@ class Recipe:
         patience: epochs without improvement after which training stops; None for never.
         tensorboard: write TensorBoard events.
         seed: of everything random.
+        aim: what the run's threshold is for, and how its probabilities are calibrated.
     """
 
     optimizer: Callable[[nn.Module], Optimizer]
@@ -85,6 +89,7 @@ class Recipe:
     patience: int | None = None
     tensorboard: bool = True
     seed: int = 0
+    aim: Aim = field(default_factory=Aim)
 
 
 def seed_everything(seed: int) -> None:
@@ -172,7 +177,15 @@ def fit(
             f"{error}; nothing of that epoch is kept. The batch holds {', '.join(files[:3])} and "
             f"{max(len(files) - 3, 0)} more. Try a lower optimizer.lr, or trainer.precision=32-true"
         ) from error
-    return _finish(run, recipe, mode, loggers, hyperparameters)
+    value = _finish(run, recipe, mode, loggers, hyperparameters)
+    store_operating_point(run, net, _validation_rows(trainer, pictures), data.task, recipe.aim)
+    return value
+
+
+def _validation_rows(trainer: pl.Trainer, pictures: PictureDataModule) -> pa.Table:
+    """Return the validation pictures, as many as the trainer was allowed to look at."""
+    num_batches = sum(trainer.num_val_batches)
+    return pictures.val_rows.slice(0, max(int(num_batches) * pictures.batch_size, MIN_FITTED))
 
 
 def inspect(run: RunFolder, data: DataSet) -> pa.Table:

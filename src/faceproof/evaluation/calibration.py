@@ -1,0 +1,222 @@
+"""Calibration: from logits to probabilities that mean what they say, fitted on validation.
+
+    method        map                                     fitted by
+    none          sigmoid(logit)                          nothing
+    temperature   sigmoid(logit / T), one parameter       negative log likelihood (Guo et al. 2017)
+    isotonic      any map that never falls, as knots      least squares (Zadrozny and Elkan 2002)
+    auto          temperature, or isotonic where there are `MIN_ISOTONIC` pictures of each class
+                  and it has the lower cross-validated negative log likelihood
+
+No map reverses a ranking, so whatever is computed from ranks stays as it was.
+
+Validation cannot show how rare the errors are of which it holds none. Neither fit claims more than
+the rule of succession allows: temperature is fitted to Platt's (1999) targets, (P + 1) / (P + 2)
+and 1 / (N + 2) in place of 1 and 0, and the probabilities of isotonic knots keep 1 / (n + 2) from
+0 and 1. So T stays finite on separable data; besides, it is held within `TEMPERATURES`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.optimize
+import scipy.special
+from sklearn.isotonic import IsotonicRegression
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.confidence import Codes
+from faceproof.evaluation.predictions import SCHEMA, Labels, Scores, logits_of
+
+METHODS = ("auto", "temperature", "isotonic", "none")
+TEMPERATURES = (0.01, 100.0)
+MIN_ISOTONIC = 500  # of each class; below, its steps follow noise (Niculescu-Mizil & Caruana 2005)
+NUM_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A map from logits to probabilities.
+
+    Attributes:
+        method: `none`, `temperature` or `isotonic`.
+        temperature: divides the logit; 1 for the other methods.
+        knots: (logit, probability), logits rising; between them the map is linear, outside it is
+            level. Empty for the other methods.
+        reason: why this method, in words.
+    """
+
+    method: str = "none"
+    temperature: float = 1.0
+    knots: tuple[tuple[float, float], ...] = ()
+    reason: str = "not fitted"
+
+    def apply(self, logits: Scores) -> Scores:
+        """Return the probabilities of the positive class, (N,) float64, in the order of ranks."""
+        values = np.asarray(logits, np.float64)
+        if self.method == "isotonic":
+            return _interpolate(values, self.knots)
+        return np.asarray(scipy.special.expit(values / self.temperature))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the map as plain values."""
+        return {
+            "method": self.method,
+            "temperature": self.temperature,
+            "knots": [list(knot) for knot in self.knots],
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Calibration":
+        """Return the map that `to_json` wrote.
+
+        Raises:
+            FaceproofError: it is none.
+        """
+        names = {"method", "temperature", "knots", "reason"}
+        if not isinstance(values, dict) or set(values) != names:
+            raise FaceproofError(f"no calibration of this version: {str(values)[:200]}")
+        knots = tuple((float(logit), float(share)) for logit, share in values["knots"])
+        found = cls(values["method"], float(values["temperature"]), knots, values["reason"])
+        return _refuse_bad_map(found)
+
+
+def _refuse_bad_map(found: Calibration) -> Calibration:
+    """Return the map if it can be applied and never reverses a ranking."""
+    steps = np.diff(np.array(found.knots).reshape(-1, 2), axis=0)
+    rising = bool((steps[:, 0] > 0).all() and (steps[:, 1] >= 0).all())
+    shares = all(0 <= share <= 1 for _, share in found.knots)
+    if (
+        found.method not in METHODS[1:]
+        or not (math.isfinite(found.temperature) and found.temperature > 0)
+        or (found.method == "isotonic") != bool(found.knots)
+        or not (rising and shares)
+    ):
+        raise FaceproofError(
+            f"a calibration of method {found.method!r} with temperature {found.temperature} and "
+            f"{len(found.knots)} knots is no rising map to probabilities; the methods are "
+            f"{', '.join(METHODS[1:])}"
+        )
+    return found
+
+
+def _interpolate(logits: Scores, knots: tuple[tuple[float, float], ...]) -> Scores:
+    places, shares = np.array(knots).T
+    # Rounding may lift a value above the knot that ends its segment, and so above its successors.
+    ceiling = shares[np.minimum(np.searchsorted(places, logits), len(places) - 1)]
+    return np.asarray(np.minimum(np.interp(logits, places, shares), ceiling))
+
+
+def calibrated(predictions: pa.Table, calibration: Calibration) -> pa.Table:
+    """Return the predictions with the probabilities that the calibration gives to their logits."""
+    probabilities = calibration.apply(logits_of(predictions)).astype(np.float32)
+    place = SCHEMA.get_field_index("probability")
+    return predictions.set_column(place, SCHEMA.field("probability"), pa.array(probabilities))
+
+
+def fit_calibration(
+    labels: Labels, logits: Scores, method: str = "auto", units: Codes | None = None
+) -> Calibration:
+    """Fit a calibration to validation pictures.
+
+    Args:
+        labels: classes, (N,) of 0 and 1.
+        logits: raw scores, (N,).
+        method: one of `METHODS`.
+        units: see `groups.unit_codes`; pictures of one unit are held out together. None: every
+            picture is its own.
+
+    Raises:
+        FaceproofError: the method is not known, or pictures of one class are missing.
+    """
+    if method not in METHODS:
+        raise FaceproofError(f"calibration is one of {', '.join(METHODS)}; found {method!r}")
+    if method == "none":
+        return Calibration(reason="none was asked for")
+    num_positive = int(np.count_nonzero(labels))
+    counts = len(labels) - num_positive, num_positive
+    if not all(counts):
+        raise FaceproofError(
+            f"calibration needs validation pictures of both classes; found {counts[0]:,} negative "
+            f"and {counts[1]:,} positive ones; set the calibration to none, or split the data so "
+            "that validation holds both"
+        )
+    # In order of scores no sum depends on the order in which the rows came.
+    order = np.lexsort((labels, logits))
+    labels, logits = labels[order], np.asarray(logits, np.float64)[order]
+    if method == "temperature":
+        return _fit_temperature(labels, logits)
+    if method == "isotonic":
+        return _fit_isotonic(labels, logits)
+    folds = _folds(logits, np.arange(len(logits)) if units is None else units[order])
+    return _choose(labels, logits, folds)
+
+
+def _choose(labels: Labels, logits: Scores, folds: Codes) -> Calibration:
+    """Choose between temperature and isotonic; simpler wins where data do not speak against it."""
+    scarcer = int(np.bincount(labels, minlength=2).min())
+    simple = _fit_temperature(labels, logits)
+    if scarcer < MIN_ISOTONIC:
+        few = f"isotonic needs {MIN_ISOTONIC} pictures of each class and there are {scarcer:,}"
+        return _because(simple, few)
+    held_out = [_held_out_loss(labels, logits, folds, fit) for fit in FITS]
+    words = f"cross-validated loss: temperature {held_out[0]:.5f}, isotonic {held_out[1]:.5f}"
+    better = held_out[1] < held_out[0]
+    return _because(_fit_isotonic(labels, logits) if better else simple, words)
+
+
+def _because(found: Calibration, reason: str) -> Calibration:
+    return Calibration(found.method, found.temperature, found.knots, reason)
+
+
+def _fit_temperature(labels: Labels, logits: Scores) -> Calibration:
+    num_positive = np.count_nonzero(labels)
+    num_negative = len(labels) - num_positive
+    sure = (num_positive + 1) / (num_positive + 2)
+    targets = np.where(labels == 1, sure, 1 / (num_negative + 2))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits * math.exp(-log_temperature)
+        return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
+
+    # Convex in 1 / T, and so with a single minimum in log T.
+    bounds = tuple(math.log(value) for value in TEMPERATURES)
+    found = scipy.optimize.minimize_scalar(
+        loss, bounds=bounds, method="bounded", options={"xatol": 1e-7}
+    )
+    temperature = min(max(math.exp(found.x), TEMPERATURES[0]), TEMPERATURES[1])
+    return Calibration("temperature", temperature, reason="temperature was asked for")
+
+
+def _fit_isotonic(labels: Labels, logits: Scores) -> Calibration:
+    # Equal logits are averaged into one knot, so that equal scores stay equal.
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(logits, labels)
+    edge = 1 / (len(labels) + 2)
+    shares = np.maximum.accumulate(np.clip(fitted.y_thresholds_, edge, 1 - edge))
+    knots = tuple(zip(fitted.X_thresholds_.tolist(), shares.tolist(), strict=True))
+    return Calibration("isotonic", knots=knots, reason="isotonic was asked for")
+
+
+FITS = _fit_temperature, _fit_isotonic
+
+
+def _folds(logits: Scores, units: Codes) -> Codes:
+    """Deal the units to the folds in turn, in order of their mean logit: alike, and no chance."""
+    _, codes = np.unique(units, return_inverse=True)
+    means = np.bincount(codes, logits) / np.bincount(codes)
+    ranks = np.empty(len(means), np.int64)
+    ranks[np.argsort(means, kind="stable")] = np.arange(len(means))
+    return np.asarray(ranks[codes] % NUM_FOLDS)
+
+
+def _held_out_loss(labels: Labels, logits: Scores, folds: Codes, fit: Any) -> float:
+    """Return the mean negative log likelihood of pictures that were not fitted to."""
+    total = 0.0
+    for fold in range(NUM_FOLDS):
+        out = folds == fold
+        probabilities = fit(labels[~out], logits[~out]).apply(logits[out])
+        right = np.where(labels[out] == 1, probabilities, 1 - probabilities)
+        total -= float(np.log(np.maximum(right, np.finfo(np.float64).tiny)).sum())
+    return total / len(labels)

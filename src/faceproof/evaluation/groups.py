@@ -1,0 +1,144 @@
+"""Groups: pictures that belong together, as units of chance and as things to be judged.
+
+A unit is what is drawn when chance is imitated: a group, or a picture that is in none.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.confidence import Codes
+from faceproof.evaluation.predictions import SCHEMA, Scores, probabilities_of
+
+How = Literal["mean", "median", "max"]
+HOWS: tuple[How, ...] = ("mean", "median", "max")
+# A mean of probabilities is 0 or 1 only through rounding; the logit of such a one must be finite.
+NEAREST = 1e-12
+
+
+def unit_codes(predictions: pa.Table) -> Codes:
+    """Number the units, (N,), from 0: rows of one group share a number, other rows have their own.
+
+    The numbers follow the names of groups and paths, so that they depend neither on the order of
+    the rows nor on the scores: two detectors that scored the same pictures have the same units.
+    """
+    path, group = predictions["path"], predictions["group"]
+    if group.null_count == len(group):
+        return _ordered_codes(path)[1]
+    if group.null_count == 0:
+        return _ordered_codes(group)[1]
+    # The prefix keeps a group and a picture of the same name apart.
+    named = pc.if_else(
+        group.is_valid(),
+        pc.binary_join_element_wise("g", pc.fill_null(group, ""), ""),
+        pc.binary_join_element_wise("p", path, ""),
+    )
+    return _ordered_codes(named)[1]
+
+
+def _ordered_codes(names: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Codes]:
+    """Return the distinct names in order, and for each row the number of its name.
+
+    By sorting: the table of names that a dictionary needs is larger than a million paths.
+    """
+    order = pc.sort_indices(names)
+    ranked = names.take(order)
+    first = np.ones(len(names), bool)
+    first[1:] = pc.not_equal(ranked[1:], ranked[:-1]).to_numpy()
+    codes = np.empty(len(names), np.int64)
+    codes[order.to_numpy()] = np.cumsum(first) - 1
+    return ranked.filter(pa.array(first)), codes
+
+
+@dataclass(frozen=True)
+class GroupPredictions:
+    """Predictions with one row a group.
+
+    Attributes:
+        predictions: a predictions table; `path` and `group` are the group's name, in order.
+        num_without_group: pictures that are in no group, and so left out.
+    """
+
+    predictions: pa.Table
+    num_without_group: int
+
+
+def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictions:
+    """Give each group one score: the mean, median or maximum of its pictures' probabilities.
+
+    Probabilities are aggregated and not logits. They are bounded, so that one frame on which the
+    network is beyond all doubt does not outvote the rest; and they are calibrated, so that the
+    stored threshold can be applied to their mean. The logit of a group is that of its probability.
+    A threshold that was set for pictures keeps no promise for the maximum, which grows with the
+    number of pictures in a group.
+
+    The source and generator of a group are those of its pictures, or null where these differ.
+
+    Raises:
+        FaceproofError: a group holds pictures of both classes, or `how` is not known.
+    """
+    if how not in HOWS:
+        raise FaceproofError(f"groups are aggregated by {', '.join(HOWS)}; found {how!r}")
+    grouped = predictions.filter(predictions["group"].is_valid())
+    if mixed := mixed_groups(grouped):
+        raise FaceproofError(
+            f"{len(mixed):,} groups hold pictures of both classes, first {mixed[0]}, and so have "
+            "no class of their own; judge by pictures, or let a group be a video"
+        )
+    names, codes = _ordered_codes(grouped["group"])
+    facts = [_constant(grouped[name], codes, len(names)) for name in ("label", "source")]
+    generator = _constant(grouped["generator"], codes, len(names))
+    probabilities = _aggregate(probabilities_of(grouped), codes, how)
+    inside = np.clip(probabilities, NEAREST, 1 - NEAREST)
+    scores = [np.log(inside) - np.log1p(-inside), probabilities]
+    numbers = [pa.array(values.astype(np.float32)) for values in scores]
+    columns = [names, *facts, generator, names, *numbers]
+    table = pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
+    return GroupPredictions(table, predictions.num_rows - grouped.num_rows)
+
+
+def mixed_groups(predictions: pa.Table) -> list[str]:
+    """Return the names of the groups that hold pictures of both classes, in order."""
+    plain = pa.table(
+        {"group": predictions["group"], "label": predictions["label"].cast(pa.string())}
+    )
+    plain = plain.filter(plain["group"].is_valid())
+    classes = plain.group_by("group").aggregate([("label", "count_distinct")])
+    mixed = classes.filter(pc.greater(classes["label_count_distinct"], 1))
+    return sorted(mixed["group"].to_pylist())
+
+
+def _constant(column: pa.ChunkedArray, codes: Codes, num_groups: int) -> pa.Array:
+    """Return for each group the one known value that its rows have, else null."""
+    encoded = pc.dictionary_encode(column.cast(pa.string())).unify_dictionaries().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        return pa.nulls(0, pa.string())
+    known = encoded.is_valid().to_numpy(zero_copy_only=False)
+    values = encoded.indices.drop_null().to_numpy().astype(np.int64)
+    smallest = np.full(num_groups, len(encoded.dictionary), np.int64)
+    largest = np.full(num_groups, -1, np.int64)
+    np.minimum.at(smallest, codes[known], values)
+    np.maximum.at(largest, codes[known], values)
+    chosen = pa.array(largest, mask=smallest != largest)
+    return encoded.dictionary.take(chosen)
+
+
+def _aggregate(probabilities: Scores, codes: Codes, how: How) -> Scores:
+    """Return the mean, median or maximum of each group, (G,).
+
+    The rows are put in order of their value first, so that sums do not depend on theirs.
+    """
+    if not len(codes):
+        return np.empty(0)
+    ranked = probabilities[np.lexsort((probabilities, codes))]
+    sizes = np.bincount(codes)
+    starts = np.cumsum(sizes) - sizes
+    if how == "mean":
+        return np.asarray(np.add.reduceat(ranked, starts) / sizes)
+    if how == "max":
+        return np.asarray(ranked[starts + sizes - 1])
+    return np.asarray(ranked[starts + (sizes - 1) // 2] + ranked[starts + sizes // 2]) / 2

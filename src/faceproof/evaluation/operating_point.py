@@ -1,0 +1,272 @@
+"""The operating point: calibration, threshold and unsure band, fitted on validation and stored.
+
+It is applied unchanged to every other set of pictures. The threshold is on the calibrated
+probability, and the decision is `predictions.is_positive`.
+
+    aim      threshold
+    youden   the largest true-positive rate less false-positive rate
+    f1       the largest F1 of the positive class
+    fpr      the lowest whose false-positive rate on validation is at most `fpr`
+    fixed    the one given
+
+A free-form (isotonic) calibration gives many pictures the same probability, and so leaves fewer
+thresholds to choose from: a rate may then be undercut by more.
+
+Of thresholds that do equally well the highest is taken, which has the fewest false alarms. A
+threshold stands midway between two neighbouring scores of validation: on one of them, a last bit
+would decide. Scores are taken as the predictions table stores them, in float32.
+
+The unsure band holds the probabilities around the threshold at which "unsure" is the better answer.
+It is the narrowest band such that at most `max_risk` of the validation pictures outside of it are
+called wrongly, where pictures are left out in order of the probability of the class that they are
+called, lowest first (Chow 1970: no other order leaves out fewer, if probabilities are right). It
+leaves out no more than `1 - MIN_COVERAGE` of the pictures, ties aside, and where that does not
+suffice a warning says so.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.calibration import Calibration, fit_calibration
+from faceproof.evaluation.confidence import Codes, Interval
+from faceproof.evaluation.predictions import Labels, Scores, is_positive
+from faceproof.evaluation.reliability import risk_coverage
+
+FORMAT = "faceproof operating point 1"
+AIMS = ("youden", "f1", "fpr", "fixed")
+MAX_RISK = 0.01
+MIN_COVERAGE = 0.5
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How a detector's logits are turned into answers.
+
+    Attributes:
+        calibration: from logits to probabilities.
+        threshold: a picture is called positive from this probability on.
+        aim: what the threshold was chosen for, one of `AIMS`.
+        promised_fpr: the false-positive rate that the aim `fpr` asked for, else None.
+        num_negative: negative validation pictures it was fitted on; 0 where it was not fitted.
+        num_positive: positive ones.
+        false_positives: how many of these negative ones it calls positive.
+        false_negatives: how many of these positive ones it calls negative.
+        unsure: probabilities from the first on and short of the second had better be answered
+            with "unsure"; equal where there is no band.
+        max_risk: the share of wrong answers that the band was to leave.
+        warnings: what validation could not promise, in sentences.
+    """
+
+    calibration: Calibration
+    threshold: float
+    aim: str = "fixed"
+    promised_fpr: float | None = None
+    num_negative: int = 0
+    num_positive: int = 0
+    false_positives: int = 0
+    false_negatives: int = 0
+    unsure: Interval = (0.5, 0.5)
+    max_risk: float = MAX_RISK
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Say where the threshold comes from."""
+        if not self.num_negative + self.num_positive:
+            return f"{self.threshold:.4g}, the default: not tuned on anything"
+        words = {
+            "youden": "the largest true-positive less false-positive rate",
+            "f1": "the largest F1",
+            "fpr": f"at most {self.promised_fpr:.4g} false positives" if self.promised_fpr else "",
+            "fixed": "given, not tuned",
+        }
+        return (
+            f"{words[self.aim]}, on {self.num_negative:,} negative and {self.num_positive:,} "
+            "positive validation pictures"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the operating point as plain values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = {"unsure": list(self.unsure), "warnings": list(self.warnings)}
+        return {"format": FORMAT} | values | plain | {"calibration": self.calibration.to_json()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return the operating point that `to_json` wrote.
+
+        Raises:
+            FaceproofError: it is of another format, or not whole.
+        """
+        found = values.get("format") if isinstance(values, dict) else None
+        if found != FORMAT:
+            raise FaceproofError(
+                f"no operating point of this version: its format is {found!r} and not {FORMAT!r}"
+            )
+        names = {field.name for field in fields(cls)}
+        if odd := names ^ (set(values) - {"format"}):
+            raise FaceproofError(f"an operating point lacks or should not have: {sorted(odd)}")
+        plain = {name: values[name] for name in names}
+        plain["calibration"] = Calibration.from_json(values["calibration"])
+        low, high = values["unsure"]
+        point = cls(**plain | {"unsure": (low, high), "warnings": tuple(values["warnings"])})
+        if not 0 <= low <= point.threshold <= high <= 1 or point.aim not in AIMS:
+            raise FaceproofError(
+                f"an operating point of aim {point.aim!r} with threshold {point.threshold} and "
+                f"unsure band {low} to {high} makes no sense"
+            )
+        return point
+
+
+DEFAULT = OperatingPoint(Calibration(), 0.5)
+
+
+def fit_operating_point(
+    labels: Labels,
+    logits: Scores,
+    method: str = "auto",
+    aim: str = "youden",
+    fpr: float = 0.01,
+    threshold: float = 0.5,
+    max_risk: float = MAX_RISK,
+    units: Codes | None = None,
+) -> OperatingPoint:
+    """Fit calibration, threshold and unsure band to validation pictures, and to no others.
+
+    Args:
+        labels: classes, (N,) of 0 and 1.
+        logits: raw scores, (N,).
+        method: of calibration, see there.
+        aim: one of `AIMS`.
+        fpr: the false-positive rate to keep, for the aim `fpr`.
+        threshold: for the aim `fixed`.
+        max_risk: the share of wrong answers that the unsure band should leave.
+        units: see `groups.unit_codes`; None for pictures without groups.
+
+    Raises:
+        FaceproofError: the aim or method is not known, a rate is none, or pictures of one class
+            are missing.
+    """
+    _refuse_bad_wishes(labels, aim, fpr, threshold, max_risk)
+    calibration = fit_calibration(labels, logits, method, units)
+    probabilities = calibration.apply(logits).astype(np.float32).astype(np.float64)
+    counts = np.bincount(labels, minlength=2).tolist()
+    chosen, warnings = float(threshold), list[str]()
+    if aim != "fixed":
+        chosen, warnings = _choose_threshold(labels, probabilities, aim, fpr)
+    called = is_positive(probabilities, chosen)
+    unsure, risk = _unsure_band(labels, probabilities, chosen, max_risk)
+    if risk > max_risk:
+        warnings.append(
+            f"Outside of the unsure band {risk:.2%} of the validation pictures are called wrongly, "
+            f"more than the {max_risk:.2%} aimed at: a wider band would leave out more than half."
+        )
+    return OperatingPoint(
+        calibration=calibration,
+        threshold=chosen,
+        aim=aim,
+        promised_fpr=fpr if aim == "fpr" else None,
+        num_negative=counts[0],
+        num_positive=counts[1],
+        false_positives=int(np.count_nonzero(called & (labels == 0))),
+        false_negatives=int(np.count_nonzero(~called & (labels == 1))),
+        unsure=unsure,
+        max_risk=max_risk,
+        warnings=tuple(warnings),
+    )
+
+
+def _refuse_bad_wishes(
+    labels: Labels, aim: str, fpr: float, threshold: float, max_risk: float
+) -> None:
+    if aim not in AIMS:
+        raise FaceproofError(f"a threshold's aim is one of {', '.join(AIMS)}; found {aim!r}")
+    for name, value in (("fpr", fpr), ("max_risk", max_risk)):
+        if not 0 < value < 1:
+            raise FaceproofError(f"{name} is a rate, above 0 and below 1; found {value}")
+    if not 0 <= threshold <= 1:
+        raise FaceproofError(f"a threshold is a probability, from 0 to 1; found {threshold}")
+    num_positive = np.count_nonzero(labels)
+    if not 0 < num_positive < len(labels):
+        raise FaceproofError(
+            f"an operating point needs validation pictures of both classes; found "
+            f"{len(labels) - num_positive:,} negative and {num_positive:,} positive ones"
+        )
+
+
+def _choose_threshold(
+    labels: Labels, probabilities: Scores, aim: str, fpr: float
+) -> tuple[float, list[str]]:
+    """Return the threshold for an aim, and what cannot be promised of it."""
+    thresholds, false_positives, true_positives = _candidates(labels, probabilities)
+    num_positive = int(np.count_nonzero(labels))
+    num_negative = len(labels) - num_positive
+    if aim == "fpr":
+        return _keep_fpr(thresholds, false_positives, num_negative, fpr)
+    if aim == "youden":
+        # In whole numbers, so that equal is equal.
+        merit = true_positives * num_negative - false_positives * num_positive
+        warnings = [] if merit.max() > 0 else ["No threshold does better than chance."]
+        return float(thresholds[np.argmax(merit)]), warnings
+    f1 = 2 * true_positives / (true_positives + false_positives + num_positive)
+    return float(thresholds[np.argmax(f1)]), []
+
+
+def _candidates(labels: Labels, probabilities: Scores) -> tuple[Scores, Counts, Counts]:
+    """Return every threshold worth trying, falling, with false and true positives of each, (M,).
+
+    They stand above all scores, between neighbouring ones, and below all. A score of 1 leaves no
+    room above it: then calling nothing positive is out of reach.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    ranked = probabilities[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    true_positives = np.append(0, np.cumsum(labels[order])[last])
+    false_positives = np.append(0, last + 1) - true_positives
+    scores = np.concatenate([[1.0], ranked[last], [0.0]])
+    thresholds = (scores[:-1] + scores[1:]) / 2
+    reached = slice(int(ranked[0] == 1), None)
+    return thresholds[reached], false_positives[reached], true_positives[reached]
+
+
+def _keep_fpr(
+    thresholds: Scores, false_positives: Counts, num_negative: int, fpr: float
+) -> tuple[float, list[str]]:
+    """Return the lowest threshold that keeps a false-positive rate."""
+    warnings: list[str] = []
+    if num_negative * fpr < 1:
+        warnings.append(
+            f"Validation has {num_negative:,} negative pictures, and it takes "
+            f"{math.ceil(1 / fpr):,} to see a false-positive rate of {fpr:.4g}: the threshold lets "
+            "none of them pass, which promises little."
+        )
+    kept = np.flatnonzero(false_positives / num_negative <= fpr)
+    if not len(kept):
+        share = false_positives[0] / num_negative
+        warnings.append(
+            f"No threshold keeps a false-positive rate of {fpr:.4g}: {share:.2%} of the negative "
+            "validation pictures have probability 1."
+        )
+        return float(thresholds[0]), warnings
+    return float(thresholds[kept[-1]]), warnings
+
+
+def _unsure_band(
+    labels: Labels, probabilities: Scores, threshold: float, max_risk: float
+) -> tuple[Interval, float]:
+    """Return the narrowest band that leaves at most that risk, and the risk that it leaves."""
+    coverage, risk, sure = risk_coverage(labels, probabilities, threshold)
+    allowed = np.flatnonzero(coverage >= MIN_COVERAGE)
+    kept = allowed[risk[allowed] <= max_risk]
+    chosen = int(kept[-1]) if len(kept) else int(allowed[0])
+    if chosen == len(sure) - 1:
+        return (threshold, threshold), float(risk[chosen])
+    least = (float(sure[chosen]) + float(sure[chosen + 1])) / 2
+    return (min(threshold, 1 - least), max(threshold, least)), float(risk[chosen])

@@ -1,0 +1,161 @@
+"""Whether probabilities mean what they say, and what is gained by leaving the unsure ones out.
+
+Arguments as in `metrics`: `labels` (N,) of 0 and 1, `probabilities` (N,) of the positive class.
+No result depends on the order of the rows.
+"""
+
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from faceproof.evaluation.confidence import Codes, Interval, share_interval
+from faceproof.evaluation.predictions import Flags, Labels, Scores, is_positive
+
+NUM_BINS = 15  # as Guo et al. (2017), whose bins are of equal width; of equal mass none is empty
+
+
+class ReliabilityBin(TypedDict):
+    """The pictures of one range of probabilities.
+
+    Attributes:
+        low: their lowest probability.
+        high: their highest.
+        mean_probability: what the detector said of them.
+        share_positive: what was so.
+        interval: of the share, 95 %.
+        num_pictures: how many they are.
+    """
+
+    low: float
+    high: float
+    mean_probability: float
+    share_positive: float
+    interval: Interval | None
+    num_pictures: int
+
+
+def bin_starts(
+    ranked: Scores, cumulated: npt.NDArray[np.int64], num_bins: int = NUM_BINS
+) -> npt.NDArray[np.int64]:
+    """Return where each bin of equally many pictures starts in the ranked probabilities.
+
+    Equal probabilities share a bin, so there may be fewer bins, and of unequal size.
+
+    Args:
+        ranked: probabilities in ascending order, (N,).
+        cumulated: how many pictures there are up to each row, itself included, (N,).
+        num_bins: at most so many bins.
+    """
+    cuts = np.arange(num_bins) * int(cumulated[-1]) // num_bins
+    rows = np.searchsorted(cumulated, cuts, "right")
+    return np.unique(np.searchsorted(ranked, ranked[rows], "left"))
+
+
+def expected_calibration_error(
+    labels: Labels, probabilities: Scores, num_bins: int = NUM_BINS
+) -> float | None:
+    """Return how far, on average over the pictures, a bin's mean probability is from its share.
+
+    Bins hold equally many pictures. It is undefined where only one class is there: always
+    answering that class would look perfect. Chance alone keeps it above 0, see
+    `calibration_error_by_chance`.
+    """
+    if not 0 < np.count_nonzero(labels) < len(labels):
+        return None
+    order = np.argsort(probabilities, kind="stable")
+    ranked = probabilities[order]
+    starts = bin_starts(ranked, np.arange(1, len(ranked) + 1), num_bins)
+    # Both sums are of sorted values or of whole numbers, and so the same in any order of rows.
+    said = np.add.reduceat(ranked, starts)
+    was = np.add.reduceat(labels[order], starts)
+    return float(np.abs(said - was).sum() / len(labels))
+
+
+def calibration_error_by_chance(probabilities: Scores, num_bins: int = NUM_BINS) -> float | None:
+    """Return the calibration error to be expected of these probabilities if they were right.
+
+    Of a bin's count of positives the standard deviation is known, and the mean absolute deviation
+    is sqrt(2 / pi) of it (normal approximation). Groups, which make chance larger, are not seen.
+    """
+    if not len(probabilities):
+        return None
+    ranked = np.sort(probabilities)
+    starts = bin_starts(ranked, np.arange(1, len(ranked) + 1), num_bins)
+    variances = np.add.reduceat(ranked * (1 - ranked), starts)
+    return float(np.sqrt(2 / np.pi * variances).sum() / len(ranked))
+
+
+def reliability_table(
+    labels: Labels, probabilities: Scores, units: Codes, num_bins: int = NUM_BINS
+) -> list[ReliabilityBin]:
+    """Return what was said and what was so, by bins of equally many pictures, lowest first."""
+    if not len(labels):
+        return []
+    order = np.lexsort((labels, probabilities))
+    ranked = probabilities[order]
+    starts = bin_starts(ranked, np.arange(1, len(ranked) + 1), num_bins)
+    found: list[ReliabilityBin] = []
+    for rows in np.split(order, starts[1:]):
+        positive = labels[rows] == 1
+        found.append(
+            {
+                "low": float(probabilities[rows[0]]),
+                "high": float(probabilities[rows[-1]]),
+                "mean_probability": float(np.sort(probabilities[rows]).mean()),
+                "share_positive": float(positive.mean()),
+                "interval": share_interval(positive, units[rows]),
+                "num_pictures": len(rows),
+            }
+        )
+    return found
+
+
+def confidences(probabilities: Scores, threshold: float) -> Scores:
+    """Return the probability of the class that each picture is called, (N,).
+
+    Leaving out the pictures of least confidence is the best rule there is if probabilities are
+    right (Chow 1970). Rounded to float32, because `1 - p` shows no finer steps near 1.
+    """
+    called = is_positive(probabilities, threshold)
+    sure = np.where(called, probabilities, 1 - probabilities)
+    return sure.astype(np.float32).astype(np.float64)
+
+
+def risk_coverage(
+    labels: Labels, probabilities: Scores, threshold: float
+) -> tuple[Scores, Scores, Scores]:
+    """Return what share is wrong of those answered, if only the most confident are answered.
+
+    Returns:
+        coverage (the share answered, rising to 1), risk (the share of these that is wrong), and
+        the lowest confidence answered; one point a distinct confidence, (M,).
+    """
+    sure = confidences(probabilities, threshold)
+    wrong = is_positive(probabilities, threshold) != (labels == 1)
+    order = np.argsort(-sure, kind="stable")
+    ranked = sure[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], [True] * bool(len(ranked))))
+    answered = last + 1
+    risk = np.cumsum(wrong[order])[last] / answered
+    return answered / max(len(labels), 1), risk, ranked[last]
+
+
+def risk_coverage_area(labels: Labels, probabilities: Scores, threshold: float) -> float | None:
+    """Return the risk averaged over all coverages (AURC, Geifman and El-Yaniv 2019).
+
+    Pictures of equal confidence are taken in every order alike. Lower is better; a detector whose
+    confidence says nothing has its error rate here.
+    """
+    if not len(labels):
+        return None
+    coverage, risk, _ = risk_coverage(labels, probabilities, threshold)
+    answered = np.rint(coverage * len(labels))
+    each = np.arange(1, len(labels) + 1)
+    errors = np.interp(each, np.append(0, answered), np.append(0, np.rint(risk * answered)))
+    return float((errors / each).mean())
+
+
+def unsure_flags(probabilities: Scores, band: Interval) -> Flags:
+    """Say which pictures lie in the unsure band, (N,): from its low end on, short of its high."""
+    return (probabilities >= band[0]) & (probabilities < band[1])

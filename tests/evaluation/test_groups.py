@@ -1,0 +1,99 @@
+"""Groups: one score for each, from the probabilities of its pictures."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from faceproof.data.table import table_from_columns
+from faceproof.errors import FaceproofError
+from faceproof.evaluation import metrics
+from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups
+from faceproof.evaluation.predictions import SCHEMA, logits_of, predictions_table, probabilities_of
+from faceproof.task import TASKS
+
+TASK = TASKS["deepfake"]
+REDUCE = {"mean": np.mean, "median": np.median, "max": np.max}
+
+
+def table(
+    labels: list[str | None],
+    probabilities: list[float],
+    groups: list[str | None],
+    **columns: list[str | None],
+) -> pa.Table:
+    rows = table_from_columns(
+        {
+            "path": [f"/data/{number}.png" for number in range(len(labels))],
+            "label": labels,
+            "group": groups,
+            **columns,
+        }
+    )
+    return predictions_table(rows, np.zeros(len(labels)), np.array(probabilities))
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_group_has_the_mean_median_or_maximum_of_its_probabilities(how: How) -> None:
+    random = np.random.default_rng(0)
+    codes = random.integers(0, 40, 500)
+    probabilities = random.random(500)
+    labels: list[str | None] = [TASK.classes[code % 2] for code in codes]
+    whole = table(labels, probabilities.tolist(), [f"v{code:02}" for code in codes])
+    found = aggregate_groups(whole, how)
+    assert found.predictions.schema == SCHEMA
+    assert found.predictions["group"].to_pylist() == [f"v{code:02}" for code in range(40)]
+    expected = [REDUCE[how](probabilities[codes == code]) for code in range(40)]
+    assert probabilities_of(found.predictions) == pytest.approx(expected, abs=1e-6)
+    shares = 1 / (1 + np.exp(-logits_of(found.predictions)))
+    assert shares == pytest.approx(expected, abs=1e-6)
+    assert found.predictions["label"].to_pylist() == [TASK.classes[code % 2] for code in range(40)]
+    shuffled = whole.take(random.permutation(500))
+    assert aggregate_groups(shuffled, how).predictions.equals(found.predictions)
+    chunked = pa.concat_tables([whole.slice(0, 100), whole.slice(100)])
+    assert aggregate_groups(chunked, how).predictions.equals(found.predictions)
+
+
+def test_a_saturated_frame_does_not_outvote_the_rest() -> None:
+    found = aggregate_groups(table(["real"] * 4, [1.0, 0.1, 0.1, 0.1], ["v"] * 4))
+    assert probabilities_of(found.predictions) == pytest.approx([0.325])
+    certain = aggregate_groups(table(["fake", "real"], [1.0, 0.0], ["a", "b"])).predictions
+    assert np.isfinite(logits_of(certain)).all()
+
+
+def test_pictures_without_a_group_are_left_out_and_counted() -> None:
+    found = aggregate_groups(table(["real", "fake", "real"], [0.1, 0.9, 0.2], ["v", None, "v"]))
+    assert found.num_without_group == 1
+    assert found.predictions.num_rows == 1
+    nothing = aggregate_groups(table(["real"], [0.1], [None]))
+    assert (nothing.predictions.num_rows, nothing.num_without_group) == (0, 1)
+
+
+def test_a_group_has_the_source_and_generator_that_all_its_pictures_have() -> None:
+    found = aggregate_groups(
+        table(
+            ["fake", "fake", "fake", None, "real"],
+            [0.5] * 5,
+            ["a", "a", "b", "b", "c"],
+            source=["x", "x", "x", "y", "y"],
+            generator=["gan", "diffusion", "gan", None, None],
+        )
+    ).predictions
+    assert found["source"].to_pylist() == ["x", None, "y"]
+    assert found["generator"].to_pylist() == [None, "gan", None]
+    assert found["label"].to_pylist() == ["fake", "fake", "real"]
+
+
+def test_a_group_of_both_classes_is_refused_by_name() -> None:
+    mixed = table(["real", "fake", "real"], [0.1, 0.9, 0.2], ["id7", "id7", "id8"])
+    assert mixed_groups(mixed) == ["id7"]
+    with pytest.raises(FaceproofError, match="1 groups hold pictures of both classes, first id7"):
+        aggregate_groups(mixed)
+    with pytest.raises(FaceproofError, match="mean, median, max; found 'vote'"):
+        aggregate_groups(mixed, "vote")  # type: ignore[arg-type]
+
+
+def test_figures_of_groups_are_those_of_any_predictions() -> None:
+    labels: list[str | None] = ["real", "real", "fake", "fake"]
+    grouped = aggregate_groups(table(labels, [0.4, 0.7, 0.6, 0.3], ["a", "a", "b", "b"]))
+    found = metrics.figures(grouped.predictions, TASK, 0.5)
+    assert (found["num_pictures"], found["roc_auc"], found["accuracy"]) == (2, 0.0, 0.0)

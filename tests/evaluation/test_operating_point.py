@@ -1,0 +1,246 @@
+"""The operating point: thresholds against a search over all, the band, and what is stored."""
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.special
+import sklearn.metrics as reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation import operating_point
+from faceproof.evaluation.operating_point import DEFAULT, OperatingPoint, fit_operating_point
+from faceproof.evaluation.predictions import is_positive
+from faceproof.evaluation.reliability import unsure_flags
+
+Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+
+def scores(num_rows: int = 800, seed: int = 4, gap: float = 2.0) -> tuple[Labels, Array]:
+    random = np.random.default_rng(seed)
+    labels = (random.random(num_rows) < 0.4).astype(np.int64)
+    return labels, np.round(random.normal((labels - 0.5) * gap, 1.2), 1)
+
+
+def stored(point: OperatingPoint, logits: Array) -> Array:
+    """Return the probabilities as the predictions table holds them."""
+    return point.calibration.apply(logits).astype(np.float32).astype(np.float64)
+
+
+def rates(labels: Labels, called: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    return float(called[labels == 0].mean()), float(called[labels == 1].mean())
+
+
+def test_youden_is_the_best_of_all_thresholds() -> None:
+    labels, logits = scores()
+    point = fit_operating_point(labels, logits, "temperature", "youden")
+    fpr, tpr = rates(labels, is_positive(stored(point, logits), point.threshold))
+    false_positives, true_positives, _ = reference.roc_curve(labels, logits)
+    assert tpr - fpr == pytest.approx((true_positives - false_positives).max(), abs=1e-12)
+
+
+def test_f1_is_the_best_of_all_thresholds() -> None:
+    labels, logits = scores()
+    point = fit_operating_point(labels, logits, "temperature", "f1")
+    called = is_positive(stored(point, logits), point.threshold)
+    best = max(reference.f1_score(labels, logits >= cut) for cut in np.unique(logits))
+    assert reference.f1_score(labels, called) == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["none", "temperature", "isotonic"])
+def test_fpr_is_kept_and_the_next_lower_threshold_would_not_keep_it(method: str) -> None:
+    labels, logits = scores(3000)
+    point = fit_operating_point(labels, logits, method, "fpr", fpr=0.05)
+    probabilities = stored(point, logits)
+    assert rates(labels, is_positive(probabilities, point.threshold))[0] <= 0.05
+    lower = probabilities[probabilities < point.threshold].max()
+    assert rates(labels, is_positive(probabilities, lower))[0] > 0.05
+    assert (point.promised_fpr, point.aim) == (0.05, "fpr")
+    assert not any("promises little" in warning for warning in point.warnings)
+
+
+def test_fpr_allows_exactly_that_many_false_positives() -> None:
+    labels = np.repeat([0, 1], [100, 50])
+    logits = np.concatenate([np.linspace(-5, 3, 100), np.linspace(2, 5, 50)])
+    point = fit_operating_point(labels, logits, "none", "fpr", fpr=0.03)
+    assert point.false_positives == 3
+
+
+def test_too_few_negatives_to_promise_a_rate_are_told() -> None:
+    labels, logits = scores(120)
+    (warning,) = (
+        text
+        for text in fit_operating_point(labels, logits, "none", "fpr", fpr=0.01).warnings
+        if "promises little" in text
+    )
+    assert f"{np.count_nonzero(labels == 0)} negative pictures, and it takes 100" in warning
+    enough = fit_operating_point(labels, logits, "none", "fpr", fpr=0.1)
+    assert not any("promises little" in text for text in enough.warnings)
+
+
+def test_a_rate_out_of_reach_is_told_and_not_claimed() -> None:
+    labels = np.repeat([0, 1], 20)
+    logits = np.full(40, 60.0)  # every probability is stored as 1
+    point = fit_operating_point(labels, logits, "none", "fpr", fpr=0.05)
+    assert point.false_positives == 20
+    assert any("No threshold keeps" in text for text in point.warnings)
+
+
+def test_a_threshold_stands_between_scores_and_midway() -> None:
+    labels, logits = np.array([0, 0, 1, 1]), scipy.special.logit([0.1, 0.2, 0.6, 0.9])
+    for aim in ("youden", "f1", "fpr"):
+        point = fit_operating_point(labels, logits, "none", aim, fpr=0.3)
+        assert point.threshold == pytest.approx(0.4, abs=1e-7)
+        assert (point.false_positives, point.false_negatives) == (0, 0)
+
+
+def test_equally_good_thresholds_resolve_to_the_fewest_false_alarms() -> None:
+    labels, logits = np.array([0, 1, 0, 1]), scipy.special.logit([0.2, 0.4, 0.6, 0.8])
+    point = fit_operating_point(labels, logits, "none", "youden")
+    assert point.threshold == pytest.approx(0.7, abs=1e-7)
+
+
+def test_a_detector_no_better_than_chance_is_told() -> None:
+    labels, logits = scores()
+    point = fit_operating_point(labels, -logits * 9, "none", "youden")
+    assert any("chance" in text for text in point.warnings)
+
+
+def test_a_fixed_threshold_stays() -> None:
+    point = fit_operating_point(*scores(), "temperature", "fixed", threshold=0.35)
+    assert (point.threshold, point.aim, point.promised_fpr) == (0.35, "fixed", None)
+
+
+ROWS = st.lists(st.tuples(st.booleans(), st.floats(-50, 50, width=32)), min_size=2, max_size=60)
+
+
+@given(
+    rows=ROWS,
+    aim=st.sampled_from(operating_point.AIMS),
+    method=st.sampled_from(["none", "temperature", "isotonic"]),
+    max_risk=st.sampled_from([0.01, 0.1, 0.3]),
+)
+def test_what_was_promised_of_validation_holds_of_its_stored_probabilities(
+    rows: list[tuple[bool, float]], aim: str, method: str, max_risk: float
+) -> None:
+    labels = np.array([0, 1, *(int(label) for label, _ in rows)])
+    logits = np.array([-1.0, 1.0, *(logit for _, logit in rows)])
+    point = fit_operating_point(labels, logits, method, aim, fpr=0.2, max_risk=max_risk)
+    probabilities = stored(point, logits)
+    called = is_positive(probabilities, point.threshold)
+    assert point.false_positives == np.count_nonzero(called & (labels == 0))
+    assert point.false_negatives == np.count_nonzero(~called & (labels == 1))
+    low, high = point.unsure
+    assert 0 <= low <= point.threshold <= high <= 1
+    answered = ~unsure_flags(probabilities, point.unsure)
+    assert answered.mean() >= operating_point.MIN_COVERAGE
+    error = np.mean((called != (labels == 1))[answered])
+    told = any("Outside of the unsure band" in text for text in point.warnings)
+    assert told == (error > max_risk)
+    if aim != "fixed":
+        assert point.threshold not in set(probabilities) - {0.0, 1.0}
+    assert OperatingPoint.from_json(json.loads(json.dumps(point.to_json()))) == point
+
+
+def test_the_band_is_the_narrowest_that_keeps_the_risk() -> None:
+    labels, logits = scores(2000, gap=4)
+    point = fit_operating_point(labels, logits, "temperature", "youden", max_risk=0.02)
+    probabilities = stored(point, logits)
+    called = is_positive(probabilities, point.threshold)
+    wrong = called != (labels == 1)
+    answered = ~unsure_flags(probabilities, point.unsure)
+    assert 0.5 < answered.mean() < 1
+    assert wrong[answered].mean() <= 0.02
+    sure = np.where(called, probabilities, 1 - probabilities).astype(np.float32)
+    for cut in np.unique(sure):
+        if (sure >= cut).sum() > answered.sum():
+            assert wrong[sure >= cut].mean() > 0.02
+
+
+def test_no_band_is_needed_where_errors_are_rare_enough() -> None:
+    labels = np.repeat([0, 1], 50)
+    point = fit_operating_point(labels, (labels - 0.5) * 8, "temperature")
+    assert point.unsure == (point.threshold, point.threshold)
+    assert point.warnings == ()
+
+
+def test_a_band_that_would_leave_out_more_than_half_is_capped_and_told() -> None:
+    point = fit_operating_point(*scores(gap=0.5), "temperature", max_risk=0.01)
+    assert any("wider band would leave out more than half" in text for text in point.warnings)
+
+
+def test_the_promise_holds_on_new_pictures_about_as_promised() -> None:
+    random = np.random.default_rng(1)
+    labels = np.arange(40_000) % 2
+    logits = random.normal(labels * 2.0 - 1, 1.2)
+    seen, new = slice(0, 20_000), slice(20_000, None)
+    point = fit_operating_point(labels[seen], logits[seen], "temperature", "fpr", fpr=0.05)
+    fpr, _ = rates(labels[new], is_positive(stored(point, logits[new]), point.threshold))
+    assert fpr == pytest.approx(0.05, abs=0.006)  # two standard errors, of either half
+
+
+def test_the_fit_does_not_depend_on_the_order_of_rows() -> None:
+    labels, logits = scores(1500)
+    order = np.random.default_rng(0).permutation(1500)
+    for aim in operating_point.AIMS:
+        found = fit_operating_point(labels[order], logits[order], "auto", aim)
+        assert found == fit_operating_point(labels, logits, "auto", aim)
+
+
+def test_the_default_is_tuned_on_nothing() -> None:
+    assert (DEFAULT.threshold, DEFAULT.calibration.method) == (0.5, "none")
+    assert DEFAULT.unsure == (0.5, 0.5)
+    assert "not tuned on anything" in DEFAULT.origin
+    assert OperatingPoint.from_json(DEFAULT.to_json()) == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("aim", "words"),
+    [("youden", "true-positive less"), ("f1", "F1"), ("fpr", "at most 0.01"), ("fixed", "given")],
+)
+def test_the_origin_says_what_it_was_fitted_to(aim: str, words: str) -> None:
+    labels, logits = scores()
+    origin = fit_operating_point(labels, logits, "none", aim).origin
+    assert words in origin
+    assert f"{np.count_nonzero(labels):,} positive validation pictures" in origin
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": "faceproof operating point 2"}, "no operating point of this version"),
+        ({"format": None}, "no operating point of this version"),
+        ({"note": 1}, "should not have"),
+        ({"threshold": 1.2}, "makes no sense"),
+        ({"threshold": float("nan")}, "makes no sense"),
+        ({"unsure": [0.6, 0.7]}, "makes no sense"),
+        ({"aim": "luck"}, "makes no sense"),
+        ({"calibration": {}}, "no calibration"),
+    ],
+)
+def test_what_is_no_operating_point_is_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(FaceproofError, match=words):
+        OperatingPoint.from_json(DEFAULT.to_json() | change)
+
+
+def test_an_operating_point_that_lacks_something_is_refused() -> None:
+    values = DEFAULT.to_json()
+    del values["aim"]
+    with pytest.raises(FaceproofError, match="aim"):
+        OperatingPoint.from_json(values)
+
+
+def test_wishes_that_make_no_sense_are_refused() -> None:
+    labels, logits = scores(50)
+    with pytest.raises(FaceproofError, match="found 'best'"):
+        fit_operating_point(labels, logits, aim="best")
+    with pytest.raises(FaceproofError, match="fpr is a rate"):
+        fit_operating_point(labels, logits, aim="fpr", fpr=0.0)
+    with pytest.raises(FaceproofError, match="from 0 to 1"):
+        fit_operating_point(labels, logits, aim="fixed", threshold=2.0)
+    with pytest.raises(FaceproofError, match="both classes; found 3 negative and 0 positive"):
+        fit_operating_point(np.zeros(3, np.int64), np.zeros(3), "none")
