@@ -1,42 +1,31 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
 
-from faceproof.statistics import auc_interval, placements
-
-
-def sample(seed, num=60, shift=1.0):
-    rng = np.random.default_rng(seed)
-    labels = np.repeat([0, 1], num)
-    return labels, rng.normal(shift * labels, 1).round(1)  # rounded: ties
+from faceproof.statistics import auc_interval, share_interval, wilson
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_area_is_scikit_learn_s(seed):
-    labels, scores = sample(seed)
-    assert auc_interval(labels, scores)[0] == pytest.approx(roc_auc_score(labels, scores))
+@pytest.mark.parametrize(("right", "total"), [(0, 5), (1, 7), (40, 50), (9, 9)])
+def test_wilson_agrees_with_statsmodels(right, total):
+    expected = proportion_confint(right, total, method="wilson")
+    assert wilson(right / total, total) == pytest.approx(expected, abs=1e-9)
 
 
-def test_placements_count_pairs():
+def test_frames_of_one_video_are_hardly_more_than_one_trial():
     rng = np.random.default_rng(0)
-    positives, negatives = rng.integers(0, 6, 30).astype(float), rng.integers(0, 6, 20) * 1.0
-    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-    above, below = placements(positives, negatives)
-    assert above == pytest.approx(wins.mean(1))
-    assert below == pytest.approx(wins.mean(0))
+    videos = np.repeat(np.arange(40), 50)
+    flags = np.repeat(rng.random(40) < 0.7, 50)
+    low, high = share_interval(flags, videos)
+    one_each = share_interval(flags[::50], np.arange(40))
+    assert high - low == pytest.approx(one_each[1] - one_each[0], rel=0.1)
 
 
-def test_the_interval_covers_as_often_as_it_says():
+def test_the_auc_interval_covers_as_often_as_it_says():
     truth = stats.norm.cdf(1 / np.sqrt(2))
-    covered = []
+    covered, rows = [], np.arange(60)
     for seed in range(400):
         rng = np.random.default_rng(seed)
-        labels = np.repeat([0, 1], 60)
-        _, low, high = auc_interval(labels, rng.normal(labels, 1))
+        low, high = auc_interval(rng.normal(1, 1, 60), rng.normal(0, 1, 60), rows, rows + 60)
         covered.append(low <= truth <= high)
     assert 0.92 <= np.mean(covered) <= 0.98
-
-
-def test_perfect_scores_have_a_point():
-    assert auc_interval(np.array([0, 0, 1, 1]), np.array([1.0, 2, 3, 4])) == (1.0, 1.0, 1.0)

@@ -289,7 +289,7 @@ def requested_data(config: DictConfig) -> list["DataSet"]:
     if "data" not in config:
         return []
     overrides = list(HydraConfig.get().overrides.task)
-    chosen = [o.value() for o in _parsed(overrides) if o.key_or_group == "data"][-1]
+    chosen: Any = [o.value() for o in _parsed(overrides) if o.key_or_group == "data"][-1]
     if isinstance(chosen, str):
         return [build(config.data)]
     # Hydra would lay several choices of a group over one another.

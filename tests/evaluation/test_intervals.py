@@ -13,8 +13,9 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceproof import statistics as confidence
 from faceproof.data.table import table_from_columns
-from faceproof.evaluation import confidence, intervals, metrics
+from faceproof.evaluation import intervals, metrics
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.predictions import predictions_table
 from faceproof.task import TASKS

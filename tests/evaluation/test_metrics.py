@@ -16,9 +16,10 @@ import torchmetrics.classification as torch_reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceproof import statistics as confidence
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import confidence, metrics
+from faceproof.evaluation import metrics
 from faceproof.evaluation.predictions import predictions_table
 from faceproof.task import TASKS, Task
 

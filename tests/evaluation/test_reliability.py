@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceproof.evaluation import reliability
-from faceproof.evaluation.confidence import wilson
+from faceproof.statistics import wilson
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]

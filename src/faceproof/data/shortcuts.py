@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from faceproof.statistics import auc_interval
+from faceproof.statistics import Scores, auc_interval
 
 Features = npt.NDArray[np.float64]
 
@@ -70,10 +71,19 @@ def find_shortcuts(facts: pa.Table, labels: npt.NDArray[np.int64], seed: int = 0
     features = {name: (make(facts), limit) for name, (limit, make) in KINDS.items()}
     together = np.concatenate([values for values, _ in features.values()], axis=1)
     found = [
-        Shortcut(name, *auc_interval(labels, _held_out_scores(values, labels, seed)), limit)
+        Shortcut(name, *_area(labels, _held_out_scores(values, labels, seed)), limit)
         for name, (values, limit) in [*features.items(), ("all together", (together, None))]
     ]
     return sorted(found, key=lambda shortcut: -shortcut.auroc)
+
+
+def _area(labels: npt.NDArray[np.int64], scores: Scores) -> tuple[float, float, float]:
+    """Return the area under the ROC curve and its interval."""
+    positive = labels == 1
+    rows = np.arange(len(labels))
+    interval = auc_interval(scores[positive], scores[~positive], rows[positive], rows[~positive])
+    assert interval is not None
+    return float(roc_auc_score(labels, scores)), *interval
 
 
 def _held_out_scores(

@@ -26,8 +26,8 @@ import scipy.special
 from sklearn.isotonic import IsotonicRegression
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.confidence import Codes
 from faceproof.evaluation.predictions import SCHEMA, Labels, Scores, logits_of
+from faceproof.statistics import Codes
 
 METHODS = ("auto", "temperature", "isotonic", "none")
 TEMPERATURES = (0.01, 100.0)

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.confidence import Codes
 from faceproof.evaluation.predictions import SCHEMA, Scores, probabilities_of
+from faceproof.statistics import Codes
 
 How = Literal["mean", "median", "max"]
 HOWS: tuple[How, ...] = ("mean", "median", "max")

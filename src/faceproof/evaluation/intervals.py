@@ -27,7 +27,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from faceproof.evaluation.confidence import Codes, Interval, wilson
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.metrics import Figures, confusion_figures
 from faceproof.evaluation.predictions import (
@@ -40,6 +39,7 @@ from faceproof.evaluation.predictions import (
     probabilities_of,
 )
 from faceproof.evaluation.reliability import bin_starts
+from faceproof.statistics import Codes, Interval, wilson
 from faceproof.task import Task
 
 NUM_RESAMPLES = 1000

@@ -24,7 +24,6 @@ import pyarrow.compute as pc
 import sklearn.metrics
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.confidence import Codes, Interval, auc_interval, share_interval
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.predictions import (
     Flags,
@@ -37,6 +36,7 @@ from faceproof.evaluation.predictions import (
     probabilities_of,
 )
 from faceproof.evaluation.reliability import expected_calibration_error
+from faceproof.statistics import Codes, Interval, auc_interval, share_interval
 from faceproof.task import Task
 
 Figures = dict[str, float | None]

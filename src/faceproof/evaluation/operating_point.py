@@ -33,9 +33,9 @@ import numpy.typing as npt
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration, fit_calibration
-from faceproof.evaluation.confidence import Codes, Interval
 from faceproof.evaluation.predictions import Labels, Scores, is_positive
 from faceproof.evaluation.reliability import risk_coverage
+from faceproof.statistics import Codes, Interval
 
 FORMAT = "faceproof operating point 1"
 AIMS = ("youden", "f1", "fpr", "fixed")

@@ -22,7 +22,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from faceproof.evaluation.confidence import Interval
+from faceproof.evaluation.damage import ConditionRow
 from faceproof.evaluation.metrics import (
     Counts,
     average_precision,
@@ -33,6 +33,7 @@ from faceproof.evaluation.metrics import (
 )
 from faceproof.evaluation.predictions import Labels, Scores, is_positive
 from faceproof.evaluation.reliability import ReliabilityBin, risk_coverage, unsure_flags
+from faceproof.statistics import Interval
 from faceproof.task import Task
 
 INK, MUTED, RULE = "#1f2937", "#64707f", "#d9dee5"
@@ -46,6 +47,15 @@ PAGE_COLOURS = {INK: "--ink", MUTED: "--muted", RULE: "--rule", BLUE: "--accent"
 WIDTH = 5.2  # inches; half a desktop page, or a phone's width at a readable size of type
 MAX_POINTS = 2000
 NUM_BINS = 40
+
+LEVEL_UNITS = {
+    "jpeg": "JPEG quality",
+    "resize": "scale",
+    "blur": "standard deviation (pixels)",
+    "noise": "standard deviation (of 255)",
+    "brightness": "factor",
+    "screenshot": "times",
+}
 
 FILLED: dict[str, Any] = {"alpha": 0.45}
 HATCHED: dict[str, Any] = {
@@ -373,6 +383,37 @@ def class_bars(cells: Counts, task: Task) -> Figure:
     axes.set_xlim(0, 1)
     axes.invert_yaxis()
     _dress(axes, "Accuracy of each class", "share called correctly", "")
+    return figure
+
+
+def robustness_plot(rows: Sequence[ConditionRow]) -> Figure:
+    """Draw accuracy and ROC-AUC against the level of each kind of damage.
+
+    Args:
+        rows: the first of the pictures as they are, then kind by kind from mild to strong.
+    """
+    plain, kinds = rows[0], list(dict.fromkeys(row.kind for row in rows[1:]))
+    num_rows = -(-len(kinds) // 3)
+    figure = Figure(figsize=(2 * WIDTH, 2.6 * num_rows), layout="constrained")
+    for number, kind in enumerate(kinds):
+        axes = figure.add_subplot(num_rows, 3, number + 1)
+        steps = [plain, *(row for row in rows if row.kind == kind)]
+        for name, colour, style in (("accuracy", BLUE, "-"), ("roc_auc", VERMILLION, "--")):
+            values = [getattr(row, name) for row in steps]
+            axes.plot(
+                range(len(steps)),
+                [math.nan if value is None else value for value in values],
+                linestyle=style,
+                color=colour,
+                marker="o",
+                markersize=4,
+                label=name.replace("roc_auc", "ROC-AUC"),
+            )
+        axes.set_xticks(range(len(steps)), ["none", *(f"{row.level:g}" for row in steps[1:])])
+        axes.set_ylim(0.4, 1.02)
+        if number == 0:
+            axes.legend(fontsize=9, frameon=False, labelcolor=INK, loc="lower left")
+        _dress(axes, kind, LEVEL_UNITS.get(kind, "level"), "share")
     return figure
 
 

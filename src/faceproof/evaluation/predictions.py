@@ -107,6 +107,8 @@ def read_predictions(path: Path) -> pa.Table:
 
 def labelled_rows(predictions: pa.Table) -> pa.Table:
     """Return the rows whose class is known: the only ones a figure can speak of."""
+    if predictions["label"].null_count == 0:
+        return predictions
     return predictions.filter(predictions["label"].is_valid())
 
 

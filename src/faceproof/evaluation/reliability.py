@@ -9,8 +9,8 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from faceproof.evaluation.confidence import Codes, Interval, share_interval
 from faceproof.evaluation.predictions import Flags, Labels, Scores, is_positive
+from faceproof.statistics import Codes, Interval, share_interval
 
 NUM_BINS = 15  # as Guo et al. (2017), whose bins are of equal width; of equal mass none is empty
 

@@ -7,7 +7,7 @@
       figures/*.png         the drawings of the page
 
 A section of the page is a key of `measure`, if wanted a drawing of `draw`, and a `<section>` of
-`report.html.j2`.
+`pages/report.html.j2`.
 """
 
 import contextlib
@@ -15,22 +15,23 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
+from faceproof import pages
+from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import intervals, metrics, plots, reliability
 from faceproof.evaluation.calibration import Calibration
-from faceproof.evaluation.confidence import LEVEL, share_interval
+from faceproof.evaluation.damage import ConditionRow, Neutral, worst
 from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups, unit_codes
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import (
@@ -41,8 +42,8 @@ from faceproof.evaluation.predictions import (
     labelled_rows,
     logits_of,
     probabilities_of,
-    write_predictions,
 )
+from faceproof.statistics import LEVEL, share_interval
 from faceproof.task import Task
 
 Report = dict[str, Any]
@@ -124,6 +125,9 @@ class ReportContext:
         test_scorings: how often the run has scored this test split, this time included; None where
             it is no test split, or was not counted.
         num_resamples: how many bootstrap resamples the intervals want.
+        neutral: the pictures as they are against both classes wrapped alike, if that was scored.
+        robustness: figures under growing damage, that of no damage first; may be empty.
+        tables: other predictions that figures rest on, each written beside `predictions.parquet`.
     """
 
     title: str
@@ -141,6 +145,9 @@ class ReportContext:
     operating_point: OperatingPoint | None = None
     test_scorings: int | None = None
     num_resamples: int = intervals.NUM_RESAMPLES
+    neutral: Neutral | None = None
+    robustness: Sequence[ConditionRow] = ()
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         point = self.operating_point
@@ -171,7 +178,8 @@ def write_report(folder: Path, predictions: pa.Table, context: ReportContext) ->
     (partial / "figures").mkdir(parents=True)
     report = measure(predictions, context)
     drawings = draw(predictions, context)
-    write_predictions(predictions, partial / "predictions.parquet")
+    for name, table in {"predictions": predictions, **context.tables}.items():
+        write_table(table, partial / f"{name}.parquet")
     numbers = json.dumps(report, indent=2, allow_nan=False, ensure_ascii=False)
     (partial / "report.json").write_text(numbers + "\n", encoding="utf-8")
     for name, figure in drawings.items():
@@ -237,12 +245,24 @@ def measure(predictions: pa.Table, context: ReportContext) -> Report:
             "calibration": _calibration(known, task),
             "risk_coverage": _risk_coverage(known, context),
             "group_level": _group_level(predictions, context),
+            **_under_conditions(context),
             "unreadable": [{"path": path, "reason": why} for path, why in context.unreadable],
             "record": dict(context.record),
             "versions": {"python": platform.python_version(), **_versions()},
         }
     )
     return report
+
+
+def _under_conditions(context: ReportContext) -> dict[str, Any]:
+    """Return the figures of the pictures wrapped alike and damaged, None where not asked for."""
+    neutral, rows = context.neutral, context.robustness
+    low = worst(rows)
+    return {
+        "neutral": None if neutral is None else asdict(neutral) | {"parts": neutral.parts},
+        "robustness": [asdict(row) for row in rows] or None,
+        "worst_condition": None if low is None else asdict(low),
+    }
 
 
 def _intervals(predictions: pa.Table, context: ReportContext) -> dict[str, Any]:
@@ -392,6 +412,8 @@ def draw(predictions: pa.Table, context: ReportContext) -> dict[str, Figure]:
     else:
         probabilities = probabilities_of(predictions)
         drawings["scores"] = plots.score_histogram(None, probabilities, threshold, task)
+    if context.robustness:
+        drawings["robustness"] = plots.robustness_plot(context.robustness)
     if context.history:
         drawings["training"] = plots.training_curves(context.history, context.best_epoch)
     return drawings
@@ -414,12 +436,15 @@ def render(report: Report, drawings: Mapping[str, str]) -> str:
         report: what `measure` returned.
         drawings: inline SVG by name.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(rate=rate, count=count, fact=fact, span=span, percent=plots.percent)
-    source = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    words: dict[str, Callable[..., str]] = {
+        "rate": rate,
+        "count": count,
+        "fact": fact,
+        "span": span,
+    }
+    return pages.render(
+        "report.html.j2",
+        words | {"percent": plots.percent},
         report=report,
         drawings=drawings,
         verdict=verdict(report),

@@ -1,0 +1,133 @@
+"""What a run promises by validation, and what becomes of it on other pictures."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.metrics import figures
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import is_positive, probabilities_of, read_predictions
+from faceproof.task import get_task
+from jobs import evaluate, train
+
+FACE = get_task("face")
+QUIET = ("loader.num_workers=0",)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    from conftest import write_pictures
+
+    root = tmp_path_factory.mktemp("faces") / "face_or_not"
+    for seed, (split, number) in enumerate({"train": 16, "val": 12, "test": 12}.items()):
+        names = [f"{n}.jpg" for n in range(number)]
+        write_pictures(root / split / "faces", names, seed=seed, face=True)
+        write_pictures(root / split / "non-faces", names, seed=seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(faces, tmp_path_factory):
+    return train(
+        tmp_path_factory.mktemp("runs") / "run",
+        "data=face_or_not", f"data.root={faces}", "model=face_cnn", "model.input.size=16",
+        "trainer=cpu", "trainer.max_epochs=4", "loader.batch_size=8", "logger=csv", *QUIET,
+    )  # fmt: skip
+
+
+def report_of(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_the_operating_point_is_fitted_on_validation_and_applied_unchanged(run):
+    point = OperatingPoint.from_json(run.read_operating_point())
+    validation = read_predictions(run.validation)
+    assert validation.num_rows == 24
+    assert all("/val/" in path for path in validation["path"].to_pylist())
+    assert (point.num_negative, point.num_positive, point.aim) == (12, 12, "youden")
+    folder = evaluate(run.path, *QUIET)
+    report, predictions = report_of(folder), read_predictions(folder / "predictions.parquet")
+    assert report["threshold"] == point.threshold
+    logits = predictions["logit"].to_numpy().astype(np.float64)
+    assert probabilities_of(predictions) == pytest.approx(point.calibration.apply(logits), abs=1e-6)
+    called = int(is_positive(probabilities_of(predictions), point.threshold).sum())
+    assert report["num_called_positive"] == called
+
+
+def test_every_figure_follows_from_the_predictions_alone(run):
+    folder = evaluate(run.path, *QUIET)
+    report = report_of(folder)
+    found = figures(read_predictions(folder / "predictions.parquet"), FACE, report["threshold"])
+    assert {name: report["figures"][name] for name in found} == found
+
+
+def test_another_aim_is_fitted_to_validation_too(run):
+    before = run.operating_point.read_text()
+    folder = evaluate(run.path, "threshold.aim=fpr", "threshold.fpr=0.2", "name=strict", *QUIET)
+    point = report_of(folder)["operating_point"]
+    assert (point["aim"], point["promised_fpr"], point["num_negative"]) == ("fpr", 0.2, 12)
+    assert run.operating_point.read_text() == before
+    with pytest.raises(FaceproofError, match="aim is one of youden, f1, fpr, fixed"):
+        evaluate(run.path, "threshold.aim=best", *QUIET)
+
+
+def test_every_look_at_the_test_pictures_is_counted(run):
+    lines = run.test_scorings.read_text().splitlines() if run.test_scorings.exists() else []
+    evaluate(run.path, "split=val", *QUIET)
+    for number in (1, 2):
+        folder = evaluate(run.path, *QUIET)
+        assert report_of(folder)["test_scorings"] == len(lines) + number
+    added = [json.loads(line) for line in run.test_scorings.read_text().splitlines()[len(lines) :]]
+    assert [line["pictures"] for line in added] == [24, 24]
+    assert added[0]["data"] == ["face_or_not"]
+
+
+def test_order_and_batch_size_change_no_figure(run, faces):
+    first = report_of(evaluate(run.path, "loader.batch_size=5", "name=small", *QUIET))
+    second = report_of(evaluate(run.path, "loader.batch_size=24", "name=large", *QUIET))
+    for name, value in first["figures"].items():
+        assert second["figures"][name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_several_data_sets_are_scored_at_one_threshold(run, faces, monkeypatch):
+    monkeypatch.setenv("FACEPROOF_DATA", str(faces.parent))
+    folder = evaluate(run.path, "data=[face_or_not,demo_faces]", *QUIET)
+    report = report_of(folder)
+    assert folder.name == "face_or_not+demo_faces-test"
+    assert {row["value"] for row in report["by_source"]} == {"face_or_not", "demo_faces"}
+    assert report["threshold"] == run.read_operating_point()["threshold"]
+    with pytest.raises(FaceproofError, match="cannot be said of several data sets"):
+        evaluate(run.path, "data=[face_or_not,demo_faces]", "data.max_unreadable=0.5", *QUIET)
+
+
+def test_neutral_and_robustness_stand_beside_the_plain_figures(run):
+    folder = evaluate(run.path, "neutral=jpeg", "robustness=quick", *QUIET)
+    report = report_of(folder)
+    plain = report["neutral"]["plain"]
+    assert plain["accuracy"] == report["figures"]["accuracy"]
+    assert report["neutral"]["wrapped"]["kind"] == "neutral"
+    kinds = [(row["kind"], row["level"]) for row in report["robustness"]]
+    assert kinds[:3] == [("none", 0), ("jpeg", 75), ("jpeg", 30)]
+    lowest = min(row["accuracy"] for row in report["robustness"])
+    assert report["worst_condition"]["accuracy"] == lowest
+    damaged = pq.read_table(folder / "robustness.parquet")
+    assert damaged.num_rows == 24 * (len(kinds) - 1)
+    assert pq.read_table(folder / "neutral.parquet").num_rows == 24
+    page = (folder / "report.html").read_text()
+    assert "Both classes wrapped alike" in page
+    assert "Under damage" in page
+
+
+def test_damage_is_the_same_every_time(run):
+    folders = [evaluate(run.path, "robustness=quick", f"name={n}", *QUIET) for n in ("one", "two")]
+    tables = [pq.read_table(folder / "robustness.parquet") for folder in folders]
+    assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("option", ["neutral=png", "robustness=all"])
+def test_unknown_conditions_are_refused(run, option):
+    with pytest.raises(FaceproofError, match="must be one of"):
+        evaluate(run.path, option, *QUIET)
