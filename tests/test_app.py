@@ -97,7 +97,10 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(run, tiny):
     assert run.best.read_bytes() == before
 
 
-@pytest.mark.parametrize("override", ["model=cnn3", "+optimizer.momentum=0.9", "optimizer={lr: 1}"])
+@pytest.mark.parametrize(
+    "override",
+    ["model=cnn3", "optimizer.lr=0.5", "seed=9", "data.root=elsewhere", "optimizer={lr: 1}"],
+)
 def test_a_resumed_run_keeps_its_configuration(run, override):
     with pytest.raises(FaceproofError, match="cannot be changed when a run is resumed"):
         train(run.path, f"resume={run.path}", override)
@@ -185,3 +188,59 @@ def test_a_leak_across_splits_stops_training_unless_allowed(
     assert "duplicates equal across splits, 1" in (folder / "record.json").read_text()
     assert json.loads((folder / "audit.json").read_text())["clear"] is False
     assert "again.jpg" in (folder / "audit.html").read_text()
+
+
+def test_what_a_refused_run_left_does_not_stand_in_its_way(tiny, small_faces, tmp_path):
+    picture = small_faces / "train" / "faces" / "0.jpg"
+    (small_faces / "val" / "faces" / "again.jpg").write_bytes(picture.read_bytes())
+    with pytest.raises(FaceproofError, match="leaks across"):
+        train(tmp_path / "run", *tiny, "data.allow_leaks=false")
+    assert train(tmp_path / "run", *tiny, "data.allow_leaks=true").best.is_file()
+
+
+def test_a_refusal_removes_no_log_of_the_user_s(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "precious.log").write_text("mine")
+    found = command(
+        REPOSITORY / "train.py", "data=face_or_not", "data.root=nowhere", "hydra.run.dir=mine",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert (folder / "precious.log").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("monitor=val/auc",), "cannot be monitored"),
+        (("scheduler=plateau", "scheduler.monitor=val/foo"), "cannot be monitored"),
+        (("threshold.aim=yuden",), "aim is one of"),
+        (("calibration=platt",), "calibration = 'platt' must be one of"),
+        (("optimizer.lr=abc",), "optimizer.lr = 'abc' must be a number"),
+        (("loader.batch_size=0",), "must be a count from 1 on"),
+        (("class_weights=3",), "must be none, balanced, or two positive numbers"),
+        (("+trainer.foo=1",), "the trainer cannot be made"),
+    ],
+)
+def test_impossible_settings_are_refused_before_training(tiny, tmp_path, options, message):
+    with pytest.raises(Exception, match=message) as refusal:
+        train(tmp_path / "run", *tiny, *options)
+    causes = [refusal.value, refusal.value.__cause__, refusal.value.__cause__.__cause__
+              if refusal.value.__cause__ else None]  # fmt: skip
+    assert any(isinstance(cause, FaceproofError) for cause in causes)
+    assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+def test_a_folder_name_is_quoted_for_the_next_command(tmp_path, monkeypatch):
+    import shlex
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from faceproof.run import RunFolder
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("plain-1.2", "with space", "m=x,y", 'a "quote"', "runs/it's"):
+        (word,) = shlex.split(RunFolder(tmp_path / name).argument("run"))
+        (override,) = OverridesParser.create().parse_overrides([word])
+        assert override.value() == name

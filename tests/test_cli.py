@@ -1,14 +1,25 @@
 """The faceproof command: help worth reading, exit codes, and one message instead of a traceback."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from faceproof import __version__, cli
+from faceproof.app import repository
 from faceproof.cli import main
 from faceproof.data.fetch import ORIGINS
+from faceproof.data.table import table_from_columns
+from faceproof.evaluation.operating_point import DEFAULT
+from faceproof.evaluation.predictions import predictions_table
+from faceproof.evaluation.report import ReportContext, write_report
+from faceproof.run import RunFolder, write_epochs
+from faceproof.task import TASKS
 
 
 def test_help_names_the_commands_and_where_training_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,3 +106,71 @@ def test_an_audit_that_cannot_be_made_ends_with_2(
 ) -> None:
     assert main(["audit", *settings]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> Path:
+    """Return a folder of two runs that scored the same pictures; nothing was trained."""
+    rng = np.random.default_rng(0)
+    fake = np.arange(60) % 2
+    rows = table_from_columns(
+        {"path": [f"{n}.jpg" for n in range(60)], "label": [("real", "fake")[n] for n in fake]}
+    )
+    for seed in (0, 1):
+        run = RunFolder(tmp_path / "sweep" / str(seed))
+        run.evaluations.mkdir(parents=True)
+        with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
+            config = compose("train", ["model=face_cnn", "data=ciplab", f"seed={seed}"])
+        OmegaConf.resolve(config)
+        run.config.write_text(OmegaConf.to_yaml(config))
+        run.update_record(model="face_cnn", data="ciplab", choices={"model": "face_cnn"})
+        run.write_operating_point(DEFAULT.to_json())
+        write_epochs(run.metrics, [{"epoch": 0, "val/loss": 0.5, "val/roc_auc": 0.8}])
+        logits = 3.0 * fake - 1.5 + rng.normal(0, 1, 60)
+        context = ReportContext(
+            "face_cnn on ciplab", TASKS["deepfake"], str(run.path), "face_cnn", "ciplab", "test",
+            DEFAULT.threshold, DEFAULT.origin, operating_point=DEFAULT, num_resamples=100,
+        )  # fmt: skip
+        predictions = predictions_table(rows, logits, 1 / (1 + np.exp(-logits)))
+        write_report(run.evaluations / "ciplab-test", predictions, context)
+    return tmp_path / "sweep"
+
+
+def test_compare_sets_the_runs_of_a_sweep_against_each_other(
+    two_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["compare", str(two_runs), "--out", str(out), "--no-timing"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 runs on ciplab" in printed
+    assert "seed=0" in printed
+    assert f"page: {out / 'comparison.html'}" in printed
+    found = json.loads((out / "comparison.json").read_text())
+    assert {row["parameters"] for row in found["runs"]} == {1_245_473}
+    assert {row["multiply_adds"] for row in found["runs"]} == {56_254_592}
+    assert found["device"] is None
+    assert found["seeds"][0]["name"] == "face_cnn"
+
+
+def test_compare_refuses_with_the_reason_and_the_command(
+    two_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["compare", str(two_runs / "0"), str(two_runs / "1"), "--out", str(tmp_path / "o")]
+    assert main([*arguments, "--evaluation", "hard"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("faceproof: 2 of 2 runs have no evaluation hard")
+    assert f"python evaluate.py run={two_runs / '0'} name=hard" in error
+    assert main(["compare", str(two_runs / "0")]) == 2
+    assert "needs two runs or more" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_help_needs_neither_torch_nor_hydra() -> None:
+    code = (
+        "import sys; from faceproof.cli import main\n"
+        "try: main(['compare', '--help'])\n"
+        "except SystemExit: print(sorted({'torch', 'hydra', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "the folder of a sweep" in " ".join(done.stdout.split())
+    assert done.stdout.endswith("[]\n")

@@ -1,6 +1,7 @@
 """What a run promises by validation, and what becomes of it on other pictures."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -131,3 +132,102 @@ def test_damage_is_the_same_every_time(run):
 def test_unknown_conditions_are_refused(run, option):
     with pytest.raises(FaceproofError, match="must be one of"):
         evaluate(run.path, option, *QUIET)
+
+
+def test_several_data_sets_by_the_real_command(run, faces):
+    import subprocess
+    import sys
+
+    from jobs import REPOSITORY
+
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "evaluate.py", f"run={run.path}", "data=[face_or_not]"],
+        env=os.environ | {"FACEPROOF_DATA": str(faces.parent)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "face_or_not-test/report.html" in done.stdout
+
+
+def test_pictures_it_was_trained_on_are_left_out_wherever_they_lie(run, faces, tmp_path):
+    copies = []
+    for split, number in (("train", 5), ("test", 4)):
+        for n in range(number):
+            for label in ("faces", "non-faces"):
+                copy = tmp_path / f"{split}-{label}-{n}.jpg"
+                copy.write_bytes((faces / split / label / f"{n}.jpg").read_bytes())
+                copies.append(f"{copy},{'face' if label == 'faces' else 'non_face'},test")
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["path,label,split", *copies]))
+    folder = evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
+    predictions = read_predictions(folder / "predictions.parquet")
+    assert predictions.num_rows == 8
+    assert all("test-" in path for path in predictions["path"].to_pylist())
+    assert (
+        report_of(folder)["record"]["left out here, for it was trained on or chosen by them"] == 10
+    )
+    whole = evaluate(run.path, "split=all", *QUIET)
+    assert read_predictions(whole / "predictions.parquet").num_rows == 24
+    seen = [line for line in copies if "train-" in line]
+    table.write_text("\n".join(["path,label,split", *seen]))
+    with pytest.raises(FaceproofError, match="was trained on or chosen by; a figure on them"):
+        evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
+
+
+def test_a_set_of_fakes_alone_is_scored_and_its_ranking_undefined(run, faces, tmp_path):
+    table = tmp_path / "faces.csv"
+    lines = [f"{faces}/test/faces/{n}.jpg,face,test" for n in range(6)]
+    table.write_text("\n".join(["path,label,split", *lines]))
+    folder = evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
+    figures_found = report_of(folder)["figures"]
+    assert figures_found["roc_auc"] is None
+    assert figures_found["precision"] is None
+    assert figures_found["recall"] is not None
+
+
+def test_some_frames_of_each_group(run, faces, tmp_path):
+    table = tmp_path / "video.csv"
+    lines = [
+        f"{faces}/test/{folder}/{n}.jpg,{label},test,{label}"
+        for folder, label in (("faces", "face"), ("non-faces", "non_face"))
+        for n in range(9)
+    ]
+    table.write_text("\n".join(["path,label,split,group", *lines]))
+    options = ("data=table", f"data.file={table}", "data.task=face", "frames=3", *QUIET)
+    predictions = read_predictions(evaluate(run.path, *options) / "predictions.parquet")
+    chosen = sorted({path.rsplit("/", 1)[1] for path in predictions["path"].to_pylist()})
+    assert chosen == ["1.jpg", "4.jpg", "7.jpg"]
+
+
+def test_settings_of_an_aim_without_an_aim_are_refused(run):
+    with pytest.raises(FaceproofError, match="fpr, calibration would change nothing without"):
+        evaluate(run.path, "threshold.fpr=0.2", "calibration=isotonic", *QUIET)
+
+
+def test_a_run_that_has_not_ended_says_so(run, tmp_path):
+    import shutil
+
+    half = tmp_path / "half"
+    shutil.copytree(run.path, half)
+    (half / "operating_point.json").unlink()
+    with pytest.raises(FaceproofError, match="its training has not ended"):
+        evaluate(half, *QUIET)
+
+
+def test_resuming_a_moved_run_keeps_its_best_epoch_and_fits_anew(run, tmp_path):
+    import shutil
+
+    import torch
+
+    moved = tmp_path / "moved"
+    shutil.copytree(run.path, moved)
+    record = json.loads((moved / "record.json").read_text())
+    rows = [line.split(",") for line in (moved / "metrics.csv").read_text().splitlines()]
+    place = rows[0].index("val/loss")
+    rows[1 + record["best_epoch"]][place] = "0.0"  # no later epoch can be better
+    (moved / "metrics.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    before = (moved / "best.ckpt").read_bytes()
+    again = train(moved, f"resume={moved}", "trainer.max_epochs=6")
+    assert again.best.read_bytes() == before
+    assert torch.load(again.best, weights_only=True)["epoch"] == record["best_epoch"]
+    assert read_predictions(again.validation).num_rows == 24

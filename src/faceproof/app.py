@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -21,13 +22,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from faceproof.errors import FaceproofError
-from faceproof.run import RunFolder, find_run, flatten, write_text
+from faceproof.run import RunFolder, find_run, flatten, is_first_process, write_text
+from faceproof.sweep import sweep_name
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
+    from faceproof.evaluation.compare import Cost
     from faceproof.evaluation.evaluate import Aim
     from faceproof.models import Detector
     from faceproof.training.fit import Recipe
+
+
+# What a resumed run may be told anew; all else is in its checkpoint or was decided by then.
+CHANGEABLE = ("trainer.", "loader.", "threshold.", "calibration", "patience")
 
 
 def repository() -> str:
@@ -43,6 +50,7 @@ def run_folder(resume: str | None, fresh: str) -> str:
 
 OmegaConf.register_new_resolver("faceproof_root", repository, replace=True)
 OmegaConf.register_new_resolver("faceproof_run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("faceproof_sweep_name", sweep_name, replace=True)
 
 
 def build(node: DictConfig) -> Any:
@@ -82,10 +90,10 @@ def _message(error: Exception) -> str:
 
 
 def _remove_if_unused(folder: Path) -> None:
-    """Remove a run folder in which nothing but a log was written before the run was refused."""
-    if folder.is_dir() and all(entry.suffix == ".log" for entry in folder.iterdir()):
-        for entry in folder.iterdir():
-            entry.unlink()
+    """Remove a run folder in which Hydra wrote its log and nothing else is."""
+    hydras = folder / f"{HydraConfig.get().job.name}.log"
+    if folder.is_dir() and set(folder.iterdir()) <= {hydras}:
+        hydras.unlink(missing_ok=True)
         folder.rmdir()
 
 
@@ -95,13 +103,13 @@ def train(config: DictConfig) -> float:
     Raises:
         FaceproofError: the configuration, the pictures or the training stand against it.
     """
-    run = RunFolder(HydraConfig.get().runtime.output_dir)
     resume = config.resume is not None
+    run = find_run(config.resume) if resume else RunFolder(HydraConfig.get().runtime.output_dir)
     if resume:
         config = resumed_config(run, list(HydraConfig.get().overrides.task))
-    elif run.record.exists():
+    elif run.begun and is_first_process():
         raise FaceproofError(
-            f"{run.path} holds a run already; go on with it by resume={run.path}, or choose "
+            f"{run.path} holds a run already; go on with it by {run.argument('resume')}, or choose "
             "another folder by hydra.run.dir"
         )
     OmegaConf.resolve(config)
@@ -113,7 +121,8 @@ def train(config: DictConfig) -> float:
     data = recorded_data(run, config) if resume else build(config.data)
     net, weights = build_network(config.model, initial=not resume)
     facts = {} if resume else _facts(config, data, weights)
-    write_text(run.config, OmegaConf.to_yaml(config))
+    if is_first_process():
+        write_text(run.config, OmegaConf.to_yaml(config))
     return fit(run, data, net, recipe, facts, hyperparameters(config), resume)
 
 
@@ -140,7 +149,7 @@ def build_recipe(config: DictConfig) -> "Recipe":
         augment=build(config.augment),
         trainer=build(config.trainer),
         loader=build(config.loader),
-        class_weights=weights if isinstance(weights, str) else tuple(weights),
+        class_weights=tuple(weights) if OmegaConf.is_list(weights) else weights,
         monitor=config.monitor,
         patience=config.patience,
         tensorboard=config.logger.tensorboard,
@@ -187,17 +196,17 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
     config = OmegaConf.load(run.config)
     assert isinstance(config, DictConfig)
     choices = run.read_record().get("choices", {})
+    flat = flatten(OmegaConf.to_container(config))  # type: ignore[arg-type]
     for override in _parsed(overrides):
         key = override.key_or_group
         if key == "resume" or (key in choices and override.value() == choices[key]):
             continue
-        if OmegaConf.select(config, key, default=None) is None or OmegaConf.is_config(
-            OmegaConf.select(config, key)
-        ):
+        known = OmegaConf.select(config, key, throw_on_missing=False)
+        if not key.startswith(CHANGEABLE) or OmegaConf.is_config(known) or key not in flat:
             raise FaceproofError(
                 f"{override.input_line} cannot be changed when a run is resumed: its configuration "
-                f"in {run.config.name} stands, and only single settings in it may be given anew, "
-                "such as trainer.max_epochs=20"
+                f"in {run.config.name} stands, and only single settings of {', '.join(CHANGEABLE)} "
+                "may be given anew, such as trainer.max_epochs=20"
             )
         OmegaConf.update(config, key, override.value())
     return config
@@ -228,7 +237,7 @@ def audit(overrides: list[str], folder: Path) -> bool:
     from faceproof.data.audit_page import describe, verdict, write_audit
     from faceproof.data.facts import data_facts
 
-    found = cached_audit(data, data_facts(data))
+    found = cached_audit(data, data_facts(data.table))
     write_audit(found, folder)
     print(f"{data.name}: {found.num_pictures:,} pictures: {verdict(found)}\n{describe(found)}")
     for shortcut in found.shortcuts:
@@ -247,8 +256,11 @@ def compose_data(overrides: list[str]) -> "DataSet":
     if strangers := [word for word in overrides if not word.lstrip("+").startswith("data")]:
         raise FaceproofError(f"{strangers[0]!r} is no setting of a data set; say data=NAME")
     try:
-        with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
+        if GlobalHydra.instance().is_initialized():  # inside evaluate.py
             config = compose("train", overrides)
+        else:
+            with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
+                config = compose("train", overrides)
         data: DataSet = build(config.data)
     except (HydraException, OmegaConfBaseException) as error:
         raise FaceproofError(_message(error)) from error
@@ -274,7 +286,8 @@ def evaluate(config: DictConfig) -> Path:
     request = Request(
         split=config.split,
         name=config.name,
-        aim=None if config.threshold.aim is None else build_aim(config),
+        frames=config.frames,
+        aim=requested_aim(config),
         neutral=None if config.neutral is None else neutral_condition(config.neutral),
         robustness=() if config.robustness is None else robustness_conditions(config.robustness),
     )
@@ -282,6 +295,24 @@ def evaluate(config: DictConfig) -> Path:
     return evaluate_run(
         run, net, own, others, request, device=config.device, **build(config.loader)
     )
+
+
+def requested_aim(config: DictConfig) -> "Aim | None":
+    """Return the aim that an evaluation asks for, None for the run's own.
+
+    Raises:
+        FaceproofError: settings of an aim are given without one.
+    """
+    from faceproof.evaluation.evaluate import Aim
+
+    wanted = {**config.threshold, "calibration": config.calibration}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if given and "aim" not in given:
+        raise FaceproofError(
+            f"{', '.join(given)} would change nothing without threshold.aim: the run's own "
+            "threshold and calibration stand unless another aim is given"
+        )
+    return Aim(**given) if given else None
 
 
 def requested_data(config: DictConfig) -> list["DataSet"]:
@@ -292,10 +323,93 @@ def requested_data(config: DictConfig) -> list["DataSet"]:
     chosen: Any = [o.value() for o in _parsed(overrides) if o.key_or_group == "data"][-1]
     if isinstance(chosen, str):
         return [build(config.data)]
+    if not chosen:
+        raise FaceproofError("data=[] names no data set; leave it out for the run's own")
     # Hydra would lay several choices of a group over one another.
     if settings := [word for word in overrides if word.lstrip("+~").startswith("data.")]:
         raise FaceproofError(f"{settings[0]} cannot be said of several data sets at once")
     return [compose_data([f"data={name}"]) for name in chosen]
+
+
+def compare(
+    paths: list[Path],
+    evaluation: str | None = None,
+    folder: Path = Path("comparison"),
+    timing: bool = True,
+    device: str = "auto",
+) -> Path:
+    """Compare runs that scored the same pictures, and return the page.
+
+    Args:
+        paths: run folders, and folders that hold some.
+        evaluation: the name of an evaluation; None for the one that all have.
+        folder: where to write.
+        timing: whether to time the networks on this machine.
+        device: where to time them.
+
+    Raises:
+        FaceproofError: the runs cannot be compared.
+    """
+    from rich.console import Console
+
+    from faceproof.evaluation.compare import (
+        choose_evaluation,
+        compare_runs,
+        find_runs,
+        read_scored,
+    )
+    from faceproof.evaluation.compare_page import show, write_comparison
+
+    runs = find_runs(paths)
+    name = choose_evaluation(runs, evaluation)
+    configs = [_read_config(run) for run in runs]
+    plain = [flatten(OmegaConf.to_container(one, resolve=True)) for one in configs]  # type: ignore[arg-type]
+    scored = read_scored(runs, name, plain)
+    costs, timed_on = measure_costs(configs, timing, device)
+    comparison = compare_runs(scored, costs, timed_on)
+    page = write_comparison(folder, comparison, scored)
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    show(console, comparison, page)
+    return page
+
+
+def _read_config(run: RunFolder) -> DictConfig:
+    """Return the configuration of a run."""
+    config = OmegaConf.load(run.config)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def measure_costs(
+    configs: list[DictConfig], timing: bool, device: str
+) -> tuple[list["Cost"], str | None]:
+    """Return what the network of each configuration costs, and what it was timed on.
+
+    Equal networks are measured once.
+    """
+    from faceproof.evaluation.compare import Cost
+    from faceproof.models import cost
+
+    keys = [OmegaConf.to_yaml(one.model.network, resolve=True) for one in configs]
+    nets = {
+        key: build_network(one.model, initial=False)[0]
+        for key, one in zip(keys, configs, strict=True)
+    }
+    place = cost.pick_device(device)
+    if timing:
+        print(f"timing {len(nets)} networks on {cost.device_name(place)}", file=sys.stderr)
+    times = cost.time_networks(list(nets.values()), place) if timing else []
+    spent = dict(zip(nets, times, strict=False))
+    found = {
+        key: Cost(
+            cost.count_parameters(net),
+            cost.count_multiply_adds(net),
+            spent[key].median if timing else None,
+            (spent[key].low, spent[key].high) if timing else None,
+        )
+        for key, net in nets.items()
+    }
+    return [found[key] for key in keys], cost.device_name(place) if timing else None
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

@@ -56,7 +56,58 @@ def _parser() -> argparse.ArgumentParser:
     )
     auditor.add_argument("--out", type=Path, default=Path("audit"), help="folder (default: audit)")
     auditor.set_defaults(run=_audit)
+    _add_compare(commands)
     return parser
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    comparer = commands.add_parser(
+        "compare",
+        help="set runs against each other that scored the same pictures",
+        description="Set runs against each other that scored the same pictures: every figure with "
+        "its 95%% interval, for each pair whether the difference is real (DeLong's test for "
+        "ROC-AUC, McNemar's for accuracy, Holm-corrected, groups counted in), mean and spread over "
+        "seeds, parameters, multiply-adds and time per picture. Writes comparison.html, .json, "
+        ".csv and .md.",
+        epilog="example: faceproof compare multirun/2026-01-12_10-00-00 --out comparison",
+    )
+    comparer.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="a run folder that train.py has written and evaluate.py evaluated, or the folder of a "
+        "sweep, which stands for every finished run below it",
+    )
+    comparer.add_argument(
+        "--evaluation",
+        metavar="NAME",
+        help="the folder below RUN/evaluations (default: the one that all runs have; of several, "
+        "the test split of the data set they were trained on)",
+    )
+    comparer.add_argument(
+        "--out", type=Path, default=Path("comparison"), help="folder (default: comparison)"
+    )
+    comparer.add_argument(
+        "--no-timing", action="store_true", help="do not time the networks on this machine"
+    )
+    comparer.add_argument(
+        "--device", default="auto", help="where to time them: cpu, cuda or auto (default)"
+    )
+    comparer.set_defaults(run=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from faceproof import app
+
+    app.compare(
+        arguments.runs,
+        arguments.evaluation,
+        arguments.out,
+        timing=not arguments.no_timing,
+        device=arguments.device,
+    )
+    return 0
 
 
 def _audit(arguments: argparse.Namespace) -> int:

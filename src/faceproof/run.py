@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import math
+import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +23,7 @@ class RunFolder:
     | config.yaml          | the composed configuration, resolved                        |
     | record.json          | facts of the run: initial weights, versions, best epoch, .. |
     | samples.parquet      | the picture table it was trained on, all splits             |
+    | seen.parquet         | path and digest of what it was trained on or chosen by      |
     | unreadable.csv       | the files that could not be read, if any                    |
     | audit.json, .html    | what was found in the data set before training              |
     | best.ckpt            | the weights of the best epoch, by validation                |
@@ -37,6 +41,7 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.record = self.path / "record.json"
         self.samples = self.path / "samples.parquet"
+        self.seen = self.path / "seen.parquet"
         self.unreadable = self.path / "unreadable.csv"
         self.best = self.path / "best.ckpt"
         self.last = self.path / "last.ckpt"
@@ -45,6 +50,19 @@ class RunFolder:
         self.operating_point = self.path / "operating_point.json"
         self.test_scorings = self.path / "test_scorings.jsonl"
         self.evaluations = self.path / "evaluations"
+
+    @property
+    def begun(self) -> bool:
+        """Say whether training has begun here; a run refused before that may be tried again."""
+        return self.samples.is_file() or self.last.is_file()
+
+    def argument(self, key: str) -> str:
+        """Return `key=FOLDER` as it must be written on a shell's command line for Hydra."""
+        folder = os.path.relpath(self.path)
+        if re.fullmatch(r"[\w./:+-]+", folder):
+            return f"{key}={folder}"
+        quoted = folder.replace('"', '\\"')
+        return shlex.quote(f'{key}="{quoted}"')
 
     def read_record(self) -> dict[str, Any]:
         """Return the facts recorded so far; none before the run has begun."""
@@ -108,9 +126,15 @@ class RunFolder:
             )
 
 
+def is_first_process() -> bool:
+    """Say whether this process keeps the run folder, alone or as the first of a distributed one."""
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, Slurm's
+    return not any(int(os.environ.get(name) or 0) for name in names)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file beside `path` and rename it."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     partial.write_text(text)
     partial.replace(path)
 

@@ -92,6 +92,17 @@ def test_planted_shortcuts_are_found(audited, encode, expected):
     assert {f"shortcut: {kind}" for kind in expected} <= set(found)
 
 
+def test_rare_odd_sizes_are_no_shortcut_whatever_the_order():
+    from faceproof.data.shortcuts import _area, _held_out_scores
+
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 1000)  # class by class, as tables list them
+    size = np.full(2000, 256.0)
+    size[rng.choice(2000, 5, replace=False)] = [250, 257, 260, 300, 310]
+    scores = _held_out_scores(np.log(size)[:, None], labels, 0)
+    assert _area(labels, scores)[0] == pytest.approx(0.5, abs=0.05)
+
+
 def test_a_watermark_is_found(audited):
     mark = np.asarray(Image.new("L", (30, 8), 0))
     letters = (np.indices(mark.shape).sum(0) % 4 < 2)[..., None]

@@ -226,3 +226,27 @@ def test_ranges_without_a_meaning_are_refused(ranges: dict[str, float]) -> None:
         FaceproofError, match=rf"augment\.{next(iter(ranges))} = .* between 0 and 1"
     ):
         Augment(**ranges)
+
+
+RANGES = {
+    "rotation": 20, "translation": 0.1, "zoom": 0.2, "brightness": 0.2, "contrast": 0.3,
+    "saturation": 0.3, "hue": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 2.0])
+def test_strength_scales_every_range_and_no_probability(strength: float) -> None:
+    images = noise()
+    flips = {"horizontal_flip": 0.5, "vertical_flip": 0.3}
+    found = changed(images, **RANGES, **flips, strength=strength)
+    scaled = {name: extent * strength for name, extent in RANGES.items()}
+    torch.testing.assert_close(found, changed(images, **scaled, **flips))
+
+
+def test_a_range_that_its_strength_takes_too_far_is_refused() -> None:
+    Augment(zoom=0.3, rotation=90, horizontal_flip=1, strength=3)
+    for ranges in ({"zoom": 0.5}, {"hue": 0.6}):
+        with pytest.raises(FaceproofError, match=r"augment.strength = 2"):
+            Augment(**ranges, strength=2)
+    with pytest.raises(FaceproofError, match=r"augment.strength = -1"):
+        Augment(strength=-1)

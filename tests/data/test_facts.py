@@ -141,9 +141,7 @@ def test_a_picture_of_one_pixel_has_facts(tmp_path):
 
 def test_a_split_finds_what_the_whole_set_learned(tmp_path, monkeypatch):
     from faceproof.data.facts import data_facts
-    from faceproof.data.sets import DataSet
     from faceproof.data.table import table_from_columns
-    from faceproof.task import get_task
 
     monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "cache"))
     paths = [str(tmp_path / f"{number}.jpg") for number in range(4)]
@@ -151,12 +149,12 @@ def test_a_split_finds_what_the_whole_set_learned(tmp_path, monkeypatch):
         Image.fromarray(portrait(number)).save(path)
     sources = ["a", "b", "b", "a"]
     table = table_from_columns({"path": paths, "source": sources})
-    whole = data_facts(DataSet("both", get_task("face"), table))
+    whole = data_facts(table)
     assert whole["path"].to_pylist() == paths
     looked = []
     monkeypatch.setattr(facts, "file_facts", lambda p: looked.append(p) or file_facts(p))
     for rows in ([2, 0], [3], [1, 2]):
-        part = data_facts(DataSet("part", get_task("face"), table.take(rows)))
+        part = data_facts(table.take(rows))
         assert part.equals(whole.take(rows))
     assert not looked
-    assert data_facts(DataSet("both", get_task("face"), table)).equals(whole)
+    assert data_facts(table).equals(whole)

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.training.optimizers import Constant, Cosine, OptimizerSettings, Plateau, better
+from faceproof.monitor import better
+from faceproof.training.optimizers import Constant, Cosine, OptimizerSettings, Plateau
 
 
 @pytest.fixture

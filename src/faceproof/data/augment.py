@@ -65,6 +65,7 @@ class Augment:
         contrast: likewise, about the picture's mean grey.
         saturation: likewise, about each pixel's grey.
         hue: turn of the chroma plane, as a share of a full turn, to either side.
+        strength: factor on every range from rotation to hue; probabilities stay.
 
     Raises:
         FaceproofError: a range is negative or goes beyond what has a meaning.
@@ -79,14 +80,17 @@ class Augment:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            limit = math.inf if name == "rotation" else 1
-            if not 0 <= value <= limit or (name == "zoom" and value == 1):
+            limit = math.inf if name in ("rotation", "strength") else 1
+            ranged = name not in ("horizontal_flip", "vertical_flip", "strength")
+            reach = value * self.strength if ranged else value
+            if not 0 <= reach <= limit or value < 0 or (name == "zoom" and reach == 1):
                 raise FaceproofError(
-                    f"augment.{name} = {value} must lie between 0 and 1 (zoom below 1; rotation is "
-                    "in degrees)"
+                    f"augment.{name} = {value} must lie between 0 and 1, and so must a range times "
+                    f"augment.strength = {self.strength} (zoom below 1; rotation is in degrees)"
                 )
 
     def __call__(self, images: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
@@ -96,7 +100,9 @@ class Augment:
             if chance:
                 flip = (draws[:, draw] < chance)[:, None, None, None]
                 images = torch.where(flip, images.flip(dim), images)
-        signed = draws * 2 - 1
+        if not self.strength:
+            return images
+        signed = (draws * 2 - 1) * self.strength  # every range below is linear in its draw
         if self.rotation or self.translation or self.zoom:
             images = self._warp(images, signed[:, 2:6])
         if self.brightness or self.contrast or self.saturation or self.hue:
@@ -104,7 +110,7 @@ class Augment:
         return images
 
     def _warp(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Rotate, scale and shift about the centre; `draws` is (B, 4) in [-1, 1)."""
+        """Rotate, scale and shift about the centre; `draws` is (B, 4) in ±strength."""
         angle = draws[:, 0] * math.radians(self.rotation)
         scale = 1 / (1 + draws[:, 1] * self.zoom)
         shift = 2 * self.translation * draws[:, 2:4]  # the sampling grid spans -1 to 1
@@ -118,7 +124,7 @@ class Augment:
         return warped
 
     def _recolour(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Change brightness, contrast, saturation and hue; `draws` is (B, 4) in [-1, 1)."""
+        """Change brightness, contrast, saturation and hue; `draws` is (B, 4) in ±strength."""
         brightness, contrast, saturation = (
             1 + draws[:, column] * extent
             for column, extent in enumerate((self.brightness, self.contrast, self.saturation))

@@ -22,10 +22,10 @@ from PIL import Image
 from scipy import fft
 
 from faceproof.data.pictures import UnreadablePictureError, decode_picture, read_file
-from faceproof.data.sets import DataSet
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 
+FORMAT = 1  # raised with every change to how a fact is computed
 NUM_RINGS = 16
 NUM_HASH_WORDS = 16
 SCHEMA = pa.schema(
@@ -65,8 +65,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FACEPROOF_CACHE") or Path.home() / ".cache" / "faceproof")
 
 
-def data_facts(data: DataSet) -> pa.Table:
-    """Return the facts of a data set's files, row by row.
+def data_facts(rows: pa.Table) -> pa.Table:
+    """Return the facts of the files of a picture table, row by row.
 
     They are remembered in the cache folder, by source, so that a split or a combination of data
     sets finds what was learned of its pictures before.
@@ -74,14 +74,14 @@ def data_facts(data: DataSet) -> pa.Table:
     Raises:
         FaceproofError: the cache cannot be written.
     """
-    sources = data.table["source"].cast(pa.string())
-    rows, found = [], []
+    sources = rows["source"].cast(pa.string())
+    places, found = [], []
     for source in sources.unique().to_pylist():
         chosen = np.flatnonzero(pc.equal(sources, source).to_numpy())
-        memory = cache_folder() / "facts" / f"{_digest(source)}.parquet"
-        found.append(gather_facts(data.table["path"].take(pa.array(chosen)), memory))
-        rows.append(chosen)
-    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(rows))))
+        memory = cache_folder() / f"facts-{FORMAT}" / f"{_digest(source)}.parquet"
+        found.append(gather_facts(rows["path"].take(pa.array(chosen)), memory))
+        places.append(chosen)
+    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(places))))
 
 
 def gather_facts(paths: Iterable[str] | pa.ChunkedArray, memory: Path | None) -> pa.Table:

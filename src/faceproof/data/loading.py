@@ -120,6 +120,8 @@ def make_loader(
     sampler: EpochSampler | None = None,
 ) -> DataLoader[Batch]:
     """Return a loader over all rows: in table order, or in the sampler's; nothing is dropped."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise FaceproofError(f"loader.batch_size = {batch_size!r} must be a count from 1 on")
     workers = choose_workers(num_workers, len(dataset), batch_size)
     return DataLoader(
         dataset,

@@ -30,7 +30,7 @@ def readable_rows(
     Raises:
         FaceproofError: more than `data.max_unreadable` of the files are unreadable.
     """
-    known = data_facts(data) if facts is None else facts
+    known = data_facts(data.table) if facts is None else facts
     good = pc.is_null(known["reason"])
     unreadable = known.filter(pc.invert(good)).select(["path", "reason"])
     if unreadable.num_rows == 0:

@@ -125,7 +125,7 @@ def table_data(
         ]
     columns["path"] = [os.path.normpath(path.parent / picture) for picture in columns["path"]]
     columns["source"] = [source or name for source in columns["source"]]
-    table = validate(table_from_columns(columns), question, name)
+    table = validate(table_from_columns(columns), question, name, complete=False)
     return DataSet(name, question, table, max_unreadable, allow_leaks)
 
 

@@ -29,6 +29,7 @@ PICTURE_LIMIT = 0.9
 MAX_ROWS = 20_000
 MIN_PER_CLASS = 20
 NUM_FOLDS = 5
+NUM_KNOTS = 4
 MAX_KINDS = 20  # of a word, such as a set of JPEG tables; the rarer ones count as one
 
 
@@ -90,11 +91,10 @@ def _held_out_scores(
     features: Features, labels: npt.NDArray[np.int64], seed: int
 ) -> npt.NDArray[np.float64]:
     """Score every row by a classifier that has not seen it, (N,) float."""
-    varying = features[:, np.ptp(features, axis=0) > 0]
-    if varying.shape[1] == 0:
+    columns = [column for column in features.T if np.ptp(column) > 0]
+    if not columns:
         return np.zeros(len(labels))
-    words = np.array([len(np.unique(column)) <= 2 for column in varying.T])
-    parts = [varying[:, words], *_bent(varying[:, ~words])]
+    parts = [_bent(column) for column in columns]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
     folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
     scores: npt.NDArray[np.float64] = cross_val_predict(
@@ -103,20 +103,18 @@ def _held_out_scores(
     return scores
 
 
-def _bent(features: Features) -> list[Features]:
-    """Give a linear classifier what it needs to find a middle: splines of each column."""
-    if features.shape[1] == 0:
-        return []
-    splines = SplineTransformer(n_knots=4, degree=2, knots="quantile", include_bias=False)
-    bent: Features = splines.fit_transform(_without_ties(features))
-    return [features, bent]
+def _bent(column: npt.NDArray[np.float64]) -> Features:
+    """Give a linear classifier what it needs to find a middle: a spline, or a word for each value.
 
-
-def _without_ties(features: Features) -> Features:
-    """Spread equal values by next to nothing, since knots at quantiles must differ."""
-    scale = np.ptp(features, axis=0) * 1e-9
-    spread: Features = features + scale * np.linspace(0, 1, len(features))[:, None]
-    return spread
+    Knots stand at quantiles of the distinct values, so that what many files share is one point.
+    """
+    distinct = np.unique(column)
+    if len(distinct) <= NUM_KNOTS:
+        return np.asarray(column[:, None] == distinct, dtype=np.float64)
+    knots = np.quantile(distinct, np.linspace(0, 1, NUM_KNOTS))[:, None]
+    splines = SplineTransformer(degree=2, knots=knots, include_bias=False)
+    bent: Features = splines.fit_transform(column[:, None])
+    return np.concatenate([column[:, None], bent], axis=1)
 
 
 def _words(column: pa.ChunkedArray) -> Features:

@@ -83,8 +83,14 @@ def counts(table: pa.Table, *columns: str) -> dict[tuple[str | None, ...], int]:
     return dict(sorted(found.items(), key=lambda item: [value or "" for value in item[0]]))
 
 
-def validate(table: pa.Table, task: Task, name: str) -> pa.Table:
+def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> pa.Table:
     """Check a picture table once, where a data set is made, and return it.
+
+    Args:
+        table: the table.
+        task: whose classes its labels are.
+        name: the data set's name, for messages.
+        complete: whether both classes must be there; a set to test on may hold fakes alone.
 
     Raises:
         FaceproofError: it is empty, has duplicate paths, a label that is no class of the task, a
@@ -109,7 +115,7 @@ def validate(table: pa.Table, task: Task, name: str) -> pa.Table:
             f"data set {name} has {labelled['label'].null_count} pictures without a label in the "
             "splits train, val or test; give them a label or the split 'unlabelled'"
         )
-    if labelled.num_rows:
+    if complete and labelled.num_rows:
         present = {label for (label,) in counts(labelled, "label")}
         missing = [label for label in task.classes if label not in present]
         if missing:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
 
 from faceproof.evaluation.metrics import figures
 from faceproof.evaluation.predictions import (
@@ -15,6 +14,7 @@ from faceproof.evaluation.predictions import (
     labelled_rows,
     probabilities_of,
 )
+from faceproof.statistics import mcnemar
 from faceproof.task import Task
 
 SIGNIFICANCE = 0.05
@@ -68,12 +68,11 @@ def compare_neutral(
     """Set the predictions of the same rows against each other, as they are and wrapped alike."""
     before, after = (_correct(table, task, threshold) for table in (plain, wrapped))
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
-    p_value = float(stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
     return Neutral(
         condition_row("none", 0, plain, task, threshold),
         condition_row(kind, level, wrapped, task, threshold),
         lost + won,
-        p_value,
+        mcnemar(lost, won),
     )
 
 

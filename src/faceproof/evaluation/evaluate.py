@@ -8,16 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
 from rich.console import Console
 from rich.table import Table
 
 from faceproof.data.conditions import Condition
+from faceproof.data.facts import data_facts
+from faceproof.data.frames import evenly_spaced
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
 from faceproof.data.table import concat_tables, describe_counts, select
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.calibration import METHODS
 from faceproof.evaluation.damage import compare_neutral, condition_row
-from faceproof.evaluation.operating_point import OperatingPoint, fit_operating_point
+from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.operating_point import (
+    OperatingPoint,
+    check_wishes,
+    fit_operating_point,
+)
 from faceproof.evaluation.predictions import (
     label_numbers,
     logits_of,
@@ -52,6 +62,14 @@ class Aim:
     value: float = 0.5
     calibration: str = "auto"
 
+    def __post_init__(self) -> None:
+        # Refused here, before a training begins, not when its end needs them.
+        check_wishes(self.aim, self.fpr, self.value)
+        if self.calibration not in METHODS:
+            raise FaceproofError(
+                f"calibration = {self.calibration!r} must be one of {', '.join(METHODS)}"
+            )
+
 
 @dataclass(frozen=True)
 class Request:
@@ -60,6 +78,7 @@ class Request:
     Args:
         split: the split to score, or `all`.
         name: the evaluation's folder; by default the data sets and the split.
+        frames: at most so many pictures of each group, evenly spaced; None for all.
         aim: another aim than the run's own; it is fitted to the run's validation too.
         neutral: the condition that wraps all pictures alike, to compare with.
         robustness: the conditions of the robustness curves.
@@ -67,6 +86,7 @@ class Request:
 
     split: str = "test"
     name: str | None = None
+    frames: int | None = None
     aim: Aim | None = None
     neutral: Condition | None = None
     robustness: Sequence[Condition] = ()
@@ -93,6 +113,7 @@ def fit_aim(validation: pa.Table, task: Task, aim: Aim) -> OperatingPoint:
     return fit_operating_point(
         label_numbers(validation, task),
         logits_of(validation),
+        units=unit_codes(validation),
         method=aim.calibration,
         aim=aim.aim,
         fpr=aim.fpr,
@@ -127,9 +148,10 @@ def evaluate_run(
     """
     wanted = request or Request()
     sets = list(others) or [own]
-    parts = [_rows_of(run, own.task, data, wanted.split) for data in sets]
-    rows = concat_tables(part for part, _ in parts)
+    parts = [_rows_of(run, own.task, data, wanted) for data in sets]
+    found = concat_tables(part for part, _ in parts)
     unreadable = concat_tables(bad for _, bad in parts)
+    rows = found if wanted.split in ("train", "val") else _unseen(run, found)
     load_best(run, net)
     point = _operating_point(run, own.task, wanted.aim)
     console = Console()
@@ -157,7 +179,7 @@ def evaluate_run(
         threshold=point.threshold,
         threshold_origin=point.origin,
         history=read_epochs(run.metrics),
-        record=_facts(run),
+        record=_facts(run, found.num_rows - rows.num_rows),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         best_epoch=run.read_record().get("best_epoch"),
         operating_point=point,
@@ -169,25 +191,58 @@ def evaluate_run(
     return folder
 
 
-def _rows_of(run: RunFolder, task: Task, data: DataSet, split: str) -> tuple[pa.Table, pa.Table]:
+def _rows_of(
+    run: RunFolder, task: Task, data: DataSet, wanted: Request
+) -> tuple[pa.Table, pa.Table]:
     """Return the rows of a split that can be read, and the others."""
     if data.task != task:
         raise FaceproofError(
             f"{run.path} was trained for the task {task.name} and data set {data.name} is of "
             f"the task {data.task.name}"
         )
+    split = wanted.split
     rows = data.table if split == "all" else select(data.table, split)
     if rows.num_rows == 0:
         raise FaceproofError(
             f"data set {data.name} has no pictures in the split {split!r}; found "
             f"{describe_counts(data.table)}; set split=train, val, test, unlabelled or all"
         )
+    if wanted.frames is not None:
+        rows = evenly_spaced(rows, wanted.frames)
     return readable_rows(replace(data, table=rows))
+
+
+def _unseen(run: RunFolder, rows: pa.Table) -> pa.Table:
+    """Leave out the pictures that the run was trained on or chosen by, wherever they lie now.
+
+    Raises:
+        FaceproofError: no other is left.
+    """
+    seen = pyarrow.parquet.read_table(run.seen)
+    contents = data_facts(rows)["content"]
+    known = pc.or_(pc.is_in(rows["path"], seen["path"]), pc.is_in(contents, seen["content"]))
+    num_seen = pc.sum(known).as_py() or 0
+    if num_seen == rows.num_rows:
+        raise FaceproofError(
+            f"all of these {num_seen:,} pictures are ones that {run.path} was trained on or chosen "
+            "by; a figure on them would mean nothing. Name another data set or split"
+        )
+    if num_seen:
+        log.warning(
+            "%s of %s pictures are ones that the run was trained on or chosen by; left out",
+            f"{num_seen:,}", f"{rows.num_rows:,}",
+        )  # fmt: skip
+    return rows.filter(pc.invert(known))
 
 
 def _operating_point(run: RunFolder, task: Task, aim: Aim | None) -> OperatingPoint:
     """Return the run's operating point, or one for another aim, fitted to its validation."""
-    run.require(run.operating_point, run.validation)
+    if not run.operating_point.is_file():
+        raise FaceproofError(
+            f"{run.path} has no operating point: its training has not ended; let it end by "
+            f"python train.py resume={run.path}"
+        )
+    run.require(run.validation)
     if aim is not None:
         return fit_aim(read_predictions(run.validation), task, aim)
     return OperatingPoint.from_json(run.read_operating_point())
@@ -222,7 +277,7 @@ def _damage(
     return told
 
 
-def _facts(run: RunFolder) -> dict[str, str | int | float | None]:
+def _facts(run: RunFolder, num_seen: int) -> dict[str, str | int | float | None]:
     """Return what a report says of the run's training."""
     record = run.read_record()
     audit = record.get("audit")
@@ -231,6 +286,7 @@ def _facts(run: RunFolder) -> dict[str, str | int | float | None]:
         "initial weights": record.get("weights"),
         "trained on": f"{record.get('data')} ({record.get('pictures')})",
         "audit of these": "; ".join(audit) or "nothing was found" if audit is not None else None,
+        "left out here, for it was trained on or chosen by them": num_seen or None,
         "epochs trained": record.get("epochs"),
         "best epoch": record.get("best_epoch"),
         "chosen by": record.get("monitor"),

@@ -154,7 +154,8 @@ def fit_operating_point(
         FaceproofError: the aim or method is not known, a rate is none, or pictures of one class
             are missing.
     """
-    _refuse_bad_wishes(labels, aim, fpr, threshold, max_risk)
+    check_wishes(aim, fpr, threshold, max_risk)
+    _refuse_one_class(labels)
     calibration = fit_calibration(labels, logits, method, units)
     probabilities = calibration.apply(logits).astype(np.float32).astype(np.float64)
     counts = np.bincount(labels, minlength=2).tolist()
@@ -183,9 +184,12 @@ def fit_operating_point(
     )
 
 
-def _refuse_bad_wishes(
-    labels: Labels, aim: str, fpr: float, threshold: float, max_risk: float
-) -> None:
+def check_wishes(aim: str, fpr: float, threshold: float, max_risk: float = MAX_RISK) -> None:
+    """Refuse an aim that is not known, and rates and thresholds that are none.
+
+    Raises:
+        FaceproofError: one of them is.
+    """
     if aim not in AIMS:
         raise FaceproofError(f"a threshold's aim is one of {', '.join(AIMS)}; found {aim!r}")
     for name, value in (("fpr", fpr), ("max_risk", max_risk)):
@@ -193,6 +197,9 @@ def _refuse_bad_wishes(
             raise FaceproofError(f"{name} is a rate, above 0 and below 1; found {value}")
     if not 0 <= threshold <= 1:
         raise FaceproofError(f"a threshold is a probability, from 0 to 1; found {threshold}")
+
+
+def _refuse_one_class(labels: Labels) -> None:
     num_positive = np.count_nonzero(labels)
     if not 0 < num_positive < len(labels):
         raise FaceproofError(

@@ -12,6 +12,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+)
 
 from faceproof.evaluation.damage import ConditionRow
 from faceproof.evaluation.metrics import (
@@ -43,6 +51,13 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", "#00507e"])
 
 # In a page these follow the page's own colours, and so its dark mode.
 PAGE_COLOURS = {INK: "--ink", MUTED: "--muted", RULE: "--rule", BLUE: "--accent"}
+
+# Those of Okabe and Ito's hues that stand out on white; a lighter blue would be the accent of the
+# dark page. Lines differ in their dashes too, and points in their shape.
+HUES = BLUE, VERMILLION, "#009e73", "#cc79a7", "#e69f00", GREY
+DASHES = "-", "--", "-.", ":"
+MARKERS = "o", "s", "^", "D", "v", "P", "X"
+LEGEND_COLUMNS = 4
 
 WIDTH = 5.2  # inches; half a desktop page, or a phone's width at a readable size of type
 MAX_POINTS = 2000
@@ -81,7 +96,7 @@ def _dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     axes.set_title(title, color=INK, fontsize=11, loc="left", pad=8)
     axes.set_xlabel(x_label, color=MUTED, fontsize=10)
     axes.set_ylabel(y_label, color=MUTED, fontsize=10)
-    axes.tick_params(colors=MUTED, labelsize=9, length=0, pad=6)
+    axes.tick_params(which="both", colors=MUTED, labelsize=9, length=0, pad=6)
     axes.grid(color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
@@ -477,6 +492,166 @@ def _best_epoch(columns: Mapping[str, Mapping[int, float]]) -> tuple[int | None,
         if values:
             return max(values, key=lambda epoch: sign * values[epoch]), words
     return None, ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one of several detectors is drawn; runs of one family share a number."""
+
+    name: str
+    number: int
+
+    @property
+    def colour(self) -> str:
+        """Return its hue."""
+        return HUES[self.number % len(HUES)]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Return its hue and dashes."""
+        # As hues come round again the dashes are others.
+        dashes = DASHES[(self.number + self.number // len(HUES)) % len(DASHES)]
+        return {"color": self.colour, "linestyle": dashes}
+
+    @property
+    def marker(self) -> str:
+        """Return its shape as a point."""
+        return MARKERS[(self.number + 2 * (self.number // len(HUES))) % len(MARKERS)]
+
+
+@dataclass(frozen=True)
+class QualityPoint:
+    """A detector by what it costs and how good it is."""
+
+    look: Look
+    cost: float
+    quality: float
+    interval: Interval | None
+
+
+def compared_roc(curves: Sequence[tuple[Look, Scores, Scores]], task: Task) -> Figure:
+    """Draw ROC curves over one another, whole and where false alarms are few.
+
+    Args:
+        curves: look, false-positive rates and true-positive rates of each.
+        task: names the classes.
+    """
+    figure, (whole, few) = _two_panels(len({look.name for look, _, _ in curves}))
+    smallest = min(float(rates[rates > 0].min()) for _, rates, _ in curves)
+    width = 1.8 if len(curves) < 6 else 1.2
+    for look, false_positives, true_positives in curves:
+        x, y = thin(false_positives, true_positives)
+        whole.plot(x, y, linewidth=width, **look.line)
+        # On a logarithmic axis the curve starts where the first negative is called positive.
+        few.plot(
+            np.maximum(x, smallest / 2), y, linewidth=width, drawstyle="steps-post", **look.line
+        )
+    whole.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
+    _unit_axes(whole)
+    few.set_xscale("log")
+    few.set(xlim=(min(smallest, 0.005), 1), ylim=(-0.01, 1.01))
+    few.axvline(0.01, color=MUTED, linewidth=1, linestyle=":")
+    few.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    words = f"false-positive rate (share of {task.negative} called {task.positive})"
+    _dress(whole, "ROC curves", words, f"true-positive rate (share of {task.positive} found)")
+    _dress(few, "The same, false alarms on a log scale", words, "")
+    _legend_below(figure, [look for look, _, _ in curves])
+    return figure
+
+
+def compared_training(histories: Sequence[tuple[Look, History]]) -> Figure:
+    """Draw validation's loss and ROC-AUC by epoch, of several runs over one another."""
+    figure, panels = _two_panels(len({look.name for look, _ in histories}))
+    for axes, column in zip(panels, ("val/loss", "val/roc_auc"), strict=True):
+        for look, history in histories:
+            values = by_epoch(history, column)
+            axes.plot(
+                list(values),
+                list(values.values()),
+                marker=look.marker,
+                markersize=4,
+                linewidth=1.4,
+                **look.line,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _dress(panels[0], "Validation loss by epoch", "epoch (from 0)", "loss (nats)")
+    _dress(panels[1], "Validation ROC-AUC by epoch", "epoch (from 0)", "ROC-AUC")
+    _legend_below(figure, [look for look, _ in histories])
+    return figure
+
+
+def cost_quality_plot(points: Sequence[QualityPoint], x_label: str, title: str) -> Figure:
+    """Draw ROC-AUC with its interval against a cost, and a line along those nothing cheaper beats.
+
+    Args:
+        points: one a detector.
+        x_label: what the cost is, and its unit.
+        title: heads the drawing.
+    """
+    figure, (axes,) = _figure(4.4)
+    best = -math.inf
+    front: list[QualityPoint] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.quality)):
+        if point.quality > best:
+            front.append(point)
+            best = point.quality
+    axes.step(
+        [point.cost for point in front],
+        [point.quality for point in front],
+        where="post",
+        color=MUTED,
+        linewidth=1,
+        linestyle=":",
+    )
+    for point in points:
+        low, high = point.interval or (point.quality, point.quality)
+        axes.errorbar(
+            [point.cost],
+            [point.quality],
+            yerr=[[point.quality - low], [high - point.quality]],
+            color=point.look.colour,
+            marker=point.look.marker,
+            markersize=7,
+            linewidth=0,
+            elinewidth=1.2,
+        )
+    axes.set_xscale("log")
+    axes.margins(x=0.12)
+    costs = [point.cost for point in points]
+    if max(costs) < 10 * min(costs):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _dress(axes, title, x_label, "ROC-AUC, with 95% interval")
+    _legend_below(figure, [point.look for point in points], points=True)
+    return figure
+
+
+def _two_panels(num_names: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure of a page's width, its height such that the legend has room below."""
+    height = 4.0 + 0.2 * -(-num_names // LEGEND_COLUMNS)
+    figure = Figure(figsize=(2 * WIDTH, height), layout="constrained")
+    return figure, [figure.add_subplot(1, 2, number) for number in (1, 2)]
+
+
+def _legend_below(figure: Figure, looks: Sequence[Look], points: bool = False) -> None:
+    """Name each family once, below the drawing."""
+    handles = []
+    for look in {look.name: look for look in looks}.values():
+        style = {"color": look.colour, "linestyle": "", "marker": look.marker}
+        handles.append(
+            Line2D([], [], label=look.name, linewidth=2, **(style if points else look.line))
+        )
+    width = figure.get_figwidth()
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=LEGEND_COLUMNS if width > WIDTH else 2,
+        fontsize=9,
+        frameon=False,
+        labelcolor=INK,
+        handlelength=3,
+    )
 
 
 def figure_svg(figure: Figure) -> str:

@@ -77,6 +77,8 @@ def sigmoid(logits: Scores) -> Scores:
 
 def _choose_device(device: str) -> str:
     """Resolve `auto`."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise FaceproofError(f"device={device}, but there is no GPU that torch can use; device=cpu")
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,9 +1,13 @@
 """Training: from a data set and a network to a run folder."""
 
 import logging
+import math
 import os
 import platform
+import shlex
+import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
@@ -31,7 +36,8 @@ from faceproof.data.table import counts, describe_counts, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.evaluate import Aim, store_operating_point
 from faceproof.models.detector import Detector, parameter_blocks
-from faceproof.run import RunFolder, read_epochs
+from faceproof.monitor import better
+from faceproof.run import RunFolder, is_first_process, read_epochs
 from faceproof.training.callbacks import (
     BoardPictures,
     EpochLines,
@@ -43,7 +49,6 @@ from faceproof.training.datamodule import PictureDataModule
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule, NonFiniteLossError, Scheduler
-from faceproof.training.optimizers import better
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,7 @@ MIN_FITTED = 256  # pictures, for the operating point of a smoke test
 
 # Lightning's warnings that hold for every run of ours and ask nothing of the user.
 LIGHTNING_ADVICE = (
+    r"The dirpath has changed",  # _remember_best says what the best epoch is
     r"Checkpoint directory .* exists and is not empty",  # the run folder holds config.yaml
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     r"The `srun` command is available",
@@ -110,6 +116,8 @@ def fit(
 ) -> float:
     """Train a network and return the best value of the monitored figure.
 
+    Of several processes the first alone returns it, and keeps the run folder.
+
     Args:
         run: where everything goes.
         data: the data set.
@@ -123,6 +131,9 @@ def fit(
         FaceproofError: the pictures, the recipe or the loss stand against it.
     """
     mode = better(recipe.monitor)
+    last = run.last
+    if not is_first_process():  # one process keeps the run folder; the others' notes are dropped
+        run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
     names = [name for name, _ in net.named_parameters()]
     recipe.freeze.check(parameter_blocks(net), names)
     # A resumed run goes on with the very same rows; one that has vanished is named when it is met.
@@ -144,19 +155,26 @@ def fit(
     loggers: list[Logger] = [EpochTable(run.metrics)]
     if recipe.tensorboard:
         loggers.append(Board(run.path))
-    trainer = recipe.trainer(
-        logger=loggers,
-        callbacks=_callbacks(run, data, recipe, mode),
-        default_root_dir=run.path,
-        enable_progress_bar=sys.stdout.isatty(),
-    )
+    try:
+        trainer = recipe.trainer(
+            logger=loggers,
+            callbacks=_callbacks(run, data, recipe, mode, resume),
+            default_root_dir=run.path,
+            enable_progress_bar=sys.stdout.isatty(),
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise FaceproofError(f"the trainer cannot be made: {error}; look at trainer.*") from error
     if not resume:
         write_table(rows, run.samples)
+        write_table(_contents(data_facts(seen)), run.seen)
+        run.update_record(unreadable=data.table.num_rows - rows.num_rows)
+    # What was fitted to another epoch's weights must not outlive them.
+    run.operating_point.unlink(missing_ok=True)
+    run.validation.unlink(missing_ok=True)
     run.update_record(
         **facts,
         status="running",
         pictures=describe_counts(rows),
-        unreadable=data.table.num_rows - rows.num_rows,
         class_weights=weights,
         precision=str(trainer.precision),
         device=_device(trainer),
@@ -169,7 +187,7 @@ def fit(
         with warnings.catch_warnings():
             for message in LIGHTNING_ADVICE:
                 warnings.filterwarnings("ignore", message)
-            trainer.fit(module, pictures, ckpt_path=run.last if resume else None, weights_only=True)
+            trainer.fit(module, pictures, ckpt_path=last if resume else None, weights_only=True)
     except NonFiniteLossError as error:
         run.update_record(status=f"stopped: {error}")
         files = pictures.train_rows["path"].take(pa.array(error.rows)).to_pylist()
@@ -177,6 +195,22 @@ def fit(
             f"{error}; nothing of that epoch is kept. The batch holds {', '.join(files[:3])} and "
             f"{max(len(files) - 3, 0)} more. Try a lower optimizer.lr, or trainer.precision=32-true"
         ) from error
+    except SystemExit:
+        # Lightning ends the process on Ctrl-C, after its own clean-up.
+        if not trainer.interrupted:
+            raise
+        run.update_record(status="interrupted")
+        raise FaceproofError(
+            "interrupted; "
+            + (
+                f"go on with: python train.py {run.argument('resume')}"
+                if run.last.is_file()
+                else "no epoch had ended, so there is nothing to go on with"
+            )
+        ) from None
+    if not trainer.is_global_zero:
+        shutil.rmtree(run.path)
+        return math.nan
     value = _finish(run, recipe, mode, loggers, hyperparameters)
     store_operating_point(run, net, _validation_rows(trainer, pictures), data.task, recipe.aim)
     return value
@@ -184,8 +218,15 @@ def fit(
 
 def _validation_rows(trainer: pl.Trainer, pictures: PictureDataModule) -> pa.Table:
     """Return the validation pictures, as many as the trainer was allowed to look at."""
-    num_batches = sum(trainer.num_val_batches)
-    return pictures.val_rows.slice(0, max(int(num_batches) * pictures.batch_size, MIN_FITTED))
+    limit = trainer.limit_val_batches
+    if isinstance(limit, float):  # a share
+        return pictures.val_rows.slice(0, max(round(limit * pictures.val_rows.num_rows), 2))
+    return pictures.val_rows.slice(0, max(int(limit) * pictures.batch_size, MIN_FITTED))
+
+
+def _contents(facts: pa.Table) -> pa.Table:
+    """Return what tells pictures again, wherever they lie: path, and digest of the bytes."""
+    return facts.select(["path", "content"])
 
 
 def inspect(run: RunFolder, data: DataSet) -> pa.Table:
@@ -196,7 +237,7 @@ def inspect(run: RunFolder, data: DataSet) -> pa.Table:
     Raises:
         FaceproofError: too many files are unreadable, or pictures leak across splits.
     """
-    facts = data_facts(data)
+    facts = data_facts(data.table)
     rows, _ = readable_rows(data, run.unreadable, facts)
     audit = cached_audit(data, facts)
     write_audit(audit, run.path)
@@ -243,7 +284,7 @@ def class_weights(
         present = counts(rows, "label")
         negative, positive = (rows.num_rows / (2 * present[(name,)]) for name in data.task.classes)
         return negative, positive
-    if not isinstance(wanted, str) and len(wanted) == 2 and min(wanted) > 0:
+    if isinstance(wanted, tuple) and len(wanted) == 2 and min(wanted) > 0:
         return float(wanted[0]), float(wanted[1])
     raise FaceproofError(
         f"class_weights = {wanted!r} must be none, balanced, or two positive numbers: "
@@ -251,7 +292,9 @@ def class_weights(
     )
 
 
-def _callbacks(run: RunFolder, data: DataSet, recipe: Recipe, mode: str) -> list[Callback]:
+def _callbacks(
+    run: RunFolder, data: DataSet, recipe: Recipe, mode: str, resume: bool
+) -> list[Callback]:
     """Return what goes on around training."""
     best = ModelCheckpoint(
         run.path,
@@ -261,6 +304,8 @@ def _callbacks(run: RunFolder, data: DataSet, recipe: Recipe, mode: str) -> list
         save_weights_only=True,
         enable_version_counter=False,
     )
+    if resume:
+        _remember_best(best, run, recipe.monitor, mode)
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
     last = ModelCheckpoint(
         run.path, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
@@ -272,6 +317,21 @@ def _callbacks(run: RunFolder, data: DataSet, recipe: Recipe, mode: str) -> list
     if recipe.patience is not None:
         callbacks.append(EarlyStopping(recipe.monitor, patience=recipe.patience, mode=mode))
     return callbacks
+
+
+def _remember_best(best: ModelCheckpoint, run: RunFolder, monitor: str, mode: str) -> None:
+    """Tell a checkpoint callback of the best epoch so far.
+
+    Lightning forgets it where the run folder has been moved, and would let the next epoch, however
+    bad, take its place.
+    """
+    values = [row[monitor] for row in read_epochs(run.metrics) if row.get(monitor) is not None]
+    if values and run.best.is_file():
+        score = torch.tensor((min if mode == "min" else max)(values))
+        path = str(run.best)
+        best.best_model_path = best.kth_best_model_path = path
+        best.best_model_score = best.kth_value = score
+        best.best_k_models = {path: score}
 
 
 def _finish(
@@ -319,8 +379,8 @@ def _print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> Non
         table.add_row(name, _shown(best.get(f"train/{name}")), _shown(best[f"val/{name}"]))
     console = Console()
     console.print(table)
-    folder = os.path.relpath(run.path)
-    console.print("next:", f"  python evaluate.py run={folder}", f"  tensorboard --logdir {folder}",
+    console.print("next:", f"  python evaluate.py {run.argument('run')}",
+                  f"  tensorboard --logdir {shlex.quote(os.path.relpath(run.path))}",
                   sep="\n", soft_wrap=True, highlight=False)  # fmt: skip
 
 

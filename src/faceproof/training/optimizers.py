@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from faceproof.errors import FaceproofError
+from faceproof.monitor import better
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,19 @@ class OptimizerSettings:
     trunk_lr: float | None = None
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("lr", "trunk_lr", "weight_decay"):
+            value = getattr(self, name)
+            if value is None and name == "trunk_lr":
+                continue
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise FaceproofError(f"optimizer.{name} = {value!r} must be a number from 0 on")
+
     def __call__(self, net: nn.Module) -> Optimizer:
         """Make the optimizer for a network whose trunk's parameters are named `trunk.`."""
         groups = []
-        for part, lr in (("trunk", self.trunk_lr or self.lr), ("head", self.lr)):
+        trunk_lr = self.lr if self.trunk_lr is None else self.trunk_lr
+        for part, lr in (("trunk", trunk_lr), ("head", self.lr)):
             named = [
                 p for n, p in net.named_parameters() if n.startswith("trunk.") == (part == "trunk")
             ]
@@ -63,6 +73,9 @@ class Plateau:
     patience: int = 3
     min_lr: float = 0.0
     monitor: str = "val/loss"
+
+    def __post_init__(self) -> None:
+        better(self.monitor)
 
     def __call__(self, optimizer: Optimizer, num_steps: int) -> ReduceLROnPlateau:
         """Make the scheduler; the module steps it at the end of every epoch."""
@@ -107,17 +120,3 @@ class Constant:
     def __call__(self, optimizer: Optimizer, num_steps: int) -> LambdaLR:
         """Make the scheduler."""
         return LambdaLR(optimizer, lambda step: 1.0)
-
-
-def better(monitor: str) -> Literal["min", "max"]:
-    """Say whether a monitored figure is better when it is smaller (`min`) or larger (`max`).
-
-    Raises:
-        FaceproofError: it is no figure of validation, so that nothing may be chosen by it.
-    """
-    if not monitor.startswith("val/"):
-        raise FaceproofError(
-            f"{monitor!r} cannot be monitored: epochs are chosen by figures of validation, such as "
-            "val/loss or val/roc_auc"
-        )
-    return "min" if monitor.removeprefix("val/") in ("loss", "eer") else "max"

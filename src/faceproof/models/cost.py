@@ -1,0 +1,144 @@
+"""What a network costs: parameters, multiply-adds, and time per picture on this machine."""
+
+import copy
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from faceproof.errors import FaceproofError
+from faceproof.models.detector import Detector
+
+BATCH_SIZE = 32
+MIN_ROUNDS = 3
+MAX_ROUNDS = 30
+SECONDS_PER_NETWORK = 4.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds per picture: the median over batches, and the quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Return the number of parameters, frozen ones included."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def count_multiply_adds(net: Detector) -> int:
+    """Return the multiply-adds of one picture, in convolutions and matrix products.
+
+    That is what the field calls "FLOPs" of an architecture: normalisation, activations and pooling
+    are not counted. Nothing is computed, only shapes are followed.
+    """
+    shadow = copy.deepcopy(net).to("meta").eval()
+    side = net.input.size
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        shadow(torch.empty(1, 3, side, side, device="meta"))
+    return int(counter.get_total_flops()) // 2
+
+
+def time_networks(
+    nets: Sequence[Detector],
+    device: str | torch.device,
+    batch_size: int = BATCH_SIZE,
+    seconds: float = SECONDS_PER_NETWORK,
+) -> list[Timing]:
+    """Time the networks in turns, so that what else the machine does hits all of them alike.
+
+    In float32, without gradients, in the memory layout of scoring. The pictures are on the device
+    already: what it takes to read and decode them is not the network's.
+
+    Args:
+        nets: the networks; they are moved to the device and put into eval mode.
+        device: where to run.
+        batch_size: pictures at a time.
+        seconds: how long to time each, at least `MIN_ROUNDS` batches and at most `MAX_ROUNDS`.
+    """
+    place = torch.device(device)
+    ready = [
+        net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for net in nets
+    ]
+    sides = {net.input.size for net in nets}
+    pictures = {side: torch.rand(batch_size, 3, side, side, device=place) for side in sides}
+    taken: list[list[float]] = [[] for _ in ready]
+    with torch.inference_mode():
+        for net in ready:  # the first batch sets up kernels and memory
+            _seconds(net, pictures[net.input.size], place)
+        for _ in range(MAX_ROUNDS):
+            waiting = [
+                number
+                for number, spent in enumerate(taken)
+                if len(spent) < MIN_ROUNDS or sum(spent) < seconds
+            ]
+            if not waiting:
+                break
+            for number in waiting:
+                net = ready[number]
+                taken[number].append(_seconds(net, pictures[net.input.size], place))
+    return [_timing(spent, batch_size) for spent in taken]
+
+
+def _seconds(net: Detector, pictures: torch.Tensor, device: torch.device) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    net(pictures)
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    """Wait until an accelerator has done what it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _timing(spent: Sequence[float], batch_size: int) -> Timing:
+    times = torch.tensor(spent, dtype=torch.float64) * 1000 / batch_size
+    low, median, high = times.quantile(
+        torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    ).tolist()
+    return Timing(median, low, high)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return a device; `auto` is a GPU where there is one, else the CPU.
+
+    Raises:
+        FaceproofError: torch knows no such device, or it is not there.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=wanted).device
+    except (RuntimeError, AssertionError) as error:
+        raise FaceproofError(f"networks cannot be timed on {wanted!r}: {error}") from error
+
+
+def device_name(device: torch.device) -> str:
+    """Say what a device is, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"CPU ({_processor()}), {torch.get_num_threads()} threads"
+    return device.type
+
+
+def _processor() -> str:
+    """Return the processor's name, as far as the system tells."""
+    try:
+        with Path("/proc/cpuinfo").open() as file:
+            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

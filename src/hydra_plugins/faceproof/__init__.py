@@ -1,0 +1,1 @@
+"""What Hydra finds of ours: how `python train.py -m ...` sweeps."""
