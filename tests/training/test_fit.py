@@ -200,3 +200,12 @@ def test_training_is_given_no_test_picture(tiny, small_faces, tmp_path, monkeypa
     train(tmp_path / "run", *tiny, "trainer.max_epochs=1")
     assert read
     assert not [path for path in read if "/test/" in path]
+
+
+def test_a_validation_that_is_not_finite_stops_the_run_too():
+    from faceproof.training.module import NonFiniteLossError
+
+    module = DetectorModule(torch.nn.Flatten(), torch.optim.SGD, None)
+    module.val_figures.update(torch.tensor([0.5, float("nan")]), torch.tensor([0, 1]))
+    with pytest.raises(NonFiniteLossError, match="the validation of epoch 0"):
+        module.on_validation_epoch_end()

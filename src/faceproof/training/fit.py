@@ -190,10 +190,11 @@ def fit(
             trainer.fit(module, pictures, ckpt_path=last if resume else None, weights_only=True)
     except NonFiniteLossError as error:
         run.update_record(status=f"stopped: {error}")
-        files = pictures.train_rows["path"].take(pa.array(error.rows)).to_pylist()
+        files = pictures.train_rows["path"].take(pa.array(error.rows, pa.int64())).to_pylist()
+        batch = f"The batch holds {', '.join(files[:3])} and {max(len(files) - 3, 0)} more. "
         raise FaceproofError(
-            f"{error}; nothing of that epoch is kept. The batch holds {', '.join(files[:3])} and "
-            f"{max(len(files) - 3, 0)} more. Try a lower optimizer.lr, or trainer.precision=32-true"
+            f"{error}; nothing of that epoch is kept. {batch if files else ''}Try a lower "
+            "optimizer.lr, or trainer.precision=32-true"
         ) from error
     except SystemExit:
         # Lightning ends the process on Ctrl-C, after its own clean-up.

@@ -18,12 +18,10 @@ Scheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss is NaN or infinite; `rows` are the rows of the batch."""
+    """The loss is NaN or infinite; `rows` are those of the training batch, none in validation."""
 
-    def __init__(self, epoch: int, step: int, rows: list[int]) -> None:
-        super().__init__(f"the loss is not finite in epoch {epoch}, step {step}")
-        self.epoch = epoch
-        self.step = step
+    def __init__(self, where: str, rows: list[int]) -> None:
+        super().__init__(f"the loss is not finite in {where}")
         self.rows = rows
 
 
@@ -62,7 +60,8 @@ class DetectorModule(LightningModule):
         weights: Tensor = self.class_weights[batch.label]  # type: ignore[index]
         loss = F.binary_cross_entropy_with_logits(logits, batch.label.float(), weights)
         if not torch.isfinite(loss):
-            raise NonFiniteLossError(self.current_epoch, batch_idx, batch.row.tolist())
+            where = f"epoch {self.current_epoch}, step {batch_idx}"
+            raise NonFiniteLossError(where, batch.row.tolist())
         value, size = loss.detach(), len(logits)
         self.log("train/loss_step", value, prog_bar=True, batch_size=size)
         self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=size)
@@ -87,6 +86,8 @@ class DetectorModule(LightningModule):
         """Log validation's figures, its loss unweighted."""
         logits, labels = self.val_figures.scores()
         loss = F.binary_cross_entropy_with_logits(logits, labels.float())
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(f"the validation of epoch {self.current_epoch}", [])
         figures = {"loss": loss, **self.val_figures.compute()}
         self.log_dict({f"val/{name}": value for name, value in figures.items()})
 
