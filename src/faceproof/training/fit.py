@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -155,15 +156,7 @@ def fit(
     loggers: list[Logger] = [EpochTable(run.metrics)]
     if recipe.tensorboard:
         loggers.append(Board(run.path))
-    try:
-        trainer = recipe.trainer(
-            logger=loggers,
-            callbacks=_callbacks(run, data, recipe, mode, resume),
-            default_root_dir=run.path,
-            enable_progress_bar=sys.stdout.isatty(),
-        )
-    except (MisconfigurationException, TypeError, ValueError) as error:
-        raise FaceproofError(f"the trainer cannot be made: {error}; look at trainer.*") from error
+    trainer = _make_trainer(run, data, recipe, loggers, resume)
     if not resume:
         write_table(rows, run.samples)
         write_table(_contents(data_facts(seen)), run.seen)
@@ -183,11 +176,43 @@ def fit(
     if trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(rows))
         print_summary(net, recipe.freeze, Console())
+    _train(trainer, module, pictures, run, last if resume else None)
+    if not trainer.is_global_zero:
+        shutil.rmtree(run.path)
+        return math.nan
+    value = _finish(run, recipe, mode, loggers, hyperparameters)
+    store_operating_point(run, net, _validation_rows(trainer, pictures), data.task, recipe.aim)
+    return value
+
+
+def _make_trainer(
+    run: RunFolder, data: DataSet, recipe: Recipe, loggers: list[Logger], resume: bool
+) -> pl.Trainer:
+    """Make the trainer of a recipe, with what goes on around training."""
+    try:
+        return recipe.trainer(
+            logger=loggers,
+            callbacks=_callbacks(run, data, recipe, better(recipe.monitor), resume),
+            default_root_dir=run.path,
+            enable_progress_bar=sys.stdout.isatty(),
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise FaceproofError(f"the trainer cannot be made: {error}; look at trainer.*") from error
+
+
+def _train(
+    trainer: pl.Trainer,
+    module: DetectorModule,
+    pictures: PictureDataModule,
+    run: RunFolder,
+    checkpoint: Path | None,
+) -> None:
+    """Train, and say in the record and to the user how it ended if it did not end well."""
     try:
         with warnings.catch_warnings():
             for message in LIGHTNING_ADVICE:
                 warnings.filterwarnings("ignore", message)
-            trainer.fit(module, pictures, ckpt_path=last if resume else None, weights_only=True)
+            trainer.fit(module, pictures, ckpt_path=checkpoint, weights_only=True)
     except NonFiniteLossError as error:
         run.update_record(status=f"stopped: {error}")
         files = pictures.train_rows["path"].take(pa.array(error.rows, pa.int64())).to_pylist()
@@ -209,12 +234,6 @@ def fit(
                 else "no epoch had ended, so there is nothing to go on with"
             )
         ) from None
-    if not trainer.is_global_zero:
-        shutil.rmtree(run.path)
-        return math.nan
-    value = _finish(run, recipe, mode, loggers, hyperparameters)
-    store_operating_point(run, net, _validation_rows(trainer, pictures), data.task, recipe.aim)
-    return value
 
 
 def _validation_rows(trainer: pl.Trainer, pictures: PictureDataModule) -> pa.Table:
