@@ -93,6 +93,16 @@ def write_pictures(
     return paths
 
 
+def write_faces(folder: Path, **numbers: int) -> Path:
+    """Write a face_or_not set with so many pictures a class in each split, and return its root."""
+    root = folder / "face_or_not"
+    for seed, (split, number) in enumerate(numbers.items()):
+        names = [f"{n}.jpg" for n in range(number)]
+        write_pictures(root / split / "faces", names, seed=seed, face=True)
+        write_pictures(root / split / "non-faces", names, seed=seed)
+    return root
+
+
 @pytest.fixture
 def make_pictures() -> MakePictures:
     """Return `make_pictures(folder, names, size=(width, height), seed=0, face=False)`."""
@@ -102,12 +112,7 @@ def make_pictures() -> MakePictures:
 @pytest.fixture
 def small_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the root of a face_or_not set, 8, 4 and 4 pictures a class, that can be learned."""
-    root = tmp_path_factory.mktemp("small") / "face_or_not"
-    for seed, (split, number) in enumerate({"train": 8, "val": 4, "test": 4}.items()):
-        names = [f"{n}.jpg" for n in range(number)]
-        write_pictures(root / split / "faces", names, seed=seed, face=True)
-        write_pictures(root / split / "non-faces", names, seed=seed)
-    return root
+    return write_faces(tmp_path_factory.mktemp("small"), train=8, val=4, test=4)
 
 
 @pytest.fixture

@@ -20,14 +20,9 @@ QUIET = ("loader.num_workers=0",)
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    from conftest import write_pictures
+    from conftest import write_faces
 
-    root = tmp_path_factory.mktemp("faces") / "face_or_not"
-    for seed, (split, number) in enumerate({"train": 16, "val": 12, "test": 12}.items()):
-        names = [f"{n}.jpg" for n in range(number)]
-        write_pictures(root / split / "faces", names, seed=seed, face=True)
-        write_pictures(root / split / "non-faces", names, seed=seed)
-    return root
+    return write_faces(tmp_path_factory.mktemp("faces"), train=16, val=12, test=12)
 
 
 @pytest.fixture(scope="module")
