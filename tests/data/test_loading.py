@@ -54,7 +54,7 @@ def test_labels_are_the_tasks_numbers(name: str) -> None:
 
 def test_a_row_is_its_picture_its_label_and_its_number(dataset: PictureDataset) -> None:
     for row in range(len(dataset)):
-        image, label, number = dataset[row]
+        (image,), (label,), (number,) = dataset.__getitems__([row])
         path = dataset.paths[row].as_py()
         assert torch.equal(image, fit_picture(read_picture(path), 16, "bilinear"))
         assert label == ("non-faces" not in path)

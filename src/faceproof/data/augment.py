@@ -93,6 +93,13 @@ class Augment:
                     f"augment.strength = {self.strength} (zoom below 1; rotation is in degrees)"
                 )
 
+    @property
+    def changes(self) -> bool:
+        """Say whether anything is changed at all."""
+        ranges = (self.rotation, self.translation, self.zoom, self.brightness, self.contrast)
+        ranged = self.strength and any((*ranges, self.saturation, self.hue))
+        return bool(self.horizontal_flip or self.vertical_flip or ranged)
+
     def __call__(self, images: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
         """Return changed pictures: (B, 3, H, W) float in [0, 1] in and out."""
         draws = uniforms(seed, epoch, index, NUM_DRAWS)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,17 @@ class Batch(NamedTuple):
     """
 
     image: Tensor
+    label: Tensor
+    row: Tensor
+
+
+class FeatureBatch(NamedTuple):
+    """What a loader yields where a frozen trunk's features are kept.
+
+    `features` is what the trunk returns for B pictures; the rest is as in `Batch`.
+    """
+
+    features: Tensor
     label: Tensor
     row: Tensor
 
@@ -59,7 +70,16 @@ class PictureDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> Batch:
+    def __getitems__(self, rows: list[int]) -> Batch:
+        """Return a whole batch: torch's loader asks for it so."""
+        numbers = torch.tensor(rows)
+        images = torch.empty((len(rows), 3, self.size, self.size), dtype=torch.uint8)
+        for place, row in enumerate(rows):
+            images[place] = self.picture(row)
+        return Batch(images, torch.from_numpy(self.labels[rows]), numbers)
+
+    def picture(self, row: int) -> Tensor:
+        """Return a picture, (3, S, S) uint8."""
         path = self.paths[row].as_py()
         try:
             picture = read_picture(path)
@@ -71,11 +91,49 @@ class PictureDataset(Dataset[Batch]):
         if self.condition is not None:
             # The name below the data set's folder: where that lies should change nothing.
             picture = self.condition(picture, "/".join(path.split("/")[-3:]))
-        return Batch(
-            fit_picture(picture, self.size, self.interpolation),
-            torch.tensor(self.labels[row]),
-            torch.tensor(row),
-        )
+        return fit_picture(picture, self.size, self.interpolation)
+
+
+class KeptPictures(Dataset[Batch]):
+    """Pictures that are decoded and resized already, (N, 3, S, S) uint8."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, rows: list[int]) -> Batch:
+        """Return a whole batch."""
+        images = torch.from_numpy(self.images[rows])
+        return Batch(images, torch.from_numpy(self.labels[rows]), torch.tensor(rows))
+
+
+class KeptFeatures(Dataset[FeatureBatch]):
+    """A frozen trunk's features of every view of every picture, (K, N, ...).
+
+    Args:
+        features: in epoch e, view e modulo K is given.
+        labels: (N,).
+        sampler: says which epoch it is; None for a single view.
+    """
+
+    def __init__(
+        self, features: np.ndarray, labels: np.ndarray, sampler: "EpochSampler | None" = None
+    ) -> None:
+        self.features = features
+        self.labels = labels
+        self.sampler = sampler
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, rows: list[int]) -> FeatureBatch:
+        """Return a whole batch."""
+        view = self.sampler.epoch % len(self.features) if self.sampler else 0
+        features = torch.from_numpy(self.features[view, rows])
+        return FeatureBatch(features, torch.from_numpy(self.labels[rows]), torch.tensor(rows))
 
 
 def label_numbers(table: pa.Table, task: Task) -> np.ndarray:
@@ -113,24 +171,38 @@ class EpochSampler(Sampler[int]):
         return iter(filled[self.rank :: self.num_ranks].tolist())
 
 
+AnyDataset = PictureDataset | KeptPictures | KeptFeatures
+
+
 def make_loader(
-    dataset: PictureDataset,
+    dataset: AnyDataset,
     batch_size: int,
     num_workers: int | str = "auto",
     sampler: EpochSampler | None = None,
-) -> DataLoader[Batch]:
-    """Return a loader over all rows: in table order, or in the sampler's; nothing is dropped."""
+) -> DataLoader[Any]:
+    """Return a loader over all rows: in table order, or in the sampler's; nothing is dropped.
+
+    What is kept already needs no loading processes.
+    """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise FaceproofError(f"loader.batch_size = {batch_size!r} must be a count from 1 on")
     workers = choose_workers(num_workers, len(dataset), batch_size)
+    if not isinstance(dataset, PictureDataset):
+        workers = 0
     return DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
+        collate_fn=_as_it_is,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Return a batch that its data set has put together."""
+    return batch
 
 
 def choose_workers(num_workers: int | str, num_rows: int, batch_size: int) -> int:

@@ -110,7 +110,16 @@ class Detector(nn.Module):
         Returns:
             (B,) float32; positive means the task's positive class (fake, or face).
         """
-        logits: Tensor = self.head(self.trunk((images - self.input_mean) / self.input_std))
+        return self.classify(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the trunk's features of (B, 3, S, S) in [0, 1]: (B, C), or maps (B, C, h, w)."""
+        features: Tensor = self.trunk((images - self.input_mean) / self.input_std)
+        return features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return (B,) float32 logits of the trunk's features."""
+        logits: Tensor = self.head(features)
         return logits.float()
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
-from faceproof.data.loading import Batch
+from faceproof.data.loading import Batch, FeatureBatch
 from faceproof.evaluation.metrics import confusion, has_both_classes
 from faceproof.evaluation.plots import confusion_heatmap, roc_plot
 from faceproof.models.detector import Detector, parameter_blocks
@@ -98,10 +98,16 @@ class BoardPictures(Callback):
         self.task = task
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Batch | FeatureBatch,
+        batch_idx: int,
     ) -> None:
         """Show the first augmented pictures, once."""
         board = _board(trainer)
+        if isinstance(batch, FeatureBatch):  # there is no picture to show
+            return
         if board is not None and trainer.global_step == 0 and batch_idx == 0:
             grid = make_grid(batch.image[:NUM_SAMPLES].float().cpu(), nrow=4)
             board.add_image("train/samples", grid, 0)

@@ -1,15 +1,27 @@
 """The LightningDataModule: training and validation rows as batches on the device."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from faceproof.data.augment import Augment
-from faceproof.data.loading import Batch, EpochSampler, PictureDataset, make_loader, to_unit
+from faceproof.data.loading import (
+    AnyDataset,
+    Batch,
+    EpochSampler,
+    FeatureBatch,
+    KeptFeatures,
+    PictureDataset,
+    make_loader,
+    to_unit,
+)
 from faceproof.data.table import select
-from faceproof.models.detector import PictureInput
+from faceproof.models.detector import Detector, PictureInput
 from faceproof.task import Task
+from faceproof.training.keeping import CacheSettings, TrunkPass, kept_features, kept_pictures
 
 
 class PictureDataModule(LightningDataModule):
@@ -23,6 +35,8 @@ class PictureDataModule(LightningDataModule):
         batch_size: pictures a step.
         num_workers: loading processes, or `auto`.
         seed: of order and augmentation.
+        cache: what is decoded once and kept.
+        frozen_trunk: the trunk trains in no epoch, so that its features may be kept.
     """
 
     def __init__(
@@ -34,6 +48,8 @@ class PictureDataModule(LightningDataModule):
         batch_size: int = 32,
         num_workers: int | str = "auto",
         seed: int = 0,
+        cache: CacheSettings | None = None,
+        frozen_trunk: bool = False,
     ) -> None:
         super().__init__()
         self.train_rows = select(table, "train")
@@ -46,25 +62,69 @@ class PictureDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.cache = cache or CacheSettings()
+        self.keeps_features, self.why = _keeps_features(frozen_trunk, augment, self.cache)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return the training pictures in an order that is a function of (seed, epoch)."""
-        dataset = self._dataset(self.train_rows)
         trainer = self.trainer
         rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        sampler = EpochSampler(len(dataset), self.seed, rank, num_ranks)
+        sampler = EpochSampler(self.train_rows.num_rows, self.seed, rank, num_ranks)
+        views = self.cache.views if self.augment.changes else None
+        dataset = self._dataset(self.train_rows, self.augment, views or 1, sampler)
         return make_loader(dataset, self.batch_size, self.num_workers, sampler)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation pictures in a fixed order."""
-        return make_loader(self._dataset(self.val_rows), self.batch_size, self.num_workers)
+        dataset = self._dataset(self.val_rows, Augment(), 1, None)
+        return make_loader(dataset, self.batch_size, self.num_workers)
 
-    def _dataset(self, rows: pa.Table) -> PictureDataset:
-        return PictureDataset(rows, self.task, self.input.size, self.input.interpolation)
+    def _dataset(
+        self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
+    ) -> AnyDataset:
+        """Return pictures from their files, or decoded ones or features that are kept."""
+        size, interpolation = self.input.size, self.input.interpolation
+        files = PictureDataset(rows, self.task, size, interpolation)
+        if not self.keeps_features:
+            return kept_pictures(files, rows, self.cache, self.num_workers)
+        assert self.trainer is not None
+        net = self.trainer.lightning_module.net
+        assert isinstance(net, Detector)
+        plugin = self.trainer.precision_plugin
+        trunk = TrunkPass(
+            net, str(plugin.precision), plugin.forward_context, augment, self.seed, views
+        )
+        mine = self.trainer.local_rank == 0  # one process of a machine computes them for all
+        found = kept_features(files, rows, trunk, self.cache, self.num_workers) if mine else None
+        self.trainer.strategy.barrier()
+        if not mine:
+            found = kept_features(files, rows, trunk, self.cache, self.num_workers)
+        return files if found is None else KeptFeatures(found, files.labels, sampler)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_after_batch_transfer(
+        self, batch: Batch | FeatureBatch, dataloader_idx: int
+    ) -> Batch | FeatureBatch:
         """Bring pictures to [0, 1], and change them where they are trained on."""
+        if isinstance(batch, FeatureBatch):
+            return batch
         image = to_unit(batch.image)
         if self.trainer is not None and self.trainer.training:
-            image = self.augment(image, self.seed, self.trainer.current_epoch, batch.row)
+            epoch = self.trainer.current_epoch
+            view = epoch % self.cache.views if self.cache.views else epoch
+            image = self.augment(image, self.seed, view, batch.row)
         return batch._replace(image=image)
+
+
+def _keeps_features(frozen_trunk: bool, augment: Augment, cache: CacheSettings) -> tuple[bool, str]:
+    """Say whether trunk features are computed once and kept, and why."""
+    if not frozen_trunk:
+        return False, "computed every time: the trunk trains"
+    if cache.features == "none":
+        return False, "computed every time: cache.features=none"
+    if augment.changes and cache.views is None:
+        return False, (
+            "computed every time: the augmentation is random; cache.views=4 would train on four "
+            "kept views of each picture, augment=none on the picture itself"
+        )
+    views = cache.views if augment.changes else None
+    return True, f"computed once and kept, {views or 1} view(s) of each training picture"

@@ -48,8 +48,10 @@ from faceproof.training.callbacks import (
 )
 from faceproof.training.datamodule import PictureDataModule
 from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.keeping import CacheSettings
 from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule, NonFiniteLossError, Scheduler
+from faceproof.training.precision import Precision, choose_precision
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Recipe:
         augment: the change made to training pictures.
         trainer: makes Lightning's trainer of loggers, callbacks and a folder.
         loader: `batch_size` and `num_workers`.
+        cache: what is decoded or computed once and kept.
         class_weights: `none`, `balanced`, or one weight for each class.
         monitor: the figure of validation by which the best epoch is chosen.
         patience: epochs without improvement after which training stops; None for never.
@@ -88,9 +91,10 @@ class Recipe:
     optimizer: Callable[[nn.Module], Optimizer]
     scheduler: Scheduler
     freeze: FreezeSchedule
-    trainer: Callable[..., pl.Trainer]
+    trainer: Callable[..., tuple[pl.Trainer, Precision]]
     augment: Augment = field(default_factory=Augment)
     loader: Mapping[str, Any] = field(default_factory=dict)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     class_weights: str | tuple[float, float] = "none"
     monitor: str = "val/loss"
     patience: int | None = None
@@ -143,9 +147,14 @@ def fit(
     seen = rows.filter(
         pa.compute.is_in(rows["split"].cast(pa.string()), pa.array(["train", "val"]))
     )
+    loggers: list[Logger] = [EpochTable(run.metrics)]
+    if recipe.tensorboard:
+        loggers.append(Board(run.path))
+    trainer, precision = _make_trainer(run, data, net, recipe, loggers, resume)
     pictures = PictureDataModule(
-        seen, data.task, net.input, recipe.augment, seed=recipe.seed, **recipe.loader
-    )
+        seen, data.task, net.input, recipe.augment, seed=recipe.seed, cache=recipe.cache,
+        frozen_trunk=never_trains_trunk(net, recipe.freeze, trainer.max_epochs), **recipe.loader,
+    )  # fmt: skip
     weights = class_weights(pictures.train_rows, data, recipe.class_weights)
     module = DetectorModule(
         net.to(memory_format=torch.channels_last),
@@ -153,10 +162,6 @@ def fit(
         recipe.scheduler,
         weights,
     )
-    loggers: list[Logger] = [EpochTable(run.metrics)]
-    if recipe.tensorboard:
-        loggers.append(Board(run.path))
-    trainer = _make_trainer(run, data, recipe, loggers, resume)
     if not resume:
         write_table(rows, run.samples)
         write_table(_contents(data_facts(seen)), run.seen)
@@ -169,12 +174,15 @@ def fit(
         status="running",
         pictures=describe_counts(rows),
         class_weights=weights,
-        precision=str(trainer.precision),
+        precision=str(precision.name),
+        features=pictures.why,
         device=_device(trainer),
         versions=_versions(),
     )
     if trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(rows))
+        log.info("computing in %s: %s", precision.name, precision.reason)
+        log.info("trunk features are %s", pictures.why)
         print_summary(net, recipe.freeze, Console())
     _train(trainer, module, pictures, run, last if resume else None)
     if not trainer.is_global_zero:
@@ -185,12 +193,27 @@ def fit(
     return value
 
 
+def never_trains_trunk(net: Detector, freeze: FreezeSchedule, max_epochs: int | None) -> bool:
+    """Say whether a schedule trains none of the trunk's parameters within so many epochs."""
+    blocks = parameter_blocks(net)
+    first = freeze.first_epoch(blocks, [name for name, _ in net.named_parameters()])
+    last = math.inf if max_epochs is None or max_epochs < 0 else max_epochs
+    trained = (first[name] for block in blocks for name in block)
+    return all(epoch is None or epoch >= last for epoch in trained)
+
+
 def _make_trainer(
-    run: RunFolder, data: DataSet, recipe: Recipe, loggers: list[Logger], resume: bool
-) -> pl.Trainer:
+    run: RunFolder,
+    data: DataSet,
+    net: Detector,
+    recipe: Recipe,
+    loggers: list[Logger],
+    resume: bool,
+) -> tuple[pl.Trainer, Precision]:
     """Make the trainer of a recipe, with what goes on around training."""
     try:
         return recipe.trainer(
+            net=net,
             logger=loggers,
             callbacks=_callbacks(run, data, recipe, better(recipe.monitor), resume),
             default_root_dir=run.path,
@@ -430,22 +453,28 @@ def _versions() -> dict[str, str]:
     }
 
 
-def make_trainer(precision: Any = "auto", **options: Any) -> pl.Trainer:
-    """Make Lightning's trainer.
+def make_trainer(
+    net: Detector, precision: Any = "auto", **options: Any
+) -> tuple[pl.Trainer, Precision]:
+    """Make Lightning's trainer, and say what it computes in.
 
     Order and division among processes are the sampler's own, so Lightning's are off.
 
     Args:
-        precision: Lightning's, or `auto`: bfloat16 where a GPU has it, else float32.
+        net: the network that it will train.
+        precision: Lightning's, or `auto`; see `choose_precision`.
         options: what else the trainer takes.
     """
+    chosen = Precision(precision, "trainer.precision says so")
     if precision == "auto":
-        on_gpu = options.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        precision = "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
-    return pl.Trainer(
-        precision=precision,
+        wants_gpu = options.get("accelerator", "auto") in ("auto", "gpu", "cuda")
+        on_gpu = wants_gpu and torch.cuda.is_available()
+        chosen = choose_precision(net, net.input.size, on_gpu)
+    trainer = pl.Trainer(
+        precision=chosen.name,
         use_distributed_sampler=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         **options,
     )
+    return trainer, chosen

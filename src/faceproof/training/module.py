@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from faceproof.data.loading import Batch
+from faceproof.data.loading import Batch, FeatureBatch
 from faceproof.training.figures import EpochFigures
 from faceproof.training.optimizers import Plateau
 
@@ -54,9 +54,15 @@ class DetectorModule(LightningModule):
         """Return (B,) logits of (B, 3, S, S) pictures in [0, 1]."""
         return self.net(images)  # type: ignore[no-any-return]
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def score(self, batch: Batch | FeatureBatch) -> Tensor:
+        """Return (B,) float32 logits of a batch, from its pictures or from kept features."""
+        if isinstance(batch, FeatureBatch):
+            return self.net.classify(batch.features).float()  # type: ignore[operator, no-any-return]
+        return self(batch.image).float()  # type: ignore[no-any-return]
+
+    def training_step(self, batch: Batch | FeatureBatch, batch_idx: int) -> Tensor:
         """Return the mean loss of a batch."""
-        logits = self(batch.image).float()
+        logits = self.score(batch)
         weights: Tensor = self.class_weights[batch.label]  # type: ignore[index]
         loss = F.binary_cross_entropy_with_logits(logits, batch.label.float(), weights)
         if not torch.isfinite(loss):
@@ -68,9 +74,9 @@ class DetectorModule(LightningModule):
         self.train_figures.update(logits, batch.label)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch | FeatureBatch, batch_idx: int) -> None:
         """Collect the logits of a batch."""
-        self.val_figures.update(self(batch.image).float(), batch.label)
+        self.val_figures.update(self.score(batch), batch.label)
 
     def on_train_epoch_start(self) -> None:
         """Begin an epoch's figures and log the learning rate of every group."""

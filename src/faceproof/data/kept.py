@@ -1,0 +1,127 @@
+"""Arrays that cost much to compute, computed once and kept on disk.
+
+An array is found again by a key of everything it depends on, and a few of its rows are computed
+again before it is believed. It is written beside and renamed, so it is whole or not there. When
+there is no room the arrays that were longest not used make way.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceproof.data.facts import cache_folder
+
+ABANDONED = 24 * 3600  # seconds after which a file that was never finished is taken for dead
+SPARE = 2**28  # bytes that stay free on the disk
+
+Array = npt.NDArray[Any]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An array to be kept.
+
+    Attributes:
+        kind: what it is, the folder that it shares with its like.
+        key: what it depends on; see `key_of`.
+        shape: rows first.
+        dtype: of its numbers.
+        fill: computes it into an array of that shape.
+        agrees: says whether an array that was kept is what would be computed now.
+    """
+
+    kind: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    fill: Callable[[Array], None]
+    agrees: Callable[[Array], bool]
+
+    @property
+    def num_bytes(self) -> int:
+        """Return its size."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+def key_of(parts: Iterable[str | bytes]) -> str:
+    """Return a key of everything that an array depends on, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:32]
+
+
+def keep(wanted: Wanted, max_bytes: int) -> Array | None:
+    """Return an array, read-only and mapped from its file, computed if it was not kept.
+
+    Args:
+        wanted: the array.
+        max_bytes: what all kept arrays of its kind may take on disk.
+
+    Returns:
+        The array, or None with a warning where there is no room for it.
+    """
+    folder = cache_folder() / wanted.kind
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{wanted.key}.npy"
+    known = _read(file, wanted)
+    if known is not None:
+        if wanted.agrees(known):
+            os.utime(file)
+            return known
+        log.warning("%s is not what would be computed now; it is computed again", file)
+        file.unlink(missing_ok=True)
+    if not _make_room(folder, wanted.num_bytes, max_bytes):
+        return None
+    partial = file.with_name(f"{file.name}.partial-{os.getpid()}")
+    try:
+        values = np.lib.format.open_memmap(partial, "w+", np.dtype(wanted.dtype), wanted.shape)
+        wanted.fill(values)
+        values.flush()
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return _read(file, wanted)
+
+
+def _read(file: Path, wanted: Wanted) -> Array | None:
+    """Return the array of a file if it is there and of the right shape."""
+    try:
+        values: Array = np.load(file, mmap_mode="r")
+    except (FileNotFoundError, ValueError, EOFError):  # not there, or cut short
+        return None
+    same = values.shape == wanted.shape and values.dtype == np.dtype(wanted.dtype)
+    return values if same else None
+
+
+def _make_room(folder: Path, needed: int, max_bytes: int) -> bool:
+    """Remove what was longest not used until there is room; say whether there is."""
+    for dead in folder.glob("*.partial-*"):
+        if time.time() - dead.stat().st_mtime > ABANDONED:
+            dead.unlink(missing_ok=True)
+    kept = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+    used = sum(file.stat().st_size for file in kept)
+    while kept and used + needed > max_bytes:
+        oldest = kept.pop(0)
+        used -= oldest.stat().st_size
+        oldest.unlink(missing_ok=True)
+    free = shutil.disk_usage(folder).free - SPARE
+    if needed > min(max_bytes, free):
+        log.warning(
+            "nothing is kept: %.1f GB of %s would be needed, cache.max_gb allows %.1f GB and the "
+            "disk has %.1f GB free", needed / 1e9, folder.name, max_bytes / 1e9, free / 1e9,
+        )  # fmt: skip
+        return False
+    return True
