@@ -104,6 +104,19 @@ def test_a_run_that_is_killed_or_fails_does_not_end_the_others(begin, tmp_path):
     assert "no more of it" in reasons["custom.fail"]
 
 
+def test_one_command_from_runs_to_a_page(begin, tmp_path):
+    sweep = begin("seed=0,1", "compare=true")
+    output, _ = sweep.communicate()
+    assert sweep.returncode == 0, output
+    assert output.count("is evaluated on the test split") == 2
+    page = (tmp_path / "sweep" / "comparison" / "comparison.html").read_text()
+    assert "face_or_not" in page
+    again = begin("seed=0,1", "compare=true")
+    output, _ = again.communicate()
+    assert again.returncode == 0, output
+    assert "is evaluated" not in output  # nothing is done twice
+
+
 @pytest.fixture
 def sweeping(tmp_path, monkeypatch):
     """Return what runs `train.py -m ...` here, with runs that finish at once.

@@ -27,9 +27,10 @@ from faceproof.sweep import sweep_name
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
-    from faceproof.evaluation.compare import Cost
     from faceproof.evaluation.evaluate import Aim
+    from faceproof.evaluation.scoring import Scorer
     from faceproof.models import Detector
+    from faceproof.task import Task
     from faceproof.training.fit import Recipe
 
 
@@ -140,6 +141,7 @@ def _facts(config: DictConfig, data: "DataSet", weights: str) -> dict[str, Any]:
 def build_recipe(config: DictConfig) -> "Recipe":
     """Make the recipe that a training configuration describes."""
     from faceproof.training.fit import Recipe
+    from faceproof.training.keeping import CacheSettings
 
     weights = config.class_weights
     return Recipe(
@@ -149,6 +151,7 @@ def build_recipe(config: DictConfig) -> "Recipe":
         augment=build(config.augment),
         trainer=build(config.trainer),
         loader=build(config.loader),
+        cache=CacheSettings(**config.cache),
         class_weights=tuple(weights) if OmegaConf.is_list(weights) else weights,
         monitor=config.monitor,
         patience=config.patience,
@@ -275,14 +278,12 @@ def evaluate(config: DictConfig) -> Path:
             is empty.
     """
     run = find_run(config.run)
-    run.require(run.config, run.best, run.samples)
-    trained = OmegaConf.load(run.config)
-    assert isinstance(trained, DictConfig)
+    run.require(run.config, run.samples)
+    trained = _read_config(run)
 
     from faceproof.data.conditions import neutral_condition, robustness_conditions
     from faceproof.evaluation.evaluate import Request, evaluate_run
 
-    net, _ = build_network(trained.model, initial=False)
     request = Request(
         split=config.split,
         name=config.name,
@@ -292,9 +293,21 @@ def evaluate(config: DictConfig) -> Path:
         robustness=() if config.robustness is None else robustness_conditions(config.robustness),
     )
     own, others = recorded_data(run, trained), requested_data(config)
-    return evaluate_run(
-        run, net, own, others, request, device=config.device, **build(config.loader)
-    )
+    scorer = build_scorer(run, own.task, device=config.device, **build(config.loader))
+    return evaluate_run(run, scorer, own, others, request)
+
+
+def build_scorer(run: RunFolder, task: "Task", **options: Any) -> "Scorer":
+    """Return what scores pictures by a run's best epoch, or by an ensemble's members."""
+    from faceproof.evaluation.ensemble_run import is_ensemble, read_ensemble
+    from faceproof.evaluation.scoring import combined_scorer, run_scorer
+
+    if is_ensemble(run):
+        ensemble = read_ensemble(run)
+        scorers = [build_scorer(one.run, task, **options) for one in ensemble.members]
+        return combined_scorer(scorers, ensemble.combine)
+    net, _ = build_network(_read_config(run).model, initial=False)
+    return run_scorer(run, net, task, **options)
 
 
 def requested_aim(config: DictConfig) -> "Aim | None":
@@ -359,13 +372,17 @@ def compare(
         read_scored,
     )
     from faceproof.evaluation.compare_page import show, write_comparison
+    from faceproof.evaluation.costs import measure_costs
 
     runs = find_runs(paths)
     name = choose_evaluation(runs, evaluation)
     configs = [_read_config(run) for run in runs]
     plain = [flatten(OmegaConf.to_container(one, resolve=True)) for one in configs]  # type: ignore[arg-type]
     scored = read_scored(runs, name, plain)
-    costs, timed_on = measure_costs(configs, timing, device)
+    described = [_networks(run) for run in runs]
+    networks = dict(pair for one in described for pair in one)
+    of_each = [[text for text, _ in one] for one in described]
+    costs, timed_on = measure_costs(of_each, networks, timing, device)
     comparison = compare_runs(scored, costs, timed_on)
     page = write_comparison(folder, comparison, scored)
     console = Console() if sys.stdout.isatty() else Console(width=160)
@@ -373,43 +390,61 @@ def compare(
     return page
 
 
+def _networks(run: RunFolder) -> list[tuple[str, Callable[[], "Detector"]]]:
+    """Return the description of each network of a run, or of an ensemble's, and what makes it."""
+    from faceproof.evaluation.ensemble_run import is_ensemble, read_ensemble
+
+    members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
+    models = [_read_config(member).model for member in members]
+    return [
+        (OmegaConf.to_yaml(model.network, resolve=True), functools.partial(_untrained, model))
+        for model in models
+    ]
+
+
+def _untrained(model: DictConfig) -> "Detector":
+    return build_network(model, initial=False)[0]
+
+
+def ensemble(
+    paths: list[Path], folder: Path, average: str = "probability", weights: str = "equal"
+) -> RunFolder:
+    """Make an ensemble of runs, and return its run folder.
+
+    Args:
+        paths: run folders, and folders that hold some.
+        folder: where to make it.
+        average: probability or logit.
+        weights: equal, or fitted to validation.
+
+    Raises:
+        FaceproofError: the runs cannot be averaged, or the folder is in use.
+    """
+    from faceproof.evaluation.compare import find_runs
+    from faceproof.evaluation.ensemble_run import make_ensemble
+    from faceproof.task import get_task
+
+    runs = find_runs(paths)
+    first = _read_config(runs[0])
+    run = RunFolder(folder)
+    made = make_ensemble(run, runs, get_task(first.data.task), build_aim(first), average, weights)
+    config = {
+        "model": {"name": "ensemble"},
+        "ensemble": {"average": average, "weights": weights, "members": list(map(str, paths))},
+        "data": {"name": first.data.name, "task": first.data.task},
+    }
+    write_text(run.config, OmegaConf.to_yaml(config))
+    for member in made.members:
+        print(f"{member.weight:.3f}  {member.run.path.name}")
+    print(f"next:\n  python evaluate.py {run.argument('run')}")
+    return run
+
+
 def _read_config(run: RunFolder) -> DictConfig:
     """Return the configuration of a run."""
     config = OmegaConf.load(run.config)
     assert isinstance(config, DictConfig)
     return config
-
-
-def measure_costs(
-    configs: list[DictConfig], timing: bool, device: str
-) -> tuple[list["Cost"], str | None]:
-    """Return what the network of each configuration costs, and what it was timed on.
-
-    Equal networks are measured once.
-    """
-    from faceproof.evaluation.compare import Cost
-    from faceproof.models import cost
-
-    keys = [OmegaConf.to_yaml(one.model.network, resolve=True) for one in configs]
-    nets = {
-        key: build_network(one.model, initial=False)[0]
-        for key, one in zip(keys, configs, strict=True)
-    }
-    place = cost.pick_device(device)
-    if timing:
-        print(f"timing {len(nets)} networks on {cost.device_name(place)}", file=sys.stderr)
-    times = cost.time_networks(list(nets.values()), place) if timing else []
-    spent = dict(zip(nets, times, strict=False))
-    found = {
-        key: Cost(
-            cost.count_parameters(net),
-            cost.count_multiply_adds(net),
-            spent[key].median if timing else None,
-            (spent[key].low, spent[key].high) if timing else None,
-        )
-        for key, net in nets.items()
-    }
-    return [found[key] for key in keys], cost.device_name(place) if timing else None
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

@@ -31,6 +31,7 @@ class RunFolder:
     | validation.parquet   | validation's scores by the best epoch                       |
     | operating_point.json | calibration, threshold and unsure band, fitted to these     |
     | test_scorings.jsonl  | a line for every time test pictures were scored             |
+    | ensemble.json        | of an ensemble: its members and their weights               |
     | metrics.csv          | a row an epoch                                              |
     | events.*             | TensorBoard                                                 |
     | evaluations/         | a folder for each evaluation                                |
@@ -49,6 +50,7 @@ class RunFolder:
         self.validation = self.path / "validation.parquet"
         self.operating_point = self.path / "operating_point.json"
         self.test_scorings = self.path / "test_scorings.jsonl"
+        self.ensemble = self.path / "ensemble.json"
         self.evaluations = self.path / "evaluations"
 
     @property

@@ -36,7 +36,7 @@ from faceproof.evaluation.predictions import (
     write_predictions,
 )
 from faceproof.evaluation.report import ReportContext, write_report
-from faceproof.evaluation.scoring import load_best, score, sigmoid
+from faceproof.evaluation.scoring import Scorer, load_best, score, sigmoid
 from faceproof.models.detector import Detector
 from faceproof.run import RunFolder, read_epochs
 from faceproof.task import Task
@@ -123,25 +123,19 @@ def fit_aim(validation: pa.Table, task: Task, aim: Aim) -> OperatingPoint:
 
 def evaluate_run(
     run: RunFolder,
-    net: Detector,
+    score_rows: Scorer,
     own: DataSet,
     others: Sequence[DataSet] = (),
     request: Request | None = None,
-    batch_size: int = 64,
-    num_workers: int | str = "auto",
-    device: str = "auto",
 ) -> Path:
     """Score a run and write `evaluations/<name>/`; return that folder.
 
     Args:
         run: the run.
-        net: its network, without weights.
+        score_rows: gives its logits of pictures; see `scoring.run_scorer`.
         own: the data set it was trained on, as the run recorded it.
         others: other data sets to score, each at the run's threshold; none for its own.
         request: what to evaluate.
-        batch_size: pictures at a time.
-        num_workers: loading processes, or `auto`.
-        device: a torch device, or `auto`.
 
     Raises:
         FaceproofError: a set is of another task, or a split has no pictures.
@@ -152,14 +146,11 @@ def evaluate_run(
     found = concat_tables(part for part, _ in parts)
     unreadable = concat_tables(bad for _, bad in parts)
     rows = found if wanted.split in ("train", "val") else _unseen(run, found)
-    load_best(run, net)
     point = _operating_point(run, own.task, wanted.aim)
     console = Console()
 
     def predict(condition: Condition | None = None) -> pa.Table:
-        logits = score(
-            net, rows, own.task, batch_size, num_workers, device, condition, console.is_terminal
-        )
+        logits = score_rows(rows, condition)
         return predictions_table(rows, logits, point.calibration.apply(logits))
 
     predictions = predict()

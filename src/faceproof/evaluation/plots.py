@@ -91,7 +91,7 @@ def _figure(height: float, num_rows: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, [figure.add_subplot(num_rows, 1, number + 1) for number in range(num_rows)]
 
 
-def _dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     """Give axes the house style; called last, when everything is drawn."""
     axes.set_title(title, color=INK, fontsize=11, loc="left", pad=8)
     axes.set_xlabel(x_label, color=MUTED, fontsize=10)
@@ -157,7 +157,7 @@ def confusion_heatmap(cells: Counts, task: Task) -> Figure:
             # Not `INK`, which turns light with the page while the cell does not.
             color="#ffffff" if shares[row, column] > 0.5 else "#111827",
         )
-    _dress(
+    dress(
         axes,
         "Confusion matrix: pictures by true and predicted class",
         "predicted class",
@@ -191,7 +191,7 @@ def roc_plot(
     )
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="chance")
     _unit_axes(axes)
-    _dress(
+    dress(
         axes,
         "ROC curve: found against false alarms",
         f"false-positive rate (share of {task.negative} called {task.positive})",
@@ -221,7 +221,7 @@ def precision_recall_plot(
     base = float(np.mean(labels))
     axes.axhline(base, color=MUTED, linewidth=1, linestyle=":", label=f"base rate {base:.4f}")
     _unit_axes(axes)
-    _dress(
+    dress(
         axes,
         "Precision-recall curve: correct against found",
         f"recall (share of {task.positive} found)",
@@ -273,7 +273,7 @@ def score_histogram(
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlim(0, 1)
     title = f"Probability of {task.positive}" + (", by true class" if labels is not None else "")
-    _dress(
+    dress(
         axes,
         title,
         f"probability of {task.positive}",
@@ -330,8 +330,8 @@ def reliability_diagram(
     lower.minorticks_off()
     _unit_axes(upper)
     title = f"Reliability: {task.positive} as said and as they were"
-    _dress(upper, title, "", f"share of {task.positive}")
-    _dress(lower, "", f"probability of {task.positive}", "pictures")
+    dress(upper, title, "", f"share of {task.positive}")
+    dress(lower, "", f"probability of {task.positive}", "pictures")
     return figure
 
 
@@ -380,7 +380,7 @@ def risk_coverage_plot(
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     words = f"coverage (share answered {task.negative} or {task.positive})"
-    _dress(axes, "Risk against coverage", words, "share wrong")
+    dress(axes, "Risk against coverage", words, "share wrong")
     return figure
 
 
@@ -397,7 +397,7 @@ def class_bars(cells: Counts, task: Task) -> Figure:
     axes.set_yticks([0, 1], task.classes)
     axes.set_xlim(0, 1)
     axes.invert_yaxis()
-    _dress(axes, "Accuracy of each class", "share called correctly", "")
+    dress(axes, "Accuracy of each class", "share called correctly", "")
     return figure
 
 
@@ -428,7 +428,7 @@ def robustness_plot(rows: Sequence[ConditionRow]) -> Figure:
         axes.set_ylim(0.4, 1.02)
         if number == 0:
             axes.legend(fontsize=9, frameon=False, labelcolor=INK, loc="lower left")
-        _dress(axes, kind, LEVEL_UNITS.get(kind, "level"), "share")
+        dress(axes, kind, LEVEL_UNITS.get(kind, "level"), "share")
     return figure
 
 
@@ -452,8 +452,8 @@ def training_curves(history: History, best_epoch: int | None = None) -> Figure:
         if best is not None:
             axes.axvline(best, color=INK, linewidth=1.2, linestyle=":", label=f"{label}: {best}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _dress(upper, "Loss by epoch", "", "loss (nats)")
-    _dress(lower, "Accuracy and ROC-AUC by epoch", "epoch (from 0)", "share")
+    dress(upper, "Loss by epoch", "", "loss (nats)")
+    dress(lower, "Accuracy and ROC-AUC by epoch", "epoch (from 0)", "share")
     return figure
 
 
@@ -553,8 +553,8 @@ def compared_roc(curves: Sequence[tuple[Look, Scores, Scores]], task: Task) -> F
     few.axvline(0.01, color=MUTED, linewidth=1, linestyle=":")
     few.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     words = f"false-positive rate (share of {task.negative} called {task.positive})"
-    _dress(whole, "ROC curves", words, f"true-positive rate (share of {task.positive} found)")
-    _dress(few, "The same, false alarms on a log scale", words, "")
+    dress(whole, "ROC curves", words, f"true-positive rate (share of {task.positive} found)")
+    dress(few, "The same, false alarms on a log scale", words, "")
     _legend_below(figure, [look for look, _, _ in curves])
     return figure
 
@@ -574,8 +574,8 @@ def compared_training(histories: Sequence[tuple[Look, History]]) -> Figure:
                 **look.line,
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _dress(panels[0], "Validation loss by epoch", "epoch (from 0)", "loss (nats)")
-    _dress(panels[1], "Validation ROC-AUC by epoch", "epoch (from 0)", "ROC-AUC")
+    dress(panels[0], "Validation loss by epoch", "epoch (from 0)", "loss (nats)")
+    dress(panels[1], "Validation ROC-AUC by epoch", "epoch (from 0)", "ROC-AUC")
     _legend_below(figure, [look for look, _ in histories])
     return figure
 
@@ -622,7 +622,7 @@ def cost_quality_plot(points: Sequence[QualityPoint], x_label: str, title: str) 
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _dress(axes, title, x_label, "ROC-AUC, with 95% interval")
+    dress(axes, title, x_label, "ROC-AUC, with 95% interval")
     _legend_below(figure, [point.look for point in points], points=True)
     return figure
 

@@ -1,5 +1,8 @@
 """Scoring: from a network and rows of pictures to a predictions table."""
 
+import sys
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -13,6 +16,8 @@ from faceproof.evaluation.predictions import Scores
 from faceproof.models.detector import Detector
 from faceproof.run import RunFolder
 from faceproof.task import Task
+
+Scorer = Callable[[pa.Table, Condition | None], Scores]
 
 
 def load_best(run: RunFolder, net: Detector) -> Detector:
@@ -28,6 +33,35 @@ def load_best(run: RunFolder, net: Detector) -> Detector:
     except RuntimeError as error:
         raise FaceproofError(f"{run.best} does not fit the run's own model: {error}") from error
     return net
+
+
+def run_scorer(
+    run: RunFolder,
+    net: Detector,
+    task: Task,
+    batch_size: int = 64,
+    num_workers: int | str = "auto",
+    device: str = "auto",
+) -> Scorer:
+    """Return what scores pictures by a run's best epoch; see `score`."""
+    load_best(run, net)
+    progress = sys.stdout.isatty()
+
+    def score_rows(rows: pa.Table, condition: Condition | None = None) -> Scores:
+        return score(net, rows, task, batch_size, num_workers, device, condition, progress)
+
+    return score_rows
+
+
+def combined_scorer(
+    scorers: Sequence[Scorer], combine: Callable[[Sequence[Scores]], Scores]
+) -> Scorer:
+    """Return what scores pictures by several detectors, one after the other, as one."""
+
+    def score_rows(rows: pa.Table, condition: Condition | None = None) -> Scores:
+        return combine([scorer(rows, condition) for scorer in scorers])
+
+    return score_rows
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """Initial weights: from timm's hub, from a package, or from a file; strictly, and said aloud."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,9 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
 
     Args:
         net: the network.
-        weights: `auto` (ImageNet weights if they can be had, else random with a warning),
-            `imagenet` (or an error), `none`, or a .safetensors, .pth, .pt or .ckpt file.
+        weights: `auto` (a file named after the trunk in the folder FACEPROOF_WEIGHTS, else ImageNet
+            weights if they can be had, else random with a warning), `imagenet` (or an error),
+            `none`, or a .safetensors, .pth, .pt or .ckpt file.
         swap_classes: the file's outputs number the positive class 0 (system B's files do).
 
     Raises:
@@ -32,6 +34,8 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
     """
     if weights == "none":
         return "random initial weights"
+    if weights == "auto" and (own := _own_file(net)) is not None:
+        return f"{own}: {load_file(net, own)}"
     if weights in ("auto", "imagenet"):
         try:
             return _load_imagenet(net)
@@ -45,6 +49,16 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
         _swap_classes(net)
         said += ", classes swapped"
     return f"{weights}: {said}"
+
+
+def _own_file(net: Detector) -> Path | None:
+    """Return the user's own weights of this trunk: FACEPROOF_WEIGHTS/resnet18.safetensors."""
+    folder = os.environ.get("FACEPROOF_WEIGHTS")
+    cfg = getattr(net.trunk, "pretrained_cfg", None)
+    if not folder or not cfg:
+        return None
+    file = Path(folder) / f"{cfg['architecture']}.safetensors"
+    return file if file.is_file() else None
 
 
 def _load_imagenet(net: Detector) -> str:

@@ -71,6 +71,8 @@ class ProductSweeper(Sweeper):
             ]
             with Runs(self.context, self.task, self.config, swept, len(runs)) as launcher:
                 returns = launcher.launch(runs, 0)
+                if self.config.compare:
+                    launcher.compare()
             launcher.report()
         return returns
 
@@ -124,6 +126,8 @@ class SearchSweeper(ProductSweeper):
                     if any(job.finished for job in launcher.sweep.jobs()):
                         raise
                     print(f"no trial has finished, so there is no best one ({error})")
+                if self.config.compare:
+                    launcher.compare()
             launcher.report()
         return []
 
@@ -311,6 +315,25 @@ class Runs:
             say(f"{place}: finished in {seconds:.0f} s, {described(job)}")
         else:
             say(f"{place}: failed: {job.read()['reason']}")
+
+    def compare(self) -> None:
+        """Evaluate every finished run that is not yet, and set all against each other on a page."""
+        from faceproof import app
+        from faceproof.evaluation.compare import evaluations_of
+
+        finished = [job for job in self.jobs if job.finished]
+        for number, job in enumerate(finished, 1):
+            if evaluations_of(job.run):
+                continue
+            say(f"[{number}/{len(finished)}] {job.name}: is evaluated on the test split")
+            program = Path(sys.argv[0]).absolute().with_name("evaluate.py")
+            command = [sys.executable, str(program), f"run={quoted(job.folder)}"]
+            if reason := run_process(command, job.folder / LOG, self.sweep.lock):
+                raise FaceproofError(f"{job.name} could not be evaluated: {reason}")
+        if len(finished) < 2:
+            say("fewer than two runs have finished, so there is nothing to compare")
+            return
+        app.compare([job.folder for job in finished], folder=self.sweep.folder / "comparison")
 
     def report(self) -> None:
         """Show what has failed and where all results are; end the program with 1 if some has."""

@@ -1,0 +1,108 @@
+"""Ensembles: several detectors' scores of the same pictures as one.
+
+Each member's logit is calibrated first, so that members of different confidence count alike. Then
+either probabilities or logits are averaged:
+
+    probability   p = sum of w_i p_i                the mixture of the members
+    logit         logit(p) = sum of w_i logit(p_i)  their normalised geometric mean
+
+The weights are equal, or those of the least negative log likelihood on validation, which is convex
+in them. The result is a logit again, and has a calibration and a threshold of its own.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+import scipy.special
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.predictions import Labels, Scores
+
+AVERAGES = ("probability", "logit")
+
+Weights = npt.NDArray[np.float64]
+
+
+def combine(
+    logits: Sequence[Scores],
+    calibrations: Sequence[Calibration],
+    weights: Sequence[float],
+    average: str,
+) -> Scores:
+    """Return the logits of an ensemble, (N,).
+
+    Args:
+        logits: each member's raw logits, (N,) each.
+        calibrations: each member's own.
+        weights: at least 0 each, together 1.
+        average: one of `AVERAGES`.
+
+    Raises:
+        FaceproofError: the three differ in length, or the weights or the average are none.
+    """
+    if average not in AVERAGES:
+        raise FaceproofError(f"an ensemble averages {' or '.join(AVERAGES)}; found {average!r}")
+    if not len(logits) == len(calibrations) == len(weights) > 0:
+        raise FaceproofError(
+            f"an ensemble of {len(logits)} members has {len(calibrations)} calibrations and "
+            f"{len(weights)} weights"
+        )
+    shares = np.asarray(weights, np.float64)
+    if not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6:
+        raise FaceproofError(f"weights are from 0 on and sum to 1; found {list(weights)}")
+    calibrated = np.stack([_calibrated(*pair) for pair in zip(logits, calibrations, strict=True)])
+    return _average(calibrated, shares, average)
+
+
+def _calibrated(logits: Scores, calibration: Calibration) -> Scores:
+    """Return calibrated logits; by way of probabilities only where there is no other."""
+    if calibration.method == "isotonic":
+        return np.asarray(scipy.special.logit(calibration.apply(logits)))
+    return np.asarray(logits, np.float64) / calibration.temperature
+
+
+def _average(calibrated: Scores, weights: Weights, average: str) -> Scores:
+    """Average (M, N) calibrated logits; in logarithms, so that sure members do not saturate."""
+    if average == "logit":
+        return np.asarray(weights @ calibrated)
+    scale = weights[:, None]
+    sides = [
+        scipy.special.logsumexp(scipy.special.log_expit(sign * calibrated), axis=0, b=scale)
+        for sign in (1, -1)
+    ]
+    return np.asarray(sides[0] - sides[1])
+
+
+def fit_weights(
+    labels: Labels, logits: Sequence[Scores], calibrations: Sequence[Calibration], average: str
+) -> Weights:
+    """Return the weights of the least negative log likelihood, (M,), from 0 on, summing to 1.
+
+    Args:
+        labels: classes of validation pictures, (N,) of 0 and 1.
+        logits: each member's raw logits of them.
+        calibrations: each member's own.
+        average: one of `AVERAGES`.
+    """
+    calibrated = np.stack([_calibrated(*pair) for pair in zip(logits, calibrations, strict=True)])
+    signs = np.where(labels == 1, 1.0, -1.0)
+
+    def loss(weights: Weights) -> float:
+        kept = np.clip(weights, 0, None)
+        combined = _average(calibrated, kept / kept.sum(), average)
+        return float(-scipy.special.log_expit(signs * combined).mean())
+
+    number = len(calibrated)
+    found = scipy.optimize.minimize(
+        loss,
+        np.full(number, 1 / number),
+        method="SLSQP",
+        bounds=[(0, 1)] * number,
+        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+        options={"ftol": 1e-10, "maxiter": 500},
+    )
+    weights = np.clip(found.x, 0, None)
+    return np.asarray(weights / weights.sum())
