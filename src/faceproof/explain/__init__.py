@@ -1,0 +1,1 @@
+"""Explaining: what a data set looks like, and what a detector looks at."""

@@ -1,0 +1,339 @@
+"""`faceproof explain` and `faceproof features`: what a detector goes by."""
+
+import argparse
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceproof.errors import FaceproofError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from faceproof.explain.explanation import Subject, Trust, Wishes
+    from faceproof.run import RunFolder
+
+METHODS = "cam,occlusion,integrated_gradients"
+TRUSTED = 24  # pictures that the maps are measured on by default
+SHOWN = 6  # mistakes of each direction
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommands."""
+    _add_explain(commands)
+    _add_features(commands)
+
+
+def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    explainer = commands.add_parser(
+        "explain",
+        help="show what in a picture speaks for the answer, and how far that can be trusted",
+        description="Draw maps of what in each picture speaks for the class that was called. "
+        "Without a PICTURE: of a run's most confident mistakes in an evaluation, with measures of "
+        "how far such maps can be trusted: deletion and insertion curves against random orders, "
+        "the maps of the network with shuffled weights, and, on data=demo, whether they find the "
+        "planted forgeries. Writes explanation.html, .json, figures and a TensorBoard gallery, and "
+        "prints the measures as a Markdown table.",
+        epilog="examples: faceproof explain runs/NAME;  "
+        "faceproof explain runs/NAME my/*.jpg --methods cam;  "
+        "faceproof explain runs/NAME --mistakes 0 --sample 48",
+    )
+    explainer.add_argument(
+        "subject", type=Path, metavar="RUN_OR_ARTIFACT",
+        help="a run folder that train.py has written, or a detector artifact",
+    )  # fmt: skip
+    explainer.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture files")
+    explainer.add_argument(
+        "--methods", default=METHODS, metavar="M,M", help=f"of {METHODS} (default: all)"
+    )
+    explainer.add_argument(
+        "--sanity", action=argparse.BooleanOptionalAction, default=None,
+        help="measure how far the maps can be trusted: on the PICTUREs, or without any on a "
+        "sample of the run's validation pictures (default: only without PICTUREs)",
+    )  # fmt: skip
+    explainer.add_argument(
+        "--sample", type=_count, default=TRUSTED, metavar="N",
+        help=f"validation pictures to measure on (default: {TRUSTED})",
+    )  # fmt: skip
+    explainer.add_argument(
+        "--mistakes", type=_count, default=SHOWN, metavar="N",
+        help=f"mistakes of each direction to show; 0 for none (default: {SHOWN})",
+    )  # fmt: skip
+    explainer.add_argument(
+        "--evaluation", metavar="NAME",
+        help="the folder below RUN/evaluations whose mistakes are shown (default: the only one, "
+        "or of several the test split of the data set it was trained on)",
+    )  # fmt: skip
+    explainer.add_argument(
+        "--toward", default="called", choices=("called", "positive"),
+        help="what a map's positive values speak for: the class that was called (default), or "
+        "always the positive one (fake, or face)",
+    )  # fmt: skip
+    explainer.add_argument(
+        "--removal", default="blur", choices=("blur", "mean"),
+        help="what a removed pixel becomes: blurred (default), or the picture's mean colour",
+    )  # fmt: skip
+    explainer.add_argument(
+        "--layer", metavar="NAME",
+        help="the module whose output is the feature map of cam (default: the trunk's last)",
+    )  # fmt: skip
+    _add_shared(explainer, "explanation")
+    explainer.set_defaults(run=_explain)
+
+
+def _add_features(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    mapper = commands.add_parser(
+        "features",
+        help="put a run's pictures on a plane by the features of its trunk",
+        description="Draw the trunk's features of a sample of a run's pictures by PCA and t-SNE, "
+        "coloured by class, source and generator, and write them for TensorBoard's projector.",
+        epilog="example: faceproof features runs/NAME --sample 500, then tensorboard --logdir runs",
+    )
+    mapper.add_argument(
+        "subject", type=Path, metavar="RUN", help="a run folder that train.py has written"
+    )
+    mapper.add_argument(
+        "--sample", type=_count, default=500, metavar="N", help="pictures (default: 500)"
+    )
+    mapper.add_argument(
+        "--split", default="val", choices=("val", "train"), help="of which split (default: val)"
+    )
+    _add_shared(mapper, "features")
+    mapper.set_defaults(run=_features)
+
+
+def _add_shared(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        "--out", type=Path, help=f"folder (default: RUN/{name}, or {name} for what is no run)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="NAME",
+        help="a trunk or head of your own that the network may be made of, by its full name",
+    )  # fmt: skip
+
+
+def _count(word: str) -> int:
+    if not word.isdigit():
+        raise argparse.ArgumentTypeError(f"{word!r} is no count")
+    return int(word)
+
+
+def require_captum() -> None:
+    """Refuse to go on without the library that computes the maps.
+
+    Raises:
+        FaceproofError: it is not installed.
+    """
+    if importlib.util.find_spec("captum") is None:
+        raise FaceproofError("maps need the extra explain: pip install 'faceproof[explain]'")
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    require_captum()
+    from torch.utils.tensorboard import SummaryWriter
+
+    from faceproof.explain.attribution import find_layer
+    from faceproof.explain.explain_page import (
+        Explanation,
+        refuse_other_folder,
+        trust_markdown,
+        write_explanation,
+    )
+    from faceproof.explain.explanation import Wishes, explain_rows
+    from faceproof.explain.gallery import log_gallery
+
+    wishes = Wishes(
+        arguments.methods.split(","),
+        arguments.layer, arguments.removal, arguments.toward, arguments.seed,
+    )  # fmt: skip
+    subject = load_subject(arguments.subject, arguments.device, arguments.allow)
+    out = _folder(arguments, subject, "explanation")
+    refuse_other_folder(out, "explanation.json")
+    layer = None
+    if "cam" in wishes.methods:
+        layer = wishes.layer or find_layer(subject.net)
+    sections, source = _wanted(arguments, subject)
+    explained = [
+        one
+        for section, rows in sections.items()
+        for one in explain_rows(subject, rows, wishes, section)
+    ]
+    wanted = not arguments.pictures if arguments.sanity is None else arguments.sanity
+    trust = _trust(arguments, subject, sections, wishes) if wanted else None
+    found = Explanation(
+        subject.name, subject.task, subject.point.threshold, wishes, layer, explained, trust, source
+    )
+    page = write_explanation(out, found)
+    with SummaryWriter(out) as writer:
+        log_gallery(writer, explained, subject.task)
+    if trust is not None:
+        print(f"{subject.name}: {trust.num_pictures} pictures, {trust.pictures}")
+        print(trust_markdown(trust))
+    print(f"page: {page}")
+    return 0
+
+
+def _folder(arguments: argparse.Namespace, subject: "Subject", name: str) -> Path:
+    if arguments.out is not None:
+        return Path(arguments.out)
+    return Path(name) if subject.run is None else subject.run.path / name
+
+
+def _wanted(arguments: argparse.Namespace, subject: "Subject") -> tuple[dict[str, "pa.Table"], str]:
+    """Return the pictures to explain by section, and where they come from."""
+    from faceproof.data.table import table_from_columns
+    from faceproof.evaluation.predictions import read_predictions
+    from faceproof.explain.gallery import mistakes
+
+    if arguments.pictures:
+        return {"pictures": table_from_columns({"path": arguments.pictures})}, "those named"
+    if subject.run is None:
+        raise FaceproofError(
+            f"{subject.name} is an artifact and holds no evaluation; name the pictures to explain"
+        )
+    if not arguments.mistakes:
+        return {}, "none, the measures alone"
+    folder = _evaluation(subject, arguments.evaluation)
+    predictions = read_predictions(folder / "predictions.parquet")
+    found = mistakes(predictions, subject.task, subject.point.threshold, arguments.mistakes)
+    return found, f"the most confident mistakes of the evaluation {folder.name}"
+
+
+def _evaluation(subject: "Subject", name: str | None) -> Path:
+    """Return the folder of the evaluation whose mistakes are to be shown.
+
+    Raises:
+        FaceproofError: there is none, or several and none of them is the obvious one.
+    """
+    assert subject.run is not None
+    folder = subject.run.evaluations
+    names = sorted(path.parent.name for path in folder.glob("*/predictions.parquet"))
+    own = f"{subject.run.read_record().get('data')}-test"
+    if name is None and len(names) == 1:
+        return folder / names[0]
+    chosen = name or own
+    if chosen not in names:
+        there = f"there are {', '.join(names)}" if names else "there is none"
+        raise FaceproofError(
+            f"{subject.name} has no evaluation {chosen}; {there}; make one by python evaluate.py "
+            f"{subject.run.argument('run')}, name one by --evaluation, or use --mistakes 0"
+        )
+    return folder / chosen
+
+
+def _trust(
+    arguments: argparse.Namespace,
+    subject: "Subject",
+    sections: dict[str, "pa.Table"],
+    wishes: "Wishes",
+) -> "Trust":
+    """Measure the maps on the pictures named, or on a sample of the run's validation."""
+    from faceproof.data.table import read_table, select
+    from faceproof.explain.explanation import measure_trust, planted_rows, sample_rows
+
+    if arguments.pictures:
+        rows = sections["pictures"]
+        return measure_trust(subject, rows, rows, "those named", wishes)
+    assert subject.run is not None
+    subject.run.require(subject.run.samples)
+    validation = select(read_table(subject.run.samples), "val")
+    rows = sample_rows(validation, arguments.sample, arguments.seed)
+    planted = planted_rows(validation, arguments.sample, arguments.seed)
+    words = f"a sample of its {validation.num_rows:,} validation pictures"
+    return measure_trust(subject, rows, planted, words, wishes)
+
+
+def _features(arguments: argparse.Namespace) -> int:
+    from faceproof.data.table import read_table, select
+    from faceproof.explain.explain_page import refuse_other_folder
+    from faceproof.explain.features import sample_features, write_features
+    from faceproof.explain.sampling import draw_sample
+
+    subject = load_subject(arguments.subject, arguments.device, arguments.allow)
+    if subject.run is None:
+        raise FaceproofError(f"{subject.name} is an artifact and names no pictures; give a run")
+    out = _folder(arguments, subject, "features")
+    refuse_other_folder(out, "features.json")
+    subject.run.require(subject.run.samples)
+    of_split = select(read_table(subject.run.samples), arguments.split)
+    if not of_split.num_rows:
+        raise FaceproofError(
+            f"{subject.name} has no pictures in the split {arguments.split} to take features of; "
+            "choose the other --split"
+        )
+    rows = draw_sample(of_split, arguments.sample, arguments.seed)
+    features, thumbnails = sample_features(subject, rows)
+    title = f"{rows.num_rows:,} {arguments.split} pictures by the trunk's features, {subject.name}"
+    found = write_features(
+        out, title, features, rows, thumbnails, subject.task.classes, arguments.seed
+    )
+    print(title)
+    for name, row in found["nearest"].items():
+        print(
+            f"  nearest neighbour of the same {name}: {row['share']:.3f} "
+            f"(by chance {row['chance']:.3f})"
+        )
+    print(f"figure: {out / 'features.png'}; projector: tensorboard --logdir {out}")
+    return 0
+
+
+def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> "Subject":
+    """Return the detector of a run folder or of an artifact, on its device.
+
+    Raises:
+        FaceproofError: the path is neither, or it cannot be loaded.
+    """
+    import torch
+
+    from faceproof.models.cost import pick_device
+    from faceproof.run import RunFolder
+
+    run = RunFolder(path)
+    if run.best.is_file():
+        subject = _load_run(run, allow)
+    elif (path / "card.json").is_file():
+        subject = _load_artifact(path, allow)
+    elif (path / "ensemble.json").is_file():
+        raise FaceproofError(f"{path} is an ensemble, and a map is of one network; name a member")
+    else:
+        raise FaceproofError(
+            f"{path} is neither a run (no best.ckpt in it) nor a detector artifact (no "
+            "card.json); name a folder that train.py or faceproof export has written"
+        )
+    # Channels last, as in scoring, halves the time of convolutions on a CPU.
+    subject.net.eval().to(pick_device(device)).to(memory_format=torch.channels_last)
+    return subject
+
+
+def _load_run(run: "RunFolder", allow: Sequence[str]) -> "Subject":
+    import yaml
+
+    from faceproof.evaluation.operating_point import OperatingPoint
+    from faceproof.evaluation.scoring import load_best
+    from faceproof.explain.explanation import Subject
+    from faceproof.models.build import build_network
+    from faceproof.task import get_task
+
+    run.require(run.config, run.operating_point)
+    config = yaml.safe_load(run.config.read_text("utf-8"))
+    net = load_best(run, build_network(config["model"]["network"], allow))
+    point = OperatingPoint.from_json(run.read_operating_point())
+    return Subject(net, get_task(config["data"]["task"]), point, run.path.resolve().name, run)
+
+
+def _load_artifact(folder: Path, allow: Sequence[str]) -> "Subject":
+    from faceproof.evaluation.operating_point import OperatingPoint
+    from faceproof.explain.explanation import Subject
+    from faceproof.serving.artifact import card_task, read_card, read_network
+
+    card = read_card(folder)
+    if card["kind"] != "detector":
+        raise FaceproofError(
+            f"{folder} is {card['kind']} of several networks, and a map is of one; name the "
+            "artifact or the run of one of them"
+        )
+    point = OperatingPoint.from_json(card["operating_point"])
+    return Subject(read_network(folder, card, allow), card_task(card), point, card["name"])

@@ -1,0 +1,331 @@
+"""An explanation for people: a page, its numbers and its drawings in one folder.
+
+<folder>/
+  explanation.html   the page, complete in itself
+  explanation.json   what the detector said of each picture, and every measure of the maps
+  figures/*.png      a strip for each picture, and the curves
+  events.*           the same strips for TensorBoard, where the pictures are a gallery
+"""
+
+import base64
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.plots import GREY, HUES, MARKERS, WIDTH, figure_svg, save_png
+from faceproof.explain.explanation import MethodTrust, Trust, Wishes
+from faceproof.explain.faithfulness import NUM_ORDERS, CurveFigures
+from faceproof.explain.figures import dress
+from faceproof.explain.gallery import (
+    NAMES,
+    Explained,
+    Pixels,
+    map_pixels,
+    overlay_pixels,
+    strip,
+    to_pixels,
+    verdict_words,
+)
+from faceproof.explain.randomisation import MAX_SIMILARITY
+from faceproof.pages import render
+from faceproof.run import write_text
+from faceproof.task import Task
+
+SHOWN_SIDE = 224  # pixels; smaller pictures are enlarged
+REMOVED_AS = {
+    "blur": "its blurred self (a Gaussian of an eighth of the side)",
+    "mean": "the picture's mean colour",
+}
+COLUMNS = (
+    *("method", "deletion area (random)", "gain", "insertion area (random)", "gain"),
+    *("beats random", "rank correlation, all weights shuffled", "of magnitudes"),
+    *("pointing hits (other masks)", "mass inside (other masks)", "mask's share"),
+)
+NUM_CURVE_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a page tells.
+
+    Attributes:
+        name: the run or the artifact.
+        task: names the classes.
+        threshold: a picture is called positive from this probability on.
+        wishes: how it was explained.
+        layer: the feature map of `cam`; None where `cam` was not asked for.
+        pictures: those explained, section by section.
+        trust: what the measures say of the maps; None if they were not asked for.
+        source: where the pictures come from, in words.
+    """
+
+    name: str
+    task: Task
+    threshold: float
+    wishes: Wishes
+    layer: str | None
+    pictures: Sequence[Explained]
+    trust: Trust | None
+    source: str
+
+
+def write_explanation(folder: Path, found: Explanation) -> Path:
+    """Write page, numbers and drawings; an earlier explanation there is replaced whole.
+
+    Returns:
+        The page.
+
+    Raises:
+        FaceproofError: the folder holds something else.
+    """
+    refuse_other_folder(folder, "explanation.json")
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "figures").mkdir(parents=True)
+    names = [f"{number:02d}_{Path(one.path).stem}.png" for number, one in enumerate(found.pictures)]
+    for name, one in zip(names, found.pictures, strict=True):
+        save_png(strip(one, found.task), folder / "figures" / name)
+    drawings = {} if found.trust is None else draw_trust(found.trust)
+    for name, figure in drawings.items():
+        save_png(figure, folder / "figures" / f"{name}.png")
+    numbers = json.dumps(to_json(found, names), indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(folder / "explanation.json", numbers + "\n")
+    page = folder / "explanation.html"
+    write_text(page, explanation_page(found, drawings))
+    return page
+
+
+def refuse_other_folder(folder: Path, mark: str) -> None:
+    """Refuse to replace a folder that holds anything without the file that marks it as ours."""
+    if folder.exists() and not (
+        folder.is_dir() and (not any(folder.iterdir()) or (folder / mark).is_file())
+    ):
+        raise FaceproofError(
+            f"{folder} holds something else and would be replaced whole; give --out a folder of "
+            "its own"
+        )
+
+
+def to_json(found: Explanation, names: Sequence[str]) -> dict[str, Any]:
+    """Return everything but the pixels as plain values; `names` are those of the strips."""
+    return {
+        "explained": found.name,
+        "task": found.task.name,
+        "classes": list(found.task.classes),
+        "threshold": found.threshold,
+        "methods": list(found.wishes.methods),
+        "layer": found.layer,
+        "removal": found.wishes.removal,
+        "toward": found.wishes.toward,
+        "seed": found.wishes.seed,
+        "source": found.source,
+        "pictures": [
+            {
+                "section": one.section,
+                "path": one.path,
+                "label": one.label,
+                "generator": one.generator,
+                "logit": one.logit,
+                "probability": one.probability,
+                "called": one.called,
+                "toward": one.toward,
+                "figure": f"figures/{name}",
+            }
+            for one, name in zip(found.pictures, names, strict=True)
+        ],
+        "trust": None if found.trust is None else found.trust.to_json(),
+    }
+
+
+def explanation_page(found: Explanation, drawings: dict[str, Figure]) -> str:
+    """Return the page."""
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for one in found.pictures:
+        sections.setdefault(one.section, []).append(_shown(one, found.task))
+    trust = found.trust
+    return render(
+        "explain.html.j2",
+        {},
+        found=found,
+        sections=sections,
+        names=NAMES,
+        removed_as=REMOVED_AS[found.wishes.removal],
+        tables=[] if trust is None else trust_tables(trust),
+        sentences=[] if trust is None else trust_sentences(trust),
+        drawings={name: figure_svg(figure) for name, figure in drawings.items()},
+        num_orders=NUM_ORDERS,
+        limit=MAX_SIMILARITY,
+    )
+
+
+def _shown(one: Explained, task: Task) -> dict[str, Any]:
+    """Return what the template needs of a picture."""
+    return {
+        "name": Path(one.path).name,
+        "path": one.path,
+        "verdict": verdict_words(one, task),
+        "toward": one.toward,
+        "picture": data_url(to_pixels(one.picture)),
+        "maps": [
+            (
+                NAMES[method],
+                data_url(overlay_pixels(one.picture, values, method)),
+                data_url(map_pixels(values, method)),
+            )
+            for method, values in one.maps.items()
+        ],
+    }
+
+
+def data_url(pixels: Pixels) -> str:
+    """Return pixels (S, S, 3) as a data URL; a small picture is enlarged, unsmoothed."""
+    picture = Image.fromarray(pixels)
+    factor = -(-SHOWN_SIDE // picture.width)
+    if factor > 1:
+        size = picture.width * factor, picture.height * factor
+        picture = picture.resize(size, Image.Resampling.NEAREST)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def trust_tables(trust: Trust) -> list[tuple[Sequence[str], list[list[str]]]]:
+    """Return head and rows of the measures as two tables, each fit for a page's width."""
+    rows = trust_rows(trust)
+    curves = COLUMNS[:NUM_CURVE_COLUMNS], [row[:NUM_CURVE_COLUMNS] for row in rows]
+    rest = COLUMNS[:1] + COLUMNS[NUM_CURVE_COLUMNS:]
+    return [curves, (rest, [row[:1] + row[NUM_CURVE_COLUMNS:] for row in rows])]
+
+
+def trust_rows(trust: Trust) -> list[list[str]]:
+    """Return the cells of the table of measures, a row a method, in the order of `COLUMNS`."""
+    return [[NAMES[method], *_cells(one)] for method, one in trust.methods.items()]
+
+
+def _cells(one: MethodTrust) -> list[str]:
+    last, places = one.stages[-1], one.planted
+    cells = [*_curve_cells(one.deletion), *_curve_cells(one.insertion), _beats(one)]
+    cells += [_number(last.spearman), _number(last.magnitude)]
+    if places is None:
+        return [*cells, "-", "-", "-"]
+    return [
+        *cells,
+        f"{places.hits:.0%} ({_share(places.hits_elsewhere)})",
+        f"{places.inside:.0%} ({_share(places.inside_elsewhere)})",
+        f"{places.area:.0%}",
+    ]
+
+
+def _curve_cells(figures: CurveFigures) -> list[str]:
+    span = ""
+    if figures.interval is not None:
+        span = f" ({figures.interval[0]:+.3f} to {figures.interval[1]:+.3f})"
+    chance = f"{figures.random_area:.3f} ± {figures.random_spread:.3f}"
+    return [f"{figures.area:.3f} ({chance})", f"{figures.gain:+.3f}{span}"]
+
+
+def _beats(one: MethodTrust) -> str:
+    words = {None: "undefined", True: "yes", False: "no"}
+    both = words[one.deletion.beats_random], words[one.insertion.beats_random]
+    return both[0] if both[0] == both[1] else f"deletion {both[0]}, insertion {both[1]}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
+
+
+def _share(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.0%}"
+
+
+def trust_markdown(trust: Trust) -> str:
+    """Return the measures as a Markdown table."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *trust_rows(trust)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def trust_sentences(trust: Trust) -> list[str]:
+    """Say in a sentence a method what the measures amount to."""
+    return [f"{NAMES[method].capitalize()}: {_judge(one)}" for method, one in trust.methods.items()]
+
+
+def _judge(one: MethodTrust) -> str:
+    parts = []
+    beaten = one.deletion.beats_random, one.insertion.beats_random
+    if None in beaten:
+        parts.append("one picture is too few to set it against random orders")
+    elif all(beaten):
+        parts.append("removing and inserting what it names works better than random orders")
+    elif not any(beaten):
+        parts.append("what it names matters no more than places chosen at random")
+    else:
+        better = "removing" if beaten[0] else "inserting"
+        parts.append(f"it beats random orders in {better} only")
+    if one.hardly_changes:
+        parts.append("DISTRUST IT: it hardly changes when all weights are shuffled")
+    if (places := one.planted) is not None and places.gain_interval is not None:
+        found = places.gain_interval[0] > 0
+        parts.append(
+            "it lies on the planted forgeries more than on those of other pictures"
+            if found
+            else "it does not lie on the planted forgeries more than on those of other pictures"
+        )
+    return "; ".join(parts) + "."
+
+
+def draw_trust(trust: Trust) -> dict[str, Figure]:
+    """Draw the curves of each method against chance, and the cascade of shuffled weights."""
+    return {"curves": _draw_curves(trust), "randomisation": _draw_stages(trust)}
+
+
+def _draw_curves(trust: Trust) -> Figure:
+    figure = Figure(figsize=(2 * WIDTH, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    shares = np.linspace(0, 1, len(trust.random_deletion))
+    for axes, chance, kind in (
+        (left, trust.random_deletion, "deletion"),
+        (right, trust.random_insertion, "insertion"),
+    ):
+        axes.plot(shares, chance, color=GREY, linestyle=":", linewidth=1.6, label="random orders")
+        for number, (method, one) in enumerate(trust.methods.items()):
+            curve = one.deletion_curve if kind == "deletion" else one.insertion_curve
+            axes.plot(
+                shares, curve, color=HUES[number], marker=MARKERS[number], markersize=4,
+                linewidth=1.6, label=NAMES[method],
+            )  # fmt: skip
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    mean = "mean probability of the called class"
+    dress(left, "Deletion: the sooner it falls, the better", "share of the picture removed", mean)
+    dress(right, "Insertion: the sooner it rises, the better", "share of the picture inserted", "")
+    return figure
+
+
+def _draw_stages(trust: Trust) -> Figure:
+    figure = Figure(figsize=(2 * WIDTH, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for number, (method, one) in enumerate(trust.methods.items()):
+        places = range(len(one.stages))
+        for values, line, words in (
+            ([stage.spearman for stage in one.stages], "-", ""),
+            ([stage.magnitude for stage in one.stages], "--", ", magnitude"),
+        ):
+            heights = [np.nan if value is None else value for value in values]
+            axes.plot(
+                places, heights, color=HUES[number], marker=MARKERS[number], markersize=4,
+                linestyle=line, linewidth=1.5, label=NAMES[method] + words,
+            )  # fmt: skip
+    stages = next(iter(trust.methods.values())).stages
+    axes.axhline(MAX_SIMILARITY, color=GREY, linestyle=":", linewidth=1.2)
+    axes.set_xticks(range(len(stages)), [stage.shuffled for stage in stages])
+    axes.set_ylim(-0.02, 1.02)
+    title = "Rank correlation with the map of the trained network, as its weights are shuffled"
+    dress(axes, title, "what was shuffled", "absolute Spearman correlation")
+    return figure

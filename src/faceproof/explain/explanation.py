@@ -1,0 +1,326 @@
+"""What a detector goes by: maps of pictures, and how far the maps can be trusted."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import is_positive
+from faceproof.explain.attribution import (
+    METHODS,
+    REMOVALS,
+    Maps,
+    Removal,
+    attribute,
+    removed,
+    toward_called,
+)
+from faceproof.explain.faithfulness import (
+    CurveFigures,
+    Flags,
+    Pictures,
+    Values,
+    judge_curves,
+    map_orders,
+    random_orders,
+    removal_curves,
+    reversed_as_insertion,
+)
+from faceproof.explain.gallery import Explained
+from faceproof.explain.planted import (
+    PlantedFigures,
+    local_mask,
+    planted_figures,
+)
+from faceproof.explain.randomisation import Stage, hardly_changes, randomisation_test
+from faceproof.explain.sampling import draw_sample
+from faceproof.models.detector import Detector, PictureInput
+from faceproof.run import RunFolder
+from faceproof.task import Task
+
+BATCH = 64
+MASK_SIDE = 64  # pixels, enough to tell whether a forgery has a place
+NUM_RANDOMISED = 6  # pictures of the randomisation test, each with a map a stage
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A detector to be explained.
+
+    Attributes:
+        net: its network, with its weights.
+        task: names the classes.
+        point: from logits to answers.
+        name: the run or the artifact.
+        run: the run folder; None for an artifact.
+    """
+
+    net: Detector
+    task: Task
+    point: OperatingPoint
+    name: str
+    run: RunFolder | None = None
+
+    @torch.inference_mode()
+    def logits(self, pictures: Pictures) -> Values:
+        """Return the logits (N,) of pictures (N, 3, S, S) in [0, 1]."""
+        net, place = self.net.eval(), self.net.input_mean.device
+        images = torch.from_numpy(pictures)
+        parts = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+        found = [net(part.to(place)).double().cpu().numpy() for part in parts]
+        return np.concatenate(found) if found else np.zeros(0)
+
+    def probabilities(self, pictures: Pictures) -> Values:
+        """Return the calibrated probabilities of the positive class, (N,)."""
+        return self.point.calibration.apply(self.logits(pictures))
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How to explain.
+
+    Attributes:
+        methods: of `attribution.METHODS`, in the order of the page.
+        layer: the feature map of `cam`; None for the last one.
+        removal: what a removed pixel becomes, in every method and measure.
+        toward: `called`: maps speak for the class that was called; `positive`: for the positive.
+        seed: of samples, random orders and shuffled weights.
+    """
+
+    methods: Sequence[str] = METHODS
+    layer: str | None = None
+    removal: Removal = "blur"
+    toward: str = "called"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for given, allowed in (
+            (self.methods, METHODS), ((self.removal,), REMOVALS),
+            ((self.toward,), ("called", "positive")),
+        ):  # fmt: skip
+            if strangers := [word for word in given if word not in allowed]:
+                raise FaceproofError(f"{strangers[0]!r} must be one of {', '.join(allowed)}")
+        if not self.methods:
+            raise FaceproofError(f"name a method at least, of {', '.join(METHODS)}")
+
+
+@dataclass(frozen=True)
+class MethodTrust:
+    """How far the maps of one method can be trusted.
+
+    Attributes:
+        deletion: removing what the map names first, against random orders.
+        insertion: inserting it.
+        deletion_curve: mean probability of the called class at equal shares removed.
+        insertion_curve: the same at shares inserted.
+        stages: how alike the maps are when weights are shuffled.
+        hardly_changes: whether they do not depend on the weights enough.
+        planted: how well they find forgeries whose place is known; None where there are none.
+    """
+
+    deletion: CurveFigures
+    insertion: CurveFigures
+    deletion_curve: list[float]
+    insertion_curve: list[float]
+    stages: list[Stage]
+    hardly_changes: bool
+    planted: PlantedFigures | None
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the measures say of each method.
+
+    Attributes:
+        pictures: which pictures these are, in words.
+        num_pictures: how many.
+        num_randomised: how many of them went through the randomisation test.
+        num_planted: forgeries whose place is known.
+        num_found: how many of these were called positive, and so had a map that could find them.
+        random_deletion: the mean curve of random orders.
+        random_insertion: the same, inserted.
+        methods: by method.
+    """
+
+    pictures: str
+    num_pictures: int
+    num_randomised: int
+    num_planted: int
+    num_found: int
+    random_deletion: list[float]
+    random_insertion: list[float]
+    methods: dict[str, MethodTrust] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def read_images(paths: Sequence[str], wanted: PictureInput) -> Pictures:
+    """Read picture files as a network wants them, (N, 3, S, S) float32 in [0, 1].
+
+    Raises:
+        FaceproofError: one cannot be read.
+    """
+    pictures = np.empty((len(paths), 3, wanted.size, wanted.size), np.float32)
+    for row, path in enumerate(paths):
+        try:
+            fitted = fit_picture(read_picture(path), wanted.size, wanted.interpolation)
+        except UnreadablePictureError as error:
+            raise FaceproofError(f"{path} cannot be explained: {error}") from error
+        pictures[row] = fitted.float().div(255).numpy()
+    return pictures
+
+
+def explain_rows(
+    subject: Subject, rows: pa.Table, wishes: Wishes, section: str = "pictures"
+) -> list[Explained]:
+    """Explain the pictures of a table, which has `path`, and may have `label` and `generator`."""
+    paths = rows["path"].to_pylist()
+    pictures = read_images(paths, subject.net.input)
+    logits = subject.logits(pictures)
+    probabilities = subject.point.calibration.apply(logits)
+    called = is_positive(probabilities, subject.point.threshold)
+    maps = {
+        method: _maps(
+            subject, pictures, method, wishes, called if wishes.toward == "called" else None
+        )
+        for method in wishes.methods
+    }
+    classes = subject.task.classes
+    known = {
+        name: rows[name].to_pylist() for name in ("label", "generator") if name in rows.column_names
+    }
+    nothing = [None] * len(paths)
+    return [
+        Explained(
+            path=path,
+            picture=pictures[row],
+            logit=float(logits[row]),
+            probability=float(probabilities[row]),
+            called=classes[int(called[row])],
+            toward=classes[int(called[row]) if wishes.toward == "called" else 1],
+            maps={method: found[row] for method, found in maps.items()},
+            label=known.get("label", nothing)[row],
+            generator=known.get("generator", nothing)[row],
+            section=section,
+        )
+        for row, path in enumerate(paths)
+    ]
+
+
+def _maps(
+    subject: Subject, pictures: Pictures, method: str, wishes: Wishes, called: Flags | None
+) -> Maps:
+    """Return maps toward the called class, or without one toward the positive class."""
+    images = torch.from_numpy(pictures)
+    maps = attribute(subject.net, images, method, wishes.layer, wishes.removal)
+    return maps if called is None else toward_called(maps, called)
+
+
+def sample_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
+    """Draw pictures that are independent of each other: at most one of a group (a video, say)."""
+    if not rows.num_rows:
+        return rows
+    drawn = draw_sample(rows, None, seed)
+    groups = drawn["group"].to_pylist()
+    seen: set[str] = set()
+    keep = []
+    for group in groups:
+        keep.append(group is None or group not in seen)
+        seen.add(group)
+    alone = drawn.filter(pa.array(keep))
+    return draw_sample(alone, number, seed)
+
+
+def planted_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
+    """Draw pictures among those whose forgery has a known place; none where no place is known."""
+    places = [local_mask(path, MASK_SIDE) is not None for path in rows["path"].to_pylist()]
+    known = rows.filter(pa.array(places, pa.bool_()))
+    return draw_sample(known, number, seed) if known.num_rows else known
+
+
+def measure_trust(
+    subject: Subject, rows: pa.Table, planted: pa.Table, words: str, wishes: Wishes
+) -> Trust:
+    """Measure how far maps of these pictures can be trusted.
+
+    Args:
+        subject: the detector.
+        rows: the pictures of the curves and of the randomisation test.
+        planted: pictures among which are forgeries with a known place.
+        words: which pictures these are.
+        wishes: how to explain.
+
+    Raises:
+        FaceproofError: there are no pictures, or one cannot be read.
+    """
+    if not rows.num_rows:
+        raise FaceproofError(f"there are no pictures to measure maps by: {words}")
+    pictures = read_images(rows["path"].to_pylist(), subject.net.input)
+    empty = removed(torch.from_numpy(pictures), wishes.removal).numpy()
+    called = is_positive(subject.probabilities(pictures), subject.point.threshold)
+    scored = subject.probabilities, pictures, empty, called
+    random = removal_curves(*scored, random_orders(len(pictures), pictures.shape[-1], wishes.seed))
+    hidden, masks, num_planted = _planted_pictures(subject, planted)
+    few = torch.from_numpy(pictures[:NUM_RANDOMISED])
+    methods = {}
+    for method in wishes.methods:
+        maps = _maps(subject, pictures, method, wishes, None)
+        orders = map_orders(toward_called(maps, called))[None]
+        deletion = removal_curves(*scored, orders)[0]
+        insertion = removal_curves(*scored, orders, insert=True)[0]
+        stages = randomisation_test(
+            subject.net, few, maps[: len(few)], _explainer(method, wishes), wishes.seed
+        )
+        places = _maps(subject, hidden, method, wishes, None)
+        methods[method] = MethodTrust(
+            deletion=judge_curves(deletion, random, insert=False),
+            insertion=judge_curves(insertion, reversed_as_insertion(random), insert=True),
+            deletion_curve=deletion.mean(0).tolist(),
+            insertion_curve=insertion.mean(0).tolist(),
+            stages=stages,
+            hardly_changes=hardly_changes(stages),
+            planted=planted_figures(places, masks) if len(masks) else None,
+        )
+    mean = random.mean((0, 1))
+    return Trust(
+        pictures=words,
+        num_pictures=len(pictures),
+        num_randomised=len(few),
+        num_planted=num_planted,
+        num_found=len(masks),
+        random_deletion=mean.tolist(),
+        random_insertion=mean[::-1].tolist(),
+        methods=methods,
+    )
+
+
+def _explainer(method: str, wishes: Wishes) -> Any:
+    def explain(net: Detector, images: Tensor) -> Maps:
+        return attribute(net, images, method, wishes.layer, wishes.removal)
+
+    return explain
+
+
+def _planted_pictures(subject: Subject, rows: pa.Table) -> tuple[Pictures, Flags, int]:
+    """Return the forgeries with a known place that are called positive, their masks, and how many.
+
+    A map of a forgery that was missed speaks for the other class and can find nothing.
+    """
+    size = subject.net.input.size
+    known: list[tuple[str, Flags]] = []
+    for path in rows["path"].to_pylist():
+        if (mask := local_mask(path, size)) is not None:
+            known.append((path, mask))
+    pictures = read_images([path for path, _ in known], subject.net.input)
+    found = is_positive(subject.probabilities(pictures), subject.point.threshold)
+    masks = np.array([mask for _, mask in known], bool).reshape(-1, size, size)
+    return pictures[found], masks[found], len(known)

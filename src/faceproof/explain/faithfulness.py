@@ -1,0 +1,165 @@
+"""Whether a map shows what the detector goes by: pictures from which its places are removed.
+
+Deletion and insertion (Petsiuk, Das and Saenko 2018). Pixels go in square cells, the best of the
+map first: scattered pixels would be a pattern of their own, and a fine map, a coarse one and chance
+should remove things of the same kind. What a removed pixel becomes is the caller's.
+
+    deletion    cells go from the picture; a good map makes the probability fall soon: a small area
+    insertion   cells come into the removed picture; it should rise soon: a large area
+
+Everything here is arrays in, numbers out; the network comes in as a function.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from faceproof.errors import FaceproofError
+from faceproof.statistics import LEVEL, Interval
+
+Pictures = NDArray[np.float32]
+Orders = NDArray[np.int64]
+Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Probability = Callable[[Pictures], Values]
+
+GRID = 14  # cells a side
+NUM_STEPS = 10  # from the whole picture to the whole removed one
+NUM_ORDERS = 5  # random ones
+
+
+@dataclass(frozen=True)
+class CurveFigures:
+    """What the curves of one map say, over pictures.
+
+    Attributes:
+        area: mean area under the map's curve, in [0, 1].
+        random_area: that of random orders.
+        random_spread: standard deviation over the random orders of their mean area.
+        gain: how much better than random the map is, mean over pictures; positive is better.
+        interval: of the gain, over pictures; None for fewer than two.
+        beats_random: whether the interval lies above zero; None where there is none.
+    """
+
+    area: float
+    random_area: float
+    random_spread: float
+    gain: float
+    interval: Interval | None
+    beats_random: bool | None
+
+
+def cells_of(side: int, grid: int = GRID) -> NDArray[np.int64]:
+    """Return the number of each pixel's cell, (side, side); cells differ by a pixel at most."""
+    line = np.arange(side) * min(grid, side) // side
+    return np.asarray(line[:, None] * min(grid, side) + line[None, :])
+
+
+def map_orders(maps: NDArray[np.floating], grid: int = GRID) -> Orders:
+    """Return the cells of each map, (B, C), in falling order of their mean."""
+    cells = cells_of(maps.shape[-1], grid).ravel()
+    sizes = np.bincount(cells)
+    means = [np.bincount(cells, one.ravel().astype(np.float64)) / sizes for one in maps]
+    return np.argsort(-np.array(means).reshape(-1, len(sizes)), axis=1, kind="stable")
+
+
+def random_orders(
+    num_pictures: int, side: int, seed: int, num_orders: int = NUM_ORDERS, grid: int = GRID
+) -> Orders:
+    """Return random orders of the cells, (num_orders, num_pictures, C)."""
+    num_cells = min(grid, side) ** 2
+    places = np.random.default_rng(seed).random((num_orders, num_pictures, num_cells))
+    return np.argsort(places, axis=2)
+
+
+def removal_curves(
+    probability: Probability,
+    pictures: Pictures,
+    removed: Pictures,
+    called_positive: Flags,
+    orders: Orders,
+    insert: bool = False,
+    grid: int = GRID,
+) -> Values:
+    """Return the probability of the called class while cells are removed, or inserted.
+
+    Args:
+        probability: pictures (N, 3, S, S) to probabilities of the positive class (N,).
+        pictures: (B, 3, S, S).
+        removed: the same pictures with everything removed.
+        called_positive: the class called of each, (B,).
+        orders: which cells first, (M, B, C).
+        insert: begin with the removed picture and insert, rather than remove.
+        grid: cells a side, as in the orders.
+
+    Returns:
+        (M, B, NUM_STEPS + 1), at equal shares of the cells from none to all.
+    """
+    cells = cells_of(pictures.shape[-1], grid)
+    num_cells = int(cells.max()) + 1
+    if orders.shape[1:] != (len(pictures), num_cells):
+        raise ValueError(f"orders {orders.shape} for {len(pictures)} pictures, {num_cells} cells")
+    taken = np.round(np.linspace(0, num_cells, NUM_STEPS + 1))
+    ranks = np.argsort(orders, axis=2)
+    curves = np.empty((*orders.shape[:2], NUM_STEPS + 1))
+    for row, (picture, empty) in enumerate(zip(pictures, removed, strict=True)):
+        before, after = (empty, picture) if insert else (picture, empty)
+        # The ends do not depend on the order.
+        ends = probability(np.stack([before, after]))
+        curves[:, row, 0], curves[:, row, -1] = ends
+        gone = ranks[:, row][:, cells][:, None] < taken[1:-1, None, None]  # (M, steps, S, S)
+        changed = np.where(gone[:, :, None], after, before)
+        found = probability(changed.reshape(-1, *picture.shape))
+        curves[:, row, 1:-1] = found.reshape(len(orders), -1)
+    return np.where(called_positive[None, :, None], curves, 1 - curves)
+
+
+def area(curves: Values) -> Values:
+    """Return the area under curves over shares from 0 to 1, by the trapezoidal rule."""
+    return np.asarray(np.trapezoid(curves, dx=1 / (curves.shape[-1] - 1), axis=-1))
+
+
+def judge_curves(curves: Values, random: Values, insert: bool) -> CurveFigures:
+    """Set a map's curves against those of random orders of the same pictures.
+
+    Args:
+        curves: of the map, (B, K).
+        random: of random orders, (R, B, K), of the same kind.
+        insert: whether they are insertion curves, of which a larger area is better.
+
+    Raises:
+        FaceproofError: there are no pictures.
+    """
+    if not len(curves):
+        raise FaceproofError("there are no pictures to judge a map by")
+    own, chance = area(curves), area(random)
+    gains = (own - chance.mean(0)) * (1 if insert else -1)
+    interval = mean_interval(gains)
+    return CurveFigures(
+        area=float(own.mean()),
+        random_area=float(chance.mean()),
+        random_spread=float(chance.mean(1).std(ddof=1)) if len(chance) > 1 else 0.0,
+        gain=float(gains.mean()),
+        interval=interval,
+        beats_random=None if interval is None else interval[0] > 0,
+    )
+
+
+def reversed_as_insertion(random_deletion: Values) -> Values:
+    """Return the insertion curves of the reversed orders: the same pictures from the other end.
+
+    A random order reversed is a random order, so that chance need be scored once only.
+    """
+    return random_deletion[..., ::-1]
+
+
+def mean_interval(values: Values | Sequence[float]) -> Interval | None:
+    """Return Student's interval of a mean of independent values; None for fewer than two."""
+    found = np.asarray(values, np.float64)
+    if len(found) < 2:
+        return None
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(found) - 1) * stats.sem(found))
+    return float(found.mean()) - half, float(found.mean()) + half

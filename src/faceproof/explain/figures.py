@@ -1,0 +1,143 @@
+"""The figures of this room that hold pictures and maps, in the style of `evaluation.plots`.
+
+What lines and bars look like, colours and both ways out (`figure_svg`, `save_png`) are taken from
+there. Maps that only grow are shaded from light to dark; maps with a sign go from dark blue over
+white to vermillion, so that a grey print tells the two ends apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from faceproof.evaluation.plots import INK, MUTED, RULE, SHADES, WIDTH, dress
+
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#00345c", "#ffffff", "#d55e00"])
+MIN_COLUMNS, MAX_COLUMNS = 4, 5  # maps in a row
+
+Pixels = npt.NDArray[np.uint8]
+Map = npt.NDArray[np.float64]
+
+__all__ = [
+    "INK", "MUTED", "RULE", "SHADES", "SIGNED", "WIDTH", "MapPanel", "Tile", "dress", "map_grid",
+    "panels", "picture_grid", "shared_limits",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture and what stands under it; `pixels` is (H, W, 3) uint8."""
+
+    pixels: Pixels
+    caption: str
+
+
+@dataclass(frozen=True)
+class MapPanel:
+    """A map over two frequencies, its title, and the places to ring, as (horizontal, vertical)."""
+
+    title: str
+    values: Map
+    marks: Sequence[tuple[float, float]] = ()
+
+
+def panels(num: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `num` axes in rows of `columns`.
+
+    Args:
+        num: how many.
+        columns: places in a row, which stay empty where there are fewer axes, so that type is of
+            the same size in every figure of a page.
+        width: of the whole figure, inches.
+        height: of a row, inches.
+    """
+    num_rows = -(-num // columns)
+    figure = Figure(figsize=(width, num_rows * height), layout="constrained")
+    grid = figure.add_gridspec(num_rows, columns)
+    return figure, [figure.add_subplot(grid[divmod(place, columns)]) for place in range(num)]
+
+
+def picture_grid(tiles: Sequence[Tile], title: str, columns: int = 6) -> Figure:
+    """Draw pictures in rows, each with its caption, under one title."""
+    figure, places = panels(len(tiles), columns, 2 * WIDTH, 2 * WIDTH / columns + 0.12)
+    for axes, tile in zip(places, tiles, strict=True):
+        axes.imshow(tile.pixels)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_xlabel(tile.caption, color=INK, fontsize=9, labelpad=4)
+        for spine in axes.spines.values():
+            spine.set_color(RULE)
+    figure.suptitle(title, color=INK, fontsize=11, x=0.01, ha="left")
+    return figure
+
+
+def shared_limits(maps: Sequence[Map], signed: bool) -> tuple[float, float]:
+    """Return limits of a colour scale that all maps share and a few odd cells do not stretch."""
+    values = np.concatenate([values.ravel() for values in maps])
+    if not signed:
+        low, high = np.percentile(values, (0.5, 99.8))
+        return float(low), float(high)
+    reach = float(np.percentile(np.abs(values), 99.8)) or 1.0
+    return -reach, reach
+
+
+def map_grid(grid: Sequence[MapPanel], limits: tuple[float, float], unit: str) -> Figure:
+    """Draw maps over frequency side by side on one scale, zero frequency in the middle.
+
+    Args:
+        grid: maps, (S + 1, S + 1) each, from -0.5 to 0.5 cycles per pixel both ways.
+        limits: of the colour scale; one that is even about 0 is drawn in colours with a sign.
+        unit: what the colours mean.
+    """
+    colours: Colormap = SIGNED if limits[0] == -limits[1] else SHADES
+    even = -(-len(grid) // -(-len(grid) // MAX_COLUMNS))  # rows as even as can be
+    columns = max(even, MIN_COLUMNS)
+    figure, places = panels(len(grid), columns, 2.3 * WIDTH, 2.3 * WIDTH / columns + 0.4)
+    for number, (axes, panel) in enumerate(zip(places, grid, strict=True)):
+        edge = 0.5 + 0.5 / (len(panel.values) - 1)
+        drawn = axes.imshow(
+            panel.values,
+            cmap=colours,
+            vmin=limits[0],
+            vmax=limits[1],
+            extent=(-edge, edge, edge, -edge),
+            interpolation="none",
+        )
+        _ring(axes, panel.marks)
+        last_row = number + columns >= len(grid)
+        dress(
+            axes,
+            panel.title,
+            "horizontal (cycles/pixel)" if last_row else "",
+            "vertical (cycles/pixel)" if number % columns == 0 else "",
+        )
+        axes.grid(visible=False)
+        axes.set_xticks([-0.5, 0, 0.5])
+        axes.set_yticks([-0.5, 0, 0.5])
+    bar = figure.colorbar(drawn, ax=places, shrink=0.9, aspect=30, extend="both")
+    bar.set_label(unit, color=MUTED, fontsize=10)
+    bar.ax.tick_params(colors=MUTED, labelsize=9, length=0)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _ring(axes: Axes, marks: Sequence[tuple[float, float]]) -> None:
+    """Ring places, dark on a light halo so that it shows on any ground."""
+    if not marks:
+        return
+    across, down = zip(*marks, strict=True)
+    for colour, width in (("white", 2.6), ("#111827", 1.1)):
+        axes.scatter(
+            across,
+            down,
+            s=70,
+            facecolors="none",
+            edgecolors=colour,
+            linewidths=width,
+            clip_on=False,
+            zorder=3,
+        )

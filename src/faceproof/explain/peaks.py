@@ -1,0 +1,176 @@
+"""Finding single frequencies that stand out of a mean spectrum: the grids of up-sampling.
+
+False alarms are held down like this. Each spectrum is compared with what surrounds a cell: first
+the median of its ring is taken off, which removes what falls smoothly with frequency whatever its
+law; then the largest of three local medians (a square, a row, a column), which removes the ridges
+that upright and level edges leave. What is left is divided by its standard error: the largest of
+the robust spread of its ring, which knows how rough the spectrum is, and what the spread over
+pictures and their number say of that cell and of its ring. Were there no peaks these ratios would
+be nearly normal, as means over many pictures are. The threshold is therefore the normal quantile
+that any one of all cells exceeds with probability `false_alarm`, whatever the number of pictures.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, special
+
+Map = npt.NDArray[np.float64]
+
+FALSE_ALARM = 0.01  # the probability of any peak in a spectrum that has none
+LOWEST = 1 / 16  # cycles per pixel; below it, the picture itself
+MIN_PICTURES = 16  # with fewer a mean of logarithms is too far from normal
+MIN_HEIGHT = 0.5  # dB; what surrounds a cell is not known better, however many the pictures
+LOBE = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))  # of a Hann window
+ROBUST = 1.4826  # times the median absolute deviation is a normal standard deviation
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A frequency that stands out, in cycles per pixel; its mirror image is the same one.
+
+    `horizontal` is at least 0. `height` is in the unit of the spectrum, above what surrounds it;
+    `sigmas` is by how many standard errors its clearest cell does so.
+    """
+
+    horizontal: float
+    vertical: float
+    height: float
+    sigmas: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dict(vars(self))
+
+    @property
+    def period(self) -> float:
+        """Pixels from one crest to the next."""
+        return 1 / math.hypot(self.horizontal, self.vertical)
+
+    @property
+    def images(self) -> list[tuple[float, float]]:
+        """Where it stands in a drawing from -0.5 to 0.5, once at each edge that it touches."""
+        sides = []
+        for across, down in {
+            (self.horizontal, self.vertical),
+            (-self.horizontal, -self.vertical),
+        }:
+            rights = (0.5, -0.5) if abs(across) == 0.5 else (across,)
+            downs = (0.5, -0.5) if abs(down) == 0.5 else (down,)
+            sides += [(x, y) for x in rights for y in downs]
+        return sorted(set(sides))
+
+
+def num_cells(size: int) -> int:
+    """Return how many frequencies of a (size, size) spectrum are searched."""
+    return int(_searched(size).sum())
+
+
+def threshold(size: int, false_alarm: float = FALSE_ALARM) -> float:
+    """Return how many standard errors a peak must reach.
+
+    Args:
+        size: cells of the spectrum along a side.
+        false_alarm: the probability that a spectrum without peaks shows any (Bonferroni).
+    """
+    return float(-special.ndtri(false_alarm / num_cells(size)))
+
+
+def find_peaks(spectrum: Map, error: Map, false_alarm: float = FALSE_ALARM) -> list[Peak]:
+    """Return the peaks of a mean log spectrum, or of a difference of two, the highest first.
+
+    Two peaks are told apart if they are more than 1/16 cycle per pixel from each other in some
+    direction.
+
+    Args:
+        spectrum: (S, S), unshifted as an FFT has it, symmetric; S even.
+        error: (S, S), the standard error of each cell as the spread over pictures has it.
+        false_alarm: see `threshold`.
+    """
+    size = len(spectrum)
+    ratio, residual = stand_out(spectrum, error)
+    apart = 2 * (size // 16) + 1
+    clearest = ratio == ndimage.maximum_filter(ratio, apart, mode="wrap")
+    found = clearest & _searched(size) & (ratio > threshold(size, false_alarm))
+    found &= residual >= MIN_HEIGHT
+    heights: dict[tuple[float, float], Peak] = {}
+    for row, column in np.argwhere(found):
+        # A window spreads a line over its neighbours, and one of these may be the clearer where
+        # only some of the pictures have the line.
+        around = [(row + down) % size * size + (column + across) % size for down, across in LOBE]
+        top = max(around, key=residual.ravel().__getitem__)
+        place = _canonical(*(float(np.fft.fftfreq(size)[side]) for side in divmod(top, size)))
+        heights[place] = Peak(*place, float(residual.flat[top]), float(ratio[row, column]))
+    return sorted(heights.values(), key=lambda peak: -peak.height)
+
+
+def _canonical(vertical: float, horizontal: float) -> tuple[float, float]:
+    """Return (horizontal, vertical) of the one of two mirror images that goes to the right."""
+    if horizontal == -0.5:  # so an FFT calls half a cycle a pixel
+        return 0.5, abs(vertical)
+    if horizontal < 0 or (horizontal == 0 and vertical < 0):
+        horizontal, vertical = -horizontal, -vertical
+    return abs(horizontal), 0.5 if vertical == -0.5 else vertical
+
+
+def stand_out(spectrum: Map, error: Map) -> tuple[Map, Map]:
+    """Return by how many standard errors, and by how much, each cell exceeds its surroundings.
+
+    Args:
+        spectrum: (S, S); see `find_peaks`.
+        error: (S, S).
+
+    Returns:
+        Two (S, S); cells that are not searched are as meaningless as they are unused.
+    """
+    size = len(spectrum)
+    radius = frequency_radius(size)
+    flat = spectrum - _by_ring(spectrum, radius, 1 / size, np.median)
+    span = 2 * (size // 16) + 1
+    around = [
+        ndimage.median_filter(flat, shape, mode="wrap")
+        for shape in ((span, span), (1, span), (span, 1))
+    ]
+    residual = flat - np.maximum.reduce(around)
+    rough = _by_ring(residual, radius, 1 / 16, _robust_spread)
+    expected = _by_ring(error, radius, 1 / 16, np.median)
+    return residual / np.maximum.reduce([rough, expected, error]), residual
+
+
+def frequency_radius(size: int) -> Map:
+    """Return the distance of each cell of an unshifted (size, size) spectrum from frequency 0."""
+    frequencies = np.fft.fftfreq(size)
+    radius: Map = np.hypot(frequencies[:, None], frequencies)
+    return radius
+
+
+def _by_ring(values: Map, radius: Map, width: float, summary: Any) -> Map:
+    """Return a summary of each ring of a width, joined by straight lines over the radius."""
+    ring = np.rint(radius / width).astype(int)
+    order = np.argsort(ring, axis=None, kind="stable")
+    cuts = np.flatnonzero(np.diff(ring.ravel()[order])) + 1
+    members = np.split(order, cuts)
+    # Nearest the corners a ring holds a few cells only; they go with the last that has enough.
+    members = [cells for cells in members if len(cells) >= 8 or ring.flat[cells[0]] == 0]
+    radii = [float(radius.flat[cells].mean()) for cells in members]
+    joined: Map = np.interp(
+        radius, radii, [float(summary(values.flat[cells])) for cells in members]
+    )
+    return joined
+
+
+def _robust_spread(values: Map) -> float:
+    return ROBUST * float(np.median(np.abs(values - np.median(values))))
+
+
+def _searched(size: int) -> npt.NDArray[np.bool_]:
+    """Return which cells are searched: one of each mirrored pair, and none that are too low."""
+    frequencies = np.fft.fftfreq(size)
+    down, across = np.meshgrid(frequencies, frequencies, indexing="ij")
+    alone = (across == 0) | (across == -0.5)  # columns that mirror themselves
+    half = (across > 0) | (alone & ((down >= 0) | (down == -0.5)))
+    searched: npt.NDArray[np.bool_] = half & (frequency_radius(size) >= LOWEST - 1e-9)
+    return searched

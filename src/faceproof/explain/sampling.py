@@ -1,0 +1,98 @@
+"""Which pictures of a data set are looked at, and reading them several at a time."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from rich.progress import track
+
+from faceproof.errors import FaceproofError
+
+CHUNK = 256  # pictures whose results are held at once
+UNLABELLED = "unlabelled"
+
+Result = TypeVar("Result")
+
+
+def class_words(rows: pa.Table) -> list[str]:
+    """Return the class name of every row of a picture table, or `unlabelled`."""
+    return [label or UNLABELLED for label in rows["label"].to_pylist()]
+
+
+def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
+    """Draw `num` rows in which each class has the share that it has in all rows.
+
+    Which they are is a function of the seed and the pictures' names, so that adding pictures to a
+    data set moves few others. They come class by class and, within one, in the order of the draw.
+
+    Args:
+        rows: a picture table.
+        num: how many, at least one of each class; None for all of them, in an order drawn too.
+        seed: another seed is another draw.
+
+    Raises:
+        FaceproofError: `num` is less than one for each class.
+    """
+    classes = np.array(class_words(rows))
+    names, totals = np.unique(classes, return_counts=True)
+    if num is not None and num < len(names):
+        raise FaceproofError(
+            f"a sample of {num} cannot hold a picture of each class ({', '.join(names)}); "
+            f"set --sample to {len(names)} at least, or use --all"
+        )
+    keys = np.array([_key(path, seed) for path in rows["path"].to_pylist()])
+    chosen = []
+    for name, share in zip(names, _shares(totals, num), strict=True):
+        members = np.flatnonzero(classes == name)
+        chosen.append(members[np.argsort(keys[members])][:share])
+    return rows.take(pa.array(np.concatenate(chosen)))
+
+
+def _key(path: str, seed: int) -> bytes:
+    """Return where a picture stands in the draw.
+
+    It goes by the name below the data set's folder: where that lies should change nothing.
+    """
+    name = "/".join(path.split("/")[-3:])
+    near = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+    return near + hashlib.blake2b(path.encode(), digest_size=8).digest()  # decides between equals
+
+
+def _shares(totals: np.ndarray, num: int | None) -> list[int]:
+    """Divide `num` in proportion to `totals`, each at least one, by largest remainders."""
+    if num is None or num >= totals.sum():
+        return [int(total) for total in totals]
+    exact = totals * num / totals.sum()
+    shares = np.maximum(np.floor(exact).astype(int), 1)
+    while shares.sum() < num:
+        shares[np.argmax(exact - shares)] += 1
+    while shares.sum() > num:
+        shares[np.argmin(np.where(shares > 1, exact - shares, np.inf))] -= 1
+    return [int(share) for share in shares]
+
+
+def read_each(paths: list[str], work: Callable[[str], Result], words: str) -> Iterator[Result]:
+    """Yield `work(path)` for every file, in order, holding a chunk of results at a time.
+
+    Args:
+        paths: the files.
+        work: reads one file; called from several threads, for decoders release the lock.
+        words: what stands before the progress bar, which is shown on terminals only.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def results() -> Iterator[Result]:
+            for start in range(0, len(paths), CHUNK):
+                yield from pool.map(work, paths[start : start + CHUNK])
+
+        yield from track(results(), words, total=len(paths), disable=not on_terminal())
+
+
+def on_terminal() -> bool:
+    """Say whether somebody watches, so that a progress bar is of use."""
+    return sys.stdout.isatty()

@@ -1,0 +1,172 @@
+"""Maps against what is known of the network, and against formulas written out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from known_networks import (
+    PATCH,
+    PLAIN,
+    SIDE,
+    patch_mask,
+    patch_network,
+    patch_pictures,
+    timm_network,
+)
+from torch import nn
+
+from faceproof.errors import FaceproofError
+from faceproof.explain import attribution
+from faceproof.explain.attribution import METHODS, attribute, find_layer, removed, toward_called
+from faceproof.models.detector import Detector
+from faceproof.models.heads import HiddenHead, SqueezeExciteHead
+from faceproof.models.trunks import cnn3_trunk, face_cnn_trunk, timm_trunk
+
+LARGER = replace(PLAIN, size=64)
+
+
+@pytest.mark.parametrize("removal", ["blur", "mean"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_points_at_the_one_patch_that_decides(method, removal):
+    images = torch.from_numpy(patch_pictures(3))
+    maps = attribute(patch_network(), images, method, removal=removal)
+    assert maps.shape == (3, SIDE, SIDE)
+    inside = patch_mask()
+    assert (maps[:, inside].mean(1) > 4 * np.abs(maps[:, ~inside]).mean(1)).all()
+    assert inside.ravel()[maps.reshape(3, -1).argmax(1)].all()
+
+
+def test_a_dark_patch_speaks_against_the_positive_class():
+    images = torch.from_numpy(patch_pictures(2))
+    images[:, :, PATCH[0], PATCH[1]] = 0.0
+    images[:, :, :3] = 1.0  # so that what is removed is brighter
+    maps = attribute(patch_network(), images, "integrated_gradients", removal="mean")
+    assert (maps[:, patch_mask()] < 0).all()
+    turned = toward_called(maps, np.array([False, True]))
+    assert (turned[0] == -maps[0]).all()
+    assert (turned[1] == maps[1]).all()
+
+
+def test_integrated_gradients_add_up_to_the_change_of_the_logit(monkeypatch):
+    monkeypatch.setattr(attribution, "NUM_STEPS", 200)
+    torch.manual_seed(0)
+    net = Detector(face_cnn_trunk(SIDE), lambda n: HiddenHead(n, 16), PLAIN)
+    images = torch.from_numpy(patch_pictures(3))
+    maps = attribute(net, images, "integrated_gradients")
+    with torch.no_grad():
+        change = (net(images) - net(removed(images, "blur"))).numpy()
+    assert maps.sum((1, 2)) == pytest.approx(change, abs=0.05 * float(np.abs(change).max()))
+
+
+def test_cam_is_the_weighted_feature_map_where_the_head_averages_it():
+    net = timm_network("test_resnet")
+    images = torch.rand(2, 3, 64, 64, generator=torch.manual_seed(1))
+    with torch.no_grad():
+        features = net.trunk.forward_features(images)  # type: ignore[operator]
+        weights = net.head.logit.linear.weight[0]  # type: ignore[union-attr]
+        coarse = torch.einsum("bchw,c->bhw", features, weights) / features[0, 0].numel()
+        wanted = nn.functional.interpolate(coarse[:, None], (64, 64), mode="bilinear")[:, 0]
+    assert attribute(net, images, "cam") == pytest.approx(wanted.numpy(), abs=1e-6)
+
+
+def test_occlusion_is_what_the_logit_loses():
+    net = patch_network()
+    images = torch.from_numpy(patch_pictures(1))
+    found = attribute(net, images, "occlusion", removal="mean")[0]
+    side, step = round(SIDE / 5), round(SIDE / 8)
+    total, count = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE))
+    # The last window of a line ends with the picture, as captum has it: it is cut, not moved.
+    starts = range(0, step * -(-(SIDE - side) // step) + 1, step)
+    with torch.no_grad():
+        whole = net(images).item()
+        for top in starts:
+            for left in starts:
+                place = slice(top, top + side), slice(left, left + side)
+                less = images.clone()
+                less[:, :, place[0], place[1]] = images.mean((2, 3))[:, :, None, None]
+                total[place] += whole - net(less).item()
+                count[place] += 1
+    assert found == pytest.approx(total / count, abs=1e-4)
+
+
+def test_maps_do_not_depend_on_the_other_pictures_or_on_chance():
+    net = timm_network("test_resnet")
+    images = torch.rand(10, 3, 64, 64, generator=torch.manual_seed(1))
+    for method in METHODS:
+        together = attribute(net, images, method)
+        again, alone = attribute(net, images, method), attribute(net, images[9:], method)
+        assert (together == again).all()
+        assert together[9:] == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("net", "layer"),
+    [
+        (lambda: Detector(cnn3_trunk(64), lambda n: HiddenHead(n, 4), LARGER), "trunk.blocks"),
+        (lambda: Detector(face_cnn_trunk(28), lambda n: HiddenHead(n, 4), PLAIN), "trunk.blocks"),
+        (lambda: timm_network("test_resnet"), "trunk.layer4"),
+        (lambda: timm_network("test_efficientnet"), "trunk.bn2"),
+        (lambda: timm_network("test_vit"), "trunk.blocks.5.norm1"),
+        (lambda: timm_network("test_convnext"), "trunk.stages"),
+    ],
+)
+def test_the_last_feature_map_is_found(net, layer):
+    found = net()
+    assert find_layer(found) == layer
+    size = found.input.size
+    maps = attribute(found, torch.rand(2, 3, size, size), "cam")
+    assert maps.shape == (2, size, size)
+    assert maps.std() > 0
+
+
+def test_an_unpooled_trunk_is_its_own_feature_map():
+    trunk = timm_trunk("test_efficientnet", pooled=False)
+    assert find_layer(Detector(trunk, SqueezeExciteHead, LARGER)) == "trunk"
+
+
+class Flat(nn.Module):
+    num_features = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Identity()
+
+    def forward(self, images):
+        return self.scale(images.mean((2, 3)))
+
+
+def test_a_trunk_without_feature_map_is_refused_with_what_it_has():
+    net = Detector(Flat(), lambda n: HiddenHead(n, 4), PLAIN)
+    with pytest.raises(
+        FaceproofError, match=r"no last feature map.*trunk\.scale \(1, 3\).*--layer"
+    ):
+        find_layer(net)
+    with pytest.raises(FaceproofError, match=r"output of trunk\.scale has the shape \(1, 3\)"):
+        attribute(net, torch.rand(1, 3, SIDE, SIDE), "cam", layer="trunk.scale")
+
+
+def test_a_layer_can_be_named():
+    net = timm_network("test_resnet")
+    images = torch.rand(1, 3, 64, 64)
+    earlier = attribute(net, images, "cam", layer="trunk.layer2")
+    assert not np.allclose(earlier, attribute(net, images, "cam"))
+    with pytest.raises(FaceproofError, match=r"no module 'trunk\.layer9'"):
+        attribute(net, images, "cam", layer="trunk.layer9")
+
+
+def test_what_is_not_known_is_refused():
+    images = torch.rand(1, 3, SIDE, SIDE)
+    with pytest.raises(FaceproofError, match="no method 'gradcam'; choose of cam, occlusion"):
+        attribute(patch_network(), images, "gradcam")
+    with pytest.raises(FaceproofError, match="no removal 'black'"):
+        removed(images, "black")  # type: ignore[arg-type]
+
+
+def test_removing_leaves_the_mean_and_nothing_fine():
+    images = torch.rand(2, 3, 64, 64, generator=torch.manual_seed(0))
+    assert removed(images, "mean").flatten(2).std() < images.std()
+    assert torch.allclose(removed(images, "mean").mean((2, 3)), images.mean((2, 3)))
+    blurred = removed(images, "blur")
+    assert blurred.std() < 0.1 * images.std()
+    assert torch.allclose(blurred.mean(), images.mean(), atol=0.01)

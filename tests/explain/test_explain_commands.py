@@ -1,0 +1,214 @@
+"""`faceproof explain` and `faceproof features` on a small run."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from faceproof.data.demo import make_demo
+from faceproof.data.facts import data_facts
+from faceproof.data.pictures import fit_picture, read_picture
+from faceproof.data.table import read_table, select, table_from_columns, write_table
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.operating_point import DEFAULT
+from faceproof.evaluation.predictions import predictions_table, write_predictions
+from faceproof.evaluation.scoring import score, sigmoid
+from faceproof.explain.explain_commands import add_commands, load_subject
+from faceproof.explain.explanation import Wishes, explain_rows, sample_rows
+from faceproof.models.build import build_network
+from faceproof.run import RunFolder
+from faceproof.serving.export import export_run
+from faceproof.task import get_task
+
+TASK = get_task("deepfake")
+SIZE = 32
+NETWORK = {
+    "_target_": "faceproof.models.make_detector",
+    "trunk": {"_target_": "faceproof.models.trunks.face_cnn_trunk", "size": SIZE},
+    "head": {"_target_": "faceproof.models.heads.HiddenHead", "_partial_": True, "num_hidden": 8},
+    "input": {"size": SIZE, "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Make what train.py and evaluate.py leave, without training."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    folder.mkdir()
+    make_demo(folder.parent / "demo", TASK, num_per_class=12)
+    pictures = sorted((folder.parent / "demo" / "pictures").glob("*/*/*.jpg"))
+    rows = table_from_columns(
+        {
+            "path": [str(path) for path in pictures],
+            "label": [path.parts[-3] for path in pictures],
+            "generator": [path.parts[-2] for path in pictures],
+            "source": ["demo"] * len(pictures),
+            "split": ["val"] * len(pictures),
+        }
+    )
+    made = RunFolder(folder)
+    write_table(rows, made.samples)
+    write_table(data_facts(rows).select(["path", "content"]), made.seen)
+    torch.manual_seed(0)
+    net = build_network(NETWORK)
+    with torch.no_grad():  # so that both classes are called
+        net.head.logit.linear.weight *= 50
+        logits = score(net, rows, TASK, num_workers=0)
+        net.head.logit.linear.bias -= float(np.median(logits))
+    torch.save({"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, made.best)
+    config = {"model": {"name": "face_cnn", "network": NETWORK}, "data": {"task": "deepfake"}}
+    made.config.write_text(yaml.safe_dump(config))
+    made.write_operating_point(DEFAULT.to_json())
+    made.update_record(data="demo")
+    (made.evaluations / "demo-test").mkdir(parents=True)
+    logits = score(net, rows, TASK, num_workers=0)
+    table = predictions_table(rows, logits, sigmoid(logits))
+    write_predictions(table, made.evaluations / "demo-test" / "predictions.parquet")
+    return made
+
+
+def command(*words):
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(required=True))
+    arguments = parser.parse_args([str(word) for word in words])
+    return arguments.run(arguments)
+
+
+def select_paths(run):
+    return select(read_table(run.samples), "val")["path"].to_pylist()
+
+
+def test_without_pictures_the_mistakes_are_explained_and_the_maps_measured(run, capsys):
+    assert command("explain", run.path, "--sample", 6, "--mistakes", 2, "--methods=cam") == 0
+    out = run.path / "explanation"
+    found = json.loads((out / "explanation.json").read_text())
+    assert {one["section"] for one in found["pictures"]} == {"fake called real", "real called fake"}
+    assert all(one["label"] != one["called"] for one in found["pictures"])
+    assert found["layer"] == "trunk.blocks"
+    measures = found["trust"]
+    assert (measures["num_pictures"], list(measures["methods"])) == (6, ["cam"])
+    assert 0 < measures["num_planted"] <= 6
+    text = capsys.readouterr().out
+    assert "| class activation |" in text
+    assert f"page: {out / 'explanation.html'}" in text
+    assert list(out.glob("events.*"))
+
+
+def test_the_same_seed_gives_the_same_numbers(run, tmp_path):
+    for name in ("one", "two"):
+        command(
+            "explain",
+            run.path,
+            "--sample=2",
+            "--mistakes=1",
+            "--methods=cam,integrated_gradients",
+            "--out",
+            tmp_path / name,
+        )
+    one, two = ((tmp_path / name / "explanation.json").read_text() for name in ("one", "two"))
+    assert one == two
+
+
+def test_pictures_that_are_named_get_what_the_detector_says_of_them(run, tmp_path, capsys):
+    path = select_paths(run)[0]
+    command("explain", run.path, path, "--methods=cam", "--out", tmp_path / "x")
+    found = json.loads((tmp_path / "x" / "explanation.json").read_text())
+    (one,) = found["pictures"]
+    image = fit_picture(read_picture(path), SIZE, "bilinear").float()[None] / 255
+    with torch.no_grad():
+        logit = load_subject(run.path, "cpu").net(image).item()
+    assert one["logit"] == pytest.approx(logit, abs=1e-5)
+    assert (one["called"], one["label"]) == ("fake" if logit >= 0 else "real", None)
+    assert found["trust"] is None
+    assert "|" not in capsys.readouterr().out
+
+
+def test_sanity_of_pictures_that_are_named(run, tmp_path, capsys):
+    paths = select_paths(run)[:3]
+    command("explain", run.path, *paths, "--methods=cam", "--sanity", "--out", tmp_path / "x")
+    found = json.loads((tmp_path / "x" / "explanation.json").read_text())
+    assert found["trust"]["num_pictures"] == 3
+    assert "those named" in capsys.readouterr().out
+
+
+def test_maps_are_turned_to_the_called_class_or_to_the_positive_one(run):
+    subject = load_subject(run.path, "cpu")
+    rows = table_from_columns({"path": select_paths(run)})
+    called = explain_rows(subject, rows, Wishes(("cam",)))
+    positive = explain_rows(subject, rows, Wishes(("cam",), toward="positive"))
+    assert {one.called for one in called} == {"real", "fake"}
+    for one, other in zip(called, positive, strict=True):
+        sign = 1 if one.called == "fake" else -1
+        assert (one.maps["cam"] == sign * other.maps["cam"]).all()
+        assert (one.toward, other.toward) == (one.called, "fake")
+
+
+def test_features_are_drawn_and_written_for_the_projector(run, capsys):
+    assert command("features", run.path, "--sample", 20) == 0
+    found = json.loads((run.path / "features" / "features.json").read_text())
+    assert found["num_pictures"] == 20
+    assert set(found["nearest"]) == {"class", "generator"}
+    assert (run.path / "features" / "projector_config.pbtxt").is_file()
+    assert "nearest neighbour of the same class" in capsys.readouterr().out
+
+
+def test_a_sample_takes_one_picture_of_a_group(run):
+    rows = table_from_columns(
+        {"path": [f"{n}.jpg" for n in range(9)], "label": ["real"] * 9, "group": list("aaabbbccc")}
+    )
+    assert sorted(sample_rows(rows, 9, 0)["group"].to_pylist()) == ["a", "b", "c"]
+    alone = table_from_columns({"path": [f"{n}.jpg" for n in range(9)], "label": ["real"] * 9})
+    assert sample_rows(alone, 5, 0).num_rows == 5
+    assert sample_rows(alone, 5, 0)["path"] == sample_rows(alone, 5, 0)["path"]
+
+
+def test_what_cannot_be_explained_is_refused(run, tmp_path):
+    with pytest.raises(FaceproofError, match=r"neither a run .* nor a detector artifact"):
+        command("explain", tmp_path)
+    with pytest.raises(FaceproofError, match="'gradcam' must be one of cam, occlusion"):
+        command("explain", run.path, "--methods=gradcam")
+    with pytest.raises(FaceproofError, match=r"has no evaluation x; there are demo-test"):
+        command("explain", run.path, "--evaluation=x", "--out", tmp_path / "x")
+    (tmp_path / "a.jpg").write_text("no picture")
+    with pytest.raises(FaceproofError, match=r"a\.jpg cannot be explained"):
+        command("explain", run.path, tmp_path / "a.jpg", "--out", tmp_path / "x")
+    with pytest.raises(FaceproofError, match="has no pictures in the split train"):
+        command("features", run.path, "--split=train", "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_artifact_is_explained_like_its_run(run, tmp_path):
+    export_run(run.path, tmp_path / "artifact")
+    path = select_paths(run)[0]
+    for subject, name in ((run.path, "of_run"), (tmp_path / "artifact", "of_artifact")):
+        command("explain", subject, path, "--methods=cam", "--out", tmp_path / name)
+    pages = [
+        (tmp_path / name / "explanation.json").read_text() for name in ("of_run", "of_artifact")
+    ]
+    assert json.loads(pages[0])["pictures"] == json.loads(pages[1])["pictures"]
+    with pytest.raises(FaceproofError, match="artifact and holds no evaluation"):
+        command("explain", tmp_path / "artifact", "--out", tmp_path / "x")
+    with pytest.raises(FaceproofError, match="artifact and names no pictures"):
+        command("features", tmp_path / "artifact", "--out", tmp_path / "x")
+
+
+def test_the_commands_are_known_without_loading_torch():
+    program = (
+        "import argparse, sys; from faceproof.explain.explain_commands import add_commands; "
+        "add_commands(argparse.ArgumentParser().add_subparsers()); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'sklearn')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_without_captum_it_says_what_to_install(monkeypatch):
+    from faceproof.explain import explain_commands
+
+    monkeypatch.setattr(explain_commands.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[explain\]'"):
+        explain_commands.require_captum()

@@ -1,0 +1,142 @@
+"""The page of an explanation, its numbers, and the sentences about the measures."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from faceproof.errors import FaceproofError
+from faceproof.explain.explain_page import (
+    COLUMNS,
+    Explanation,
+    draw_trust,
+    trust_markdown,
+    trust_sentences,
+    write_explanation,
+)
+from faceproof.explain.explanation import MethodTrust, Trust, Wishes
+from faceproof.explain.faithfulness import CurveFigures
+from faceproof.explain.gallery import Explained
+from faceproof.explain.planted import PlantedFigures
+from faceproof.explain.randomisation import Stage
+from faceproof.task import get_task
+
+TASK = get_task("deepfake")
+GOOD = CurveFigures(0.31, 0.52, 0.01, 0.21, (0.1, 0.32), True)
+BAD = CurveFigures(0.55, 0.52, 0.01, -0.03, (-0.1, 0.04), False)
+PLANTED = PlantedFigures(12, 0.75, (0.5, 0.9), 0.5, 0.4, 0.25, 0.2, 0.15, (0.05, 0.25))
+CURVE = np.linspace(0.9, 0.5, 11).tolist()
+
+
+def method(deletion=GOOD, insertion=GOOD, last=0.1, flagged=False, planted=PLANTED):
+    stages = [Stage("head", 0.1, 0.8, 0.7), Stage("all weights", 1.0, last, 0.2)]
+    return MethodTrust(deletion, insertion, CURVE, CURVE[::-1], stages, flagged, planted)
+
+
+def trust(**methods):
+    return Trust("a sample", 24, 6, 16, 12, CURVE, CURVE[::-1], methods)
+
+
+def explained(section="fake called real"):
+    picture = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
+    maps = {"cam": picture[0] - 0.5, "occlusion": picture[1] - 0.5}
+    return Explained(
+        "/x/<b>&.jpg", picture, -2.0, 0.12, "real", "real", maps, "fake", "face_swap", section
+    )
+
+
+def explanation(pictures, measures=None):
+    wishes = Wishes(("cam", "occlusion"))
+    return Explanation("run", TASK, 0.5, wishes, "trunk.layer4", pictures, measures, "its mistakes")
+
+
+def test_the_page_stands_alone_and_holds_every_picture(tmp_path):
+    pictures = [explained(), explained("real called fake")]
+    page = write_explanation(tmp_path / "out", explanation(pictures, trust(cam=method())))
+    text = page.read_text()
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    assert text.count("data:image/jpeg") == 2 * (1 + 2 * 2)
+    assert "<b>&" not in text
+    assert "&lt;b&gt;&amp;.jpg" in text
+    assert "called real (88.0%), wrongly: it is fake, face_swap" in text
+    assert "Fake called real" in text
+    assert "a Gaussian of an eighth of the side" in text
+    assert "trunk.layer4" in text
+    assert text.count("<svg") == 2
+
+
+def test_the_numbers_hold_everything_but_pixels(tmp_path):
+    measures = trust(cam=method())
+    write_explanation(tmp_path / "out", explanation([explained()], measures))
+    found = json.loads((tmp_path / "out" / "explanation.json").read_text())
+    (one,) = found["pictures"]
+    assert (one["logit"], one["probability"], one["called"]) == (-2.0, 0.12, "real")
+    assert (tmp_path / "out" / one["figure"]).is_file()
+    assert found["trust"] == json.loads(json.dumps(measures.to_json()))
+    assert found["trust"]["methods"]["cam"]["deletion"]["gain"] == 0.21
+
+
+def test_an_explanation_without_measures_or_pictures_is_one_too(tmp_path):
+    text = write_explanation(tmp_path / "a", explanation([explained()])).read_text()
+    assert "How far these maps can be trusted" not in text
+    text = write_explanation(tmp_path / "b", explanation([], trust(cam=method()))).read_text()
+    assert "How far these maps can be trusted" in text
+
+
+def test_an_earlier_explanation_is_replaced_and_nothing_else(tmp_path):
+    write_explanation(tmp_path / "out", explanation([explained(), explained()]))
+    write_explanation(tmp_path / "out", explanation([explained()]))
+    assert len(list((tmp_path / "out" / "figures").iterdir())) == 1
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(FaceproofError, match="holds something else"):
+        write_explanation(tmp_path / "mine", explanation([explained()]))
+    assert (tmp_path / "mine" / "thesis.txt").is_file()
+
+
+def test_the_table_can_be_copied_as_markdown():
+    lines = trust_markdown(trust(cam=method(), occlusion=method(planted=None))).splitlines()
+    assert len(lines) == 4
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == list(COLUMNS)
+    assert all(len(row) == len(COLUMNS) for row in cells)
+    assert cells[2][:3] == [
+        "class activation",
+        "0.310 (0.520 ± 0.010)",
+        "+0.210 (+0.100 to +0.320)",
+    ]
+    assert cells[2][5:] == ["yes", "0.10", "0.20", "75% (50%)", "40% (25%)", "20%"]
+    assert cells[3][8:] == ["-", "-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (method(), "works better than random orders; it lies on the planted forgeries"),
+        (method(BAD, BAD), "matters no more than places chosen at random"),
+        (method(GOOD, BAD), "beats random orders in removing only"),
+        (method(BAD, GOOD), "beats random orders in inserting only"),
+        (method(flagged=True, last=0.9), "DISTRUST IT: it hardly changes when all weights"),
+        (method(replace(GOOD, interval=None, beats_random=None)), "one picture is too few"),
+        (method(planted=replace(PLANTED, gain_interval=(-0.1, 0.2))), "it does not lie on the"),
+    ],
+)
+def test_a_sentence_says_what_the_measures_amount_to(one, words):
+    (sentence,) = trust_sentences(trust(cam=one))
+    assert sentence.startswith("Class activation: ")
+    assert words in sentence
+
+
+def test_the_curves_are_those_of_the_measures():
+    figures = draw_trust(trust(cam=method(), occlusion=method(last=None)))
+    left, right = figures["curves"].axes
+    assert left.lines[0].get_ydata() == pytest.approx(CURVE)
+    assert right.lines[1].get_ydata() == pytest.approx(CURVE[::-1])
+    labels = [text.get_text() for text in left.get_legend().get_texts()]
+    assert labels == ["random orders", "class activation", "occlusion"]
+    (axes,) = figures["randomisation"].axes
+    assert axes.lines[0].get_ydata() == pytest.approx([0.8, 0.1])
+    assert np.isnan(axes.lines[2].get_ydata()[-1])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["head", "all weights"]

@@ -1,0 +1,55 @@
+"""Drawings that hold pictures and maps."""
+
+import numpy as np
+import pytest
+
+from faceproof.evaluation.plots import figure_svg
+from faceproof.explain.figures import MapPanel, Tile, map_grid, panels, picture_grid, shared_limits
+
+
+def test_places_stay_empty_so_that_type_is_of_one_size():
+    figure, places = panels(2, 6, 10, 2)
+    assert len(places) == 2
+    assert tuple(figure.get_size_inches()) == (10, 2)
+    assert len(panels(7, 3, 10, 2)[1]) == 7
+    assert panels(7, 3, 10, 2)[0].get_size_inches()[1] == 6
+
+
+def test_a_picture_grid_shows_each_picture_with_its_caption():
+    rng = np.random.default_rng(0)
+    tiles = [Tile(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), f"number {n}") for n in range(8)]
+    figure = picture_grid(tiles, "eight", 6)
+    assert [axes.get_xlabel() for axes in figure.axes] == [tile.caption for tile in tiles]
+    assert np.array_equal(figure.axes[3].images[0].get_array(), tiles[3].pixels)
+    assert figure.get_suptitle() == "eight"
+    assert not any(len(axes.get_xticks()) for axes in figure.axes)
+
+
+def test_limits_are_shared_and_not_stretched_by_odd_cells():
+    values = np.random.default_rng(0).normal(0, 1, (50, 50))
+    values[0, 0] = 1e6
+    low, high = shared_limits([values, values - 1], signed=True)
+    assert low == -high
+    assert 2 < high < 6
+    low, high = shared_limits([values], signed=False)
+    assert -4 < low < -2
+    assert shared_limits([np.zeros((3, 3))], signed=True) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(("num", "columns"), [(1, 4), (3, 4), (5, 5), (6, 4), (8, 4), (9, 5)])
+def test_maps_stand_in_even_rows_with_one_scale(num, columns):
+    maps = [MapPanel(f"map {n}", np.full((9, 9), float(n)), [(0.5, 0.0)]) for n in range(num)]
+    figure = map_grid(maps, (0.0, 9.0), "power (dB)")
+    *places, bar = figure.axes
+    assert len(places) == num
+    assert places[0].get_subplotspec().get_gridspec().ncols == columns
+    assert bar.get_ylabel() == "power (dB)"
+    assert {axes.images[0].get_clim() for axes in places} == {(0.0, 9.0)}
+    assert places[0].collections[0].get_offsets().tolist() == [[0.5, 0.0]]
+    assert sum(bool(axes.get_xlabel()) for axes in places) == min(columns, num)
+
+
+def test_a_drawing_with_maps_can_stand_in_a_page():
+    svg = figure_svg(map_grid([MapPanel("one", np.eye(9))], (-1.0, 1.0), "dB"))
+    assert 'xlink:href="data:image/png;base64,' in svg or 'href="data:image/png' in svg
+    assert "<style" not in svg

@@ -1,0 +1,133 @@
+"""The drawings and the page of an exploration: what they say."""
+
+import argparse
+import json
+import re
+
+import numpy as np
+import pytest
+
+from faceproof.data.sets import DataSet, folder_data
+from faceproof.data.table import table_from_columns
+from faceproof.explain.explore import explore
+from faceproof.explain.explore_commands import add_commands
+from faceproof.explain.explore_page import (
+    bin_edges,
+    captions,
+    describe,
+    draw_counts,
+    draw_means,
+    draw_pictures,
+    draw_properties,
+    write_exploration,
+)
+from faceproof.task import get_task
+
+TASK = get_task("deepfake")
+
+
+@pytest.fixture
+def portraits(tmp_path, make_pictures):
+    """A data set whose fakes are larger, of two makers, and one of which is no picture."""
+    root = tmp_path / "set"
+    make_pictures(root / "real/camera", [f"{n}.jpg" for n in range(12)], (40, 30), 1, face=True)
+    make_pictures(root / "fake/first", [f"{n}.jpg" for n in range(6)], (50, 50), 2)
+    make_pictures(root / "fake/second", [f"{n}.jpg" for n in range(5)], (60, 30), 3)
+    (root / "fake/second/5.jpg").write_bytes(b"no picture")
+    return folder_data(
+        "portraits", "deepfake", str(root), "{label}/{generator}/*",
+        {"real": "real", "fake": "fake"}, max_unreadable=0.1,
+    )  # fmt: skip
+
+
+def test_counts_are_drawn_as_bars_with_their_numbers(portraits):
+    figure = draw_counts(explore(portraits))
+    split, generator = figure.axes  # there is one source only
+    assert split.get_title(loc="left") == "Pictures by split"
+    assert split.get_xlabel() == "pictures"
+    assert [label.get_text() for label in generator.get_yticklabels()] == [
+        "camera", "first", "second",
+    ]  # fmt: skip
+    assert [bar.get_width() for bar in generator.patches] == [12, 0, 0, 0, 6, 6]
+    assert [text.get_text() for text in generator.texts] == ["12", "", "", "", "6", "6"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["real", "fake"]
+    assert generator.patches[0].get_hatch() != generator.patches[-1].get_hatch()
+
+
+def test_properties_are_drawn_as_shares_of_each_class(portraits):
+    figure = draw_properties(explore(portraits))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "Width", "Height", "Aspect ratio", "File size", "Mean intensity", "Sharpness",
+    ]  # fmt: skip
+    assert [axes.get_xlabel() for axes in figure.axes][3] == "kB"
+    for axes in figure.axes:
+        assert axes.get_ylabel() == "% of the class per bin"
+        assert [patch.get_label() for patch in axes.patches] == ["real (12)", "fake (11)"]
+        assert [patch.get_data().values.sum() for patch in axes.patches] == pytest.approx([100] * 2)
+    first, second = figure.axes[0].patches
+    assert first.get_linestyle() != second.get_linestyle()  # told apart without colour
+
+
+def test_bins_hold_every_value_and_one_value_has_a_bin():
+    values = np.random.default_rng(0).standard_cauchy(500)
+    edges = bin_edges(values)
+    assert np.histogram(values, edges)[0].sum() == 500
+    assert np.all(np.diff(edges) > 0)
+    assert np.histogram([256.0] * 3, bin_edges(np.full(3, 256.0)))[0].sum() == 3
+    assert np.histogram([0.0], bin_edges(np.zeros(1)))[0].sum() == 1
+
+
+def test_pictures_and_means_are_labelled(portraits):
+    found = explore(portraits)
+    figure = draw_pictures(found, "fake")
+    assert len(figure.axes) == 11
+    assert {axes.get_xlabel() for axes in figure.axes} == {"first", "second"}
+    assert figure.get_suptitle() == "fake: 11 of 12 pictures of portraits, drawn by chance"
+    means = draw_means(found)
+    assert [axes.get_xlabel() for axes in means.axes] == [
+        "real (12)", "fake (11)", "first (6)", "second (5)",
+    ]  # fmt: skip
+    assert means.axes[0].images[0].get_array().shape == (128, 128, 3)
+
+
+def test_pictures_without_a_generator_are_labelled_by_file_cut_to_fit():
+    rows = table_from_columns({"path": ["/a/short.jpg", "/a/a_name_that_is_much_too_long.jpg"]})
+    assert captions(rows) == ["short.jpg", "a_name_…long.jpg"]
+
+
+def test_the_page_stands_alone_and_names_what_cannot_be_read(portraits, tmp_path):
+    found = explore(portraits)
+    page = write_exploration(found, tmp_path / "out").read_text()
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {
+        "counts.png", "properties.png", "pictures-real.png", "pictures-fake.png", "means.png",
+        "explore.json", "explore.html",
+    }  # fmt: skip
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+    assert page.count("<img src=") == 23
+    assert "second/5.jpg" in page
+    numbers = json.loads((tmp_path / "out/explore.json").read_text())
+    assert numbers["num_pictures"] == 24
+    assert numbers["num_measured"] == 23
+    assert any("1 cannot be read" in line for line in describe(found))
+
+
+def test_pictures_without_a_label_are_a_class_of_their_own(portraits):
+    columns = {name: portraits.table[name].to_pylist() for name in portraits.table.column_names}
+    columns["label"] = [label if label == "real" else None for label in columns["label"]]
+    columns["split"] = ["train" if label else "unlabelled" for label in columns["label"]]
+    found = explore(DataSet("part", TASK, table_from_columns(columns), max_unreadable=0.1))
+    assert found.classes == ["real", "unlabelled"]
+    assert [mean.name for mean in found.means[:2]] == ["real", "unlabelled"]
+    assert len(draw_properties(found).axes[0].patches) == 2
+
+
+def test_the_command_writes_a_page(portraits, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("faceproof.app.compose_data", lambda settings: portraits)
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    out = tmp_path / "out"
+    arguments = parser.parse_args(["explore", "data=portraits", "--all", "--out", str(out)])
+    assert arguments.run(arguments) == 0
+    assert "portraits: 24 pictures, 23 measured" in capsys.readouterr().out
+    assert (out / "explore.html").is_file()

@@ -1,0 +1,135 @@
+"""Trunk features, the planes, and TensorBoard's projector."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from known_networks import PLAIN, patch_network, timm_network
+from sklearn.neighbors import KNeighborsClassifier
+
+from faceproof.data.table import table_from_columns
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.plots import BLUE, VERMILLION
+from faceproof.explain.features import (
+    NUM_DIRECTIONS,
+    features_figure,
+    neighbour_agreement,
+    place,
+    trunk_features,
+    words_of,
+    write_features,
+)
+from faceproof.models.detector import Detector
+from faceproof.models.heads import SqueezeExciteHead
+from faceproof.models.trunks import timm_trunk
+
+
+def clusters(num=40, width=80, apart=20.0):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(num, width)).astype(np.float32)
+    values[num // 2 :, 0] += apart
+    return values, ["real"] * (num // 2) + ["fake"] * (num // 2)
+
+
+def rows_of(words):
+    return table_from_columns(
+        {
+            "path": [f"/x/{n} \t.jpg" for n in range(len(words))],
+            "label": words,
+            "source": ["demo"] * len(words),
+            "generator": [None if word == "real" else "gan" for word in words],
+        }
+    )
+
+
+def test_features_are_what_the_head_gets_averaged_over_places():
+    images = torch.rand(2, 3, 64, 64)
+    net = timm_network("test_resnet")
+    with torch.no_grad():
+        assert trunk_features(net, images) == pytest.approx(net.trunk(images).numpy(), abs=1e-6)
+    unpooled = Detector(timm_trunk("test_efficientnet", pooled=False), SqueezeExciteHead, PLAIN)
+    with torch.no_grad():
+        wanted = unpooled.eval().trunk(images).mean((2, 3)).numpy()
+    assert trunk_features(unpooled, images) == pytest.approx(wanted, abs=1e-6)
+    assert trunk_features(patch_network(), torch.rand(2, 3, 28, 28)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("plane", ["pca", "tsne"])
+def test_what_is_apart_in_the_features_is_apart_on_the_plane(plane):
+    values, words = clusters()
+    points = place(values, plane)
+    assert points.shape == (40, 2)
+    near = KNeighborsClassifier(1).fit(points[::2], words[::2])
+    assert near.score(points[1::2], words[1::2]) == 1
+    assert (place(values, plane) == points).all()
+
+
+def test_the_first_direction_of_pca_is_that_of_the_largest_spread():
+    values, _ = clusters(width=NUM_DIRECTIONS)
+    centred = values.astype(np.float64) - values.mean(0)
+    wanted = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    assert np.abs(place(values, "pca")) == pytest.approx(np.abs(centred @ wanted.T), abs=1e-6)
+
+
+def test_nearest_neighbours_agree_where_classes_are_apart_and_by_chance_where_not():
+    values, words = clusters(num=200)
+    share, chance = neighbour_agreement(values, words)
+    assert share == 1
+    assert chance == pytest.approx(99 / 199)
+    mixed = np.random.default_rng(1).permutation(words).tolist()
+    assert neighbour_agreement(values, mixed)[0] == pytest.approx(chance, abs=0.15)
+
+
+def test_the_figure_has_a_panel_for_each_plane_and_each_column_that_differs():
+    values, words = clusters()
+    rows = rows_of(words)
+    assert list(words_of(rows)) == ["label", "generator"]  # the source is one
+    planes = {"pca": place(values, "pca")}
+    figure = features_figure(planes, words_of(rows), "title", first=("real", "fake"))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["PCA, by class", "PCA, by generator"]
+    real, fake = figure.axes[0].lines
+    assert (real.get_color(), fake.get_color()) == (BLUE, VERMILLION)
+    assert np.column_stack(real.get_data()) == pytest.approx(planes["pca"][:20])
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend == ["real (20)", "fake (20)"]
+
+
+def test_many_values_share_the_last_colour():
+    values, _ = clusters()
+    words = [f"g{n % 10}" for n in range(40)]
+    figure = features_figure({"pca": place(values, "pca")}, {"generator": words}, "title")
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert len(labels) == 6
+    assert labels[-1] == "5 others (20)"
+    assert sum(len(line.get_xdata()) for line in figure.axes[0].lines) == 40
+
+
+def test_what_cannot_be_placed_is_refused():
+    values, _ = clusters()
+    with pytest.raises(FaceproofError, match="3 pictures make no map"):
+        place(values[:3], "pca")
+    values[3, 3] = np.nan
+    with pytest.raises(FaceproofError, match="not finite"):
+        place(values, "tsne")
+
+
+def test_everything_is_written_projector_included(tmp_path):
+    values, words = clusters()
+    out = tmp_path / "features"
+    found = write_features(
+        out, "title", values, rows_of(words), torch.rand(40, 3, 8, 8), ("real", "fake"), seed=0
+    )
+    assert json.loads((out / "features.json").read_text()) == found
+    assert found["nearest"]["class"]["share"] == 1
+    assert (out / "features.png").stat().st_size > 10_000
+    files = next(out.glob("0*/features"))
+    metadata = (files / "metadata.tsv").read_text().splitlines()
+    assert metadata[0] == "class\tsource\tgenerator\tfile"
+    assert metadata[1] == "real\tdemo\tnone\t0 .jpg"
+    assert len(metadata) == 41
+    tensors = np.loadtxt(files / "tensors.tsv")
+    assert tensors.shape == (40, 39)  # as many directions as 40 pictures have
+    assert (files / "sprite.png").is_file()
+    assert "metadata.tsv" in (out / "projector_config.pbtxt").read_text()

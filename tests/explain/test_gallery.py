@@ -1,0 +1,129 @@
+"""Which mistakes are shown, and what the drawings hold."""
+
+import numpy as np
+import pytest
+from matplotlib.image import AxesImage
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from faceproof.data.table import table_from_columns
+from faceproof.evaluation.predictions import predictions_table
+from faceproof.explain.gallery import (
+    Explained,
+    figure_pixels,
+    log_gallery,
+    map_pixels,
+    mistakes,
+    overlay_pixels,
+    strength,
+    strip,
+    to_pixels,
+    verdict_words,
+)
+from faceproof.task import get_task
+
+TASK = get_task("deepfake")
+SIDE = 32
+RAMP = np.linspace(-1, 1, SIDE, dtype=np.float32)[None].repeat(SIDE, axis=0)
+
+
+def explained(**changes):
+    picture = np.random.default_rng(0).random((3, SIDE, SIDE)).astype(np.float32)
+    values = {
+        "path": "some/where/a.jpg", "picture": picture, "logit": 2.0, "probability": 0.88,
+        "called": "fake", "toward": "fake", "maps": {"cam": RAMP, "occlusion": -RAMP},
+    }  # fmt: skip
+    return Explained(**(values | changes))
+
+
+def predictions(labels, probabilities):
+    probabilities = np.array(probabilities)
+    rows = table_from_columns({"path": [f"{n}.jpg" for n in range(len(labels))], "label": labels})
+    return predictions_table(rows, np.log(probabilities / (1 - probabilities)), probabilities)
+
+
+def test_the_most_confident_mistakes_of_each_direction_come_first():
+    table = predictions(
+        ["fake", "fake", "fake", "real", "real", "real", None],
+        [0.9, 0.1, 0.4, 0.6, 0.95, 0.2, 0.99],
+    )
+    found = mistakes(table, TASK, 0.5, number=5)
+    assert {name: rows["path"].to_pylist() for name, rows in found.items()} == {
+        "fake called real": ["1.jpg", "2.jpg"],
+        "real called fake": ["4.jpg", "3.jpg"],
+    }
+    fewer = mistakes(table, TASK, 0.5, number=1)
+    assert [rows.num_rows for rows in fewer.values()] == [1, 1]
+    assert mistakes(table, TASK, 0.97, 9)["real called fake"].num_rows == 0
+
+
+def test_ties_are_in_the_order_of_their_names():
+    table = predictions(["real"] * 4, [0.8] * 4)
+    shuffled = table.take([2, 0, 3, 1])
+    both = [mistakes(one, TASK, 0.5, 3)["real called fake"] for one in (table, shuffled)]
+    assert both[0]["path"].to_pylist() == both[1]["path"].to_pylist() == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_for_is_vermillion_against_is_blue_and_nothing_is_white():
+    pixels = map_pixels(RAMP, "cam").astype(int)
+    left, right, middle = pixels[0, 0], pixels[0, -1], pixels[0, SIDE // 2]
+    assert left[2] > left[0] + 50
+    assert right[0] > right[2] + 100
+    assert (middle > 230).all()
+
+
+def test_the_overlay_keeps_the_picture_in_grey_where_the_map_is_weak():
+    picture = np.random.default_rng(0).random((3, SIDE, SIDE)).astype(np.float32)
+    values = np.zeros((SIDE, SIDE), np.float32)
+    values[:4, :4] = 1
+    laid = overlay_pixels(picture, values, "cam").astype(int)
+    grey = to_pixels(picture).mean(2)
+    assert np.abs(laid[8:, 8:] - grey[8:, 8:, None]).max() <= 1
+    assert (laid[:4, :4, 0] > laid[:4, :4, 2] + 50).all()
+
+
+def test_a_map_of_nothing_is_drawn_as_nothing():
+    nothing = np.zeros((SIDE, SIDE), np.float32)
+    assert (strength(nothing, "integrated_gradients") == 0).all()
+    assert (map_pixels(nothing, "cam") >= 254).all()
+
+
+def test_strength_is_relative():
+    assert strength(RAMP * 1e-6, "cam") == pytest.approx(strength(RAMP, "cam"), abs=1e-4)
+
+
+def test_the_verdict_says_what_was_called_how_surely_and_the_truth():
+    assert verdict_words(explained(), TASK) == "called fake (88.0%)"
+    missed = explained(called="real", probability=0.1, label="fake", generator="face_swap")
+    assert verdict_words(missed, TASK) == "called real (90.0%), wrongly: it is fake, face_swap"
+    assert (
+        verdict_words(explained(label="fake"), TASK) == "called fake (88.0%), rightly: it is fake"
+    )
+
+
+def test_a_strip_holds_picture_overlays_and_maps():
+    figure = strip(explained(), TASK)
+    drawn = [image.get_array() for axes in figure.axes for image in axes.get_images()]
+    assert all(isinstance(i, AxesImage) for axes in figure.axes for i in axes.get_images())
+    one = explained()
+    wanted = [
+        to_pixels(one.picture),
+        *(overlay_pixels(one.picture, values, name) for name, values in one.maps.items()),
+        *(map_pixels(values, name) for name, values in one.maps.items()),
+    ]
+    assert len(drawn) == len(wanted) == 5
+    assert all((a == b).all() for a, b in zip(drawn, wanted, strict=True))
+    assert figure.get_suptitle().startswith("a.jpg\ncalled fake (88.0%)")
+    assert figure_pixels(figure).std() > 10
+
+
+def test_the_gallery_goes_to_tensorboard(tmp_path):
+    sections = ["fake called real", "fake called real", "real called fake"]
+    with SummaryWriter(tmp_path) as writer:
+        log_gallery(writer, [explained(section=name) for name in sections], TASK, step=3)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    tags = events.Tags()["images"]
+    assert tags == ["fake_called_real/01", "fake_called_real/02", "real_called_fake/01"]
+    (image,) = events.Images(tags[0])
+    assert image.step == 3
+    assert image.width > image.height > 100

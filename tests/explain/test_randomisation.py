@@ -1,0 +1,84 @@
+"""A map that depends on the network changes with its weights; one that does not is flagged."""
+
+import numpy as np
+import pytest
+import torch
+from known_networks import patch_network, patch_pictures, timm_network
+from scipy import stats
+
+from faceproof.explain.attribution import attribute
+from faceproof.explain.randomisation import (
+    hardly_changes,
+    randomisation_test,
+    shuffle_weights,
+    similarity,
+)
+
+IMAGES = torch.from_numpy(patch_pictures(3))
+
+
+def cam(net, images):
+    return attribute(net, images, "cam")
+
+
+def edges(net, images):
+    return images.mean(1).numpy()
+
+
+def constant(net, images):
+    return np.ones(images.shape[::2] + images.shape[3:], np.float32)
+
+
+def stages_of(explain, net=None, images=IMAGES):
+    net = net or patch_network()
+    return randomisation_test(net, images, explain(net, images), explain)
+
+
+def test_shuffled_weights_change_the_map():
+    stages = stages_of(cam)
+    assert [stage.shuffled for stage in stages] == ["head", "all weights"]
+    assert stages[-1].share == 1
+    assert stages[-1].spearman < 0.3
+    assert not hardly_changes(stages)
+
+
+@pytest.mark.parametrize("explain", [edges, constant])
+def test_a_map_of_the_picture_alone_is_flagged(explain):
+    stages = stages_of(explain)
+    assert hardly_changes(stages)
+    assert stages[-1].spearman == (pytest.approx(1) if explain is edges else None)
+
+
+def test_the_cascade_takes_every_weight_once_and_leaves_the_network_alone():
+    net = timm_network("test_resnet")
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    images = torch.rand(2, 3, 64, 64, generator=torch.manual_seed(0))
+    stages = stages_of(cam, net, images)
+    shares = [stage.share for stage in stages]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert [stage.shuffled for stage in stages][::2] == ["head", "all weights"]
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert stages == stages_of(cam, net, images)
+
+
+def test_shuffling_keeps_the_values_and_moves_them():
+    net, other = timm_network("test_resnet"), timm_network("test_resnet")
+    names = [name for name, _ in net.named_parameters()]
+    shuffle_weights(net, names[:1], seed=0)
+    first, second = dict(net.named_parameters()), dict(other.named_parameters())
+    assert not torch.equal(first[names[0]], second[names[0]])
+    assert torch.equal(first[names[0]].flatten().sort()[0], second[names[0]].flatten().sort()[0])
+    assert all(torch.equal(first[name], second[name]) for name in names[1:])
+
+
+def test_similarity_is_spearmans_and_does_not_mind_the_sign():
+    one, other = np.random.default_rng(0).normal(size=(2, 3, 6, 6))
+    wanted = [
+        abs(stats.spearmanr(a.ravel(), b.ravel()).statistic)
+        for a, b in zip(one, other, strict=True)
+    ]
+    assert similarity(one, other) == pytest.approx(wanted)
+    assert similarity(one, -one) == pytest.approx(np.ones(3))
+    assert np.isnan(similarity(one, np.zeros_like(one))).all()
+    assert np.isnan(similarity(one, np.full_like(one, np.nan))).all()

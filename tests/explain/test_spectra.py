@@ -1,0 +1,279 @@
+"""Mean spectra against plain definitions, and on the demonstration set with its planted grid."""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceproof.data.demo import make_demo
+from faceproof.data.demo_forgeries import UPSAMPLED_FREQUENCY
+from faceproof.data.pictures import read_picture
+from faceproof.data.sets import DataSet, demo_data
+from faceproof.data.table import table_from_columns
+from faceproof.errors import FaceproofError
+from faceproof.explain import sampling
+from faceproof.explain.explore_commands import add_commands
+from faceproof.explain.spectra import (
+    FLOOR,
+    Running,
+    curve_frequencies,
+    measure_spectra,
+    picture_spectrum,
+    whole,
+)
+from faceproof.explain.spectra_page import (
+    describe,
+    draw_curves,
+    spectra_json,
+    verdict,
+    write_spectra,
+)
+from faceproof.task import get_task
+
+TASK = get_task("deepfake")
+SIZE = 32
+
+
+def noise_picture(path, rng, size, wave=0.0):
+    """Write grey noise, with a wave of a quarter cycle a pixel across if asked for."""
+    width, height = size
+    grey = rng.normal(128, 15, (height, width)) + wave * np.cos(np.pi / 2 * np.arange(width))
+    Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    """A data set of two sources: in `b` every picture has a wave, in `a` the fakes of one maker."""
+    rng = np.random.default_rng(0)
+    columns = {name: [] for name in ("path", "label", "split", "source", "generator")}
+    for number in range(144):
+        source = "ab"[number % 2]
+        label = ("real", "fake")[number // 2 % 2]
+        generator = None if label == "real" else ("plain", "waves")[number // 4 % 2]
+        wave = 12.0 if source == "b" or generator == "waves" else 0.0
+        path = noise_picture(tmp_path / f"{number}.png", rng, (40, 36), wave)
+        for name, value in zip(columns, (path, label, "train", source, generator), strict=True):
+            columns[name].append(value)
+    return DataSet("noisy", TASK, table_from_columns(columns), max_unreadable=0.1)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Small demonstration spectra: 20 pictures of each forgery."""
+    root = tmp_path_factory.mktemp("spectra") / "demo"
+    make_demo(root, TASK, seed=1, num_per_class=80)
+    data = demo_data("demo", "deepfake", str(root), seed=1, num_per_class=80)
+    return measure_spectra(data)
+
+
+def test_a_cell_is_the_power_of_its_frequency():
+    grey = np.random.default_rng(0).uniform(0, 255, (SIZE, SIZE))
+    rise = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(SIZE) / SIZE)
+    window = rise[:, None] * rise
+    y, x = np.mgrid[:SIZE, :SIZE]
+    row, column = 5, 11
+    turn = np.exp(-2j * np.pi * (row * y + column * x) / SIZE)
+    power = abs(((grey - grey.mean()) * window * turn).sum()) ** 2 / (window**2).sum()
+    found = picture_spectrum(grey.astype(np.float32)).power[row, column]
+    assert found == pytest.approx(10 * math.log10(power + FLOOR), abs=1e-3)
+
+
+def test_the_whole_of_a_half_is_the_full_transform():
+    values = np.random.default_rng(1).normal(size=(SIZE, SIZE))
+    full = np.abs(np.fft.fft2(values))
+    assert np.allclose(whole(np.abs(np.fft.rfft2(values))), full)
+
+
+def test_the_curve_is_the_mean_power_of_whole_rings():
+    grey = np.random.default_rng(2).uniform(0, 255, (SIZE, SIZE))
+    rise = np.hanning(SIZE + 1)[:SIZE]
+    window = np.outer(rise, rise)
+    power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2 / (window**2).sum()
+    radius = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.fftfreq(SIZE))
+    expected = [
+        10 * math.log10(power[(radius >= low) & (radius < low + 1 / SIZE)].mean() + FLOOR)
+        for low in np.arange(SIZE // 2) / SIZE
+    ]
+    assert np.allclose(picture_spectrum(grey.astype(np.float32)).curve, expected, atol=1e-3)
+    assert curve_frequencies(SIZE)[0] == 0.5 / SIZE
+
+
+def test_white_noise_of_one_grey_level_is_0_db_but_for_the_logarithm():
+    rng = np.random.default_rng(3)
+    spectra = [picture_spectrum(rng.normal(9, 1, (64, 64)).astype(np.float32)) for _ in range(60)]
+    cells = np.mean([one.power for one in spectra], axis=0)[4:28, 4:28]
+    assert cells.mean() == pytest.approx(-10 / math.log(10) * np.euler_gamma, abs=0.1)
+    assert np.mean([one.curve for one in spectra], axis=0)[8:].mean() == pytest.approx(0, abs=0.15)
+
+
+def test_a_flat_picture_has_a_spectrum():
+    assert np.isfinite(picture_spectrum(np.full((SIZE, SIZE), 7, np.float32)).power).all()
+
+
+def test_running_sums_are_mean_and_deviation_whichever_way_they_are_joined():
+    values = np.random.default_rng(4).normal(1e4, 1, (50, 3))
+    parts = [Running(), Running(), Running()]
+    for number, value in enumerate(values):
+        parts[number**2 % 3].add(value)
+    together = parts[0].joined(parts[2]).joined(parts[1])
+    assert together.num == 50
+    assert np.allclose(together.mean, values.mean(0), rtol=1e-12)
+    assert np.allclose(together.deviation, values.std(0, ddof=1), rtol=1e-9)
+    assert np.allclose(together.error, values.std(0, ddof=1) / math.sqrt(50), rtol=1e-9)
+    assert Running().joined(Running()).num == 0
+
+
+def test_groups_are_the_pictures_of_each_name(noisy):
+    spectra = measure_spectra(noisy, SIZE)
+    numbers = {(group.kind, group.name): group.num for group in spectra.groups}
+    assert numbers == {
+        ("overall", "all pictures"): 144,
+        ("class", "real"): 72,
+        ("class", "fake"): 72,
+        ("source", "a"): 72,
+        ("source", "b"): 72,
+        ("generator", "plain"): 36,
+        ("generator", "waves"): 36,
+    }
+    rows = [row for row in noisy.table.to_pylist() if row["generator"] == "waves"]
+    pictures = []
+    for row in rows:
+        grey = read_picture(row["path"]).numpy()[0].astype(np.float32)
+        pictures.append(whole(picture_spectrum(grey[2:34, 4:36]).power))
+    (group,) = (group for group in spectra.groups if group.name == "waves")
+    assert np.allclose(group.power, np.mean(pictures, axis=0), atol=1e-3)
+    assert np.allclose(group.deviation, np.std(pictures, axis=0, ddof=1), atol=1e-3)
+
+
+def test_a_difference_is_from_the_real_pictures_of_the_same_sources(noisy):
+    absent = ("b", "plain")
+    keep = [row for row in noisy.table.to_pylist() if (row["source"], row["generator"]) != absent]
+    columns = {name: [row[name] for row in keep] for name in noisy.table.column_names}
+    data = DataSet("part", TASK, table_from_columns(columns))
+    spectra = measure_spectra(data, SIZE)
+    plain, waves = spectra.of("generator")
+    assert (plain.name, plain.difference.num_reference) == ("plain", 36)
+    assert waves.difference.num_reference == 72
+    # Beside the real pictures of `b`, all of which have the wave, these would lack it.
+    assert abs(plain.difference.power[0, SIZE // 4]) < 5
+    assert (plain.power - spectra.of("class")[0].power)[0, SIZE // 4] < -5
+
+
+def test_the_wave_of_a_source_is_found_there_and_is_no_difference_from_real(noisy):
+    spectra = measure_spectra(noisy, SIZE)
+    _, second = spectra.of("source")
+    assert [(peak.horizontal, peak.vertical) for peak in second.peaks] == [(0.25, 0.0)]
+    rows = [row for row in noisy.table.to_pylist() if row["source"] == "b"]
+    columns = {name: [row[name] for row in rows] for name in noisy.table.column_names}
+    alone = measure_spectra(DataSet("b", TASK, table_from_columns(columns)), SIZE)
+    fake = alone.of("class")[1]
+    assert [(peak.horizontal, peak.vertical) for peak in fake.peaks] == [(0.25, 0.0)]
+    assert fake.difference.peaks == []
+    assert verdict(alone) == "no frequency stands out beside real"
+
+
+def test_the_grid_planted_in_the_demonstration_set_is_found_and_nothing_else(demo):
+    found = {
+        group.name: {(peak.horizontal, peak.vertical) for peak in group.difference.peaks}
+        for group in demo.of("generator")
+        if group.difference is not None
+    }
+    half = UPSAMPLED_FREQUENCY
+    assert found == {
+        "face_swap": set(),
+        "recoloured": set(),
+        "retouched": set(),
+        "upsampled": {(half, 0.0), (0.0, half)},
+    }
+    assert "upsampled" in verdict(demo)
+    assert sum(line.startswith("upsampled: ") for line in describe(demo)) == 2
+
+
+def test_small_pictures_are_left_out_by_name(noisy, tmp_path):
+    rng = np.random.default_rng(1)
+    small = noise_picture(tmp_path / "small.png", rng, (40, 30))
+    columns = {name: noisy.table[name].to_pylist() for name in noisy.table.column_names}
+    for name, value in {"path": small, "label": "real", "split": "train", "source": "a"}.items():
+        columns[name].append(value)
+    for name in ("generator", "group"):
+        columns[name].append(None)
+    spectra = measure_spectra(DataSet("x", TASK, table_from_columns(columns)), SIZE)
+    (left_out,) = spectra.too_small
+    assert (left_out.path, left_out.width, left_out.height) == (small, 40, 30)
+    assert spectra.of("overall")[0].num == 144
+    write_spectra(spectra, tmp_path / "out")
+    assert small in (tmp_path / "out/spectra.html").read_text()
+
+
+def test_pictures_that_are_all_too_small_are_refused_with_the_size_that_fits(noisy):
+    with pytest.raises(FaceproofError, match=r"smaller than 64 x 64.*set --size to 36 or less"):
+        measure_spectra(noisy, 64)
+
+
+@pytest.mark.parametrize("size", [33, 16, 0, -128])
+def test_odd_and_tiny_sizes_are_refused(noisy, size):
+    with pytest.raises(FaceproofError, match="even and at least 32"):
+        measure_spectra(noisy, size)
+
+
+def test_unreadable_files_are_named_and_too_many_are_refused(noisy):
+    paths = noisy.table["path"].to_pylist()
+    Path(paths[0]).write_bytes(b"no picture")
+    spectra = measure_spectra(noisy, SIZE)
+    assert [one.path for one in spectra.unreadable] == [paths[0]]
+    assert spectra.of("overall")[0].num == 143
+    for path in paths[:20]:
+        Path(path).write_bytes(b"no picture")
+    with pytest.raises(FaceproofError, match="20 of 144 files"):
+        measure_spectra(noisy, SIZE)
+
+
+def test_too_few_pictures_leave_peaks_and_one_class_leaves_differences_undefined(noisy):
+    rows = noisy.table.to_pylist()[:6]
+    columns = {name: [row[name] for row in rows] for name in noisy.table.column_names}
+    few = measure_spectra(DataSet("few", TASK, table_from_columns(columns)), SIZE)
+    assert all(group.peaks is None for group in few.groups)
+    assert verdict(few).startswith("undefined: fewer than")
+    columns = {name: values[:1] for name, values in columns.items()}
+    one = measure_spectra(DataSet("one", TASK, table_from_columns(columns)), SIZE)
+    assert verdict(one).startswith("undefined: no pictures")
+    text = json.dumps(spectra_json(one), allow_nan=False)
+    assert json.loads(text)["groups"][0]["curve_deviation"] == [None] * (SIZE // 2)
+    assert draw_curves(one).axes
+
+
+def test_results_are_held_a_chunk_at_a_time(monkeypatch):
+    monkeypatch.setattr(sampling, "CHUNK", 4)
+    read = []
+    results = sampling.read_each([str(n) for n in range(20)], lambda path: read.append(path), "x")
+    next(results)
+    assert len(read) <= 4
+    assert len(list(results)) == 19
+
+
+def test_the_command_writes_a_page(noisy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("faceproof.app.compose_data", lambda settings: noisy)
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    out = tmp_path / "out"
+    words = ["spectra", "data=noisy", "--size", "32", "--sample", "40", "--out", str(out)]
+    arguments = parser.parse_args(words)
+    assert arguments.run(arguments) == 0
+    assert (out / "spectra.html").is_file()
+    assert "noisy: 40 pictures" in capsys.readouterr().out
+    assert json.loads((out / "spectra.json").read_text())["num_drawn"] == 40
+
+
+def test_importing_the_commands_is_light():
+    program = (
+        "import sys, faceproof.explain.explore_commands; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'numpy', 'hydra')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
