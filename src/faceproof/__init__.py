@@ -1,3 +1,16 @@
 """faceproof: train, compare, judge and serve detectors for face pictures."""
 
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import `faceproof.load` (of `serving.predictor`) when it is first asked for: it takes torch.
+
+    By its name, because parts of this package that know no torch import this module too.
+    """
+    if name == "load":
+        return importlib.import_module("faceproof.serving.predictor").load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

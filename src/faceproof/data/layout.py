@@ -56,7 +56,7 @@ def walk_files(root: Path) -> Iterator[str]:
         seen.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         prefix = "" if (relative := os.path.relpath(folder, root)) == "." else relative + os.sep
-        for name in files:
+        for name in sorted(files):
             if not name.startswith(".") and name.lower() not in SYSTEM_FILES:
                 yield (prefix + name).replace(os.sep, "/")
 

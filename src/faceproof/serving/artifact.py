@@ -1,0 +1,239 @@
+"""The detector artifact: one folder that holds a detector and what is known of it, and no code.
+
+    card.json           everything but the weights, see `faceproof.serving.card`
+    model.safetensors   the weights; of several networks each has its own file
+    model.onnx          the same network for ONNX Runtime, where that was asked for
+    README.md           the card for people
+
+Three kinds: a `detector` is one network with an operating point; an `ensemble` several networks,
+whose combined score has one; a `cascade` two of these, a gate that finds faces and a detector that
+judges them.
+
+An artifact may come from a stranger: nothing in it is executed, nothing is read outside of its
+folder, and everything is checked before it is used.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from faceproof.errors import FaceproofError
+from faceproof.models.build import build_network, described_shapes
+from faceproof.models.detector import Detector
+from faceproof.serving.card import FORMAT, Card, check_card
+from faceproof.serving.card import card_task as card_task  # for those who read a card here
+from faceproof.serving.model_card import model_card
+
+CARD = "card.json"
+MAX_CARD = 10_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Package:
+    """What goes into an artifact.
+
+    Attributes:
+        card: the card without format, date and versions of this export.
+        files: the weights and ONNX files that the card names.
+    """
+
+    card: Card
+    files: Mapping[str, bytes]
+
+
+def write_artifact(
+    folder: Path,
+    package: Package,
+    facts: Card,
+    check: Callable[[Path], None],
+    overwrite: bool = False,
+) -> None:
+    """Write an artifact beside `folder` and rename it, so that it is never half there.
+
+    Args:
+        folder: where it goes.
+        package: what it holds.
+        facts: `made` and `versions`.
+        check: called with the folder before it gets its name; nothing is left if it raises.
+        overwrite: replace an artifact that is there.
+
+    Raises:
+        FaceproofError: the folder is there and is not an artifact that may be replaced.
+    """
+    refuse_occupied(folder, overwrite)
+    card = check_card({"format": FORMAT, **facts, **package.card})
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir()
+        for name, data in package.files.items():
+            (partial / name).write_bytes(data)
+        (partial / CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", "utf-8")
+        (partial / "README.md").write_text(model_card(card, folder.name), "utf-8")
+        check(partial)
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+            folder.rename(old)
+            partial.rename(folder)
+            shutil.rmtree(old)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_occupied(folder: Path, overwrite: bool) -> None:
+    """Refuse to write where something else lies.
+
+    Raises:
+        FaceproofError: the folder is there and is not an artifact that may be replaced.
+    """
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not is_artifact(folder):
+        raise FaceproofError(f"{folder} is there and is no detector artifact; name another folder")
+    if not overwrite:
+        raise FaceproofError(
+            f"{folder} holds a detector artifact; name another folder, or replace it by --overwrite"
+        )
+
+
+def is_artifact(folder: Path) -> bool:
+    """Say whether a folder claims to be an artifact."""
+    return (folder / CARD).is_file()
+
+
+def read_card(folder: Path) -> Card:
+    """Read and check an artifact's card; its weights are checked by `read_network`.
+
+    Raises:
+        FaceproofError: the folder is no artifact, or its card is not whole.
+    """
+    if folder.is_file():
+        raise FaceproofError(
+            f"{folder} is a file, and a detector is a folder with card.json and safetensors; "
+            "checkpoints and pickles, which can run code, are not loaded: make an artifact of a "
+            "run by faceproof export RUN --to FOLDER"
+        )
+    if not is_artifact(folder):
+        is_run = (folder / "best.ckpt").is_file()
+        raise FaceproofError(
+            f"{folder} is {'a run and no' if is_run else 'no'} detector artifact: there is no "
+            f"{CARD} in it; make one by faceproof export RUN --to FOLDER"
+        )
+    try:
+        card = json.loads(_read(folder, CARD, MAX_CARD), parse_constant=_refuse_constant)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise FaceproofError(f"{folder / CARD} is no JSON: {error}") from error
+    try:
+        return check_card(card)
+    except FaceproofError as error:
+        raise FaceproofError(f"{folder / CARD} cannot be used: {error}") from error
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise FaceproofError(f"{folder / CARD} holds a value of a wrong kind: {error}") from error
+
+
+def _refuse_constant(word: str) -> None:
+    raise FaceproofError(f"a card holds {word}, which is no number")
+
+
+def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
+    """Read a plain file of an artifact's own folder."""
+    path = folder / name
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise FaceproofError(f"{folder} names the file {name!r}, which is not one of its own")
+    if not os.path.lexists(path):
+        raise FaceproofError(f"{folder} is not whole: {name} is not there")
+    status = path.lstat()
+    if not S_ISREG(status.st_mode):
+        raise FaceproofError(f"{path} is a link or no plain file; an artifact holds its own files")
+    if limit is not None and status.st_size > limit:
+        raise FaceproofError(f"{path} has {status.st_size:,} bytes; at most {limit:,} are sensible")
+    return path.read_bytes()
+
+
+def read_entry(folder: Path, entry: Mapping[str, str]) -> bytes:
+    """Read a file that a card names, and compare its checksum before anything looks at it.
+
+    Raises:
+        FaceproofError: it is missing, no plain file, or not the one that the card was written for.
+    """
+    data = _read(folder, entry["file"])
+    found = hashlib.sha256(data).hexdigest()
+    if found != entry["sha256"]:
+        raise FaceproofError(
+            f"{folder / entry['file']} is not the file that the card was written for: its SHA-256 "
+            f"is {found[:12]}... and not {entry['sha256'][:12]}...; copy or export it again"
+        )
+    return data
+
+
+def read_network(folder: Path, entry: Card, allow: Sequence[str] = ()) -> Detector:
+    """Load one network of an artifact, strictly.
+
+    Args:
+        folder: the artifact.
+        entry: what `card.networks_of` yields.
+        allow: trunks and heads of one's own, see `build_network`.
+
+    Raises:
+        FaceproofError: the file is not that of the card, or does not fit.
+    """
+    path = folder / entry["weights"]["file"]
+    data = read_entry(folder, entry["weights"])
+    try:
+        state = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise FaceproofError(f"{path} is no whole safetensors file: {error}") from error
+    if not allow:  # before a stranger's description takes any memory
+        _check_shapes(path, state, described_shapes(entry["architecture"]))
+    net = build_network(entry["architecture"], allow)
+    _check_shapes(
+        path, state, {key: (tuple(v.shape), v.dtype) for key, v in net.state_dict().items()}
+    )
+    _check_values(path, state, entry["input"])
+    spelt = json.loads(json.dumps(asdict(net.input)))
+    if spelt != entry["input"]:
+        raise FaceproofError(f"{folder / CARD}: the network's input is {spelt}, not the card's")
+    net.load_state_dict(state)
+    return net.eval()
+
+
+def _check_shapes(
+    path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, tuple[tuple[int, ...], Any]]
+) -> None:
+    """Refuse missing and surplus tensors, and those of another shape or type."""
+    if odd := sorted(set(state) ^ set(wanted)):
+        raise FaceproofError(f"{path} lacks or should not have {len(odd)} tensors: {odd[0]}, ...")
+    for key, value in state.items():
+        if (tuple(value.shape), value.dtype) != wanted[key]:
+            raise FaceproofError(
+                f"{path}: {key} is {tuple(value.shape)} {value.dtype}, and the card's architecture "
+                f"has {wanted[key][0]} {wanted[key][1]}"
+            )
+
+
+def _check_values(path: Path, state: Mapping[str, Tensor], input: Card) -> None:
+    """Refuse weights that are not finite, and a normalisation that is not the card's."""
+    for key, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise FaceproofError(f"{path}: {key} holds numbers that are not finite")
+    for name in ("mean", "std"):
+        stored = state[f"input_{name}"].flatten()
+        if not torch.equal(stored, torch.tensor(input[name]).float()):
+            raise FaceproofError(
+                f"{path} was trained with input {name} {stored.tolist()}, and the card says "
+                f"{input[name]}"
+            )

@@ -1,0 +1,121 @@
+"""`faceproof export` and `faceproof predict`: thin shells; what is heavy is imported when run."""
+
+import argparse
+from pathlib import Path
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands of this room."""
+    _add_export(commands)
+    _add_predict(commands)
+
+
+def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    exporter = commands.add_parser(
+        "export",
+        help="make a detector artifact of a run, to hand on",
+        description="Make one folder of a run (or of an ensemble of runs): weights as safetensors, "
+        "card.json with classes, input, calibration, threshold and measured figures, and "
+        "README.md. No pickle, no code. With --gate and --detector instead of RUN: a cascade, "
+        "which first asks whether there is a face.",
+        epilog="example: faceproof export runs/NAME --to detector",
+    )
+    exporter.add_argument("source", nargs="?", type=Path, metavar="RUN", help="a run's folder")
+    exporter.add_argument(
+        "--to", required=True, type=Path, metavar="DIR", help="the artifact's folder"
+    )
+    exporter.add_argument(
+        "--gate", type=Path, metavar="RUN_OR_ARTIFACT", help="of the task face, for a cascade"
+    )
+    exporter.add_argument(
+        "--detector", type=Path, metavar="RUN_OR_ARTIFACT", help="of the task deepfake"
+    )
+    exporter.add_argument(
+        "--onnx",
+        action="store_true",
+        help="add model.onnx, held against PyTorch on validation pictures; needs "
+        "pip install 'faceproof[onnx]'",
+    )
+    exporter.add_argument("--overwrite", action="store_true", help="replace an artifact at DIR")
+    exporter.set_defaults(run=_export)
+
+
+def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    predictor = commands.add_parser(
+        "predict",
+        help="say of pictures what a detector takes them for",
+        description="Judge pictures with a detector artifact. Without --out up to 50 are shown as "
+        "a table. A command that was killed goes on when it is started again. Exit code 0: all "
+        "were judged; 1: files could not be read (they are rows with a reason); 2: the command "
+        "cannot be done.",
+        epilog="example: faceproof predict photos --detector detector --out verdicts.csv",
+    )
+    predictor.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="pictures, folders (all below), patterns, a .csv with a column path or a .txt with a "
+        "path a line, or - for paths on standard input",
+    )
+    predictor.add_argument(
+        "--detector", required=True, type=Path, metavar="DIR", help="what faceproof export made"
+    )
+    predictor.add_argument("--out", type=Path, metavar="FILE", help=".csv, .jsonl or .parquet")
+    predictor.add_argument(
+        "--overwrite", action="store_true", help="replace FILE, and begin afresh"
+    )
+    predictor.add_argument(
+        "--keep-going", action="store_true", help="exit with 0 even if files could not be read"
+    )
+    predictor.add_argument(
+        "--contact-sheet", type=Path, metavar="PNG", help="draw the least certain pictures"
+    )
+    predictor.add_argument(
+        "--least-certain",
+        type=int,
+        default=24,
+        metavar="N",
+        help="how many of them: those nearest to the threshold (default: 24)",
+    )
+    predictor.add_argument(
+        "--batch-size", type=int, metavar="N", help="default: 8 on a CPU, 64 on a GPU"
+    )
+    predictor.add_argument(
+        "--workers", default="auto", help="loading processes, a count or auto (default)"
+    )
+    predictor.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    predictor.add_argument("--backend", choices=("torch", "onnx"), default="torch")
+    predictor.set_defaults(run=_predict)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from faceproof.errors import FaceproofError
+    from faceproof.serving.export import Options, export_cascade, export_run
+
+    options = Options(onnx=arguments.onnx, overwrite=arguments.overwrite)
+    parts = (arguments.gate, arguments.detector)
+    if arguments.source is not None and parts == (None, None):
+        export_run(arguments.source, arguments.to, options)
+    elif arguments.source is None and None not in parts:
+        export_cascade(*parts, arguments.to, options)
+    else:
+        raise FaceproofError("name either RUN, or both --gate and --detector for a cascade")
+    print(f"detector artifact: {arguments.to}")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from faceproof.serving.predict import Request, predict
+    from faceproof.serving.predictor import load
+
+    request = Request(
+        out=arguments.out,
+        overwrite=arguments.overwrite,
+        keep_going=arguments.keep_going,
+        contact_sheet=arguments.contact_sheet,
+        least_certain=arguments.least_certain,
+        batch_size=arguments.batch_size,
+        workers=int(arguments.workers) if arguments.workers.isdigit() else arguments.workers,
+    )
+    predictor = load(arguments.detector, arguments.device, arguments.backend)
+    return predict(predictor, arguments.paths, request, arguments.backend)

@@ -1,0 +1,249 @@
+"""A detector that answers: from pictures to verdicts, exactly as an evaluation would score them."""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from faceproof.data.pictures import (
+    UnreadablePictureError,
+    decode_picture,
+    fit_picture,
+    read_picture,
+)
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import Scores, is_positive
+from faceproof.serving.artifact import read_card, read_entry, read_network
+from faceproof.serving.card import Card, card_task
+from faceproof.serving.scorer import (
+    NO_FACE,
+    Fitted,
+    Member,
+    Network,
+    Scorer,
+    TorchNetwork,
+    Verdict,
+)
+
+BACKENDS = ("torch", "onnx")
+# Pillow's modes that a PNG can hold; the others are brought to RGB first.
+PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
+
+Picture = str | Path | bytes | Image.Image | Tensor | npt.NDArray[np.uint8]
+
+
+class Predictor:
+    """A loaded detector artifact; see `load`.
+
+    Attributes:
+        card: the artifact's card.
+        task: the task that it answers; of a cascade the detector's.
+        threshold: a picture is called positive from this probability on.
+        fingerprint: SHA-256 of the card, which names the weights by theirs.
+        device: where its networks run.
+        fits: how they want their pictures: side and interpolation, each once.
+        scorer: what judges.
+        gate: what finds faces first, in a cascade; else None.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        fingerprint: str,
+        device: torch.device,
+        scorer: Scorer,
+        gate: Scorer | None = None,
+    ) -> None:
+        self.card = card
+        self.fingerprint = fingerprint
+        self.device = device
+        self.scorer = scorer
+        self.gate = gate
+        self.task = scorer.task
+        self.threshold = scorer.point.threshold
+        self.fits = tuple(dict.fromkeys(network.fit for network in self.networks()))
+
+    def networks(self) -> list[Network]:
+        """Return all its networks, in the order of `artifact.networks_of`."""
+        scorers = [scorer for scorer in (self.gate, self.scorer) if scorer is not None]
+        return [member.network for scorer in scorers for member in scorer.members]
+
+    def __call__(self, picture: Picture) -> Verdict:
+        """Return the verdict on one picture; see `predict_batch`."""
+        return self.predict_batch([picture])[0]
+
+    def predict_batch(self, pictures: Sequence[Picture]) -> list[Verdict]:
+        """Return the verdicts on some pictures, scored at once.
+
+        Args:
+            pictures: paths, bytes of picture files, Pillow pictures, or (3, H, W) uint8 RGB.
+
+        Raises:
+            FaceproofError: one cannot be read, or is no picture.
+        """
+        if not pictures:
+            return []
+        return self.judge(stack_fitted([self.fit(to_rgb(picture)) for picture in pictures]))
+
+    def fit(self, picture: Tensor) -> Fitted:
+        """Resize (3, H, W) uint8 for each network: (3, S, S), by side and interpolation."""
+        return {fit: fit_picture(picture, *fit) for fit in self.fits}
+
+    def judge(self, fitted: Fitted) -> list[Verdict]:
+        """Return the verdicts on fitted pictures, (B, 3, S, S) uint8 each."""
+        if self.gate is None:
+            return self.scorer.judge(self.scorer.score(fitted))
+        logits = self.gate.score(fitted)
+        shares = self.gate.probabilities(logits)
+        faces = is_positive(shares, self.gate.point.threshold)
+        found: list[Verdict] = []
+        if faces.any():  # only faces are shown to the detector
+            chosen = torch.from_numpy(faces)
+            found = self.scorer.judge(
+                self.scorer.score({fit: images[chosen] for fit, images in fitted.items()})
+            )
+        rest = iter(found)
+        return [
+            self._gated(next(rest) if face else None, float(share))
+            for face, share in zip(faces, shares, strict=True)
+        ]
+
+    def _gated(self, verdict: Verdict | None, share: float) -> Verdict:
+        """Return a cascade's verdict: the detector's on a face, else that there is none."""
+        if verdict is None:
+            return Verdict(NO_FACE, NO_FACE, None, None, self.threshold, self.task.name, share)
+        return replace(verdict, gate_probability=share)
+
+    def score_tensors(self, images: Tensor) -> Scores:
+        """Return the logits, (B,) float64, of (B, 3, H, W) uint8; no gate is asked.
+
+        Pictures of another side than a network's are resized for it.
+        """
+        return self.scorer.score({fit: fit_picture(images, *fit) for fit in self.fits})
+
+
+def stack_fitted(fitted: Sequence[Fitted]) -> Fitted:
+    """Make a batch of fitted pictures."""
+    return {fit: torch.stack([one[fit] for one in fitted]) for fit in fitted[0]}
+
+
+def to_rgb(picture: Picture) -> Tensor:
+    """Return a picture, in whatever form it comes, as RGB, (3, H, W) uint8.
+
+    Raises:
+        FaceproofError: it cannot be read, or is no picture.
+    """
+    if isinstance(picture, str | Path):
+        try:
+            return read_picture(picture)
+        except UnreadablePictureError as error:
+            raise FaceproofError(f"{picture} cannot be read: {error}") from error
+    if isinstance(picture, bytes):
+        return decode_picture(picture)
+    if isinstance(picture, Image.Image):
+        return _from_pillow(picture)
+    # A copy, because numpy's arrays may be read-only.
+    pixels = picture if isinstance(picture, Tensor) else torch.from_numpy(np.array(picture))
+    if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != torch.uint8:
+        raise FaceproofError(
+            f"a picture's pixels are (3, H, W) uint8 in RGB; found {tuple(pixels.shape)} "
+            f"{pixels.dtype}"
+        )
+    return pixels
+
+
+def _from_pillow(picture: Image.Image) -> Tensor:
+    """Convert a Pillow picture as a file would be: through a PNG of it unless it is plain RGB."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode == "RGB" and not upright.has_transparency_data:
+        rgb: Tensor = F.pil_to_tensor(upright)
+        return rgb
+    if upright.mode == "F":
+        raise UnreadablePictureError("its pixels are floating-point numbers of no known range")
+    file = io.BytesIO()
+    plain = upright if upright.mode in PNG_MODES else upright.convert("RGB")
+    plain.save(file, "PNG", compress_level=1)
+    return decode_picture(file.getvalue())
+
+
+def load(
+    path: str | Path, device: str = "auto", backend: str = "torch", allow: Sequence[str] = ()
+) -> Predictor:
+    """Load a detector artifact and return what answers with it.
+
+    Neither the network nor the training code is needed, and nothing in the artifact is executed.
+
+    Args:
+        path: the artifact's folder.
+        device: a torch device, or `auto` for a GPU where there is one.
+        backend: `torch`, or `onnx` for ONNX Runtime (on the CPU) if the artifact was exported so.
+        allow: full names of trunks or heads of one's own that its architecture may name.
+
+    Raises:
+        FaceproofError: it is no artifact, not whole, or not what its card says.
+    """
+    if backend not in BACKENDS:
+        raise FaceproofError(f"backend = {backend!r} must be one of {', '.join(BACKENDS)}")
+    folder = Path(path)
+    card = read_card(folder)
+    fingerprint = hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+    place = choose_device(device) if backend == "torch" else torch.device("cpu")
+
+    def scorer(part: Card) -> Scorer:
+        def network(entry: Card) -> Network:
+            if backend == "onnx":
+                return _onnx_network(folder, entry)
+            return TorchNetwork(read_network(folder, entry, allow), place)
+
+        task, point = card_task(part), OperatingPoint.from_json(part["operating_point"])
+        if part["kind"] == "detector":
+            return Scorer(task, point, [Member(network(part))])
+        members = [
+            Member(network(entry), entry["weight"], Calibration.from_json(entry["calibration"]))
+            for entry in part["parts"]
+        ]
+        return Scorer(task, point, members, part["average"])
+
+    if card["kind"] == "cascade":
+        parts = card["parts"]
+        inner, gate = scorer(parts["detector"]), scorer(parts["gate"])
+        return Predictor(card, fingerprint, place, inner, gate)
+    return Predictor(card, fingerprint, place, scorer(card))
+
+
+def _onnx_network(folder: Path, entry: Card) -> Network:
+    """Load one network of an artifact for ONNX Runtime."""
+    from faceproof.serving.onnx import OnnxNetwork
+
+    if entry["onnx"] is None:
+        raise FaceproofError(
+            f"{folder} was exported without ONNX; export it by faceproof export --onnx, or take "
+            "the backend torch"
+        )
+    return OnnxNetwork(read_entry(folder, entry["onnx"]), entry["input"])
+
+
+def choose_device(device: str) -> torch.device:
+    """Return a device; `auto` is a GPU where there is one, else the CPU.
+
+    Raises:
+        FaceproofError: torch knows no such device, or it is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise FaceproofError(f"device = {device!r} cannot be used: {first}") from error
