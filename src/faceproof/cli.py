@@ -9,6 +9,8 @@ from pathlib import Path
 from faceproof import __version__
 from faceproof.data.fetch import ORIGINS, fetch
 from faceproof.errors import FaceproofError
+from faceproof.explain import explain_commands, explore_commands
+from faceproof.serving import commands as serving_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     auditor.add_argument("--out", type=Path, default=Path("audit"), help="folder (default: audit)")
     auditor.set_defaults(run=_audit)
     _add_compare(commands)
+    _add_ensemble(commands)
+    explore_commands.add_commands(commands)
+    explain_commands.add_commands(commands)
+    serving_commands.add_commands(commands)
     return parser
 
 
@@ -95,6 +101,42 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--device", default="auto", help="where to time them: cpu, cuda or auto (default)"
     )
     comparer.set_defaults(run=_compare)
+
+
+def _add_ensemble(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    ensembler = commands.add_parser(
+        "ensemble",
+        help="average the scores of several runs",
+        description="Make a run of several runs that were validated on the same pictures: their "
+        "calibrated scores are averaged, and calibration and threshold of the average are fitted "
+        "to validation. It is evaluated by evaluate.py and compared like any run. No picture is "
+        "scored to make it.",
+        epilog="example: faceproof ensemble runs/A runs/B --weights fitted --out runs/both",
+    )
+    ensembler.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or the folder of a sweep"
+    )
+    ensembler.add_argument("--out", type=Path, required=True, help="the new run folder")
+    ensembler.add_argument(
+        "--average",
+        choices=("probability", "logit"),
+        default="probability",
+        help="what is averaged (default: probability)",
+    )
+    ensembler.add_argument(
+        "--weights",
+        choices=("equal", "fitted"),
+        default="equal",
+        help="fitted: those of the least loss on validation (default: equal)",
+    )
+    ensembler.set_defaults(run=_ensemble)
+
+
+def _ensemble(arguments: argparse.Namespace) -> int:
+    from faceproof import app
+
+    app.ensemble(arguments.runs, arguments.out, arguments.average, arguments.weights)
+    return 0
 
 
 def _compare(arguments: argparse.Namespace) -> int:

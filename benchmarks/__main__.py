@@ -1,0 +1,75 @@
+"""python -m benchmarks NAME: measure, print a table, and write JSON with --out."""
+
+import argparse
+import tempfile
+import warnings
+from pathlib import Path
+
+from benchmarks.measuring import read_pictures, show
+
+TITLES = {
+    "training": "training, pictures per second, from files on disk",
+    "cached": "training with decoded pictures in memory, pictures per second",
+    "precision": "what bfloat16 gains in training, pictures per second",
+    "loading": "loading, pictures per second",
+    "scoring": "scoring, pictures per second, from files on disk",
+    "frozen": "epochs of a frozen trunk against one pass over the pictures",
+    "startup": "start-up",
+    "scale": "a table of many pictures",
+}
+MODELS = ["effnet_se", "resnet18", "densenet121", "face_cnn"]
+
+
+def main() -> None:
+    """Run one benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=TITLES)
+    parser.add_argument("--data", default="demo", help="a data set of conf/data (default: demo)")
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of all contenders")
+    parser.add_argument("--pictures", type=int, default=1000, help="to score")
+    parser.add_argument("--epochs", type=int, default=20, help="of a frozen trunk")
+    parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
+    parser.add_argument("--out", type=Path, help="a JSON file")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torchvision)")
+    show(TITLES[given.name], _measure(given), given.out)
+
+
+def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
+    """Return the rows of a benchmark; each imports what it needs."""
+    if given.name == "startup":
+        from benchmarks.startup import measure_startup
+
+        return measure_startup(given.rounds)
+    if given.name == "scale":
+        from benchmarks.scale import measure_scale
+
+        with tempfile.TemporaryDirectory() as folder:
+            return measure_scale(Path(folder), given.rows)
+    from benchmarks import training
+
+    if given.name == "precision":
+        return training.measure_precision(given.models, given.seconds, given.rounds)
+    pictures = read_pictures(given.data)
+    if given.name in ("training", "cached"):
+        cache = "memory" if given.name == "cached" else "none"
+        return training.measure_training(pictures, given.models, given.seconds, given.rounds, cache)
+    if given.name == "loading":
+        turns = given.seconds, given.rounds
+        return [
+            {"model": model, **training.measure_loading(pictures, model, *turns)}
+            for model in given.models
+        ]
+    if given.name == "scoring":
+        from benchmarks.scoring import measure_scoring
+
+        return measure_scoring(pictures, given.models, given.pictures, given.rounds)
+    from benchmarks.frozen import measure_frozen
+
+    return measure_frozen(pictures, given.data, given.models, given.epochs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The loops that faceproof is measured against, written plainly.
+
+- The **notebook loop** is that of the seven earlier systems: Pillow decodes in the main process,
+  torchvision's transforms, float32, contiguous layout, Adam, `.item()` every step.
+- The **expert loop** is hand-written PyTorch with everything right: worker processes decode,
+  channels last, bfloat16 where the hardware gains by it, a fused optimizer, no synchronisation, no
+  metrics, no logging. It is the limit that a framework can reach.
+
+Each generator trains or scores for ever and yields the number of pictures of each batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.transforms import v2 as T
+
+Paths = Sequence[str]
+
+
+class NotebookPictures(Dataset[tuple[Tensor, int]]):
+    """Pictures as the notebooks read them."""
+
+    def __init__(self, paths: Paths, labels: Sequence[int], side: int) -> None:
+        self.paths, self.labels = paths, labels
+        self.transform = T.Compose(
+            [T.Resize((side, side)), T.ToImage(), T.ToDtype(torch.float32, scale=True)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        with Image.open(self.paths[place]) as picture:
+            return self.transform(picture.convert("RGB")), self.labels[place]
+
+
+class ExpertPictures(Dataset[tuple[Tensor, int]]):
+    """Pictures as a careful hand reads them: decoded to tensors, resized as bytes."""
+
+    def __init__(self, paths: Paths, labels: Sequence[int], side: int) -> None:
+        self.paths, self.labels, self.side = paths, labels, side
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        image = decode_image(read_file(self.paths[place]), ImageReadMode.RGB)
+        if image.shape[-2:] != (self.side, self.side):
+            image = T.functional.resize(image, [self.side, self.side], antialias=True)
+        return image, self.labels[place]
+
+
+def notebook_training(
+    net: nn.Module, paths: Paths, labels: Sequence[int], side: int, batch_size: int
+) -> Iterator[int]:
+    """Train as the notebooks did."""
+    loader = DataLoader(NotebookPictures(paths, labels, side), batch_size, shuffle=True)
+    net = net.train()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+    running = 0.0
+    for _ in count():
+        for images, targets in loader:
+            optimizer.zero_grad()
+            loss = F.binary_cross_entropy_with_logits(net(images), targets.float())
+            loss.backward()
+            optimizer.step()
+            running += loss.item()
+            yield len(targets)
+
+
+def expert_training(
+    net: nn.Module,
+    paths: Paths,
+    labels: Sequence[int],
+    side: int,
+    batch_size: int,
+    workers: int,
+    bf16: bool,
+) -> Iterator[int]:
+    """Train with everything right."""
+    loader = DataLoader(
+        ExpertPictures(paths, labels, side), batch_size, shuffle=True, num_workers=workers,
+        persistent_workers=True,
+    )  # fmt: skip
+    net = net.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
+    for _ in count():
+        for images, targets in loader:
+            pictures = images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logits = net(pictures)
+            loss = F.binary_cross_entropy_with_logits(logits.float(), targets.float())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield len(targets)
+
+
+def expert_scoring(
+    net: nn.Module, paths: Paths, side: int, batch_size: int, workers: int, bf16: bool = False
+) -> Tensor:
+    """Score every picture once with everything right, and return the logits."""
+    loader = DataLoader(
+        ExpertPictures(paths, [0] * len(paths), side), batch_size, num_workers=workers
+    )
+    net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    found = []
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        for images, _ in loader:
+            pictures = images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            found.append(net(pictures).float())
+    return torch.cat(found)
+
+
+def one_by_one(net: nn.Module, paths: Paths, side: int) -> Tensor:
+    """Score every picture by itself, as a script does that calls `model(picture)` in a loop."""
+    pictures = NotebookPictures(paths, [0] * len(paths), side)
+    net = net.eval()
+    with torch.inference_mode():
+        return torch.cat([net(pictures[place][0][None]) for place in range(len(paths))])
+
+
+def arithmetic(net: nn.Module, side: int, batch_size: int, bf16: bool) -> Iterator[int]:
+    """Train on one batch in memory again and again: what the arithmetic alone allows."""
+    net = net.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
+    pictures = torch.rand(batch_size, 3, side, side).to(memory_format=torch.channels_last)
+    targets = torch.arange(batch_size).remainder(2).float()
+    while True:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = net(pictures)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield batch_size

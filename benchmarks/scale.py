@@ -1,0 +1,89 @@
+"""Scale: a table of so many pictures is built, divided, counted and opened by four workers."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from faceproof.data.loading import EpochSampler, PictureDataset, make_loader
+from faceproof.data.sets import table_data
+from faceproof.data.table import counts, write_table
+from faceproof.task import TASKS
+
+NUM_WORKERS = 4
+
+
+class PathsOnly(PictureDataset):
+    """The rows of a table whose files do not exist: everything but the decoding."""
+
+    def picture(self, row: int) -> Tensor:
+        """Return an empty picture for a path that was looked up."""
+        assert self.paths[row].as_py()
+        return torch.zeros((3, self.size, self.size), dtype=torch.uint8)
+
+
+def measure_scale(folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
+    """Return a row a size: seconds of each step, and the memory of each worker."""
+    return [_measure(folder, size) for size in sizes]
+
+
+def _measure(folder: Path, size: int) -> dict[str, Any]:
+    file = folder / f"{size}.parquet"
+    began = time.perf_counter()
+    write_table(made_table(size), file)
+    written = time.perf_counter()
+    data = table_data("scale", "deepfake", str(file))
+    divided = time.perf_counter()
+    balance = counts(data.table, "split", "label")
+    counted = time.perf_counter()
+    dataset = PathsOnly(data.table, TASKS["deepfake"], 8, "bilinear")
+    loader = make_loader(dataset, 256, NUM_WORKERS, EpochSampler(size, 0))
+    early = late = 0.0
+    for number, _ in enumerate(loader):
+        if number == len(loader) // 10:
+            early = _largest_child()
+    late = _largest_child()
+    del loader
+    return {
+        "rows": size,
+        "write, s": written - began,
+        "read and divide, s": divided - written,
+        "count, s": counted - divided,
+        "an epoch by 4 workers, s": time.perf_counter() - counted,
+        "smallest class": min(balance.values()),
+        "worker after a tenth, MB": early,
+        "worker at the end, MB": late,
+    }
+
+
+def made_table(size: int) -> pa.Table:
+    """Make a table of pictures that need not exist, in groups of eight."""
+    from faceproof.data.table import table_from_columns
+
+    numbers = np.arange(size)
+    fake = numbers % 2 == 1
+    return table_from_columns(
+        {
+            "path": [f"/pictures/{n // 1000:05}/{n:09}.jpg" for n in numbers.tolist()],
+            "label": np.where(fake, "fake", "real").tolist(),
+            "group": [f"video-{n // 8}" for n in numbers.tolist()],
+            "generator": [f"g{n % 7}" if n % 2 else None for n in numbers.tolist()],
+        }
+    )
+
+
+def _largest_child() -> float:
+    """Return the memory of the largest worker that is its own, in MB (proportional set size)."""
+    sizes = []
+    for child in multiprocessing.active_children():
+        rollup = Path(f"/proc/{child.pid}/smaps_rollup")
+        if rollup.exists():
+            fields = dict(line.split(":") for line in rollup.read_text().splitlines()[1:])
+            sizes.append(int(fields["Rss"].split()[0]) / 1024)
+    return max(sizes, default=float("nan")) if os.name == "posix" else float("nan")
