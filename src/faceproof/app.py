@@ -35,7 +35,15 @@ if TYPE_CHECKING:
 
 
 # What a resumed run may be told anew; all else is in its checkpoint or was decided by then.
-CHANGEABLE = ("trainer.", "loader.", "threshold.", "calibration", "patience")
+CHANGEABLE = (
+    "trainer.",
+    "loader.",
+    "cache.",
+    "checkpoint.",
+    "threshold.",
+    "calibration",
+    "patience",
+)
 
 
 def repository() -> str:
@@ -140,6 +148,7 @@ def _facts(config: DictConfig, data: "DataSet", weights: str) -> dict[str, Any]:
 
 def build_recipe(config: DictConfig) -> "Recipe":
     """Make the recipe that a training configuration describes."""
+    from faceproof.training.checkpoints import Saving
     from faceproof.training.fit import Recipe
     from faceproof.training.keeping import CacheSettings
 
@@ -152,6 +161,7 @@ def build_recipe(config: DictConfig) -> "Recipe":
         trainer=build(config.trainer),
         loader=build(config.loader),
         cache=CacheSettings(**config.cache),
+        saving=Saving(**config.checkpoint),
         class_weights=tuple(weights) if OmegaConf.is_list(weights) else weights,
         monitor=config.monitor,
         patience=config.patience,

@@ -157,6 +157,7 @@ class EpochSampler(Sampler[int]):
         self.rank = rank
         self.num_ranks = num_ranks
         self.epoch = 0
+        self.start = 0  # rows of this rank that the epoch has behind it; of the next order only
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; Lightning calls this."""
@@ -168,7 +169,54 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
         filled = np.resize(order, len(self) * self.num_ranks)
-        return iter(filled[self.rank :: self.num_ranks].tolist())
+        start, self.start = self.start, 0
+        return iter(filled[self.rank :: self.num_ranks][start:].tolist())
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader whose place in the epoch is part of a checkpoint.
+
+    Loading processes run ahead; what counts is what was given out. The order is drawn when the
+    first batch is asked for, and not before: Lightning makes iterators ahead of saying the epoch.
+    """
+
+    sampler: EpochSampler
+
+    def __init__(self, dataset: "AnyDataset", sampler: EpochSampler, **options: Any) -> None:
+        super().__init__(dataset, sampler=sampler, **options)
+        self.num_given = 0
+        self._start = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self.num_given, self._start = self._start, 0
+        self.sampler.start = self.num_given * (self.batch_size or 1)
+        for batch in super().__iter__():
+            self.num_given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place in the epoch."""
+        size = self.batch_size or 1
+        return {"given": self.num_given, "batch_size": size, "ranks": self.sampler.num_ranks}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a place in an epoch.
+
+        Raises:
+            FaceproofError: it was reached with other batches, so that there is no such place here.
+        """
+        here = self.state_dict()
+        for key, name in (
+            ("batch_size", "loader.batch_size"),
+            ("ranks", "the number of processes"),
+        ):
+            if state[key] != here[key]:
+                raise FaceproofError(
+                    f"the checkpoint was written inside an epoch with {name} = {state[key]}, and "
+                    f"this is {here[key]}: only at an epoch's end can that change; go on with "
+                    f"{state[key]} to the end of the epoch"
+                )
+        self._start = state["given"]
 
 
 AnyDataset = PictureDataset | KeptPictures | KeptFeatures
@@ -189,15 +237,16 @@ def make_loader(
     workers = choose_workers(num_workers, len(dataset), batch_size)
     if not isinstance(dataset, PictureDataset):
         workers = 0
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "collate_fn": _as_it_is,
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
+    if sampler is None:
+        return DataLoader(dataset, **options)
+    return ResumableLoader(dataset, sampler, **options)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -59,6 +59,10 @@ class PictureRate(Callback):
         self.ended = 0.0
         self.pictures = 0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock; a run that goes on inside an epoch has no start of it."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self.began, self.pictures = time.perf_counter(), 0

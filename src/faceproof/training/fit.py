@@ -46,6 +46,13 @@ from faceproof.training.callbacks import (
     PictureRate,
     print_summary,
 )
+from faceproof.training.checkpoints import (
+    LastCheckpoint,
+    Saving,
+    StopRequestedError,
+    WholeFiles,
+    num_whole_epochs,
+)
 from faceproof.training.datamodule import PictureDataModule
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.keeping import CacheSettings
@@ -80,6 +87,7 @@ class Recipe:
         trainer: makes Lightning's trainer of loggers, callbacks and a folder.
         loader: `batch_size` and `num_workers`.
         cache: what is decoded or computed once and kept.
+        saving: when a checkpoint is written inside an epoch.
         class_weights: `none`, `balanced`, or one weight for each class.
         monitor: the figure of validation by which the best epoch is chosen.
         patience: epochs without improvement after which training stops; None for never.
@@ -96,6 +104,7 @@ class Recipe:
     loader: Mapping[str, Any] = field(default_factory=dict)
     cache: CacheSettings = field(default_factory=CacheSettings)
     class_weights: str | tuple[float, float] = "none"
+    saving: Saving = field(default_factory=Saving)
     monitor: str = "val/loss"
     patience: int | None = None
     tensorboard: bool = True
@@ -161,6 +170,7 @@ def fit(
         recipe.optimizer,
         recipe.scheduler,
         weights,
+        recipe.seed,
     )
     if not resume:
         write_table(rows, run.samples)
@@ -244,9 +254,9 @@ def _train(
             f"{error}; nothing of that epoch is kept. {batch if files else ''}Try a lower "
             "optimizer.lr, or trainer.precision=32-true"
         ) from error
-    except SystemExit:
-        # Lightning ends the process on Ctrl-C, after its own clean-up.
-        if not trainer.interrupted:
+    except (StopRequestedError, KeyboardInterrupt, SystemExit) as stop:
+        # Lightning ends the process on a second Ctrl-C, after its own clean-up.
+        if isinstance(stop, SystemExit) and not trainer.interrupted:
             raise
         run.update_record(status="interrupted")
         raise FaceproofError(
@@ -254,7 +264,7 @@ def _train(
             + (
                 f"go on with: python train.py {run.argument('resume')}"
                 if run.last.is_file()
-                else "no epoch had ended, so there is nothing to go on with"
+                else "no step had ended, so there is nothing to go on with"
             )
         ) from None
 
@@ -350,9 +360,7 @@ def _callbacks(
     if resume:
         _remember_best(best, run, recipe.monitor, mode)
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
-    last = ModelCheckpoint(
-        run.path, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    last = LastCheckpoint(run.last, recipe.saving)
     progress = RichProgressBar() if sys.stdout.isatty() else EpochLines()
     callbacks: list[Callback] = [Freezing(recipe.freeze), PictureRate(), progress, best, last]
     if recipe.tensorboard:
@@ -368,7 +376,9 @@ def _remember_best(best: ModelCheckpoint, run: RunFolder, monitor: str, mode: st
     Lightning forgets it where the run folder has been moved, and would let the next epoch, however
     bad, take its place.
     """
-    values = [row[monitor] for row in read_epochs(run.metrics) if row.get(monitor) is not None]
+    behind = num_whole_epochs(run.last)  # an epoch that was begun will be judged again
+    rows = [row for row in read_epochs(run.metrics) if row["epoch"] < behind]
+    values = [row[monitor] for row in rows if row.get(monitor) is not None]
     if values and run.best.is_file():
         score = torch.tensor((min if mode == "min" else max)(values))
         path = str(run.best)
@@ -475,6 +485,7 @@ def make_trainer(
         use_distributed_sampler=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        plugins=[WholeFiles()],
         **options,
     )
     return trainer, chosen

@@ -1,14 +1,16 @@
 """One LightningModule around any network that turns pictures into logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import MeanMetric
 
 from faceproof.data.loading import Batch, FeatureBatch
 from faceproof.training.figures import EpochFigures
@@ -33,6 +35,7 @@ class DetectorModule(LightningModule):
         optimizer: makes the optimizer of a network.
         scheduler: makes the scheduler of an optimizer and a number of steps.
         class_weights: weights of the negative and the positive class in the training loss.
+        seed: of what is drawn inside a step, such as dropout.
     """
 
     def __init__(
@@ -41,12 +44,16 @@ class DetectorModule(LightningModule):
         optimizer: Callable[[nn.Module], Optimizer],
         scheduler: Scheduler,
         class_weights: tuple[float, float] = (1.0, 1.0),
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.net = net
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
+        self.seed = seed
+        self.rates: dict[str, float] = {}  # of this epoch's first step
+        self.train_loss = MeanMetric()
         self.train_figures = EpochFigures()
         self.val_figures = EpochFigures()
 
@@ -70,7 +77,7 @@ class DetectorModule(LightningModule):
             raise NonFiniteLossError(where, batch.row.tolist())
         value, size = loss.detach(), len(logits)
         self.log("train/loss_step", value, prog_bar=True, batch_size=size)
-        self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=size)
+        self.train_loss.update(value, size)
         self.train_figures.update(logits, batch.label)
         return loss
 
@@ -78,11 +85,17 @@ class DetectorModule(LightningModule):
         """Collect the logits of a batch."""
         self.val_figures.update(self.score(batch), batch.label)
 
+    def on_train_batch_start(self, batch: Batch | FeatureBatch, batch_idx: int) -> None:
+        """Make every draw inside a step a function of (seed, epoch, step, process)."""
+        parts = (self.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1))
+
     def on_train_epoch_start(self) -> None:
-        """Begin an epoch's figures and log the learning rate of every group."""
+        """Begin an epoch's figures, and note the learning rate of every group."""
+        self.train_loss.reset()
         self.train_figures.reset()
         groups = self.trainer.optimizers[0].param_groups
-        self.log_dict({f"lr/{group['name']}": group["lr"] for group in groups})
+        self.rates = {group["name"]: group["lr"] for group in groups}
 
     def on_validation_epoch_start(self) -> None:
         """Begin an epoch's figures."""
@@ -103,12 +116,36 @@ class DetectorModule(LightningModule):
         Lightning would step it after the last checkpoint has been written, so that a resumed run
         would have missed the step.
         """
-        figures = self.train_figures.compute()
+        figures = {"loss": self.train_loss.compute(), **self.train_figures.compute()}
         self.log_dict({f"train/{name}": value for name, value in figures.items()})
+        self.log_dict({f"lr/{name}": rate for name, rate in self.rates.items()})
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             assert isinstance(self.make_scheduler, Plateau)
             scheduler.step(self.trainer.callback_metrics[self.make_scheduler.monitor].item())
+
+    def so_far(self) -> dict[str, Tensor]:
+        """Return what the figures of the epoch under way are made of, for a checkpoint."""
+        logits, labels = self.train_figures.scores()
+        loss = self.train_loss
+        rates = {f"lr/{name}": torch.tensor(rate, dtype=torch.float64) for name, rate in self.rates.items()}
+        sums = {"loss": loss.mean_value.clone(), "weight": loss.weight.clone()}
+        return {"logits": logits, "labels": labels, **sums, **rates}
+
+    def take_up(self, so_far: Mapping[str, Tensor]) -> None:
+        """Go on with the figures of an epoch that was begun before."""
+        place = {name: value.to(self.device) for name, value in so_far.items()}
+        self.train_figures.reset()
+        self.train_figures.update(place["logits"], place["labels"])
+        self.train_loss.reset()
+        self.train_loss.update(place["loss"] / place["weight"], place["weight"])
+        # torchmetrics calls the sum so; the division above has rounded it
+        self.train_loss.mean_value = place["loss"]
+        self.rates = {
+            name.removeprefix("lr/"): value.item()
+            for name, value in so_far.items()
+            if name.startswith("lr/")
+        }
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave plateau schedulers to `on_train_epoch_end`."""

@@ -1,0 +1,119 @@
+"""python -m benchmarks.soak: kill a small run at random moments and see whether it ends the same.
+
+A process is killed by SIGKILL at a moment drawn at random from the whole of its training, while
+files are written too, and the run gone on with by a new process with another number of loading
+processes. Its weights, optimizer and learning rates must be those of a run that was never killed,
+bit for bit.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from faceproof import app
+from faceproof.run import RunFolder
+
+TRAIN = str(Path(app.repository()) / "train.py")
+# Dropout, random augmentation, a trunk that thaws, a plateau, accumulated gradients.
+RUN = (
+    "data=demo_faces", "data.num_per_class=60", "model=face_cnn", "trainer=cpu",
+    "trainer.max_epochs=3", "trainer.accumulate_grad_batches=2", "loader.batch_size=4",
+    "augment=colour", "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]",
+    "scheduler=plateau", "scheduler.patience=0", "checkpoint.steps=1", "logger=csv",
+)  # fmt: skip
+
+
+def start(folder: Path, workers: int, resume: bool) -> subprocess.Popen[bytes]:
+    """Start a run, or go on with one."""
+    words = [f"resume={folder}"] if resume else [*RUN, f"hydra.run.dir={folder}"]
+    command = [sys.executable, TRAIN, *words, f"loader.num_workers={workers}"]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a run to end well."""
+    _, errors = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"a run ended with {process.returncode}: {errors.decode()[-2000:]}")
+
+
+def equal(first: object, second: object) -> bool:
+    """Say whether two checkpoints hold the same numbers."""
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return bool(first == second)
+
+
+def state(folder: Path) -> dict[str, object]:
+    """Return what must be the same of a finished run."""
+    run = RunFolder(folder)
+    last = torch.load(run.last, weights_only=True)
+    best = torch.load(run.best, weights_only=True)["state_dict"]
+    kept = {key: last[key] for key in ("state_dict", "optimizer_states", "lr_schedulers")}
+    return {**kept, "best": best, "best_epoch": run.read_record()["best_epoch"]}
+
+
+def kill_once(folder: Path, seconds: float, draw: random.Random) -> bool:
+    """Kill a run at a random moment, and say whether it had something to go on with."""
+    process = start(folder, draw.choice([0, 1, 2]), resume=False)
+    last = folder / "last.ckpt"
+    while not last.is_file():
+        if process.poll() is not None:
+            finish(process)
+        time.sleep(0.005)
+    time.sleep(draw.uniform(0, seconds))
+    os.killpg(process.pid, 9)
+    process.communicate()
+    return RunFolder(folder).read_record().get("status") != "finished"
+
+
+def main() -> None:
+    """Kill so many runs, and end with 1 if one of them ended otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    draw = random.Random(given.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        whole = Path(temporary) / "whole"
+        process = start(whole, 0, resume=False)
+        while not (whole / "last.ckpt").is_file() and process.poll() is None:
+            time.sleep(0.005)
+        began = time.monotonic()
+        finish(process)
+        seconds = time.monotonic() - began
+        expected = state(whole)
+        same = done = 0
+        while done < given.kills:
+            folder = Path(temporary) / str(done)
+            if not kill_once(folder, seconds, draw):
+                print("it had finished before it could be killed; again", flush=True)
+                subprocess.run(["rm", "-r", folder], check=True)
+                continue
+            checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
+            finish(start(folder, draw.choice([0, 1, 2]), resume=True))
+            alike = equal(expected, state(folder))
+            same, done = same + alike, done + 1
+            where = f"epoch {checkpoint['epoch']}, step {checkpoint['global_step']}"
+            print(
+                f"{done}: killed after {where}: {'the same' if alike else 'OTHERWISE'}", flush=True
+            )
+    print(f"{same} of {done} runs ended bit for bit as the one that was never killed")
+    sys.exit(same < done)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Checkpoints: whole or not there, inside epochs too, and written when a run is told to end.
+
+Lightning's own are written at the end of an epoch and straight into their file. A run killed
+inside an epoch, or while a file is written, must lose nothing but the steps since its last one.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from faceproof.data.loading import ResumableLoader
+from faceproof.errors import FaceproofError
+from faceproof.training.module import DetectorModule
+
+SO_FAR = "epoch_so_far"  # in a checkpoint inside an epoch: its place, and its figures so far
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequestedError(Exception):
+    """The run was told to end and has written its checkpoint."""
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes each checkpoint beside its file and renames it."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint; the old one stands until the new one is whole.
+
+        Raises:
+            FaceproofError: it cannot be written.
+        """
+        file = Path(path)
+        partial = file.with_name(f"{file.name}.partial-{os.getpid()}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as written:
+                torch.save(checkpoint, written)
+                written.flush()
+                os.fsync(written.fileno())
+            partial.replace(file)
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError where a disk is full
+            raise FaceproofError(_advice(file, error)) from error
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def _advice(file: Path, error: Exception) -> str:
+    """Say why a checkpoint could not be written, and that the last one is whole."""
+    full = getattr(error, "errno", None) == errno.ENOSPC or "enforce fail" in str(error)
+    reason = "the disk is full" if full else (getattr(error, "strerror", None) or str(error))
+    kept = f"; the one before it is whole: {file}" if file.is_file() else ""
+    return f"{file} could not be written: {reason}{kept}. Make room, then go on with resume="
+
+
+@dataclass(frozen=True)
+class Saving:
+    """When a checkpoint is written inside an epoch; at its end there is always one.
+
+    Args:
+        minutes: at the most so long after the one before; None for never.
+        steps: after so many optimizer steps; None for never.
+    """
+
+    minutes: float | None = 10.0
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("minutes", self.minutes), ("steps", self.steps)):
+            if value is not None and not value > 0:
+                raise FaceproofError(f"checkpoint.{name} = {value!r} must be above 0, or null")
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps `last.ckpt`: from it a run goes on as if it had never stopped.
+
+    Inside an epoch it is written between optimizer steps only, so no gradient is in flight.
+
+    Args:
+        path: the file.
+        saving: when it is written inside an epoch.
+    """
+
+    def __init__(self, path: Path, saving: Saving) -> None:
+        self.path, self.saving = path, saving
+        self.stop_requested = False
+        self._written_at = time.monotonic()
+        self._written_step = 0
+        self._inside = False
+        self._so_far: dict[str, Any] | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take up the figures of an epoch that was begun, and listen for the signal to end."""
+        assert isinstance(pl_module, DetectorModule)
+        self._written_step = trainer.global_step
+        if self._so_far is not None:
+            # Lightning gives a loader its place only if nobody asked for the number of steps.
+            place = {name: int(value) for name, value in self._so_far.pop("place").items()}
+            cast(ResumableLoader, trainer.train_dataloader).load_state_dict(place)
+            pl_module.take_up(self._so_far)
+            self._so_far = None
+        with contextlib.suppress(ValueError):  # not in the main thread, where no signal arrives
+            for number in SIGNALS:
+                self._handlers[number] = signal.signal(number, self._request)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _request(self, number: int, frame: Any) -> None:
+        """Note that the run is to end after this step; a second signal ends it at once."""
+        self.stop_requested = True
+        signal.signal(number, signal.default_int_handler)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write a checkpoint between two steps, if it is time or the run is to end."""
+        stop = self._shall_stop(trainer)
+        between = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not between or batch_idx + 1 >= trainer.num_training_batches:
+            return  # the end of the epoch writes its own
+        if stop or self._is_due(trainer):
+            self._inside = True
+            self._write(trainer)
+            self._inside = False
+        if stop:
+            raise StopRequestedError
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint of a whole epoch."""
+        self._write(trainer)
+        if self._shall_stop(trainer):
+            raise StopRequestedError
+
+    def _shall_stop(self, trainer: Trainer) -> bool:
+        """Say whether any process was told to end."""
+        if trainer.world_size == 1:
+            return self.stop_requested
+        return bool(trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False))
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        saving = self.saving
+        steps = saving.steps and trainer.global_step - self._written_step >= saving.steps
+        minutes = saving.minutes and time.monotonic() - self._written_at >= saving.minutes * 60
+        if trainer.world_size > 1 and saving.minutes:
+            minutes = trainer.strategy.broadcast(bool(minutes))  # one clock for all
+        return bool(steps or minutes)
+
+    def _write(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._written_at, self._written_step = time.monotonic(), trainer.global_step
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the place in a begun epoch, and what its figures are made of."""
+        assert isinstance(pl_module, DetectorModule)
+        if self._inside:
+            loader = cast(ResumableLoader, trainer.train_dataloader)
+            checkpoint[SO_FAR] = {**pl_module.so_far(), "place": loader.state_dict()}
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep what the figures of a begun epoch are made of, until training starts."""
+        self._so_far = checkpoint.get(SO_FAR)
+
+
+def num_whole_epochs(path: Path) -> int:
+    """Return how many epochs a checkpoint file has behind it."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    epoch = int(checkpoint["epoch"])
+    return epoch if SO_FAR in checkpoint else epoch + 1

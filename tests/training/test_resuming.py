@@ -1,0 +1,171 @@
+"""A run that was stopped anywhere and goes on is the run that never stopped, bit for bit."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from faceproof.errors import FaceproofError
+from faceproof.run import RunFolder, read_epochs
+from faceproof.training.checkpoints import WholeFiles
+from faceproof.training.module import DetectorModule
+from jobs import train
+
+# Four batches an epoch, three epochs; dropout, a freeze schedule that thaws, a plateau.
+TINY = (
+    "data=face_or_not", "model=face_cnn", "model.input.size=16", "trainer=cpu",
+    "trainer.max_epochs=3", "loader.batch_size=4", "loader.num_workers=0", "logger=csv",
+    "augment=colour", "checkpoint.minutes=null", "checkpoint.steps=1",
+    "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]",
+    "scheduler=plateau", "scheduler.patience=0", "patience=5",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from conftest import write_faces
+
+    root = write_faces(tmp_path_factory.mktemp("faces"), train=8, val=4, test=4)
+    return (*TINY, f"data.root={root}")
+
+
+class CrashError(BaseException):
+    """As sudden as a process that is killed."""
+
+
+def crash_in_step(monkeypatch, number):
+    """Let the given optimizer-independent training step never come to its end."""
+    original, steps = DetectorModule.training_step, iter(range(1000))
+
+    def training_step(self, batch, batch_idx):
+        if next(steps) == number:
+            raise CrashError
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(DetectorModule, "training_step", training_step)
+
+
+def weights(run, file="last"):
+    return torch.load(getattr(run, file), weights_only=True)
+
+
+def assert_same_run(one, other):
+    first, second = weights(one), weights(other)
+    assert first["state_dict"].keys() == second["state_dict"].keys()
+    for name, tensor in first["state_dict"].items():
+        assert torch.equal(tensor, second["state_dict"][name]), name
+    moments = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (first, second)]
+    for key, state in moments[0].items():
+        for name, value in state.items():
+            assert torch.equal(value, moments[1][key][name]), (key, name)
+    assert first["lr_schedulers"] == second["lr_schedulers"]
+    best = [weights(run, "best")["state_dict"] for run in (one, other)]
+    assert all(torch.equal(tensor, best[1][name]) for name, tensor in best[0].items())
+    drop = "train/pictures_per_second"
+    tables = [[{**row, drop: None} for row in read_epochs(run.metrics)] for run in (one, other)]
+    assert tables[0] == tables[1]
+    assert one.read_record()["best_epoch"] == other.read_record()["best_epoch"]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole") / "run", *tiny)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6, 7, 9, 11])
+def test_a_run_killed_in_any_step_goes_on_exactly(tiny, whole, tmp_path, monkeypatch, step):
+    with monkeypatch.context() as patched, pytest.raises(CrashError):
+        crash_in_step(patched, step)
+        train(tmp_path / "run", *tiny)
+    assert_same_run(whole, train(tmp_path / "run", f"resume={tmp_path / 'run'}"))
+
+
+def test_with_another_number_of_processes_too(tiny, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched, pytest.raises(CrashError):
+        crash_in_step(patched, 6)
+        train(tmp_path / "run", *tiny, "loader.num_workers=2")
+    words = (f"resume={tmp_path / 'run'}", "loader.num_workers=1")
+    assert_same_run(whole, train(tmp_path / "run", *words))
+
+
+def test_gradients_in_flight_are_computed_again(tiny, tmp_path, monkeypatch):
+    words = (*tiny, "trainer.accumulate_grad_batches=3")  # four batches: the last is a step alone
+    whole = train(tmp_path / "whole", *words)
+    for step in (5, 6, 7):
+        folder = tmp_path / str(step)
+        with monkeypatch.context() as patched, pytest.raises(CrashError):
+            crash_in_step(patched, step)
+            train(folder, *words)
+        assert_same_run(whole, train(folder, f"resume={folder}"))
+
+
+def test_a_run_killed_twice_goes_on_exactly(tiny, whole, tmp_path, monkeypatch):
+    words = tiny
+    for step in (5, 1):
+        with monkeypatch.context() as patched, pytest.raises(CrashError):
+            crash_in_step(patched, step)
+            train(tmp_path / "run", *words)
+        words = (f"resume={tmp_path / 'run'}",)
+    assert_same_run(whole, train(tmp_path / "run", *words))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
+    tiny, whole, tmp_path, monkeypatch, number
+):
+    original, steps = DetectorModule.training_step, iter(range(1000))
+
+    def training_step(self, batch, batch_idx):
+        if next(steps) == 5:
+            os.kill(os.getpid(), number)
+        return original(self, batch, batch_idx)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patched:
+        patched.setattr(DetectorModule, "training_step", training_step)
+        with pytest.raises(FaceproofError, match=r"go on with: python train\.py resume="):
+            train(tmp_path / "run", *tiny, "checkpoint.steps=null")
+    assert signal.getsignal(number) is before
+    run = RunFolder(tmp_path / "run")
+    assert run.read_record()["status"] == "interrupted"
+    assert weights(run)["global_step"] == 6  # the step that was under way
+    assert_same_run(whole, train(tmp_path / "run", f"resume={run.path}", "checkpoint.steps=1"))
+
+
+def test_inside_an_epoch_the_batches_must_stay(tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched, pytest.raises(CrashError):
+        crash_in_step(patched, 6)
+        train(tmp_path / "run", *tiny)
+    with pytest.raises(FaceproofError, match=r"loader\.batch_size = 4, and this is 8"):
+        train(tmp_path / "run", f"resume={tmp_path / 'run'}", "loader.batch_size=8")
+    assert len(read_epochs(RunFolder(tmp_path / "run").metrics)) == 1  # nothing was lost
+
+
+def test_a_checkpoint_is_whole_or_the_one_before_it(tmp_path, monkeypatch):
+    file = tmp_path / "last.ckpt"
+    WholeFiles().save_checkpoint({"step": torch.tensor(1)}, file)
+    original = torch.save
+
+    def full(checkpoint, written):
+        written.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(FaceproofError, match=r"the disk is full; the one before it is whole"):
+        WholeFiles().save_checkpoint({"step": torch.tensor(2)}, file)
+    monkeypatch.setattr(torch, "save", original)
+    assert torch.load(file, weights_only=True)["step"] == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("wrong", ["checkpoint.minutes=0", "checkpoint.steps=-1"])
+def test_intervals_that_are_none_are_refused(tiny, tmp_path, wrong):
+    with pytest.raises(FaceproofError, match="must be above 0"):
+        train(tmp_path / "run", *tiny, wrong)
+
+
+def test_the_checkpoint_holds_plain_data_only(whole):
+    weights(whole)  # weights_only=True refuses anything else
+    assert json.loads(whole.record.read_text())["status"] == "finished"
