@@ -21,6 +21,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from faceproof.allowed import check_targets
 from faceproof.errors import FaceproofError
 from faceproof.run import RunFolder, find_run, flatten, is_first_process, write_text
 from faceproof.sweep import sweep_name
@@ -63,7 +64,12 @@ OmegaConf.register_new_resolver("faceproof_sweep_name", sweep_name, replace=True
 
 
 def build(node: DictConfig) -> Any:
-    """Make what a configuration node describes, out of plain Python values."""
+    """Make what a configuration node describes, out of plain Python values.
+
+    Raises:
+        FaceproofError: it names what a configuration may not; see `faceproof.allowed`.
+    """
+    check_targets(OmegaConf.to_container(node, resolve=True))
     return instantiate(node, _convert_="all")
 
 

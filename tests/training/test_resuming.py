@@ -47,6 +47,14 @@ def crash_in_step(monkeypatch, number):
     monkeypatch.setattr(DetectorModule, "training_step", training_step)
 
 
+def train_until_killed(monkeypatch, step, folder, *words):
+    """Train until the given step, in which the process dies."""
+    with monkeypatch.context() as patched:
+        crash_in_step(patched, step)
+        with pytest.raises(CrashError):
+            train(folder, *words)
+
+
 def weights(run, file="last"):
     return torch.load(getattr(run, file), weights_only=True)
 
@@ -76,16 +84,12 @@ def whole(tiny, tmp_path_factory):
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6, 7, 9, 11])
 def test_a_run_killed_in_any_step_goes_on_exactly(tiny, whole, tmp_path, monkeypatch, step):
-    with monkeypatch.context() as patched, pytest.raises(CrashError):
-        crash_in_step(patched, step)
-        train(tmp_path / "run", *tiny)
+    train_until_killed(monkeypatch, step, tmp_path / "run", *tiny)
     assert_same_run(whole, train(tmp_path / "run", f"resume={tmp_path / 'run'}"))
 
 
 def test_with_another_number_of_processes_too(tiny, whole, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched, pytest.raises(CrashError):
-        crash_in_step(patched, 6)
-        train(tmp_path / "run", *tiny, "loader.num_workers=2")
+    train_until_killed(monkeypatch, 6, tmp_path / "run", *tiny, "loader.num_workers=2")
     words = (f"resume={tmp_path / 'run'}", "loader.num_workers=1")
     assert_same_run(whole, train(tmp_path / "run", *words))
 
@@ -95,18 +99,14 @@ def test_gradients_in_flight_are_computed_again(tiny, tmp_path, monkeypatch):
     whole = train(tmp_path / "whole", *words)
     for step in (5, 6, 7):
         folder = tmp_path / str(step)
-        with monkeypatch.context() as patched, pytest.raises(CrashError):
-            crash_in_step(patched, step)
-            train(folder, *words)
+        train_until_killed(monkeypatch, step, folder, *words)
         assert_same_run(whole, train(folder, f"resume={folder}"))
 
 
 def test_a_run_killed_twice_goes_on_exactly(tiny, whole, tmp_path, monkeypatch):
     words = tiny
     for step in (5, 1):
-        with monkeypatch.context() as patched, pytest.raises(CrashError):
-            crash_in_step(patched, step)
-            train(tmp_path / "run", *words)
+        train_until_killed(monkeypatch, step, tmp_path / "run", *words)
         words = (f"resume={tmp_path / 'run'}",)
     assert_same_run(whole, train(tmp_path / "run", *words))
 
@@ -135,9 +135,7 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
 
 
 def test_inside_an_epoch_the_batches_must_stay(tiny, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched, pytest.raises(CrashError):
-        crash_in_step(patched, 6)
-        train(tmp_path / "run", *tiny)
+    train_until_killed(monkeypatch, 6, tmp_path / "run", *tiny)
     with pytest.raises(FaceproofError, match=r"loader\.batch_size = 4, and this is 8"):
         train(tmp_path / "run", f"resume={tmp_path / 'run'}", "loader.batch_size=8")
     assert len(read_epochs(RunFolder(tmp_path / "run").metrics)) == 1  # nothing was lost
