@@ -14,6 +14,7 @@ from faceproof.data.loading import PictureDataset, make_loader, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores
 from faceproof.models.detector import Detector
+from faceproof.models.state_dicts import load_plain
 from faceproof.run import RunFolder
 from faceproof.task import Task
 
@@ -24,14 +25,23 @@ def load_best(run: RunFolder, net: Detector) -> Detector:
     """Load the weights of a run's best epoch into its network, strictly.
 
     Raises:
-        FaceproofError: there is no best.ckpt, or it does not fit.
+        FaceproofError: there is no best.ckpt, or it does not fit, would execute code, or holds
+            weights that are not finite.
     """
     run.require(run.best)
-    state = torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"]
+    checkpoint = load_plain(run.best)
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict):
+        raise FaceproofError(f"{run.best} is no checkpoint of train.py's: it has no state_dict")
     try:
         net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError) as error:
         raise FaceproofError(f"{run.best} does not fit the run's own model: {error}") from error
+    if broken := [name for name, value in net.state_dict().items() if not value.isfinite().all()]:
+        raise FaceproofError(
+            f"{run.best} has weights that are not finite, first {broken[0]}; the run has diverged "
+            "or the file is damaged: train again"
+        )
     return net
 
 

@@ -21,6 +21,29 @@ CLASSIFIERS = ("classifier", "fc", "head")
 KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
+def load_plain(path: Path, mapped: bool = False) -> Any:
+    """Read a file of torch.save that holds tensors and plain data; nothing in it is executed.
+
+    Args:
+        path: the file.
+        mapped: leave the tensors on disk until they are used.
+
+    Raises:
+        FaceproofError: it is damaged, or would execute code when unpickled.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
+    except Exception as error:  # a damaged pickle can fail in any way
+        if held := re.search(r"GLOBAL (\S+)", str(error)):
+            raise FaceproofError(
+                f"{path} holds {held[1]} beside tensors and is not loaded, because unpickling that "
+                "could run code; save the model's state_dict() alone"
+            ) from error
+        raise FaceproofError(
+            f"{path} is no readable file of tensors; it is damaged or of another type"
+        ) from error
+
+
 def read_state(path: Path) -> State:
     """Read the state dict in a file; nothing in it is executed.
 
@@ -38,17 +61,7 @@ def read_state(path: Path) -> State:
             raise FaceproofError(f"{path} is no safetensors file: {error}") from error
     if path.suffix not in (".pth", ".pt", ".ckpt"):
         raise FaceproofError(f"{path} must be .safetensors, .pth, .pt or .ckpt")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can fail in any way
-        if held := re.search(r"GLOBAL (\S+)", str(error)):
-            raise FaceproofError(
-                f"{path} holds {held[1]} beside tensors and is not loaded, because unpickling that "
-                "could run code; save the model's state_dict() alone"
-            ) from error
-        raise FaceproofError(
-            f"{path} is no readable file of tensors; it is damaged or of another type"
-        ) from error
+    loaded = load_plain(path)
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]

@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from faceproof.data.loading import ResumableLoader
 from faceproof.errors import FaceproofError
+from faceproof.models.state_dicts import load_plain
 from faceproof.training.module import DetectorModule
 
 SO_FAR = "epoch_so_far"  # in a checkpoint inside an epoch: its place, and its figures so far
@@ -183,7 +184,15 @@ class LastCheckpoint(Checkpoint):
 
 
 def num_whole_epochs(path: Path) -> int:
-    """Return how many epochs a checkpoint file has behind it."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    """Return how many epochs a checkpoint file has behind it.
+
+    Raises:
+        FaceproofError: it is damaged, would execute code, or is no checkpoint of training.
+    """
+    checkpoint = load_plain(path, mapped=True)
+    if not isinstance(checkpoint, dict) or not {"epoch", "loops", "state_dict"} <= set(checkpoint):
+        raise FaceproofError(
+            f"{path} is no checkpoint to go on from; it lacks what train.py writes"
+        )
     epoch = int(checkpoint["epoch"])
     return epoch if SO_FAR in checkpoint else epoch + 1

@@ -128,7 +128,10 @@ class DetectorModule(LightningModule):
         """Return what the figures of the epoch under way are made of, for a checkpoint."""
         logits, labels = self.train_figures.scores()
         loss = self.train_loss
-        rates = {f"lr/{name}": torch.tensor(rate, dtype=torch.float64) for name, rate in self.rates.items()}
+        rates = {
+            f"lr/{name}": torch.tensor(rate, dtype=torch.float64)
+            for name, rate in self.rates.items()
+        }
         sums = {"loss": loss.mean_value.clone(), "weight": loss.weight.clone()}
         return {"logits": logits, "labels": labels, **sums, **rates}
 
