@@ -4,31 +4,96 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
 
-from faceproof.run import is_first_process, read_epochs
+from faceproof.run import RunFolder, is_first_process, read_epochs
 from jobs import REPOSITORY
 
+TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "loader.batch_size=4")
+ONE = ("trainer=cpu", "loader.batch_size=8")
+DDP = "ddp_find_unused_parameters_true"
+DYING = """
+import os
+from faceproof.training.freezing import FreezeSchedule
 
-def test_two_processes_leave_one_run(small_faces, tmp_path):
-    words = (
+class Dying(FreezeSchedule):
+    def stage(self, epoch):
+        if epoch == 1 and os.environ.get("LOCAL_RANK") == "1":
+            os.kill(os.getpid(), 9)
+        return super().stage(epoch)
+"""
+
+
+@pytest.fixture
+def run(small_faces, tmp_path):
+    """Return what runs train.py in a process of its own, without anything random in a step.
+
+    Two processes of four pictures see the same pictures in a step as one of eight.
+    """
+    common = (
         "data=face_or_not", f"data.root={small_faces}", "model=face_cnn", "model.input.size=16",
-        "logger=csv", "loader.num_workers=0", "loader.batch_size=4", "hydra.run.dir=run",
-        "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2",
+        "model.network.head.dropout=0", "augment=none", "trainer.precision=32-true",
+        "optimizer=sgd", "scheduler=none", "trainer.max_epochs=3", "logger=csv",
+        "loader.num_workers=0",
+        "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]",
     )  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "train.py"), *words],
-        cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "run" / "record.json").read_text())
+
+    def start(folder, *words):
+        words = words if words[0].startswith("resume=") else (*common, *words)
+        return subprocess.run(
+            [sys.executable, str(REPOSITORY / "train.py"), *words, f"hydra.run.dir={folder}"],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+            env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(tmp_path),
+                              "FACEPROOF_ALLOW": "custom."},
+        )  # fmt: skip
+
+    def finish(folder, *words):
+        done = start(folder, *words)
+        assert done.returncode == 0, done.stderr
+        return RunFolder(tmp_path / folder)
+
+    start.finish = finish
+    return start
+
+
+def assert_alike(first, second):
+    """Compare to rounding: sums over two processes are added in another order."""
+    states = [torch.load(run.last, weights_only=True)["state_dict"] for run in (first, second)]
+    for name, tensor in states[0].items():
+        assert torch.allclose(tensor, states[1][name], atol=1e-5), name
+    drop = "train/pictures_per_second"
+    for one, other in zip(read_epochs(first.metrics), read_epochs(second.metrics), strict=True):
+        figures = ({**row, drop: 0.0} for row in (one, other))
+        assert next(figures) == pytest.approx(next(figures), abs=1e-4)
+
+
+def test_two_processes_are_one_run_and_go_on_as_one_and_the_other_way_round(run, tmp_path):
+    one = run.finish("one", *ONE)
+    two = run.finish("two", *TWO)
+    record = json.loads(two.record.read_text())
     assert record["status"] == "finished"
     assert record["device"].startswith("2 x CPU")
-    assert [row["epoch"] for row in read_epochs(tmp_path / "run" / "metrics.csv")] == [0, 1]
-    assert (tmp_path / "run" / "operating_point.json").is_file()
+    assert two.operating_point.is_file()
     assert not list(tmp_path.glob("faceproof-*"))
+    # The trunk thaws in epoch 1: were its gradients not shared, the ranks would part from there.
+    assert_alike(one, two)
+    as_one = ("loader.batch_size=8", "trainer.devices=1", "trainer.strategy=auto")
+    as_two = ("loader.batch_size=4", "trainer.devices=2", f"trainer.strategy={DDP}")
+    for name, first, then in (("then-one", TWO, as_one), ("then-two", ONE, as_two)):
+        run.finish(name, *first, "trainer.max_epochs=2")
+        assert_alike(one, run.finish(name, f"resume={name}", *then, "trainer.max_epochs=3"))
+
+
+def test_the_death_of_one_process_ends_the_run_with_a_message(run, tmp_path):
+    (tmp_path / "custom.py").write_text(DYING)
+    began = time.monotonic()
+    done = run("run", *TWO, "freeze._target_=custom.Dying")
+    assert time.monotonic() - began < 120
+    assert done.returncode != 0
+    assert "terminated with code -9" in done.stdout
 
 
 @pytest.mark.parametrize(

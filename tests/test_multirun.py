@@ -58,10 +58,12 @@ def begin(small_faces, tmp_path):
         "hydra.sweep.dir=sweep",
     )  # fmt: skip
 
+    environment = {"PYTHONPATH": str(tmp_path), "FACEPROOF_ALLOW": "custom."}
+
     def start(*more):
         return subprocess.Popen(
             [sys.executable, str(TRAIN), *words, *more],
-            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path), "FACEPROOF_ALLOW": "custom."}, start_new_session=True,
+            cwd=tmp_path, env=os.environ | environment, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 

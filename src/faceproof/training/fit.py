@@ -146,6 +146,8 @@ def fit(
     """
     mode = better(recipe.monitor)
     last = run.last
+    if resume:
+        num_whole_epochs(last)  # a file that cannot be gone on with is refused before all else
     if not is_first_process():  # one process keeps the run folder; the others' notes are dropped
         run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
     names = [name for name, _ in net.named_parameters()]
@@ -376,10 +378,12 @@ def _remember_best(best: ModelCheckpoint, run: RunFolder, monitor: str, mode: st
     Lightning forgets it where the run folder has been moved, and would let the next epoch, however
     bad, take its place.
     """
+    if not run.best.is_file():  # as in the folder of any process but the first
+        return
     behind = num_whole_epochs(run.last)  # an epoch that was begun will be judged again
     rows = [row for row in read_epochs(run.metrics) if row["epoch"] < behind]
     values = [row[monitor] for row in rows if row.get(monitor) is not None]
-    if values and run.best.is_file():
+    if values:
         score = torch.tensor((min if mode == "min" else max)(values))
         path = str(run.best)
         best.best_model_path = best.kth_best_model_path = path
