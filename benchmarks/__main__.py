@@ -55,7 +55,9 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
     pictures = read_pictures(given.data)
     if given.name in ("training", "cached"):
         cache = "memory" if given.name == "cached" else "none"
-        return training.measure_training(pictures, given.models, given.seconds, given.rounds, cache)
+        return training.measure_training(
+            given.data, given.models, given.seconds, given.rounds, cache
+        )
     if given.name == "loading":
         turns = given.seconds, given.rounds
         return [
@@ -65,7 +67,7 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
     if given.name == "scoring":
         from benchmarks.scoring import measure_scoring
 
-        return measure_scoring(pictures, given.models, given.pictures, given.rounds)
+        return measure_scoring(given.data, given.models, given.pictures, given.rounds)
     from benchmarks.frozen import measure_frozen
 
     return measure_frozen(pictures, given.data, given.models, given.epochs)

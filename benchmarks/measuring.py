@@ -3,6 +3,8 @@
 import json
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,27 @@ def pictures_per_second(batches: Iterator[int], seconds: float) -> float:
         pictures += next(batches)
     spent = time.perf_counter() - began
     return pictures / spent
+
+
+def apart(function: str, *given: Any) -> Any:
+    """Call a function `module:name` of plain values in a process of its own, and return its answer.
+
+    What one contender does to the process, such as how it gets memory, is then no other's.
+    """
+    module, _, name = function.partition(":")
+    call = (
+        "import json, sys, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        f"from {module} import {name}\n"
+        f"print('ANSWER', json.dumps({name}(*json.loads(sys.argv[1]))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", call, json.dumps(given)], capture_output=True, text=True
+    )
+    answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
+    if done.returncode or not answers:
+        raise RuntimeError(f"{function}{given} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return json.loads(answers[-1].removeprefix("ANSWER "))
 
 
 def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

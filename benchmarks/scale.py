@@ -79,7 +79,7 @@ def made_table(size: int) -> pa.Table:
 
 
 def _largest_child() -> float:
-    """Return the memory of the largest worker that is its own, in MB (proportional set size)."""
+    """Return the resident memory of the largest worker, what it shares included, in MB."""
     sizes = []
     for child in multiprocessing.active_children():
         rollup = Path(f"/proc/{child.pid}/smaps_rollup")

@@ -1,56 +1,53 @@
 """Scoring: faceproof against the expert's inference loop and against a picture at a time."""
 
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import torch
-
 from benchmarks import baselines
-from benchmarks.measuring import Pictures, in_turns, ratio
+from benchmarks.measuring import apart, in_turns, ratio, read_pictures
 from benchmarks.training import compose_model, make_net
 from faceproof.data.loading import choose_workers
 from faceproof.evaluation.scoring import score
 
 BATCH_SIZE = 64
+WAYS = ("one by one", "expert", "faceproof")
 
 
-def measure_scoring(
-    pictures: Pictures, models: list[str], number: int, rounds: int
-) -> list[dict[str, Any]]:
-    """Return a row a model: pictures per second of each way, and the ratios."""
-    return [_measure(pictures, model, number, rounds) for model in models]
-
-
-def _measure(pictures: Pictures, model: str, number: int, rounds: int) -> dict[str, Any]:
+def rate(way: str, model: str, data: str, number: int) -> float:
+    """Return the pictures per second of one way to score."""
     net = make_net(compose_model(model)).eval()
-    rows = pictures.rows.slice(0, number)
-    paths = pictures.paths[:number]
-    side = net.input.size
+    pictures = read_pictures(data)
+    paths, side = pictures.paths[:number], net.input.size
     workers = choose_workers("auto", len(paths), BATCH_SIZE)
-    answers: dict[str, Any] = {}
-
-    def timed(name: str, way: Callable[[], Any]) -> Callable[[], float]:
-        def measure() -> float:
-            began = time.perf_counter()
-            answers[name] = torch.as_tensor(way()).float()
-            return len(paths) / (time.perf_counter() - began)
-
-        return measure
-
-    ways: dict[str, Callable[[], Any]] = {
+    ways = {
         "one by one": lambda: baselines.one_by_one(net, paths, side),
         "expert": lambda: baselines.expert_scoring(net, paths, side, BATCH_SIZE, workers),
-        "faceproof": lambda: score(net, rows, pictures.data.task, BATCH_SIZE),
+        "faceproof": lambda: score(
+            net, pictures.rows.slice(0, number), pictures.data.task, BATCH_SIZE
+        ),
     }
-    found = in_turns({name: timed(name, way) for name, way in ways.items()}, rounds)
-    apart = (answers["faceproof"] - answers["expert"]).abs().max()
-    return {
-        "model": model,
-        "side": side,
-        "pictures": len(paths),
-        **{name: max(rates) for name, rates in found.items()},
-        "faceproof / one by one": ratio(found, "faceproof", "one by one"),
-        "faceproof / expert": ratio(found, "faceproof", "expert"),
-        "largest difference in logit": float(apart),
-    }
+    began = time.perf_counter()
+    ways[way]()
+    return len(paths) / (time.perf_counter() - began)
+
+
+def measure_scoring(data: str, models: list[str], number: int, rounds: int) -> list[dict[str, Any]]:
+    """Return a row a model: pictures per second of each way, and the ratios."""
+    rows = []
+    for model in models:
+        ways = {
+            way: partial(apart, "benchmarks.scoring:rate", way, model, data, number) for way in WAYS
+        }
+        found = in_turns(ways, rounds)
+        rows.append(
+            {
+                "model": model,
+                "side": make_net(compose_model(model)).input.size,
+                "pictures": number,
+                **{name: max(rates) for name, rates in found.items()},
+                "faceproof / one by one": ratio(found, "faceproof", "one by one"),
+                "faceproof / expert": ratio(found, "faceproof", "expert"),
+            }
+        )
+    return rows

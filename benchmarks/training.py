@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,29 @@ from pytorch_lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from benchmarks import baselines
-from benchmarks.measuring import WARM_UP, Pictures, in_turns, pictures_per_second, ratio
+from benchmarks.measuring import (
+    WARM_UP,
+    Pictures,
+    apart,
+    in_turns,
+    pictures_per_second,
+    ratio,
+    read_pictures,
+)
 from faceproof import app
 from faceproof.data.augment import Augment
 from faceproof.data.loading import choose_workers
+from faceproof.memory import reuse_memory
 from faceproof.models.detector import Detector
 from faceproof.training.callbacks import BoardPictures, PictureRate
 from faceproof.training.datamodule import PictureDataModule
 from faceproof.training.keeping import CacheSettings
 from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule
+from faceproof.training.optimizers import Constant
 from faceproof.training.precision import choose_precision
 
 BATCH_SIZE = 32
-MODELS = ("effnet_se", "resnet18", "densenet121", "face_cnn")
-ADVICE = r"ignore:.*(many workers|logging interval|treespec|Checkpoint directory)"
 
 
 def compose_model(name: str, *words: str) -> DictConfig:
@@ -69,6 +77,7 @@ def faceproof_rate(
     config: DictConfig, net: Detector, pictures: Pictures, seconds: float, cache: CacheSettings
 ) -> float:
     """Train by faceproof's own module, data module, metrics and loggers."""
+    reuse_memory()
     with tempfile.TemporaryDirectory() as folder:
         clock = Deadline(seconds)
         trainer, _ = app.build(config.trainer)(
@@ -78,13 +87,13 @@ def faceproof_rate(
             default_root_dir=folder,
             enable_progress_bar=False,
             enable_checkpointing=False,
-            max_epochs=-1,
+            max_epochs=10_000,  # the deadline ends it
             limit_val_batches=0,
         )
         module = DetectorModule(
             net.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
             app.build(config.optimizer),
-            app.build(config.scheduler) if trainer.max_epochs != -1 else _constant,
+            Constant(),
         )
         data = PictureDataModule(
             pictures.data.table, pictures.data.task, net.input, Augment(), BATCH_SIZE, cache=cache
@@ -93,50 +102,51 @@ def faceproof_rate(
         return clock.rate
 
 
-def _constant(optimizer: torch.optim.Optimizer, steps: int) -> Any:
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+WAYS = ("notebook", "expert", "faceproof", "arithmetic")
+
+
+def rate(way: str, model: str, data: str, seconds: float, cache: str) -> float:
+    """Return the pictures per second of one way to train."""
+    pictures, config = read_pictures(data), compose_model(model)
+    net = make_net(config)
+    side = net.input.size
+    bf16 = choose_precision(net, side, on_gpu=False).name == "bf16-mixed"
+    given = pictures.paths, pictures.labels, side, BATCH_SIZE
+    if way == "faceproof":
+        return faceproof_rate(config, net, pictures, seconds, CacheSettings(pictures=cache))
+    if way == "notebook":
+        return pictures_per_second(baselines.notebook_training(net, *given), seconds)
+    if way == "expert":
+        workers = choose_workers("auto", len(pictures.paths), BATCH_SIZE)
+        loop = baselines.expert_training(net, *given, workers, bf16)
+        return pictures_per_second(loop, seconds)
+    return pictures_per_second(baselines.arithmetic(net, side, BATCH_SIZE, bf16), seconds)
 
 
 def measure_training(
-    pictures: Pictures, models: list[str], seconds: float, rounds: int, cache: str = "none"
+    data: str, models: list[str], seconds: float, rounds: int, cache: str = "none"
 ) -> list[dict[str, Any]]:
     """Return a row a model: pictures per second of each loop, and the ratios."""
-    return [_measure(pictures, model, seconds, rounds, cache) for model in models]
-
-
-def _measure(
-    pictures: Pictures, model: str, seconds: float, rounds: int, cache: str
-) -> dict[str, Any]:
-    config = compose_model(model)
-    side = make_net(config).input.size
-    precision = choose_precision(make_net(config), side, on_gpu=False)
-    bf16 = precision.name == "bf16-mixed"
-    workers = choose_workers("auto", len(pictures.paths), BATCH_SIZE)
-    given = pictures.paths, pictures.labels, side, BATCH_SIZE
-    contenders: dict[str, Callable[[], float]] = {
-        "notebook": lambda: pictures_per_second(
-            baselines.notebook_training(make_net(config), *given), seconds
-        ),
-        "expert": lambda: pictures_per_second(
-            baselines.expert_training(make_net(config), *given, workers, bf16), seconds
-        ),
-        "faceproof": lambda: faceproof_rate(
-            config, make_net(config), pictures, seconds, CacheSettings(pictures=cache)
-        ),
-        "arithmetic": lambda: pictures_per_second(
-            baselines.arithmetic(make_net(config), side, BATCH_SIZE, bf16), seconds
-        ),
-    }
-    found = in_turns(contenders, rounds)
-    return {
-        "model": model,
-        "side": side,
-        "precision": str(precision.name),
-        **{name: max(rates) for name, rates in found.items()},
-        "faceproof / notebook": ratio(found, "faceproof", "notebook"),
-        "faceproof / expert": ratio(found, "faceproof", "expert"),
-        "faceproof / arithmetic": ratio(found, "faceproof", "arithmetic"),
-    }
+    rows = []
+    for model in models:
+        ways = {
+            way: partial(apart, "benchmarks.training:rate", way, model, data, seconds, cache)
+            for way in WAYS
+        }
+        found = in_turns(ways, rounds)
+        net = make_net(compose_model(model))
+        rows.append(
+            {
+                "model": model,
+                "side": net.input.size,
+                "precision": str(choose_precision(net, net.input.size, on_gpu=False).name),
+                **{name: max(rates) for name, rates in found.items()},
+                "faceproof / notebook": ratio(found, "faceproof", "notebook"),
+                "faceproof / expert": ratio(found, "faceproof", "expert"),
+                "faceproof / arithmetic": ratio(found, "faceproof", "arithmetic"),
+            }
+        )
+    return rows
 
 
 def measure_precision(models: list[str], seconds: float, rounds: int) -> list[dict[str, Any]]:

@@ -8,8 +8,9 @@ import pytest
 
 from faceproof import app
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.compare import find_runs
 from faceproof.evaluation.predictions import logits_of, probabilities_of, read_predictions
-from faceproof.run import RunFolder
+from faceproof.run import RunFolder, find_run
 from jobs import evaluate, train
 
 QUIET = "loader.num_workers=0"
@@ -84,6 +85,17 @@ def test_it_is_compared_with_its_members(runs, made, tmp_path):
     assert costs[str(made.path)] == costs[str(small.path)] + costs[str(large.path)]
     assert len(found["pairs"]) == 3
     assert len({row["name"] for row in found["runs"]}) == 3
+
+
+def test_its_members_are_no_runs_of_a_folder(runs, made, tmp_path):
+    for run in runs[:2]:
+        shutil.copytree(run.path, tmp_path / run.path.name)
+    found = {run.path.name for run in find_runs([tmp_path])}
+    assert found == {"small", "large", "both"}
+    made.ensemble.touch()
+    assert find_run("latest", tmp_path).path == made.path
+    with pytest.raises(FaceproofError, match="is an ensemble itself"):
+        app.ensemble([made.path, runs[0].path], tmp_path / "x")
 
 
 def test_its_own_training_pictures_are_left_out_of_figures(made):

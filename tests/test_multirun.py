@@ -113,10 +113,9 @@ def test_one_command_from_runs_to_a_page(begin, tmp_path):
     assert output.count("is evaluated on the test split") == 2
     page = (tmp_path / "sweep" / "comparison" / "comparison.html").read_text()
     assert "face_or_not" in page
-    again = begin("seed=0,1", "compare=true")
+    again = begin("seed=0,1")
     output, _ = again.communicate()
-    assert again.returncode == 0, output
-    assert "is evaluated" not in output  # nothing is done twice
+    assert output.count("finished before") == 2  # what comes after the runs makes no others
 
 
 @pytest.fixture

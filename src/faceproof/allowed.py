@@ -31,7 +31,7 @@ PARTS = frozenset(
 )
 # Classes right in these modules: nothing that reads a file, runs a command or fetches.
 LIBRARIES = re.compile(
-    r"(torch\.optim|timm\.optim|pytorch_lightning\.(strategies|profilers))\.[A-Z]\w*"
+    r"(torch|timm)\.optim\.[A-Z]\w*|pytorch_lightning\.strategies\.(DDP|FSDP)Strategy"
 )
 
 

@@ -8,7 +8,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from faceproof.task import Task
     from faceproof.training.fit import Recipe
 
+
+Kind = TypeVar("Kind")
 
 # What a resumed run may be told anew; all else is in its checkpoint or was decided by then.
 CHANGEABLE = (
@@ -136,9 +138,8 @@ def train(config: DictConfig) -> float:
     data = recorded_data(run, config) if resume else build(config.data)
     net, weights = build_network(config.model, initial=not resume)
     facts = {} if resume else _facts(config, data, weights)
-    if is_first_process():
-        write_text(run.config, OmegaConf.to_yaml(config))
-    return fit(run, data, net, recipe, facts, hyperparameters(config), resume)
+    text = OmegaConf.to_yaml(config)
+    return fit(run, data, net, recipe, facts, hyperparameters(config), text, resume)
 
 
 def _facts(config: DictConfig, data: "DataSet", weights: str) -> dict[str, Any]:
@@ -166,8 +167,8 @@ def build_recipe(config: DictConfig) -> "Recipe":
         augment=build(config.augment),
         trainer=build(config.trainer),
         loader=build(config.loader),
-        cache=CacheSettings(**config.cache),
-        saving=Saving(**config.checkpoint),
+        cache=_settings(CacheSettings, config, "cache"),
+        saving=_settings(Saving, config, "checkpoint"),
         class_weights=tuple(weights) if OmegaConf.is_list(weights) else weights,
         monitor=config.monitor,
         patience=config.patience,
@@ -175,6 +176,15 @@ def build_recipe(config: DictConfig) -> "Recipe":
         seed=config.seed,
         aim=build_aim(config),
     )
+
+
+def _settings(kind: Callable[..., Kind], config: DictConfig, group: str) -> Kind:
+    """Make plain settings of a group; one that an older run does not have is left to itself."""
+    given = OmegaConf.to_container(config[group]) if group in config else {}
+    try:
+        return kind(**given)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise FaceproofError(f"{group} has a setting that it does not know: {error}") from error
 
 
 def build_aim(config: DictConfig) -> "Aim":
@@ -440,7 +450,11 @@ def ensemble(
     from faceproof.evaluation.ensemble_run import make_ensemble
     from faceproof.task import get_task
 
-    runs = find_runs(paths)
+    runs = find_runs(paths, at_least=1)
+    if ensembles := [one.path for one in runs if one.ensemble.is_file()]:
+        raise FaceproofError(f"{ensembles[0]} is an ensemble itself; name its members' runs")
+    if len(runs) < 2:
+        raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
     first = _read_config(runs[0])
     run = RunFolder(folder)
     made = make_ensemble(run, runs, get_task(first.data.task), build_aim(first), average, weights)

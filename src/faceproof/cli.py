@@ -11,6 +11,7 @@ from faceproof.data.fetch import ORIGINS, fetch
 from faceproof.errors import FaceproofError
 from faceproof.explain import explain_commands, explore_commands
 from faceproof.serving import commands as serving_commands
+from faceproof.serving import serve_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     explore_commands.add_commands(commands)
     explain_commands.add_commands(commands)
     serving_commands.add_commands(commands)
+    serve_commands.add_commands(commands)
     return parser
 
 

@@ -128,6 +128,11 @@ class RunFolder:
             )
 
 
+def is_member(folder: Path) -> bool:
+    """Say whether a folder is an ensemble's copy of a run."""
+    return folder.parent.name == "members" and (folder.parents[1] / "ensemble.json").is_file()
+
+
 def is_first_process() -> bool:
     """Say whether this process keeps the run folder, alone or as the first of a distributed one."""
     names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, Slurm's
@@ -178,7 +183,11 @@ def find_run(name: str, runs: str | Path = "runs") -> RunFolder:
     """
     if name != "latest":
         return RunFolder(name)
-    finished = sorted(Path(runs).glob("**/best.ckpt"), key=lambda file: file.stat().st_mtime_ns)
+    found = [*Path(runs).glob("**/best.ckpt"), *Path(runs).glob("**/ensemble.json")]
+    finished = sorted(
+        (file for file in found if not is_member(file.parent)),
+        key=lambda file: file.stat().st_mtime_ns,
+    )
     if not finished:
         raise FaceproofError(
             f"no run below {runs} has a best.ckpt yet; train one, or name a folder"

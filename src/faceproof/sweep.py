@@ -63,12 +63,13 @@ def run_name(settings: Mapping[str, str]) -> str:
 def sweep_name(overrides: Iterable[str]) -> str:
     """Return a sweep's folder: the same for the same overrides in whatever order.
 
-    What varies is named first, then the rest while there is room; a hash stands for everything.
+    What is done when all runs are (compare=true) makes no other sweep. What varies is named first,
+    then the rest while there is room; a hash stands for everything.
 
     >>> sweep_name(["freeze=head_only", "model=resnet18,vit_b16"])
     'model-resnet18-vit_b16+freeze-head_only_a4fe235c'
     """
-    words = sorted(overrides)
+    words = sorted(word for word in overrides if not word.startswith("compare="))
     shown = ""
     for word in sorted(words, key=lambda word: not re.search(r"=.*[,(]|^sweep=", word)):
         key, _, value = word.partition("=")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceproof.data import kept
 from faceproof.data.kept import Array, Wanted, keep, key_of
 
 MANY = 10**9
@@ -75,10 +76,18 @@ def test_the_longest_unused_makes_way(folder: Path) -> None:
     for age, key in enumerate("cba"):
         keep(squares(key)[0], MANY)
         os.utime(folder / f"{key}.npy", (age, age))
+    kept._in_use.clear()  # as in another process
     keep(squares("b")[0], MANY)  # is used now
     size = (folder / "a.npy").stat().st_size
     keep(squares("d")[0], 3 * size)
     assert sorted(file.stem for file in folder.iterdir()) == ["a", "b", "d"]
+
+
+def test_what_a_process_uses_does_not_make_way_for_more_of_it(folder: Path) -> None:
+    keep(squares("train")[0], MANY)
+    size = (folder / "train.npy").stat().st_size
+    assert keep(squares("val")[0], size + 100) is None
+    assert [file.stem for file in folder.iterdir()] == ["train"]
 
 
 def test_what_does_not_fit_is_not_kept_and_that_is_said(

@@ -31,7 +31,9 @@ from faceproof.serving.files import load_files
 from faceproof.serving.listing import list_pictures
 from faceproof.serving.predict import Tally
 
-COLUMNS = ["path", "verdict", "called", "probability", "logit", "threshold", "error"]
+COLUMNS = [
+    *("path", "verdict", "called", "probability", "logit", "threshold", "error", "frames", "note"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +320,7 @@ def test_an_interrupted_command_keeps_what_it_has(detector, pictures, tmp_path, 
 
 
 def row(probability, threshold=0.5, **changes):
-    known = {"path": str(probability), "verdict": "fake", "error": None}
+    known = {"path": str(probability), "verdict": "fake", "error": None, "frames": None}
     return known | {"probability": probability, "threshold": threshold} | changes
 
 

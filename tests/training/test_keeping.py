@@ -84,6 +84,20 @@ def test_random_augmentation_keeps_nothing_and_says_what_would(tiny, tmp_path):
     assert not (tmp_path / "cache" / "features").exists()
 
 
+def test_a_limited_run_does_not_look_at_every_picture(tiny, tmp_path):
+    run = train(tmp_path / "run", *tiny, "freeze=head_only", "augment=none", "trainer=smoke")
+    assert "limited" in run.read_record()["features"]
+    assert not (tmp_path / "cache" / "features").exists()
+
+
+def test_a_picture_that_has_gone_is_named_when_a_run_goes_on(tiny, small_faces, tmp_path):
+    run = train(tmp_path / "run", *tiny, *FROZEN)
+    gone = next((small_faces / "train" / "faces").iterdir())
+    gone.unlink()
+    with pytest.raises(FaceproofError, match=f"{gone} could be read when the run began"):
+        train(run.path, f"resume={run.path}", "trainer.max_epochs=4")
+
+
 def test_a_trunk_that_will_train_is_not_kept(tiny, tmp_path):
     stages = "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]"
     run = train(tmp_path / "run", *tiny, "augment=none", stages, "trainer.max_epochs=2")
@@ -95,6 +109,7 @@ def test_a_trunk_that_will_train_is_not_kept(tiny, tmp_path):
 def test_without_room_a_run_goes_on_without(tiny, tmp_path, caplog):
     run = train(tmp_path / "run", *tiny, *FROZEN, "cache.max_gb=0.00001")
     assert "nothing is kept" in caplog.text
+    assert run.read_record()["features"] == "computed every time: there was no room to keep them"
     assert_alike(run, train(tmp_path / "kept", *tiny, *FROZEN))
 
 

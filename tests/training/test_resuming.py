@@ -111,14 +111,22 @@ def test_a_run_killed_twice_goes_on_exactly(tiny, whole, tmp_path, monkeypatch):
     assert_same_run(whole, train(tmp_path / "run", *words))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "step", "done"),
+    [
+        (signal.SIGTERM, 5, 6),  # the step that was under way
+        (signal.SIGINT, 5, 6),
+        (signal.SIGTERM, 3, 4),  # the last of its epoch: after its validation
+        (signal.SIGTERM, 7, 8),
+    ],
+)
 def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
-    tiny, whole, tmp_path, monkeypatch, number
+    tiny, whole, tmp_path, monkeypatch, number, step, done
 ):
     original, steps = DetectorModule.training_step, iter(range(1000))
 
     def training_step(self, batch, batch_idx):
-        if next(steps) == 5:
+        if next(steps) == step:
             os.kill(os.getpid(), number)
         return original(self, batch, batch_idx)
 
@@ -130,7 +138,7 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
     assert signal.getsignal(number) is before
     run = RunFolder(tmp_path / "run")
     assert run.read_record()["status"] == "interrupted"
-    assert weights(run)["global_step"] == 6  # the step that was under way
+    assert weights(run)["global_step"] == done
     assert_same_run(whole, train(tmp_path / "run", f"resume={run.path}", "checkpoint.steps=1"))
 
 
@@ -139,6 +147,41 @@ def test_inside_an_epoch_the_batches_must_stay(tiny, tmp_path, monkeypatch):
     with pytest.raises(FaceproofError, match=r"loader\.batch_size = 4, and this is 8"):
         train(tmp_path / "run", f"resume={tmp_path / 'run'}", "loader.batch_size=8")
     assert len(read_epochs(RunFolder(tmp_path / "run").metrics)) == 1  # nothing was lost
+    train(tmp_path / "run", f"resume={tmp_path / 'run'}")  # and the refused setting is forgotten
+
+
+def test_a_run_of_so_many_steps_goes_on_to_more(tiny, tmp_path):
+    words = (*tiny, "trainer.max_epochs=-1")
+    whole = train(tmp_path / "whole", *words, "+trainer.max_steps=12")
+    run = train(tmp_path / "run", *words, "+trainer.max_steps=8")
+    assert_same_run(whole, train(run.path, f"resume={run.path}", "+trainer.max_steps=12"))
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+@pytest.mark.parametrize("how", ["norm", "value"])
+def test_gradients_are_clipped_in_every_precision(tiny, tmp_path, precision, how):
+    words = (f"trainer.precision={precision}", f"+trainer.gradient_clip_algorithm={how}")
+    words += ("optimizer=sgd", "trainer.max_epochs=1", "optimizer.lr=1")
+    free = train(tmp_path / "free", *tiny, *words)
+    held = train(tmp_path / "held", *tiny, *words, "trainer.gradient_clip_val=1e-9")
+    first = train(tmp_path / "first", *tiny, *words, "optimizer.lr=0")
+    moved = [
+        max(
+            (weights(run)["state_dict"][name] - tensor).abs().max()
+            for name, tensor in start.items()
+        )
+        for start in [weights(first)["state_dict"]]
+        for run in (free, held)
+    ]
+    assert moved[0] > 1e-4
+    assert moved[1] < 1e-6
+
+
+def test_what_a_killed_writer_has_left_is_removed(tiny, tmp_path, monkeypatch):
+    train_until_killed(monkeypatch, 5, tmp_path / "run", *tiny)
+    (tmp_path / "run" / "last.ckpt.partial-123").write_bytes(b"half")
+    train(tmp_path / "run", f"resume={tmp_path / 'run'}")
+    assert not list((tmp_path / "run").glob("*.partial-*"))
 
 
 def test_a_checkpoint_is_whole_or_the_one_before_it(tmp_path, monkeypatch):

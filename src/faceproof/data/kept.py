@@ -5,10 +5,12 @@ again before it is believed. It is written beside and renamed, so it is whole or
 there is no room the arrays that were longest not used make way.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from faceproof.data.facts import cache_folder
 
 ABANDONED = 24 * 3600  # seconds after which a file that was never finished is taken for dead
 SPARE = 2**28  # bytes that stay free on the disk
+
+_in_use: set[Path] = set()  # by this process: they do not make way for each other
 
 Array = npt.NDArray[Any]
 
@@ -79,13 +83,15 @@ def keep(wanted: Wanted, max_bytes: int) -> Array | None:
     known = _read(file, wanted)
     if known is not None:
         if wanted.agrees(known):
-            os.utime(file)
+            with contextlib.suppress(FileNotFoundError):  # another run has made room; it is mapped
+                os.utime(file)
+            _in_use.add(file)
             return known
         log.warning("%s is not what would be computed now; it is computed again", file)
         file.unlink(missing_ok=True)
     if not _make_room(folder, wanted.num_bytes, max_bytes):
         return None
-    partial = file.with_name(f"{file.name}.partial-{os.getpid()}")
+    partial = file.with_name(f"{file.name}.partial-{socket.gethostname()}-{os.getpid()}")
     try:
         values = np.lib.format.open_memmap(partial, "w+", np.dtype(wanted.dtype), wanted.shape)
         wanted.fill(values)
@@ -93,6 +99,7 @@ def keep(wanted: Wanted, max_bytes: int) -> Array | None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+    _in_use.add(file)
     return _read(file, wanted)
 
 
@@ -106,19 +113,29 @@ def _read(file: Path, wanted: Wanted) -> Array | None:
     return values if same else None
 
 
+def _files(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
+    """Return files and what the system says of them; other runs may remove some meanwhile."""
+    found = []
+    for file in folder.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((file, file.stat()))
+    return found
+
+
 def _make_room(folder: Path, needed: int, max_bytes: int) -> bool:
     """Remove what was longest not used until there is room; say whether there is."""
-    for dead in folder.glob("*.partial-*"):
-        if time.time() - dead.stat().st_mtime > ABANDONED:
+    for dead, status in _files(folder, "*.partial-*"):
+        if time.time() - status.st_mtime > ABANDONED:
             dead.unlink(missing_ok=True)
-    kept = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
-    used = sum(file.stat().st_size for file in kept)
-    while kept and used + needed > max_bytes:
-        oldest = kept.pop(0)
-        used -= oldest.stat().st_size
-        oldest.unlink(missing_ok=True)
+    kept = sorted(_files(folder, "*.npy"), key=lambda pair: pair[1].st_mtime)
+    used = sum(status.st_size for _, status in kept)
+    for oldest, status in kept:
+        if used + needed > max_bytes and oldest not in _in_use:
+            log.info("%s makes way", oldest)
+            used -= status.st_size
+            oldest.unlink(missing_ok=True)
     free = shutil.disk_usage(folder).free - SPARE
-    if needed > min(max_bytes, free):
+    if needed > min(max_bytes - used, free):
         log.warning(
             "nothing is kept: %.1f GB of %s would be needed, cache.max_gb allows %.1f GB and the "
             "disk has %.1f GB free", needed / 1e9, folder.name, max_bytes / 1e9, free / 1e9,

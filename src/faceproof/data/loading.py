@@ -194,29 +194,9 @@ class ResumableLoader(DataLoader[Any]):
             self.num_given += 1
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the place in the epoch."""
-        size = self.batch_size or 1
-        return {"given": self.num_given, "batch_size": size, "ranks": self.sampler.num_ranks}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a place in an epoch.
-
-        Raises:
-            FaceproofError: it was reached with other batches, so that there is no such place here.
-        """
-        here = self.state_dict()
-        for key, name in (
-            ("batch_size", "loader.batch_size"),
-            ("ranks", "the number of processes"),
-        ):
-            if state[key] != here[key]:
-                raise FaceproofError(
-                    f"the checkpoint was written inside an epoch with {name} = {state[key]}, and "
-                    f"this is {here[key]}: only at an epoch's end can that change; go on with "
-                    f"{state[key]} to the end of the epoch"
-                )
-        self._start = state["given"]
+    def go_on_from(self, num_given: int) -> None:
+        """Begin the next epoch after so many batches, which were given out before."""
+        self._start = num_given
 
 
 AnyDataset = PictureDataset | KeptPictures | KeptFeatures

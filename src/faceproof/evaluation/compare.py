@@ -36,7 +36,7 @@ from faceproof.evaluation.predictions import (
     probabilities_of,
     read_predictions,
 )
-from faceproof.run import RunFolder
+from faceproof.run import RunFolder, is_member
 from faceproof.statistics import (
     LEVEL,
     Codes,
@@ -67,7 +67,10 @@ TESTED = ("roc_auc", "accuracy")
 MAX_NAMED = 3
 # Settings that say where or how often, and not what was trained.
 SEED = "seed"
-INCIDENTAL = ("resume", "logger.tensorboard", "loader.num_workers")
+INCIDENTAL = (
+    *("resume", "compare", "logger.tensorboard", "loader.num_workers", "checkpoint.minutes"),
+    *("checkpoint.steps", "cache.pictures", "cache.features", "cache.max_gb"),
+)
 
 
 @dataclass(frozen=True)
@@ -122,13 +125,13 @@ class ScoredRun:
         return point and str(point["aim"])
 
 
-def find_runs(paths: Sequence[str | Path]) -> list[RunFolder]:
+def find_runs(paths: Sequence[str | Path], at_least: int = 2) -> list[RunFolder]:
     """Return the runs of these folders; one that is no run itself stands for all runs below it.
 
     Runs below a folder that have not finished are left out.
 
     Raises:
-        FaceproofError: a folder holds no run, or there are fewer than two runs in all.
+        FaceproofError: a folder holds no run, or there are too few in all.
     """
     found: dict[Path, RunFolder] = {}
     for path in map(Path, paths):
@@ -139,7 +142,7 @@ def find_runs(paths: Sequence[str | Path]) -> list[RunFolder]:
                 "train.py has written, or the folder of a sweep"
             )
         found |= {run.resolve(): RunFolder(run) for run in here}
-    if len(found) < 2:
+    if len(found) < at_least:
         only = ", ".join(str(run.path) for run in found.values()) or "none"
         raise FaceproofError(f"a comparison needs two runs or more; found {only}")
     return list(found.values())
@@ -155,7 +158,7 @@ def _runs_below(path: Path) -> list[Path]:
     return [
         folder
         for folder in folders
-        if _is_run(folder) and RunFolder(folder).operating_point.is_file()
+        if _is_run(folder) and RunFolder(folder).operating_point.is_file() and not is_member(folder)
     ]
 
 

@@ -13,6 +13,7 @@ from faceproof.data.conditions import Condition
 from faceproof.data.loading import PictureDataset, make_loader, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores
+from faceproof.memory import reuse_memory
 from faceproof.models.detector import Detector
 from faceproof.models.state_dicts import load_plain
 from faceproof.run import RunFolder
@@ -104,6 +105,7 @@ def score(
         FaceproofError: a picture cannot be read any more.
     """
     place = torch.device(_choose_device(device))
+    reuse_memory()
     net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     dataset = PictureDataset(rows, task, net.input.size, net.input.interpolation, condition)
     loader = make_loader(dataset, batch_size, num_workers)

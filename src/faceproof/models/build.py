@@ -30,8 +30,6 @@ REGISTERED: dict[str, Callable[..., Any]] = {
         heads.ConvTailHead,
     )
 } | {"faceproof.models.make_detector": make_detector}
-# Arguments of timm's by which it would fetch weights, or read a file that could run code.
-REACHING_OUT = ("pretrained", "checkpoint_path", "cache_dir")
 # What wrong arguments make torch and timm raise.
 UNBUILDABLE = (
     *(TypeError, ValueError, KeyError, AttributeError, AssertionError),
@@ -116,7 +114,8 @@ def _call(node: dict[str, Any], allow: Sequence[str]) -> Any:
     odd = [
         name
         for name in node
-        if name.startswith("_") or (create is trunks.timm_trunk and name.startswith(REACHING_OUT))
+        if name.startswith("_")
+        or (create is trunks.timm_trunk and name.startswith(trunks.REACHING_OUT))
     ]
     if odd:
         raise FaceproofError(

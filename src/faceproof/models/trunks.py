@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
 
+# Arguments of timm's by which it would fetch weights, or read a file.
+REACHING_OUT = ("pretrained", "checkpoint_path", "cache_dir")
+
 
 def timm_trunk(
     name: str, pooled: bool = True, size: int | None = None, **options: Any
@@ -28,6 +31,10 @@ def timm_trunk(
     Raises:
         FaceproofError: timm has no model of that name, or no weights of that tag.
     """
+    if reaching := [key for key in options if key.startswith(REACHING_OUT)]:
+        raise FaceproofError(
+            f"{reaching[0]} would have timm fetch or read weights; name them by model.weights"
+        )
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
         similar = get_close_matches(architecture, timm.list_models(), n=5)

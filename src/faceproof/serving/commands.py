@@ -43,19 +43,20 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     predictor = commands.add_parser(
         "predict",
-        help="say of pictures what a detector takes them for",
-        description="Judge pictures with a detector artifact. Without --out up to 50 are shown as "
-        "a table. A command that was killed goes on when it is started again. Exit code 0: all "
-        "were judged; 1: files could not be read (they are rows with a reason); 2: the command "
-        "cannot be done.",
+        help="say of pictures and videos what a detector takes them for",
+        description="Judge pictures and videos with a detector artifact. Of a video evenly spaced "
+        "frames are judged, and their mean probability is held against the threshold; videos take "
+        "pip install 'faceproof[video]'. Without --out up to 50 are shown as a table. A "
+        "command that was killed goes on when it is started again. Exit code 0: all were judged; "
+        "1: files could not be read (they are rows with a reason); 2: the command cannot be done.",
         epilog="example: faceproof predict photos --detector detector --out verdicts.csv",
     )
     predictor.add_argument(
         "paths",
         nargs="+",
         metavar="PATH",
-        help="pictures, folders (all below), patterns, a .csv with a column path or a .txt with a "
-        "path a line, or - for paths on standard input",
+        help="pictures, videos, folders (all below), patterns, a .csv with a column path or a "
+        ".txt with a path a line, or - for paths on standard input",
     )
     predictor.add_argument(
         "--detector", required=True, type=Path, metavar="DIR", help="what faceproof export made"
@@ -76,6 +77,15 @@ def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=24,
         metavar="N",
         help="how many of them: those nearest to the threshold (default: 24)",
+    )
+    predictor.add_argument(
+        "--frames", type=int, default=32, metavar="N", help="frames of a video (default: 32)"
+    )
+    predictor.add_argument(
+        "--frames-out",
+        type=Path,
+        metavar="DIR",
+        help="write of each video a timeline, its most suspicious frames, and a CSV of all",
     )
     predictor.add_argument(
         "--batch-size", type=int, metavar="N", help="default: 8 on a CPU, 64 on a GPU"
@@ -115,6 +125,8 @@ def _predict(arguments: argparse.Namespace) -> int:
         contact_sheet=arguments.contact_sheet,
         least_certain=arguments.least_certain,
         batch_size=arguments.batch_size,
+        num_frames=arguments.frames,
+        frames_out=arguments.frames_out,
         workers=int(arguments.workers) if arguments.workers.isdigit() else arguments.workers,
     )
     predictor = load(arguments.detector, arguments.device, arguments.backend)

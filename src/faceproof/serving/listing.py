@@ -1,6 +1,6 @@
-"""Which pictures are meant: files, folders, patterns, lists, and standard input, one by one.
+"""Which pictures and videos are meant: files, folders, patterns, lists, standard input.
 
-Paths stay the strings that the user gave: there may be a million of them.
+They come one by one. Paths stay the strings that the user gave: there may be a million of them.
 """
 
 import csv
@@ -17,15 +17,19 @@ STDIN = "-"
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 )
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
+)
 LISTS = (".csv", ".txt")
 
 
 def list_pictures(words: Sequence[str]) -> Iterator[str]:
-    """Yield the paths of pictures, lazily, in the order of `words`.
+    """Yield the paths of pictures and videos, lazily, in the order of `words`.
 
-    A word is a file, a folder (everything below it with a picture's suffix, hidden files left
-    out), a pattern such as `photos/**/*.jpg`, a .csv file with a column `path` or a .txt file with
-    a path a line (relative to that file), or `-` for paths on standard input, one a line.
+    A word is a file, a folder (everything below it with a picture's or video's suffix, hidden
+    files left out), a pattern such as `photos/**/*.jpg`, a .csv file with a column `path` or a
+    .txt file with a path a line (relative to that file), or `-` for paths on standard input, one a
+    line.
 
     Args:
         words: what the user named.
@@ -62,7 +66,7 @@ def _expand(word: str) -> Iterator[str]:
             if Path(match).is_dir():
                 # With `**` the files below come as matches of their own.
                 yield from (() if "**" in word else _below(match))
-            elif _is_picture(match):
+            elif _is_meant(match):
                 yield match
     elif word.lower().endswith(LISTS):
         yield from (os.path.normpath(Path(word).parent / path) for path in _listed(Path(word)))
@@ -76,12 +80,21 @@ def _bare(line: str) -> str:
 
 def _below(folder: str) -> Iterator[str]:
     for name in walk_files(Path(folder)):
-        if _is_picture(name):
+        if _is_meant(name):
             yield os.path.join(folder, name)  # noqa: PTH118
 
 
-def _is_picture(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in SUFFIXES  # noqa: PTH122
+def _is_meant(path: str) -> bool:
+    return _suffix(path) in SUFFIXES or is_video(path)
+
+
+def is_video(path: str) -> bool:
+    """Say whether a path has a video's suffix."""
+    return _suffix(path) in VIDEO_SUFFIXES
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
 
 
 def _listed(file: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`faceproof predict`: verdicts on many pictures, shown or written as they come."""
+"""`faceproof predict`: verdicts on many pictures and videos, shown or written as they come."""
 
 import heapq
 import sys
@@ -14,10 +14,13 @@ from rich.table import Column, Table
 
 from faceproof.errors import FaceproofError
 from faceproof.serving.contact_sheet import write_contact_sheet
-from faceproof.serving.files import predict_files
+from faceproof.serving.files import Loading, OnClip, predict_files
 from faceproof.serving.listing import list_pictures
 from faceproof.serving.predictor import Predictor
 from faceproof.serving.results import Results, Row, Seen, printable
+from faceproof.serving.timeline import write_frames
+from faceproof.serving.video import NUM_FRAMES, Clip
+from faceproof.serving.video_verdict import VideoVerdict
 
 MAX_SHOWN = 50  # pictures on the screen
 
@@ -34,6 +37,9 @@ class Request:
         least_certain: how many of them.
         batch_size: pictures at a time; None for what suits the device.
         workers: loading processes, or `auto`.
+        num_frames: of a video.
+        frames_out: a folder for each video's timeline, most suspicious frames and figures; None
+            for none.
     """
 
     out: Path | None = None
@@ -43,6 +49,25 @@ class Request:
     least_certain: int = 24
     batch_size: int | None = None
     workers: int | str = "auto"
+    num_frames: int = NUM_FRAMES
+    frames_out: Path | None = None
+
+    @property
+    def loading(self) -> Loading:
+        """Return how files are read."""
+        return Loading(self.batch_size, self.workers, self.num_frames)
+
+    @property
+    def on_clip(self) -> OnClip | None:
+        """Return what is done with each video."""
+        folder = self.frames_out
+        if folder is None:
+            return None
+
+        def write(path: str, clip: Clip, verdict: VideoVerdict) -> None:
+            write_frames(folder, Path(printable(path)).stem, clip, verdict)
+
+        return write
 
 
 @dataclass
@@ -61,7 +86,8 @@ class Tally:
                 self.unreadable += 1
                 continue
             self.verdicts[row["verdict"]] += 1
-            if row["probability"] is not None and self.least_certain:
+            is_picture = row["frames"] is None
+            if row["probability"] is not None and self.least_certain and is_picture:
                 distance = abs(row["probability"] - row["threshold"])
                 entry = (-distance, -self.verdicts.total(), row)  # of equals, the first stays
                 if len(self._nearest) < self.least_certain:
@@ -112,6 +138,8 @@ def predict(predictor: Predictor, words: Sequence[str], request: Request, backen
     console.print(str(tally), highlight=False, soft_wrap=True)
     if request.out is not None:
         console.print(f"verdicts: {request.out}", highlight=False, soft_wrap=True)
+    if request.frames_out is not None and request.frames_out.is_dir():
+        console.print(f"videos: {request.frames_out}", highlight=False, soft_wrap=True)
     if request.contact_sheet is not None and tally.nearest:
         write_contact_sheet(request.contact_sheet, tally.nearest)
         console.print(f"contact sheet: {request.contact_sheet}", highlight=False, soft_wrap=True)
@@ -122,7 +150,11 @@ def predict(predictor: Predictor, words: Sequence[str], request: Request, backen
 
 def _refuse_bad_wishes(request: Request) -> None:
     """Refuse what cannot be done before anything is."""
-    counts = {"--batch-size": request.batch_size, "--least-certain": request.least_certain}
+    counts = {
+        "--batch-size": request.batch_size,
+        "--least-certain": request.least_certain,
+        "--frames": request.num_frames,
+    }
     for name, value in counts.items():
         if value is not None and value < 1:
             raise FaceproofError(f"{name} {value} must be a count from 1 on")
@@ -148,10 +180,12 @@ def _show(
         *names,
         *([] if predictor.gate is None else ["probability of a face"]),
     )
-    for rows in predict_files(predictor, few, request.batch_size, request.workers):
+    for rows in predict_files(predictor, few, request.loading, request.on_clip):
         tally.add(rows)
         for row in rows:
             verdict = f"unreadable: {row['error']}" if row["error"] else row["verdict"]
+            if row["frames"] is not None:
+                verdict += f" (video, {row['frames']} frames; {row['note']})"
             cells = [_digits(row["probability"])]
             if predictor.gate is not None:
                 cells.append(_digits(row["gate_probability"]))
@@ -195,7 +229,8 @@ def _write(
             done += 1
         if done:
             console.print(f"going on after {done:,} pictures that are done", highlight=False)
-        batches = predict_files(predictor, _new(paths, seen), request.batch_size, request.workers)
+        todo = _new(paths, seen)
+        batches = predict_files(predictor, todo, request.loading, request.on_clip)
         for rows in _with_progress(console, batches):
             results.add(rows)
             tally.add(rows)

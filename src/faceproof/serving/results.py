@@ -38,6 +38,8 @@ FIELDS = [
     ("gate_probability", pa.float32()),  # of cascades alone
     ("threshold", pa.float64()),
     ("error", pa.string()),  # why it cannot be read; else null
+    ("frames", pa.int32()),  # of a video, how many were read; null for pictures
+    ("note", pa.string()),  # of a video: the spread over its frames, and what is to be known
 ]
 
 Row = Mapping[str, Any]

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from faceproof.data.loading import ResumableLoader
 from faceproof.errors import FaceproofError
 from faceproof.models.state_dicts import load_plain
+from faceproof.training.loggers import EpochTable
 from faceproof.training.module import DetectorModule
 
 SO_FAR = "epoch_so_far"  # in a checkpoint inside an epoch: its place, and its figures so far
@@ -80,7 +82,7 @@ class Saving:
 
     def __post_init__(self) -> None:
         for name, value in (("minutes", self.minutes), ("steps", self.steps)):
-            if value is not None and not value > 0:
+            if value is not None and not (isinstance(value, int | float) and value > 0):
                 raise FaceproofError(f"checkpoint.{name} = {value!r} must be above 0, or null")
 
 
@@ -108,9 +110,8 @@ class LastCheckpoint(Checkpoint):
         assert isinstance(pl_module, DetectorModule)
         self._written_step = trainer.global_step
         if self._so_far is not None:
-            # Lightning gives a loader its place only if nobody asked for the number of steps.
-            place = {name: int(value) for name, value in self._so_far.pop("place").items()}
-            cast(ResumableLoader, trainer.train_dataloader).load_state_dict(place)
+            cast(ResumableLoader, trainer.train_dataloader).go_on_from(self._so_far.pop("place"))
+            self._so_far.pop("batches")
             pl_module.take_up(self._so_far)
             self._so_far = None
         with contextlib.suppress(ValueError):  # not in the main thread, where no signal arrives
@@ -126,6 +127,7 @@ class LastCheckpoint(Checkpoint):
     def _request(self, number: int, frame: Any) -> None:
         """Note that the run is to end after this step; a second signal ends it at once."""
         self.stop_requested = True
+        print("ends after this step with a checkpoint; once more to end at once", file=sys.stderr)
         signal.signal(number, signal.default_int_handler)
 
     def on_train_batch_end(
@@ -144,8 +146,15 @@ class LastCheckpoint(Checkpoint):
             raise StopRequestedError
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint of a whole epoch."""
+        """Write the row and then the checkpoint of a whole epoch, which is not trained again."""
+        for logger in trainer.loggers:
+            if isinstance(logger, EpochTable) and trainer.is_global_zero:
+                figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
+                logger.log_metrics({**figures, "epoch": trainer.current_epoch})
         self._write(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End a run that was told so while its last epoch was validated."""
         if self._shall_stop(trainer):
             raise StopRequestedError
 
@@ -174,7 +183,9 @@ class LastCheckpoint(Checkpoint):
         assert isinstance(pl_module, DetectorModule)
         if self._inside:
             loader = cast(ResumableLoader, trainer.train_dataloader)
-            checkpoint[SO_FAR] = {**pl_module.so_far(), "place": loader.state_dict()}
+            batches = [loader.batch_size, trainer.world_size]
+            place = {"place": loader.num_given, "batches": batches}
+            checkpoint[SO_FAR] = {**pl_module.so_far(), **place}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -184,7 +195,30 @@ class LastCheckpoint(Checkpoint):
 
 
 def num_whole_epochs(path: Path) -> int:
-    """Return how many epochs a checkpoint file has behind it.
+    """Return how many epochs a checkpoint file has behind it; see `read_place`."""
+    epoch, so_far = read_place(path)
+    return epoch if so_far else epoch + 1
+
+
+def check_batches(path: Path, batch_size: int, num_ranks: int) -> None:
+    """Refuse to go on inside an epoch with other batches: there is no such place then.
+
+    Raises:
+        FaceproofError: the checkpoint is of such a place and was written with other batches.
+    """
+    _, so_far = read_place(path)
+    now = {"loader.batch_size": batch_size, "the number of processes": num_ranks}
+    for (name, here), there in zip(now.items(), (so_far or {}).get("batches", []), strict=False):
+        if here != there:
+            raise FaceproofError(
+                f"the checkpoint was written inside an epoch with {name} = {there}, and this is "
+                f"{here}: only at an epoch's end can that change; go on with {there} to the end of "
+                "the epoch"
+            )
+
+
+def read_place(path: Path) -> tuple[int, dict[str, Any] | None]:
+    """Return the epoch of a checkpoint file, and what it has of it if it is not whole.
 
     Raises:
         FaceproofError: it is damaged, would execute code, or is no checkpoint of training.
@@ -194,5 +228,4 @@ def num_whole_epochs(path: Path) -> int:
         raise FaceproofError(
             f"{path} is no checkpoint to go on from; it lacks what train.py writes"
         )
-    epoch = int(checkpoint["epoch"])
-    return epoch if SO_FAR in checkpoint else epoch + 1
+    return int(checkpoint["epoch"]), checkpoint.get(SO_FAR)

@@ -1,6 +1,7 @@
 """The LightningDataModule: training and validation rows as batches on the device."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,8 @@ from faceproof.models.detector import Detector, PictureInput
 from faceproof.task import Task
 from faceproof.training.keeping import CacheSettings, TrunkPass, kept_features, kept_pictures
 
+Found = TypeVar("Found")
+
 
 class PictureDataModule(LightningDataModule):
     """Training and validation pictures; the test rows are not even given to it.
@@ -37,6 +40,7 @@ class PictureDataModule(LightningDataModule):
         seed: of order and augmentation.
         cache: what is decoded once and kept.
         frozen_trunk: the trunk trains in no epoch, so that its features may be kept.
+        limited: only some of the pictures are looked at, so that keeping all is not worth it.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class PictureDataModule(LightningDataModule):
         seed: int = 0,
         cache: CacheSettings | None = None,
         frozen_trunk: bool = False,
+        limited: bool = False,
     ) -> None:
         super().__init__()
         self.train_rows = select(table, "train")
@@ -63,7 +68,7 @@ class PictureDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.cache = cache or CacheSettings()
-        self.keeps_features, self.why = _keeps_features(frozen_trunk, augment, self.cache)
+        self.keeps_features, self.why = _keeps_features(frozen_trunk, augment, self.cache, limited)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the training pictures in an order that is a function of (seed, epoch)."""
@@ -85,21 +90,36 @@ class PictureDataModule(LightningDataModule):
         """Return pictures from their files, or decoded ones or features that are kept."""
         size, interpolation = self.input.size, self.input.interpolation
         files = PictureDataset(rows, self.task, size, interpolation)
-        if not self.keeps_features:
+        if self.keeps_features:
+            found = self._on_this_machine(lambda: self._features(files, rows, augment, views))
+            if found is not None:
+                return KeptFeatures(found, files.labels, sampler)
+            self.why = "computed every time: there was no room to keep them"
+        if self.cache.pictures == "memory":  # of each process its own
             return kept_pictures(files, rows, self.cache, self.num_workers)
-        assert self.trainer is not None
-        net = self.trainer.lightning_module.net
-        assert isinstance(net, Detector)
-        plugin = self.trainer.precision_plugin
-        trunk = TrunkPass(
-            net, str(plugin.precision), plugin.forward_context, augment, self.seed, views
+        return self._on_this_machine(
+            lambda: kept_pictures(files, rows, self.cache, self.num_workers)
         )
-        mine = self.trainer.local_rank == 0  # one process of a machine computes them for all
-        found = kept_features(files, rows, trunk, self.cache, self.num_workers) if mine else None
+
+    def _features(
+        self, files: PictureDataset, rows: pa.Table, augment: Augment, views: int
+    ) -> np.ndarray | None:
+        """Return the frozen trunk's features of pictures."""
+        assert self.trainer is not None
+        net, plugin = self.trainer.lightning_module.net, self.trainer.precision_plugin
+        assert isinstance(net, Detector)
+        precision, autocast = str(plugin.precision), plugin.forward_context
+        trunk = TrunkPass(net, precision, autocast, augment, self.seed, views)
+        return kept_features(files, rows, trunk, self.cache, self.num_workers)
+
+    def _on_this_machine(self, compute: Callable[[], Found]) -> Found:
+        """Compute in one process of a machine, and let the others find it."""
+        if self.trainer is None or self.trainer.world_size == 1:
+            return compute()
+        first = self.trainer.local_rank == 0
+        found = compute() if first else None
         self.trainer.strategy.barrier()
-        if not mine:
-            found = kept_features(files, rows, trunk, self.cache, self.num_workers)
-        return files if found is None else KeptFeatures(found, files.labels, sampler)
+        return found if found is not None else compute()
 
     def on_after_batch_transfer(
         self, batch: Batch | FeatureBatch, dataloader_idx: int
@@ -115,7 +135,9 @@ class PictureDataModule(LightningDataModule):
         return batch._replace(image=image)
 
 
-def _keeps_features(frozen_trunk: bool, augment: Augment, cache: CacheSettings) -> tuple[bool, str]:
+def _keeps_features(
+    frozen_trunk: bool, augment: Augment, cache: CacheSettings, limited: bool
+) -> tuple[bool, str]:
     """Say whether trunk features are computed once and kept, and why."""
     if not frozen_trunk:
         return False, "computed every time: the trunk trains"
@@ -126,5 +148,7 @@ def _keeps_features(frozen_trunk: bool, augment: Augment, cache: CacheSettings) 
             "computed every time: the augmentation is random; cache.views=4 would train on four "
             "kept views of each picture, augment=none on the picture itself"
         )
+    if limited:
+        return False, "computed every time: the trainer is limited to some of the batches"
     views = cache.views if augment.changes else None
     return True, f"computed once and kept, {views or 1} view(s) of each training picture"

@@ -36,9 +36,10 @@ from faceproof.data.sets import DataSet
 from faceproof.data.table import counts, describe_counts, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.evaluate import Aim, store_operating_point
+from faceproof.memory import reuse_memory
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.monitor import better
-from faceproof.run import RunFolder, is_first_process, read_epochs
+from faceproof.run import RunFolder, is_first_process, read_epochs, write_text
 from faceproof.training.callbacks import (
     BoardPictures,
     EpochLines,
@@ -51,6 +52,7 @@ from faceproof.training.checkpoints import (
     Saving,
     StopRequestedError,
     WholeFiles,
+    check_batches,
     num_whole_epochs,
 )
 from faceproof.training.datamodule import PictureDataModule
@@ -69,6 +71,7 @@ LIGHTNING_ADVICE = (
     r"The dirpath has changed",  # _remember_best says what the best epoch is
     r"Checkpoint directory .* exists and is not empty",  # the run folder holds config.yaml
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    r"You're resuming from a checkpoint that ended before the epoch ended",  # LastCheckpoint does
     r"The `srun` command is available",
     r"The number of training batches .* is smaller than the logging interval",  # small data sets
     r"The '\w+_dataloader' does not have many workers",  # loader.num_workers=auto has counted cores
@@ -126,6 +129,7 @@ def fit(
     recipe: Recipe,
     facts: Mapping[str, Any],
     hyperparameters: Mapping[str, Any],
+    config: str = "",
     resume: bool = False,
 ) -> float:
     """Train a network and return the best value of the monitored figure.
@@ -139,11 +143,13 @@ def fit(
         recipe: how to train.
         facts: what the record should say beside what is known here.
         hyperparameters: what TensorBoard's HParams tab shows.
+        config: the run's configuration, kept with it once nothing stands against the run.
         resume: go on from `last.ckpt`, on the pictures of `samples.parquet`.
 
     Raises:
         FaceproofError: the pictures, the recipe or the loss stand against it.
     """
+    reuse_memory()
     mode = better(recipe.monitor)
     last = run.last
     if resume:
@@ -162,9 +168,13 @@ def fit(
     if recipe.tensorboard:
         loggers.append(Board(run.path))
     trainer, precision = _make_trainer(run, data, net, recipe, loggers, resume)
+    if resume:
+        check_batches(last, recipe.loader.get("batch_size", 32), trainer.world_size)
     pictures = PictureDataModule(
         seen, data.task, net.input, recipe.augment, seed=recipe.seed, cache=recipe.cache,
-        frozen_trunk=never_trains_trunk(net, recipe.freeze, trainer.max_epochs), **recipe.loader,
+        frozen_trunk=never_trains_trunk(net, recipe.freeze, trainer.max_epochs),
+        limited=trainer.limit_train_batches != 1.0 or trainer.limit_val_batches != 1.0,
+        **recipe.loader,
     )  # fmt: skip
     weights = class_weights(pictures.train_rows, data, recipe.class_weights)
     module = DetectorModule(
@@ -178,6 +188,9 @@ def fit(
         write_table(rows, run.samples)
         write_table(_contents(data_facts(seen)), run.seen)
         run.update_record(unreadable=data.table.num_rows - rows.num_rows)
+    write_text(run.config, config)
+    for dead in run.path.glob("*.ckpt.partial-*"):  # of a process that was killed while writing
+        dead.unlink()
     # What was fitted to another epoch's weights must not outlive them.
     run.operating_point.unlink(missing_ok=True)
     run.validation.unlink(missing_ok=True)
@@ -196,10 +209,14 @@ def fit(
         log.info("computing in %s: %s", precision.name, precision.reason)
         log.info("trunk features are %s", pictures.why)
         print_summary(net, recipe.freeze, Console())
-    _train(trainer, module, pictures, run, last if resume else None)
+    try:
+        _train(trainer, module, pictures, run, last if resume else None)
+    finally:
+        if not trainer.is_global_zero:
+            shutil.rmtree(run.path)
     if not trainer.is_global_zero:
-        shutil.rmtree(run.path)
         return math.nan
+    run.update_record(features=pictures.why)  # as it came to be
     value = _finish(run, recipe, mode, loggers, hyperparameters)
     store_operating_point(run, net, _validation_rows(trainer, pictures), data.task, recipe.aim)
     return value
@@ -260,6 +277,8 @@ def _train(
         # Lightning ends the process on a second Ctrl-C, after its own clean-up.
         if isinstance(stop, SystemExit) and not trainer.interrupted:
             raise
+        if not trainer.is_global_zero:  # the first process says it
+            sys.exit(1)
         run.update_record(status="interrupted")
         raise FaceproofError(
             "interrupted; "

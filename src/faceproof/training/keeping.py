@@ -28,6 +28,7 @@ from faceproof.data.kept import Wanted, keep, key_of
 from faceproof.data.loading import (
     KeptPictures,
     PictureDataset,
+    PictureGoneError,
     make_loader,
     to_unit,
 )
@@ -69,8 +70,8 @@ class CacheSettings:
         wrong = {
             "pictures": self.pictures not in WHERE,
             "features": self.features not in ("auto", "none"),
-            "views": self.views is not None and self.views < 1,
-            "max_gb": not self.max_gb > 0,
+            "views": self.views is not None and not (type(self.views) is int and self.views > 0),
+            "max_gb": not (isinstance(self.max_gb, int | float) and self.max_gb > 0),
         }
         for name in (name for name, is_wrong in wrong.items() if is_wrong):
             raise FaceproofError(
@@ -126,10 +127,16 @@ def kept_pictures(
 
 def _of_pictures(dataset: PictureDataset, rows: pa.Table) -> list[str | bytes]:
     """Return what decoded pictures depend on."""
-    contents = data_facts(rows)["content"].to_pylist()
+    facts = data_facts(rows)
+    if facts["content"].null_count:
+        path = facts["path"].filter(facts["content"].is_null())[0].as_py()
+        raise PictureGoneError(f"{path} could be read when the run began and no longer can")
+    contents = hashlib.sha256()
+    for chunk in facts["content"].chunks:
+        contents.update(b"".join(chunk.to_pylist()))
     decoders = f"torchvision {torchvision.__version__}, Pillow {pillow_version}"
     size = f"{dataset.size} {dataset.interpolation}"
-    return [FORMAT, decoders, size, hashlib.sha256(b"".join(contents)).digest()]
+    return [FORMAT, decoders, size, contents.digest()]
 
 
 def _spread_rows(number: int) -> list[int]:

@@ -124,26 +124,56 @@ class DetectorModule(LightningModule):
             assert isinstance(self.make_scheduler, Plateau)
             scheduler.step(self.trainer.callback_metrics[self.make_scheduler.monitor].item())
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients; in bfloat16 here, where Lightning refuses every fused optimizer.
+
+        What a fused optimizer cannot have clipped are gradients that are still scaled, and those
+        of bfloat16 never are.
+        """
+        if gradient_clip_val is None or self.trainer.precision != "bf16-mixed":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        else:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def so_far(self) -> dict[str, Tensor]:
-        """Return what the figures of the epoch under way are made of, for a checkpoint."""
-        logits, labels = self.train_figures.scores()
-        loss = self.train_loss
+        """Return what the figures of the epoch under way are made of, for a checkpoint.
+
+        Of several processes all must ask, and each is told of all.
+        """
+        logits, labels = (self._of_all(scores).flatten() for scores in self.train_figures.scores())
+        sums = {
+            "loss": self._of_all(self.train_loss.mean_value).sum(),
+            "weight": self._of_all(self.train_loss.weight).sum(),
+        }
         rates = {
             f"lr/{name}": torch.tensor(rate, dtype=torch.float64)
             for name, rate in self.rates.items()
         }
-        sums = {"loss": loss.mean_value.clone(), "weight": loss.weight.clone()}
         return {"logits": logits, "labels": labels, **sums, **rates}
 
+    def _of_all(self, values: Tensor) -> Tensor:
+        """Return the values of all processes, or a copy where there is one."""
+        if self.trainer.world_size == 1:
+            return values.clone()
+        return self.all_gather(values)  # type: ignore[return-value]
+
     def take_up(self, so_far: Mapping[str, Tensor]) -> None:
-        """Go on with the figures of an epoch that was begun before."""
-        place = {name: value.to(self.device) for name, value in so_far.items()}
+        """Go on with the figures of an epoch that was begun before; the first process has them."""
         self.train_figures.reset()
-        self.train_figures.update(place["logits"], place["labels"])
         self.train_loss.reset()
-        self.train_loss.update(place["loss"] / place["weight"], place["weight"])
-        # torchmetrics calls the sum so; the division above has rounded it
-        self.train_loss.mean_value = place["loss"]
+        if self.global_rank == 0:
+            place = {name: value.to(self.device) for name, value in so_far.items()}
+            self.train_figures.update(place["logits"], place["labels"])
+            self.train_loss.update(place["loss"] / place["weight"], place["weight"])
+            # torchmetrics calls the sum so; the division above has rounded it
+            self.train_loss.mean_value = place["loss"]
         self.rates = {
             name.removeprefix("lr/"): value.item()
             for name, value in so_far.items()

@@ -194,6 +194,7 @@ class Runs:
         self.context, self.config, self.swept, self.total = context, config, swept, total
         self.num_before = 0
         self.jobs: list[Job] = []
+        self.not_compared: list[Job] = []
         self.sweep = Sweep(Path(config.hydra.sweep.dir))
         # Hydra's basic launcher calls every run in this process, where one crash would end all.
         self.launcher: Launcher | None = None
@@ -322,18 +323,26 @@ class Runs:
         from faceproof.evaluation.compare import evaluations_of
 
         finished = [job for job in self.jobs if job.finished]
+        ready = []
         for number, job in enumerate(finished, 1):
-            if evaluations_of(job.run):
-                continue
-            say(f"[{number}/{len(finished)}] {job.name}: is evaluated on the test split")
-            program = Path(sys.argv[0]).absolute().with_name("evaluate.py")
-            command = [sys.executable, str(program), f"run={quoted(job.folder)}"]
-            if reason := run_process(command, job.folder / LOG, self.sweep.lock):
-                raise FaceproofError(f"{job.name} could not be evaluated: {reason}")
-        if len(finished) < 2:
-            say("fewer than two runs have finished, so there is nothing to compare")
+            wanted = f"{job.run.read_record()['data']}-test"
+            if wanted not in evaluations_of(job.run):
+                say(f"[{number}/{len(finished)}] {job.name}: is evaluated on the test split")
+                if reason := self._evaluate(job):
+                    say(f"[{number}/{len(finished)}] {job.name}: is left out: {reason}")
+                    self.not_compared.append(job)
+                    continue
+            ready.append(job)
+        if len(ready) < 2:
+            say("fewer than two runs could be evaluated, so there is nothing to compare")
             return
-        app.compare([job.folder for job in finished], folder=self.sweep.folder / "comparison")
+        app.compare([job.folder for job in ready], folder=self.sweep.folder / "comparison")
+
+    def _evaluate(self, job: Job) -> str:
+        """Evaluate a run in a process of its own, and return why that failed, if it did."""
+        program = Path(sys.argv[0]).absolute().with_name("evaluate.py")
+        command = [sys.executable, str(program), f"run={quoted(job.folder)}"]
+        return run_process(command, job.folder / LOG, self.sweep.lock)
 
     def report(self) -> None:
         """Show what has failed and where all results are; end the program with 1 if some has."""
@@ -355,7 +364,7 @@ class Runs:
         console.print(f"leaderboard: {os.path.relpath(self.sweep.leaderboard)}", markup=False)
         folder = os.path.relpath(self.sweep.folder)
         console.print("next:", f"  tensorboard --logdir {folder}", sep="\n", markup=False)
-        if failed:
+        if failed or self.not_compared:
             sys.exit(1)
 
 
@@ -419,6 +428,7 @@ def parse(params: DictConfig, arguments: list[str], loader: ConfigLoader) -> lis
     words = [f"{key!s}={value}" for key, value in params.items()]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*words, *arguments])
     latest = {override.get_key_element(): override for override in parsed}
+    latest.pop("compare", None)  # is said of the sweep and not of its runs
     if (kind := latest.pop("sweep", None)) and kind.is_sweep_override():
         raise FaceproofError(f"{kind.input_line} names several sweeps; choose one")
     return list(latest.values())

@@ -1,0 +1,131 @@
+"""python -m benchmarks.load: many clients at once against a server of its own.
+
+Starts `faceproof serve` on an artifact, sends pictures from as many clients as wanted for some
+time, and prints how many were answered or refused, how long that took, and the server's memory
+before and after. A client that is refused waits as long as the server says.
+"""
+
+import argparse
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+
+def main() -> None:
+    """Run the load test."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
+    parser.add_argument("detector", type=Path, metavar="DIR", help="what faceproof export made")
+    parser.add_argument("pictures", type=Path, nargs="+", help="files to send, in turn")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="options of serve")
+    given = parser.parse_args()
+    data = [path.read_bytes() for path in given.pictures]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve = [sys.executable, "-m", "faceproof", "serve", str(given.detector), "--port", str(port)]
+    server = subprocess.Popen([*serve, *given.serve], stderr=subprocess.DEVNULL)
+    try:
+        found = asyncio.run(_measure(f"http://127.0.0.1:{port}", data, given, server.pid))
+    finally:
+        server.terminate()
+        server.wait()
+    print(json.dumps(found, indent=2))
+
+
+async def _measure(
+    address: str, data: list[bytes], given: argparse.Namespace, pid: int
+) -> dict[str, object]:
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+        await _wait_for(client)
+        for number in range(20):  # what is made once is not counted as growth
+            await _send(client, data[number % len(data)])
+        before, seconds, outcomes = _memory(pid), [], Counter[str]()
+        health: list[float] = []
+        end = time.monotonic() + given.seconds
+        clients = [_go_on(client, data, n, end, seconds, outcomes) for n in range(given.clients)]
+        await asyncio.gather(*clients, _look_in(client, end, health))
+        await asyncio.sleep(1)
+        metrics = (await client.get("/metrics")).text
+    return {
+        "clients": given.clients,
+        "seconds": given.seconds,
+        "outcomes": dict(outcomes),
+        "answers a second": round(outcomes["200"] / given.seconds, 1),
+        "median, s": round(float(np.quantile(seconds, 0.5)), 3),
+        "99 %, s": round(float(np.quantile(seconds, 0.99)), 3),
+        "/health, slowest, s": round(max(health), 3),
+        "memory before, MB": before,
+        "memory after, MB": _memory(pid),
+        "still in work": next(
+            line for line in metrics.splitlines() if line.startswith("faceproof_in_work ")
+        ),
+    }
+
+
+async def _wait_for(client: httpx.AsyncClient) -> None:
+    for _ in range(600):
+        try:
+            await client.get("/health")
+            return
+        except httpx.TransportError:
+            await asyncio.sleep(0.1)
+    raise SystemExit("the server has not come up")
+
+
+async def _send(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
+    return await client.post("/api/predict", files={"file": ("picture", data)})
+
+
+async def _go_on(
+    client: httpx.AsyncClient,
+    data: list[bytes],
+    number: int,
+    end: float,
+    seconds: list[float],
+    outcomes: Counter[str],
+) -> None:
+    """Send one picture after the other until the end."""
+    while time.monotonic() < end:
+        start = time.monotonic()
+        try:
+            answer = await _send(client, data[number % len(data)])
+        except httpx.TransportError as error:
+            outcomes[type(error).__name__] += 1
+            continue
+        number += 1
+        outcomes[str(answer.status_code)] += 1
+        if answer.status_code == 200:
+            seconds.append(time.monotonic() - start)
+        else:
+            await asyncio.sleep(float(answer.headers.get("retry-after", 0.1)))
+
+
+async def _look_in(client: httpx.AsyncClient, end: float, health: list[float]) -> None:
+    """Ask twice a second whether the server is alive, and note how long that takes."""
+    while time.monotonic() < end:
+        start = time.monotonic()
+        await client.get("/health")
+        health.append(time.monotonic() - start)
+        await asyncio.sleep(0.5)
+
+
+def _memory(pid: int) -> int:
+    """Return the resident memory of a process in MB, on Linux."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) // 1024
+
+
+if __name__ == "__main__":
+    main()

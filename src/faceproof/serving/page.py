@@ -1,0 +1,289 @@
+"""The page of a detector: a person drops a picture or a video and reads the answer.
+
+Gradio serves the page; what is uploaded is read by the same functions, and under the same limits,
+as in the API. Gradio's own handling of pictures is not used: it would decode them before they are
+looked at, and write them again.
+"""
+
+import base64
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from matplotlib.figure import Figure
+from PIL import Image
+
+from faceproof.errors import FaceproofError
+from faceproof.pages import render
+from faceproof.serving.heat_map import HeatMaps, shrunk
+from faceproof.serving.limits import Desk, RefusedError, too_large
+from faceproof.serving.model_card import model_card
+from faceproof.serving.predictor import Predictor, stack_fitted
+from faceproof.serving.timeline import clock, draw_timeline, most_positive
+from faceproof.serving.uploads import read_upload
+from faceproof.serving.video import NUM_FRAMES, Clip
+from faceproof.serving.video_verdict import RULE, judge_clip
+
+CAMERA = {"video": {"width": {"ideal": 1280}}}  # what a browser is asked for
+TIMELINE = 3.7, 2.7  # inches: type that can be read on a phone
+FILTERS = {"digits": "{:.3f}".format, "clock": clock, "left": "{:.2%}".format}
+SPARE = 60  # seconds for a browser between upload and question
+# What the page needs of Gradio. It has many more routes, which fetch, proxy and write files.
+PAGE_PATHS = (
+    r"/",
+    r"/(?:assets|static|svelte)/[\w./@+-]+",
+    r"/(?:config|theme\.css|favicon\.ico|manifest\.json)/?",
+    r"/gradio_api/(?:info|app_id|startup-events|theme\.css|queue/join|queue/data|cancel|reset)/?",
+    r"/gradio_api/(?:upload|upload_progress)",
+    r"/gradio_api/heartbeat/\w+",
+)
+Handler = Callable[[str | None], Coroutine[Any, Any, tuple[str, None]]]
+
+
+def import_gradio() -> Any:
+    """Return gradio, which must not call home.
+
+    Raises:
+        FaceproofError: it is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio
+    except ImportError as error:
+        raise FaceproofError(
+            "the page takes the package gradio, which is not installed: "
+            "pip install 'faceproof[serve]'"
+        ) from error
+    return gradio
+
+
+class Uploads:
+    """The folder in which Gradio puts what a browser sends; gone when the process ends.
+
+    Gradio leaves behind what was never judged, and what broke off while it arrived. A thread
+    deletes whatever is older than an upload can be.
+
+    Args:
+        max_age: in seconds.
+    """
+
+    def __init__(self, max_age: float) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="faceproof-", ignore_cleanup_errors=True)
+        self.folder = Path(self._folder.name).resolve()
+        os.environ["GRADIO_TEMP_DIR"] = str(self.folder)
+        self.max_age = max_age
+        self._closed = threading.Event()
+        threading.Thread(target=self._sweep, name="sweep uploads", daemon=True).start()
+
+    def _sweep(self) -> None:
+        """Delete what is too old, now and then, until the folder is closed."""
+        while not self._closed.wait(self.max_age / 4):
+            oldest = time.time() - self.max_age
+            for entry in self.folder.iterdir():
+                # A file that goes meanwhile was read by `take`.
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < oldest:
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def take(self, path: str) -> io.BytesIO:
+        """Read an upload into memory and delete it.
+
+        Raises:
+            RefusedError: it is not one of this folder, or no longer there.
+        """
+        file = Path(path)
+        if file.is_symlink() or self.folder not in file.resolve().parents:
+            raise RefusedError(400, "that is no upload of this page")
+        try:
+            return io.BytesIO(file.read_bytes())
+        except OSError as error:
+            raise RefusedError(400, "the upload is no longer there; send it again") from error
+        finally:
+            self.forget(path)
+
+    def forget(self, path: str) -> None:
+        """Delete an upload and the folder that was made for it."""
+        place = Path(path).resolve().parent
+        if self.folder in place.parents:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def close(self) -> None:
+        """Delete all."""
+        self._closed.set()
+        self._folder.cleanup()
+
+
+def mount_page(app: FastAPI, predictor: Predictor, desk: Desk) -> None:
+    """Put the page at / of an application.
+
+    Args:
+        app: to which all other routes have been added.
+        predictor: the detector.
+        desk: where uploads are judged; when it closes, what was uploaded is gone.
+
+    Raises:
+        FaceproofError: gradio is not installed.
+    """
+    gradio = import_gradio()
+    uploads = Uploads(max_age=2 * desk.limits.timeout + SPARE)
+    desk.closing.append(uploads.close)
+    maps = HeatMaps(predictor)
+
+    async def judge(path: str | None) -> tuple[str, None]:
+        """Answer, and empty the place where the upload was dropped."""
+        if path is None:
+            return "", None
+        try:
+            file = uploads.take(path)
+            answer = partial(answer_page, predictor, maps, file, desk)
+            with desk.place():
+                return await desk.work(answer), None
+        except RefusedError as refusal:
+            return render("answer.html.j2", FILTERS, problem=refusal.message), None
+
+    gradio.mount_gradio_app(
+        app,
+        _blocks(gradio, predictor, desk, judge),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=desk.limits.max_bytes,
+        allowed_paths=[],
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=_theme(gradio),
+        css=render("serve.css.j2", {}),
+    )
+
+
+def _theme(gradio: Any) -> Any:
+    """Return a theme with the system's own type, so that none is fetched."""
+    return gradio.themes.Base(
+        primary_hue="blue",
+        font=["system-ui", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+
+
+def _blocks(gradio: Any, predictor: Predictor, desk: Desk, judge: Handler) -> Any:
+    """Lay the page out."""
+    limits, card = desk.limits, predictor.card
+    with gradio.Blocks(title=f"faceproof: {card['name']}", analytics_enabled=False) as blocks:
+        gradio.HTML(render("serve_head.html.j2", {}, card=card, limits=limits))
+        with gradio.Row():
+            with gradio.Column(min_width=300):
+                with gradio.Tab("Picture or video"):
+                    file = gradio.File(
+                        label="Drop a picture or a video here", file_types=["image", "video"]
+                    )
+                with gradio.Tab("Camera"):
+                    camera = gradio.Image(
+                        label="Take a picture",
+                        sources=["webcam"],
+                        type="filepath",
+                        webcam_options=gradio.WebcamOptions(mirror=False, constraints=CAMERA),
+                    )
+            with gradio.Column(min_width=300):
+                answer = gradio.HTML(
+                    render("answer.html.j2", FILTERS, problem=None, waiting=True), elem_id="answer"
+                )
+        with gradio.Accordion("The detector's card", open=False):
+            gradio.Markdown(model_card(card, "DIR"))
+        for component, event in ((file, file.upload), (camera, camera.input)):
+            _keep_to_uploads(component)
+            event(
+                judge,
+                inputs=component,
+                outputs=[answer, component],
+                api_visibility="private",
+                concurrency_limit=limits.concurrency + limits.queue,
+                show_progress="minimal",
+                show_progress_on=answer,
+            )
+    blocks.queue(api_open=False, max_size=limits.concurrency + limits.queue)
+    return blocks
+
+
+def _keep_to_uploads(component: Any) -> None:
+    """Hand an upload's path on as it is: nothing is fetched from an address, decoded or copied."""
+
+    async def as_it_is(path: Any) -> str:
+        if "://" in str(path):
+            raise ValueError("only uploads are taken, no addresses")
+        return str(path)
+
+    def path_of(payload: Any) -> str | None:
+        return None if payload is None else str(payload.path)
+
+    component.async_move_resource_to_block_cache = as_it_is
+    component.preprocess = path_of
+
+
+def answer_page(predictor: Predictor, maps: HeatMaps, file: io.BytesIO, desk: Desk) -> str:
+    """Return the answer on a file as HTML.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    limits = desk.limits
+    if len(file.getbuffer()) > limits.max_bytes:
+        raise too_large(limits)
+    frames = min(NUM_FRAMES, limits.max_frames)
+    found = read_upload(file, predictor.fits, limits, frames, desk.deadline())
+    about = {
+        "positive": predictor.task.positive,
+        "negative": predictor.task.classes[0],
+        "unsure": predictor.scorer.point.unsure,
+        "problem": None,
+        "waiting": False,
+        "rule": RULE,
+        "maps": maps,
+    }
+    if isinstance(found, Clip):
+        said = judge_clip(predictor, found)
+        strip = [
+            {
+                "url": _png(shrunk(found.thumbnails[number])),
+                "probability": said.frames[number].probability,
+                "time": said.times[number],
+            }
+            for number in most_positive(said)
+        ]
+        drawn = {"timeline": _figure(draw_timeline(said, TIMELINE)), "strip": strip}
+        return render("answer.html.j2", FILTERS, said=said, video=True, **drawn, **about)
+    (verdict,) = predictor.judge(stack_fitted([predictor.fit(found)]))
+    map_ = None
+    if verdict.probability is not None and maps.problem is None:
+        map_ = _png(maps.draw(found))
+    seen = {"picture": _png(shrunk(found)), "map": map_}
+    return render("answer.html.j2", FILTERS, said=verdict, video=False, **seen, **about)
+
+
+def _figure(figure: Figure) -> str:
+    """Return a figure as a data URL."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=200, facecolor="white")
+    return _url(file)
+
+
+def _png(image: Image.Image) -> str:
+    """Return a picture as a data URL."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return _url(file)
+
+
+def _url(file: io.BytesIO) -> str:
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,37 @@
+"""The whole server: interface, page, and what guards both."""
+
+import os
+
+import torch
+from fastapi import FastAPI
+
+from faceproof.serving.api import guarded, make_api, make_metrics
+from faceproof.serving.limits import Desk, Limits
+from faceproof.serving.predictor import Predictor
+
+
+def make_server(
+    predictor: Predictor, limits: Limits, token: str | None = None, page: bool = True
+) -> FastAPI:
+    """Return the application that serves a detector.
+
+    Args:
+        predictor: the detector.
+        limits: how much it takes.
+        token: that is asked for; None for none.
+        page: whether there is a page at /, which takes Gradio.
+
+    Raises:
+        FaceproofError: Gradio is wanted and not installed.
+    """
+    # Threads that judge at the same time share the cores instead of fighting for them.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.concurrency))
+    desk = Desk(limits)
+    metrics = make_metrics(desk)
+    app = make_api(predictor, desk, metrics, token is not None)
+    if not page:
+        return guarded(app, desk, metrics, token)
+    from faceproof.serving.page import PAGE_PATHS, mount_page
+
+    mount_page(app, predictor, desk)
+    return guarded(app, desk, metrics, token, PAGE_PATHS)

@@ -1,0 +1,81 @@
+"""What a stranger has sent: is it a picture or a video, is it small enough, and what is it."""
+
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from faceproof.data.pictures import UnreadablePictureError, decode_picture
+from faceproof.serving.limits import Limits, RefusedError, too_late
+from faceproof.serving.scorer import Fit
+from faceproof.serving.video import (
+    Bounds,
+    Clip,
+    TooManyPixelsError,
+    UnknownVideoError,
+    UnreadableVideoError,
+    read_clip,
+)
+
+# Those that Pillow decodes itself. EPS would start Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+
+def read_upload(
+    file: BinaryIO, fits: tuple[Fit, ...], limits: Limits, num_frames: int, deadline: float
+) -> Tensor | Clip:
+    """Read a file as a picture, (3, H, W) uint8, or else as a video.
+
+    Args:
+        file: it can be sought in; its name and what its sender calls it are not looked at.
+        fits: how the networks want their pictures.
+        limits: how large it may be.
+        num_frames: of a video.
+        deadline: of `time.monotonic`, for a video.
+
+    Raises:
+        RefusedError: it is too large (413), neither (415), damaged (422), or takes too long (504).
+    """
+    size = _picture_size(file)
+    if size is not None:
+        if size[0] * size[1] > limits.max_pixels:
+            raise RefusedError(
+                413,
+                f"the picture has {size[0]} x {size[1]} pixels; at most "
+                f"{limits.max_pixels:,} are taken",
+            )
+        file.seek(0)
+        try:
+            return decode_picture(file.read())
+        except UnreadablePictureError as error:
+            raise RefusedError(422, f"the picture cannot be read: {error}") from error
+    bounds = Bounds(limits.max_pixels, deadline)
+    try:
+        return read_clip(file, fits, num_frames, bounds)
+    except UnknownVideoError as error:
+        reason = f"the file is no picture that can be read, and as a video: {error}"
+        raise RefusedError(415, reason) from error
+    except UnreadableVideoError as error:
+        raise RefusedError(422, f"the video cannot be read: {error}") from error
+    except TooManyPixelsError as error:
+        raise RefusedError(413, str(error)) from error
+    except TimeoutError as error:
+        raise too_late(limits) from error
+
+
+def _picture_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Return width and height by the header of a picture, undecoded; None if it is none.
+
+    Raises:
+        RefusedError: the header is damaged, or speaks of more pixels than Pillow ever decodes.
+    """
+    file.seek(0)
+    try:
+        with Image.open(file, formats=FORMATS) as picture:
+            return picture.size
+    except UnidentifiedImageError:
+        return None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RefusedError(413, "the picture has far too many pixels") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RefusedError(422, f"the picture cannot be read: {error}") from error

@@ -1,0 +1,394 @@
+"""The HTTP interface: its answers, its limits, and what it does not let through."""
+
+import asyncio
+import io
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import write_run
+
+import faceproof
+from conftest import write_pictures
+from faceproof.errors import FaceproofError
+from faceproof.serving.export import export_cascade, export_run
+from faceproof.serving.limits import Desk, Limits, RefusedError
+from faceproof.serving.metrics import Metrics
+from faceproof.serving.serve_commands import read_token
+
+pytest.importorskip("fastapi", reason="the server takes faceproof[serve]")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # which of two HTTP clients it drives
+    from starlette.testclient import TestClient
+
+from faceproof.serving import api, uploads
+from faceproof.serving.api import make_app
+from faceproof.serving.guards import MAX_OTHER, OVERHEAD
+
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
+    return faceproof.load(folder / "artifact", "cpu")
+
+
+@pytest.fixture(scope="module")
+def client(model):
+    limits = Limits(max_megabytes=0.2, max_pixels=10_000, max_frames=8, timeout=20)
+    with TestClient(make_app(model, limits)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    (path,) = write_pictures(tmp_path_factory.mktemp("pictures"), ["a.jpg"], face=True)
+    return path.read_bytes()
+
+
+def send(client, data, **more):
+    return client.post("/api/predict", files={"file": ("name.jpg", data)}, **more)
+
+
+def png(width, height, **options):
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def test_a_picture_gets_the_verdict_that_python_gives(client, model, picture):
+    answer = send(client, picture)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found.pop("kind") == "picture"
+    assert found == pytest.approx(model(picture).to_json(), abs=1e-6)
+
+
+def test_a_cascade_answers_that_there_is_no_face(tmp_path, model, picture):
+    run = write_run(tmp_path / "run", gain=40.0)
+    gate = write_run(tmp_path / "gate", "face", seed=3, size=20, gain=40.0)
+    export_cascade(gate, run, tmp_path / "cascade")
+    cascade = faceproof.load(tmp_path / "cascade", "cpu")
+    faces = write_pictures(tmp_path, [f"{n}.jpg" for n in range(4)], face=True)
+    others = write_pictures(tmp_path, [f"n{n}.jpg" for n in range(4)])
+    with TestClient(make_app(cascade, Limits())) as client:
+        found = [send(client, path.read_bytes()).json() for path in (*faces, *others)]
+    faceless = [one for one in found if one["verdict"] == "no face"]
+    assert 0 < len(faceless) < len(found)
+    assert all(one["probability"] is None for one in faceless)
+    assert all(0 <= one["gate_probability"] <= 1 for one in found)
+
+
+def test_a_video_gets_a_verdict(tmp_path, client):
+    pytest.importorskip("av", reason="videos take PyAV")
+    from small_videos import write_video
+
+    file = write_video(tmp_path / "a.mp4", [n / 5 for n in range(20)])
+    answer = send(client, file.read_bytes(), params={"frames": 4})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["kind"], found["frames_read"], len(found["frames"])) == ("video", 4, 4)
+    mean = np.mean([frame["probability"] for frame in found["frames"]])
+    assert found["probability"] == pytest.approx(mean, abs=1e-6)
+    assert found["rule"].startswith("mean of the frames' calibrated probabilities")
+    # The name and the type that a client gives are not looked at.
+    assert send(client, file.read_bytes()[:600]).status_code == 415
+    large = write_video(tmp_path / "large.mp4", [0, 1], side=112)
+    assert send(client, large.read_bytes()).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "words"),
+    [
+        (b"no picture", 415, "no picture that can be read, and as a video"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "no picture"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", 415, "no video format"),
+        (png(60, 60)[:-40], 422, "the picture cannot be read"),
+        (png(101, 100), 413, "101 x 100 pixels; at most 10,000"),
+        (b"x" * 200_001, 413, "at most 0.2 megabytes"),
+        (b"x" * (200_001 + OVERHEAD), 413, "at most 0.2 megabytes"),
+        (b"", 400, "no file in the field file"),
+    ],
+)
+def test_what_is_refused_is_told_in_words(client, data, status, words):
+    answer = send(client, data)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_other_requests_are_refused_in_words(client, picture):
+    for answer, status in (
+        (client.post("/api/predict", json={"path": "/etc/passwd"}), 400),
+        (client.post("/api/predict", data={"file": "/etc/passwd"}), 400),
+        (client.post("/api/predict", files=[("file", b"a"), ("file", b"b")]), 400),
+        (send(client, picture, params={"frames": 9}), 422),
+        (send(client, picture, params={"frames": "many"}), 422),
+        (client.get("/api/predict"), 405),
+        (client.get("/nothing"), 404),
+        (client.get("/../../etc/passwd"), 404),
+        (client.post("/login", content=b"x" * (MAX_OTHER + 1)), 413),
+    ):
+        assert answer.status_code == status, answer.text
+        assert answer.json()["error"]
+
+
+def test_pixels_are_counted_before_any_is_decoded(client, monkeypatch):
+    def decoded(data):
+        raise AssertionError
+
+    monkeypatch.setattr(uploads, "decode_picture", decoded)
+    bomb = png(15_000, 15_000)  # 225 million pixels in few bytes
+    answer = send(client, bomb)
+    assert len(bomb) > 200_000 or answer.status_code == 413
+    assert send(client, png(101, 100)).status_code == 413
+
+
+def test_bytes_are_counted_while_they_arrive(model):
+    """A body without a length is cut off long before its end."""
+    sent = 0
+
+    def endless():
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(1000):
+            sent += 10_000
+            yield b"x" * 10_000
+
+    app = make_app(model, Limits(max_megabytes=0.1))
+    answer = asyncio.run(call(app, endless()))
+    assert answer["status"] == 413
+    assert sent <= 200_000
+
+
+async def call(app, chunks, path=b"/api/predict"):
+    """Call an application as a server does, chunk by chunk."""
+    answer = {"body": b""}
+
+    async def receive():
+        chunk = next(chunks, None)
+        if chunk is Ellipsis:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+    async def send_back(message):
+        answer["status"] = message.get("status", answer.get("status"))
+        answer["body"] += message.get("body", b"")
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path.decode(),
+        "raw_path": path,
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "server": ("x", 80),
+        "client": ("x", 1),
+        "http_version": "1.1",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+    }
+    await app(scope, receive, send_back)
+    return answer
+
+
+def test_a_body_that_does_not_arrive_is_given_up(model):
+    app = make_app(model, Limits(timeout=0.2))
+    answer = asyncio.run(call(app, iter([b"--x\r\n", Ellipsis])))
+    assert answer["status"] == 408
+    assert b"did not arrive within 0.2 seconds" in answer["body"]
+
+
+def test_more_than_the_queue_holds_is_told_to_come_back(model, picture, monkeypatch):
+    started, go = threading.Semaphore(0), threading.Event()
+
+    def slow(*arguments):
+        started.release()
+        go.wait(20)
+        return {
+            "kind": "picture",
+            **model(picture).to_json(),
+        }
+
+    monkeypatch.setattr(api, "judge_file", slow)
+    with TestClient(make_app(model, Limits(concurrency=1, queue=1))) as client:
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(send(client, picture))) for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        assert started.acquire(timeout=10)
+        deadline = time.monotonic() + 10
+        while "faceproof_in_work 2.0" not in client.get("/metrics").text:
+            assert time.monotonic() < deadline
+        refused = send(client, picture)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert "busy" in refused.json()["error"]
+        assert client.get("/health").json() == {"status": "ok"}  # alive all the while
+        go.set()
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert send(client, picture).status_code == 200
+        figures = client.get("/metrics").text
+    assert 'faceproof_requests_total{outcome="answered"} 3' in figures
+    assert 'faceproof_requests_total{outcome="503"} 1' in figures
+    assert "faceproof_in_work 0.0" in figures
+
+
+def test_what_takes_too_long_is_given_up(model, picture, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(api, "judge_file", lambda *arguments: go.wait(20))
+    with TestClient(make_app(model, Limits(timeout=0.2))) as client:
+        answer = send(client, picture)
+        go.set()
+    assert answer.status_code == 504
+    assert "no answer within 0.2 seconds" in answer.json()["error"]
+
+
+def test_what_waits_too_long_is_never_begun():
+    desk = Desk(Limits(concurrency=1, timeout=0.2))
+    go, begun = threading.Event(), []
+
+    async def both():
+        first = asyncio.create_task(desk.work(go.wait, 20))
+        await asyncio.sleep(0.05)
+        with pytest.raises(RefusedError, match="no answer within"):
+            await desk.work(begun.append, 1)
+        with pytest.raises(RefusedError):
+            await first
+
+    asyncio.run(both())
+    go.set()
+    desk.close()
+    time.sleep(0.05)
+    assert begun == []
+
+
+def test_an_upload_is_in_no_named_file(client, tmp_path, monkeypatch):
+    """Beyond a megabyte it goes to a file that has no name, and that cannot be left behind."""
+    named = []
+
+    def judged(predictor, file, *arguments):
+        named.extend(tmp_path.iterdir())
+        return judge_file(predictor, file, *arguments)
+
+    judge_file = api.judge_file
+    monkeypatch.setattr(api, "judge_file", judged)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    noise = np.random.default_rng(0).integers(0, 255, (90, 100, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    monkeypatch.setattr("starlette.formparsers.MultiPartParser.spool_max_size", 1000)
+    assert send(client, file.getvalue()).status_code == 200
+    assert send(client, b"x" * 5000).status_code == 415
+    assert named == list(tmp_path.iterdir()) == []
+
+
+def test_a_token_is_asked_for_everywhere_but_for_health(model, picture):
+    with TestClient(make_app(model, Limits(), TOKEN), follow_redirects=False) as client:
+        for path in ("/api/card", "/metrics", "/docs", "/openapi.json", "/"):
+            assert client.get(path).status_code == 401
+        assert client.get("/health").status_code == 200
+        refused = send(client, picture)
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert "a token is needed" in refused.json()["error"]
+        for wrong in (f"Bearer {TOKEN}x", "Bearer", f"Basic {TOKEN}", "Bearer \xff"):
+            headers = {"authorization": wrong.encode("latin-1")}
+            assert send(client, picture, headers=headers).status_code == 401
+        right = {"authorization": f"Bearer {TOKEN}"}
+        assert send(client, picture, headers=right).status_code == 200
+        # A browser logs in once.
+        sent_on = client.get("/docs", headers={"accept": "text/html"})
+        assert (sent_on.status_code, sent_on.headers["location"]) == (303, "/login")
+        assert "Token needed" in client.get("/login").text
+        failed = client.post("/login", data={"token": "guess"})
+        assert (failed.status_code, "set-cookie" in failed.headers) == (401, False)
+        passed = client.post("/login", data={"token": TOKEN})
+        cookie = passed.headers["set-cookie"]
+        assert passed.status_code == 303
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert TOKEN not in cookie
+        assert client.get("/api/card").status_code == 200  # the client keeps cookies
+        client.cookies.clear()
+        assert client.get("/api/card", headers={"cookie": "faceproof_session="}).status_code == 401
+
+
+def test_the_description_names_every_error_and_needs_no_network(client, model):
+    described = client.get("/openapi.json").json()
+    answers = described["paths"]["/api/predict"]["post"]["responses"]
+    assert set(answers) == {"200", "400", "408", "413", "415", "422", "503", "504"}
+    page = client.get("/docs").text
+    assert "POST /api/predict" in page
+    assert "Retry-After" in page
+    assert "<script" not in page
+    assert "https://" not in page
+
+
+def test_every_answer_has_the_headers_of_caution(client, picture):
+    for answer in (client.get("/health"), send(client, picture), client.get("/nothing")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_the_histogram_adds_up():
+    metrics = Metrics({"g": ("a gauge", lambda: 3.0)})
+    for seconds in (0.001, 0.01, 0.02, 3.0, 100.0):
+        metrics.add("answered", seconds)
+    lines = str(metrics).splitlines()
+    assert 'faceproof_request_seconds_bucket{le="0.01"} 2' in lines
+    assert 'faceproof_request_seconds_bucket{le="0.025"} 3' in lines
+    assert 'faceproof_request_seconds_bucket{le="5.0"} 4' in lines
+    assert 'faceproof_request_seconds_bucket{le="+Inf"} 5' in lines
+    assert "faceproof_request_seconds_count 5" in lines
+    assert "faceproof_request_seconds_sum 103.031000" in lines
+    assert "g 3.0" in lines
+
+
+def test_a_token_that_could_be_guessed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("FACEPROOF_TOKEN", raising=False)
+    assert read_token(None) is None
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert read_token(tmp_path / "token") == TOKEN
+    monkeypatch.setenv("FACEPROOF_TOKEN", "short")
+    with pytest.raises(FaceproofError, match="FACEPROOF_TOKEN holds 5 characters"):
+        read_token(None)
+    with pytest.raises(FaceproofError, match="cannot be read"):
+        read_token(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"concurrency": 0}, {"queue": -1}])
+def test_limits_that_let_nothing_through_are_refused(wrong):
+    with pytest.raises(FaceproofError, match="must be"):
+        Limits(**wrong)
+
+
+def test_the_interface_does_what_its_description_says(model):
+    """Requests made up from the description, by schemathesis."""
+    schemathesis = pytest.importorskip("schemathesis", reason="takes schemathesis")
+    from hypothesis import HealthCheck, given, settings
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    app = make_app(model, Limits(max_megabytes=0.2))
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    checked = []
+
+    @given(case=schema.as_strategy())
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(case):
+        answer = case.call()
+        # That bytes are a picture is more than a schema can say.
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+        checked.append(answer.status_code)
+
+    check()
+    assert len(checked) >= 20

@@ -1,0 +1,331 @@
+"""The page, driven by a real browser without a network, and what stands behind it."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import write_run
+
+import faceproof
+from conftest import write_pictures
+from faceproof.errors import FaceproofError
+from faceproof.serving.export import export_cascade
+from faceproof.serving.limits import Limits, RefusedError
+
+pytest.importorskip("gradio", reason="the page takes faceproof[serve]")
+pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
+
+import uvicorn
+
+from faceproof.serving import page
+from faceproof.serving.heat_map import HeatMaps
+from faceproof.serving.server import make_server
+
+TOKEN = "a-token-of-the-tests"
+LIMITS = Limits(max_megabytes=1.0, max_pixels=3_000_000, max_frames=4)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# What Gradio is made of warns of itself.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    run = write_run(folder / "run", gain=40.0)
+    export_cascade(write_run(folder / "gate", "face", 3, 20, gain=40.0), run, folder / "both")
+    return faceproof.load(folder / "both", "cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory, model):
+    """Return a picture for each verdict, as Python gives it."""
+    folder = tmp_path_factory.mktemp("pictures")
+    faces = write_pictures(folder, [f"{n}.jpg" for n in range(20)], size=(64, 64), face=True)
+    paths = [*faces, *write_pictures(folder, [f"n{n}.jpg" for n in range(8)], size=(64, 64))]
+    found = {model(path).verdict: path for path in paths}
+    assert {"real", "fake", "no face"} <= set(found)
+    return found
+
+
+@contextlib.contextmanager
+def serving(model, token=None):
+    """Serve a detector on a port of this machine, in a thread."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = make_server(model, LIMITS, token)
+    config = uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def address(model):
+    with serving(model) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser whose camera is made up, and which asks no name server."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="takes playwright")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on the path")
+    words = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream"]
+    words += [
+        "--use-fake-ui-for-media-stream",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=words)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser, address):
+    """The page, and every address that it asks for."""
+    tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    tab.asked = []
+    tab.on("request", lambda request: tab.asked.append(request.url))
+    tab.goto(address)
+    tab.wait_for_selector("input[type=file]", state="attached")
+    yield tab
+    tab.close()
+
+
+def judged(tab, path):
+    """Drop a file on the page and return what it says."""
+    before = tab.inner_text("#answer .fp-answer")
+    tab.set_input_files("input[type=file]", str(path))
+    tab.wait_for_function(
+        "before => document.querySelector('#answer .fp-answer').innerText != before",
+        arg=before,
+        timeout=20_000,
+    )
+    return tab.inner_text("#answer .fp-answer")
+
+
+def left_over():
+    """Return the uploads that lie on the disk."""
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_person_reads_the_verdict_and_what_it_rests_on(tab, model, pictures):
+    for name in ("real", "fake"):
+        said = judged(tab, pictures[name])
+        verdict = model(pictures[name])
+        assert said.startswith(name)
+        assert f"{verdict.probability:.3f}" in said
+        assert f"From {verdict.threshold:.3f} on" in said
+        width = tab.eval_on_selector(".fp-fill", "bar => bar.style.width")
+        assert float(width.rstrip("%")) == pytest.approx(100 * verdict.probability, abs=0.01)
+        assert tab.locator("#answer img").count() == 2
+    said = judged(tab, pictures["no face"])
+    assert said.startswith("no face")
+    assert f"{model(pictures['no face']).gate_probability:.3f}" in said
+    assert left_over() == []
+    hosts = {url.split("/")[2] for url in tab.asked if url.startswith("http")}
+    assert hosts == {tab.url.split("/")[2]}
+
+
+def test_a_video_is_judged_too(tab, tmp_path):
+    pytest.importorskip("av", reason="videos take PyAV")
+    from small_videos import write_video
+
+    faces = write_pictures(tmp_path, [f"{n}.jpg" for n in range(8)], size=(48, 48), face=True)
+    pixels = [np.asarray(Image.open(path)) for path in faces]
+    file = write_video(
+        tmp_path / "a.mp4", [n / 2 for n in range(8)], gop=1, picture=lambda n: pixels[n]
+    )
+    said = judged(tab, file)
+    assert "4 frames of" in said or "frames show a face" in said
+    assert "mean of the frames' calibrated probabilities" in said or "no face" in said
+    assert tab.locator("#answer img").count() >= 1
+    assert left_over() == []
+
+
+def test_what_cannot_be_judged_is_told_in_words(tab, pictures, tmp_path):
+    whole = pictures["real"].read_bytes()
+    (tmp_path / "corrupt.jpg").write_bytes(whole[: len(whole) // 2])
+    said = judged(tab, tmp_path / "corrupt.jpg")
+    assert "the picture cannot be read" in said
+    Image.new("RGB", (2001, 1500)).save(tmp_path / "wide.png")
+    assert "at most 3,000,000 are taken" in judged(tab, tmp_path / "wide.png")
+    (tmp_path / "text.png").write_bytes(b"no picture")
+    assert "the file is no picture that can be read" in judged(tab, tmp_path / "text.png")
+    assert left_over() == []
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "heavy.png")
+    tab.set_input_files("input[type=file]", str(tmp_path / "heavy.png"))
+    tab.wait_for_selector("text=/maximum allowed size|too large/i", timeout=10_000)
+    assert left_over() == []
+
+
+def test_the_camera_takes_a_picture(tab):
+    tab.get_by_role("tab", name="Camera").click()
+    tab.get_by_text("Click to Access Webcam").click()
+    tab.wait_for_function("() => document.querySelector('video')?.videoWidth > 0")
+    tab.get_by_label("capture photo").or_(tab.get_by_title("capture photo")).first.click(
+        timeout=15_000
+    )
+    tab.wait_for_selector("#answer .fp-word", timeout=20_000)
+    assert "The picture" in tab.inner_text("#answer .fp-answer")
+    assert left_over() == []
+
+
+def test_the_card_stands_on_the_page(tab, model):
+    tab.get_by_text("The detector's card").click()
+    tab.wait_for_selector("text=What it answers")
+    assert "Answers: no face, real, fake, or unsure" in tab.inner_text("body")
+
+
+def test_a_phone_needs_no_sideways_scrolling(browser, address, pictures):
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.goto(address)
+    tab.wait_for_selector("input[type=file]", state="attached")
+    judged(tab, pictures["fake"])
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.locator("#answer").bounding_box()["width"] > 300
+    tab.close()
+
+
+def test_the_token_protects_the_page(browser, model, pictures):
+    with serving(model, TOKEN) as address:
+        tab = browser.new_page()
+        tab.goto(address)
+        assert tab.url.endswith("/login")
+        tab.fill("#token", "a-guess-of-the-tests")
+        tab.click("button")
+        tab.wait_for_selector("text=That is not the token")
+        tab.fill("#token", TOKEN)
+        tab.click("button")
+        tab.wait_for_selector("input[type=file]", state="attached")
+        assert judged(tab, pictures["fake"]).startswith("fake")
+        for path in ("/config", "/gradio_api/upload", "/gradio_api/queue/join"):
+            status, _ = ask(f"{address}{path}", {} if "api" in path else None)
+            assert status == 401
+        tab.close()
+
+
+def ask(url, body=None):
+    """Send JSON, or ask for a page, without the cookies of a browser."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def through_the_queue(address, file):
+    """Hand the page a file as its scripts would, and return what it answers."""
+    _, text = ask(f"{address}/config")
+    numbers = [one["id"] for one in json.loads(text)["dependencies"]]
+    payload = {"meta": {"_type": "gradio.FileData"}, **file}
+    body = {"data": [payload], "fn_index": numbers[0], "session_hash": "abc"}
+    status, text = ask(f"{address}/gradio_api/queue/join", body)
+    if status != 200:
+        return text
+    return ask(f"{address}/gradio_api/queue/data?session_hash=abc")[1]
+
+
+def test_no_path_and_no_address_of_a_client_is_opened(address, tmp_path, pictures):
+    """Whoever speaks to the page's own interface gets no further than a person with a mouse."""
+    secret = tmp_path / "secret.jpg"
+    shutil.copy(pictures["fake"], secret)
+    for file in (
+        {"path": str(secret)},
+        {"path": f"{address}/health", "url": f"{address}/health"},
+        {"path": "http://169.254.169.254/x.jpg"},
+        {"path": "/etc/passwd"},
+        {"path": "../../etc/passwd"},
+    ):
+        said = through_the_queue(address, file)
+        assert "fp-word" not in said or "No answer" in said
+        assert "root:" not in said
+    assert secret.is_file()
+    for path in ("file=/etc/passwd", f"file={secret}", "proxy=http://localhost/", "vibe-code"):
+        assert ask(f"{address}/gradio_api/{path}")[0] == 404
+    for path in ("process_recording", "run/predict", "call/judge", "component_server"):
+        assert ask(f"{address}/gradio_api/{path}", {})[0] == 404
+
+
+def test_only_uploads_are_read_and_then_deleted(tmp_path):
+    uploads = page.Uploads(max_age=3600)
+    (uploads.folder / "a").mkdir()
+    (uploads.folder / "a" / "x.jpg").write_bytes(b"x")
+    assert uploads.take(str(uploads.folder / "a" / "x.jpg")).getvalue() == b"x"
+    assert not (uploads.folder / "a").exists()
+    with pytest.raises(RefusedError, match="no longer there"):
+        uploads.take(str(uploads.folder / "a" / "x.jpg"))
+    other = tmp_path / "kept" / "x.jpg"
+    other.parent.mkdir()
+    other.write_bytes(b"x")
+    (uploads.folder / "b").mkdir()
+    (uploads.folder / "b" / "link.jpg").symlink_to(other)
+    for path in (other, uploads.folder / "b" / "link.jpg", uploads.folder / ".." / "x"):
+        with pytest.raises(RefusedError, match="no upload of this page"):
+            uploads.take(str(path))
+    assert other.is_file()
+    uploads.close()
+    assert not uploads.folder.exists()
+
+
+def test_what_nobody_judges_is_deleted_too():
+    """Also what broke off while it arrived."""
+    uploads = page.Uploads(max_age=0.4)
+    (uploads.folder / "a").mkdir()
+    (uploads.folder / "a" / "x.jpg").write_bytes(b"x")
+    (uploads.folder / "tmpbroken").write_bytes(b"x")
+    deadline = time.monotonic() + 10
+    while any(uploads.folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(uploads.folder.iterdir())
+    uploads.close()
+
+
+def test_what_is_not_installed_is_named(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[serve\]'"):
+        page.import_gradio()
+    monkeypatch.delitem(sys.modules, "faceproof.explain.attribution", raising=False)
+    monkeypatch.delattr("faceproof.explain.attribution", raising=False)
+    monkeypatch.setitem(sys.modules, "captum", None)
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    maps = HeatMaps(model)
+    assert maps.problem is not None
+    assert "pip install 'faceproof[explain]'" in maps.problem
+
+
+def test_a_map_is_orange_where_it_speaks_for_fake(model):
+    from faceproof.serving import heat_map
+
+    found = np.full((8, 8), 0.0, np.float32)
+    found[:, :4], found[:, 4:] = 1.0, -1.0
+    drawn = np.asarray(heat_map._overlay(Image.new("RGB", (80, 80), "gray"), found)).astype(int)
+    assert (drawn[:, :30, 0] > drawn[:, :30, 2] + 50).all()
+    assert (drawn[:, 50:, 2] > drawn[:, 50:, 0] + 30).all()
