@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from small_runs import write_run
+
 from benchmarks.hostile import check, write_good, write_hostile
 from faceproof.serving.export import Options, export_run
 from faceproof.serving.files import Loading, predict_files
 from faceproof.serving.listing import list_pictures
 from faceproof.serving.predictor import load
-from small_runs import write_run
 
 
 def test_hostile_files_are_read_or_named_and_change_nothing(tmp_path):

@@ -32,7 +32,8 @@ from faceproof.serving.listing import list_pictures
 from faceproof.serving.predict import Tally
 
 COLUMNS = [
-    *("path", "verdict", "called", "probability", "logit", "threshold", "error", "frames", "note"),
+    *("path", "verdict", "called", "probability", "logit", "threshold", "error", "frames"),
+    *("note", "faces"),
 ]
 
 

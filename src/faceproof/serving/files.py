@@ -9,6 +9,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from faceproof.data.loading import choose_workers
 from faceproof.data.pictures import fit_picture, read_picture
+from faceproof.serving.face_finder import Box
+from faceproof.serving.faces import (
+    FaceOptions,
+    FacesVerdict,
+    check_faces,
+    combine_faces,
+    fit_faces,
+)
 from faceproof.serving.listing import is_video
 from faceproof.serving.predictor import Predictor, stack_fitted
 from faceproof.serving.results import Row, printable
@@ -20,6 +28,7 @@ MANY = 10**9
 # Pictures at a time. On a CPU larger batches gain nothing, and getting the memory for them anew
 # from the system took up to a third of the time (EfficientNet-Lite0 at 160 pixels).
 ON_CPU, ON_GPU = 8, 64
+NO_VIDEOS = "faces are found in pictures alone; judge videos without --find-faces"
 
 
 OnClip = Callable[[str, Clip, VideoVerdict], None]
@@ -33,23 +42,28 @@ class Loading:
         batch_size: files at a time, on which no verdict depends; None for what suits the device.
         workers: loading processes, or `auto`: none where one batch holds all.
         num_frames: of a video.
+        faces: how faces are found and judged one by one; None for pictures as they are.
     """
 
     batch_size: int | None = None
     workers: int | str = "auto"
     num_frames: int = NUM_FRAMES
+    faces: FaceOptions | None = None
 
 
 class Loaded(NamedTuple):
     """A batch of files: the pictures of those that can be read, and why the others cannot.
 
-    `paths`, `errors` and `clips` have a place for every file; `clips` holds what was taken of
-    videos, and `fitted` the pictures that can be read.
+    `paths`, `errors`, `clips`, `boxes` and `counts` have a place for every file; `clips` holds what
+    was taken of videos, `boxes` the faces where they were wanted, and `counts` how many pictures of
+    `fitted` are of the file: 1, or those of its faces, or 0.
     """
 
     paths: list[str]
     errors: list[str | None]
     clips: list[Clip | None]
+    boxes: list[list[Box] | None]
+    counts: list[int]
     fitted: Fitted
 
 
@@ -57,32 +71,41 @@ class _File(NamedTuple):
     path: str
     error: str | None = None
     clip: Clip | None = None
-    fitted: Fitted | None = None
+    boxes: list[Box] | None = None
+    fitted: Sequence[Fitted] = ()
 
 
 class _Files(Dataset[_File]):
     """Files by their path; one that cannot be read is a reason, never an exception."""
 
-    def __init__(self, fits: Sequence[Fit], num_frames: int) -> None:
+    def __init__(self, fits: Sequence[Fit], num_frames: int, faces: FaceOptions | None) -> None:
         self.fits = fits
         self.num_frames = num_frames
+        self.faces = faces
 
     def __getitem__(self, path: str) -> _File:
         try:
             if is_video(path):
+                if self.faces is not None:
+                    return _File(path, error=NO_VIDEOS)
                 return _File(path, clip=read_clip(path, self.fits, self.num_frames))
             picture = read_picture(path)
         except ValueError as error:  # what is unreadable, or a path that no system takes
             return _File(path, error=str(error))
-        return _File(path, fitted={fit: fit_picture(picture, *fit) for fit in self.fits})
+        if self.faces is not None:
+            boxes, parts = fit_faces(picture, self.fits, self.faces)
+            return _File(path, boxes=boxes, fitted=parts)
+        return _File(path, fitted=[{fit: fit_picture(picture, *fit) for fit in self.fits}])
 
 
 def _collate(files: Sequence[_File]) -> Loaded:
-    good = [file.fitted for file in files if file.fitted is not None]
+    good = [fitted for file in files for fitted in file.fitted]
     return Loaded(
         [file.path for file in files],
         [file.error for file in files],
         [file.clip for file in files],
+        [file.boxes for file in files],
+        [len(file.fitted) for file in files],
         stack_fitted(good) if good else {},
     )
 
@@ -93,6 +116,7 @@ def load_files(
     batch_size: int,
     workers: int | str = "auto",
     num_frames: int = NUM_FRAMES,
+    faces: FaceOptions | None = None,
 ) -> Iterator[Loaded]:
     """Yield batches of files in their order; paths are taken from the iterator as they are needed.
 
@@ -102,6 +126,7 @@ def load_files(
         batch_size: files at a time.
         workers: loading processes, or `auto`: none where one batch holds all.
         num_frames: of a video.
+        faces: how faces are found; None for pictures as they are.
     """
     coming = iter(paths)
     first = list(islice(coming, batch_size))
@@ -111,7 +136,7 @@ def load_files(
 
     # Indices are what a loader passes on from its sampler to its processes; paths do as well.
     yield from DataLoader(
-        _Files(fits, num_frames),
+        _Files(fits, num_frames, faces),
         batch_size=batch_size,
         sampler=chain(first, coming),
         num_workers=number,
@@ -132,29 +157,53 @@ def predict_files(
         paths: the files.
         loading: how they are read.
         on_clip: called with each video's path, frames and verdict.
+
+    Raises:
+        FaceproofError: faces are to be found, and cannot be; see `check_faces`.
     """
     how = loading or Loading()
+    if how.faces is not None:
+        check_faces(predictor)
     number = how.batch_size or (ON_CPU if predictor.device.type == "cpu" else ON_GPU)
-    for loaded in load_files(paths, predictor.fits, number, how.workers, how.num_frames):
-        verdicts = iter(predictor.judge(loaded.fitted) if loaded.fitted else [])
+    for loaded in load_files(paths, predictor.fits, number, how.workers, how.num_frames, how.faces):
+        verdicts = _judge(predictor, loaded.fitted, number)
         rows: list[Row] = []
-        for path, error, clip in zip(loaded.paths, loaded.errors, loaded.clips, strict=True):
-            said: Verdict | VideoVerdict | None = None
-            if clip is None:
-                said = next(verdicts) if error is None else None
-            else:
+        files = zip(
+            loaded.paths, loaded.errors, loaded.clips, loaded.boxes, loaded.counts, strict=True
+        )
+        for path, error, clip, boxes, count in files:
+            said: Verdict | VideoVerdict | FacesVerdict | None = None
+            mine = list(islice(verdicts, count))
+            if clip is not None:
                 said = found = judge_clip(predictor, clip, number)
                 if on_clip is not None:
                     on_clip(path, clip, found)
+            elif boxes is not None:
+                said = combine_faces(predictor, boxes, mine)
+            elif error is None:
+                (said,) = mine
             rows.append(_row(path, error, said, predictor.threshold))
         yield rows
 
 
+def _judge(predictor: Predictor, fitted: Fitted, number: int) -> Iterator[Verdict]:
+    """Judge pictures, so many at a time: with faces there may be more of them than files."""
+    total = max((len(images) for images in fitted.values()), default=0)
+    for start in range(0, total, number):
+        part = slice(start, start + number)
+        yield from predictor.judge({fit: images[part] for fit, images in fitted.items()})
+
+
 def _row(
-    path: str, error: str | None, said: Verdict | VideoVerdict | None, threshold: float
+    path: str,
+    error: str | None,
+    judged: Verdict | VideoVerdict | FacesVerdict | None,
+    threshold: float,
 ) -> Row:
     """Return the row of a file."""
-    video = said if isinstance(said, VideoVerdict) else None
+    video = judged if isinstance(judged, VideoVerdict) else None
+    faces = judged if isinstance(judged, FacesVerdict) else None
+    said = judged.picture if isinstance(judged, FacesVerdict) else judged
     return {
         "path": printable(path),
         "verdict": said and said.verdict,
@@ -165,5 +214,6 @@ def _row(
         "threshold": threshold,
         "error": error,
         "frames": video and len(video.frames),
-        "note": video and video.summary,
+        "note": video.summary if video else faces and faces.note,
+        "faces": faces and len(faces.boxes),
     }

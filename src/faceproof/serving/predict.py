@@ -4,9 +4,10 @@ import heapq
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -14,6 +15,7 @@ from rich.table import Column, Table
 
 from faceproof.errors import FaceproofError
 from faceproof.serving.contact_sheet import write_contact_sheet
+from faceproof.serving.faces import FaceOptions, check_faces
 from faceproof.serving.files import Loading, OnClip, predict_files
 from faceproof.serving.listing import list_pictures
 from faceproof.serving.predictor import Predictor
@@ -40,6 +42,8 @@ class Request:
         num_frames: of a video.
         frames_out: a folder for each video's timeline, most suspicious frames and figures; None
             for none.
+        find_faces: judge each face that is found by itself; see `faces`.
+        whole_if_none: with it, judge a picture without faces as a whole.
     """
 
     out: Path | None = None
@@ -51,11 +55,18 @@ class Request:
     workers: int | str = "auto"
     num_frames: int = NUM_FRAMES
     frames_out: Path | None = None
+    find_faces: bool = False
+    whole_if_none: bool = False
 
     @property
     def loading(self) -> Loading:
         """Return how files are read."""
-        return Loading(self.batch_size, self.workers, self.num_frames)
+        return Loading(self.batch_size, self.workers, self.num_frames, self.faces)
+
+    @property
+    def faces(self) -> FaceOptions | None:
+        """Return how faces are found; None if they are not wanted."""
+        return FaceOptions(self.whole_if_none) if self.find_faces else None
 
     @property
     def on_clip(self) -> OnClip | None:
@@ -124,6 +135,8 @@ def predict(predictor: Predictor, words: Sequence[str], request: Request, backen
             than the screen should show.
     """
     _refuse_bad_wishes(request)
+    if request.find_faces:
+        check_faces(predictor)
     paths = list_pictures(words)
     first = next(paths, None)
     if first is None:
@@ -161,6 +174,12 @@ def _refuse_bad_wishes(request: Request) -> None:
     sheet = request.contact_sheet
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise FaceproofError(f"--contact-sheet {sheet} must end in .png")
+    if request.whole_if_none and not request.find_faces:
+        raise FaceproofError("--whole-if-none says what --find-faces does; give both")
+    if request.find_faces and request.frames_out is not None:
+        raise FaceproofError(
+            "--frames-out is of videos, and --find-faces of pictures alone; leave out one of them"
+        )
 
 
 def _show(
@@ -189,6 +208,8 @@ def _show(
             cells = [_digits(row["probability"])]
             if predictor.gate is not None:
                 cells.append(_digits(row["gate_probability"]))
+            if row["faces"] is not None:
+                verdict += f" (faces: {row['faces']}{'; ' + row['note'] if row['note'] else ''})"
             table.add_row(_plain(row["path"]), _plain(verdict), *cells)
     if few:
         console.print(table)
@@ -218,7 +239,9 @@ def _write(
 ) -> None:
     """Write the verdicts to a file, going on where a killed command has stopped."""
     assert request.out is not None
-    about = {"detector": predictor.fingerprint, "backend": backend}
+    about: dict[str, Any] = {"detector": predictor.fingerprint, "backend": backend}
+    if request.faces is not None:
+        about["faces"] = asdict(request.faces)
     results = Results(request.out, about, predictor.gate is not None, request.overwrite)
     try:
         seen = Seen()

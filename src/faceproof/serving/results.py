@@ -40,6 +40,7 @@ FIELDS = [
     ("error", pa.string()),  # why it cannot be read; else null
     ("frames", pa.int32()),  # of a video, how many were read; null for pictures
     ("note", pa.string()),  # of a video: the spread over its frames, and what is to be known
+    ("faces", pa.int32()),  # how many were found; null where they were not looked for
 ]
 
 Row = Mapping[str, Any]
@@ -104,7 +105,8 @@ class Results:
         elif json.loads(note.read_text()) != about:
             self._lock.close()
             raise FaceproofError(
-                f"{self.folder} was begun with another detector or backend; name another file, or "
+                f"{self.folder} was begun with another detector or backend, or with other faces "
+                "(--find-faces, --whole-if-none); name another file, or "
                 "begin afresh by --overwrite"
             )
 
