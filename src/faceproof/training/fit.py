@@ -168,6 +168,11 @@ def fit(
     if recipe.tensorboard:
         loggers.append(Board(run.path))
     trainer, precision = _make_trainer(run, data, net, recipe, loggers, resume)
+    if resume and trainer.max_steps != -1:  # Lightning ends a whole epoch a second time then
+        raise FaceproofError(
+            "a run that trainer.max_steps limits cannot be gone on with exactly; use "
+            "trainer.max_epochs from the start"
+        )
     if resume:
         check_batches(last, recipe.loader.get("batch_size", 32), trainer.world_size)
     pictures = PictureDataModule(
