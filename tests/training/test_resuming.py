@@ -176,6 +176,13 @@ def test_gradients_are_clipped_in_every_precision(tiny, tmp_path, precision, how
     assert moved[1] < 1e-6
 
 
+def test_steps_leave_nothing_behind_in_the_process(tiny, tmp_path):
+    before = len(torch.cuda._queued_calls)
+    train(tmp_path / "run", *tiny, "checkpoint.steps=null")
+    # Lightning seeds once; twelve steps that did would be remembered for a GPU that never comes.
+    assert len(torch.cuda._queued_calls) - before < 12
+
+
 def test_what_a_killed_writer_has_left_is_removed(tiny, tmp_path, monkeypatch):
     train_until_killed(monkeypatch, 5, tmp_path / "run", *tiny)
     (tmp_path / "run" / "last.ckpt.partial-123").write_bytes(b"half")

@@ -88,7 +88,11 @@ class DetectorModule(LightningModule):
     def on_train_batch_start(self, batch: Batch | FeatureBatch, batch_idx: int) -> None:
         """Make every draw inside a step a function of (seed, epoch, step, process)."""
         parts = (self.seed, self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1))
+        seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+        # Not torch.manual_seed, which remembers every call for a GPU that may come.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def on_train_epoch_start(self) -> None:
         """Begin an epoch's figures, and note the learning rate of every group."""
