@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from faceproof.evaluation.compare import Cost
 from faceproof.models import cost
 from faceproof.models.detector import Detector
+from faceproof.models.devices import pick_device
 
 Networks = Mapping[str, Callable[[], Detector]]
 
@@ -22,7 +23,7 @@ def measure_costs(
         device: where.
     """
     nets = {description: make() for description, make in networks.items()}
-    place = cost.pick_device(device)
+    place = pick_device(device)
     if timing:
         print(f"timing {len(nets)} networks on {cost.device_name(place)}", file=sys.stderr)
     times = cost.time_networks(list(nets.values()), place) if timing else []

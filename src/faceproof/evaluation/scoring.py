@@ -15,6 +15,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores
 from faceproof.memory import reuse_memory
 from faceproof.models.detector import Detector
+from faceproof.models.devices import pick_device
 from faceproof.models.state_dicts import load_plain
 from faceproof.run import RunFolder
 from faceproof.task import Task
@@ -104,7 +105,7 @@ def score(
     Raises:
         FaceproofError: a picture cannot be read any more.
     """
-    place = torch.device(_choose_device(device))
+    place = pick_device(device)
     reuse_memory()
     net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     dataset = PictureDataset(rows, task, net.input.size, net.input.interpolation, condition)
@@ -119,12 +120,3 @@ def score(
 def sigmoid(logits: Scores) -> Scores:
     """Return the probabilities that uncalibrated logits stand for."""
     return np.asarray(special.expit(logits))
-
-
-def _choose_device(device: str) -> str:
-    """Resolve `auto`."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise FaceproofError(f"device={device}, but there is no GPU that torch can use; device=cpu")
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -288,7 +288,7 @@ def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> "Subject
     """
     import torch
 
-    from faceproof.models.cost import pick_device
+    from faceproof.models.devices import pick_device
     from faceproof.run import RunFolder
 
     run = RunFolder(path)

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector
 
 BATCH_SIZE = 32
@@ -109,20 +108,6 @@ def _timing(spent: Sequence[float], batch_size: int) -> Timing:
         torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
     ).tolist()
     return Timing(median, low, high)
-
-
-def pick_device(wanted: str) -> torch.device:
-    """Return a device; `auto` is a GPU where there is one, else the CPU.
-
-    Raises:
-        FaceproofError: torch knows no such device, or it is not there.
-    """
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=wanted).device
-    except (RuntimeError, AssertionError) as error:
-        raise FaceproofError(f"networks cannot be timed on {wanted!r}: {error}") from error
 
 
 def device_name(device: torch.device) -> str:

@@ -24,6 +24,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import Scores, is_positive
+from faceproof.models.devices import pick_device
 from faceproof.serving.artifact import read_card, read_entry, read_network
 from faceproof.serving.card import Card, card_task
 from faceproof.serving.scorer import (
@@ -198,7 +199,7 @@ def load(
     folder = Path(path)
     card = read_card(folder)
     fingerprint = hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
-    place = choose_device(device) if backend == "torch" else torch.device("cpu")
+    place = pick_device(device) if backend == "torch" else torch.device("cpu")
 
     def scorer(part: Card) -> Scorer:
         def network(entry: Card) -> Network:
@@ -232,18 +233,3 @@ def _onnx_network(folder: Path, entry: Card) -> Network:
             "the backend torch"
         )
     return OnnxNetwork(read_entry(folder, entry["onnx"]), entry["input"])
-
-
-def choose_device(device: str) -> torch.device:
-    """Return a device; `auto` is a GPU where there is one, else the CPU.
-
-    Raises:
-        FaceproofError: torch knows no such device, or it is not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise FaceproofError(f"device = {device!r} cannot be used: {first}") from error
