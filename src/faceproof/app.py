@@ -41,7 +41,9 @@ Kind = TypeVar("Kind")
 CHANGEABLE = (
     "trainer.",
     "loader.",
-    "cache.",
+    "cache.pictures",
+    "cache.features",
+    "cache.max_gb",
     "checkpoint.",
     "threshold.",
     "calibration",

@@ -181,3 +181,22 @@ def test_without_the_package_the_hub_is_asked(
     net = make_detector(timm_trunk(LITE0), LinearHead, {})
     with pytest.raises(FaceproofError, match=rf"timm/{LITE0}\.in1k cannot be had"):
         load_initial_weights(net, "imagenet")
+
+
+def test_a_file_of_ones_own_named_after_the_trunk_comes_first(
+    offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def net() -> Any:
+        head = lambda features: LinearHead(features, 2)  # noqa: E731
+        return make_detector(timm_trunk("resnet18"), head, {"size": 32})
+
+    donor = timm.create_model("resnet18", num_classes=0)
+    save(donor.state_dict(), tmp_path / "resnet18.safetensors")
+    monkeypatch.setenv("FACEPROOF_WEIGHTS", str(tmp_path))
+    taught = net()
+    said = load_initial_weights(taught, "auto")
+    assert said.startswith(str(tmp_path / "resnet18.safetensors"))
+    for name, tensor in donor.state_dict().items():
+        assert torch.equal(taught.trunk.state_dict()[name], tensor), name
+    monkeypatch.setenv("FACEPROOF_WEIGHTS", str(tmp_path / "elsewhere"))
+    assert load_initial_weights(net(), "auto").startswith("random initial weights")

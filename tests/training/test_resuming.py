@@ -150,6 +150,12 @@ def test_inside_an_epoch_the_batches_must_stay(tiny, tmp_path, monkeypatch):
     train(tmp_path / "run", f"resume={tmp_path / 'run'}")  # and the refused setting is forgotten
 
 
+@pytest.mark.parametrize("word", ["cache.views=2", "augment.rotation=5", "seed=1"])
+def test_what_would_make_another_run_of_it_is_refused(whole, word):
+    with pytest.raises(FaceproofError, match="cannot be changed when a run is resumed"):
+        train(whole.path, f"resume={whole.path}", word)
+
+
 def test_a_run_limited_to_so_many_steps_is_not_gone_on_with(tiny, tmp_path):
     run = train(tmp_path / "run", *tiny, "trainer.max_epochs=-1", "+trainer.max_steps=4")
     with pytest.raises(FaceproofError, match=r"trainer\.max_steps.*use trainer\.max_epochs"):

@@ -119,7 +119,7 @@ class PictureDataModule(LightningDataModule):
         first = self.trainer.local_rank == 0
         found = compute() if first else None
         self.trainer.strategy.barrier()
-        return found if found is not None else compute()
+        return found if first else compute()  # type: ignore[return-value]
 
     def on_after_batch_transfer(
         self, batch: Batch | FeatureBatch, dataloader_idx: int

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-# Depthwise convolutions of small maps lose by bfloat16 on a CPU: EfficientNet-B0 trained at 0.7 of
-# float32's speed at 160 px and at 1.2 of it at 256 px (`python -m benchmarks precision`).
+# Depthwise convolutions of small maps lose by bfloat16 on a CPU, those of larger ones gain. Where
+# that turns depends on the machine; `python -m benchmarks precision` tells of a model on this one.
 MIN_DEPTHWISE_SIDE = 224
 
 
