@@ -7,16 +7,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset
 
 from faceproof.data import folder_data
 from faceproof.data.loading import (
     Batch,
     EpochSampler,
+    LoaderDiedError,
     PictureDataset,
     choose_workers,
     label_numbers,
     make_loader,
     to_unit,
+    told_of_dead_loaders,
 )
 from faceproof.data.pictures import fit_picture, read_picture
 from faceproof.data.table import table_from_columns
@@ -125,20 +128,67 @@ def test_a_picture_that_was_spoiled_meanwhile_stops_the_run_with_one_message(
     )
 
 
-def test_auto_workers_leave_a_core_and_are_no_more_than_the_batches(
+def test_auto_workers_beside_a_gpu_leave_a_core_and_are_no_more_than_the_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for cores, expected in ((1, 1), (2, 1), (6, 5), (64, 8)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, n=cores: range(n), raising=False)
-        assert choose_workers("auto", 10_000, 32) == expected
-    assert choose_workers("auto", 33, 32) == 2
-    assert choose_workers(3, 1, 32) == 3
+        assert choose_workers("auto", 10_000, 32, "cuda") == expected
+    assert choose_workers("auto", 33, 32, "cuda") == 2
+    assert choose_workers(3, 1, 32, "cuda") == 3
+
+
+def test_on_a_cpu_the_cores_take_turns_and_there_are_no_workers_unless_wanted() -> None:
+    assert choose_workers("auto", 10_000, 32) == 0
+    assert choose_workers(3, 10_000, 32) == 3
 
 
 @pytest.mark.parametrize("number", [-1, "many", 1.5, None])
 def test_numbers_of_workers_that_cannot_be(number: object) -> None:
     with pytest.raises(FaceproofError, match=r"loader\.num_workers = .* must be 'auto' or a count"):
         choose_workers(number, 10, 2)  # type: ignore[arg-type]
+
+
+class Broken(Dataset[int]):
+    """Raises what no loader has died of."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, row: int) -> int:
+        raise RuntimeError("a defect")
+
+
+def test_an_error_in_a_loading_process_is_not_taken_for_its_death() -> None:
+    with pytest.raises(RuntimeError, match="a defect") as raised, told_of_dead_loaders():
+        list(DataLoader(Broken(), num_workers=1))
+    assert not isinstance(raised.value, LoaderDiedError)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"), "worker"),
+        (RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), "Killed"),
+        (EOFError(), "EOFError"),
+        (ConnectionResetError(104, "Connection reset by peer"), "reset"),
+    ],
+)
+def test_the_death_of_a_loading_process_is_told_however_it_is_learned_of(
+    error: Exception, said: str
+) -> None:
+    with (
+        pytest.raises(LoaderDiedError, match=rf"has died \(.*{said}.*\), as"),
+        told_of_dead_loaders(),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), BrokenPipeError(), KeyError("x")])
+def test_other_errors_are_left_alone(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, told_of_dead_loaders():
+        raise error
+    assert raised.value is error
 
 
 def test_to_unit_spans_zero_to_one() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import MakePictures
 from faceproof.data import facts, folder_data
-from faceproof.data.facts import cache_folder
+from faceproof.data.cache_folder import cache_folder
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
 from faceproof.errors import FaceproofError

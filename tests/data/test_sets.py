@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 CONFIGURED = sorted(
     file.stem
     for file in (REPOSITORY / "conf" / "data").glob("[!_]*.yaml")
-    if not file.stem.startswith(("demo", "table", "combined"))
+    if not file.stem.startswith(("demo", "table", "combined", "shards"))
 )
 SHARED = Path(os.environ.get("FACEPROOF_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}

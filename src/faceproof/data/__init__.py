@@ -1,5 +1,12 @@
 """Pictures: tables of samples, data sets, splits, loading and augmentation."""
 
-from faceproof.data.sets import DataSet, combined_data, demo_data, folder_data, table_data
+from faceproof.data.sets import (
+    DataSet,
+    combined_data,
+    demo_data,
+    folder_data,
+    shard_data,
+    table_data,
+)
 
-__all__ = ["DataSet", "combined_data", "demo_data", "folder_data", "table_data"]
+__all__ = ["DataSet", "combined_data", "demo_data", "folder_data", "shard_data", "table_data"]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faceproof.data.cache_folder import cache_folder
 from faceproof.data.duplicates import equal_groups, near_pairs
-from faceproof.data.facts import cache_folder
 from faceproof.data.sets import DataSet
 from faceproof.data.shortcuts import Shortcut, find_shortcuts
 from faceproof.data.table import counts

@@ -21,9 +21,12 @@ import pyarrow.parquet
 from PIL import Image
 from scipy import fft
 
+from faceproof.data.cache_folder import cache_folder
 from faceproof.data.pictures import UnreadablePictureError, decode_picture, read_file
+from faceproof.data.shards import SHARD, find_member, roots_of, shard_set
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
+from faceproof.whole_files import CannotWriteError
 
 FORMAT = 1  # raised with every change to how a fact is computed
 NUM_RINGS = 16
@@ -60,11 +63,6 @@ Grey = npt.NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 
-def cache_folder() -> Path:
-    """Return the folder for what can be computed again: FACEPROOF_CACHE or ~/.cache/faceproof."""
-    return Path(os.environ.get("FACEPROOF_CACHE") or Path.home() / ".cache" / "faceproof")
-
-
 def data_facts(rows: pa.Table) -> pa.Table:
     """Return the facts of the files of a picture table, row by row.
 
@@ -75,28 +73,34 @@ def data_facts(rows: pa.Table) -> pa.Table:
         FaceproofError: the cache cannot be written.
     """
     sources = rows["source"].cast(pa.string())
-    places, found = [], []
+    places, found, in_shards = [], [], _known_in_shards(rows["path"])
     for source in sources.unique().to_pylist():
         chosen = np.flatnonzero(pc.equal(sources, source).to_numpy())
         memory = cache_folder() / f"facts-{FORMAT}" / f"{_digest(source)}.parquet"
-        found.append(gather_facts(rows["path"].take(pa.array(chosen)), memory))
+        found.append(gather_facts(rows["path"].take(pa.array(chosen)), memory, in_shards))
         places.append(chosen)
     return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(places))))
 
 
-def gather_facts(paths: Iterable[str] | pa.ChunkedArray, memory: Path | None) -> pa.Table:
+def gather_facts(
+    paths: Iterable[str] | pa.ChunkedArray, memory: Path | None, in_shards: pa.Table | None = None
+) -> pa.Table:
     """Return the facts of files, in their order, looking only at those that changed.
 
     Args:
         paths: the files.
         memory: a Parquet file that remembers facts; None to remember nothing.
+        in_shards: facts that lie beside the pictures in shards, and so are not remembered here.
 
     Raises:
         FaceproofError: `memory` cannot be written.
     """
     names = paths if isinstance(paths, pa.ChunkedArray) else pa.chunked_array([list(paths)])
     stamps = np.array([_stamp(name) for name in names.to_pylist()], np.int64).reshape(-1, 2)
-    known = _remembered(memory)
+    remembered = _remembered(memory)
+    in_shards = SCHEMA.empty_table() if in_shards is None else in_shards
+    in_shards = _of(in_shards, names)
+    known = pa.concat_tables([in_shards, remembered])
     old = known.take(pc.index_in(names, known["path"].combine_chunks()))
     same = pc.and_(
         pc.equal(old["size"], pa.array(stamps[:, 0])),
@@ -111,9 +115,25 @@ def gather_facts(paths: Iterable[str] | pa.ChunkedArray, memory: Path | None) ->
     order[stale] = len(names) + np.arange(stale.size)
     facts = pa.concat_tables([old, fresh]).take(pa.array(order)).combine_chunks()
     if memory is not None:
-        others = pc.invert(pc.is_in(known["path"], names.combine_chunks()))
-        _remember(pa.concat_tables([known.filter(others), facts]), memory)
+        others = pc.invert(pc.is_in(remembered["path"], names.combine_chunks()))
+        _remember(pa.concat_tables([remembered.filter(others), _lasting(facts, in_shards)]), memory)
     return facts
+
+
+def _of(facts: pa.Table, names: pa.ChunkedArray) -> pa.Table:
+    return facts.filter(pc.is_in(facts["path"], names.combine_chunks()))
+
+
+def _lasting(facts: pa.Table, in_shards: pa.Table) -> pa.Table:
+    """Return the facts to remember.
+
+    Not those that lie in shards, nor that a picture in one could not be read: it is as it was
+    written, and what was at fault, the store or its copy of the shard, may be mended.
+    """
+    there = pc.is_in(facts["path"], in_shards["path"].combine_chunks())
+    of_shards = pc.match_substring_regex(facts["path"], SHARD)
+    passing = pc.and_(of_shards, pc.is_valid(facts["reason"]))
+    return facts.filter(pc.invert(pc.or_(there, passing)))
 
 
 def _look_at(names: list[str], stamps: npt.NDArray[np.int64]) -> pa.Table:
@@ -137,7 +157,7 @@ def _remember(facts: pa.Table, memory: Path) -> None:
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_table(facts, memory)
-    except OSError as error:
+    except (OSError, CannotWriteError) as error:
         raise FaceproofError(
             f"{memory} cannot be written ({error}); set FACEPROOF_CACHE to a folder that can"
         ) from error
@@ -151,8 +171,22 @@ def _remembered(memory: Path | None) -> pa.Table:
     return known.cast(SCHEMA) if known.schema.names == SCHEMA.names else SCHEMA.empty_table()
 
 
+def _known_in_shards(names: pa.ChunkedArray) -> pa.Table:
+    """Return what was learned of pictures when they were written into shards."""
+    read = (shard_set(root).facts(FORMAT) for root in roots_of(names))
+    found = [
+        _of(facts.select(SCHEMA.names).cast(SCHEMA), names) for facts in read if facts is not None
+    ]
+    return pa.concat_tables([SCHEMA.empty_table(), *found])
+
+
 def _stamp(path: str) -> tuple[int, int]:
-    """Return size and modification time, -1 each for a file that is not there."""
+    """Return size and modification time, -1 each for a file that is not there.
+
+    A picture in a shard has no time of its own; its path holds its checksum.
+    """
+    if (member := find_member(path)) is not None:
+        return member.length, 0
     try:
         status = os.stat(path)
     except OSError:

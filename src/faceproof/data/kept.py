@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceproof.data.facts import cache_folder
+from faceproof.data.cache_folder import cache_folder
+from faceproof.whole_files import CannotWriteError, told_of_disks
 
 ABANDONED = 24 * 3600  # seconds after which a file that was never finished is taken for dead
 SPARE = 2**28  # bytes that stay free on the disk
@@ -78,35 +79,58 @@ def keep(wanted: Wanted, max_bytes: int) -> Array | None:
         The array, or None with a warning where there is no room for it.
     """
     folder = cache_folder() / wanted.kind
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{wanted.key}.npy"
     known = _read(file, wanted)
     if known is not None:
         if wanted.agrees(known):
-            with contextlib.suppress(FileNotFoundError):  # another run has made room; it is mapped
+            # Another run may have made room, or the disk can only be read; the file is mapped.
+            with contextlib.suppress(OSError):
                 os.utime(file)
             _in_use.add(file)
             return known
         log.warning("%s is not what would be computed now; it is computed again", file)
-        file.unlink(missing_ok=True)
-    if not _make_room(folder, wanted.num_bytes, max_bytes):
-        return None
     partial = file.with_name(f"{file.name}.partial-{socket.gethostname()}-{os.getpid()}")
     try:
-        values = np.lib.format.open_memmap(partial, "w+", np.dtype(wanted.dtype), wanted.shape)
+        values = _room_for(wanted, file, partial, max_bytes)
+        if values is None:
+            return None
         wanted.fill(values)
         values.flush()
         partial.replace(file)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that can only be read has none to remove
+            partial.unlink(missing_ok=True)
     _in_use.add(file)
     return _read(file, wanted)
+
+
+def _room_for(
+    wanted: Wanted, file: Path, partial: Path, max_bytes: int
+) -> "np.memmap[Any, Any] | None":
+    """Return an array to be filled, mapped to a new file, or None where there is no room for it."""
+    try:
+        with told_of_disks(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)
+            if not _make_room(file.parent, wanted.num_bytes, max_bytes):
+                return None
+            values: np.memmap[Any, Any] = np.lib.format.open_memmap(
+                partial, "w+", np.dtype(wanted.dtype), wanted.shape
+            )
+            # Else room is taken as the file is filled, and the process is killed if there is none.
+            if hasattr(os, "posix_fallocate"):
+                with partial.open("r+b") as opened:
+                    os.posix_fallocate(opened.fileno(), 0, partial.stat().st_size)
+            return values
+    except CannotWriteError as error:
+        log.warning("nothing is kept: %s", error)
+        return None
 
 
 def _read(file: Path, wanted: Wanted) -> Array | None:
     """Return the array of a file if it is there and of the right shape."""
     try:
-        values: Array = np.load(file, mmap_mode="r")
+        values: Array = np.lib.format.open_memmap(file, mode="r")  # np.load would open archives too
     except (FileNotFoundError, ValueError, EOFError):  # not there, or cut short
         return None
     same = values.shape == wanted.shape and values.dtype == np.dtype(wanted.dtype)

@@ -1,6 +1,6 @@
 """From a picture table to batches of tensors."""
 
-import os
+import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -9,15 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from faceproof.data.conditions import Condition
+from faceproof.data.cores import by_all_cores, num_cores
 from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
+from faceproof.data.shard_order import Shards, find_shards
 from faceproof.errors import FaceproofError
 from faceproof.task import Task
 
 NO_LABEL = -1
 MAX_WORKERS = 8
+DEATH = "DataLoader worker (pid"
 
 
 class Batch(NamedTuple):
@@ -50,6 +53,32 @@ class PictureGoneError(FaceproofError):
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
+class LoaderDiedError(FaceproofError):
+    """A loading process that has died."""
+
+
+@contextlib.contextmanager
+def told_of_dead_loaders() -> Iterator[None]:
+    """Say in one message that a loading process has died.
+
+    Raises:
+        LoaderDiedError: one has.
+    """
+    try:
+        yield
+    # torch has no class of its own for it; the others come where it dies handing a batch over.
+    except (RuntimeError, EOFError, ConnectionResetError, ConnectionRefusedError) as error:
+        text = str(error).strip()
+        raised_within = text.startswith("Caught ")  # by the data set, in a process that lives
+        if raised_within or (isinstance(error, RuntimeError) and DEATH not in text):
+            raise
+        said = text.splitlines()[0].rstrip(". ") if text else type(error).__name__
+        raise LoaderDiedError(
+            f"a loading process has died ({said}), as when memory runs out; free some, or take "
+            "fewer of them (loader.num_workers)"
+        ) from error
+
+
 class PictureDataset(Dataset[Batch]):
     """The rows of a picture table as tensors, resized for one model's input."""
 
@@ -73,9 +102,14 @@ class PictureDataset(Dataset[Batch]):
     def __getitems__(self, rows: list[int]) -> Batch:
         """Return a whole batch: torch's loader asks for it so."""
         numbers = torch.tensor(rows)
-        images = torch.empty((len(rows), 3, self.size, self.size), dtype=torch.uint8)
-        for place, row in enumerate(rows):
-            images[place] = self.picture(row)
+        shape = (len(rows), 3, self.size, self.size)
+        # As decoders lay out a picture: to turn it round takes as long as to decode it.
+        images = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+
+        def put(place: int) -> None:
+            images[place] = self.picture(rows[place])
+
+        by_all_cores(put, len(rows))
         return Batch(images, torch.from_numpy(self.labels[rows]), numbers)
 
     def picture(self, row: int) -> Tensor:
@@ -148,14 +182,23 @@ class EpochSampler(Sampler[int]):
     """A shuffled order that is a function of (seed, epoch), divided among ranks.
 
     Every rank gets equally many rows, or the others would wait for ever: the order is filled up
-    from its own start, by less than `num_ranks` rows.
+    from its own start, by less than `num_ranks` rows. Where the rows lie in `shards` few of these
+    are needed at a time, and each rank goes through its own.
     """
 
-    def __init__(self, num_rows: int, seed: int, rank: int = 0, num_ranks: int = 1) -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+        shards: Shards | None = None,
+    ) -> None:
         self.num_rows = num_rows
         self.seed = seed
         self.rank = rank
         self.num_ranks = num_ranks
+        self.shards = shards
         self.epoch = 0
         self.start = 0  # rows of this rank that the epoch has behind it; of the next order only
 
@@ -167,10 +210,26 @@ class EpochSampler(Sampler[int]):
         return -(-self.num_rows // self.num_ranks)
 
     def __iter__(self) -> Iterator[int]:
+        start, self.start = self.start, 0
+        if self.shards is not None:
+            parts = np.resize(self.shards.order(self.seed, self.epoch), (self.num_ranks, len(self)))
+            return self.shards.fetching_ahead(parts[self.rank][start:])
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
         filled = np.resize(order, len(self) * self.num_ranks)
-        start, self.start = self.start, 0
         return iter(filled[self.rank :: self.num_ranks][start:].tolist())
+
+
+class InTableOrder(SequentialSampler):  # any other kind Lightning takes for a shuffled one
+    """The rows as they stand; shards of an object store are fetched before they are needed."""
+
+    def __init__(self, dataset: PictureDataset) -> None:
+        super().__init__(dataset)
+        self.shards = find_shards(dataset.paths)
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shards is not None:
+            return self.shards.fetching_ahead(np.arange(len(self)))
+        return super().__iter__()
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -207,25 +266,36 @@ def make_loader(
     batch_size: int,
     num_workers: int | str = "auto",
     sampler: EpochSampler | None = None,
+    device: str = "cpu",
 ) -> DataLoader[Any]:
     """Return a loader over all rows: in table order, or in the sampler's; nothing is dropped.
 
     What is kept already needs no loading processes.
+
+    Args:
+        dataset: the rows.
+        batch_size: rows at a time.
+        num_workers: loading processes, or `auto`; see `choose_workers`.
+        sampler: the order; None for that of the table.
+        device: the type of device for which the batches are.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise FaceproofError(f"loader.batch_size = {batch_size!r} must be a count from 1 on")
-    workers = choose_workers(num_workers, len(dataset), batch_size)
+    workers = choose_workers(num_workers, len(dataset), batch_size, device)
     if not isinstance(dataset, PictureDataset):
         workers = 0
+    if workers:  # what the table was made with would be in every one of them
+        pa.default_memory_pool().release_unused()
     options: dict[str, Any] = {
         "batch_size": batch_size,
         "collate_fn": _as_it_is,
         "num_workers": workers,
         "persistent_workers": workers > 0,
-        "pin_memory": torch.cuda.is_available(),
+        "pin_memory": device == "cuda",
     }
     if sampler is None:
-        return DataLoader(dataset, **options)
+        in_order = InTableOrder(dataset) if isinstance(dataset, PictureDataset) else None
+        return DataLoader(dataset, sampler=in_order, **options)
     return ResumableLoader(dataset, sampler, **options)
 
 
@@ -234,15 +304,21 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def choose_workers(num_workers: int | str, num_rows: int, batch_size: int) -> int:
-    """Return the number of loading processes; `auto` leaves one core to the training itself.
+def choose_workers(
+    num_workers: int | str, num_rows: int, batch_size: int, device: str = "cpu"
+) -> int:
+    """Return the number of loading processes.
+
+    `auto`: beside a GPU as many as there are cores but one. For a CPU none: there all cores decode
+    a batch and then compute on it; see `cores`.
 
     Raises:
         FaceproofError: it is neither `auto` nor a count.
     """
     if num_workers == "auto":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return min(MAX_WORKERS, max((cores or 1) - 1, 1), -(-num_rows // batch_size))
+        if device == "cpu":
+            return 0
+        return min(MAX_WORKERS, max(num_cores() - 1, 1), -(-num_rows // batch_size))
     if isinstance(num_workers, int) and num_workers >= 0:
         return num_workers
     raise FaceproofError(f"loader.num_workers = {num_workers!r} must be 'auto' or a count")

@@ -10,6 +10,8 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from faceproof.data.shard_store import ShardError
+from faceproof.data.shards import find_member, read_member
 from faceproof.errors import FaceproofError
 
 JPEG = b"\xff\xd8\xff"
@@ -36,13 +38,18 @@ def read_picture(path: str | Path) -> Tensor:
 
 
 def read_file(path: str | Path) -> bytes:
-    """Read the bytes of a picture file.
+    """Read the bytes of a picture file, or of one that lies in a shard.
 
     Raises:
-        UnreadablePictureError: the file is missing, empty, or cannot be opened.
+        UnreadablePictureError: the file is missing, empty, or cannot be opened, or its shard is
+            missing or damaged.
     """
     try:
+        if isinstance(path, str) and (member := find_member(path)) is not None:
+            return read_member(member)
         data = Path(path).read_bytes()
+    except ShardError as error:
+        raise UnreadablePictureError(str(error)) from error
     except OSError as error:
         raise UnreadablePictureError(_reason(error)) from error
     if not data:

@@ -10,6 +10,7 @@ import pyarrow.csv
 from faceproof.data.facts import data_facts
 from faceproof.data.sets import DataSet
 from faceproof.errors import FaceproofError
+from faceproof.whole_files import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -55,5 +56,5 @@ def readable_rows(
 
 def _write_csv(table: pa.Table, path: Path) -> None:
     """Write a table as CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pyarrow.csv.write_csv(table, path)
+    with whole_file(path) as partial:
+        pyarrow.csv.write_csv(table, partial)

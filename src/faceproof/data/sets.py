@@ -9,8 +9,16 @@ import pyarrow as pa
 
 from faceproof.data.demo import make_demo
 from faceproof.data.layout import list_folder
+from faceproof.data.shard_store import ShardError, is_url
+from faceproof.data.shards import shard_set
 from faceproof.data.splits import assign_splits
-from faceproof.data.table import concat_tables, read_table, table_from_columns, validate
+from faceproof.data.table import (
+    SCHEMA,
+    concat_tables,
+    read_table,
+    table_from_columns,
+    validate,
+)
 from faceproof.errors import FaceproofError
 from faceproof.task import Task, get_task
 
@@ -126,6 +134,29 @@ def table_data(
     columns["path"] = [os.path.normpath(path.parent / picture) for picture in columns["path"]]
     columns["source"] = [source or name for source in columns["source"]]
     table = validate(table_from_columns(columns), question, name, complete=False)
+    return DataSet(name, question, table, max_unreadable, allow_leaks)
+
+
+def shard_data(
+    name: str,
+    task: str,
+    root: str,
+    max_unreadable: float = 0.01,
+    allow_leaks: bool = False,
+) -> DataSet:
+    """Read a data set that `faceproof shard` has written.
+
+    Raises:
+        FaceproofError: there are no shards at `root`, one is damaged, or they are of another task.
+    """
+    question = get_task(task)
+    shards = shard_set(root.rstrip("/") if is_url(root) else _absolute(root).as_posix())
+    if (found := shards.index["task"]) != question.name:
+        raise ShardError(f"the shards at {root} are of task {found}; say data.task={found}")
+    shards.check()
+    columns = [shards.samples[one.name].cast(pa.string()).cast(one.type) for one in SCHEMA]
+    table = concat_tables([pa.table(columns, schema=SCHEMA)])
+    table = validate(table, question, name, complete=False)
     return DataSet(name, question, table, max_unreadable, allow_leaks)
 
 

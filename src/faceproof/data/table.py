@@ -12,7 +12,6 @@
 Columns are arrow arrays rather than Python objects, so that worker processes share their pages.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
 from faceproof.task import Task
+from faceproof.whole_files import whole_file
 
 WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -35,6 +35,9 @@ SCHEMA = pa.schema(
         ("group", pa.string()),
     ]
 )
+# What a Parquet file may unpack to: so many bytes in any case, and so many times its own size.
+MOST_FOR_NOTHING, MOST_GROWTH = 16_000_000, 100
+VALUE = 16  # bytes that each value takes at the least, however small it is
 SPLITS = ("train", "val", "test", "unlabelled")
 
 
@@ -164,11 +167,53 @@ def read_table(path: Path) -> pa.Table:
             f"{path} is neither .csv nor .parquet; a picture table is one of these"
         )
     try:
-        raw = _read_csv(path) if path.suffix.lower() == ".csv" else pyarrow.parquet.read_table(path)
+        raw = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path)
         columns = {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
     except pa.ArrowException as error:
         raise FaceproofError(f"{path} cannot be read as a picture table: {error}") from error
     return table_from_columns(columns)
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Read a Parquet file, unless so small a file would fill the memory.
+
+    Raises:
+        FaceproofError: it is damaged, or its rows or words are far more than it has bytes.
+    """
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            schema, about = file.schema_arrow, file.metadata
+        columns = [
+            about.row_group(group).column(column)
+            for group in range(about.num_row_groups)
+            for column in range(about.num_columns)
+        ]
+        values = sum(one.num_values for one in columns)
+        pages = sum(one.total_uncompressed_size for one in columns)
+        _refuse_bomb(path, VALUE * values + pages)
+        # A word that is said a million times stays one until it is known how long it is.
+        words = [field.name for field in schema if pa.types.is_string(field.type)]
+        table = pyarrow.parquet.read_table(path, read_dictionary=words)
+        _refuse_bomb(path, sum(_spelt(column) for column in table.columns))
+        return table.cast(schema)
+    except (pa.ArrowException, OSError) as error:
+        raise FaceproofError(f"{path} cannot be read as a picture table: {error}") from error
+
+
+def _spelt(column: pa.ChunkedArray) -> int:
+    """Return how many bytes a column of words takes when every row has its own."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    return sum(pc.sum(each).as_py() or 0 for each in lengths)
+
+
+def _refuse_bomb(path: Path, declared: int) -> None:
+    if declared > MOST_FOR_NOTHING + MOST_GROWTH * path.stat().st_size:
+        raise FaceproofError(
+            f"{path} has {path.stat().st_size:,} bytes and would unpack to {declared:,}; no table "
+            "of pictures repeats itself so, and it is not read"
+        )
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -182,7 +227,10 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as Parquet beside `path`, then rename, so that it is never half there."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    pyarrow.parquet.write_table(table, partial)
-    partial.replace(path)
+    """Write a table as Parquet, whole or not at all.
+
+    Raises:
+        CannotWriteError: the disk is full or cannot be written to.
+    """
+    with whole_file(path) as partial:
+        pyarrow.parquet.write_table(table, partial)
