@@ -21,6 +21,7 @@ PARTS = frozenset(
     f"faceproof.{name}"
     for name in (
         *("data.folder_data", "data.table_data", "data.combined_data", "data.demo_data"),
+        *("data.shard_data",),
         *("data.augment.Augment", "training.freezing.FreezeSchedule", "training.fit.make_trainer"),
         *("training.optimizers.OptimizerSettings", "training.optimizers.Plateau"),
         *("training.optimizers.Cosine", "training.optimizers.Constant"),

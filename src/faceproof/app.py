@@ -7,6 +7,7 @@ shell completion answer at once.
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +26,8 @@ from faceproof.allowed import check_targets
 from faceproof.errors import FaceproofError
 from faceproof.run import RunFolder, find_run, flatten, is_first_process, write_text
 from faceproof.sweep import sweep_name
+from faceproof.waiting import wait_without_spinning
+from faceproof.whole_files import told_of_disks
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
@@ -48,6 +51,7 @@ CHANGEABLE = (
     "threshold.",
     "calibration",
     "patience",
+    "compile",
 )
 
 
@@ -85,6 +89,7 @@ def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
 
     @functools.wraps(main)
     def wrapped(config: DictConfig) -> Any:
+        wait_without_spinning()
         try:
             return main(config)
         except (FaceproofError, InstantiationException, OmegaConfBaseException) as error:
@@ -131,17 +136,68 @@ def train(config: DictConfig) -> float:
             f"{run.path} holds a run already; go on with it by {run.argument('resume')}, or choose "
             "another folder by hydra.run.dir"
         )
+    else:
+        check_config(config, "train")
     OmegaConf.resolve(config)
 
+    from faceproof.settings import check_values
     from faceproof.training.fit import fit, seed_everything
+    from faceproof.training.rehearsal import rehearse
 
+    check_values(plain(config))
     seed_everything(config.seed)
     recipe = build_recipe(config)
-    data = recorded_data(run, config) if resume else build(config.data)
+    # All that needs no picture comes before the first one: a large data set is listed for long.
     net, weights = build_network(config.model, initial=not resume)
+    # With a trainer of its own: a strategy that is given as an object serves one.
+    rehearse(replace(recipe, trainer=build(config.trainer)), net)
+    data = recorded_data(run, config) if resume else build_data(config.data, for_training=True)
     facts = {} if resume else _facts(config, data, weights)
     text = OmegaConf.to_yaml(config)
-    return fit(run, data, net, recipe, facts, hyperparameters(config), text, resume)
+    with told_of_disks(run.path):
+        return fit(run, data, net, recipe, facts, hyperparameters(config), text, resume)
+
+
+def check_config(config: DictConfig, name: str) -> None:
+    """Refuse settings that no file of conf/ has and nothing would read.
+
+    Args:
+        config: what was composed.
+        name: of the file that it was composed of, train or evaluate.
+
+    Raises:
+        FaceproofError: there is one.
+    """
+    from faceproof.settings import check_names
+
+    written = OmegaConf.load(Path(repository()) / "conf" / f"{name}.yaml")
+    check_names(plain(config, resolve=False), plain(written, resolve=False))
+
+
+def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
+    """Return a configuration as plain Python values; nothing in it may be left open if resolved."""
+    values: Any = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
+    assert isinstance(values, dict)
+    return values
+
+
+def build_data(node: DictConfig, for_training: bool = False) -> "DataSet":
+    """Make the data set that a configuration describes.
+
+    Args:
+        node: the configuration.
+        for_training: whether it must be able to hold pictures of both classes.
+
+    Raises:
+        FaceproofError: the description makes no sense, or the data set cannot be listed.
+    """
+    from faceproof.settings import check_both_classes, check_data
+
+    check_data(plain(node))
+    if for_training:
+        check_both_classes(plain(node))
+    data: DataSet = build(node)
+    return data
 
 
 def _facts(config: DictConfig, data: "DataSet", weights: str) -> dict[str, Any]:
@@ -176,6 +232,7 @@ def build_recipe(config: DictConfig) -> "Recipe":
         patience=config.patience,
         tensorboard=config.logger.tensorboard,
         seed=config.seed,
+        compile=config.get("compile", False),  # older runs have no such setting
         aim=build_aim(config),
     )
 
@@ -226,7 +283,10 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
     run.require(run.config, run.last, run.samples)
     config = OmegaConf.load(run.config)
     assert isinstance(config, DictConfig)
-    choices = run.read_record().get("choices", {})
+    record = run.read_record()
+    if OmegaConf.select(config, "trainer.precision") == "auto" and "precision" in record:
+        config.trainer.precision = record["precision"]  # here it may be chosen otherwise
+    choices = record.get("choices", {})
     flat = flatten(OmegaConf.to_container(config))  # type: ignore[arg-type]
     for override in _parsed(overrides):
         key = override.key_or_group
@@ -292,7 +352,7 @@ def compose_data(overrides: list[str]) -> "DataSet":
         else:
             with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
                 config = compose("train", overrides)
-        data: DataSet = build(config.data)
+        data = build_data(config.data)
     except (HydraException, OmegaConfBaseException) as error:
         raise FaceproofError(_message(error)) from error
     return data
@@ -305,13 +365,16 @@ def evaluate(config: DictConfig) -> Path:
         FaceproofError: there is no such run, the data set answers another question, or the split
             is empty.
     """
+    check_config(config, "evaluate")
     run = find_run(config.run)
     run.require(run.config, run.samples)
     trained = _read_config(run)
 
     from faceproof.data.conditions import neutral_condition, robustness_conditions
     from faceproof.evaluation.evaluate import Request, evaluate_run
+    from faceproof.settings import check_values
 
+    check_values(plain(config, resolve=False), null=True)
     request = Request(
         split=config.split,
         name=config.name,
@@ -322,7 +385,8 @@ def evaluate(config: DictConfig) -> Path:
     )
     own, others = recorded_data(run, trained), requested_data(config)
     scorer = build_scorer(run, own.task, device=config.device, **build(config.loader))
-    return evaluate_run(run, scorer, own, others, request)
+    with told_of_disks(run.evaluations):
+        return evaluate_run(run, scorer, own, others, request)
 
 
 def build_scorer(run: RunFolder, task: "Task", **options: Any) -> "Scorer":
@@ -363,7 +427,7 @@ def requested_data(config: DictConfig) -> list["DataSet"]:
     overrides = list(HydraConfig.get().overrides.task)
     chosen: Any = [o.value() for o in _parsed(overrides) if o.key_or_group == "data"][-1]
     if isinstance(chosen, str):
-        return [build(config.data)]
+        return [build_data(config.data)]
     if not chosen:
         raise FaceproofError("data=[] names no data set; leave it out for the run's own")
     # Hydra would lay several choices of a group over one another.

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceproof import __version__
+from faceproof.data import shard_commands
 from faceproof.data.fetch import ORIGINS, fetch
 from faceproof.errors import FaceproofError
 from faceproof.explain import explain_commands, explore_commands
 from faceproof.serving import commands as serving_commands
 from faceproof.serving import serve_commands
+from faceproof.waiting import wait_without_spinning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
+    wait_without_spinning()
     try:
         return int(arguments.run(arguments))
     except FaceproofError as error:
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     auditor.add_argument("--out", type=Path, default=Path("audit"), help="folder (default: audit)")
     auditor.set_defaults(run=_audit)
+    shard_commands.add_commands(commands)
     _add_compare(commands)
     _add_ensemble(commands)
     explore_commands.add_commands(commands)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from faceproof.errors import FaceproofError
+from faceproof.whole_files import told_of_disks
+from faceproof.whole_files import write_text as write_text  # for those who write into a run
 
 
 class RunFolder:
@@ -98,7 +100,7 @@ class RunFolder:
             "evaluation": evaluation,
             "pictures": pictures,
         }
-        with self.test_scorings.open("a") as file:
+        with told_of_disks(self.test_scorings), self.test_scorings.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def count_test_scorings(self, data: Sequence[str]) -> int:
@@ -137,13 +139,6 @@ def is_first_process() -> bool:
     """Say whether this process keeps the run folder, alone or as the first of a distributed one."""
     names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, Slurm's
     return not any(int(os.environ.get(name) or 0) for name in names)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file beside `path` and rename it."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def write_epochs(path: Path, rows: list[dict[str, Any]]) -> None:

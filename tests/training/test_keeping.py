@@ -1,7 +1,11 @@
 """Kept pictures and features change how long a run takes and nothing else."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,10 +17,11 @@ from faceproof.data.pictures import fit_picture, read_picture
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector
-from faceproof.run import read_epochs
+from faceproof.run import RunFolder, read_epochs
 from faceproof.task import TASKS
 from faceproof.training.keeping import CacheSettings, TrunkPass, kept_features
-from jobs import train
+from faceproof.training.module import DetectorModule
+from jobs import REPOSITORY, train
 
 TINY = (
     "data=face_or_not", "model=face_cnn", "model.input.size=16", "trainer=cpu",
@@ -66,8 +71,9 @@ def test_with_kept_features_no_epoch_reads_a_picture(tiny, tmp_path, monkeypatch
     train(tmp_path / "one", *tiny, *FROZEN)
     first, read[:] = len(read), []
     train(tmp_path / "two", *tiny, *FROZEN, "trainer.max_epochs=6")
-    assert first == 16 + 8 + 4 + 4  # training and validation once, and four of each to check
-    assert len(read) == 4 + 4
+    fitted = 8  # validation again, in full, for the operating point
+    assert first == 16 + 8 + 4 + 4 + fitted  # training, validation, and four of each to check
+    assert len(read) == 4 + 4 + fitted
 
 
 def test_views_come_round_and_are_the_same_kept_or_not(tiny, tmp_path):
@@ -135,6 +141,80 @@ def test_settings_that_make_no_sense_are_refused(wrong):
     (name,) = wrong
     with pytest.raises(FaceproofError, match=f"cache.{name} = "):
         CacheSettings(**wrong)
+
+
+def interrupted(monkeypatch, folder, *words):
+    """Train, be told to end in the third of an epoch's four steps, and go on."""
+    original = DetectorModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (1, 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DetectorModule, "training_step", training_step)
+        with pytest.raises(FaceproofError, match="interrupted; go on with"):
+            train(folder, *words)
+    found = torch.load(folder / "last.ckpt", weights_only=True)
+    assert found["epoch_so_far"]["place"] == 3
+    return train(folder, f"resume={folder}")
+
+
+KEPT = {
+    "features": ("freeze=head_only", "augment=none"),
+    "views of features": ("freeze=head_only", "augment=shift", "cache.views=2"),
+    "pictures": ("augment=colour", "cache.pictures=disk"),
+    "pictures in memory": ("augment=colour", "cache.pictures=memory"),
+}
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("words", KEPT.values(), ids=KEPT)
+def test_a_run_goes_on_exactly_inside_an_epoch(tiny, tmp_path, monkeypatch, words, precision):
+    more = ("loader.batch_size=4", "trainer.max_epochs=3", "model.network.head.dropout=0.5")
+    words = (*tiny, *words, *more, f"trainer.precision={precision}")
+    whole = train(tmp_path / "whole", *words)
+    again = interrupted(monkeypatch, tmp_path / "run", *words)
+    assert figures(whole) == figures(again)
+    assert all(torch.equal(value, weights(again)[name]) for name, value in weights(whole).items())
+    assert ("kept" in whole.read_record()["features"]) == ("freeze=head_only" in words)
+
+
+def test_in_bfloat16_features_and_pictures_may_be_kept_too(tiny, tmp_path):
+    words = (*tiny, "trainer.precision=bf16-mixed", "trainer.max_epochs=2")
+    pictures = (*words, "augment=colour")
+    plain = train(tmp_path / "plain", *pictures)
+    kept = train(tmp_path / "kept", *pictures, "cache.pictures=disk")
+    assert all(torch.equal(value, weights(kept)[name]) for name, value in weights(plain).items())
+    frozen = (*words, "freeze=head_only", "augment=none")
+    fresh = train(tmp_path / "fresh", *frozen, "cache.features=none")
+    kept = train(tmp_path / "features", *frozen)
+    # Features of another batch size than training's are rounded to bfloat16's eight bits anew.
+    for name, value in weights(fresh).items():
+        assert torch.allclose(value, weights(kept)[name], atol=5e-3), name
+    for one, other in zip(figures(fresh), figures(kept), strict=True):
+        assert one["val/loss"] == pytest.approx(other["val/loss"], abs=1e-2)
+
+
+def test_two_processes_share_what_is_kept(tiny, tmp_path):
+    """Each takes every second row, of the features that the first of them has computed."""
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "loader.batch_size=4")
+    words = (*tiny, *FROZEN, "optimizer=sgd", "scheduler=none")
+    runs = {}
+    for name, cache in (("kept", "auto"), ("fresh", "none")):
+        done = subprocess.run(
+            [sys.executable, str(REPOSITORY / "train.py"), *words, *two, f"cache.features={cache}",
+             f"hydra.run.dir={tmp_path / name}", "trainer.precision=32-true"],
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        runs[name] = RunFolder(tmp_path / name)
+    assert "kept" in runs["kept"].read_record()["features"]
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 2
+    assert_alike(runs["kept"], runs["fresh"])
+    for name, value in weights(runs["kept"]).items():
+        assert torch.allclose(value, weights(runs["fresh"])[name], atol=1e-5), name
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from faceproof.errors import FaceproofError
 from faceproof.run import RunFolder, read_epochs
+from faceproof.training import checkpoints
 from faceproof.training.checkpoints import WholeFiles
 from faceproof.training.module import DetectorModule
 from jobs import train
@@ -211,6 +213,31 @@ def test_a_checkpoint_is_whole_or_the_one_before_it(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", original)
     assert torch.load(file, weights_only=True)["step"] == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_checkpoints_are_written_by_the_clock(tiny, whole, tmp_path, monkeypatch):
+    """A step takes four minutes, so that ten have passed after the third of an epoch's four."""
+    now, places = 0.0, []
+    original, write = DetectorModule.training_step, WholeFiles.save_checkpoint
+
+    def training_step(self, batch, batch_idx):
+        nonlocal now
+        now += 240.0
+        return original(self, batch, batch_idx)
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        write(self, checkpoint, path, storage_options)
+        if "epoch_so_far" in (found := torch.load(path, weights_only=True)):  # it is whole
+            places.append((found["epoch"], found["epoch_so_far"]["place"]))
+
+    words = ("checkpoint.minutes=10", "checkpoint.steps=null")
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: now))
+        patched.setattr(DetectorModule, "training_step", training_step)
+        patched.setattr(WholeFiles, "save_checkpoint", save_checkpoint)
+        train_until_killed(patched, 11, tmp_path / "run", *tiny, *words)
+    assert places == [(0, 3), (1, 3), (2, 3)]
+    assert_same_run(whole, train(tmp_path / "run", f"resume={tmp_path / 'run'}"))
 
 
 @pytest.mark.parametrize("wrong", ["checkpoint.minutes=0", "checkpoint.steps=-1"])

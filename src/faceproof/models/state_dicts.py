@@ -1,6 +1,8 @@
 """State dicts of other people's files: read without executing anything, ordered, and matched."""
 
+import mmap
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ State = Mapping[str, Tensor]
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
 CLASSIFIERS = ("classifier", "fc", "head")
+EMPTY_BYTES = re.compile(rb"(?:builtins|__builtin__)\nbytearray\n")
 KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -29,10 +32,14 @@ def load_plain(path: Path, mapped: bool = False) -> Any:
         mapped: leave the tensors on disk until they are used.
 
     Raises:
-        FaceproofError: it is damaged, or would execute code when unpickled.
+        FaceproofError: it is damaged, would execute code when unpickled, or would take far more
+            memory than it has bytes.
     """
     try:
+        _refuse_bomb(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
+    except FaceproofError:
+        raise
     except Exception as error:  # a damaged pickle can fail in any way
         if held := re.search(r"GLOBAL (\S+)", str(error)):
             raise FaceproofError(
@@ -42,6 +49,40 @@ def load_plain(path: Path, mapped: bool = False) -> Any:
         raise FaceproofError(
             f"{path} is no readable file of tensors; it is damaged or of another type"
         ) from error
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a file that would take far more memory than it has bytes, before it takes any.
+
+    torch.save stores tensors in an archive as they are, under names within it.
+
+    Raises:
+        FaceproofError: an archive unpacks to more than itself, or a pickle asks for empty bytes.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:2] != b"PK":
+            _refuse_empty_bytes(path, data)  # of an older torch: pickles one after the other
+            return
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            declared = sum(entry.file_size for entry in entries)
+            if declared > size:
+                raise FaceproofError(
+                    f"{path} has {size:,} bytes and would unpack to {declared:,}; torch.save "
+                    "compresses nothing, so it is not loaded"
+                )
+            for entry in entries:
+                if entry.filename.startswith("/") or ".." in entry.filename.split("/"):
+                    raise FaceproofError(f"{path} names {entry.filename!r}, outside of itself")
+                if entry.filename.endswith("/data.pkl"):
+                    _refuse_empty_bytes(path, archive.read(entry))
+
+
+def _refuse_empty_bytes(path: Path, pickled: bytes | mmap.mmap) -> None:
+    """Refuse a pickle that makes byte arrays, which may be of any size; checkpoints hold none."""
+    if EMPTY_BYTES.search(pickled):
+        raise FaceproofError(f"{path} holds bytearray beside tensors and is not loaded")
 
 
 def read_state(path: Path) -> State:

@@ -5,8 +5,6 @@ inside an epoch, or while a file is written, must lose nothing but the steps sin
 """
 
 import contextlib
-import errno
-import os
 import signal
 import sys
 import time
@@ -24,6 +22,7 @@ from faceproof.errors import FaceproofError
 from faceproof.models.state_dicts import load_plain
 from faceproof.training.loggers import EpochTable
 from faceproof.training.module import DetectorModule
+from faceproof.whole_files import whole_file
 
 SO_FAR = "epoch_so_far"  # in a checkpoint inside an epoch: its place, and its figures so far
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -42,30 +41,11 @@ class WholeFiles(TorchCheckpointIO):
         """Write a checkpoint; the old one stands until the new one is whole.
 
         Raises:
-            FaceproofError: it cannot be written.
+            CannotWriteError: the disk is full or cannot be written to.
         """
         file = Path(path)
-        partial = file.with_name(f"{file.name}.partial-{os.getpid()}")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as written:
-                torch.save(checkpoint, written)
-                written.flush()
-                os.fsync(written.fileno())
-            partial.replace(file)
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError where a disk is full
-            raise FaceproofError(_advice(file, error)) from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-
-
-def _advice(file: Path, error: Exception) -> str:
-    """Say why a checkpoint could not be written, and that the last one is whole."""
-    full = getattr(error, "errno", None) == errno.ENOSPC or "enforce fail" in str(error)
-    reason = "the disk is full" if full else (getattr(error, "strerror", None) or str(error))
-    kept = f"; the one before it is whole: {file}" if file.is_file() else ""
-    return f"{file} could not be written: {reason}{kept}. Make room, then go on with resume="
+        with whole_file(file) as partial, partial.open("wb") as written:
+            torch.save(checkpoint, written)
 
 
 @dataclass(frozen=True)

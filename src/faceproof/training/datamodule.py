@@ -19,6 +19,7 @@ from faceproof.data.loading import (
     make_loader,
     to_unit,
 )
+from faceproof.data.shard_order import find_shards
 from faceproof.data.table import select
 from faceproof.models.detector import Detector, PictureInput
 from faceproof.task import Task
@@ -59,8 +60,13 @@ class PictureDataModule(LightningDataModule):
         super().__init__()
         self.train_rows = select(table, "train")
         val = select(table, "val")
+        self.shards = find_shards(self.train_rows["path"])
         # A table lists class by class; mixed, a limited validation still sees both.
-        self.val_rows = val.take(np.random.default_rng(seed).permutation(val.num_rows))
+        if (shards := find_shards(val["path"])) is None:
+            order = np.random.default_rng(seed).permutation(val.num_rows)
+        else:  # a few shards at a time, each of which may hold one class alone
+            order = shards.order(seed, 0)
+        self.val_rows = val.take(order)
         self.task = task
         self.input = input
         self.augment = augment
@@ -74,15 +80,21 @@ class PictureDataModule(LightningDataModule):
         """Return the training pictures in an order that is a function of (seed, epoch)."""
         trainer = self.trainer
         rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        sampler = EpochSampler(self.train_rows.num_rows, self.seed, rank, num_ranks)
+        number = self.train_rows.num_rows
+        sampler = EpochSampler(number, self.seed, rank, num_ranks, self.shards)
         views = self.cache.views if self.augment.changes else None
         dataset = self._dataset(self.train_rows, self.augment, views or 1, sampler)
-        return make_loader(dataset, self.batch_size, self.num_workers, sampler)
+        return make_loader(dataset, self.batch_size, self.num_workers, sampler, self._device)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation pictures in a fixed order."""
         dataset = self._dataset(self.val_rows, Augment(), 1, None)
-        return make_loader(dataset, self.batch_size, self.num_workers)
+        return make_loader(dataset, self.batch_size, self.num_workers, device=self._device)
+
+    @property
+    def _device(self) -> str:
+        """Return the type of device that the batches go to."""
+        return self.trainer.strategy.root_device.type if self.trainer else "cpu"
 
     def _dataset(
         self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
@@ -96,9 +108,9 @@ class PictureDataModule(LightningDataModule):
                 return KeptFeatures(found, files.labels, sampler)
             self.why = "computed every time: there was no room to keep them"
         if self.cache.pictures == "memory":  # of each process its own
-            return kept_pictures(files, rows, self.cache, self.num_workers)
+            return kept_pictures(files, rows, self.cache, self.num_workers, self._device)
         return self._on_this_machine(
-            lambda: kept_pictures(files, rows, self.cache, self.num_workers)
+            lambda: kept_pictures(files, rows, self.cache, self.num_workers, self._device)
         )
 
     def _features(
@@ -128,7 +140,7 @@ class PictureDataModule(LightningDataModule):
         if isinstance(batch, FeatureBatch):
             return batch
         image = to_unit(batch.image)
-        if self.trainer is not None and self.trainer.training:
+        if self.augment.changes and self.trainer is not None and self.trainer.training:
             epoch = self.trainer.current_epoch
             view = epoch % self.cache.views if self.cache.views else epoch
             image = self.augment(image, self.seed, view, batch.row)

@@ -1,5 +1,6 @@
 """Training: from a data set and a network to a run folder."""
 
+import contextlib
 import logging
 import math
 import os
@@ -18,7 +19,6 @@ from typing import Any
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
@@ -31,12 +31,14 @@ from faceproof.data.audit import cached_audit
 from faceproof.data.audit_page import describe, write_audit
 from faceproof.data.augment import Augment
 from faceproof.data.facts import data_facts
+from faceproof.data.loading import LoaderDiedError, PictureGoneError, told_of_dead_loaders
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
 from faceproof.data.table import counts, describe_counts, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.evaluate import Aim, store_operating_point
 from faceproof.memory import reuse_memory
+from faceproof.models.depthwise import quicken_depthwise
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.monitor import better
 from faceproof.run import RunFolder, is_first_process, read_epochs, write_text
@@ -61,9 +63,11 @@ from faceproof.training.keeping import CacheSettings
 from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule, NonFiniteLossError, Scheduler
 from faceproof.training.precision import Precision, choose_precision
+from faceproof.whole_files import CannotWriteError
 
 log = logging.getLogger(__name__)
 
+PER_SECOND = 4  # times that the progress bar is drawn; Lightning's 100 take a tenth of a core
 MIN_FITTED = 256  # pictures, for the operating point of a smoke test
 
 # Lightning's warnings that hold for every run of ours and ask nothing of the user.
@@ -72,6 +76,7 @@ LIGHTNING_ADVICE = (
     r"Checkpoint directory .* exists and is not empty",  # the run folder holds config.yaml
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     r"You're resuming from a checkpoint that ended before the epoch ended",  # LastCheckpoint does
+    r"It is recommended to use .*sync_dist",  # training gathers; every process validates all
     r"The `srun` command is available",
     r"The number of training batches .* is smaller than the logging interval",  # small data sets
     r"The '\w+_dataloader' does not have many workers",  # loader.num_workers=auto has counted cores
@@ -96,6 +101,7 @@ class Recipe:
         patience: epochs without improvement after which training stops; None for never.
         tensorboard: write TensorBoard events.
         seed: of everything random.
+        compile: have torch.compile make the network's training steps.
         aim: what the run's threshold is for, and how its probabilities are calibrated.
     """
 
@@ -112,6 +118,7 @@ class Recipe:
     patience: int | None = None
     tensorboard: bool = True
     seed: int = 0
+    compile: bool = False
     aim: Aim = field(default_factory=Aim)
 
 
@@ -140,7 +147,7 @@ def fit(
         run: where everything goes.
         data: the data set.
         net: the network, with its initial weights.
-        recipe: how to train.
+        recipe: how to train; see `rehearse`, which refuses what cannot be followed.
         facts: what the record should say beside what is known here.
         hyperparameters: what TensorBoard's HParams tab shows.
         config: the run's configuration, kept with it once nothing stands against the run.
@@ -156,8 +163,6 @@ def fit(
         num_whole_epochs(last)  # a file that cannot be gone on with is refused before all else
     if not is_first_process():  # one process keeps the run folder; the others' notes are dropped
         run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
-    names = [name for name, _ in net.named_parameters()]
-    recipe.freeze.check(parameter_blocks(net), names)
     # A resumed run goes on with the very same rows; one that has vanished is named when it is met.
     rows = data.table if resume else inspect(run, data)
     check_splits(rows, data)
@@ -167,7 +172,7 @@ def fit(
     loggers: list[Logger] = [EpochTable(run.metrics)]
     if recipe.tensorboard:
         loggers.append(Board(run.path))
-    trainer, precision = _make_trainer(run, data, net, recipe, loggers, resume)
+    trainer, precision = _make_trainer(run, data, recipe, loggers, resume)
     if resume and trainer.max_steps != -1:  # Lightning ends a whole epoch a second time then
         raise FaceproofError(
             "a run that trainer.max_steps limits cannot be gone on with exactly; use "
@@ -181,6 +186,7 @@ def fit(
         limited=trainer.limit_train_batches != 1.0 or trainer.limit_val_batches != 1.0,
         **recipe.loader,
     )  # fmt: skip
+    quicken_depthwise(net)
     weights = class_weights(pictures.train_rows, data, recipe.class_weights)
     module = DetectorModule(
         net.to(memory_format=torch.channels_last),
@@ -188,13 +194,14 @@ def fit(
         recipe.scheduler,
         weights,
         recipe.seed,
+        recipe.compile,
     )
     if not resume:
         write_table(rows, run.samples)
         write_table(_contents(data_facts(seen)), run.seen)
         run.update_record(unreadable=data.table.num_rows - rows.num_rows)
     write_text(run.config, config)
-    for dead in run.path.glob("*.ckpt.partial-*"):  # of a process that was killed while writing
+    for dead in run.path.glob("*.partial-*"):  # of a process that was killed while writing
         dead.unlink()
     # What was fitted to another epoch's weights must not outlive them.
     run.operating_point.unlink(missing_ok=True)
@@ -239,22 +246,17 @@ def never_trains_trunk(net: Detector, freeze: FreezeSchedule, max_epochs: int | 
 def _make_trainer(
     run: RunFolder,
     data: DataSet,
-    net: Detector,
     recipe: Recipe,
     loggers: list[Logger],
     resume: bool,
 ) -> tuple[pl.Trainer, Precision]:
     """Make the trainer of a recipe, with what goes on around training."""
-    try:
-        return recipe.trainer(
-            net=net,
-            logger=loggers,
-            callbacks=_callbacks(run, data, recipe, better(recipe.monitor), resume),
-            default_root_dir=run.path,
-            enable_progress_bar=sys.stdout.isatty(),
-        )
-    except (MisconfigurationException, TypeError, ValueError) as error:
-        raise FaceproofError(f"the trainer cannot be made: {error}; look at trainer.*") from error
+    return recipe.trainer(
+        logger=loggers,
+        callbacks=_callbacks(run, data, recipe, better(recipe.monitor), resume),
+        default_root_dir=run.path,
+        enable_progress_bar=sys.stdout.isatty(),
+    )
 
 
 def _train(
@@ -269,7 +271,8 @@ def _train(
         with warnings.catch_warnings():
             for message in LIGHTNING_ADVICE:
                 warnings.filterwarnings("ignore", message)
-            trainer.fit(module, pictures, ckpt_path=checkpoint, weights_only=True)
+            with told_of_dead_loaders():
+                trainer.fit(module, pictures, ckpt_path=checkpoint, weights_only=True)
     except NonFiniteLossError as error:
         run.update_record(status=f"stopped: {error}")
         files = pictures.train_rows["path"].take(pa.array(error.rows, pa.int64())).to_pylist()
@@ -278,6 +281,13 @@ def _train(
             f"{error}; nothing of that epoch is kept. {batch if files else ''}Try a lower "
             "optimizer.lr, or trainer.precision=32-true"
         ) from error
+    except torch._dynamo.exc.TorchDynamoException as error:
+        run.update_record(status="stopped: compile")
+        inner = getattr(error, "inner_exception", error)  # what the compiler itself said
+        reason = next(iter(str(inner).strip().splitlines()), type(inner).__name__)
+        raise FaceproofError(
+            f"torch.compile cannot compile this network here: {reason}; train with compile=false"
+        ) from error
     except (StopRequestedError, KeyboardInterrupt, SystemExit) as stop:
         # Lightning ends the process on a second Ctrl-C, after its own clean-up.
         if isinstance(stop, SystemExit) and not trainer.interrupted:
@@ -285,14 +295,20 @@ def _train(
         if not trainer.is_global_zero:  # the first process says it
             sys.exit(1)
         run.update_record(status="interrupted")
-        raise FaceproofError(
-            "interrupted; "
-            + (
-                f"go on with: python train.py {run.argument('resume')}"
-                if run.last.is_file()
-                else "no step had ended, so there is nothing to go on with"
-            )
-        ) from None
+        raise FaceproofError(f"interrupted; {_how_to_go_on(run)}") from None
+    except (CannotWriteError, LoaderDiedError, PictureGoneError) as error:
+        if not trainer.is_global_zero:  # it has no run folder
+            raise
+        with contextlib.suppress(CannotWriteError):  # the same disk, perhaps
+            run.update_record(status=f"stopped: {error}")
+        raise FaceproofError(f"{error}; {_how_to_go_on(run)}") from error
+
+
+def _how_to_go_on(run: RunFolder) -> str:
+    """Say how a run that has stopped is gone on with."""
+    if run.last.is_file():
+        return f"go on with: python train.py {run.argument('resume')}"
+    return "no step had ended, so there is nothing to go on with"
 
 
 def _validation_rows(trainer: pl.Trainer, pictures: PictureDataModule) -> pa.Table:
@@ -387,7 +403,7 @@ def _callbacks(
         _remember_best(best, run, recipe.monitor, mode)
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
     last = LastCheckpoint(run.last, recipe.saving)
-    progress = RichProgressBar() if sys.stdout.isatty() else EpochLines()
+    progress = RichProgressBar(PER_SECOND) if sys.stdout.isatty() else EpochLines()
     callbacks: list[Callback] = [Freezing(recipe.freeze), PictureRate(), progress, best, last]
     if recipe.tensorboard:
         callbacks.append(BoardPictures(data.task))
@@ -491,15 +507,12 @@ def _versions() -> dict[str, str]:
     }
 
 
-def make_trainer(
-    net: Detector, precision: Any = "auto", **options: Any
-) -> tuple[pl.Trainer, Precision]:
+def make_trainer(precision: Any = "auto", **options: Any) -> tuple[pl.Trainer, Precision]:
     """Make Lightning's trainer, and say what it computes in.
 
     Order and division among processes are the sampler's own, so Lightning's are off.
 
     Args:
-        net: the network that it will train.
         precision: Lightning's, or `auto`; see `choose_precision`.
         options: what else the trainer takes.
     """
@@ -507,7 +520,7 @@ def make_trainer(
     if precision == "auto":
         wants_gpu = options.get("accelerator", "auto") in ("auto", "gpu", "cuda")
         on_gpu = wants_gpu and torch.cuda.is_available()
-        chosen = choose_precision(net, net.input.size, on_gpu)
+        chosen = choose_precision(on_gpu)
     trainer = pl.Trainer(
         precision=chosen.name,
         use_distributed_sampler=False,

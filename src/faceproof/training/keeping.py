@@ -87,7 +87,11 @@ class CacheSettings:
 
 
 def kept_pictures(
-    dataset: PictureDataset, rows: pa.Table, settings: CacheSettings, num_workers: int | str
+    dataset: PictureDataset,
+    rows: pa.Table,
+    settings: CacheSettings,
+    num_workers: int | str,
+    device: str = "cpu",
 ) -> Pictures:
     """Return a data set of decoded pictures, or the one given where none are to be kept.
 
@@ -95,12 +99,13 @@ def kept_pictures(
         dataset: reads and resizes the pictures.
         rows: their table.
         settings: where they are kept.
-        num_workers: processes that decode them, once.
+        num_workers: processes that decode them, once; see `choose_workers`.
+        device: the type of device that trains.
     """
     shape = (len(dataset), 3, dataset.size, dataset.size)
 
     def fill(values: Array) -> None:
-        loader = make_loader(dataset, 64, num_workers)
+        loader = make_loader(dataset, 64, num_workers, device=device)
         for batch in track(loader, "decoding once", disable=not sys.stdout.isatty()):
             values[batch.row.numpy()] = batch.image.numpy()
 
@@ -214,7 +219,8 @@ def kept_features(
         shape = (trunk.views, len(pictures), *first.shape[1:])
 
         def fill(values: Array) -> None:
-            loader = make_loader(pictures, 64, num_workers)
+            device = net.input_mean.device.type
+            loader = make_loader(pictures, 64, num_workers, device=device)
             for batch in track(loader, "trunk features", disable=not sys.stdout.isatty()):
                 for view in range(trunk.views):
                     values[view, batch.row.numpy()] = trunk(batch.image, batch.row, view)

@@ -36,6 +36,7 @@ class DetectorModule(LightningModule):
         scheduler: makes the scheduler of an optimizer and a number of steps.
         class_weights: weights of the negative and the positive class in the training loss.
         seed: of what is drawn inside a step, such as dropout.
+        compiled: have torch.compile make the network's steps; its weights' names stay.
     """
 
     def __init__(
@@ -45,9 +46,12 @@ class DetectorModule(LightningModule):
         scheduler: Scheduler,
         class_weights: tuple[float, float] = (1.0, 1.0),
         seed: int = 0,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.net = net
+        # The method and not the module, which would be a second one with names of its own.
+        self.answer = torch.compile(net.forward) if compiled else net.forward
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
@@ -59,7 +63,7 @@ class DetectorModule(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (B,) logits of (B, 3, S, S) pictures in [0, 1]."""
-        return self.net(images)  # type: ignore[no-any-return]
+        return self.answer(images)  # type: ignore[no-any-return]
 
     def score(self, batch: Batch | FeatureBatch) -> Tensor:
         """Return (B,) float32 logits of a batch, from its pictures or from kept features."""
@@ -76,10 +80,16 @@ class DetectorModule(LightningModule):
             where = f"epoch {self.current_epoch}, step {batch_idx}"
             raise NonFiniteLossError(where, batch.row.tolist())
         value, size = loss.detach(), len(logits)
-        self.log("train/loss_step", value, prog_bar=True, batch_size=size)
+        if self._is_logged_step():
+            self.log("train/loss_step", value, prog_bar=True, batch_size=size)
         self.train_loss.update(value, size)
         self.train_figures.update(logits, batch.label)
         return loss
+
+    def _is_logged_step(self) -> bool:
+        """Say whether the loggers take this step's values; to give them more takes time."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and (self.trainer.global_step + 1) % every == 0
 
     def validation_step(self, batch: Batch | FeatureBatch, batch_idx: int) -> None:
         """Collect the logits of a batch."""

@@ -76,6 +76,16 @@ class Plateau:
 
     def __post_init__(self) -> None:
         better(self.monitor)
+        if type(self.patience) is not int or self.patience < 0:
+            raise FaceproofError(
+                f"scheduler.patience = {self.patience!r} must be a count of epochs"
+            )
+        for name, limit in (("factor", 1), ("min_lr", math.inf)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < limit:
+                raise FaceproofError(
+                    f"scheduler.{name} = {value!r} must be a number from 0 on; a factor below 1"
+                )
 
     def __call__(self, optimizer: Optimizer, num_steps: int) -> ReduceLROnPlateau:
         """Make the scheduler; the module steps it at the end of every epoch."""
@@ -99,6 +109,12 @@ class Cosine:
 
     warmup: float = 0.1
     floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "floor"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise FaceproofError(f"scheduler.{name} = {value!r} must be a share, from 0 to 1")
 
     def __call__(self, optimizer: Optimizer, num_steps: int) -> LambdaLR:
         """Make the scheduler; it is stepped with every optimizer step."""
