@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import scipy.special
 import sklearn.metrics as reference
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from faceproof.errors import FaceproofError
@@ -123,6 +123,13 @@ ROWS = st.lists(st.tuples(st.booleans(), st.floats(-50, 50, width=32)), min_size
     aim=st.sampled_from(operating_point.AIMS),
     method=st.sampled_from(["none", "temperature", "isotonic"]),
     max_risk=st.sampled_from([0.01, 0.1, 0.3]),
+)
+# Here 1 - p of two stored probabilities rounds to other sides of the edge.
+@example(
+    rows=[(False, 0.0), (False, -1.5), (True, 0.0), (True, 2.0), (True, -1.0)],
+    aim="youden",
+    method="temperature",
+    max_risk=0.01,
 )
 def test_what_was_promised_of_validation_holds_of_its_stored_probabilities(
     rows: list[tuple[bool, float]], aim: str, method: str, max_risk: float

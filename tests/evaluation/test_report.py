@@ -15,7 +15,7 @@ import pytest
 
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import intervals, metrics, plots
+from faceproof.evaluation import intervals, metrics, mistakes, plots
 from faceproof.evaluation import report as report_module
 from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.operating_point import OperatingPoint, fit_operating_point
@@ -154,7 +154,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_module, "draw", lambda *_: {})
     template_needs = dict.fromkeys(DRAWN, "")
     render = report_module.render
-    monkeypatch.setattr(report_module, "render", lambda report, _: render(report, template_needs))
+    monkeypatch.setattr(
+        report_module, "render", lambda report, _, shown: render(report, template_needs, shown)
+    )
 
 
 def test_the_folder_holds_page_numbers_predictions_and_figures(folder: Path) -> None:
@@ -579,3 +581,45 @@ def test_an_interval_is_rounded_outwards() -> None:
     assert span((0.99996, 1.0)) == "0.999 to 1.000"
     assert span((0.25, 0.5)) == "0.250 to 0.500"
     assert span(None) == "no interval"
+
+
+def test_mistakes_are_shown_in_both_directions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    told = mistakes.told_mistakes(predictions(), TASK, CONTEXT.threshold)
+    paths = mistakes.shown_paths(told)
+    noise = np.random.default_rng(0).integers(0, 256, (144, 144, 3), np.uint8)
+    context = replace(CONTEXT, pictures=dict.fromkeys(paths[1:], noise))
+    report = write_report(tmp_path / "x", predictions(), context)
+    text = (tmp_path / "x" / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert [len(rows["shown"]) for rows in told.values()] == [12, 12]
+    assert page.tags.count("img") == len(paths) - 1 == 23
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.values("src"))
+    # Noise is the worst of pictures for JPEG.
+    assert sum(len(source) for source in page.values("src")) < 23 * 25_000
+    assert text.count('<p class="none">no picture</p>') == 1
+    for direction, rows in told.items():
+        assert direction in page.words
+        assert report["mistakes"][direction]["num"] == rows["num"] > 12
+        assert f"12 of {rows['num']}" in page.text
+    first = told["fake called real"]["shown"][0]
+    assert first["generator"] in ("gan", "</td><script>x</script>")
+    assert f"real {plots.percent(first['certainty'])} {first['generator']}, " in page.text
+    assert first["path"].removeprefix("/data/") in page.text
+    assert "its file below /data/ ." in page.text
+
+
+def test_where_there_are_no_mistakes_the_page_says_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    table = predictions()
+    right = table.filter(pc.equal(pc.equal(table["label"], "fake"), pc.greater(table["logit"], 0)))
+    context = replace(CONTEXT, threshold=0.5)
+    report = write_report(tmp_path / "x", right, context)
+    assert [told["num"] for told in report["mistakes"].values()] == [0, 0]
+    page = Page((tmp_path / "x" / "report.html").read_text(encoding="utf-8"))
+    assert page.words.count("None.") == 2
+    assert "img" not in page.tags

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
-from faceproof.data.table import write_table
+from faceproof.data.table import read_parquet, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine, fit_weights
@@ -143,7 +142,7 @@ def make_ensemble(
     ]
     notes = {"format": FORMAT, "average": average, "weights": weights, "members": described}
     shutil.copyfile(runs[0].samples, run.samples)
-    seen = pa.concat_tables([pyarrow.parquet.read_table(one.seen) for one in runs])
+    seen = pa.concat_tables([read_parquet(one.seen) for one in runs])
     write_table(seen.group_by(["path", "content"]).aggregate([]), run.seen)
     probabilities = point.calibration.apply(combined)
     write_predictions(predictions_table(tables[0], combined, probabilities), run.validation)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 from rich.console import Console
 from rich.table import Table
 
@@ -18,11 +17,12 @@ from faceproof.data.facts import data_facts
 from faceproof.data.frames import evenly_spaced
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
-from faceproof.data.table import concat_tables, describe_counts, select
+from faceproof.data.table import concat_tables, describe_counts, read_parquet, select
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import METHODS
 from faceproof.evaluation.damage import compare_neutral, condition_row
 from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.mistake_pictures import log_mistakes, mistake_pictures
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
     check_wishes,
@@ -106,6 +106,7 @@ def store_operating_point(
     predictions = predictions_table(val, logits, point.calibration.apply(logits))
     write_predictions(predictions, run.validation)
     run.write_operating_point(point.to_json())
+    log_mistakes(run, "validation", predictions, task, point.threshold)
 
 
 def fit_aim(validation: pa.Table, task: Task, aim: Aim) -> OperatingPoint:
@@ -160,6 +161,7 @@ def evaluate_run(
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
     if is_test:
         run.log_test_scoring(names, wanted.split, folder.name, rows.num_rows)
+    pictures = mistake_pictures(predictions, own.task, point.threshold)
     context = ReportContext(
         title=f"{run.read_record().get('model')} on {data_name}",
         task=own.task,
@@ -175,9 +177,11 @@ def evaluate_run(
         best_epoch=run.read_record().get("best_epoch"),
         operating_point=point,
         test_scorings=run.count_test_scorings(names) if is_test else None,
+        pictures=pictures,
         **_damage(wanted, predict, predictions, own.task, point.threshold),
     )
     report = write_report(folder, predictions, context)
+    log_mistakes(run, folder.name, predictions, own.task, point.threshold, pictures)
     _print_figures(console, folder, report["figures"])
     return folder
 
@@ -209,7 +213,7 @@ def _unseen(run: RunFolder, rows: pa.Table) -> pa.Table:
     Raises:
         FaceproofError: no other is left.
     """
-    seen = pyarrow.parquet.read_table(run.seen)
+    seen = read_parquet(run.seen)
     contents = data_facts(rows)["content"]
     known = pc.or_(pc.is_in(rows["path"], seen["path"]), pc.is_in(contents, seen["content"]))
     num_seen = pc.sum(known).as_py() or 0

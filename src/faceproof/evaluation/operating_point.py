@@ -34,7 +34,7 @@ import numpy.typing as npt
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration, fit_calibration
 from faceproof.evaluation.predictions import Labels, Scores, is_positive
-from faceproof.evaluation.reliability import risk_coverage
+from faceproof.evaluation.reliability import confidences, risk_coverage
 from faceproof.statistics import Codes, Interval
 
 FORMAT = "faceproof operating point 1"
@@ -276,4 +276,8 @@ def _unsure_band(
     if chosen == len(sure) - 1:
         return (threshold, threshold), float(risk[chosen])
     least = (float(sure[chosen]) + float(sure[chosen + 1])) / 2
-    return (min(threshold, 1 - least), max(threshold, least)), float(risk[chosen])
+    low, sure_of_all = 1 - least, confidences(probabilities, threshold)
+    answered = (sure_of_all >= sure[chosen]) & ~is_positive(probabilities, threshold)
+    if answered.any():  # rounding may have lifted one from the edge, which belongs to the band
+        low = max(low, float(np.nextafter(probabilities[answered].max(), 1)))
+    return (min(threshold, low), max(threshold, least)), float(risk[chosen])

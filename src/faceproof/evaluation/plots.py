@@ -43,6 +43,7 @@ from faceproof.evaluation.predictions import Labels, Scores, is_positive
 from faceproof.evaluation.reliability import ReliabilityBin, risk_coverage, unsure_flags
 from faceproof.statistics import Interval
 from faceproof.task import Task
+from faceproof.whole_files import whole_file
 
 INK, MUTED, RULE = "#1f2937", "#64707f", "#d9dee5"
 GREY, BLUE, VERMILLION = "#5b6570", "#0072b2", "#d55e00"
@@ -693,4 +694,6 @@ def _adopt(tag: str, prefix: str) -> str:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG on white, without the date."""
-    figure.savefig(path, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    look: dict[str, Any] = {"dpi": 150, "facecolor": "white", "metadata": {"Software": None}}
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", **look)

@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from faceproof.data.table import SCHEMA as PICTURES
-from faceproof.data.table import write_table
+from faceproof.data.table import read_parquet, write_table
 from faceproof.errors import FaceproofError
 from faceproof.task import Task
 
@@ -95,7 +94,7 @@ def read_predictions(path: Path) -> pa.Table:
     """
     if not path.is_file():
         raise FaceproofError(f"there are no predictions at {path}; evaluate the run first")
-    table = pyarrow.parquet.read_table(path)
+    table = read_parquet(path)
     missing = [name for name in SCHEMA.names if name not in table.column_names]
     if missing:
         raise FaceproofError(

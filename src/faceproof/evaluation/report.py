@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.figure import Figure
+from PIL import Image
 
 from faceproof import pages
 from faceproof.data.table import write_table
@@ -33,7 +34,9 @@ from faceproof.evaluation import intervals, metrics, plots, reliability
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.damage import ConditionRow, Neutral, worst
 from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups, unit_codes
+from faceproof.evaluation.mistakes import common_folder, shown_paths, told_mistakes
 from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.picture_grid import Pixels
 from faceproof.evaluation.predictions import (
     Flags,
     Scores,
@@ -128,6 +131,8 @@ class ReportContext:
         neutral: the pictures as they are against both classes wrapped alike, if that was scored.
         robustness: figures under growing damage, that of no damage first; may be empty.
         tables: other predictions that figures rest on, each written beside `predictions.parquet`.
+        pictures: small copies of the mistakes that are shown, (h, w, 3) uint8 by path; of what is
+            not among them only words are shown.
     """
 
     title: str
@@ -148,6 +153,7 @@ class ReportContext:
     neutral: Neutral | None = None
     robustness: Sequence[ConditionRow] = ()
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    pictures: Mapping[str, Pixels] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         point = self.operating_point
@@ -175,6 +181,16 @@ def write_report(folder: Path, predictions: pa.Table, context: ReportContext) ->
     _refuse_other_folder(folder)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        report = _write(partial, predictions, context)
+        _put(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # which may have filled the disk
+    return report
+
+
+def _write(partial: Path, predictions: pa.Table, context: ReportContext) -> Report:
+    """Write all that a report consists of to a new folder, and return its numbers."""
     (partial / "figures").mkdir(parents=True)
     report = measure(predictions, context)
     drawings = draw(predictions, context)
@@ -184,9 +200,9 @@ def write_report(folder: Path, predictions: pa.Table, context: ReportContext) ->
     (partial / "report.json").write_text(numbers + "\n", encoding="utf-8")
     for name, figure in drawings.items():
         plots.save_png(figure, partial / "figures" / f"{name}.png")
-    page = render(report, {name: plots.figure_svg(figure) for name, figure in drawings.items()})
+    inline = {name: plots.figure_svg(figure) for name, figure in drawings.items()}
+    page = render(report, inline, thumbnails(context.pictures))
     (partial / "report.html").write_text(page, encoding="utf-8")
-    _put(partial, folder)
     return report
 
 
@@ -245,6 +261,7 @@ def measure(predictions: pa.Table, context: ReportContext) -> Report:
             "calibration": _calibration(known, task),
             "risk_coverage": _risk_coverage(known, context),
             "group_level": _group_level(predictions, context),
+            "mistakes": told_mistakes(predictions, task, threshold),
             **_under_conditions(context),
             "unreadable": [{"path": path, "reason": why} for path, why in context.unreadable],
             "record": dict(context.record),
@@ -429,12 +446,23 @@ def _draw_reliability(known: pa.Table, context: ReportContext) -> Figure:
     return plots.reliability_diagram(before, after, both["after"], context.task)
 
 
-def render(report: Report, drawings: Mapping[str, str]) -> str:
+def thumbnails(pictures: Mapping[str, Pixels]) -> dict[str, str]:
+    """Return pictures as data URLs, by their paths as the report writes them."""
+    return {
+        _plain(path): pages.picture_url(Image.fromarray(pixels))
+        for path, pixels in pictures.items()
+    }
+
+
+def render(
+    report: Report, drawings: Mapping[str, str], pictures: Mapping[str, str] | None = None
+) -> str:
     """Return the page of a report, complete in itself.
 
     Args:
         report: what `measure` returned.
         drawings: inline SVG by name.
+        pictures: of the mistakes, as data URLs by path.
     """
     words: dict[str, Callable[..., str]] = {
         "rate": rate,
@@ -447,6 +475,8 @@ def render(report: Report, drawings: Mapping[str, str]) -> str:
         words | {"percent": plots.percent},
         report=report,
         drawings=drawings,
+        pictures=pictures or {},
+        mistakes_folder=common_folder(shown_paths(report["mistakes"])),
         verdict=verdict(report),
         tiles=TILES,
         names=NAMES,

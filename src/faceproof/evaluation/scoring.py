@@ -10,7 +10,7 @@ from rich.progress import track
 from scipy import special
 
 from faceproof.data.conditions import Condition
-from faceproof.data.loading import PictureDataset, make_loader, to_unit
+from faceproof.data.loading import PictureDataset, make_loader, to_unit, told_of_dead_loaders
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores
 from faceproof.memory import reuse_memory
@@ -110,11 +110,12 @@ def score(
     reuse_memory()
     net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     dataset = PictureDataset(rows, task, net.input.size, net.input.interpolation, condition)
-    loader = make_loader(dataset, batch_size, num_workers)
+    loader = make_loader(dataset, batch_size, num_workers, device=place.type)
     logits = np.full(rows.num_rows, np.nan, dtype=np.float32)
-    for batch in track(loader, "scoring", disable=not progress):
-        images = to_unit(batch.image.to(place, non_blocking=True))
-        logits[batch.row.numpy()] = net(images).float().cpu().numpy()
+    with told_of_dead_loaders():
+        for batch in track(loader, "scoring", disable=not progress):
+            images = to_unit(batch.image.to(place, non_blocking=True))
+            logits[batch.row.numpy()] = net(images).float().cpu().numpy()
     return logits.astype(np.float64)
 
 

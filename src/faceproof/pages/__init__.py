@@ -27,6 +27,11 @@ def thumbnail(path: str, side: int = 144) -> str:
     with Image.open(path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((side, side))
+    return picture_url(small)
+
+
+def picture_url(picture: Image.Image, quality: int = 80) -> str:
+    """Return an RGB picture as a data URL, in JPEG."""
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
+    picture.save(file, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
