@@ -17,8 +17,14 @@ from known_networks import (
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.explain import attribution
-from faceproof.explain.attribution import METHODS, attribute, find_layer, removed, toward_called
+from faceproof.explain.attribution import (
+    METHODS,
+    attribute,
+    find_layer,
+    removed,
+    toward_called,
+)
+from faceproof.explain.effort import Grain
 from faceproof.models.detector import Detector
 from faceproof.models.heads import HiddenHead, SqueezeExciteHead
 from faceproof.models.trunks import cnn3_trunk, face_cnn_trunk, timm_trunk
@@ -48,12 +54,11 @@ def test_a_dark_patch_speaks_against_the_positive_class():
     assert (turned[1] == maps[1]).all()
 
 
-def test_integrated_gradients_add_up_to_the_change_of_the_logit(monkeypatch):
-    monkeypatch.setattr(attribution, "NUM_STEPS", 200)
+def test_integrated_gradients_add_up_to_the_change_of_the_logit():
     torch.manual_seed(0)
     net = Detector(face_cnn_trunk(SIDE), lambda n: HiddenHead(n, 16), PLAIN)
     images = torch.from_numpy(patch_pictures(3))
-    maps = attribute(net, images, "integrated_gradients")
+    maps = attribute(net, images, "integrated_gradients", grain=Grain(8, 200))
     with torch.no_grad():
         change = (net(images) - net(removed(images, "blur"))).numpy()
     assert maps.sum((1, 2)) == pytest.approx(change, abs=0.05 * float(np.abs(change).max()))
@@ -74,10 +79,10 @@ def test_occlusion_is_what_the_logit_loses():
     net = patch_network()
     images = torch.from_numpy(patch_pictures(1))
     found = attribute(net, images, "occlusion", removal="mean")[0]
-    side, step = round(SIDE / 5), round(SIDE / 8)
+    step = round(SIDE / (8 + 0.6))
+    side = SIDE - 7 * step  # eight windows end with the picture
     total, count = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE))
-    # The last window of a line ends with the picture, as captum has it: it is cut, not moved.
-    starts = range(0, step * -(-(SIDE - side) // step) + 1, step)
+    starts = [number * step for number in range(8)]
     with torch.no_grad():
         whole = net(images).item()
         for top in starts:
@@ -88,6 +93,23 @@ def test_occlusion_is_what_the_logit_loses():
                 total[place] += whole - net(less).item()
                 count[place] += 1
     assert found == pytest.approx(total / count, abs=1e-4)
+
+
+@pytest.mark.parametrize("num_windows", [4, 5, 6, 8])
+@pytest.mark.parametrize("side", [28, 48, 150, 224, 256])
+def test_occlusion_asks_the_network_as_often_as_there_are_windows(num_windows, side):
+    class Counting(nn.Module):
+        num_pictures = 0
+
+        def forward(self, images):
+            self.num_pictures += len(images)
+            return images.mean((1, 2, 3))
+
+    net = Counting()
+    net.input_mean = torch.zeros(1)
+    maps = attribute(net, torch.rand(1, 3, side, side), "occlusion", grain=Grain(num_windows, 1))
+    assert net.num_pictures == 1 + num_windows**2
+    assert np.abs(maps).min() > 0  # no pixel is left out
 
 
 def test_maps_do_not_depend_on_the_other_pictures_or_on_chance():

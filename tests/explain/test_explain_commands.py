@@ -18,8 +18,9 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import DEFAULT
 from faceproof.evaluation.predictions import predictions_table, write_predictions
 from faceproof.evaluation.scoring import score, sigmoid
-from faceproof.explain.explain_commands import add_commands, load_subject
+from faceproof.explain.explain_commands import add_commands
 from faceproof.explain.explanation import Wishes, explain_rows, sample_rows
+from faceproof.explain.subject import load_subject
 from faceproof.models.build import build_network
 from faceproof.run import RunFolder
 from faceproof.serving.export import export_run
@@ -94,9 +95,27 @@ def test_without_pictures_the_mistakes_are_explained_and_the_maps_measured(run, 
     assert (measures["num_pictures"], list(measures["methods"])) == (6, ["cam"])
     assert 0 < measures["num_planted"] <= 6
     text = capsys.readouterr().out
-    assert "| class activation |" in text
+    assert "| small | class activation |" in text
+    assert "effort thorough" in text
     assert f"page: {out / 'explanation.html'}" in text
     assert list(out.glob("events.*"))
+
+
+def test_less_effort_is_less_of_everything_but_what_is_asked_for(run, tmp_path):
+    common = ("explain", run.path, "--methods=cam,occlusion", "--effort=least")
+    command(*common, "--out", tmp_path / "least")
+    command(*common, "--sample=6", "--mistakes=1", "--out", tmp_path / "asked")
+    least, asked = (
+        json.loads((tmp_path / name / "explanation.json").read_text())
+        for name in ("least", "asked")
+    )
+    assert (least["trust"]["num_pictures"], asked["trust"]["num_pictures"]) == (4, 6)
+    sections = [[one["section"] for one in found["pictures"]] for found in (least, asked)]
+    assert [len(words) // len(set(words)) for words in sections] == [2, 1]
+    assert least["effort"]["name"] == asked["effort"]["name"] == "least"
+    for found in (least, asked):
+        (cam, _) = found["trust"]["methods"].values()
+        assert (len(cam["stages"]), len(cam["deletion_curve"])) == (1, 5)
 
 
 def test_the_same_seed_gives_the_same_numbers(run, tmp_path):
@@ -212,3 +231,14 @@ def test_without_captum_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(explain_commands.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[explain\]'"):
         explain_commands.require_captum()
+
+
+def test_features_need_no_captum(run, tmp_path):
+    program = (
+        "import argparse, sys; sys.modules['captum'] = None; "
+        "from faceproof.explain.explain_commands import add_commands; "
+        "parser = argparse.ArgumentParser(); add_commands(parser.add_subparsers()); "
+        f"found = parser.parse_args(['features', {str(run.path)!r}, '--sample=8', "
+        f"'--out', {str(tmp_path / 'x')!r}]); sys.exit(found.run(found))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faceproof.errors import FaceproofError
+from faceproof.explain.effort import LEAST
 from faceproof.explain.explain_page import (
     COLUMNS,
     Explanation,
@@ -78,6 +79,37 @@ def test_the_numbers_hold_everything_but_pixels(tmp_path):
     assert found["trust"]["methods"]["cam"]["deletion"]["gain"] == 0.21
 
 
+def test_the_page_says_what_was_computed(tmp_path):
+    text = write_explanation(tmp_path / "a", explanation([], trust(cam=method()))).read_text()
+    text = re.sub(r"\s+", " ", text)
+    assert "effort <code>thorough</code>: occlusion by 8 x 8 windows; curves of 10 steps" in text
+    assert "for 24 pictures against 5 random orders" in text
+    assert "--effort thorough" not in text
+    found = explanation([explained()], trust(cam=method()))
+    least = replace(found, wishes=Wishes(("integrated_gradients",), effort=LEAST))
+    text = write_explanation(tmp_path / "b", least).read_text()
+    assert "integrated gradients in 4 steps" in text
+    assert "--effort thorough" in text
+    numbers = json.loads((tmp_path / "b" / "explanation.json").read_text())["effort"]
+    assert numbers["grain"] == {"num_windows": 4, "num_steps": 4}
+    assert (numbers["name"], numbers["sample"]) == ("least", 4)
+
+
+def test_without_known_places_the_page_has_no_columns_for_them(tmp_path):
+    known = trust(cam=method())
+    unknown = replace(trust(cam=method(planted=None)), num_planted=0, num_found=0)
+    for name, measures, shown in (("a", known, True), ("b", unknown, False)):
+        text = write_explanation(tmp_path / name, explanation([], measures)).read_text()
+        assert ("pointing hits" in text) == ("Pointing hits" in text) == shown
+        assert "rank correlation, all weights shuffled" in text
+
+
+def test_a_cascade_of_one_stage_is_not_drawn():
+    one = method()
+    measures = trust(cam=replace(one, stages=one.stages[-1:]))
+    assert list(draw_trust(measures)) == ["curves"]
+
+
 def test_an_explanation_without_measures_or_pictures_is_one_too(tmp_path):
     text = write_explanation(tmp_path / "a", explanation([explained()])).read_text()
     assert "How far these maps can be trusted" not in text
@@ -97,18 +129,20 @@ def test_an_earlier_explanation_is_replaced_and_nothing_else(tmp_path):
 
 
 def test_the_table_can_be_copied_as_markdown():
-    lines = trust_markdown(trust(cam=method(), occlusion=method(planted=None))).splitlines()
+    measures = trust(cam=method(), occlusion=method(planted=None))
+    lines = trust_markdown(measures, "cnn3").splitlines()
     assert len(lines) == 4
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == list(COLUMNS)
-    assert all(len(row) == len(COLUMNS) for row in cells)
-    assert cells[2][:3] == [
+    assert cells[0] == ["detector", *COLUMNS]
+    assert all(len(row) == 1 + len(COLUMNS) for row in cells)
+    assert cells[2][0] == cells[3][0] == "cnn3"
+    assert cells[2][1:4] == [
         "class activation",
         "0.310 (0.520 ± 0.010)",
         "+0.210 (+0.100 to +0.320)",
     ]
-    assert cells[2][5:] == ["yes", "0.10", "0.20", "75% (50%)", "40% (25%)", "20%"]
-    assert cells[3][8:] == ["-", "-", "-"]
+    assert cells[2][6:] == ["yes", "0.10", "0.20", "75% (50%)", "40% (25%)", "20%"]
+    assert cells[3][9:] == ["-", "-", "-"]
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,11 @@ from matplotlib.image import AxesImage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from faceproof.data.table import table_from_columns
-from faceproof.evaluation.predictions import predictions_table
 from faceproof.explain.gallery import (
     Explained,
     figure_pixels,
     log_gallery,
     map_pixels,
-    mistakes,
     overlay_pixels,
     strength,
     strip,
@@ -34,34 +31,6 @@ def explained(**changes):
         "called": "fake", "toward": "fake", "maps": {"cam": RAMP, "occlusion": -RAMP},
     }  # fmt: skip
     return Explained(**(values | changes))
-
-
-def predictions(labels, probabilities):
-    probabilities = np.array(probabilities)
-    rows = table_from_columns({"path": [f"{n}.jpg" for n in range(len(labels))], "label": labels})
-    return predictions_table(rows, np.log(probabilities / (1 - probabilities)), probabilities)
-
-
-def test_the_most_confident_mistakes_of_each_direction_come_first():
-    table = predictions(
-        ["fake", "fake", "fake", "real", "real", "real", None],
-        [0.9, 0.1, 0.4, 0.6, 0.95, 0.2, 0.99],
-    )
-    found = mistakes(table, TASK, 0.5, number=5)
-    assert {name: rows["path"].to_pylist() for name, rows in found.items()} == {
-        "fake called real": ["1.jpg", "2.jpg"],
-        "real called fake": ["4.jpg", "3.jpg"],
-    }
-    fewer = mistakes(table, TASK, 0.5, number=1)
-    assert [rows.num_rows for rows in fewer.values()] == [1, 1]
-    assert mistakes(table, TASK, 0.97, 9)["real called fake"].num_rows == 0
-
-
-def test_ties_are_in_the_order_of_their_names():
-    table = predictions(["real"] * 4, [0.8] * 4)
-    shuffled = table.take([2, 0, 3, 1])
-    both = [mistakes(one, TASK, 0.5, 3)["real called fake"] for one in (table, shuffled)]
-    assert both[0]["path"].to_pylist() == both[1]["path"].to_pylist() == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 def test_for_is_vermillion_against_is_blue_and_nothing_is_white():

@@ -25,6 +25,7 @@ from faceproof.explain.spectra import (
     curve_frequencies,
     measure_spectra,
     picture_spectrum,
+    suitable_size,
     whole,
 )
 from faceproof.explain.spectra_page import (
@@ -215,6 +216,25 @@ def test_small_pictures_are_left_out_by_name(noisy, tmp_path):
 def test_pictures_that_are_all_too_small_are_refused_with_the_size_that_fits(noisy):
     with pytest.raises(FaceproofError, match=r"smaller than 64 x 64.*set --size to 36 or less"):
         measure_spectra(noisy, 64)
+
+
+def test_the_size_suits_the_pictures_where_none_is_given(tmp_path):
+    def data(*sides):
+        rng, paths = np.random.default_rng(0), []
+        for number, side in enumerate(sides):
+            paths.append(noise_picture(tmp_path / f"{side}-{number}.png", rng, (side, side + 20)))
+        return DataSet(
+            "x", TASK, table_from_columns({"path": paths, "label": ["real"] * len(paths)})
+        )
+
+    assert suitable_size(data(200, 300).table) == 128
+    assert suitable_size(data(97, 300).table) == 96
+    assert suitable_size(data(*[40], *[97] * 30).table) == 96  # one of 31 is left out instead
+    assert suitable_size(data(20, 300).table) == 32
+    found = measure_spectra(data(*[40], *[97] * 30), None)
+    assert (found.size, len(found.too_small)) == (96, 1)
+    (tmp_path / "no.png").write_text("no picture")
+    assert suitable_size(table_from_columns({"path": [str(tmp_path / "no.png")]})) == 128
 
 
 @pytest.mark.parametrize("size", [33, 16, 0, -128])

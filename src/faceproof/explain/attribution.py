@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from faceproof.errors import FaceproofError
+from faceproof.explain.effort import FINE, Grain
 from faceproof.models.detector import Detector
 
 Maps = NDArray[np.float32]
@@ -36,8 +37,7 @@ METHODS = ("cam", "occlusion", "integrated_gradients")
 REMOVALS: tuple[Removal, ...] = ("blur", "mean")
 
 BLUR = 1 / 8  # deviation of the blur that removes, as a share of the side: no feature is left
-WINDOW, STRIDE = 1 / 5, 1 / 8  # of occlusion, as shares of the side: some 64 windows
-NUM_STEPS = 16  # of integrated gradients; on an EfficientNet 64 rank pixels alike, at 0.94
+OVERLAP = 0.6  # of two windows of occlusion, as a share of the way from one to the next
 BATCH = 8  # pictures at a time, which bounds the memory
 PER_PASS = 32  # changed copies of pictures in one pass through the network
 
@@ -48,6 +48,7 @@ def attribute(
     method: str,
     layer: str | None = None,
     removal: Removal = "blur",
+    grain: Grain = FINE,
 ) -> Maps:
     """Return a map for each picture.
 
@@ -57,6 +58,7 @@ def attribute(
         method: one of `METHODS`.
         layer: for `cam`, the module whose output is the feature map; None for the last one.
         removal: what a removed pixel becomes; see `removed`.
+        grain: how fine the maps of occlusion and integrated gradients are.
 
     Returns:
         (B, S, S); positive values speak for the positive class.
@@ -71,7 +73,7 @@ def attribute(
     explain = _METHODS[method]
     chosen = (layer or find_layer(net)) if method == "cam" else ""
     maps = [
-        explain(net, images[start : start + BATCH].to(place), chosen, removal)
+        explain(net, images[start : start + BATCH].to(place), chosen, removal, grain)
         for start in range(0, len(images), BATCH)
     ]
     if not maps:
@@ -106,7 +108,7 @@ def removed(images: Tensor, removal: Removal) -> Tensor:
     return blurred
 
 
-def _cam(net: Detector, images: Tensor, layer: str, removal: Removal) -> Tensor:
+def _cam(net: Detector, images: Tensor, layer: str, removal: Removal, grain: Grain) -> Tensor:
     product = LayerGradientXActivation(net, _module(net, layer)).attribute(
         images.clone().requires_grad_()
     )
@@ -118,9 +120,10 @@ def _cam(net: Detector, images: Tensor, layer: str, removal: Removal) -> Tensor:
     )[:, 0]
 
 
-def _occlusion(net: Detector, images: Tensor, layer: str, removal: Removal) -> Tensor:
-    side = images.shape[-1]
-    window, stride = max(1, round(side * WINDOW)), max(1, round(side * STRIDE))
+def _occlusion(net: Detector, images: Tensor, layer: str, removal: Removal, grain: Grain) -> Tensor:
+    side, steps = images.shape[-1], grain.num_windows - 1
+    stride = max(1, round(side / (grain.num_windows + OVERLAP)))
+    window = max(1, side - steps * stride)
     with torch.no_grad():
         maps: Tensor = Occlusion(net).attribute(
             images,
@@ -132,17 +135,19 @@ def _occlusion(net: Detector, images: Tensor, layer: str, removal: Removal) -> T
     return maps[:, 0]  # a window takes all three channels, so that their maps are equal
 
 
-def _integrated_gradients(net: Detector, images: Tensor, layer: str, removal: Removal) -> Tensor:
+def _integrated_gradients(
+    net: Detector, images: Tensor, layer: str, removal: Removal, grain: Grain
+) -> Tensor:
     shares: Tensor = IntegratedGradients(net).attribute(
         images.clone().requires_grad_(),
         baselines=removed(images, removal),
-        n_steps=NUM_STEPS,
+        n_steps=grain.num_steps,
         internal_batch_size=PER_PASS,
     )
     return shares.sum(1)
 
 
-_METHODS: dict[str, Callable[[Detector, Tensor, str, Removal], Tensor]] = {
+_METHODS: dict[str, Callable[[Detector, Tensor, str, Removal, Grain], Tensor]] = {
     "cam": _cam,
     "occlusion": _occlusion,
     "integrated_gradients": _integrated_gradients,

@@ -2,7 +2,7 @@
 
 import argparse
 import importlib.util
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,12 @@ from faceproof.errors import FaceproofError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from faceproof.explain.explanation import Subject, Trust, Wishes
-    from faceproof.run import RunFolder
+    from faceproof.explain.effort import Effort
+    from faceproof.explain.explanation import Trust, Wishes
+    from faceproof.explain.subject import Subject
 
 METHODS = "cam,occlusion,integrated_gradients"
-TRUSTED = 24  # pictures that the maps are measured on by default
-SHOWN = 6  # mistakes of each direction
+EFFORTS = ("auto", "thorough", "standard", "coarse", "least")
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -53,12 +53,17 @@ def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "sample of the run's validation pictures (default: only without PICTUREs)",
     )  # fmt: skip
     explainer.add_argument(
-        "--sample", type=_count, default=TRUSTED, metavar="N",
-        help=f"validation pictures to measure on (default: {TRUSTED})",
+        "--effort", default="auto", choices=EFFORTS,
+        help="how fine the maps are and how much is measured; auto, the default, takes less the "
+        "more a picture costs the network, so that a CPU needs some two minutes at most",
     )  # fmt: skip
     explainer.add_argument(
-        "--mistakes", type=_count, default=SHOWN, metavar="N",
-        help=f"mistakes of each direction to show; 0 for none (default: {SHOWN})",
+        "--sample", type=_count, metavar="N",
+        help="validation pictures to measure on (default: 24, 16, 8 or 4, by effort)",
+    )  # fmt: skip
+    explainer.add_argument(
+        "--mistakes", type=_count, metavar="N",
+        help="mistakes of each direction to show; 0 for none (default: 6, 6, 3 or 2, by effort)",
     )  # fmt: skip
     explainer.add_argument(
         "--evaluation", metavar="NAME",
@@ -94,8 +99,9 @@ def _add_features(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "subject", type=Path, metavar="RUN", help="a run folder that train.py has written"
     )
     mapper.add_argument(
-        "--sample", type=_count, default=500, metavar="N", help="pictures (default: 500)"
-    )
+        "--sample", type=_count, metavar="N",
+        help="pictures (default: 500; on a CPU 200 for a network as large as a ViT-B/16)",
+    )  # fmt: skip
     mapper.add_argument(
         "--split", default="val", choices=("val", "train"), help="of which split (default: val)"
     )
@@ -136,26 +142,24 @@ def _explain(arguments: argparse.Namespace) -> int:
     from torch.utils.tensorboard import SummaryWriter
 
     from faceproof.explain.attribution import find_layer
-    from faceproof.explain.explain_page import (
-        Explanation,
-        refuse_other_folder,
-        trust_markdown,
-        write_explanation,
-    )
+    from faceproof.explain.explain_page import Explanation, trust_markdown, write_explanation
     from faceproof.explain.explanation import Wishes, explain_rows
+    from faceproof.explain.folders import refuse_other_folder
     from faceproof.explain.gallery import log_gallery
+    from faceproof.explain.subject import load_subject
 
     wishes = Wishes(
         arguments.methods.split(","),
         arguments.layer, arguments.removal, arguments.toward, arguments.seed,
     )  # fmt: skip
     subject = load_subject(arguments.subject, arguments.device, arguments.allow)
+    wishes = replace(wishes, effort=_effort(arguments, subject))
     out = _folder(arguments, subject, "explanation")
     refuse_other_folder(out, "explanation.json")
     layer = None
     if "cam" in wishes.methods:
         layer = wishes.layer or find_layer(subject.net)
-    sections, source = _wanted(arguments, subject)
+    sections, source = _wanted(arguments, subject, wishes.effort.shown)
     explained = [
         one
         for section, rows in sections.items()
@@ -168,12 +172,21 @@ def _explain(arguments: argparse.Namespace) -> int:
     )
     page = write_explanation(out, found)
     with SummaryWriter(out) as writer:
-        log_gallery(writer, explained, subject.task)
+        log_gallery(writer, explained, subject.task, _step(subject))
     if trust is not None:
-        print(f"{subject.name}: {trust.num_pictures} pictures, {trust.pictures}")
-        print(trust_markdown(trust))
+        print(
+            f"{subject.name}: {trust.num_pictures} pictures, {trust.pictures}; "
+            f"effort {wishes.effort.name}"
+        )
+        print(trust_markdown(trust, subject.name))
     print(f"page: {page}")
     return 0
+
+
+def _step(subject: "Subject") -> int:
+    """Return the epoch whose weights are explained, where it is known."""
+    epoch = None if subject.run is None else subject.run.read_record().get("best_epoch")
+    return epoch or 0
 
 
 def _folder(arguments: argparse.Namespace, subject: "Subject", name: str) -> Path:
@@ -182,11 +195,23 @@ def _folder(arguments: argparse.Namespace, subject: "Subject", name: str) -> Pat
     return Path(name) if subject.run is None else subject.run.path / name
 
 
-def _wanted(arguments: argparse.Namespace, subject: "Subject") -> tuple[dict[str, "pa.Table"], str]:
+def _effort(arguments: argparse.Namespace, subject: "Subject") -> "Effort":
+    """Return the effort asked for, with the numbers of pictures asked for."""
+    from faceproof.explain.effort import choose_effort
+
+    chosen = choose_effort(arguments.effort, subject.net)
+    sample = chosen.sample if arguments.sample is None else arguments.sample
+    shown = chosen.shown if arguments.mistakes is None else arguments.mistakes
+    return replace(chosen, sample=sample, shown=shown)
+
+
+def _wanted(
+    arguments: argparse.Namespace, subject: "Subject", number: int
+) -> tuple[dict[str, "pa.Table"], str]:
     """Return the pictures to explain by section, and where they come from."""
     from faceproof.data.table import table_from_columns
+    from faceproof.evaluation.mistakes import mistakes
     from faceproof.evaluation.predictions import read_predictions
-    from faceproof.explain.gallery import mistakes
 
     if arguments.pictures:
         return {"pictures": table_from_columns({"path": arguments.pictures})}, "those named"
@@ -194,12 +219,13 @@ def _wanted(arguments: argparse.Namespace, subject: "Subject") -> tuple[dict[str
         raise FaceproofError(
             f"{subject.name} is an artifact and holds no evaluation; name the pictures to explain"
         )
-    if not arguments.mistakes:
+    if not number:
         return {}, "none, the measures alone"
     folder = _evaluation(subject, arguments.evaluation)
     predictions = read_predictions(folder / "predictions.parquet")
-    found = mistakes(predictions, subject.task, subject.point.threshold, arguments.mistakes)
-    return found, f"the most confident mistakes of the evaluation {folder.name}"
+    found = mistakes(predictions, subject.task, subject.point.threshold)
+    first = {name: rows.slice(0, number) for name, rows in found.items()}
+    return first, f"the most confident mistakes of the evaluation {folder.name}"
 
 
 def _evaluation(subject: "Subject", name: str | None) -> Path:
@@ -240,17 +266,19 @@ def _trust(
     assert subject.run is not None
     subject.run.require(subject.run.samples)
     validation = select(read_table(subject.run.samples), "val")
-    rows = sample_rows(validation, arguments.sample, arguments.seed)
-    planted = planted_rows(validation, arguments.sample, arguments.seed)
+    rows = sample_rows(validation, wishes.effort.sample, arguments.seed)
+    planted = planted_rows(validation, wishes.effort.sample, arguments.seed)
     words = f"a sample of its {validation.num_rows:,} validation pictures"
     return measure_trust(subject, rows, planted, words, wishes)
 
 
 def _features(arguments: argparse.Namespace) -> int:
     from faceproof.data.table import read_table, select
-    from faceproof.explain.explain_page import refuse_other_folder
+    from faceproof.explain.effort import choose_effort
     from faceproof.explain.features import sample_features, write_features
+    from faceproof.explain.folders import refuse_other_folder
     from faceproof.explain.sampling import draw_sample
+    from faceproof.explain.subject import load_subject
 
     subject = load_subject(arguments.subject, arguments.device, arguments.allow)
     if subject.run is None:
@@ -264,7 +292,10 @@ def _features(arguments: argparse.Namespace) -> int:
             f"{subject.name} has no pictures in the split {arguments.split} to take features of; "
             "choose the other --split"
         )
-    rows = draw_sample(of_split, arguments.sample, arguments.seed)
+    number = arguments.sample
+    if number is None:
+        number = choose_effort("auto", subject.net).num_placed
+    rows = draw_sample(of_split, number, arguments.seed)
     features, thumbnails = sample_features(subject, rows)
     title = f"{rows.num_rows:,} {arguments.split} pictures by the trunk's features, {subject.name}"
     found = write_features(
@@ -278,62 +309,3 @@ def _features(arguments: argparse.Namespace) -> int:
         )
     print(f"figure: {out / 'features.png'}; projector: tensorboard --logdir {out}")
     return 0
-
-
-def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> "Subject":
-    """Return the detector of a run folder or of an artifact, on its device.
-
-    Raises:
-        FaceproofError: the path is neither, or it cannot be loaded.
-    """
-    import torch
-
-    from faceproof.models.devices import pick_device
-    from faceproof.run import RunFolder
-
-    run = RunFolder(path)
-    if run.best.is_file():
-        subject = _load_run(run, allow)
-    elif (path / "card.json").is_file():
-        subject = _load_artifact(path, allow)
-    elif (path / "ensemble.json").is_file():
-        raise FaceproofError(f"{path} is an ensemble, and a map is of one network; name a member")
-    else:
-        raise FaceproofError(
-            f"{path} is neither a run (no best.ckpt in it) nor a detector artifact (no "
-            "card.json); name a folder that train.py or faceproof export has written"
-        )
-    # Channels last, as in scoring, halves the time of convolutions on a CPU.
-    subject.net.eval().to(pick_device(device)).to(memory_format=torch.channels_last)
-    return subject
-
-
-def _load_run(run: "RunFolder", allow: Sequence[str]) -> "Subject":
-    import yaml
-
-    from faceproof.evaluation.operating_point import OperatingPoint
-    from faceproof.evaluation.scoring import load_best
-    from faceproof.explain.explanation import Subject
-    from faceproof.models.build import build_network
-    from faceproof.task import get_task
-
-    run.require(run.config, run.operating_point)
-    config = yaml.safe_load(run.config.read_text("utf-8"))
-    net = load_best(run, build_network(config["model"]["network"], allow))
-    point = OperatingPoint.from_json(run.read_operating_point())
-    return Subject(net, get_task(config["data"]["task"]), point, run.path.resolve().name, run)
-
-
-def _load_artifact(folder: Path, allow: Sequence[str]) -> "Subject":
-    from faceproof.evaluation.operating_point import OperatingPoint
-    from faceproof.explain.explanation import Subject
-    from faceproof.serving.artifact import card_task, read_card, read_network
-
-    card = read_card(folder)
-    if card["kind"] != "detector":
-        raise FaceproofError(
-            f"{folder} is {card['kind']} of several networks, and a map is of one; name the "
-            "artifact or the run of one of them"
-        )
-    point = OperatingPoint.from_json(card["operating_point"])
-    return Subject(read_network(folder, card, allow), card_task(card), point, card["name"])

@@ -7,8 +7,6 @@
   events.*           the same strips for TensorBoard, where the pictures are a gallery
 """
 
-import base64
-import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -20,15 +18,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from faceproof.errors import FaceproofError
+from faceproof.evaluation.picture_grid import Pixels
 from faceproof.evaluation.plots import GREY, HUES, MARKERS, WIDTH, figure_svg, save_png
 from faceproof.explain.explanation import MethodTrust, Trust, Wishes
-from faceproof.explain.faithfulness import NUM_ORDERS, CurveFigures
+from faceproof.explain.faithfulness import CurveFigures
 from faceproof.explain.figures import dress
+from faceproof.explain.folders import refuse_other_folder
 from faceproof.explain.gallery import (
     NAMES,
     Explained,
-    Pixels,
     map_pixels,
     overlay_pixels,
     strip,
@@ -36,7 +34,7 @@ from faceproof.explain.gallery import (
     verdict_words,
 )
 from faceproof.explain.randomisation import MAX_SIMILARITY
-from faceproof.pages import render
+from faceproof.pages import picture_url, render
 from faceproof.run import write_text
 from faceproof.task import Task
 
@@ -50,7 +48,7 @@ COLUMNS = (
     *("beats random", "rank correlation, all weights shuffled", "of magnitudes"),
     *("pointing hits (other masks)", "mass inside (other masks)", "mask's share"),
 )
-NUM_CURVE_COLUMNS = 6
+NUM_CURVE_COLUMNS, NUM_SHUFFLED_COLUMNS = 6, 2
 
 
 @dataclass(frozen=True)
@@ -103,17 +101,6 @@ def write_explanation(folder: Path, found: Explanation) -> Path:
     return page
 
 
-def refuse_other_folder(folder: Path, mark: str) -> None:
-    """Refuse to replace a folder that holds anything without the file that marks it as ours."""
-    if folder.exists() and not (
-        folder.is_dir() and (not any(folder.iterdir()) or (folder / mark).is_file())
-    ):
-        raise FaceproofError(
-            f"{folder} holds something else and would be replaced whole; give --out a folder of "
-            "its own"
-        )
-
-
 def to_json(found: Explanation, names: Sequence[str]) -> dict[str, Any]:
     """Return everything but the pixels as plain values; `names` are those of the strips."""
     return {
@@ -126,6 +113,7 @@ def to_json(found: Explanation, names: Sequence[str]) -> dict[str, Any]:
         "removal": found.wishes.removal,
         "toward": found.wishes.toward,
         "seed": found.wishes.seed,
+        "effort": found.wishes.effort.to_json(),
         "source": found.source,
         "pictures": [
             {
@@ -161,7 +149,7 @@ def explanation_page(found: Explanation, drawings: dict[str, Figure]) -> str:
         tables=[] if trust is None else trust_tables(trust),
         sentences=[] if trust is None else trust_sentences(trust),
         drawings={name: figure_svg(figure) for name, figure in drawings.items()},
-        num_orders=NUM_ORDERS,
+        effort=found.wishes.effort,
         limit=MAX_SIMILARITY,
     )
 
@@ -192,17 +180,19 @@ def data_url(pixels: Pixels) -> str:
     if factor > 1:
         size = picture.width * factor, picture.height * factor
         picture = picture.resize(size, Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return picture_url(picture, quality=88)
 
 
 def trust_tables(trust: Trust) -> list[tuple[Sequence[str], list[list[str]]]]:
-    """Return head and rows of the measures as two tables, each fit for a page's width."""
+    """Return head and rows of the measures as two tables, each fit for a page's width.
+
+    Where no forgery's place is known, the columns that would speak of it are left out.
+    """
     rows = trust_rows(trust)
+    last = len(COLUMNS) if trust.num_found else NUM_CURVE_COLUMNS + NUM_SHUFFLED_COLUMNS
     curves = COLUMNS[:NUM_CURVE_COLUMNS], [row[:NUM_CURVE_COLUMNS] for row in rows]
-    rest = COLUMNS[:1] + COLUMNS[NUM_CURVE_COLUMNS:]
-    return [curves, (rest, [row[:1] + row[NUM_CURVE_COLUMNS:] for row in rows])]
+    rest = COLUMNS[:1] + COLUMNS[NUM_CURVE_COLUMNS:last]
+    return [curves, (rest, [row[:1] + row[NUM_CURVE_COLUMNS:last] for row in rows])]
 
 
 def trust_rows(trust: Trust) -> list[list[str]]:
@@ -246,9 +236,10 @@ def _share(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.0%}"
 
 
-def trust_markdown(trust: Trust) -> str:
-    """Return the measures as a Markdown table."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *trust_rows(trust)]
+def trust_markdown(trust: Trust, name: str) -> str:
+    """Return the measures as a Markdown table, headed by what was explained in each row."""
+    rows = [(name, *row) for row in trust_rows(trust)]
+    lines = [("detector", *COLUMNS), ["---"] * (1 + len(COLUMNS)), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -282,8 +273,14 @@ def _judge(one: MethodTrust) -> str:
 
 
 def draw_trust(trust: Trust) -> dict[str, Figure]:
-    """Draw the curves of each method against chance, and the cascade of shuffled weights."""
-    return {"curves": _draw_curves(trust), "randomisation": _draw_stages(trust)}
+    """Draw the curves of each method against chance, and the cascade of shuffled weights.
+
+    A cascade of one stage is in the table, and no drawing.
+    """
+    drawings = {"curves": _draw_curves(trust)}
+    if any(len(one.stages) > 1 for one in trust.methods.values()):
+        drawings["randomisation"] = _draw_stages(trust)
+    return drawings
 
 
 def _draw_curves(trust: Trust) -> Figure:

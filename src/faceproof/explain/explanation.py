@@ -1,17 +1,17 @@
 """What a detector goes by: maps of pictures, and how far the maps can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import is_positive
 from faceproof.explain.attribution import (
     METHODS,
@@ -22,6 +22,7 @@ from faceproof.explain.attribution import (
     removed,
     toward_called,
 )
+from faceproof.explain.effort import THOROUGH, Effort
 from faceproof.explain.faithfulness import (
     CurveFigures,
     Flags,
@@ -41,45 +42,10 @@ from faceproof.explain.planted import (
 )
 from faceproof.explain.randomisation import Stage, hardly_changes, randomisation_test
 from faceproof.explain.sampling import draw_sample
-from faceproof.models.detector import Detector, PictureInput
-from faceproof.run import RunFolder
-from faceproof.task import Task
+from faceproof.explain.subject import Subject, read_images
+from faceproof.models.detector import Detector
 
-BATCH = 64
 MASK_SIDE = 64  # pixels, enough to tell whether a forgery has a place
-NUM_RANDOMISED = 6  # pictures of the randomisation test, each with a map a stage
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A detector to be explained.
-
-    Attributes:
-        net: its network, with its weights.
-        task: names the classes.
-        point: from logits to answers.
-        name: the run or the artifact.
-        run: the run folder; None for an artifact.
-    """
-
-    net: Detector
-    task: Task
-    point: OperatingPoint
-    name: str
-    run: RunFolder | None = None
-
-    @torch.inference_mode()
-    def logits(self, pictures: Pictures) -> Values:
-        """Return the logits (N,) of pictures (N, 3, S, S) in [0, 1]."""
-        net, place = self.net.eval(), self.net.input_mean.device
-        images = torch.from_numpy(pictures)
-        parts = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
-        found = [net(part.to(place)).double().cpu().numpy() for part in parts]
-        return np.concatenate(found) if found else np.zeros(0)
-
-    def probabilities(self, pictures: Pictures) -> Values:
-        """Return the calibrated probabilities of the positive class, (N,)."""
-        return self.point.calibration.apply(self.logits(pictures))
 
 
 @dataclass(frozen=True)
@@ -92,6 +58,7 @@ class Wishes:
         removal: what a removed pixel becomes, in every method and measure.
         toward: `called`: maps speak for the class that was called; `positive`: for the positive.
         seed: of samples, random orders and shuffled weights.
+        effort: how much is computed.
     """
 
     methods: Sequence[str] = METHODS
@@ -99,6 +66,7 @@ class Wishes:
     removal: Removal = "blur"
     toward: str = "called"
     seed: int = 0
+    effort: Effort = THOROUGH
 
     def __post_init__(self) -> None:
         for given, allowed in (
@@ -163,22 +131,6 @@ class Trust:
         return asdict(self)
 
 
-def read_images(paths: Sequence[str], wanted: PictureInput) -> Pictures:
-    """Read picture files as a network wants them, (N, 3, S, S) float32 in [0, 1].
-
-    Raises:
-        FaceproofError: one cannot be read.
-    """
-    pictures = np.empty((len(paths), 3, wanted.size, wanted.size), np.float32)
-    for row, path in enumerate(paths):
-        try:
-            fitted = fit_picture(read_picture(path), wanted.size, wanted.interpolation)
-        except UnreadablePictureError as error:
-            raise FaceproofError(f"{path} cannot be explained: {error}") from error
-        pictures[row] = fitted.float().div(255).numpy()
-    return pictures
-
-
 def explain_rows(
     subject: Subject, rows: pa.Table, wishes: Wishes, section: str = "pictures"
 ) -> list[Explained]:
@@ -221,7 +173,7 @@ def _maps(
 ) -> Maps:
     """Return maps toward the called class, or without one toward the positive class."""
     images = torch.from_numpy(pictures)
-    maps = attribute(subject.net, images, method, wishes.layer, wishes.removal)
+    maps = attribute(subject.net, images, method, wishes.layer, wishes.removal, wishes.effort.grain)
     return maps if called is None else toward_called(maps, called)
 
 
@@ -264,48 +216,76 @@ def measure_trust(
     """
     if not rows.num_rows:
         raise FaceproofError(f"there are no pictures to measure maps by: {words}")
+    effort = wishes.effort
     pictures = read_images(rows["path"].to_pylist(), subject.net.input)
     empty = removed(torch.from_numpy(pictures), wishes.removal).numpy()
-    called = is_positive(subject.probabilities(pictures), subject.point.threshold)
-    scored = subject.probabilities, pictures, empty, called
-    random = removal_curves(*scored, random_orders(len(pictures), pictures.shape[-1], wishes.seed))
+    ends = np.stack([subject.probabilities(pictures), subject.probabilities(empty)])
+    called = is_positive(ends[0], subject.point.threshold)
+    curves = partial(
+        removal_curves, subject.probabilities, pictures, empty, called,
+        num_steps=effort.num_steps, ends=ends,
+    )  # fmt: skip
+    side = pictures.shape[-1]
+    random = curves(random_orders(len(pictures), side, wishes.seed, effort.num_orders))
     hidden, masks, num_planted = _planted_pictures(subject, planted)
-    few = torch.from_numpy(pictures[:NUM_RANDOMISED])
-    methods = {}
-    for method in wishes.methods:
-        maps = _maps(subject, pictures, method, wishes, None)
-        orders = map_orders(toward_called(maps, called))[None]
-        deletion = removal_curves(*scored, orders)[0]
-        insertion = removal_curves(*scored, orders, insert=True)[0]
-        stages = randomisation_test(
-            subject.net, few, maps[: len(few)], _explainer(method, wishes), wishes.seed
-        )
-        places = _maps(subject, hidden, method, wishes, None)
-        methods[method] = MethodTrust(
-            deletion=judge_curves(deletion, random, insert=False),
-            insertion=judge_curves(insertion, reversed_as_insertion(random), insert=True),
-            deletion_curve=deletion.mean(0).tolist(),
-            insertion_curve=insertion.mean(0).tolist(),
-            stages=stages,
-            hardly_changes=hardly_changes(stages),
-            planted=planted_figures(places, masks) if len(masks) else None,
-        )
+    ground = _Ground(subject, pictures, called, curves, random, hidden, masks)
     mean = random.mean((0, 1))
     return Trust(
         pictures=words,
         num_pictures=len(pictures),
-        num_randomised=len(few),
+        num_randomised=len(_some(len(pictures), effort.num_randomised)),
         num_planted=num_planted,
         num_found=len(masks),
         random_deletion=mean.tolist(),
         random_insertion=mean[::-1].tolist(),
-        methods=methods,
+        methods={method: _measure_method(ground, method, wishes) for method in wishes.methods},
     )
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What all methods are measured on: pictures, their curves, chance, planted forgeries."""
+
+    subject: Subject
+    pictures: Pictures
+    called: Flags
+    curves: Callable[..., Values]
+    random: Values
+    hidden: Pictures
+    masks: Flags
+
+
+def _measure_method(ground: _Ground, method: str, wishes: Wishes) -> MethodTrust:
+    subject = ground.subject
+    maps = _maps(subject, ground.pictures, method, wishes, None)
+    orders = map_orders(toward_called(maps, ground.called))[None]
+    deletion = ground.curves(orders)[0]
+    insertion = ground.curves(orders, insert=True)[0]
+    few = _some(len(maps), wishes.effort.num_randomised)
+    stages = randomisation_test(
+        subject.net, torch.from_numpy(ground.pictures[few]), maps[few],
+        _explainer(method, wishes), wishes.seed, wishes.effort.num_stages,
+    )  # fmt: skip
+    places = _maps(subject, ground.hidden, method, wishes, None)
+    return MethodTrust(
+        deletion=judge_curves(deletion, ground.random, insert=False),
+        insertion=judge_curves(insertion, reversed_as_insertion(ground.random), insert=True),
+        deletion_curve=deletion.mean(0).tolist(),
+        insertion_curve=insertion.mean(0).tolist(),
+        stages=stages,
+        hardly_changes=hardly_changes(stages),
+        planted=planted_figures(places, ground.masks) if len(ground.masks) else None,
+    )
+
+
+def _some(num: int, most: int) -> NDArray[np.int64]:
+    """Return the places of at most so many of `num` pictures, spread over their classes."""
+    return np.linspace(0, num - 1, min(num, most)).round().astype(np.int64)
 
 
 def _explainer(method: str, wishes: Wishes) -> Any:
     def explain(net: Detector, images: Tensor) -> Maps:
-        return attribute(net, images, method, wishes.layer, wishes.removal)
+        return attribute(net, images, method, wishes.layer, wishes.removal, wishes.effort.grain)
 
     return explain
 

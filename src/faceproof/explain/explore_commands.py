@@ -32,9 +32,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     spectral.add_argument(
         "--size",
         type=int,
-        default=128,
         help="pixels a side of the square in the middle that is looked at, never resized; smaller "
-        "pictures are left out and named (default: 128)",
+        "pictures are left out and named (default: 128, or less where many pictures are smaller)",
     )
     spectral.set_defaults(run=_spectra)
 
@@ -75,7 +74,8 @@ def _spectra(arguments: argparse.Namespace) -> int:
     from faceproof.explain.spectra import check_size, measure_spectra
     from faceproof.explain.spectra_page import describe, verdict, write_spectra
 
-    check_size(arguments.size)
+    if arguments.size is not None:
+        check_size(arguments.size)
     data = app.compose_data(arguments.settings)
     sample = None if arguments.all else arguments.sample
     found = measure_spectra(data, arguments.size, sample, arguments.seed)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from faceproof.evaluation.plots import CLASS_COLOURS, GREY, figure_svg, save_png
 from faceproof.explain.explore import (
@@ -20,7 +21,7 @@ from faceproof.explain.explore import (
 )
 from faceproof.explain.figures import INK, MUTED, WIDTH, Tile, dress, panels, picture_grid
 from faceproof.explain.sampling import class_words
-from faceproof.pages import render, thumbnail
+from faceproof.pages import picture_url, render
 from faceproof.run import write_text
 
 NUM_SHOWN = 24  # pictures of each class
@@ -220,11 +221,13 @@ def describe(found: Exploration) -> list[str]:
 
 def exploration_page(found: Exploration, figures: dict[str, Figure]) -> str:
     """Return the page of a data set."""
+    from faceproof.evaluation.mistake_pictures import small_copy
+
     shown = []
     for label in shown_classes(found):
         rows = drawn_rows(found, label)
         paths = rows["path"].to_pylist()
-        pictures = [thumbnail(path) for path in paths]
+        pictures = [picture_url(Image.fromarray(small_copy(path))) for path in paths]
         shown.append((label, list(zip(pictures, captions(rows), paths, strict=True))))
     return render(
         "explore.html.j2",

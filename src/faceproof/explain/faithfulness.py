@@ -83,6 +83,8 @@ def removal_curves(
     orders: Orders,
     insert: bool = False,
     grid: int = GRID,
+    num_steps: int = NUM_STEPS,
+    ends: Values | None = None,
 ) -> Values:
     """Return the probability of the called class while cells are removed, or inserted.
 
@@ -94,22 +96,25 @@ def removal_curves(
         orders: which cells first, (M, B, C).
         insert: begin with the removed picture and insert, rather than remove.
         grid: cells a side, as in the orders.
+        num_steps: of each curve.
+        ends: the probabilities of `pictures` and of `removed`, (2, B), if they are known already.
 
     Returns:
-        (M, B, NUM_STEPS + 1), at equal shares of the cells from none to all.
+        (M, B, num_steps + 1), at equal shares of the cells from none to all.
     """
     cells = cells_of(pictures.shape[-1], grid)
     num_cells = int(cells.max()) + 1
     if orders.shape[1:] != (len(pictures), num_cells):
         raise ValueError(f"orders {orders.shape} for {len(pictures)} pictures, {num_cells} cells")
-    taken = np.round(np.linspace(0, num_cells, NUM_STEPS + 1))
+    taken = np.round(np.linspace(0, num_cells, num_steps + 1))
     ranks = np.argsort(orders, axis=2)
-    curves = np.empty((*orders.shape[:2], NUM_STEPS + 1))
+    curves = np.empty((*orders.shape[:2], num_steps + 1))
+    if ends is None:
+        ends = np.stack([probability(pictures), probability(removed)])
+    # The ends do not depend on the order.
+    curves[:, :, 0], curves[:, :, -1] = ends[::-1] if insert else ends
     for row, (picture, empty) in enumerate(zip(pictures, removed, strict=True)):
         before, after = (empty, picture) if insert else (picture, empty)
-        # The ends do not depend on the order.
-        ends = probability(np.stack([before, after]))
-        curves[:, row, 0], curves[:, row, -1] = ends
         gone = ranks[:, row][:, cells][:, None] < taken[1:-1, None, None]  # (M, steps, S, S)
         changed = np.where(gone[:, :, None], after, before)
         found = probability(changed.reshape(-1, *picture.shape))

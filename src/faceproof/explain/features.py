@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.plots import HUES, MARKERS, WIDTH, save_png
-from faceproof.explain.explanation import BATCH, Subject, read_images
 from faceproof.explain.figures import INK, dress
+from faceproof.explain.subject import BATCH, Subject, read_images
 from faceproof.models.detector import Detector
 from faceproof.run import write_text
 

@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from faceproof.evaluation.picture_grid import Tile, panels, picture_grid
 from faceproof.evaluation.plots import INK, MUTED, RULE, SHADES, WIDTH, dress
 
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#00345c", "#ffffff", "#d55e00"])
 MIN_COLUMNS, MAX_COLUMNS = 4, 5  # maps in a row
 
-Pixels = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float64]
 
 __all__ = [
@@ -29,50 +29,12 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A picture and what stands under it; `pixels` is (H, W, 3) uint8."""
-
-    pixels: Pixels
-    caption: str
-
-
-@dataclass(frozen=True)
 class MapPanel:
     """A map over two frequencies, its title, and the places to ring, as (horizontal, vertical)."""
 
     title: str
     values: Map
     marks: Sequence[tuple[float, float]] = ()
-
-
-def panels(num: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `num` axes in rows of `columns`.
-
-    Args:
-        num: how many.
-        columns: places in a row, which stay empty where there are fewer axes, so that type is of
-            the same size in every figure of a page.
-        width: of the whole figure, inches.
-        height: of a row, inches.
-    """
-    num_rows = -(-num // columns)
-    figure = Figure(figsize=(width, num_rows * height), layout="constrained")
-    grid = figure.add_gridspec(num_rows, columns)
-    return figure, [figure.add_subplot(grid[divmod(place, columns)]) for place in range(num)]
-
-
-def picture_grid(tiles: Sequence[Tile], title: str, columns: int = 6) -> Figure:
-    """Draw pictures in rows, each with its caption, under one title."""
-    figure, places = panels(len(tiles), columns, 2 * WIDTH, 2 * WIDTH / columns + 0.12)
-    for axes, tile in zip(places, tiles, strict=True):
-        axes.imshow(tile.pixels)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_xlabel(tile.caption, color=INK, fontsize=9, labelpad=4)
-        for spine in axes.spines.values():
-            spine.set_color(RULE)
-    figure.suptitle(title, color=INK, fontsize=11, x=0.01, ha="left")
-    return figure
 
 
 def shared_limits(maps: Sequence[Map], signed: bool) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Pictures beside their maps: the drawings, and which of a run's mistakes are worth drawing.
+"""Pictures beside their maps: the drawings.
 
 A map is drawn from dark blue (against the class it is turned to) over white to vermillion (for it),
 each on its own scale: only the places of a map mean something, not its strength.
@@ -12,25 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
-from faceproof.evaluation.predictions import (
-    is_positive,
-    label_numbers,
-    labelled_rows,
-    probabilities_of,
-)
+from faceproof.evaluation.picture_grid import Pixels
 from faceproof.explain.figures import INK, MUTED, SIGNED
 from faceproof.task import Task
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-Pixels = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
 
 NAMES = {
@@ -71,32 +63,6 @@ class Explained:
     label: str | None = None
     generator: str | None = None
     section: str = "pictures"
-
-
-def mistakes(
-    predictions: pa.Table, task: Task, threshold: float, number: int
-) -> dict[str, pa.Table]:
-    """Return the most confident mistakes in each direction, the most confident first.
-
-    Args:
-        predictions: a predictions table; rows without a label are left out.
-        task: names the classes.
-        threshold: a picture is called positive from this probability on.
-        number: at most so many of each direction.
-
-    Returns:
-        Rows of the table under "POSITIVE called NEGATIVE" and "NEGATIVE called POSITIVE".
-    """
-    known = labelled_rows(predictions)
-    labels = label_numbers(known, task)
-    called = is_positive(probabilities_of(known), threshold)
-    found = {}
-    for true, order in ((1, "ascending"), (0, "descending")):
-        wrong = known.filter(pa.array((labels == true) & (called != bool(true))))
-        # By the logit: calibrated probabilities may be equal. By path, so that ties have an order.
-        ranked = wrong.take(pc.sort_indices(wrong, [("logit", order), ("path", "ascending")]))
-        found[f"{task.classes[true]} called {task.classes[1 - true]}"] = ranked.slice(0, number)
-    return found
 
 
 def to_pixels(picture: Map) -> Pixels:
@@ -159,7 +125,7 @@ def strip(one: Explained, task: Task) -> Figure:
     grid[1, 0].text(0, 0.95, note, color=MUTED, fontsize=8, va="top", linespacing=1.5)
     name = Path(one.path).name
     words = verdict_words(one, task).replace(", ", ",\n", 1)
-    figure.suptitle(f"{name}\n{words}", color=INK, fontsize=9, x=0.01, ha="left")
+    figure.suptitle(f"{name}\n{words}", color=INK, fontsize=9, x=0.01, ha="left", parse_math=False)
     return figure
 
 

@@ -51,6 +51,7 @@ def randomisation_test(
     before: NDArray[np.floating],
     explain: Explain,
     seed: int = 0,
+    num_stages: int | None = None,
 ) -> list[Stage]:
     """Return the stages of a cascade from the head to the input; the last has all weights shuffled.
 
@@ -60,13 +61,18 @@ def randomisation_test(
         before: their maps by this network, (B, S, S).
         explain: network and images to maps (B, S, S), signed toward one class.
         seed: of the shuffling.
+        num_stages: explain again after the last so many only; None for all.
     """
     changed = deepcopy(net)
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
     stages, done = [], 0
-    for place, (words, names) in enumerate(_cascade(net)):
+    cascade = _cascade(net)
+    first = 0 if num_stages is None else max(0, len(cascade) - num_stages)
+    for place, (words, names) in enumerate(cascade):
         shuffle_weights(changed, names, seed + place)
         done += sum(sizes[name] for name in names)
+        if place < first:
+            continue
         after = explain(changed, images)
         stages.append(
             Stage(

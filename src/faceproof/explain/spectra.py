@@ -7,6 +7,8 @@ Means and spreads are kept as running sums (Welford; groups joined after Chan, G
 1979), so that any number of pictures fits into the same memory.
 """
 
+import contextlib
+import io
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -15,10 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from PIL import Image
 from scipy import fft
 
 from faceproof.data.augment import GREY
-from faceproof.data.pictures import UnreadablePictureError, read_picture
+from faceproof.data.pictures import (
+    UNREADABLE,
+    UnreadablePictureError,
+    read_file,
+    read_picture,
+)
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
 from faceproof.errors import FaceproofError
@@ -34,6 +42,7 @@ from faceproof.task import Task
 
 SIZE = 128  # pixels a side
 SMALLEST = 32
+NUM_MEASURED = 500  # pictures whose size is looked up to choose one
 FLOOR = 1e-3  # squared grey levels; so that a flat picture has a logarithm
 
 Half = npt.NDArray[np.float64]
@@ -181,13 +190,13 @@ class Spectra:
 
 
 def measure_spectra(
-    data: DataSet, size: int = SIZE, num: int | None = None, seed: int = 0
+    data: DataSet, size: int | None = SIZE, num: int | None = None, seed: int = 0
 ) -> Spectra:
     """Measure the mean spectra of a data set.
 
     Args:
         data: the data set.
-        size: pixels a side of the square that is looked at.
+        size: pixels a side of the square that is looked at; None for one that suits the pictures.
         num: how many pictures, drawn by class; None for all.
         seed: of the draw.
 
@@ -195,8 +204,11 @@ def measure_spectra(
         FaceproofError: the size cannot be used, too many files cannot be read, or every picture is
             too small.
     """
-    check_size(size)
+    if size is not None:
+        check_size(size)
     rows = draw_sample(data.table, num, seed)
+    if size is None:
+        size = suitable_size(rows)
     piles, too_small, unreadable = _gather(rows, size)
     facts = pa.table({"path": rows["path"], "reason": _reasons(rows, unreadable)})
     readable_rows(replace(data, table=rows), facts=facts)  # refuses where they are too many
@@ -224,6 +236,21 @@ def check_size(size: int) -> None:
     """Refuse a size whose spectrum has no half a cycle a pixel, or hardly any frequencies."""
     if size < SMALLEST or size % 2:
         raise FaceproofError(f"--size is {size}; it must be even and at least {SMALLEST}")
+
+
+def suitable_size(rows: pa.Table) -> int:
+    """Return `SIZE`, or less where more than a twentieth of the pictures have no such square."""
+    places = np.linspace(0, rows.num_rows - 1, min(rows.num_rows, NUM_MEASURED)).round()
+    sides = []
+    for path in rows["path"].take(pa.array(places.astype(np.int64))).to_pylist():
+        # What cannot be read is counted and named when all are read.
+        unreadable = contextlib.suppress(*UNREADABLE, UnreadablePictureError)
+        with unreadable, Image.open(io.BytesIO(read_file(path))) as picture:
+            sides.append(min(picture.size))
+    if not sides:
+        return SIZE
+    common = int(np.quantile(sides, 0.05, method="lower")) // 2 * 2
+    return max(SMALLEST, min(SIZE, common))
 
 
 Key = tuple[str, str, str | None]  # class, source, generator

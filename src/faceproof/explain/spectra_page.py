@@ -34,6 +34,7 @@ from faceproof.explain.peaks import (
 from faceproof.explain.spectra import Group, Spectra, curve_frequencies
 from faceproof.pages import render
 from faceproof.run import write_text
+from faceproof.whole_files import whole_file
 
 UNIT = "mean power (dB re 1 grey level)"  # that of white noise of so much
 NORMAL_95 = 1.96
@@ -46,7 +47,8 @@ def write_spectra(spectra: Spectra, folder: Path) -> Path:
     figures = draw_spectra(spectra)
     for name, figure in figures.items():
         save_png(figure, folder / f"{name}.png")
-    np.savez_compressed(folder / "spectra.npz", allow_pickle=False, **spectra_arrays(spectra))
+    with whole_file(folder / "spectra.npz") as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **spectra_arrays(spectra))
     text = json.dumps(spectra_json(spectra), indent=2, allow_nan=False) + "\n"
     write_text(folder / "spectra.json", text)
     write_text(folder / "spectra.html", spectra_page(spectra, figures))

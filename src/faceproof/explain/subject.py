@@ -1,0 +1,113 @@
+"""A detector to be explained, and pictures as its network wants them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.scoring import load_best
+from faceproof.explain.faithfulness import Pictures, Values
+from faceproof.models.build import build_network
+from faceproof.models.detector import Detector, PictureInput
+from faceproof.models.devices import pick_device
+from faceproof.run import RunFolder
+from faceproof.serving.artifact import card_task, read_card, read_network
+from faceproof.task import Task, get_task
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A detector to be explained.
+
+    Attributes:
+        net: its network, with its weights.
+        task: names the classes.
+        point: from logits to answers.
+        name: the run or the artifact.
+        run: the run folder; None for an artifact.
+    """
+
+    net: Detector
+    task: Task
+    point: OperatingPoint
+    name: str
+    run: RunFolder | None = None
+
+    @torch.inference_mode()
+    def logits(self, pictures: Pictures) -> Values:
+        """Return the logits (N,) of pictures (N, 3, S, S) in [0, 1]."""
+        net, place = self.net.eval(), self.net.input_mean.device
+        images = torch.from_numpy(pictures)
+        parts = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+        found = [net(part.to(place)).double().cpu().numpy() for part in parts]
+        return np.concatenate(found) if found else np.zeros(0)
+
+    def probabilities(self, pictures: Pictures) -> Values:
+        """Return the calibrated probabilities of the positive class, (N,)."""
+        return self.point.calibration.apply(self.logits(pictures))
+
+
+def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
+    """Return the detector of a run folder or of an artifact, on its device.
+
+    Raises:
+        FaceproofError: the path is neither, or it cannot be loaded.
+    """
+    run = RunFolder(path)
+    if run.best.is_file():
+        subject = _load_run(run, allow)
+    elif (path / "card.json").is_file():
+        subject = _load_artifact(path, allow)
+    elif (path / "ensemble.json").is_file():
+        raise FaceproofError(f"{path} is an ensemble, and a map is of one network; name a member")
+    else:
+        raise FaceproofError(
+            f"{path} is neither a run (no best.ckpt in it) nor a detector artifact (no "
+            "card.json); name a folder that train.py or faceproof export has written"
+        )
+    # Channels last, as in scoring, halves the time of convolutions on a CPU.
+    subject.net.eval().to(pick_device(device)).to(memory_format=torch.channels_last)
+    return subject
+
+
+def _load_run(run: RunFolder, allow: Sequence[str]) -> Subject:
+    run.require(run.config, run.operating_point)
+    config = yaml.safe_load(run.config.read_text("utf-8"))
+    net = load_best(run, build_network(config["model"]["network"], allow))
+    point = OperatingPoint.from_json(run.read_operating_point())
+    return Subject(net, get_task(config["data"]["task"]), point, run.path.resolve().name, run)
+
+
+def _load_artifact(folder: Path, allow: Sequence[str]) -> Subject:
+    card = read_card(folder)
+    if card["kind"] != "detector":
+        raise FaceproofError(
+            f"{folder} is {card['kind']} of several networks, and a map is of one; name the "
+            "artifact or the run of one of them"
+        )
+    point = OperatingPoint.from_json(card["operating_point"])
+    return Subject(read_network(folder, card, allow), card_task(card), point, card["name"])
+
+
+def read_images(paths: Sequence[str], wanted: PictureInput) -> Pictures:
+    """Read picture files as a network wants them, (N, 3, S, S) float32 in [0, 1].
+
+    Raises:
+        FaceproofError: one cannot be read.
+    """
+    pictures = np.empty((len(paths), 3, wanted.size, wanted.size), np.float32)
+    for row, path in enumerate(paths):
+        try:
+            fitted = fit_picture(read_picture(path), wanted.size, wanted.interpolation)
+        except UnreadablePictureError as error:
+            raise FaceproofError(f"{path} cannot be explained: {error}") from error
+        pictures[row] = fitted.float().div(255).numpy()
+    return pictures

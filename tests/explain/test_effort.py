@@ -1,0 +1,116 @@
+"""How much is computed: less for a larger network, and never more than is said."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from known_networks import patch_network, timm_network
+from PIL import Image
+
+from faceproof.data.table import table_from_columns
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.operating_point import DEFAULT
+from faceproof.explain import effort as effort_module
+from faceproof.explain.effort import (
+    COARSE,
+    EFFORTS,
+    LEAST,
+    STANDARD,
+    THOROUGH,
+    choose_effort,
+)
+from faceproof.explain.explanation import Wishes, explain_rows, measure_trust
+from faceproof.explain.subject import Subject
+from faceproof.task import get_task
+
+# What the module says that three methods take, passes backwards counted as forward ones.
+PASSES = {"thorough": 7700, "standard": 3800, "coarse": 1030, "least": 380}
+
+
+@pytest.mark.parametrize(
+    ("multiply_adds", "chosen"),
+    [
+        (0.21e9, THOROUGH),  # cnn3
+        (0.39e9, STANDARD),  # effnet_b0
+        (1.81e9, STANDARD),  # resnet18
+        (4.18e9, COARSE),  # resnet50_convtail
+        (17.6e9, LEAST),  # vit_b16
+        (200e9, LEAST),
+    ],
+)
+def test_a_larger_network_is_given_less(monkeypatch, multiply_adds, chosen):
+    monkeypatch.setattr(effort_module, "count_multiply_adds", lambda net: int(multiply_adds))
+    assert choose_effort("auto", patch_network()) is chosen
+
+
+def test_the_work_is_counted_and_a_name_is_obeyed():
+    net = timm_network("test_vit")
+    assert choose_effort("auto", net) is THOROUGH
+    assert choose_effort("least", net) is LEAST
+    with pytest.raises(FaceproofError, match="must be one of auto, thorough, standard"):
+        choose_effort("most", net)
+
+
+@pytest.mark.parametrize("name", ["coarse", "least"])
+def test_no_more_pictures_go_through_the_network_than_is_said(name, tmp_path):
+    """The network is asked in full: twelve pictures are more than these efforts take."""
+    effort, net = EFFORTS[name], timm_network("test_vit", size=32, img_size=32)
+    passes = {"forward": 0, "backward": 0}
+
+    def count(module, inputs, output):
+        passes["forward"] += len(output)
+        if output.requires_grad:
+            passes["backward"] += len(output)
+
+    net.register_forward_hook(count)
+    rows = _rows(tmp_path, 12)
+    subject = Subject(net, get_task("deepfake"), DEFAULT, "x")
+    wishes = Wishes(effort=effort)
+    for section in ("missed", "alarm"):
+        explain_rows(subject, rows.slice(0, effort.shown), wishes, section)
+    found = measure_trust(subject, rows.slice(0, effort.sample), rows.slice(0, 0), "some", wishes)
+    assert found.num_pictures == effort.sample
+    assert found.num_randomised == effort.num_randomised
+    (method, *_) = found.methods.values()
+    assert len(method.stages) == effort.num_stages
+    assert method.stages[-1].share == 1
+    assert len(method.deletion_curve) == effort.num_steps + 1
+    assert sum(passes.values()) <= 1.1 * PASSES[name]
+    assert passes["backward"] > 0
+
+
+def test_the_randomised_pictures_are_of_both_classes(tmp_path, monkeypatch):
+    """A sample comes class by class; its first few would be of one."""
+    from faceproof.explain import explanation
+
+    seen = []
+    monkeypatch.setattr(
+        explanation, "randomisation_test",
+        lambda net, images, *rest: seen.append(images.mean((1, 2, 3))) or _stages(),
+    )  # fmt: skip
+    rows = _rows(tmp_path, 6)
+    subject = Subject(patch_network(), get_task("deepfake"), DEFAULT, "x")
+    wishes = Wishes(("cam",), effort=replace(LEAST, num_randomised=2))
+    measure_trust(subject, rows, rows.slice(0, 0), "some", wishes)
+    (means,) = seen
+    wanted = [_noise(0).mean() / 255, _noise(5).mean() / 255]
+    assert means.numpy() == pytest.approx(wanted, abs=0.02)
+
+
+def _stages():
+    from faceproof.explain.randomisation import Stage
+
+    return [Stage("all weights", 1.0, 0.1, 0.1)]
+
+
+def _noise(number):
+    shade = np.random.default_rng(number).integers(0, 256, (32, 32, 3))
+    return (shade * (number + 1) / 8).astype(np.uint8)
+
+
+def _rows(folder, number):
+    for place in range(number):
+        Image.fromarray(_noise(place)).save(folder / f"{place}.png")
+    torch.manual_seed(0)
+    return table_from_columns({"path": [str(folder / f"{n}.png") for n in range(number)]})
