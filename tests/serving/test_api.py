@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import sys
 import threading
 import time
 import warnings
@@ -13,8 +15,11 @@ from small_runs import write_run
 
 import faceproof
 from conftest import write_pictures
+from faceproof.cli import main
 from faceproof.errors import FaceproofError
+from faceproof.serving import face_finder
 from faceproof.serving.export import export_cascade, export_run
+from faceproof.serving.faces import FaceOptions, judge_faces
 from faceproof.serving.limits import Desk, Limits, RefusedError
 from faceproof.serving.metrics import Metrics
 from faceproof.serving.serve_commands import read_token
@@ -24,9 +29,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # which of two HTTP clients it drives
     from starlette.testclient import TestClient
 
-from faceproof.serving import api, uploads
+from faceproof.serving import api, guards, page_guard, uploads
 from faceproof.serving.api import make_app
-from faceproof.serving.guards import MAX_OTHER, OVERHEAD
+from faceproof.serving.guards import OVERHEAD
 
 TOKEN = "a-token-of-the-tests"
 
@@ -102,11 +107,101 @@ def test_a_video_gets_a_verdict(tmp_path, client):
     assert send(client, large.read_bytes()).status_code == 413
 
 
+@pytest.fixture(scope="module")
+def finder(model):
+    """The interface of a server that finds faces, and photographs of two people and of none."""
+    photographs = pytest.importorskip("skimage.data", reason="finding faces takes scikit-image")
+    two = np.hstack([photographs.astronaut()] * 2)
+    none = np.stack([photographs.brick()] * 3, axis=-1)
+    with TestClient(make_app(model, Limits(), options=FaceOptions())) as client:
+        yield client, encoded(two), encoded(none)
+
+
+def encoded(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_each_face_gets_a_verdict_where_that_is_asked(finder, model):
+    client, two, none = finder
+    found = send(client, two, params={"faces": "true"}).json()
+    wanted = judge_faces(model, two).to_json()
+    assert found.pop("kind") == "picture"
+    assert len(found["faces"]) == 2
+    for one, other in zip(found.pop("faces"), wanted.pop("faces"), strict=True):
+        assert one.pop("box") == other.pop("box")
+        assert one == pytest.approx(other, abs=1e-6)
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert found["rule"].startswith("the face with the highest calibrated probability")
+    faceless = send(client, none, params={"faces": "true"}).json()
+    assert (faceless["verdict"], faceless["probability"], faceless["faces"]) == (
+        "no face",
+        None,
+        [],
+    )
+    # Who does not ask gets the answer on the whole.
+    whole = send(client, two).json()
+    assert "faces" not in whole
+    assert whole["probability"] == pytest.approx(model(two).probability, abs=1e-6)
+
+
+def test_the_whole_is_judged_without_a_face_where_the_server_says_so(finder, model):
+    _, _, none = finder
+    options = FaceOptions(whole_if_none=True)
+    with TestClient(make_app(model, Limits(), options=options)) as client:
+        found = send(client, none, params={"faces": "true"}).json()
+    assert found["probability"] == pytest.approx(model(none).probability, abs=1e-6)
+    assert found["note"] == "no face found: the whole picture was judged"
+
+
+def test_where_faces_cannot_be_found_it_is_told(tmp_path, client, finder, picture, model):
+    able, _, _ = finder
+    refused = send(client, picture, params={"faces": "true"})
+    assert refused.status_code == 422
+    assert "this server does not look for faces" in refused.json()["error"]
+    assert "--find-faces" in refused.json()["error"]
+    for data, status, words in (
+        (b"a video, perhaps", 415, "faces are found in pictures alone"),
+        (png(60, 60)[:-40], 422, "the picture cannot be read"),
+        (png(9000, 9000), 413, "at most 50,000,000 are taken"),
+    ):
+        answer = send(able, data, params={"faces": "true"})
+        assert answer.status_code == status, answer.text
+        assert words in answer.json()["error"]
+    export_run(write_run(tmp_path / "run", "face"), tmp_path / "face")
+    gate = faceproof.load(tmp_path / "face", "cpu")
+    with pytest.raises(FaceproofError, match="whether a picture shows one"):
+        make_app(gate, Limits(), options=FaceOptions())
+
+
+def test_a_video_has_no_faces_found(tmp_path, finder):
+    pytest.importorskip("av", reason="videos take PyAV")
+    from small_videos import write_video
+
+    client, _, _ = finder
+    file = write_video(tmp_path / "a.mp4", [0, 1])
+    answer = send(client, file.read_bytes(), params={"faces": "true"})
+    assert answer.status_code == 415
+    assert "judge a video without looking for faces" in answer.json()["error"]
+
+
+def test_a_server_cannot_find_faces_without_the_extra(model, monkeypatch):
+    face_finder.load_cascade.cache_clear()
+    for name in ("skimage.data", "skimage.feature"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
+        make_app(model, Limits(), options=FaceOptions())
+    words = ["serve", "nowhere", "--whole-if-none"]
+    assert main(words) == 2
+
+
 @pytest.mark.parametrize(
     ("data", "status", "words"),
     [
         (b"no picture", 415, "no picture that can be read, and as a video"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "no picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), 415, "send it as JPEG"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", 415, "no video format"),
         (png(60, 60)[:-40], 422, "the picture cannot be read"),
         (png(101, 100), 413, "101 x 100 pixels; at most 10,000"),
@@ -131,7 +226,10 @@ def test_other_requests_are_refused_in_words(client, picture):
         (client.get("/api/predict"), 405),
         (client.get("/nothing"), 404),
         (client.get("/../../etc/passwd"), 404),
-        (client.post("/login", content=b"x" * (MAX_OTHER + 1)), 413),
+        (client.post("/login", data={"token": "x"}), 404),  # there is no token
+        (client.post("/gradio_api/upload", content=b"x" * 200_001), 404),  # and no page
+        (send(client, picture, params={"faces": "true"}), 422),
+        (send(client, picture, params={"faces": "some"}), 422),
     ):
         assert answer.status_code == status, answer.text
         assert answer.json()["error"]
@@ -201,6 +299,43 @@ def test_a_body_that_does_not_arrive_is_given_up(model):
     answer = asyncio.run(call(app, iter([b"--x\r\n", Ellipsis])))
     assert answer["status"] == 408
     assert b"did not arrive within 0.2 seconds" in answer["body"]
+
+
+def test_a_client_that_goes_away_is_no_mistake_of_the_server(model, caplog):
+    """It would be logged with a traceback, and counted as one."""
+
+    async def gone():
+        messages = iter([{"type": "http.request", "body": b"--x\r\n", "more_body": True}])
+
+        async def receive():
+            return next(messages, {"type": "http.disconnect"})
+
+        async def send_back(message):
+            assert message.get("status") != 500
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/predict",
+            "query_string": b"",
+            "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+        }
+        await app(scope, receive, send_back)
+
+    app = make_app(model, Limits())
+    asyncio.run(gone())
+    with TestClient(app) as client:
+        figures = client.get("/metrics").text
+    assert 'faceproof_requests_total{outcome="499"} 1' in figures
+    assert "faceproof_in_work 0.0" in figures
+    assert not caplog.records
+
+
+def test_a_login_that_does_not_arrive_is_given_up(model, monkeypatch):
+    monkeypatch.setattr(guards, "LOGIN_SECONDS", 0.1)
+    app = make_app(model, Limits(), TOKEN)
+    answer = asyncio.run(call(app, iter([b"tok", Ellipsis]), b"/login"))
+    assert answer["status"] == 408
 
 
 def test_more_than_the_queue_holds_is_told_to_come_back(model, picture, monkeypatch):
@@ -310,6 +445,10 @@ def test_a_token_is_asked_for_everywhere_but_for_health(model, picture):
         assert "Token needed" in client.get("/login").text
         failed = client.post("/login", data={"token": "guess"})
         assert (failed.status_code, "set-cookie" in failed.headers) == (401, False)
+        assert client.head("/login").status_code == 200
+        for method in ("CONNECT", "PUT"):
+            other = client.request(method, "/login")
+            assert (other.status_code, other.headers["allow"]) == (405, "GET, HEAD, POST")
         passed = client.post("/login", data={"token": TOKEN})
         cookie = passed.headers["set-cookie"]
         assert passed.status_code == 303
@@ -366,20 +505,35 @@ def test_a_token_that_could_be_guessed_is_refused(tmp_path, monkeypatch):
         read_token(tmp_path / "gone")
 
 
-@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"concurrency": 0}, {"queue": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"max_megabytes": float("inf")},
+        {"concurrency": 0},
+        {"connections": 0},
+        {"queue": -1},
+    ],
+)
 def test_limits_that_let_nothing_through_are_refused(wrong):
     with pytest.raises(FaceproofError, match="must be"):
         Limits(**wrong)
 
 
-def test_the_interface_does_what_its_description_says(model):
+@pytest.mark.parametrize("options", [None, FaceOptions()])
+def test_the_interface_does_what_its_description_says(model, options):
     """Requests made up from the description, by schemathesis."""
+    if options is not None:
+        pytest.importorskip("skimage.data", reason="finding faces takes scikit-image")
     schemathesis = pytest.importorskip("schemathesis", reason="takes schemathesis")
     from hypothesis import HealthCheck, given, settings
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-    app = make_app(model, Limits(max_megabytes=0.2))
+    app = make_app(model, Limits(max_megabytes=0.2), options=options)
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    parameters = schema["/api/predict"]["POST"].definition.raw["parameters"]
+    assert {one["name"] for one in parameters} == {"frames", "faces"}
     checked = []
 
     @given(case=schema.as_strategy())
@@ -392,3 +546,62 @@ def test_the_interface_does_what_its_description_says(model):
 
     check()
     assert len(checked) >= 20
+
+
+class Messages:
+    """What PageGuard needs to know of Gradio's queue."""
+
+    def __init__(self):
+        self.pending_messages_per_session = {}
+        self.pending_event_ids_session = {}
+
+    def put(self, session, number, events):
+        self.pending_messages_per_session[session] = asyncio.Queue()
+        for _ in range(number):
+            self.pending_messages_per_session[session].put_nowait("x")
+        self.pending_event_ids_session[session] = events
+
+
+async def through_the_guard(queue, path, query=b"", body=b""):
+    """Return the status of an answer, 204 where a request is passed on, and the query then."""
+    found = []
+
+    async def app(scope, receive, send):
+        found.append(scope["query_string"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        found.append(message.get("status"))
+
+    method = "POST" if body else "GET"
+    scope = {
+        "type": "http", "path": path, "method": method, "headers": [], "query_string": query,
+    }  # fmt: skip
+    await page_guard.PageGuard(app, {0}, queue)(scope, receive, send)
+    return found
+
+
+def test_sessions_are_forgotten_and_bounded():
+    queue = Messages()
+    queue.put("read", 0, set())
+    queue.put("works", 0, {"e"})
+    queue.put("unread", page_guard.MOST_UNREAD, {"e"})
+    queue.pending_event_ids_session["gone"] = {"e"}
+
+    def get(query):
+        return asyncio.run(through_the_guard(queue, page_guard.ANSWERS, query))
+
+    def join(session):
+        body = json.dumps({"fn_index": 0, "session_hash": session}).encode()
+        return asyncio.run(through_the_guard(queue, page_guard.QUESTIONS, body=body))[-2:]
+
+    assert get(b"session_hash=read&session_hash=") == [b"session_hash=read", 204]
+    assert get(b"session_hash=works")[-1] == 204
+    assert get(b"session_hash=a%20b")[0] == 404
+    assert set(queue.pending_event_ids_session) == {"works", "unread", "gone"}
+    assert join("unread")[0] == 429
+    assert join("works")[1] == 204
+    assert set(queue.pending_event_ids_session) == {"works", "unread"}

@@ -90,6 +90,17 @@ def test_pictures_without_room_for_a_face_have_none():
     assert find_faces(torch.zeros(3, 1, 1, dtype=torch.uint8)) == []
 
 
+def test_a_long_strip_is_not_searched_for_long(monkeypatch):
+    searched = []
+    monkeypatch.setattr(
+        face_finder, "_detect", lambda pixels, *_: searched.append(pixels.shape[:2]) or []
+    )
+    find_faces(torch.zeros(3, 6400, 320, dtype=torch.uint8))
+    find_faces(torch.zeros(3, 320, 320, dtype=torch.uint8))
+    strip, square = (height * width for height, width in searched)
+    assert strip <= 1.02 * face_finder.MAX_LONG * square
+
+
 def test_too_small_a_face_is_not_looked_for(one):
     assert find_faces(one, smallest=0.5) == []
     with pytest.raises(FaceproofError, match="most = 0 must be a count"):
@@ -100,9 +111,18 @@ def test_too_small_a_face_is_not_looked_for(one):
 
 def test_overlapping_boxes_become_the_largest_of_them():
     large, inside, apart = Box(0, 0, 50, 50), Box(10, 10, 40, 40), Box(45, 0, 75, 30)
-    assert face_finder._merge([apart, inside, large]) == [large, apart]
+    every = [apart, inside, large]
+    assert face_finder._largest(every, 8, lambda box: True) == [large, apart]
+    assert face_finder._largest(every, 8, lambda box: box != large) == [inside, apart]
     equal = [Box(200, 0, 210, 10), Box(100, 0, 110, 10)]
-    assert face_finder._merge(equal) == equal[::-1]
+    assert face_finder._largest(equal, 8, lambda box: True) == equal[::-1]
+
+
+def test_no_more_is_looked_at_twice_than_is_wanted():
+    every = [Box(20 * n, 0, 20 * n + 10, 10) for n in range(50)]
+    asked = []
+    found = face_finder._largest(every, 2, lambda box: asked.append(box) or box != every[0])
+    assert (found, asked) == (every[1:3], every[:3])
 
 
 def numbered(height, width):

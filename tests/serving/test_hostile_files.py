@@ -1,13 +1,11 @@
 """The short form of `python -m benchmarks.hostile`, and what a detector says of the same files."""
 
-from pathlib import Path
-
+import pytest
 from small_runs import write_run
 
-from benchmarks.hostile import check, write_good, write_hostile
+from benchmarks.hostile import answers, check, check_api, compare
+from benchmarks.hostile_files import write_good, write_hostile
 from faceproof.serving.export import Options, export_run
-from faceproof.serving.files import Loading, predict_files
-from faceproof.serving.listing import list_pictures
 from faceproof.serving.predictor import load
 
 
@@ -17,22 +15,33 @@ def test_hostile_files_are_read_or_named_and_change_nothing(tmp_path):
     assert found[-1] == "the good pictures are scored alike, alone and among them"
 
 
-def answers(predictor, folder):
-    batches = predict_files(predictor, list_pictures([str(folder)]), Loading(8, 0))
-    return {Path(row["path"]).name: row for batch in batches for row in batch}
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    export_run(write_run(folder / "run"), folder / "detector", Options())
+    return load(folder / "detector")
 
 
-def test_a_detector_answers_or_says_why_not(tmp_path):
-    run = write_run(tmp_path / "run")
-    export_run(run, tmp_path / "detector", Options())
-    predictor = load(tmp_path / "detector")
+def write_both(folder, number, seed):
     for name in ("alone", "among"):
-        write_good(tmp_path / name, 8, seed=0)
-    write_hostile(tmp_path / "among", 120, seed=2)
-    alone, among = answers(predictor, tmp_path / "alone"), answers(predictor, tmp_path / "among")
+        write_good(folder / name / "any", 8, seed=0)
+    write_hostile(folder / "among" / "any", number, seed)
+
+
+def test_a_detector_answers_or_says_why_not(detector, tmp_path):
+    write_both(tmp_path, 120, seed=2)
+    alone, among = answers(detector, tmp_path / "alone"), answers(detector, tmp_path / "among")
     assert len(alone) == 8
-    for name, row in alone.items():
-        assert row["logit"] == among[name]["logit"]
-    for row in among.values():
-        assert (row["verdict"] is None) == bool(row["error"])
-    assert sum(bool(row["error"]) for row in among.values()) > 30
+    compare(alone, among)
+    errors = [row["error"] for row in among.values() if row["error"]]
+    assert len(errors) > 30
+    assert "the file is not there" in errors  # it vanished between listing and reading
+    named = [path.rpartition("/")[2] for path in among]
+    assert "with\na line.jpg" in named
+    assert "no text \\xff\\xfe.jpg" in named  # its bytes are spelt out
+
+
+def test_the_interface_answers_or_refuses_in_words(detector, tmp_path):
+    pytest.importorskip("fastapi", reason="the server takes faceproof[serve]")
+    write_both(tmp_path, 120, seed=3)
+    assert check_api(detector, tmp_path / "among").endswith("refused in words")

@@ -1,12 +1,11 @@
 """The page, driven by a real browser without a network, and what stands behind it."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
-import socket
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from small_runs import write_run
 
@@ -21,18 +21,21 @@ import faceproof
 from conftest import write_pictures
 from faceproof.errors import FaceproofError
 from faceproof.serving.export import export_cascade
-from faceproof.serving.limits import Limits, RefusedError
+from faceproof.serving.limits import Desk, Limits, RefusedError
 
 pytest.importorskip("gradio", reason="the page takes faceproof[serve]")
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
-import uvicorn
+from small_servers import listening
 
-from faceproof.serving import page
+from faceproof.serving import page, page_answer
+from faceproof.serving.face_finder import Box
+from faceproof.serving.faces import FaceOptions, judge_faces
 from faceproof.serving.heat_map import HeatMaps
 from faceproof.serving.server import make_server
 
 TOKEN = "a-token-of-the-tests"
+NUMBER = -5  # stands for that of a question
 LIMITS = Limits(max_megabytes=1.0, max_pixels=3_000_000, max_frames=4)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # What Gradio is made of warns of itself.
@@ -62,22 +65,11 @@ def pictures(tmp_path_factory, model):
 
 
 @contextlib.contextmanager
-def serving(model, token=None):
+def serving(model, token=None, options=None):
     """Serve a detector on a port of this machine, in a thread."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    app = make_server(model, LIMITS, token)
-    config = uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(20)
+    app = make_server(model, LIMITS, token, options=options)
+    with listening(app, LIMITS, timeout_graceful_shutdown=1) as (port, _):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +114,7 @@ def judged(tab, path):
     tab.wait_for_function(
         "before => document.querySelector('#answer .fp-answer').innerText != before",
         arg=before,
-        timeout=20_000,
+        timeout=60_000,
     )
     return tab.inner_text("#answer .fp-answer")
 
@@ -180,7 +172,7 @@ def test_what_cannot_be_judged_is_told_in_words(tab, pictures, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "heavy.png")
     tab.set_input_files("input[type=file]", str(tmp_path / "heavy.png"))
-    tab.wait_for_selector("text=/maximum allowed size|too large/i", timeout=10_000)
+    tab.wait_for_selector("text=/maximum allowed size|too large/i", timeout=60_000)
     assert left_over() == []
 
 
@@ -189,9 +181,9 @@ def test_the_camera_takes_a_picture(tab):
     tab.get_by_text("Click to Access Webcam").click()
     tab.wait_for_function("() => document.querySelector('video')?.videoWidth > 0")
     tab.get_by_label("capture photo").or_(tab.get_by_title("capture photo")).first.click(
-        timeout=15_000
+        timeout=60_000
     )
-    tab.wait_for_selector("#answer .fp-word", timeout=20_000)
+    tab.wait_for_selector("#answer .fp-word", timeout=60_000)
     assert "The picture" in tab.inner_text("#answer .fp-answer")
     assert left_over() == []
 
@@ -212,6 +204,65 @@ def test_a_phone_needs_no_sideways_scrolling(browser, address, pictures):
     tab.close()
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A photograph of two faces."""
+    photographs = pytest.importorskip("skimage.data", reason="finding faces takes scikit-image")
+    file = tmp_path_factory.mktemp("two") / "two.jpg"
+    Image.fromarray(np.hstack([photographs.astronaut()] * 2)).save(file)
+    return file
+
+
+def test_a_phone_shows_each_face_and_its_verdict(browser, model, two, pictures):
+    wanted = judge_faces(model, two)
+    assert len(wanted.faces) >= 2
+    with serving(model, options=FaceOptions()) as address:
+        tab = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+        tab.goto(address)
+        tab.wait_for_selector("input[type=file]", state="attached")
+        judged(tab, two)
+        assert tab.locator(".fp-faces").count() == 0
+        tab.get_by_label("Find the faces, and judge each by itself").check()
+        judged(tab, two)
+        rows = [row.split() for row in tab.locator(".fp-faces tbody tr").all_inner_texts()]
+        for number, (row, face) in enumerate(zip(rows, wanted.faces, strict=True), 1):
+            shown = "-" if face.probability is None else f"{face.probability:.3f}"
+            assert row == [
+                f"{number}",
+                *face.verdict.split(),
+                shown,
+                f"{face.gate_probability:.3f}",
+            ]
+        assert tab.inner_text("#answer .fp-word") == wanted.picture.verdict
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        said = judged(tab, pictures["real"])  # too small a picture for a face
+        assert "The face finder finds none" in said
+        tab.close()
+
+
+def test_the_whole_in_which_the_gate_sees_no_face_is_spoken_of_as_such(model, pictures):
+    desk, file = Desk(LIMITS), io.BytesIO(pictures["no face"].read_bytes())
+    options = FaceOptions(whole_if_none=True)
+    said = page_answer.answer_page(model, HeatMaps(model), file, desk, options)
+    share = f"{model(pictures['no face']).gate_probability:.3f}"
+    assert f"The gate finds no face: probability of a face {share}." in said
+    desk.close()
+
+
+def test_boxes_are_drawn_where_the_faces_are():
+    grey = torch.full((3, 1440, 720), 128, dtype=torch.uint8)  # is shown at half its size
+    boxes = [Box(100, 600, 300, 800), Box(20, 20, 120, 120)]
+    drawn = page_answer._numbered(grey, boxes, [page_answer.POSITIVE, page_answer.NEGATIVE])
+    assert drawn.size == (360, 720)
+    pixels = np.asarray(drawn)
+    for row, column in ((399, 100), (350, 50), (350, 149), (275, 51)):
+        assert pixels[row, column].tolist() == [0xD5, 0x5E, 0x00]
+    assert pixels[59, 40].tolist() == [0x00, 0x72, 0xB2]
+    assert (pixels[303:397, 53:147] == 128).all()  # the face itself is not drawn over
+    assert (pixels[400:] == 128).all()
+    assert (pixels[100:270] == 128).all()
+
+
 def test_the_token_protects_the_page(browser, model, pictures):
     with serving(model, TOKEN) as address:
         tab = browser.new_page()
@@ -230,12 +281,14 @@ def test_the_token_protects_the_page(browser, model, pictures):
         tab.close()
 
 
-def ask(url, body=None):
-    """Send JSON, or ask for a page, without the cookies of a browser."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"content-type": "application/json"})
+def ask(url, body=None, headers=None):
+    """Send JSON or bytes, or ask for a page, without the cookies of a browser."""
+    data = json.dumps(body).encode() if isinstance(body, dict | list) else body
+    request = urllib.request.Request(
+        url, data, {"content-type": "application/json"} | (headers or {})
+    )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -274,6 +327,42 @@ def test_no_path_and_no_address_of_a_client_is_opened(address, tmp_path, picture
         assert ask(f"{address}/gradio_api/{path}", {})[0] == 404
 
 
+def test_what_the_page_would_break_on_is_refused_in_words(address):
+    for path, body, status in (
+        ("queue/join", {"data": [], "fn_index": 10**9, "session_hash": "abc"}, 422),
+        ("queue/join", {"data": [], "fn_index": True, "session_hash": "abc"}, 422),
+        ("queue/join", [], 422),
+        *(
+            ("queue/join", {"data": [], "fn_index": NUMBER, "session_hash": session}, 422)
+            for session in (None, "", "a b", "a" * 65)
+        ),
+        ("upload", {}, 400),
+        ("queue/data?session_hash=nobody", None, 404),
+    ):
+        if isinstance(body, dict) and body.get("fn_index") == NUMBER:
+            body["fn_index"] = json.loads(ask(f"{address}/config")[1])["dependencies"][0]["id"]
+        found, text = ask(f"{address}/gradio_api/{path}", body)
+        assert (found, bool(json.loads(text)["error"])) == (status, True)
+    for name in ("a" * 5000, "%c3%a9" * 150):  # the second has 300 bytes
+        assert ask(f"{address}/assets/{name}")[0] == 404
+    assert ask(f"{address}/gradio_api/upload_progress?upload_id=z")[0] == 404
+    assert ask(f"{address}/?page=x")[0] == 200
+    for host, status in (
+        ("example.org:80, b", 200), ("[::1]:7860", 200), ("[::g]", 400), ("999.9.9.9", 400),
+        ('evil"><script>', 400), ("a b", 400), ("a:b", 400),
+    ):  # fmt: skip
+        for name in ("X-Forwarded-Host", "X-Gradio-Server"):
+            assert ask(f"{address}/", headers={name: host})[0] == status
+
+
+@pytest.mark.parametrize("query", ["", "?upload_id=z"])
+def test_a_form_whose_file_is_none_is_refused(address, query):
+    body = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n--x--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    status, text = ask(f"{address}/gradio_api/upload{query}", body, headers)
+    assert (status, json.loads(text)) == (400, {"error": "what the form calls files is none"})
+
+
 def test_only_uploads_are_read_and_then_deleted(tmp_path):
     uploads = page.Uploads(max_age=3600)
     (uploads.folder / "a").mkdir()
@@ -293,6 +382,21 @@ def test_only_uploads_are_read_and_then_deleted(tmp_path):
     assert other.is_file()
     uploads.close()
     assert not uploads.folder.exists()
+
+
+def test_uploads_do_not_fill_the_disk(tmp_path):
+    uploads = page.Uploads(max_age=3600)
+    desk = Desk(Limits(max_megabytes=1, concurrency=1, queue=1), stored=uploads.stored)
+    desk.look_for_room()
+    for number in range(2):  # small files count too: there could be a million of them
+        (uploads.folder / str(number)).mkdir()
+        (uploads.folder / str(number) / "x.jpg").write_bytes(b"x")
+    with pytest.raises(RefusedError, match="busy"):
+        desk.look_for_room()
+    uploads.take(str(uploads.folder / "0" / "x.jpg"))
+    desk.look_for_room()
+    uploads.close()
+    desk.close()
 
 
 def test_what_nobody_judges_is_deleted_too():

@@ -9,6 +9,7 @@ from test_predict import predict, read
 import faceproof
 from conftest import write_faces
 from faceproof.evaluation.predictions import is_positive, read_predictions
+from faceproof.serving import predictor
 from faceproof.serving.export import Options, export_run
 from jobs import evaluate, train
 
@@ -39,16 +40,26 @@ def test_every_way_gives_the_same_answer(scored, tmp_path):
     }
     found = {way: [verdict.to_json() for verdict in ways[way]] for way in ways}
     (tmp_path / "list.txt").write_text("\n".join(wanted))
-    for backend in ("torch", "onnx"):
+    for backend in ("torch", "onnx", "auto"):
         out = tmp_path / f"{backend}.parquet"
         assert predict(artifact, tmp_path / "list.txt", "--out", out, "--backend", backend) == 0
         found[f"predict with {backend}"] = read(out)
     for way, rows in found.items():
-        tolerance = 1e-4 if "onnx" in way.lower() else 1e-6
+        tolerance = 1e-4 if "onnx" in way.lower() or "auto" in way else 1e-6
         for row, truth in zip(rows, wanted.values(), strict=True):
             assert row["probability"] == pytest.approx(truth["probability"], abs=tolerance), way
             positive = is_positive([truth["probability"]], model.threshold)[0]
             assert row["called"] == model.task.classes[int(positive)], way
+
+
+def test_what_computes_is_chosen_by_what_is_there(scored, tmp_path, monkeypatch):
+    artifact, _ = scored
+    export_run(artifact.parent / "run", tmp_path / "plain")
+    assert faceproof.load(artifact).backend == "torch"
+    assert faceproof.load(artifact, "cpu", "auto").backend == "onnx"
+    assert faceproof.load(tmp_path / "plain", "cpu", "auto").backend == "torch"
+    monkeypatch.setattr(predictor, "find_spec", lambda name: None)
+    assert faceproof.load(artifact, "cpu", "auto").backend == "torch"
 
 
 def test_the_card_tells_of_the_run(scored):

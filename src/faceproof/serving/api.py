@@ -15,15 +15,20 @@ from starlette.exceptions import HTTPException
 
 from faceproof import __version__
 from faceproof.pages import render
+from faceproof.serving.faces import FaceOptions, check_faces, judge_faces
 from faceproof.serving.guards import PREDICT, KnownPaths, SecurityHeaders, TokenGate, UploadGuard
 from faceproof.serving.limits import Desk, Limits, RefusedError, too_large
 from faceproof.serving.metrics import Metrics
 from faceproof.serving.predictor import Predictor, stack_fitted
-from faceproof.serving.uploads import read_upload
+from faceproof.serving.uploads import read_for_faces, read_upload
 from faceproof.serving.video import NUM_FRAMES, Clip
 from faceproof.serving.video_verdict import judge_clip
 
 PATHS = (PREDICT, "/api/card", "/health", "/metrics", "/docs", "/openapi.json")
+NOT_FINDING = (
+    "this server does not look for faces; leave out faces=true, or start it by faceproof serve DIR "
+    "--find-faces, which takes pip install 'faceproof[faces]'"
+)
 FORM = {
     "requestBody": {
         "required": True,
@@ -52,6 +57,28 @@ class Problem(BaseModel):
     error: str = Field(description="in plain words")
 
 
+class Place(BaseModel):
+    """A rectangle in pixels of the picture as it is shown, turned upright."""
+
+    left: int
+    top: int
+    right: int = Field(description="the first one outside")
+    bottom: int = Field(description="the first one outside")
+
+
+class Face(BaseModel):
+    """What the detector says of one face of a picture."""
+
+    box: Place
+    verdict: str = Field(description="a class, unsure, or no face where a gate says so")
+    called: str
+    probability: float | None
+    logit: float | None
+    threshold: float
+    task: str
+    gate_probability: float | None
+
+
 class Answer(BaseModel):
     """What the detector says of a picture or a video."""
 
@@ -72,10 +99,13 @@ class Answer(BaseModel):
     seconds: float | None = Field(None, description="of a video, how long it lasts")
     frames_wanted: int | None = Field(None, description="of a video")
     frames_read: int | None = Field(None, description="of a video")
-    rule: str | None = Field(None, description="of a video, how its verdict is made")
-    note: str | None = Field(None, description="of a video, what should be known of its frames")
+    rule: str | None = Field(None, description="of a video or of faces, how the verdict is made")
+    note: str | None = Field(None, description="what should be known of a video's frames, or faces")
     frames: list[dict[str, Any]] | None = Field(
         None, description="of a video: time in seconds, verdict and probability of each frame"
+    )
+    faces: list[Face] | None = Field(
+        None, description="with faces=true: the faces that were found, the largest first"
     )
 
 
@@ -92,7 +122,8 @@ def problems(limits: Limits, token: bool) -> dict[int | str, dict[str, Any]]:
         408: f"The file did not arrive within {limits.timeout:g} seconds.",
         413: f"Over {limits.max_megabytes:g} megabytes, or {limits.max_pixels:,} pixels.",
         415: "Neither a picture nor a video that can be read here.",
-        422: "A damaged picture or video, or a wrong `frames`.",
+        422: "A damaged picture or video, or a wrong `frames` or `faces`, which is also refused "
+        "where the server was started without --find-faces.",
         503: "Too many are waiting; the header Retry-After says when to try again.",
         504: f"No answer within {limits.timeout:g} seconds.",
     }
@@ -105,7 +136,13 @@ def _locked(token: bool) -> dict[int | str, dict[str, Any]]:
     return {401: {"model": Problem, "description": "No token, or a wrong one."}}
 
 
-def make_api(predictor: Predictor, desk: Desk, metrics: Metrics, token: bool = False) -> FastAPI:
+def make_api(
+    predictor: Predictor,
+    desk: Desk,
+    metrics: Metrics,
+    token: bool = False,
+    options: FaceOptions | None = None,
+) -> FastAPI:
     """Return the application without what guards it; see `guarded`.
 
     Args:
@@ -113,7 +150,13 @@ def make_api(predictor: Predictor, desk: Desk, metrics: Metrics, token: bool = F
         desk: where uploads are judged.
         metrics: what is shown at /metrics.
         token: whether a token is asked for, which is described.
+        options: how faces are found where that is asked for; None refuses to.
+
+    Raises:
+        FaceproofError: faces cannot be found with this detector, or the extra is not installed.
     """
+    if options is not None:
+        check_faces(predictor)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -148,9 +191,12 @@ def make_api(predictor: Predictor, desk: Desk, metrics: Metrics, token: bool = F
     async def predict(
         request: Request,
         frames: int = Query(usual, ge=1, le=most, description=f"of a video, at most {most}"),
+        faces: bool = Query(False, description=about_faces(options)),
     ) -> dict[str, Any]:
         """Judge a picture or a video, sent as a form with the field `file`."""
-        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        if faces and options is None:
+            raise RefusedError(422, NOT_FINDING)
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise RefusedError(400, "send the file as multipart/form-data in the field file")
         async with request.form(max_files=1, max_fields=4) as form:
             upload = form.get("file")
@@ -158,6 +204,8 @@ def make_api(predictor: Predictor, desk: Desk, metrics: Metrics, token: bool = F
                 raise RefusedError(400, "there is no file in the field file")
             if upload.size > limits.max_bytes:
                 raise too_large(limits)
+            if faces and options is not None:
+                return await desk.work(find_and_judge, predictor, upload.file, limits, options)
             judge = partial(judge_file, predictor, upload.file, limits, frames, desk.deadline())
             return await desk.work(judge)
 
@@ -219,19 +267,36 @@ def guarded(
         paths: patterns of further paths that are let through.
     """
     app.add_middleware(UploadGuard, desk=desk, metrics=metrics)
-    known = (*(path.replace(".", r"\.") for path in PATHS), "/login", *paths)
-    app.add_middleware(KnownPaths, paths=known)
+    known = (*(path.replace(".", r"\.") for path in PATHS), *paths)
+    app.add_middleware(KnownPaths, paths=known)  # /login is answered before, where there is a token
     if token is not None:
         app.add_middleware(TokenGate, token=token)
     app.add_middleware(SecurityHeaders)
     return app
 
 
-def make_app(predictor: Predictor, limits: Limits, token: str | None = None) -> FastAPI:
-    """Return the HTTP interface of a detector, without a page."""
+def make_app(
+    predictor: Predictor,
+    limits: Limits,
+    token: str | None = None,
+    options: FaceOptions | None = None,
+) -> FastAPI:
+    """Return the HTTP interface of a detector, without a page; see `make_api`."""
     desk = Desk(limits)
     metrics = make_metrics(desk)
-    return guarded(make_api(predictor, desk, metrics, token is not None), desk, metrics, token)
+    app = make_api(predictor, desk, metrics, token is not None, options)
+    return guarded(app, desk, metrics, token)
+
+
+def about_faces(options: FaceOptions | None) -> str:
+    """Describe the parameter `faces`."""
+    if options is None:
+        return "refused: this server was started without --find-faces"
+    without = "the whole is judged" if options.whole_if_none else "the verdict is no face"
+    return (
+        f"of a picture: find its faces, at most {options.most}, and judge each by itself; the "
+        f"picture is called what its face of the highest probability is; without any {without}"
+    )
 
 
 def judge_file(
@@ -243,6 +308,14 @@ def judge_file(
         return {"kind": "video", **judge_clip(predictor, found).to_json()}
     (verdict,) = predictor.judge(stack_fitted([predictor.fit(found)]))
     return {"kind": "picture", **verdict.to_json()}
+
+
+def find_and_judge(
+    predictor: Predictor, file: BinaryIO, limits: Limits, options: FaceOptions
+) -> dict[str, Any]:
+    """Return the answer on the faces of a picture; see `read_for_faces`."""
+    found = judge_faces(predictor, read_for_faces(file, limits), options)
+    return {"kind": "picture", **found.to_json()}
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:

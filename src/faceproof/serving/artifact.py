@@ -35,6 +35,7 @@ from faceproof.models.detector import Detector
 from faceproof.serving.card import FORMAT, Card, check_card
 from faceproof.serving.card import card_task as card_task  # for those who read a card here
 from faceproof.serving.model_card import model_card
+from faceproof.whole_files import told_of_disks
 
 CARD = "card.json"
 MAX_CARD = 10_000_000  # bytes
@@ -70,18 +71,20 @@ def write_artifact(
         overwrite: replace an artifact that is there.
 
     Raises:
-        FaceproofError: the folder is there and is not an artifact that may be replaced.
+        FaceproofError: the folder is there and is not an artifact that may be replaced, or the disk
+            is full or cannot be written to.
     """
     refuse_occupied(folder, overwrite)
     card = check_card({"format": FORMAT, **facts, **package.card})
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
-        partial.mkdir()
-        for name, data in package.files.items():
-            (partial / name).write_bytes(data)
-        (partial / CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", "utf-8")
-        (partial / "README.md").write_text(model_card(card, folder.name), "utf-8")
+        with told_of_disks(folder):
+            partial.mkdir(parents=True)
+            for name, data in package.files.items():
+                (partial / name).write_bytes(data)
+            text = json.dumps(card, indent=2, allow_nan=False) + "\n"
+            (partial / CARD).write_text(text, "utf-8")
+            (partial / "README.md").write_text(model_card(card, folder.name), "utf-8")
         check(partial)
         if folder.exists():
             old = folder.with_name(f".{folder.name}.old-{os.getpid()}")

@@ -100,13 +100,18 @@ def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "saying no face",
     )
     predictor.add_argument(
-        "--batch-size", type=int, metavar="N", help="default: 8 on a CPU, 64 on a GPU"
+        "--batch-size", type=int, metavar="N", help="default: 32 on a CPU, 64 on a GPU"
     )
     predictor.add_argument(
         "--workers", default="auto", help="loading processes, a count or auto (default)"
     )
     predictor.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-    predictor.add_argument("--backend", choices=("torch", "onnx"), default="torch")
+    predictor.add_argument(
+        "--backend",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what computes; auto (default): onnx on a CPU if the artifact has it, else torch",
+    )
     predictor.set_defaults(run=_predict)
 
 
@@ -146,4 +151,4 @@ def _predict(arguments: argparse.Namespace) -> int:
         workers=int(arguments.workers) if arguments.workers.isdigit() else arguments.workers,
     )
     predictor = load(arguments.detector, arguments.device, arguments.backend)
-    return predict(predictor, arguments.paths, request, arguments.backend)
+    return predict(predictor, arguments.paths, request, predictor.backend)

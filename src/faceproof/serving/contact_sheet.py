@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torchvision.transforms.v2 import functional as F
 
 from faceproof.data.pictures import UnreadablePictureError, read_picture
+from faceproof.whole_files import whole_file
 
 COLUMNS = 6
 SIDE = 200  # pixels
@@ -42,8 +43,8 @@ def write_contact_sheet(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         said = f"{row['probability']:.3f}  {row['verdict']}"
         draw.text((left, top + SIDE + 2), said, INK, font)
         draw.text((left, top + SIDE + 2 + LINE), name, FAINT, font)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(file)
+    with whole_file(file) as partial:
+        sheet.save(partial, "PNG")
 
 
 def _thumbnail(path: str) -> Image.Image:

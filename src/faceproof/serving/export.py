@@ -11,13 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
 import safetensors.torch
 import yaml
 
 from faceproof import __version__
 from faceproof.data.pictures import UnreadablePictureError, read_picture
-from faceproof.data.table import counts, read_table, select
+from faceproof.data.table import counts, read_parquet, read_table, select
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import read_predictions
 from faceproof.evaluation.scoring import load_best
@@ -217,7 +216,7 @@ def _trained_on(run: RunFolder, record: Mapping[str, Any]) -> Card:
 
     The fingerprint is the SHA-256 of the pictures' digests in their order, wherever they lie.
     """
-    seen = pyarrow.parquet.read_table(run.seen)
+    seen = read_parquet(run.seen)
     digests = sorted(digest for digest in seen["content"].to_pylist() if digest is not None)
     pictures: dict[str, dict[str, int]] | None = None
     if run.samples.is_file():

@@ -5,6 +5,8 @@ at the camera, and takes much for a face that is none. So a find must be found a
 image, and then in a crop of itself that is searched more finely, there in both directions too.
 """
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ MARGIN = 0.3  # of a face's side, added on each side of it
 # The shorter side is searched at no more than this: what is fine enough for a face of SMALLEST.
 # Beyond it the search takes seconds, and most of what more it finds is texture.
 SEARCHED_SIDE = 320
+MAX_LONG = 4  # times as long as wide, at that side; what is longer is reduced further
 SMALLEST = 0.1  # of the shorter side
 WINDOW = 24  # the cascade's own, in pixels: it sees nothing smaller
 # One look at the whole, coarse enough to take half a second; then a finer one at each find.
@@ -95,14 +98,14 @@ def find_faces(picture: Tensor, most: int = MAX_FACES, smallest: float = SMALLES
             f"most = {most} must be a count from 1 on, and smallest = {smallest} a share above 0 "
             "and up to 1"
         )
-    scale = min(1.0, max(SEARCHED_SIDE, WINDOW / smallest) / min(picture.shape[-2:]))
+    height, width = picture.shape[-2:]
+    side = max(SEARCHED_SIDE, WINDOW / smallest)
+    scale = min(1.0, side / min(height, width), math.sqrt(MAX_LONG * side**2 / (height * width)))
     pixels = _pixels(picture, scale)
     shorter = min(pixels.shape[:2])
     finds = _in_both(pixels, max(WINDOW, round(smallest * shorter)), COARSE)
-    sure = [box for box in finds if _holds(pixels, box)]
-    return [_enlarge(box, scale, picture.shape[-1], picture.shape[-2]) for box in _merge(sure)][
-        :most
-    ]
+    sure = _largest(finds, most, lambda box: _holds(pixels, box))
+    return [_enlarge(box, scale, width, height) for box in sure]
 
 
 def crop(picture: Tensor, box: Box, margin: float = MARGIN) -> Tensor:
@@ -190,11 +193,17 @@ def _same(one: Box, other: Box) -> bool:
     return common >= SAME * (one.area + other.area - common)
 
 
-def _merge(boxes: list[Box]) -> list[Box]:
-    """Keep the largest of boxes that overlap; order by size, then place."""
+def _largest(boxes: list[Box], most: int, holds: Callable[[Box], bool]) -> list[Box]:
+    """Keep what holds, and the largest of what overlaps; order by size, then place.
+
+    `holds` takes its time: it is asked only of a box that would be kept, and no more often once
+    there are enough.
+    """
     kept: list[Box] = []
     for box in sorted(boxes, key=lambda box: (-box.area, box)):
-        if all(box.common(other) < OVERLAP * box.area for other in kept):
+        if len(kept) == most:
+            break
+        if all(box.common(other) < OVERLAP * box.area for other in kept) and holds(box):
             kept.append(box)
     return kept
 

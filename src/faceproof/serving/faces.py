@@ -38,6 +38,17 @@ class FaceOptions:
     margin: float = MARGIN
 
 
+def wished_faces(find_faces: bool, whole_if_none: bool) -> FaceOptions | None:
+    """Return how faces are found, as two options of a command say; None if they are not wanted.
+
+    Raises:
+        FaceproofError: the second option is given without the first.
+    """
+    if whole_if_none and not find_faces:
+        raise FaceproofError("--whole-if-none says what --find-faces does; give both")
+    return FaceOptions(whole_if_none) if find_faces else None
+
+
 @dataclass(frozen=True)
 class FacesVerdict:
     """What a detector says of a picture by its faces.

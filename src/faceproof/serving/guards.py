@@ -25,9 +25,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREDICT = "/api/predict"
-UPLOADS = (PREDICT, "/gradio_api/upload")
+PAGE_UPLOAD = "/gradio_api/upload"
+UPLOADS = (PREDICT, PAGE_UPLOAD)
+GONE = 499  # as nginx calls it; nobody is there to read it
 OVERHEAD = 10_000  # bytes of a form around its file
 MAX_OTHER = 100_000  # bytes of any other request
+MAX_PATH = 200  # bytes; a name of more than 255 is an error to a file system
+LOGIN_SECONDS = 10.0
 COOKIE = "faceproof_session"
 # Everything comes from the server itself, so that the page works without any network, and no
 # page of a stranger can frame it. Gradio's scripts are partly inline.
@@ -80,7 +84,11 @@ class KnownPaths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] == "http" and not self.known.fullmatch(scope["path"]):
+        path = str(scope.get("path", ""))
+        length = len(path.encode("utf-8", "replace"))
+        if scope["type"] == "http" and (
+            ".." in path or length > MAX_PATH or not self.known.fullmatch(path)
+        ):
             await refuse(send, RefusedError(404, "there is nothing here; see /docs"))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
@@ -125,14 +133,23 @@ class TokenGate:
 
     async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Show the form, or take what it sends."""
-        if scope["method"] != "POST":
+        if scope["method"] in ("GET", "HEAD"):
             await self._form(send, 200, failed=False)
             return
+        if scope["method"] != "POST":
+            words = "send the token by POST, or ask for its form by GET"
+            await refuse(send, RefusedError(405, words, {"Allow": "GET, HEAD, POST"}))
+            return
         body, more = b"", True
-        while more and len(body) <= OVERHEAD:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
+        try:
+            async with asyncio.timeout(LOGIN_SECONDS):
+                while more and len(body) <= OVERHEAD:
+                    message = await receive()
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            await refuse(send, late(LOGIN_SECONDS))
+            return
         (word,) = parse_qs(body.decode("latin-1"), encoding="utf-8").get("token", [""])[:1]
         if not hmac.compare_digest(word.encode("utf-8", "replace"), self.token):
             await self._form(send, 401, failed=True)
@@ -164,6 +181,8 @@ class UploadGuard:
             most = self.desk.limits.max_bytes + OVERHEAD
             try:
                 with self.desk.place():
+                    if scope["path"] == PAGE_UPLOAD:
+                        self.desk.look_for_room()
                     status = await self._pass(scope, receive, send, most)
             except RefusedError as refusal:
                 status = refusal.status
@@ -193,9 +212,11 @@ class UploadGuard:
             try:
                 message = await asyncio.wait_for(receive(), max(end - time.monotonic(), 0.001))
             except TimeoutError:
-                words = f"the request did not arrive within {limits.timeout:g} seconds"
-                refusal = RefusedError(408, words, {"Connection": "close"})
+                refusal = late(limits.timeout)
                 raise refusal from None
+            if message["type"] == "http.disconnect":  # no mistake of ours, and none to be logged
+                refusal = RefusedError(GONE, "the client went away")
+                raise refusal
             arrived += len(message.get("body", b""))
             more = message.get("more_body", False)
             if arrived > most:
@@ -227,6 +248,12 @@ class UploadGuard:
 def header(scope: Scope, name: bytes) -> bytes:
     """Return the first header of a name, in lower case; empty if there is none."""
     return next((bytes(value) for key, value in scope["headers"] if key == name), b"")
+
+
+def late(seconds: float) -> RefusedError:
+    """Return the refusal of a request that arrives too slowly."""
+    words = f"the request did not arrive within {seconds:g} seconds"
+    return RefusedError(408, words, {"Connection": "close"})
 
 
 async def refuse(send: Send, refusal: RefusedError) -> None:

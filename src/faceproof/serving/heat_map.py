@@ -74,10 +74,10 @@ class HeatMaps:
         return _overlay(shrunk(picture), found)
 
 
-def shrunk(picture: Tensor) -> Image.Image:
+def shrunk(picture: Tensor, side: int = SIDE) -> Image.Image:
     """Return a picture, (3, H, W) uint8, no larger than it is shown."""
     image: Image.Image = F.to_pil_image(picture)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+    image.thumbnail((side, side), Image.Resampling.BICUBIC)
     return image
 
 

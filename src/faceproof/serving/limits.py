@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ParamSpec, TypeVar
 
 from faceproof.errors import FaceproofError
@@ -26,7 +26,8 @@ class Limits:
         max_frames: of a video, that may be asked for.
         concurrency: uploads that are judged at the same time.
         queue: uploads that may be on their way or wait besides.
-        timeout: seconds for an upload to arrive, and again for its answer.
+        timeout: seconds for a request's head to arrive, for its upload, and for its answer, each.
+        connections: that may be open at the same time.
     """
 
     max_megabytes: float = 20.0
@@ -35,12 +36,15 @@ class Limits:
     concurrency: int = 2
     queue: int = 64
     timeout: float = 30.0
+    connections: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("max_megabytes", "max_pixels", "max_frames", "concurrency", "timeout"):
-            if not getattr(self, name) > 0:
-                option = f"--{name.replace('_', '-')}"
-                raise FaceproofError(f"{option} {getattr(self, name)} must be above 0")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            # Not a number and infinity are no limits.
+            if item.name != "queue" and not 0 < value < float("inf"):
+                option = f"--{item.name.replace('_', '-')}"
+                raise FaceproofError(f"{option} {value} must be a number above 0")
         if self.queue < 0:
             raise FaceproofError(f"--queue {self.queue} must be 0 or more")
 
@@ -100,6 +104,7 @@ class Desk:
     limits: Limits
     present: int = 0  # uploads on their way, waiting, or being judged
     closing: list[Callable[[], None]] = field(default_factory=list)
+    stored: Callable[[], int] = lambda: 0  # bytes of uploads that lie on the disk
     _threads: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,6 +124,17 @@ class Desk:
             yield
         finally:
             self.present -= 1
+
+    def look_for_room(self) -> None:
+        """Refuse an upload that would lie on the disk, where too much lies there already.
+
+        What is still on its way does not count, so twice as much may come to lie there.
+
+        Raises:
+            RefusedError: as many bytes as all places could bring.
+        """
+        if self.stored() >= self.limits.max_bytes * (self.limits.concurrency + self.limits.queue):
+            raise busy()
 
     async def work(
         self,

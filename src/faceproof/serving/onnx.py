@@ -34,7 +34,12 @@ class OnnxNetwork:
         self.fit = (int(input["size"]), str(input["interpolation"]))
         runtime = _import("onnxruntime")
         try:
-            self.session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+            options = runtime.SessionOptions()
+            # Threads that spin between two batches take the cores from those that decode.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            self.session = runtime.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # its exceptions have no base but this
             raise FaceproofError(f"ONNX Runtime cannot load the model: {error}") from error
         (pictures,), (logits,) = self.session.get_inputs(), self.session.get_outputs()

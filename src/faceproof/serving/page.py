@@ -5,7 +5,6 @@ as in the API. Gradio's own handling of pictures is not used: it would decode th
 looked at, and write them again.
 """
 
-import base64
 import contextlib
 import io
 import os
@@ -19,34 +18,41 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from matplotlib.figure import Figure
-from PIL import Image
 
 from faceproof.errors import FaceproofError
 from faceproof.pages import render
-from faceproof.serving.heat_map import HeatMaps, shrunk
-from faceproof.serving.limits import Desk, RefusedError, too_large
+from faceproof.serving.faces import FaceOptions
+from faceproof.serving.guards import PAGE_UPLOAD
+from faceproof.serving.heat_map import HeatMaps
+from faceproof.serving.limits import Desk, RefusedError
 from faceproof.serving.model_card import model_card
-from faceproof.serving.predictor import Predictor, stack_fitted
-from faceproof.serving.timeline import clock, draw_timeline, most_positive
-from faceproof.serving.uploads import read_upload
-from faceproof.serving.video import NUM_FRAMES, Clip
-from faceproof.serving.video_verdict import RULE, judge_clip
+from faceproof.serving.page_answer import FILTERS, answer_page
+from faceproof.serving.page_guard import PageGuard
+from faceproof.serving.predictor import Predictor
 
 CAMERA = {"video": {"width": {"ideal": 1280}}}  # what a browser is asked for
-TIMELINE = 3.7, 2.7  # inches: type that can be read on a phone
-FILTERS = {"digits": "{:.3f}".format, "clock": clock, "left": "{:.2%}".format}
+FIND_FACES = "Find the faces, and judge each by itself"
+FIND_INFO = "For several people or a small face, in pictures. Tick it before you send one."
+SMALLEST = 1_000_000  # bytes that a stored file counts at least, which bounds their number
 SPARE = 60  # seconds for a browser between upload and question
 # What the page needs of Gradio. It has many more routes, which fetch, proxy and write files.
+# How far an upload has come is not told: Gradio would keep that for ever.
 PAGE_PATHS = (
     r"/",
     r"/(?:assets|static|svelte)/[\w./@+-]+",
     r"/(?:config|theme\.css|favicon\.ico|manifest\.json)/?",
     r"/gradio_api/(?:info|app_id|startup-events|theme\.css|queue/join|queue/data|cancel|reset)/?",
-    r"/gradio_api/(?:upload|upload_progress)",
+    PAGE_UPLOAD,
     r"/gradio_api/heartbeat/\w+",
 )
-Handler = Callable[[str | None], Coroutine[Any, Any, tuple[str, None]]]
+Handler = Callable[..., Coroutine[Any, Any, tuple[str, None]]]
+
+
+class Forgetful(set[str]):
+    """In which Gradio notes every upload for ever, to no use here."""
+
+    def update(self, *others: Any) -> None:
+        """Note nothing."""
 
 
 def import_gradio() -> Any:
@@ -94,6 +100,15 @@ class Uploads:
                     if entry.stat().st_mtime < oldest:
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
+    def stored(self) -> int:
+        """Return how many bytes lie in the folder, as they count."""
+        total = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # read meanwhile
+                    total += max(Path(folder, name).stat().st_size, SMALLEST)
+        return total
+
     def take(self, path: str) -> io.BytesIO:
         """Read an upload into memory and delete it.
 
@@ -122,13 +137,16 @@ class Uploads:
         self._folder.cleanup()
 
 
-def mount_page(app: FastAPI, predictor: Predictor, desk: Desk) -> None:
+def mount_page(
+    app: FastAPI, predictor: Predictor, desk: Desk, options: FaceOptions | None = None
+) -> None:
     """Put the page at / of an application.
 
     Args:
         app: to which all other routes have been added.
         predictor: the detector.
         desk: where uploads are judged; when it closes, what was uploaded is gone.
+        options: how faces are found where that is wished; None offers no such wish.
 
     Raises:
         FaceproofError: gradio is not installed.
@@ -136,23 +154,26 @@ def mount_page(app: FastAPI, predictor: Predictor, desk: Desk) -> None:
     gradio = import_gradio()
     uploads = Uploads(max_age=2 * desk.limits.timeout + SPARE)
     desk.closing.append(uploads.close)
+    desk.stored = uploads.stored
     maps = HeatMaps(predictor)
 
-    async def judge(path: str | None) -> tuple[str, None]:
+    async def judge(path: str | None, find: object = False) -> tuple[str, None]:
         """Answer, and empty the place where the upload was dropped."""
         if path is None:
             return "", None
+        wished = options if find is True else None
         try:
-            file = uploads.take(path)
-            answer = partial(answer_page, predictor, maps, file, desk)
-            with desk.place():
+            with desk.place(), uploads.take(path) as file:
+                answer = partial(answer_page, predictor, maps, file, desk, wished)
                 return await desk.work(answer), None
         except RefusedError as refusal:
             return render("answer.html.j2", FILTERS, problem=refusal.message), None
 
+    blocks = _blocks(gradio, predictor, desk, judge, options is not None)
+    app.add_middleware(PageGuard, questions=blocks.fns, queue=blocks._queue)
     gradio.mount_gradio_app(
         app,
-        _blocks(gradio, predictor, desk, judge),
+        blocks,
         path="/",
         footer_links=[],
         run_history=False,
@@ -177,7 +198,7 @@ def _theme(gradio: Any) -> Any:
     )
 
 
-def _blocks(gradio: Any, predictor: Predictor, desk: Desk, judge: Handler) -> Any:
+def _blocks(gradio: Any, predictor: Predictor, desk: Desk, judge: Handler, faces: bool) -> Any:
     """Lay the page out."""
     limits, card = desk.limits, predictor.card
     with gradio.Blocks(title=f"faceproof: {card['name']}", analytics_enabled=False) as blocks:
@@ -195,6 +216,10 @@ def _blocks(gradio: Any, predictor: Predictor, desk: Desk, judge: Handler) -> An
                         type="filepath",
                         webcam_options=gradio.WebcamOptions(mirror=False, constraints=CAMERA),
                     )
+                wishes = []
+                if faces:
+                    words = {"label": FIND_FACES, "info": FIND_INFO, "elem_classes": "fp-wish"}
+                    wishes.append(gradio.Checkbox(**words))
             with gradio.Column(min_width=300):
                 answer = gradio.HTML(
                     render("answer.html.j2", FILTERS, problem=None, waiting=True), elem_id="answer"
@@ -205,13 +230,14 @@ def _blocks(gradio: Any, predictor: Predictor, desk: Desk, judge: Handler) -> An
             _keep_to_uploads(component)
             event(
                 judge,
-                inputs=component,
+                inputs=[component, *wishes],
                 outputs=[answer, component],
                 api_visibility="private",
                 concurrency_limit=limits.concurrency + limits.queue,
                 show_progress="minimal",
                 show_progress_on=answer,
             )
+    blocks.upload_file_set = Forgetful()
     blocks.queue(api_open=False, max_size=limits.concurrency + limits.queue)
     return blocks
 
@@ -229,61 +255,3 @@ def _keep_to_uploads(component: Any) -> None:
 
     component.async_move_resource_to_block_cache = as_it_is
     component.preprocess = path_of
-
-
-def answer_page(predictor: Predictor, maps: HeatMaps, file: io.BytesIO, desk: Desk) -> str:
-    """Return the answer on a file as HTML.
-
-    Raises:
-        RefusedError: there is none.
-    """
-    limits = desk.limits
-    if len(file.getbuffer()) > limits.max_bytes:
-        raise too_large(limits)
-    frames = min(NUM_FRAMES, limits.max_frames)
-    found = read_upload(file, predictor.fits, limits, frames, desk.deadline())
-    about = {
-        "positive": predictor.task.positive,
-        "negative": predictor.task.classes[0],
-        "unsure": predictor.scorer.point.unsure,
-        "problem": None,
-        "waiting": False,
-        "rule": RULE,
-        "maps": maps,
-    }
-    if isinstance(found, Clip):
-        said = judge_clip(predictor, found)
-        strip = [
-            {
-                "url": _png(shrunk(found.thumbnails[number])),
-                "probability": said.frames[number].probability,
-                "time": said.times[number],
-            }
-            for number in most_positive(said)
-        ]
-        drawn = {"timeline": _figure(draw_timeline(said, TIMELINE)), "strip": strip}
-        return render("answer.html.j2", FILTERS, said=said, video=True, **drawn, **about)
-    (verdict,) = predictor.judge(stack_fitted([predictor.fit(found)]))
-    map_ = None
-    if verdict.probability is not None and maps.problem is None:
-        map_ = _png(maps.draw(found))
-    seen = {"picture": _png(shrunk(found)), "map": map_}
-    return render("answer.html.j2", FILTERS, said=verdict, video=False, **seen, **about)
-
-
-def _figure(figure: Figure) -> str:
-    """Return a figure as a data URL."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=200, facecolor="white")
-    return _url(file)
-
-
-def _png(image: Image.Image) -> str:
-    """Return a picture as a data URL."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return _url(file)
-
-
-def _url(file: io.BytesIO) -> str:
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,5 +1,6 @@
 """`faceproof predict`: verdicts on many pictures and videos, shown or written as they come."""
 
+import contextlib
 import heapq
 import sys
 from collections import Counter
@@ -13,9 +14,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from faceproof.data.loading import told_of_dead_loaders
 from faceproof.errors import FaceproofError
 from faceproof.serving.contact_sheet import write_contact_sheet
-from faceproof.serving.faces import FaceOptions, check_faces
+from faceproof.serving.faces import FaceOptions, check_faces, wished_faces
 from faceproof.serving.files import Loading, OnClip, predict_files
 from faceproof.serving.listing import list_pictures
 from faceproof.serving.predictor import Predictor
@@ -66,7 +68,7 @@ class Request:
     @property
     def faces(self) -> FaceOptions | None:
         """Return how faces are found; None if they are not wanted."""
-        return FaceOptions(self.whole_if_none) if self.find_faces else None
+        return wished_faces(self.find_faces, self.whole_if_none)
 
     @property
     def on_clip(self) -> OnClip | None:
@@ -144,10 +146,11 @@ def predict(predictor: Predictor, words: Sequence[str], request: Request, backen
     paths = chain([first], paths)
     tally = Tally(request.least_certain if request.contact_sheet else 0)
     console = Console() if sys.stdout.isatty() else Console(width=160)
-    if request.out is None:
-        _show(console, predictor, paths, request, tally)
-    else:
-        _write(console, predictor, paths, request, tally, backend)
+    with told_of_dead_loaders():  # it may be learned of wherever this process is
+        if request.out is None:
+            _show(console, predictor, paths, request, tally)
+        else:
+            _write(console, predictor, paths, request, tally, backend)
     console.print(str(tally), highlight=False, soft_wrap=True)
     if request.out is not None:
         console.print(f"verdicts: {request.out}", highlight=False, soft_wrap=True)
@@ -174,8 +177,7 @@ def _refuse_bad_wishes(request: Request) -> None:
     sheet = request.contact_sheet
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise FaceproofError(f"--contact-sheet {sheet} must end in .png")
-    if request.whole_if_none and not request.find_faces:
-        raise FaceproofError("--whole-if-none says what --find-faces does; give both")
+    wished_faces(request.find_faces, request.whole_if_none)
     if request.find_faces and request.frames_out is not None:
         raise FaceproofError(
             "--frames-out is of videos, and --find-faces of pictures alone; leave out one of them"
@@ -259,8 +261,8 @@ def _write(
             tally.add(rows)
         results.finish()
     except BaseException:
-        results.flush()
-        results.close()
+        with contextlib.closing(results):
+            results.flush()
         raise
 
 

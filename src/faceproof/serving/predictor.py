@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import Scores, is_positive
 from faceproof.models.devices import pick_device
 from faceproof.serving.artifact import read_card, read_entry, read_network
-from faceproof.serving.card import Card, card_task
+from faceproof.serving.card import Card, card_task, networks_of
 from faceproof.serving.scorer import (
     NO_FACE,
     Fitted,
@@ -37,7 +38,7 @@ from faceproof.serving.scorer import (
     Verdict,
 )
 
-BACKENDS = ("torch", "onnx")
+BACKENDS = ("torch", "onnx", "auto")
 # Pillow's modes that a PNG can hold; the others are brought to RGB first.
 PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 
@@ -56,6 +57,7 @@ class Predictor:
         fits: how they want their pictures: side and interpolation, each once.
         scorer: what judges.
         gate: what finds faces first, in a cascade; else None.
+        backend: what runs its networks, `torch` or `onnx`.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class Predictor:
         device: torch.device,
         scorer: Scorer,
         gate: Scorer | None = None,
+        backend: str = "torch",
     ) -> None:
         self.card = card
         self.fingerprint = fingerprint
         self.device = device
         self.scorer = scorer
         self.gate = gate
+        self.backend = backend
         self.task = scorer.task
         self.threshold = scorer.point.threshold
         self.fits = tuple(dict.fromkeys(network.fit for network in self.networks()))
@@ -136,7 +140,12 @@ class Predictor:
 
 def stack_fitted(fitted: Sequence[Fitted]) -> Fitted:
     """Make a batch of fitted pictures."""
-    return {fit: torch.stack([one[fit] for one in fitted]) for fit in fitted[0]}
+    return {fit: _stack([one[fit] for one in fitted]) for fit in fitted[0]}
+
+
+def _stack(pictures: Sequence[Tensor]) -> Tensor:
+    """Make (B, 3, S, S) of (3, S, S), channels last, as decoders lay out a picture."""
+    return torch.stack([picture.permute(1, 2, 0) for picture in pictures]).permute(0, 3, 1, 2)
 
 
 def to_rgb(picture: Picture) -> Tensor:
@@ -188,7 +197,8 @@ def load(
     Args:
         path: the artifact's folder.
         device: a torch device, or `auto` for a GPU where there is one.
-        backend: `torch`, or `onnx` for ONNX Runtime (on the CPU) if the artifact was exported so.
+        backend: `torch`, `onnx` for ONNX Runtime (on the CPU) if the artifact was exported so, or
+            `auto`; see `choose_backend`.
         allow: full names of trunks or heads of one's own that its architecture may name.
 
     Raises:
@@ -198,6 +208,8 @@ def load(
         raise FaceproofError(f"backend = {backend!r} must be one of {', '.join(BACKENDS)}")
     folder = Path(path)
     card = read_card(folder)
+    if backend == "auto":
+        backend = choose_backend(card, device)
     fingerprint = hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
     place = pick_device(device) if backend == "torch" else torch.device("cpu")
 
@@ -219,8 +231,18 @@ def load(
     if card["kind"] == "cascade":
         parts = card["parts"]
         inner, gate = scorer(parts["detector"]), scorer(parts["gate"])
-        return Predictor(card, fingerprint, place, inner, gate)
-    return Predictor(card, fingerprint, place, scorer(card))
+        return Predictor(card, fingerprint, place, inner, gate, backend)
+    return Predictor(card, fingerprint, place, scorer(card), backend=backend)
+
+
+def choose_backend(card: Card, device: str) -> str:
+    """Return `onnx` where it is faster and the artifact has it: on a CPU; else `torch`.
+
+    An export with ONNX fails unless both gave the same logits and verdicts on real pictures.
+    """
+    exported = all(entry["onnx"] is not None for entry in networks_of(card))
+    on_cpu = pick_device(device).type == "cpu"
+    return "onnx" if exported and on_cpu and find_spec("onnxruntime") is not None else "torch"
 
 
 def _onnx_network(folder: Path, entry: Card) -> Network:

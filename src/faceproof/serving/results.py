@@ -24,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
-from faceproof.run import write_text
+from faceproof.whole_files import told_of_disks, whole_file, write_text
 
 ROWS_PER_PART = 4096
 SECONDS_PER_PART = 10.0
@@ -75,8 +75,9 @@ class Results:
         self.folder = path.with_name(path.name + ".unfinished")
         if overwrite and self.folder.is_dir():
             shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take()
+        with told_of_disks(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._take()
         self._claim(about)
         self._waiting: list[Row] = []
         self._since = time.monotonic()
@@ -130,9 +131,8 @@ class Results:
         """Write the waiting rows as the next part."""
         if self._waiting:
             part = self.folder / f"{self._next:05d}{self.path.suffix}"
-            partial = part.with_name(f"partial{self.path.suffix}")
-            self._write(partial, self._waiting)
-            partial.replace(part)
+            with whole_file(part) as partial:
+                self._write(partial, self._waiting)
             self._next += 1
         self._waiting = []
         self._since = time.monotonic()
@@ -142,21 +142,26 @@ class Results:
         self.flush()
         if not self.parts():
             self._write(self.folder / f"00000{self.path.suffix}", [])
-        partial = self.folder / f"joined{self.path.suffix}"
-        if self.path.suffix == ".parquet":
-            with pyarrow.parquet.ParquetWriter(partial, self.schema) as writer:
-                for part in self.parts():
-                    writer.write_table(self._read(part))
-        else:
-            with partial.open("wb") as whole:
-                for number, part in enumerate(self.parts()):
-                    with part.open("rb") as piece:
-                        if number and self.path.suffix == ".csv":
-                            piece.readline()  # the header
-                        shutil.copyfileobj(piece, whole)
-        partial.replace(self.path)
+        joined = self.folder / f"joined{self.path.suffix}"
+        with told_of_disks(self.path):
+            self._join(joined)
+            joined.replace(self.path)
         self.close()
         shutil.rmtree(self.folder)
+
+    def _join(self, file: Path) -> None:
+        """Write all parts into one file."""
+        if self.path.suffix == ".parquet":
+            with pyarrow.parquet.ParquetWriter(file, self.schema) as writer:
+                for part in self.parts():
+                    writer.write_table(self._read(part))
+            return
+        with file.open("wb") as whole:
+            for number, part in enumerate(self.parts()):
+                with part.open("rb") as piece:
+                    if number and self.path.suffix == ".csv":
+                        piece.readline()  # the header
+                    shutil.copyfileobj(piece, whole)
 
     def close(self) -> None:
         """Let go of the folder; what is written stays."""

@@ -1,11 +1,17 @@
 """`faceproof serve`: a detector as a page and an HTTP interface."""
 
 import argparse
+import contextlib
+import math
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faceproof.errors import FaceproofError
+
+if TYPE_CHECKING:
+    from faceproof.serving.limits import Limits
 
 TOKEN = "FACEPROOF_TOKEN"
 MIN_TOKEN = 16  # characters: a token can be guessed at as fast as the server answers
@@ -30,6 +36,18 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=Path,
         metavar="FILE",
         help=f"ask for the token in it, {MIN_TOKEN} characters or more (or set {TOKEN})",
+    )
+    server.add_argument(
+        "--find-faces",
+        action="store_true",
+        help="let who asks have each face in a picture judged by itself, by a box on the page or "
+        "?faces=true; needs pip install 'faceproof[faces]'",
+    )
+    server.add_argument(
+        "--whole-if-none",
+        action="store_true",
+        help="with --find-faces: judge the whole picture where no face is found, instead of "
+        "saying no face",
     )
     _add_limits(server)
     server.add_argument("--no-page", action="store_true", help="the HTTP interface alone")
@@ -61,6 +79,9 @@ def _add_limits(server: argparse.ArgumentParser) -> None:
         "--timeout", type=float, default=30.0, metavar="SECONDS",
         help="for an upload to arrive, and again for its answer (default: 30)",
     )  # fmt: skip
+    limits.add_argument(
+        "--connections", type=int, default=500, metavar="N", help="open at a time (default: 500)"
+    )
 
 
 def read_token(file: Path | None) -> str | None:
@@ -87,6 +108,23 @@ def read_token(file: Path | None) -> str | None:
     return token
 
 
+def _limits(arguments: argparse.Namespace) -> "Limits":
+    """Return the limits that were asked for."""
+    from faceproof.serving.limits import Limits
+
+    # Infinity and what is no number have no whole part; `Limits` refuses them in words.
+    pixels = arguments.max_pixels
+    return Limits(
+        max_megabytes=arguments.max_megabytes,
+        max_pixels=int(pixels) if math.isfinite(pixels) else pixels,
+        max_frames=arguments.max_frames,
+        concurrency=arguments.concurrency,
+        queue=arguments.queue,
+        timeout=arguments.timeout,
+        connections=arguments.connections,
+    )
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     try:
         import fastapi  # noqa: F401
@@ -97,34 +135,22 @@ def _serve(arguments: argparse.Namespace) -> int:
             f"serving takes the package {error.name}, which is not installed: "
             "pip install 'faceproof[serve]'"
         ) from error
-    from faceproof.serving.limits import Limits
+    from faceproof.serving.faces import wished_faces
     from faceproof.serving.predictor import load
-    from faceproof.serving.server import make_server
+    from faceproof.serving.server import make_config, make_server
 
-    limits = Limits(
-        max_megabytes=arguments.max_megabytes,
-        max_pixels=int(arguments.max_pixels),
-        max_frames=arguments.max_frames,
-        concurrency=arguments.concurrency,
-        queue=arguments.queue,
-        timeout=arguments.timeout,
-    )
+    limits = _limits(arguments)
     token = read_token(arguments.token_file)
+    faces = wished_faces(arguments.find_faces, arguments.whole_if_none)
     predictor = load(arguments.detector, arguments.device, arguments.backend)
+    app = make_server(predictor, limits, token, not arguments.no_page, faces)
     if token is None and arguments.host not in LOOPBACK:
         print(
             f"faceproof: everybody who reaches {arguments.host} can use this server; "
             "--token-file asks for a token",
             file=sys.stderr,
         )
-    app = make_server(predictor, limits, token, page=not arguments.no_page)
-    uvicorn.run(
-        app,
-        host=arguments.host,
-        port=arguments.port,
-        log_level="info",
-        access_log=False,  # names of pictures and addresses of people are nobody's business
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
-    return 0
+    server = uvicorn.Server(make_config(app, limits, arguments.host, arguments.port))
+    with contextlib.suppress(KeyboardInterrupt):  # the usual end of a server
+        server.run()
+    return 0 if server.started else 1

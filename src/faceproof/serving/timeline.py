@@ -1,6 +1,7 @@
 """A video's answers over its time, the frames that look most fake, and both as files."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from faceproof.serving.contact_sheet import FAINT, GAP, LINE, PAPER, SIDE
 from faceproof.serving.video import Clip
 from faceproof.serving.video_verdict import VideoVerdict
 from faceproof.task import get_task
+from faceproof.whole_files import whole_file, write_text
 
 NUM_STRIP = 6
 NARROW = 5.0  # inches: below, the legend takes several rows
@@ -108,9 +110,11 @@ def write_frames(folder: Path, name: str, clip: Clip, verdict: VideoVerdict) -> 
     save_png(draw_timeline(verdict), folder / f"{stem}.timeline.png")
     strip = draw_strip(verdict, clip.thumbnails)
     if strip is not None:
-        strip.save(folder / f"{stem}.strip.png")
-    with (folder / f"{stem}.frames.csv").open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["seconds", "verdict", "probability", "gate_probability"])
-        for time, one in zip(verdict.times, verdict.frames, strict=True):
-            writer.writerow([f"{time:.3f}", one.verdict, one.probability, one.gate_probability])
+        with whole_file(folder / f"{stem}.strip.png") as partial:
+            strip.save(partial, "PNG")
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["seconds", "verdict", "probability", "gate_probability"])
+    for time, one in zip(verdict.times, verdict.frames, strict=True):
+        writer.writerow([f"{time:.3f}", one.verdict, one.probability, one.gate_probability])
+    write_text(folder / f"{stem}.frames.csv", lines.getvalue())

@@ -17,6 +17,12 @@ from faceproof.serving.video import (
     read_clip,
 )
 
+NO_VIDEOS = (
+    "the file is no picture that can be read, and faces are found in pictures alone; judge a video "
+    "without looking for faces"
+)
+HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+NO_HEIF = "HEIC pictures, as iPhones take them, cannot be read; send it as JPEG"
 # Those that Pillow decodes itself. EPS would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
@@ -36,19 +42,9 @@ def read_upload(
     Raises:
         RefusedError: it is too large (413), neither (415), damaged (422), or takes too long (504).
     """
-    size = _picture_size(file)
-    if size is not None:
-        if size[0] * size[1] > limits.max_pixels:
-            raise RefusedError(
-                413,
-                f"the picture has {size[0]} x {size[1]} pixels; at most "
-                f"{limits.max_pixels:,} are taken",
-            )
-        file.seek(0)
-        try:
-            return decode_picture(file.read())
-        except UnreadablePictureError as error:
-            raise RefusedError(422, f"the picture cannot be read: {error}") from error
+    picture = _read_picture(file, limits)
+    if picture is not None:
+        return picture
     bounds = Bounds(limits.max_pixels, deadline)
     try:
         return read_clip(file, fits, num_frames, bounds)
@@ -61,6 +57,50 @@ def read_upload(
         raise RefusedError(413, str(error)) from error
     except TimeoutError as error:
         raise too_late(limits) from error
+
+
+def read_for_faces(file: BinaryIO, limits: Limits) -> Tensor:
+    """Read a file as a picture in which faces are to be found, (3, H, W) uint8.
+
+    Args:
+        file: as of `read_upload`.
+        limits: how large it may be.
+
+    Raises:
+        RefusedError: it is too large (413), damaged (422), or no picture that can be read (415).
+    """
+    picture = _read_picture(file, limits)
+    if picture is None:
+        raise RefusedError(415, NO_VIDEOS)
+    return picture
+
+
+def _read_picture(file: BinaryIO, limits: Limits) -> Tensor | None:
+    """Read a file as a picture, (3, H, W) uint8; None if it is none.
+
+    Raises:
+        RefusedError: it is too large, damaged, or of a kind that would be taken for a video.
+    """
+    size = _picture_size(file)
+    if size is None:
+        file.seek(0)
+        start = file.read(12)
+        if (
+            start[4:8] == b"ftyp" and start[8:] in HEIF
+        ):  # ffmpeg would judge a tile of it as a video
+            raise RefusedError(415, NO_HEIF)
+        return None
+    if size[0] * size[1] > limits.max_pixels:
+        raise RefusedError(
+            413,
+            f"the picture has {size[0]} x {size[1]} pixels; at most "
+            f"{limits.max_pixels:,} are taken",
+        )
+    file.seek(0)
+    try:
+        return decode_picture(file.read())
+    except UnreadablePictureError as error:
+        raise RefusedError(422, f"the picture cannot be read: {error}") from error
 
 
 def _picture_size(file: BinaryIO) -> tuple[int, int] | None:
