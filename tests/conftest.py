@@ -1,17 +1,30 @@
 """A tiny world: real JPEG files in the layouts in which people have the data sets."""
 
+import functools
+import inspect
+import ipaddress
 import os
+import socket
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
 
 # Processes that share cores wait for each other at every operation unless each keeps to one.
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, so before any test
+# Read when the libraries are imported, so before any test, and by processes that tests start.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 MakePictures = Callable[..., list[Path]]
 
@@ -58,11 +71,75 @@ WORLD = {
 }
 
 
+# What Lightning leaves in the environment where it makes one of several processes; a process that
+# is started with it waits for others that nobody starts.
+OF_RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR",
+            "MASTER_PORT")  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_rank_stays() -> Iterator[None]:
+    """Take back what a test of several processes has left in the environment."""
+    yield
+    for name in OF_RANKS:
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what is remembered between runs out of the home folder."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+class NetworkRefusedError(Exception):
+    """A test reached for the network; no OSError, which would be taken for an outage."""
+
+
+def refuse_network(host: Any) -> None:
+    """Refuse a host that is not this machine; it may be an address, as bytes too, or None.
+
+    Raises:
+        NetworkRefusedError: it is another machine.
+    """
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return
+    try:
+        away = not ipaddress.ip_address(name.partition("%")[0]).is_loopback
+    except ValueError:
+        away = True
+    if away:
+        raise NetworkRefusedError(f"a test reached for {name}; tests run without a network")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Let tests talk to this machine only."""
+
+    def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: socket.socket, *arguments: Any) -> Any:
+            if isinstance(arguments[-1], tuple):  # the address; a path for Unix sockets
+                refuse_network(arguments[-1][0])
+            return method(self, *arguments)
+
+        return call
+
+    def looked_up(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(host: Any, *arguments: Any, **options: Any) -> Any:
+            refuse_network(host)
+            return function(host, *arguments, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("connect", "connect_ex", "sendto"):
+            monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+            monkeypatch.setattr(socket, name, looked_up(getattr(socket, name)))
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            monkeypatch.delenv(name)  # even a server of a test would be asked for through it
         yield
 
 
@@ -113,6 +190,29 @@ def make_pictures() -> MakePictures:
 def small_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the root of a face_or_not set, 8, 4 and 4 pictures a class, that can be learned."""
     return write_faces(tmp_path_factory.mktemp("small"), train=8, val=4, test=4)
+
+
+@pytest.fixture
+def not_looked_at(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the calls of what lists or draws pictures; one that takes no such arguments is none."""
+    import faceproof.data  # not above: it needs the environment that is set there
+
+    calls: Counter[str] = Counter()
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            inspect.signature(function).bind(*arguments, **options)
+            calls[name] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    for name in faceproof.data.__all__:
+        part = getattr(faceproof.data, name)
+        if inspect.isfunction(part):
+            monkeypatch.setattr(faceproof.data, name, counted(name, part))
+    return calls
 
 
 @pytest.fixture

@@ -1,12 +1,19 @@
 """Runs from strangers: checkpoints that would run code, or are damaged, are refused by name."""
 
+import copy
 import pickle
 import shutil
+import struct
+import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from faceproof.data.table import read_parquet
 from faceproof.errors import FaceproofError
+from faceproof.models.state_dicts import load_plain
 from faceproof.run import RunFolder
 from jobs import evaluate, train
 
@@ -62,7 +69,117 @@ def a_list(checkpoint, file, witness):
     torch.save([1, 2], file)
 
 
-HOSTILE = (with_code, in_bare_pickle, cut_short, a_web_page, empty, a_list)
+def packed_again(file, compression, change=lambda name, data: data, more=()):
+    """Write the archive that torch.save made once more, with what it holds changed."""
+    with zipfile.ZipFile(file) as archive:
+        held = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, data in [*((n, change(n, d)) for n, d in held.items()), *more]:
+            archive.writestr(name, data)
+
+
+def unpacks_to_much(checkpoint, file, witness):
+    torch.save(checkpoint | {"callbacks": torch.zeros(30_000_000)}, file)
+    packed_again(file, zipfile.ZIP_DEFLATED)
+    assert file.stat().st_size < 10_000_000
+
+
+def shares_its_bytes(checkpoint, file, witness):
+    """Let every name of the archive stand for the same bytes."""
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", bytes(100_000))
+        first = archive.infolist()[0]
+        for number in range(1000):
+            entry = copy.copy(first)
+            entry.filename = f"archive/data/{number}"
+            archive.filelist.append(entry)
+
+
+class EmptyBytes:
+    """Asks for a hundred gigabytes when it is unpickled."""
+
+    def __reduce__(self):
+        return bytearray, (10**11,)
+
+
+def with_empty_bytes(checkpoint, file, witness):
+    torch.save(checkpoint | {"callbacks": EmptyBytes()}, file)
+
+
+def with_empty_bytes_of_old(checkpoint, file, witness):
+    data = checkpoint | {"callbacks": EmptyBytes()}
+    torch.save(data, file, _use_new_zipfile_serialization=False)
+
+
+def climbs_out(checkpoint, file, witness):
+    packed_again(file, zipfile.ZIP_STORED, more=[(f"archive/../../{witness.name}", b"out")])
+
+
+def declares_more_numbers_than_it_has(checkpoint, file, witness):
+    torch.save(checkpoint | {"callbacks": torch.arange(1009.0)}, file)
+    few, many = struct.pack("<H", 1009), struct.pack("<i", 2**30)  # pickled as M and J
+
+    def change(name, data):
+        return data.replace(b"M" + few, b"J" + many) if name.endswith("data.pkl") else data
+
+    packed_again(file, zipfile.ZIP_STORED, change)
+
+
+HOSTILE = (
+    with_code, in_bare_pickle, cut_short, a_web_page, empty, a_list, unpacks_to_much,
+    shares_its_bytes, with_empty_bytes, with_empty_bytes_of_old, climbs_out,
+    declares_more_numbers_than_it_has,
+)  # fmt: skip
+
+
+BOMBS = (
+    unpacks_to_much, shares_its_bytes, with_empty_bytes, with_empty_bytes_of_old, climbs_out,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", BOMBS)
+def test_what_would_fill_the_memory_is_refused_before_it_is_opened(
+    run, tmp_path, monkeypatch, spoil
+):
+    spoil(torch.load(run.best, weights_only=True), run.best, tmp_path / "witness")
+    monkeypatch.setattr(torch, "load", lambda *given, **more: pytest.fail("was opened"))
+    words = "would unpack to|holds bytearray|outside of itself"
+    with pytest.raises(FaceproofError, match=rf"best\.ckpt .*({words})"):
+        load_plain(run.best)
+
+
+LONG = "x" * 100_000
+
+
+def many_rows():
+    """Return a table of ten million rows that differ in nothing, some kilobytes as a file."""
+    number = pa.array([0]).take(pa.nulls(10_000_000, pa.int64()).fill_null(0))
+    return pa.table({"path": pa.DictionaryArray.from_arrays(number.cast(pa.int32()), ["a"])})
+
+
+def long_words():
+    """Return a table that says the same long word a hundred thousand times: ten gigabytes."""
+    number = pa.array([0] * 100_000, pa.int32())
+    return pa.table({"path": pa.DictionaryArray.from_arrays(number, [LONG])})
+
+
+@pytest.mark.parametrize("make", [many_rows, long_words])
+@pytest.mark.parametrize("name", ["samples", "seen", "validation"])
+def test_tables_that_would_fill_the_memory_are_refused(run, make, name):
+    file = getattr(run, name)
+    pq.write_table(make(), file)
+    assert file.stat().st_size < 100_000
+    with pytest.raises(FaceproofError, match=rf"{name}\.parquet has .* would unpack to"):
+        evaluate(run.path, "loader.num_workers=0", "threshold.aim=f1")
+
+
+def test_a_plain_column_of_long_words_is_refused_too(tmp_path):
+    file = tmp_path / "words.parquet"
+    pq.write_table(pa.table({"path": [LONG]}), file)
+    assert read_parquet(file)["path"][0].as_py() == LONG  # once is no harm
+    pq.write_table(pa.table({"path": [LONG] * 1000}), file)
+    with pytest.raises(FaceproofError, match="would unpack to 100,"):
+        read_parquet(file)
 
 
 @pytest.mark.parametrize("spoil", HOSTILE)
@@ -70,7 +187,7 @@ def test_evaluation_refuses_a_hostile_checkpoint(run, tmp_path, spoil):
     spoil(torch.load(run.best, weights_only=True), run.best, tmp_path / "witness")
     with pytest.raises(FaceproofError, match=r"best\.ckpt"):
         evaluate(run.path, "loader.num_workers=0")
-    assert not (tmp_path / "witness").exists()
+    assert not list(tmp_path.rglob("witness"))
 
 
 @pytest.mark.parametrize("spoil", HOSTILE)

@@ -1,0 +1,239 @@
+"""Every file of conf/ and experiments/ composes, builds and trains; what makes no sense does not.
+
+The files are found, not listed: a new one is tested by being there.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from conftest import write_pictures
+from faceproof import app
+from faceproof.errors import FaceproofError
+from jobs import CHOICES, CONF, REPOSITORY, compose_job, train
+
+EXPERIMENTS = sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.yaml"))
+# The files that are no choice of a group above are those with parts of Hydra's.
+HYDRA = sorted(str(file.relative_to(CONF).with_suffix("")) for file in CONF.glob("hydra/*/*.yaml"))
+EXTRAS = {"hydra/launcher/slurm": "hydra_plugins.hydra_submitit_launcher"}
+SMALL = (
+    "model=face_cnn", "model.input.size=16", "trainer=smoke", "loader.batch_size=8",
+    "loader.num_workers=0", "logger=csv",
+)  # fmt: skip
+EVEN = {"train": 0.4, "val": 0.3, "test": 0.3}  # so that few pictures fill every split
+MODEL_SIZES = {"face_cnn": 16, "cnn3": 32}  # others: large enough for five halvings
+NUM = 16  # pictures in a folder
+
+
+def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
+    """Make the pictures that a data set wants, and return what train.py must be told of them."""
+    makers: dict[str, Callable[[Any, Path], tuple[str, ...]]] = {
+        "folder_data": write_layout,
+        "demo_data": lambda node, folder: (f"data.num_per_class={NUM}",),
+        "table_data": write_table,
+        "combined_data": lambda node, folder: tuple(
+            f"data.sets.{name}.{word.removeprefix('data.')}"
+            for name, part in node.sets.items()
+            for word in write_world(part, folder)
+        ),
+        "shard_data": write_shards,
+    }
+    target = node._target_.rpartition(".")[2]
+    assert target in makers, f"say in this test how a small world is made for {node._target_}"
+    words = makers[target](node, folder)
+    even = tuple(f"data.ratios.{name}={share}" for name, share in EVEN.items())
+    return (*words, *even) if "ratios" in node else words
+
+
+def write_layout(node: Any, folder: Path) -> tuple[str, ...]:
+    """Write pictures in the folders that a layout line asks for."""
+    splits = list(node.splits) or ["any"]
+    makers = list(node.generators) or ["maker"]
+    for number, (label, split) in enumerate(itertools.product(node.labels, splits)):
+        for n in range(NUM):
+            path = node.layout.replace("{label}", label).replace("{split}", split)
+            path = path.replace("{generator}", makers[n % len(makers)])
+            path = path.replace("{group}", f"g{n}").replace("**", "deeper/*")
+            *above, name = path.split("/")
+            place = Path(node.root, *(word.replace("*", "x") for word in above))
+            picture = name.replace("*", f"{number}-{n}.jpg")
+            write_pictures(place, [picture], size=(20, 16), seed=number)
+    return ()
+
+
+def write_table(node: Any, folder: Path) -> tuple[str, ...]:
+    labels = ("real", "fake")
+    for number, label in enumerate(labels):
+        write_pictures(folder / label, [f"{n}.jpg" for n in range(NUM)], (20, 16), seed=number)
+    rows = [f"{label}/{n}.jpg,{label}" for label in labels for n in range(NUM)]
+    (folder / "pictures.csv").write_text("\n".join(["path,label", *rows]))
+    return (f"data.file={folder / 'pictures.csv'}",)
+
+
+def write_shards(node: Any, folder: Path) -> tuple[str, ...]:
+    from faceproof.cli import main
+
+    *_, file = write_table(node, folder)
+    even = (f"data.ratios.{name}={share}" for name, share in EVEN.items())
+    assert main(["shard", "data=table", file, *even, "--to", str(folder / "shards")]) == 0
+    return (f"data.root={folder / 'shards'}",)
+
+
+@pytest.fixture(autouse=True)
+def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEPROOF_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def faces(small_faces: Path) -> tuple[str, ...]:
+    return ("data=face_or_not", f"data.root={small_faces}")
+
+
+def test_every_file_is_tested_by_one_of_these() -> None:
+    found = {file.relative_to(CONF).with_suffix("") for file in CONF.rglob("*.yaml")}
+    named = {Path(group, name) for group, names in CHOICES.items() for name in names}
+    parts = {one for one in found if one.name.startswith("_")}
+    assert found == named | parts | {Path("train"), Path("evaluate")} | set(map(Path, HYDRA))
+    assert set(CHOICES) - {"hydra"} == {*RECIPE_GROUPS, "data", "model", "trainer", "sweep"}
+
+
+RECIPE_GROUPS = ("augment", "freeze", "optimizer", "scheduler", "logger")
+# Each choice of every group once, several groups at a time; models: test_every_model.
+RECIPES = [
+    tuple(f"{group}={CHOICES[group][i % len(CHOICES[group])]}" for group in RECIPE_GROUPS)
+    for i in range(max(len(CHOICES[group]) for group in RECIPE_GROUPS))
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=" ".join)
+def test_every_part_of_a_recipe_trains(
+    recipe: tuple[str, ...], faces: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert train(tmp_path / "run", *faces, *SMALL, *recipe).best.is_file()
+
+
+@pytest.mark.parametrize("name", CHOICES["data"])
+def test_every_data_set_is_trained_on(name: str, tmp_path: Path) -> None:
+    missing = (f"data.{key}=x" for key in ("root", "file") if f"{key}: ???" in yaml_of(name))
+    node = compose_job("train", tmp_path, (f"data={name}", *missing)).data
+    words = write_world(node, tmp_path)
+    run = train(tmp_path / "run", f"data={name}", *SMALL, *words)
+    assert run.best.is_file()
+    assert f"data: {name}" in (tmp_path / "run" / "record.json").read_text().replace('"', "")
+
+
+def yaml_of(name: str) -> str:
+    return (CONF / "data" / f"{name}.yaml").read_text()
+
+
+# The module gathers validation's scores itself.
+@pytest.mark.filterwarnings("ignore:It is recommended to use .*sync_dist:UserWarning")
+@pytest.mark.parametrize("name", CHOICES["trainer"])
+def test_every_trainer_trains_or_says_what_it_lacks(
+    name: str, faces: tuple[str, ...], tmp_path: Path, not_looked_at: Counter[str]
+) -> None:
+    words = (*faces, *SMALL, f"trainer={name}", "trainer.devices=1", "trainer.max_epochs=1",
+             "+trainer.limit_train_batches=1", "+trainer.limit_val_batches=1")  # fmt: skip
+    words = tuple(w.lstrip("+") if name == "smoke" else w for w in words)
+    wants_gpu = yaml.safe_load((CONF / "trainer" / f"{name}.yaml").read_text())
+    if wants_gpu.get("accelerator") == "gpu" and not torch.cuda.is_available():
+        with pytest.raises(FaceproofError, match="No supported gpu backend found"):
+            train(tmp_path / "run", *words)
+        assert not not_looked_at
+        return
+    try:
+        assert train(tmp_path / "run", *words).best.is_file()
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_trains(name: str, tmp_path: Path) -> None:
+    composed = compose_job("train", tmp_path, (f"experiments={name}",))
+    data = write_world(composed.data, tmp_path)
+    size = MODEL_SIZES.get(composed.model.name, 64)
+    run = train(
+        tmp_path / "run", f"experiments={name}", *data, f"model.input.size={size}",
+        "model.weights=none", "trainer.accelerator=cpu", "trainer.max_epochs=1",
+        "+trainer.limit_train_batches=1", "+trainer.limit_val_batches=2", "loader.batch_size=8",
+        "loader.num_workers=0", "logger=csv",
+    )  # fmt: skip
+    kept = OmegaConf.load(run.config)
+    for setting in ("optimizer", "scheduler", "freeze", "augment", "monitor"):
+        assert kept[setting] == composed[setting], setting
+    assert run.best.is_file()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_says_its_question_command_expected_figure_and_time(name: str) -> None:
+    text = (REPOSITORY / "experiments" / f"{name}.yaml").read_text()
+    header = text.split("defaults:")[0]
+    assert f"experiments={name}" in header
+    for word in ("# System", "?", "# Command:", "# Reported:", "# Expected:"):
+        assert word in header, word
+
+
+def sweeps() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every file that has values for a sweeper, and these."""
+    for file in sorted((*CONF.glob("sweep/*.yaml"), *(REPOSITORY / "experiments").glob("*.yaml"))):
+        group = "sweep" if file.parent.name == "sweep" else "experiments"
+        params = (yaml.safe_load(file.read_text()).get("hydra") or {}).get("sweeper", {})
+        if group == "sweep" or params:
+            yield f"{group}={file.stem}", params["params"]
+
+
+@pytest.mark.parametrize(("word", "params"), [pytest.param(*one, id=one[0]) for one in sweeps()])
+def test_every_value_of_a_sweep_composes_and_builds(
+    word: str, params: dict[str, Any], tmp_path: Path
+) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        whole = compose("train", [word], return_hydra_config=True)
+    sweeper = instantiate(whole.hydra.sweeper)
+    assert type(sweeper).__module__ == "hydra_plugins.faceproof.multirun"
+    parser = OverridesParser.create()
+    for key, text in params.items():
+        override = parser.parse_overrides([f"{key}={text}"])[0]
+        value = override.value()
+        if isinstance(value, IntervalSweep):
+            values = [str(value.start), str(value.end)]
+        elif override.is_sweep_override():
+            values = list(map(str, override.sweep_string_iterator()))
+        else:
+            values = [str(text)]
+        first = tuple(f"{k}={v}" for k, v in params.items() if k == "scheduler")
+        for one in values:
+            app.build_recipe(compose_job("train", tmp_path, (*first, f"{key}={one}")))
+
+
+@pytest.mark.parametrize("name", HYDRA)
+def test_every_part_of_hydra_s_is_made_where_its_extra_is(name: str, tmp_path: Path) -> None:
+    *_, kind, choice = name.split("/")
+    written = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    if name in EXTRAS and find_spec(EXTRAS[name].split(".")[0]) is not None:
+        try:
+            there = find_spec(EXTRAS[name]) is not None
+        except ModuleNotFoundError:
+            there = False
+        if not there:
+            assert written["defaults"] == ["submitit_slurm"]
+            return
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        whole = compose("train", [f"hydra/{kind}={choice}"], return_hydra_config=True)
+    part = whole.hydra[kind]
+    assert {key: part._get_node(key)._value() for key in written if key == "name"} == {
+        key: value for key, value in written.items() if key == "name"
+    }
+    assert instantiate(part) is not None

@@ -1,0 +1,298 @@
+"""Settings that are misspelt or impossible are refused before any picture is looked at."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from faceproof import app
+from faceproof.errors import FaceproofError
+from faceproof.settings import OF_GROUPS, check_both_classes, check_data, check_values
+from faceproof.training.rehearsal import rehearse
+from jobs import CHOICES, CONF, compose_job, train
+
+SMALL = (
+    "model=face_cnn", "model.input.size=16", "trainer=smoke", "loader.batch_size=8",
+    "loader.num_workers=0", "logger=csv",
+)  # fmt: skip
+
+
+@pytest.fixture
+def faces(small_faces: Path) -> tuple[str, ...]:
+    return ("data=face_or_not", f"data.root={small_faces}")
+
+
+def keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield every key of a configuration, inner ones dotted."""
+    for key in node:
+        yield f"{prefix}{key}"
+        value = None if OmegaConf.is_missing(node, key) else node._get_node(key)
+        if isinstance(value, DictConfig) and not value._is_none():
+            yield from keys(value, f"{prefix}{key}.")
+
+
+def misspelt(key: str) -> str:
+    """Return a key with its last two letters exchanged, or one more."""
+    swapped = key[:-2] + key[-1] + key[-2]
+    return swapped if swapped != key else key + key[-1]
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_every_key_that_is_misspelt_is_refused(name: str, tmp_path: Path) -> None:
+    extra = ("run=x", "data=demo") if name == "evaluate" else ()
+    composed = compose_job(name, tmp_path, extra)
+    words = [key for key in keys(composed) if not key.rpartition(".")[2].startswith("_")]
+    assert len(words) > (50 if name == "train" else 20)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for key in words:
+            with pytest.raises(HydraException, match=r"Could not (override|find)") as refusal:
+                compose(name, [*extra, f"{misspelt(key)}=1"])
+            assert misspelt(key) in str(refusal.value)
+
+
+def mappings() -> list[str]:
+    """Return every place of a training configuration that has settings of its own."""
+    composed = compose_job("train", Path.cwd(), ("model=face_cnn", "data=face_or_not"))
+    within = {key.rpartition(".")[0] for key in keys(composed)}
+    free = {"data.labels", "data.splits", "data.generators"}  # folder words are the user's
+    return sorted(within - free)
+
+
+@pytest.mark.parametrize("place", mappings())
+def test_a_key_that_nothing_reads_is_refused_though_it_was_added(
+    place: str, faces: tuple[str, ...], tmp_path: Path, not_looked_at: Counter[str]
+) -> None:
+    word = f"{place}.settnig" if place else "settnig"
+    with pytest.raises(Exception, match="settnig") as refusal:
+        train(tmp_path / "run", *faces, *SMALL, f"+{word}=1")
+    assert clear(refusal.value)
+    assert not not_looked_at
+
+
+def clear(error: BaseException) -> bool:
+    """Say whether train.py would end with one message rather than a traceback."""
+    return isinstance(error, FaceproofError | InstantiationException | OmegaConfBaseException)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("patiense: 3", r"no setting patiense; did you mean patience\?"),
+        ("threshold: {fpt: 0.1}", r"no setting threshold.fpt; did you mean threshold.fpr\?"),
+        ("model: {weigths: none}", r"did you mean model.weights\?"),
+        ("logger: {tensorbord: true}", r"did you mean logger.tensorboard\?"),
+        ("wholly: 1", "there is no setting wholly; there are augment, cache"),
+        ("optimizer: {learning_rate: 1}", "unexpected keyword argument 'learning_rate'"),
+        ("data: {rooot: here}", "unexpected keyword argument 'rooot'"),
+    ],
+)
+def test_a_misspelt_key_in_an_experiment_file_is_refused(
+    line: str, message: str, faces: tuple[str, ...], tmp_path: Path, not_looked_at: Counter[str]
+) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "wrong.yaml").write_text(f"# @package _global_\n{line}\n")
+    with pytest.raises(Exception, match=message):
+        train(
+            tmp_path / "run", f"hydra.searchpath=[file://{tmp_path}]", "experiments=wrong",
+            *faces, *SMALL,
+        )  # fmt: skip
+    assert not not_looked_at
+
+
+def test_a_setting_that_only_an_interpolation_reads_is_none_too_many(tmp_path: Path) -> None:
+    config = compose_job("train", tmp_path, ("data=demo", *SMALL, "+side=96"))
+    with pytest.raises(FaceproofError, match="no setting side"):
+        app.check_config(config, "train")
+    config.model.input.size = "${side}"
+    app.check_config(config, "train")
+
+
+def test_what_an_interpolation_stands_for_is_not_looked_at_before_it_is_known() -> None:
+    check_values({"data": {"seed": "${seed}"}, "class_weights": "${a}", "seed": 1})
+    with pytest.raises(FaceproofError, match=r"data\.seed"):
+        check_values({"data": {"seed": "seed"}})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"labels": ["real", "fake"]}, "data.labels = .* must be words and their meaning"),
+        ({"ratios": {"train": 0.7, "val": 0.3, "all": "x"}}, "data.ratios = .* must be shares"),
+        ({"generators": {"a": ["b"]}}, "data.generators = .* must be folder words"),
+        ({"sets": ["a"]}, "data.sets = .* must be names and the data sets"),
+        ({"sets": {"a": "b"}}, "data.sets = .* must be names and the data sets"),
+        ({"sets": {"a": {"splits": 3}}}, "data.splits = 3 must be words"),
+        ({"task": ["face"]}, "data.task = .* must be a text"),
+    ],
+)
+def test_values_of_another_kind_are_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(FaceproofError, match=message):
+        check_data({"task": "face", **wrong})
+
+
+def test_a_data_set_of_ones_own_has_settings_of_its_own() -> None:
+    own = {"_target_": "mine.make", "labels": ["a"], "ratios": 0.5, "layout": 5, "seed": "x"}
+    combined = {"_target_": "faceproof.data.combined_data", "task": "face", "sets": {"mine": own}}
+    for node in (own, combined):
+        check_data(node)
+        check_both_classes(node)
+        check_values({"data": node})
+    with pytest.raises(FaceproofError, match=r"data\.seed"):  # faceproof's own has not
+        check_data({**own, "_target_": "faceproof.data.folder_data"})
+
+
+def test_evaluating_with_a_key_that_nothing_reads_is_refused(tmp_path: Path) -> None:
+    for word, message in (
+        ("+frams=3", "did you mean frames"),
+        ("+loader.bach_size=1", "did you mean loader.batch_size"),
+    ):
+        with pytest.raises(FaceproofError, match=message):
+            app.evaluate(compose_job("evaluate", tmp_path, ("run=nowhere", word)))
+
+
+IMPOSSIBLE = [
+    ("freeze.stages=[{from_epoch: 0, train: last_9}]", "this trunk has 2 blocks"),
+    ("freeze.stages=[{from_epoch: 0, train: nothing}]", "matches no parameter"),
+    ("freeze.stages=[{from_epoch: 1, train: head}]", "must begin at 0 and rise"),
+    ("freeze.stages=[]", "must begin at 0"),
+    ("cache.views=0", "cache.views = 0"),
+    ("cache.max_gb=-1", "cache.max_gb = -1"),
+    ("cache.pictures=ram", "cache.pictures = 'ram'"),
+    ("threshold.aim=fpr threshold.fpr=null", "threshold.fpr = None must be a rate"),
+    ("threshold.fpr=one", "threshold.fpr = 'one' must be a rate"),
+    ("threshold.fpr=-0.1", "threshold.fpr = -0.1 must be a rate"),
+    ("threshold.value=2", "threshold.value = 2 must be a share"),
+    ("threshold.aim=best", "aim is one of youden, f1, fpr, fixed"),
+    ("calibration=platt", "calibration = 'platt' must be one of"),
+    ("optimizer.lr=-1", "optimizer.lr = -1 must be"),
+    ("optimizer.lr=null", "optimizer.lr = None must be"),
+    ("optimizer=sgd optimizer.create.momentum=-1", "optimizer cannot be made: Invalid momentum"),
+    ("optimizer.create._target_=torch.optim.Foo", "Error locating target 'torch.optim.Foo'"),
+    ("loader.batch_size=0", "loader.batch_size = 0 must be a count from 1 on"),
+    ("loader.batch_size=many", "loader.batch_size = 'many' must be"),
+    ("loader.num_workers=-1", "loader.num_workers = -1 must be 'auto' or a count"),
+    ("monitor=val/auc", "'val/auc' cannot be monitored"),
+    ("monitor=train/loss", "'train/loss' cannot be monitored"),
+    ("monitor=3", "monitor = 3 must be the name"),
+    ("patience=-1", "patience = -1 must be null or a count"),
+    ("seed=-1", "seed = -1 must be a whole number"),
+    ("seed=null", "seed = None must be a whole number"),
+    ("scheduler=plateau scheduler.factor=2", "scheduler.factor = 2 must be"),
+    ("scheduler=plateau scheduler.patience=-1", "scheduler.patience = -1 must be"),
+    ("scheduler=plateau scheduler.min_lr=-1", "scheduler.min_lr = -1 must be"),
+    ("scheduler=plateau scheduler.monitor=val/x", "'val/x' cannot be monitored"),
+    ("scheduler=plateau +scheduler.mode=min", "unexpected keyword argument 'mode'"),
+    ("scheduler.warmup=2", "scheduler.warmup = 2 must be a share"),
+    ("scheduler.floor=-1", "scheduler.floor = -1 must be a share"),
+    ("trainer.precision=bf15", "trainer cannot be made: Precision 'bf15' is invalid"),
+    ("trainer.accelerator=abacus", "trainer cannot be made: .*invalid accelerator"),
+    ("trainer.strategy=dpp", "trainer cannot be made: .*invalid strategy"),
+    ("trainer.devices=0", "trainer cannot be made"),
+    ("trainer.num_nodes=0", "trainer cannot be made"),
+    ("trainer.max_epochs=0", "trainer.max_epochs = 0 must be 1 or more"),
+    ("trainer.max_epochs=-2", "trainer cannot be made"),
+    ("trainer.max_epochs=many", "trainer.max_epochs = 'many' must be"),
+    ("trainer.accumulate_grad_batches=0", "accumulate_grad_batches = 0 must be 1 or more"),
+    ("trainer.gradient_clip_val=-1", "gradient_clip_val = -1 must be"),
+    ("trainer.limit_train_batches=0", "limit_train_batches = 0 must be above 0"),
+    ("trainer.limit_val_batches=0", "limit_val_batches = 0 must be above 0"),
+    ("+trainer.fast_dev_run=true", "fast_dev_run = True must be false"),
+    ("+trainer.overfit_batches=2", "overfit_batches = 2 must be 0"),
+    ("+trainer.check_val_every_n_epoch=2", "there would be none"),
+    ("+trainer.enable_checkpointing=false", "trainer cannot be made"),
+    ("+trainer.use_distributed_sampler=true", "trainer cannot be made"),
+    ("class_weights=even", "must be none, balanced, or two positive numbers"),
+    ("class_weights=[1,2,3]", "must be none, balanced, or two positive numbers"),
+    ("class_weights=[1,-1]", "must be none, balanced, or two positive numbers"),
+    ("class_weights=[a,b]", "must be none, balanced, or two positive numbers"),
+    ("augment.strength=-1", "augment.strength = -1 must lie between"),
+    ("augment.horizontal_flip=2", "augment.horizontal_flip = 2 must lie between"),
+    ("model.input.size=2", "Output size is too small"),
+    ("model.input.size=large", "face_cnn_trunk"),
+    ("model.input.mean=[0,0]", "three means"),
+    ("model.input.interpolation=area", "interpolation = 'area' must be one of"),
+    ("model.weights=nowhere.pth", "there is no weights file nowhere.pth"),
+    ("model.weights=imagenet", "has no ImageNet weights"),
+    ("model.swap_classes=maybe", "model.swap_classes = 'maybe' must be true or false"),
+    ("model.network.head.dropout=2", "dropout probability"),
+    ("+model.network.head.num_outputs=3", "a logit has 1 or 2 outputs"),
+    ("model=resnet18 model.weights=none model.input.size=32 +model.network.trunk.pooled=false",
+     "cannot look at a picture of 32 x 32 pixels"),
+    ("model=effnet_lite_se model.weights=none model.input.size=32 model.network.trunk.pooled=true",
+     "cannot look at a picture of 32 x 32 pixels"),
+    ("model=vit_b16 model.weights=none model.input.size=224 model.network.trunk.size=192",
+     "cannot look at a picture of 224 x 224 pixels"),
+    ("data.splits=random", "data.splits = 'random' must be words"),
+    ("data.ratios=0.7", "data.ratios = 0.7 must be shares"),
+    ("data.layout=5", "data.layout = 5 must be a text"),
+    ("data.task=[face]", "data.task = .* must be a text"),
+    ("data.task=age", "there is no task 'age'"),
+    ("data.labels.faces=cat", "data.labels.faces = 'cat' must be one of non_face, face"),
+    ("data.labels.faces=non_face", "no folder word of data.labels means face"),
+    ("data.labels.faces=null", "no folder word of data.labels means face"),
+    ("data.splits.train=first", "data.splits.train = 'first' must be one of"),
+    ("data.layout='{labl}/*'", "has {labl}; it may have"),
+    ("data.ratios={train: 2, val: -1, test: 0}", "data.ratios.train = 2 must be a share"),
+    ("data.ratios={train: 0.7, val: 0.7, test: 0.7}", "that add up to 1"),
+    ("data.max_unreadable=-1", "data.max_unreadable = -1 must be a share"),
+    ("data.split_seed=x", "data.split_seed = 'x' must be a whole number"),
+    ("data.allow_leaks=no", "data.allow_leaks = 'no' must be true or false"),
+    ("data=demo data.num_per_class=0", "data.num_per_class = 0 must be a count from 1 on"),
+    ("data=demo data.seed=-1", "data.seed = -1 must be a whole number"),
+    ("data=combined data.sets.ciplab.ratios.val=2", "data.sets.ciplab.ratios.val = 2 must be"),
+    ("data=table", "Missing mandatory value: (data.)?file"),
+    ("model=timm", "Missing mandatory value: (model.)?name"),
+    ("logger.tensorboard=maybe", "logger.tensorboard = 'maybe' must be true or false"),
+    ("compare=maybe", "compare = 'maybe' must be true or false"),
+    ("checkpoint.minutes=-1", "checkpoint.minutes = -1 must be above 0"),
+    ("checkpoint.steps=0", "checkpoint.steps = 0 must be above 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), IMPOSSIBLE)
+def test_what_is_impossible_is_refused_before_any_data_is_touched(
+    words: str, message: str, faces: tuple[str, ...], tmp_path: Path, not_looked_at: Counter[str]
+) -> None:
+    data = () if words.startswith("data=") else faces
+    with pytest.raises(Exception, match=message) as refusal:
+        train(tmp_path / "run", *data, *SMALL, *split(words))
+    assert clear(refusal.value), refusal.value
+    assert not not_looked_at
+    assert not list((tmp_path / "run").iterdir())
+
+
+def split(words: str) -> list[str]:
+    """Split at the spaces that stand before a setting."""
+    return re.split(r" (?=\+?[a-z_.]+=)", words)
+
+
+def test_a_rehearsal_leaves_network_and_random_numbers_as_they_were(
+    faces: tuple[str, ...], tmp_path: Path
+) -> None:
+    config = compose_job("train", tmp_path, (*faces, *SMALL, "model=resnet18"))
+    net = app.build(config.model.network)
+    net.head.eval()
+    recipe = app.build_recipe(config)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    modes = [module.training for module in net.modules()]
+    drawn = torch.get_rng_state()
+    rehearse(recipe, net)
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert modes == [module.training for module in net.modules()]
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_settings_that_are_read_by_name_are_those_of_the_files() -> None:
+    for group, names in OF_GROUPS.items():
+        for choice in CHOICES[group]:
+            written = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+            assert set(written) == names, (group, choice)
