@@ -11,8 +11,11 @@ TITLES = {
     "training": "training, pictures per second, from files on disk",
     "cached": "training with decoded pictures in memory, pictures per second",
     "precision": "what bfloat16 gains in training, pictures per second",
+    "overhead": "what metrics, logging and the progress bar add to a training step",
     "loading": "loading, pictures per second",
+    "shards": "loading from shards against loading from files, pictures per second",
     "scoring": "scoring, pictures per second, from files on disk",
+    "predict": "faceproof predict, pictures per second, from files on disk",
     "frozen": "epochs of a frozen trunk against one pass over the pictures",
     "startup": "start-up",
     "scale": "a table of many pictures",
@@ -29,8 +32,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="turns of all contenders")
     parser.add_argument("--pictures", type=int, default=1000, help="to score")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="to train on")
+    parser.add_argument("--compile", action="store_true", help="train faceproof by torch.compile")
+    parser.add_argument("--detector", help="an artifact, for predict")
     parser.add_argument("--epochs", type=int, default=20, help="of a frozen trunk")
-    parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 250_000, 1_000_000])
     parser.add_argument("--out", type=Path, help="a JSON file")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torchvision)")
@@ -48,21 +54,38 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
 
         with tempfile.TemporaryDirectory() as folder:
             return measure_scale(Path(folder), given.rows)
+    if given.name == "predict":
+        from benchmarks.predicting import measure_predicting
+
+        if given.detector is None:
+            raise SystemExit("predict needs --detector DIR: what faceproof export made")
+        return measure_predicting(given.data, given.detector, given.pictures, given.rounds)
+    if given.name == "shards":
+        from benchmarks.shards import measure_shards
+
+        turns = given.seconds, given.rounds
+        return [
+            {"model": model, **row}
+            for model in given.models
+            for row in measure_shards(given.data, model, *turns)
+        ]
     from benchmarks import training
 
     if given.name == "precision":
         return training.measure_precision(given.models, given.seconds, given.rounds)
+    if given.name == "overhead":
+        return training.measure_overhead(given.data, given.models, given.seconds, given.rounds)
     pictures = read_pictures(given.data)
     if given.name in ("training", "cached"):
         cache = "memory" if given.name == "cached" else "none"
-        return training.measure_training(
-            given.data, given.models, given.seconds, given.rounds, cache
-        )
+        how = training.Setting(given.device, given.compile, cache)
+        return training.measure_training(given.data, given.models, given.seconds, given.rounds, how)
     if given.name == "loading":
         turns = given.seconds, given.rounds
         return [
-            {"model": model, **training.measure_loading(pictures, model, *turns)}
+            row
             for model in given.models
+            for row in training.measure_loading(pictures, model, *turns)
         ]
     if given.name == "scoring":
         from benchmarks.scoring import measure_scoring

@@ -9,8 +9,9 @@
 Each generator trains or scores for ever and yields the number of pictures of each batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
+from typing import Any
 
 import torch
 from PIL import Image
@@ -19,6 +20,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms import v2 as T
+
+from faceproof.data.loading import choose_workers
 
 Paths = Sequence[str]
 
@@ -56,18 +59,43 @@ class ExpertPictures(Dataset[tuple[Tensor, int]]):
         return image, self.labels[place]
 
 
+def num_workers(num_pictures: int, batch_size: int) -> int:
+    """Return the expert's loading processes: as many as there are cores but one."""
+    return choose_workers("auto", num_pictures, batch_size, "cuda")
+
+
+class InMemory:
+    """Shuffled batches of pictures that were decoded once, as bytes."""
+
+    def __init__(self, dataset: Dataset[tuple[Tensor, int]], batch_size: int) -> None:
+        pictures = [dataset[place] for place in range(len(dataset))]  # type: ignore[arg-type]
+        self.images = torch.stack([image for image, _ in pictures])
+        self.labels = torch.tensor([label for _, label in pictures])
+        self.batch_size = batch_size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in torch.randperm(len(self.labels)).split(self.batch_size):
+            yield self.images[rows], self.labels[rows]
+
+
 def notebook_training(
-    net: nn.Module, paths: Paths, labels: Sequence[int], side: int, batch_size: int
+    net: nn.Module,
+    paths: Paths,
+    labels: Sequence[int],
+    side: int,
+    batch_size: int,
+    device: str = "cpu",
 ) -> Iterator[int]:
     """Train as the notebooks did."""
     loader = DataLoader(NotebookPictures(paths, labels, side), batch_size, shuffle=True)
-    net = net.train()
+    net = net.train().to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
     running = 0.0
     for _ in count():
         for images, targets in loader:
             optimizer.zero_grad()
-            loss = F.binary_cross_entropy_with_logits(net(images), targets.float())
+            logits = net(images.to(device))
+            loss = F.binary_cross_entropy_with_logits(logits, targets.float().to(device))
             loss.backward()
             optimizer.step()
             running += loss.item()
@@ -82,20 +110,27 @@ def expert_training(
     batch_size: int,
     workers: int,
     bf16: bool,
+    device: str = "cpu",
+    in_memory: bool = False,
 ) -> Iterator[int]:
-    """Train with everything right."""
-    loader = DataLoader(
-        ExpertPictures(paths, labels, side), batch_size, shuffle=True, num_workers=workers,
-        persistent_workers=True,
+    """Train with everything right; `in_memory`: on pictures that were decoded before."""
+    dataset: Dataset[tuple[Tensor, int]] = ExpertPictures(paths, labels, side)
+    loader: Iterable[Any] = DataLoader(
+        dataset, batch_size, shuffle=True, num_workers=workers, persistent_workers=True,
+        pin_memory=device != "cpu",
     )  # fmt: skip
-    net = net.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if in_memory:
+        loader = InMemory(dataset, batch_size)
+    net = net.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
     for _ in count():
         for images, targets in loader:
-            pictures = images.to(torch.float32, memory_format=torch.channels_last).div_(255)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            on_device = images.to(device, non_blocking=True)
+            pictures = on_device.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            labels_there = targets.to(device, non_blocking=True).float()
+            with torch.autocast(device, torch.bfloat16, enabled=bf16):
                 logits = net(pictures)
-            loss = F.binary_cross_entropy_with_logits(logits.float(), targets.float())
+            loss = F.binary_cross_entropy_with_logits(logits.float(), labels_there)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -103,18 +138,25 @@ def expert_training(
 
 
 def expert_scoring(
-    net: nn.Module, paths: Paths, side: int, batch_size: int, workers: int, bf16: bool = False
+    net: nn.Module,
+    paths: Paths,
+    side: int,
+    batch_size: int,
+    workers: int,
+    bf16: bool = False,
+    device: str = "cpu",
 ) -> Tensor:
     """Score every picture once with everything right, and return the logits."""
     loader = DataLoader(
         ExpertPictures(paths, [0] * len(paths), side), batch_size, num_workers=workers
     )
-    net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     found = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
         for images, _ in loader:
-            pictures = images.to(torch.float32, memory_format=torch.channels_last).div_(255)
-            found.append(net(pictures).float())
+            on_device = images.to(device, non_blocking=True)
+            pictures = on_device.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            found.append(net(pictures).float().cpu())
     return torch.cat(found)
 
 
@@ -126,14 +168,17 @@ def one_by_one(net: nn.Module, paths: Paths, side: int) -> Tensor:
         return torch.cat([net(pictures[place][0][None]) for place in range(len(paths))])
 
 
-def arithmetic(net: nn.Module, side: int, batch_size: int, bf16: bool) -> Iterator[int]:
+def arithmetic(
+    net: nn.Module, side: int, batch_size: int, bf16: bool, device: str = "cpu"
+) -> Iterator[int]:
     """Train on one batch in memory again and again: what the arithmetic alone allows."""
-    net = net.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = net.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
-    pictures = torch.rand(batch_size, 3, side, side).to(memory_format=torch.channels_last)
-    targets = torch.arange(batch_size).remainder(2).float()
+    pictures = torch.rand(batch_size, 3, side, side, device=device)
+    pictures = pictures.to(memory_format=torch.channels_last)
+    targets = torch.arange(batch_size, device=device).remainder(2).float()
     while True:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
             logits = net(pictures)
         loss = F.binary_cross_entropy_with_logits(logits.float(), targets)
         optimizer.zero_grad()

@@ -13,7 +13,6 @@ from benchmarks import baselines
 from benchmarks.measuring import Pictures
 from benchmarks.training import BATCH_SIZE, compose_model, make_net
 from faceproof import app
-from faceproof.data.loading import choose_workers
 from faceproof.data.table import select
 from faceproof.training.precision import choose_precision
 
@@ -28,10 +27,10 @@ def measure_frozen(
 def _measure(pictures: Pictures, data: str, model: str, epochs: int) -> dict[str, Any]:
     config = compose_model(model)
     net = make_net(config)
-    bf16 = choose_precision(net, net.input.size, on_gpu=False).name == "bf16-mixed"
+    bf16 = choose_precision(on_gpu=False).name == "bf16-mixed"
     table = pictures.data.table
     paths = [*pictures.paths, *select(table, "val")["path"].to_pylist()]
-    workers = choose_workers("auto", len(paths), BATCH_SIZE)
+    workers = baselines.num_workers(len(paths), BATCH_SIZE)
     began = time.perf_counter()
     baselines.expert_scoring(net, paths, net.input.size, 64, workers, bf16)
     one_pass = time.perf_counter() - began

@@ -5,20 +5,23 @@ pictures among them must be what is said of them alone.
 """
 
 import argparse
-import io
+import json
 import os
-import random
-import struct
+import resource
+import subprocess
 import sys
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
+from benchmarks.hostile_files import remove_some, write_good, write_hostile
+from faceproof import app
+from faceproof.data.audit import cached_audit
+from faceproof.data.audit_page import write_audit
 from faceproof.data.augment import Augment
 from faceproof.data.facts import gather_facts
 from faceproof.data.loading import PictureDataset
@@ -28,126 +31,30 @@ from faceproof.evaluation.scoring import score
 from faceproof.models.detector import Detector, PictureInput
 from faceproof.models.heads import HiddenHead
 from faceproof.models.trunks import face_cnn_trunk
+from faceproof.serving.files import Loading, predict_files
+from faceproof.serving.listing import list_pictures
+from faceproof.serving.predictor import Predictor, load
+from faceproof.serving.results import Row, printable
 from faceproof.task import TASKS
 
 SIZE = 48
-FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tif": "TIFF"}
+NUM_GOOD = 20  # of each class
+REFUSALS = (400, 413, 415, 422)  # what the API may say of a file that it does not judge
+
+ROUNDING = 1e-5  # of a logit: batches that hold fewer pictures add up in another order
 
 
-def picture(draw: random.Random, size: tuple[int, int] = (64, 56)) -> Image.Image:
-    """Return a picture of smooth colours and noise."""
-    rng = np.random.default_rng(draw.randrange(2**32))
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize(size)
-    noisy = np.asarray(coarse, np.int16) + rng.integers(-20, 20, (*size[::-1], 3))
-    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    """Return the bytes of a picture file."""
-    buffer = io.BytesIO()
-    image.save(buffer, FORMATS[kind], **options)
-    return buffer.getvalue()
-
-
-def truncated(draw: random.Random) -> tuple[str, bytes]:
-    """Cut a file at every twentieth."""
-    kind = draw.choice(list(FORMATS))
-    data = encoded(picture(draw), kind)
-    return f"x.{kind}", data[: len(data) * draw.randrange(20) // 20]
-
-
-def flipped(draw: random.Random) -> tuple[str, bytes]:
-    """Flip some bits."""
-    kind = draw.choice(list(FORMATS))
-    data = bytearray(encoded(picture(draw), kind))
-    for _ in range(draw.choice([1, 3, 30])):
-        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-    return f"x.{kind}", bytes(data)
-
-
-def misnamed(draw: random.Random) -> tuple[str, bytes]:
-    """Give a picture another's suffix."""
-    kinds = draw.sample(list(FORMATS), 2)
-    return f"x.{kinds[0]}", encoded(picture(draw), kinds[1])
-
-
-def no_picture(draw: random.Random) -> tuple[str, bytes]:
-    """Return what is not a picture at all."""
-    beginnings = (
-        b"%PDF-1.4\n",
-        b"\xff\xd8\xff",
-        b"\x89PNG\r\n\x1a\n",
-        b"GIF89a",
-        b"RIFF\0\0\0\0WEBP",
-    )
-    wholes = (b"", bytes(4096), b"no picture\n", b"<!doctype html><p>404", draw.randbytes(2000))
-    data = draw.choice(beginnings + wholes)
-    return f"x.{draw.choice(['jpg', 'png', 'webp', 'gif'])}", data
-
-
-def declared_huge(draw: random.Random) -> tuple[str, bytes]:
-    """Declare 20,000 pixels a side."""
-    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
-    body = zlib.compress(bytes(60_000))
-    chunks = ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
-        for name, part in chunks
-    )
-    return "x.png", data
-
-
-def odd(draw: random.Random) -> tuple[str, bytes]:
-    """Return a picture that is whole, of a kind that few expect."""
-    image = picture(draw)
-    wide = np.asarray(image.convert("L"), np.uint16) * 257
-    exif = Image.Exif()
-    exif[0x0112] = draw.randrange(10)
-    ways: list[Callable[[], tuple[str, bytes]]] = [
-        lambda: ("x.jpg", encoded(image.convert("CMYK"), "jpg")),
-        lambda: ("x.png", encoded(Image.fromarray(wide), "png")),
-        lambda: ("x.png", encoded(image.convert("P"), "png", transparency=0)),
-        lambda: ("x.png", encoded(image.convert("LA"), "png")),
-        lambda: ("x.png", encoded(image.convert("1"), "png")),
-        lambda: ("x.jpg", encoded(image, "jpg", exif=exif)),
-        lambda: ("x.gif", encoded(image, "gif", save_all=True, append_images=[picture(draw)])),
-        lambda: ("x.png", encoded(image.resize((1, 1)), "png")),
-        lambda: ("x.jpg", encoded(image.resize((1, 3000)), "jpg")),
-        lambda: ("x.tif", encoded(image.convert("F"), "tif")),
-    ]
-    return draw.choice(ways)()
-
-
-KINDS = (truncated, flipped, misnamed, no_picture, declared_huge, odd)
-
-
-def write_hostile(folder: Path, number: int, seed: int) -> None:
-    """Write so many hostile files, and what else a folder may hold."""
-    draw = random.Random(seed)
-    for place in range(number):
-        name, data = draw.choice(KINDS)(draw)
-        (folder / f"{place:05}-{name}").write_bytes(data)
-    (folder / "loop.jpg").symlink_to("loop.jpg")
-    (folder / "nowhere.jpg").symlink_to("gone.jpg")
-    (folder / "a folder.jpg").mkdir()
-    (folder / "with\na line.jpg").write_bytes(encoded(picture(draw), "jpg"))
-    (folder / "'quotes\" & <tags>.jpg").write_bytes(encoded(picture(draw), "jpg"))
-
-
-def write_good(folder: Path, number: int, seed: int) -> None:
-    """Write good pictures."""
-    folder.mkdir(parents=True)
-    draw = random.Random(seed)
-    for place in range(number):
-        (folder / f"good-{place}.jpg").write_bytes(encoded(picture(draw), "jpg", quality=90))
+def write_pictures(root: Path, number: int, seed: int) -> None:
+    """Write good pictures of two classes below `alone`, and among hostile files below `among`."""
+    for name in ("real", "fake"):
+        write_good(root / "alone" / name, NUM_GOOD, f"{seed}{name}")
+        write_good(root / "among" / name, NUM_GOOD, f"{seed}{name}")
+        write_hostile(root / "among" / name, number // 2, f"{seed}{name}")
 
 
 def check(root: Path, number: int, seed: int) -> Iterator[str]:
-    """Put hostile files among good ones through all that reads pictures; yield what was found."""
-    for name, label in enumerate(("real", "fake")):
-        write_good(root / "alone" / label, 20, seed + name)
-        write_good(root / "among" / label, 20, seed + name)
-        write_hostile(root / "among" / label, number // 2, seed + name)
+    """Let hostile files through audit, loading and scoring; yield what was found."""
+    write_pictures(root, number, seed)
     answers = {}
     torch.manual_seed(0)
     how = PictureInput(SIZE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
@@ -156,10 +63,14 @@ def check(root: Path, number: int, seed: int) -> Iterator[str]:
     for name in ("alone", "among"):
         words = {"real": "real", "fake": "fake"}
         data = folder_data(name, "deepfake", str(root / name), "{label}/*", words, max_unreadable=1)
+        gone = remove_some(root / name)
         facts = gather_facts(data.table["path"], None)
         rows, bad = readable_rows(data, root / f"{name}.csv", facts)
         if not all(bad["reason"].to_pylist()):
             raise AssertionError("a file is left out without a reason")
+        if bad["reason"].to_pylist().count("the file is not there") < gone:
+            raise AssertionError("a file that has vanished is not named")
+        write_audit(cached_audit(data, facts), root)
         logits = score(net, rows, task, num_workers=2)
         pictures = PictureDataset(rows, task, SIZE, "bilinear").__getitems__(list(range(40)))
         Augment(rotation=10)(pictures.image / 255, 0, 0, pictures.row)
@@ -171,17 +82,114 @@ def check(root: Path, number: int, seed: int) -> Iterator[str]:
     yield "the good pictures are scored alike, alone and among them"
 
 
+def check_commands(root: Path, number: int, seed: int) -> Iterator[str]:
+    """Let hostile files through the commands, as a user would; yield what was found."""
+    pictures = root / "pictures"
+    write_pictures(pictures, number, seed)
+    data = ("data=real_fake_folders", f"data.root={pictures / 'among'}", "data.max_unreadable=1")
+    train = [sys.executable, f"{app.repository()}/train.py"]
+    evaluate = [sys.executable, f"{app.repository()}/evaluate.py"]
+    tool = [sys.executable, "-m", "faceproof"]
+    run, detector, out = root / "run", root / "detector", root / "verdicts.jsonl"
+    _command(root, (0, 1), *tool, "audit", *data, "--out", root / "audit")
+    yield "audit: a page"
+    small = ("model=face_cnn", "trainer=cpu", "trainer.max_epochs=1", "loader.num_workers=2")
+    leaks = "data.allow_leaks=true"  # files that are cut short at once are alike
+    _command(root, (0,), *train, *data, leaks, *small, f"hydra.run.dir={run}", "logger=csv")
+    named = (run / "unreadable.csv").read_text(errors="replace").count('"\n')
+    yield f"training: finished, {named:,} files named"
+    _command(root, (0,), *evaluate, f"run={run}")
+    yield "evaluation: a report"
+    _command(root, (0,), *tool, "export", run, "--to", detector)
+    _command(root, (1,), *tool, "predict", pictures / "among", "--detector", detector, "--out", out)
+    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    yield f"predict: {_said(rows)}"
+    predictor = load(detector)
+    alone = answers(predictor, pictures / "alone")
+    compare(alone, {row["path"]: row for row in rows})
+    yield "predict: the good pictures get the same answers, alone and among them"
+    yield f"API: {check_api(predictor, pictures / 'among')}"
+
+
+def _command(folder: Path, allowed: tuple[int, ...], *words: str | Path) -> None:
+    """Run a command; one that crashes ends the check."""
+    done = subprocess.run(
+        [str(word) for word in words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in allowed or "Traceback" in done.stderr:
+        raise AssertionError(f"{words[1:4]} ended with {done.returncode}: {done.stderr[-3000:]}")
+
+
+def answers(predictor: Predictor, folder: Path) -> dict[str, Row]:
+    """Return what a detector says of the files below a folder, some of which vanish meanwhile."""
+    paths = list(list_pictures([str(folder)]))
+    remove_some(folder)
+    rows = {r["path"]: r for some in predict_files(predictor, paths, Loading(8, 0)) for r in some}
+    if rows.keys() != {printable(path) for path in paths}:
+        raise AssertionError("a file has no row")
+    for row in rows.values():
+        if (row["verdict"] is None) != bool(row["error"]):
+            raise AssertionError(f"{row['path']} has neither a verdict nor a reason, or both")
+    return rows
+
+
+def compare(alone: dict[str, Row], among: dict[str, Row]) -> None:
+    """Hold the answers on good pictures against those on the same among hostile files."""
+    for path, row in alone.items():
+        other = among[path.replace("/alone/", "/among/")]
+        if abs(other["logit"] - row["logit"]) > ROUNDING or other["verdict"] != row["verdict"]:
+            raise AssertionError(
+                f"{path} is judged otherwise among hostile files: {other['logit']} and not "
+                f"{row['logit']}"
+            )
+
+
+def _said(rows: list[Row]) -> str:
+    bad = sum(bool(row["error"]) for row in rows)
+    return f"{len(rows) - bad:,} judged, {bad:,} named with a reason"
+
+
+def check_api(predictor: Predictor, folder: Path) -> str:
+    """Send every file to the HTTP interface; say how many it judged and how many it refused."""
+    from starlette.testclient import TestClient
+
+    from faceproof.serving.api import make_app
+    from faceproof.serving.limits import Limits
+
+    statuses: Counter[int] = Counter()
+    with TestClient(make_app(predictor, Limits())) as client:
+        for path in sorted(folder.glob("*/*")):
+            if not path.is_file():
+                continue
+            sent = client.post("/api/predict", files={"file": ("x.jpg", path.read_bytes())})
+            statuses[sent.status_code] += 1
+            words = sent.json()
+            if sent.status_code == 200:
+                if path.name.startswith("good-") and words["logit"] != predictor(path).logit:
+                    raise AssertionError(f"{path} is judged otherwise by the API")
+            elif sent.status_code not in REFUSALS or not words["error"]:
+                raise AssertionError(f"{path} is answered by {sent.status_code}: {words}")
+    judged = statuses.pop(200, 0)
+    return f"{judged:,} judged, {statuses.total():,} refused in words"
+
+
 def main() -> None:
     """Check so many files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FACEPROOF_CACHE"] = f"{folder}/cache"
+        (Path(folder) / "commands").mkdir()
         for line in check(Path(folder) / "pictures", given.files, given.seed):
-            print(line)
-    sys.exit(0)
+            print(line, flush=True)
+        for line in check_commands(Path(folder) / "commands", given.files, given.seed):
+            print(line, flush=True)
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, -1)) / 2**20
+    minutes = (time.monotonic() - began) / 60
+    print(f"{minutes:.1f} minutes, at most {most:.1f} GiB in a process")
 
 
 if __name__ == "__main__":

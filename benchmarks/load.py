@@ -1,13 +1,15 @@
 """python -m benchmarks.load: many clients at once against a server of its own.
 
 Starts `faceproof serve` on an artifact, sends pictures from as many clients as wanted for some
-time, and prints how many were answered or refused, how long that took, and the server's memory
-before and after. A client that is refused waits as long as the server says.
+time, and prints how many were answered or refused, how long that took, what of a processor's time
+an answer cost the server, and the server's memory before and after. A client that is refused waits
+as long as the server says.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -51,10 +53,12 @@ async def _measure(
         for number in range(20):  # what is made once is not counted as growth
             await _send(client, data[number % len(data)])
         before, seconds, outcomes = _memory(pid), [], Counter[str]()
+        busy = _processor(pid)
         health: list[float] = []
         end = time.monotonic() + given.seconds
         clients = [_go_on(client, data, n, end, seconds, outcomes) for n in range(given.clients)]
         await asyncio.gather(*clients, _look_in(client, end, health))
+        busy = _processor(pid) - busy
         await asyncio.sleep(1)
         metrics = (await client.get("/metrics")).text
     return {
@@ -62,6 +66,7 @@ async def _measure(
         "seconds": given.seconds,
         "outcomes": dict(outcomes),
         "answers a second": round(outcomes["200"] / given.seconds, 1),
+        "processor, ms an answer": round(1000 * busy / max(outcomes["200"], 1), 2),
         "median, s": round(float(np.quantile(seconds, 0.5)), 3),
         "99 %, s": round(float(np.quantile(seconds, 0.99)), 3),
         "/health, slowest, s": round(max(health), 3),
@@ -125,6 +130,12 @@ def _memory(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) // 1024
+
+
+def _processor(pid: int) -> float:
+    """Return the seconds that a process has had of the processor's cores, on Linux."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

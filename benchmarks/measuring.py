@@ -1,6 +1,7 @@
 """Timing in turns, and tables of what was found."""
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -33,10 +34,11 @@ def pictures_per_second(batches: Iterator[int], seconds: float) -> float:
     return pictures / spent
 
 
-def apart(function: str, *given: Any) -> Any:
+def apart(function: str, *given: Any, as_commands: bool = False) -> Any:
     """Call a function `module:name` of plain values in a process of its own, and return its answer.
 
     What one contender does to the process, such as how it gets memory, is then no other's.
+    `as_commands`: as faceproof's commands start; see `faceproof.waiting`.
     """
     module, _, name = function.partition(":")
     call = (
@@ -46,8 +48,9 @@ def apart(function: str, *given: Any) -> Any:
         f"print('ANSWER', json.dumps({name}(*json.loads(sys.argv[1]))))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", call, json.dumps(given)], capture_output=True, text=True
-    )
+        [sys.executable, "-c", call, json.dumps(given)], capture_output=True, text=True,
+        env=os.environ | ({"OMP_WAIT_POLICY": "PASSIVE"} if as_commands else {}),
+    )  # fmt: skip
     answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
     if done.returncode or not answers:
         raise RuntimeError(f"{function}{given} ended with {done.returncode}: {done.stderr[-2000:]}")

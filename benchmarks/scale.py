@@ -1,7 +1,6 @@
 """Scale: a table of so many pictures is built, divided, counted and opened by four workers."""
 
 import multiprocessing
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ def _measure(folder: Path, size: int) -> dict[str, Any]:
     counted = time.perf_counter()
     dataset = PathsOnly(data.table, TASKS["deepfake"], 8, "bilinear")
     loader = make_loader(dataset, 256, NUM_WORKERS, EpochSampler(size, 0))
-    early = late = 0.0
+    early = late = (0.0, 0.0)
     for number, _ in enumerate(loader):
         if number == len(loader) // 10:
             early = _largest_child()
@@ -57,8 +56,9 @@ def _measure(folder: Path, size: int) -> dict[str, Any]:
         "count, s": counted - divided,
         "an epoch by 4 workers, s": time.perf_counter() - counted,
         "smallest class": min(balance.values()),
-        "worker after a tenth, MB": early,
-        "worker at the end, MB": late,
+        "worker after a tenth, MB": early[0],
+        "worker at the end, MB": late[0],
+        "of its own then, MB": late[1],
     }
 
 
@@ -78,12 +78,13 @@ def made_table(size: int) -> pa.Table:
     )
 
 
-def _largest_child() -> float:
-    """Return the resident memory of the largest worker, what it shares included, in MB."""
+def _largest_child() -> tuple[float, float]:
+    """Return the resident memory of the largest worker, and what of it no process shares, in MB."""
     sizes = []
     for child in multiprocessing.active_children():
         rollup = Path(f"/proc/{child.pid}/smaps_rollup")
         if rollup.exists():
             fields = dict(line.split(":") for line in rollup.read_text().splitlines()[1:])
-            sizes.append(int(fields["Rss"].split()[0]) / 1024)
-    return max(sizes, default=float("nan")) if os.name == "posix" else float("nan")
+            parts = {name: int(value.split()[0]) / 1024 for name, value in fields.items()}
+            sizes.append((parts["Rss"], parts["Private_Clean"] + parts["Private_Dirty"]))
+    return max(sizes, default=(float("nan"), float("nan")))

@@ -7,7 +7,6 @@ from typing import Any
 from benchmarks import baselines
 from benchmarks.measuring import apart, in_turns, ratio, read_pictures
 from benchmarks.training import compose_model, make_net
-from faceproof.data.loading import choose_workers
 from faceproof.evaluation.scoring import score
 
 BATCH_SIZE = 64
@@ -19,7 +18,7 @@ def rate(way: str, model: str, data: str, number: int) -> float:
     net = make_net(compose_model(model)).eval()
     pictures = read_pictures(data)
     paths, side = pictures.paths[:number], net.input.size
-    workers = choose_workers("auto", len(paths), BATCH_SIZE)
+    workers = baselines.num_workers(len(paths), BATCH_SIZE)
     ways = {
         "one by one": lambda: baselines.one_by_one(net, paths, side),
         "expert": lambda: baselines.expert_scoring(net, paths, side, BATCH_SIZE, workers),
@@ -37,7 +36,16 @@ def measure_scoring(data: str, models: list[str], number: int, rounds: int) -> l
     rows = []
     for model in models:
         ways = {
-            way: partial(apart, "benchmarks.scoring:rate", way, model, data, number) for way in WAYS
+            way: partial(
+                apart,
+                "benchmarks.scoring:rate",
+                way,
+                model,
+                data,
+                number,
+                as_commands=way == "faceproof",
+            )
+            for way in WAYS
         }
         found = in_turns(ways, rounds)
         rows.append(

@@ -1,12 +1,13 @@
 """python -m benchmarks.soak: kill a small run at random moments and see whether it ends the same.
 
-A process is killed by SIGKILL at a moment drawn at random from the whole of its training, while
-files are written too, and the run gone on with by a new process with another number of loading
-processes. Its weights, optimizer and learning rates must be those of a run that was never killed,
-bit for bit.
+A process is killed by SIGKILL at a moment drawn at random from the whole of its training, every
+other time as soon as it writes a checkpoint after that moment, and the run gone on with by a new
+process with another number of loading processes. Its weights, optimizer and learning rates must be
+those of a run that was never killed, bit for bit.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import subprocess
@@ -66,8 +67,21 @@ def state(folder: Path) -> dict[str, object]:
     return {**kept, "best": best, "best_epoch": run.read_record()["best_epoch"]}
 
 
-def kill_once(folder: Path, seconds: float, draw: random.Random) -> bool:
-    """Kill a run at a random moment, and say whether it had something to go on with."""
+def half_written(folder: Path) -> list[str]:
+    """Return the names of the checkpoints that are being written, or never were to their end."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if ".ckpt.partial-" in entry.name]
+
+
+def kill_once(folder: Path, seconds: float, draw: random.Random, in_writing: bool) -> bool:
+    """Kill a run at a random moment, and say whether it was still under way.
+
+    Args:
+        folder: of the run.
+        seconds: how long it trains after its first checkpoint.
+        draw: draws the moment.
+        in_writing: wait from there on until it writes a checkpoint.
+    """
     process = start(folder, draw.choice([0, 1, 2]), resume=False)
     last = folder / "last.ckpt"
     while not last.is_file():
@@ -75,7 +89,10 @@ def kill_once(folder: Path, seconds: float, draw: random.Random) -> bool:
             finish(process)
         time.sleep(0.005)
     time.sleep(draw.uniform(0, seconds))
-    os.killpg(process.pid, 9)
+    while in_writing and not half_written(folder) and process.poll() is None:
+        pass  # a checkpoint is written within milliseconds
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.killpg(process.pid, 9)
     process.communicate()
     return RunFolder(folder).read_record().get("status") != "finished"
 
@@ -96,22 +113,28 @@ def main() -> None:
         finish(process)
         seconds = time.monotonic() - began
         expected = state(whole)
-        same = done = 0
+        same = done = in_writing = 0
         while done < given.kills:
             folder = Path(temporary) / str(done)
-            if not kill_once(folder, seconds, draw):
+            if not kill_once(folder, seconds, draw, in_writing=done % 2 == 1):
                 print("it had finished before it could be killed; again", flush=True)
                 subprocess.run(["rm", "-r", folder], check=True)
                 continue
             checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
+            half = half_written(folder)
+            in_writing += bool(half)
             finish(start(folder, draw.choice([0, 1, 2]), resume=True))
             alike = equal(expected, state(folder))
             same, done = same + alike, done + 1
             where = f"epoch {checkpoint['epoch']}, step {checkpoint['global_step']}"
+            where += f", while {half[0].partition('.partial')[0]} was written" if half else ""
             print(
                 f"{done}: killed after {where}: {'the same' if alike else 'OTHERWISE'}", flush=True
             )
-    print(f"{same} of {done} runs ended bit for bit as the one that was never killed")
+    print(
+        f"{same} of {done} runs ended bit for bit as the one that was never killed; "
+        f"{in_writing} of the kills fell while a checkpoint was written"
+    )
     sys.exit(same < done)
 
 

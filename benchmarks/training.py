@@ -1,7 +1,10 @@
 """Training: faceproof against the notebook loop and the expert loop, from files on disk."""
 
+import os
+import statistics
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from benchmarks import baselines
@@ -24,11 +29,14 @@ from benchmarks.measuring import (
 )
 from faceproof import app
 from faceproof.data.augment import Augment
-from faceproof.data.loading import choose_workers
+from faceproof.data.cores import num_cores
+from faceproof.data.loading import EpochSampler, PictureDataset, make_loader
 from faceproof.memory import reuse_memory
+from faceproof.models.depthwise import quicken_depthwise
 from faceproof.models.detector import Detector
 from faceproof.training.callbacks import BoardPictures, PictureRate
 from faceproof.training.datamodule import PictureDataModule
+from faceproof.training.fit import PER_SECOND
 from faceproof.training.keeping import CacheSettings
 from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule
@@ -73,112 +81,211 @@ class Deadline(Callback):
         return self.pictures / (self.ended - self.began)
 
 
+class BareModule(DetectorModule):
+    """faceproof's module without its figures: what they cost is the difference."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        """Return the mean loss of a batch, and keep nothing."""
+        return F.binary_cross_entropy_with_logits(self.score(batch), batch.label.float())
+
+    def on_train_epoch_end(self) -> None:
+        """Log nothing."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How faceproof is measured: where, compiled or not, and what it keeps."""
+
+    device: str = "cpu"
+    compiled: bool = False
+    cache: str = "none"
+
+
 def faceproof_rate(
-    config: DictConfig, net: Detector, pictures: Pictures, seconds: float, cache: CacheSettings
+    config: DictConfig, net: Detector, pictures: Pictures, seconds: float, how: Setting, bare: bool
 ) -> float:
-    """Train by faceproof's own module, data module, metrics and loggers."""
+    """Train by faceproof's own module and data module; with metrics, loggers and bar, or bare."""
     reuse_memory()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         clock = Deadline(seconds)
+        bar = RichProgressBar(PER_SECOND, console_kwargs={"file": nowhere, "force_terminal": True})
+        around = [PictureRate(), BoardPictures(pictures.data.task), bar]
         trainer, _ = app.build(config.trainer)(
-            net=net,
-            logger=[EpochTable(Path(folder) / "metrics.csv"), Board(Path(folder))],
-            callbacks=[clock, PictureRate(), BoardPictures(pictures.data.task)],
+            logger=False
+            if bare
+            else [EpochTable(Path(folder) / "metrics.csv"), Board(Path(folder))],
+            callbacks=[clock, *([] if bare else around)],
             default_root_dir=folder,
-            enable_progress_bar=False,
+            enable_progress_bar=not bare,
             enable_checkpointing=False,
             max_epochs=10_000,  # the deadline ends it
             limit_val_batches=0,
         )
-        module = DetectorModule(
+        quicken_depthwise(net)  # as fit does
+        module = (BareModule if bare else DetectorModule)(
             net.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
             app.build(config.optimizer),
             Constant(),
+            compiled=how.compiled,
         )
         data = PictureDataModule(
-            pictures.data.table, pictures.data.task, net.input, Augment(), BATCH_SIZE, cache=cache
-        )
+            pictures.data.table, pictures.data.task, net.input, Augment(), BATCH_SIZE,
+            cache=CacheSettings(pictures=how.cache),
+        )  # fmt: skip
         trainer.fit(module, data)
         return clock.rate
 
 
-WAYS = ("notebook", "expert", "faceproof", "arithmetic")
+WAYS = ("notebook", "expert", "faceproof", "bare", "arithmetic")
 
 
-def rate(way: str, model: str, data: str, seconds: float, cache: str) -> float:
+def rate(way: str, model: str, data: str, seconds: float, given: dict[str, Any]) -> float:
     """Return the pictures per second of one way to train."""
-    pictures, config = read_pictures(data), compose_model(model)
+    how = Setting(**given)
+    pictures = read_pictures(data)
+    config = compose_model(model, f"trainer={'cpu' if how.device == 'cpu' else 'gpu'}")
     net = make_net(config)
     side = net.input.size
-    bf16 = choose_precision(net, side, on_gpu=False).name == "bf16-mixed"
-    given = pictures.paths, pictures.labels, side, BATCH_SIZE
-    if way == "faceproof":
-        return faceproof_rate(config, net, pictures, seconds, CacheSettings(pictures=cache))
+    bf16 = choose_precision(on_gpu=how.device != "cpu").name == "bf16-mixed"
+    given_all = pictures.paths, pictures.labels, side, BATCH_SIZE
+    if way in ("faceproof", "bare"):
+        return faceproof_rate(config, net, pictures, seconds, how, way == "bare")
     if way == "notebook":
-        return pictures_per_second(baselines.notebook_training(net, *given), seconds)
-    if way == "expert":
-        workers = choose_workers("auto", len(pictures.paths), BATCH_SIZE)
-        loop = baselines.expert_training(net, *given, workers, bf16)
-        return pictures_per_second(loop, seconds)
-    return pictures_per_second(baselines.arithmetic(net, side, BATCH_SIZE, bf16), seconds)
+        loop = baselines.notebook_training(net, *given_all, how.device)
+    elif way == "expert":
+        workers = baselines.num_workers(len(pictures.paths), BATCH_SIZE)
+        in_memory = how.cache == "memory"
+        loop = baselines.expert_training(net, *given_all, workers, bf16, how.device, in_memory)
+    else:
+        loop = baselines.arithmetic(net, side, BATCH_SIZE, bf16, how.device)
+    return pictures_per_second(loop, seconds)
 
 
 def measure_training(
-    data: str, models: list[str], seconds: float, rounds: int, cache: str = "none"
+    data: str, models: list[str], seconds: float, rounds: int, how: Setting
 ) -> list[dict[str, Any]]:
     """Return a row a model: pictures per second of each loop, and the ratios."""
     rows = []
     for model in models:
         ways = {
-            way: partial(apart, "benchmarks.training:rate", way, model, data, seconds, cache)
+            way: partial(
+                apart,
+                "benchmarks.training:rate",
+                way,
+                model,
+                data,
+                seconds,
+                asdict(how),
+                as_commands=way in ("faceproof", "bare"),
+            )
             for way in WAYS
         }
         found = in_turns(ways, rounds)
-        net = make_net(compose_model(model))
         rows.append(
             {
                 "model": model,
-                "side": net.input.size,
-                "precision": str(choose_precision(net, net.input.size, on_gpu=False).name),
+                "side": make_net(compose_model(model)).input.size,
+                "precision": str(choose_precision(on_gpu=how.device != "cpu").name),
                 **{name: max(rates) for name, rates in found.items()},
-                "faceproof / notebook": ratio(found, "faceproof", "notebook"),
-                "faceproof / expert": ratio(found, "faceproof", "expert"),
-                "faceproof / arithmetic": ratio(found, "faceproof", "arithmetic"),
+                **{f"faceproof / {way}": ratio(found, "faceproof", way) for way in WAYS
+                   if way != "faceproof"},
+            }
+        )  # fmt: skip
+    return rows
+
+
+NUMBERS = ("float32", "bfloat16, torch's own", "bfloat16")
+
+
+def rate_in(numbers: str, model: str, seconds: float) -> float:
+    """Return the pictures per second of training in some kind of numbers, in memory."""
+    reuse_memory()
+    net = make_net(compose_model(model))
+    if numbers == "bfloat16":
+        quicken_depthwise(net)
+    loop = baselines.arithmetic(net, net.input.size, BATCH_SIZE, numbers != "float32")
+    return pictures_per_second(loop, seconds)
+
+
+def measure_precision(models: list[str], seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """Return a row a model: what bfloat16 gains in training, as torch and as faceproof have it."""
+    rows = []
+    for model in models:
+        found = in_turns(
+            {
+                numbers: partial(apart, "benchmarks.training:rate_in", numbers, model, seconds)
+                for numbers in NUMBERS
+            },
+            rounds,
+        )
+        rows.append(
+            {
+                "model": model,
+                "side": make_net(compose_model(model)).input.size,
+                **{name: max(values) for name, values in found.items()},
+                **{f"{name} / float32": ratio(found, name, "float32") for name in NUMBERS[1:]},
             }
         )
     return rows
 
 
-def measure_precision(models: list[str], seconds: float, rounds: int) -> list[dict[str, Any]]:
-    """Return a row a model: what bfloat16 gains in training, and what `auto` chooses."""
+def measure_overhead(
+    data: str, models: list[str], seconds: float, rounds: int
+) -> list[dict[str, Any]]:
+    """Return a row a model: what metrics, logging and the progress bar add to a step.
+
+    They are timed around a network that computes next to nothing, where they show, and held
+    against the steps of the real ones.
+    """
+    ways = {
+        way: partial(apart, "benchmarks.training:rate_around_nothing", way, data, seconds)
+        for way in ("faceproof", "bare")
+    }
+    found = in_turns(ways, rounds)
+    each = [
+        BATCH_SIZE / full - BATCH_SIZE / bare
+        for full, bare in zip(found["faceproof"], found["bare"], strict=True)
+    ]
+    added = statistics.median(each)
     rows = []
     for model in models:
-        config = compose_model(model)
-        side = make_net(config).input.size
-        found = in_turns(
-            {
-                name: lambda bf16=bf16, config=config, side=side: pictures_per_second(  # type: ignore[misc]
-                    baselines.arithmetic(make_net(config), side, BATCH_SIZE, bf16), seconds
-                )
-                for name, bf16 in (("float32", False), ("bfloat16", True))
-            },
-            rounds,
-        )
-        chosen = choose_precision(make_net(config), side, on_gpu=False)
-        rates = {name: max(values) for name, values in found.items()}
-        gain = ratio(found, "bfloat16", "float32")
-        rows.append({"model": model, "side": side, **rates, "bfloat16 / float32": gain,
-                     "auto": f"{chosen.name}: {chosen.reason}"})  # fmt: skip
+        step = BATCH_SIZE / apart("benchmarks.training:rate_in", "bfloat16", model, seconds)
+        rows.append(
+            {"model": model, "step, ms": 1000 * step, "metrics, logging and bar, ms": 1000 * added,
+             "share, %": 100 * added / step}
+        )  # fmt: skip
     return rows
 
 
-def measure_loading(pictures: Pictures, model: str, seconds: float, rounds: int) -> dict[str, Any]:
-    """Return what the loader reaches of what the decoder alone can do with as many processes."""
-    from faceproof.data.loading import EpochSampler, PictureDataset, make_loader
+def rate_around_nothing(way: str, data: str, seconds: float) -> float:
+    """Return the pictures per second of a network that computes next to nothing."""
+    torch.set_num_threads(1)  # what is measured is not divided among them
+    config = compose_model("face_cnn", "model.input.size=4", "trainer=cpu")
+    how = Setting(cache="memory")
+    net, pictures = make_net(config), read_pictures(data)
+    return faceproof_rate(config, net, pictures, seconds, how, way == "bare")
 
-    config = compose_model(model)
-    how = make_net(config).input
-    workers = choose_workers("auto", len(pictures.paths), BATCH_SIZE)
+
+def measure_loading(
+    pictures: Pictures, model: str, seconds: float, rounds: int
+) -> list[dict[str, Any]]:
+    """Return what the loader reaches of what the decoder alone can do with as many cores.
+
+    A row for a CPU's loader, which decodes by all cores in turns with the arithmetic, and one for
+    loading processes, as they serve a GPU.
+    """
+    processes = baselines.num_workers(len(pictures.paths), BATCH_SIZE)
+    return [
+        _measure_loading(pictures, model, workers, seconds, rounds) for workers in (0, processes)
+    ]
+
+
+def _measure_loading(
+    pictures: Pictures, model: str, workers: int, seconds: float, rounds: int
+) -> dict[str, Any]:
+    """Return the row of so many loading processes."""
+    how = make_net(compose_model(model)).input
+    cores = workers or num_cores()
 
     def ours() -> float:
         dataset = PictureDataset(pictures.rows, pictures.data.task, how.size, how.interpolation)
@@ -188,11 +295,12 @@ def measure_loading(pictures: Pictures, model: str, seconds: float, rounds: int)
     def decoder() -> float:
         dataset = baselines.ExpertPictures(pictures.paths, pictures.labels, how.size)
         loader: DataLoader[Any] = DataLoader(
-            dataset, BATCH_SIZE, shuffle=True, num_workers=workers, persistent_workers=True,
-            collate_fn=len,
+            dataset, BATCH_SIZE, shuffle=True, num_workers=cores, persistent_workers=True,
+            collate_fn=len,  # nothing is handed over
         )  # fmt: skip
         return pictures_per_second((batch for _ in iter(int, 1) for batch in loader), seconds)
 
     found = in_turns({"faceproof": ours, "decoder": decoder}, rounds)
-    return {"side": how.size, "workers": workers, **{n: max(v) for n, v in found.items()},
+    return {"model": model, "side": how.size, "processes": workers,
+            "cores": cores, **{n: max(v) for n, v in found.items()},
             "faceproof / decoder": ratio(found, "faceproof", "decoder")}  # fmt: skip

@@ -1,0 +1,82 @@
+"""`faceproof predict` against a loop of `model(picture)` and the expert's inference loop."""
+
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import baselines
+from benchmarks.measuring import apart, in_turns, ratio, read_pictures
+
+BATCH_SIZE = 64
+WAYS = ("one by one", "expert", "predict", "predict, onnx")
+
+
+def rate(way: str, detector: str, data: str, number: int) -> float:
+    """Return the pictures per second of one way, loading the detector left out."""
+    from faceproof.memory import reuse_memory
+    from faceproof.serving.artifact import read_card, read_network
+    from faceproof.serving.predict import Request, predict
+    from faceproof.serving.predictor import load
+
+    paths = read_pictures(data).paths[:number]
+    if len(paths) < number:
+        raise SystemExit(f"data set {data} has {len(paths)} training pictures, fewer than {number}")
+    folder = Path(detector)
+    if way == "expert":
+        net = read_network(folder, read_card(folder))
+        workers = baselines.num_workers(number, BATCH_SIZE)
+        began = time.perf_counter()
+        baselines.expert_scoring(net, paths, net.input.size, BATCH_SIZE, workers)
+        return number / (time.perf_counter() - began)
+    backend = "onnx" if way.endswith("onnx") else "torch"
+    predictor = load(folder, backend=backend)
+    if way == "one by one":
+        began = time.perf_counter()
+        for path in paths:
+            predictor(path)
+        return number / (time.perf_counter() - began)
+    reuse_memory()  # as the command does
+    with tempfile.TemporaryDirectory() as place:
+        listed = Path(place) / "pictures.txt"
+        listed.write_text("".join(f"{path}\n" for path in paths))
+        began = time.perf_counter()
+        predict(predictor, [str(listed)], Request(out=Path(place) / "out.csv"), backend)
+        return number / (time.perf_counter() - began)
+
+
+def measure_predicting(data: str, detector: str, number: int, rounds: int) -> list[dict[str, Any]]:
+    """Return one row: pictures per second of each way, and the ratios."""
+    from faceproof.serving.artifact import read_card
+
+    card = read_card(Path(detector))
+    ways = [way for way in WAYS if not way.endswith("onnx") or card.get("onnx")]
+    found = in_turns(
+        {
+            way: partial(
+                apart,
+                "benchmarks.predicting:rate",
+                way,
+                detector,
+                data,
+                number,
+                as_commands=way.startswith("predict"),
+            )
+            for way in ways
+        },
+        rounds,
+    )
+    return [
+        {
+            "trunk": card["architecture"]["trunk"].get("name", "own"),
+            "side": card["input"]["size"],
+            "pictures": number,
+            **{name: max(rates) for name, rates in found.items()},
+            **{
+                f"{way} / {other}": ratio(found, way, other)
+                for way in ways[2:]
+                for other in ways[:2]
+            },
+        }
+    ]

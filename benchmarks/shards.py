@@ -1,0 +1,116 @@
+"""Loading from shards, in a folder and through an object store, against loading from files."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+from benchmarks import baselines
+from benchmarks.measuring import apart, in_turns, pictures_per_second, ratio, read_pictures
+from benchmarks.training import BATCH_SIZE, compose_model, make_net
+from faceproof.data.loading import EpochSampler, PictureDataset, make_loader
+from faceproof.data.shard_order import find_shards
+from faceproof.data.table import select
+
+MEGABYTES = 4.0  # so that a small data set still has more shards than are mixed at a time
+
+
+def rate(words: list[str], model: str, seconds: float, kept: str | None = None) -> float:
+    """Return the pictures per second of a data set's loader.
+
+    Args:
+        words: `data=NAME` and its settings.
+        model: whose input the pictures are resized for.
+        seconds: to measure.
+        kept: a folder that is made for what is fetched, so that all is fetched again.
+    """
+    from faceproof.app import compose_data
+
+    if kept is not None:
+        os.environ["FACEPROOF_CACHE"] = tempfile.mkdtemp(dir=kept)
+    data, how = compose_data(words), make_net(compose_model(model)).input
+    rows = select(data.table, "train")
+    dataset = PictureDataset(rows, data.task, how.size, how.interpolation)
+    sampler = EpochSampler(len(dataset), 0, shards=find_shards(dataset.paths))
+    workers = baselines.num_workers(len(dataset), BATCH_SIZE)
+    loader = make_loader(dataset, BATCH_SIZE, workers, sampler)
+    return pictures_per_second((len(b.label) for _ in iter(int, 1) for b in loader), seconds)
+
+
+def measure_shards(data: str, model: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """Return a row a place: the loader's pictures per second there and from files, in turns.
+
+    An object store is one on this machine, moto's, which takes its time from the same cores; its
+    cache is empty at the start of every turn. It is left out where moto is not installed.
+    """
+    from faceproof.data.shard_writing import write_shards
+
+    pictures = read_pictures(data).data
+    with tempfile.TemporaryDirectory() as name, _store() as bucket:
+        places = {"folder": f"{name}/set", **({"object store": f"{bucket}/set"} if bucket else {})}
+        for place in places.values():
+            written = write_shards(pictures, place, MEGABYTES)
+        ways = {"files": partial(apart, "benchmarks.shards:rate", [f"data={data}"], model, seconds)}
+        for where, place in places.items():
+            words = ["data=shards", f"data.root={place}", f"data.task={pictures.task.name}"]
+            kept = name if where == "object store" else None
+            ways[where] = partial(apart, "benchmarks.shards:rate", words, model, seconds, kept)
+        found = in_turns(ways, rounds)
+    return [
+        {
+            "shards in": where,
+            "shards": len(written.shards),
+            "megabytes": sum(shard["bytes"] for shard in written.shards) / 1e6,
+            "files, pictures/s": max(found["files"]),
+            "shards, pictures/s": max(found[where]),
+            "shards / files": ratio(found, where, "files"),
+        }
+        for where in places
+    ]
+
+
+@contextmanager
+def _store() -> Iterator[str | None]:
+    """Run an S3-compatible store on this machine, and yield the URL of a bucket in it."""
+    if find_spec("moto") is None:
+        yield None
+        return
+    import boto3
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    call = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _wait_for(port)
+            boto3.client("s3").create_bucket(Bucket="pictures")
+            yield "s3://pictures"
+        finally:
+            server.terminate()
+
+
+def _wait_for(port: int, seconds: float = 120.0) -> None:
+    """Wait until somebody listens."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
