@@ -1,9 +1,12 @@
 """How the process gets memory from the system."""
 
+import contextlib
 import ctypes
 import functools
 import logging
+import math
 import sys
+from pathlib import Path
 
 # mallopt's parameters, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -29,3 +32,15 @@ def reuse_memory() -> bool:
     kept = [mallopt(name, MAX_THRESHOLD) for name in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
     log.debug("large blocks of memory are kept: %s", kept == [1, 1])
     return kept == [1, 1]
+
+
+def available_bytes() -> float:
+    """Return how much memory there is to be had; infinity where the system does not say."""
+    found = [math.inf]
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    with contextlib.suppress(OSError, ValueError):  # no such limit, or the word "max"
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found)

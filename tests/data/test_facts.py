@@ -15,6 +15,7 @@ from faceproof.data.facts import (
     perceptual_hash,
     radial_spectrum,
 )
+from faceproof.data.pictures import read_picture
 
 
 def portrait(seed=0, size=160):
@@ -137,6 +138,17 @@ def test_a_picture_of_one_pixel_has_facts(tmp_path):
     found = file_facts(str(tmp_path / "dot.png"))
     assert found["width"] == 1
     assert np.isfinite(found["sharpness"])
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xe0\x00\x06JFIF", b"\xff\xee\x00\x07Adobe"])
+def test_what_decodes_and_has_a_header_that_pillow_cannot_read_has_a_reason(tmp_path, segment):
+    file = tmp_path / "odd.jpg"
+    Image.fromarray(portrait()).save(file)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:2] + segment + whole[2:])
+    assert read_picture(file).shape == (3, 160, 160)
+    (found,) = gather_facts([str(file)], None).to_pylist()
+    assert found["reason"] == "no picture format that can be read"
 
 
 def test_a_split_finds_what_the_whole_set_learned(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +102,38 @@ def test_what_does_not_fit_is_not_kept_and_that_is_said(
     assert not computed
     assert "cache.max_gb" in caplog.text
     assert not list(folder.iterdir())
+
+
+def test_what_could_never_fit_pushes_nothing_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in "ab":
+        keep(squares(key)[0], MANY)
+    monkeypatch.setattr(kept, "_in_use", set())  # as of another process
+    size = (folder / "a.npy").stat().st_size
+    assert keep(squares("c", 200)[0], size) is None
+    assert sorted(file.stem for file in folder.iterdir()) == ["a", "b"]
+
+
+def test_what_killed_processes_left_is_removed_and_what_is_being_filled_counts(
+    folder: Path,
+) -> None:
+    keep(squares("a")[0], MANY)
+    size = (folder / "a.npy").stat().st_size
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    dead, alive, far = (
+        folder / f"{n}.npy.partial-{who}"
+        for n, who in enumerate((f"{host}-{ended.pid}", f"{host}-{os.getppid()}", "elsewhere-1"))
+    )
+    for file in (dead, alive, far):
+        file.write_bytes(bytes(size))
+    assert keep(squares("b")[0], 3 * size) is None  # a is in use, and two are being filled
+    assert not dead.exists()
+    assert alive.exists()
+    assert far.exists()
+    assert keep(squares("b")[0], 4 * size) is not None
 
 
 def test_a_computation_that_fails_leaves_nothing(folder: Path) -> None:

@@ -10,11 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
+from faceproof.data.pictures import (
+    UnreadablePictureError,
+    decode_picture,
+    fit_picture,
+    read_picture,
+)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -203,6 +210,41 @@ def test_a_header_that_asks_for_all_memory_is_unreadable(tmp_path: Path, side: i
         data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
         with pytest.raises(UnreadablePictureError, match="pixels"):
             decoded(tmp_path, bytes(data))
+
+
+SMALL_FRAME = b"\xff\xc0\x00\x11\x08\x00\x08\x00\x08\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+BEFORE_A_FRAME = st.sampled_from(
+    [
+        b"\xff\xe1\x00\x15" + SMALL_FRAME,
+        b"\xff\xfe\x00\x02",
+        b"\xff\xdd\x00\x04\x00\x00",
+        *(bytes([0xFF, marker]) for marker in (0x01, 0xD0, 0xD8, 0xFF, 0x00, 0xC8, 0xE0, 0xDC)),
+        SMALL_FRAME,
+    ]
+)
+
+
+@given(before=st.lists(BEFORE_A_FRAME | st.binary(max_size=6), max_size=5))
+@example(before=[])
+@example(before=[b"\xff\x01", b"\xff\xe1\x00\x02"])
+def test_no_header_hides_how_large_a_jpeg_is(before: list[bytes]) -> None:
+    whole = encoded(RGB, "JPEG")
+    data = whole[:2] + b"".join(before) + whole[2:]
+    with pytest.MonkeyPatch.context() as limit:
+        limit.setattr(Image, "MAX_IMAGE_PIXELS", RGB.width * RGB.height // 2 - 1)
+        with pytest.raises(UnreadablePictureError):
+            decode_picture(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"\xff\xc0 no frame"}])
+@pytest.mark.parametrize("picture", [RGB, GREY, RGB.convert("CMYK")])
+def test_a_jpeg_in_order_is_left_to_one_decoder(
+    monkeypatch: pytest.MonkeyPatch, picture: Image.Image, options: dict[str, object]
+) -> None:
+    data = encoded(picture, "JPEG", **options)
+    seen = by_pillow(data)
+    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("Pillow holds other threads up"))
+    assert np.allclose(decode_picture(data).permute(1, 2, 0), seen, atol=2)
 
 
 @pytest.mark.parametrize("shape", [(40, 48), (97, 31), (5, 6), (1, 1), (300, 200)])

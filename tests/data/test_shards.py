@@ -595,6 +595,36 @@ def test_what_comes_next_is_fetched_meanwhile(
     assert brought == [found.names[code] for code in visited]
 
 
+def test_shards_are_on_this_machine_before_their_rows_are_read(
+    written: Path, bucket: str, tmp_path: Path
+) -> None:
+    upload(written, f"{bucket}/set")
+    found = find_shards(read_shards(f"{bucket}/set").table["path"])
+    assert found is not None
+    rows = found.fetching_ahead(found.order(0, 0))
+    next(rows)  # no picture is read
+    wait_for(lambda: len(list((tmp_path / "cache" / "shards").glob("*.bin"))) > MIXED)
+    assert len(list(rows)) == 55
+
+
+def test_a_damaged_copy_of_an_object_is_fetched_again(
+    written: Path, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    upload(written, f"{bucket}/set")
+    there, here = read_shards(f"{bucket}/set"), read_shards(written)
+    path, plain = (str(data.table["path"][0]) for data in (there, here))
+    whole = read_file(path)
+    for damage in (lambda file: file.write_bytes(b""), lambda file: os.truncate(file, 10)):
+        for file in (tmp_path / "cache" / "shards").glob("*"):
+            if file.suffix in (".bin", ".parquet"):
+                damage(file)
+        shards.shard_set.cache_clear()
+        caplog.clear()
+        assert read_file(path) == whole == read_file(plain)
+        assert read_shards(f"{bucket}/set").table.num_rows == 56
+        assert caplog.text.count("on this machine is damaged; fetched again") == 2
+
+
 def test_after_a_shard_that_cannot_be_fetched_no_more_are_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -16,6 +16,7 @@ from faceproof.data.loading import PictureDataset
 from faceproof.data.pictures import fit_picture, read_picture
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
+from faceproof.memory import available_bytes
 from faceproof.models.detector import Detector
 from faceproof.run import RunFolder, read_epochs
 from faceproof.task import TASKS
@@ -132,6 +133,13 @@ def test_decoded_pictures_that_are_kept_change_nothing(tiny, tmp_path, where):
 def test_pictures_beyond_the_memory_allowed_are_refused(tiny, tmp_path):
     with pytest.raises(FaceproofError, match=r"use cache\.pictures=disk"):
         train(tmp_path / "run", *tiny, "cache.pictures=memory", "cache.max_gb=0.000001")
+
+
+def test_pictures_beyond_the_memory_there_is_are_refused(tiny, tmp_path, monkeypatch):
+    assert available_bytes() > 2**20
+    monkeypatch.setattr("faceproof.training.keeping.available_bytes", lambda: 1000)
+    with pytest.raises(FaceproofError, match=r"this machine has free 1e-06; use cache\.pictures="):
+        train(tmp_path / "run", *tiny, "cache.pictures=memory")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,13 @@ from PIL import Image
 from scipy import fft
 
 from faceproof.data.cache_folder import cache_folder
-from faceproof.data.pictures import UnreadablePictureError, decode_picture, read_file
+from faceproof.data.pictures import (
+    UNREADABLE,
+    UnreadablePictureError,
+    decode_picture,
+    read_file,
+    reason_of,
+)
 from faceproof.data.shards import SHARD, find_member, roots_of, shard_set
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
@@ -199,9 +205,12 @@ def file_facts(path: str) -> dict[str, Any]:
     try:
         data = read_file(path)
         picture = decode_picture(data).numpy()
-        header = _header(data)
     except UnreadablePictureError as error:
         return {"path": path, "reason": str(error)}
+    try:
+        header = _header(data)
+    except UNREADABLE as error:  # what decodes may still have a header that Pillow cannot read
+        return {"path": path, "reason": reason_of(error)}
     grey = picture.mean(axis=0, dtype=np.float32)
     return {
         "path": path,

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from faceproof.data.cache_folder import cache_folder
 from faceproof.whole_files import CannotWriteError, told_of_disks
 
-ABANDONED = 24 * 3600  # seconds after which a file that was never finished is taken for dead
+ABANDONED = 24 * 3600  # seconds after which another machine's unfinished file is taken for dead
 SPARE = 2**28  # bytes that stay free on the disk
 
 _in_use: set[Path] = set()  # by this process: they do not make way for each other
@@ -147,22 +147,40 @@ def _files(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
 
 
 def _make_room(folder: Path, needed: int, max_bytes: int) -> bool:
-    """Remove what was longest not used until there is room; say whether there is."""
+    """Remove what was longest not used until there is room; say whether there is.
+
+    Where there would be none although all made way, all stays.
+    """
     for dead, status in _files(folder, "*.partial-*"):
-        if time.time() - status.st_mtime > ABANDONED:
+        if _is_dead(dead, status):
             dead.unlink(missing_ok=True)
-    kept = sorted(_files(folder, "*.npy"), key=lambda pair: pair[1].st_mtime)
-    used = sum(status.st_size for _, status in kept)
-    for oldest, status in kept:
-        if used + needed > max_bytes and oldest not in _in_use:
-            log.info("%s makes way", oldest)
-            used -= status.st_size
-            oldest.unlink(missing_ok=True)
+    others = sorted(_files(folder, "*"), key=lambda pair: pair[1].st_mtime)  # some being filled
+    used = sum(status.st_size for _, status in others)
     free = shutil.disk_usage(folder).free - SPARE
+    way: list[Path] = []
+    for oldest, status in others:
+        if needed <= min(max_bytes - used, free):
+            break
+        if oldest.suffix == ".npy" and oldest not in _in_use:
+            way.append(oldest)
+            used -= status.st_size
+            free += status.st_size
     if needed > min(max_bytes - used, free):
         log.warning(
-            "nothing is kept: %.1f GB of %s would be needed, cache.max_gb allows %.1f GB and the "
-            "disk has %.1f GB free", needed / 1e9, folder.name, max_bytes / 1e9, free / 1e9,
+            "nothing is kept: %.1f GB of %s would be needed, of cache.max_gb (%.1f GB) and of the "
+            "disk %.1f GB could be had", needed / 1e9, folder.name, max_bytes / 1e9,
+            max(min(max_bytes - used, free), 0) / 1e9,
         )  # fmt: skip
         return False
+    for oldest in way:
+        log.info("%s makes way", oldest)
+        oldest.unlink(missing_ok=True)
     return True
+
+
+def _is_dead(partial: Path, status: os.stat_result) -> bool:
+    """Say whether the process that was filling a file has ended."""
+    host, _, process = partial.name.partition(".partial-")[2].rpartition("-")
+    if host == socket.gethostname() and Path("/proc").is_dir():
+        return not Path("/proc", process).exists()
+    return time.time() - status.st_mtime > ABANDONED

@@ -1,6 +1,9 @@
 """From a file to a tensor: decoding, conversion to 8-bit RGB, and the resize to a model's input."""
 
 import io
+import math
+import os
+import struct
 from pathlib import Path
 
 import torch
@@ -15,6 +18,9 @@ from faceproof.data.shards import find_member, read_member
 from faceproof.errors import FaceproofError
 
 JPEG = b"\xff\xd8\xff"
+# ITU-T T.81, table B.1: what begins a frame that libjpeg decodes, and what may stand before it.
+FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
+SEGMENT_MARKERS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 # What lies under transparent pixels is arbitrary; white is what viewers put there.
 BACKGROUND = 255
 # What decoders raise for files that are not what they seem; anything else is a defect.
@@ -47,11 +53,12 @@ def read_file(path: str | Path) -> bytes:
     try:
         if isinstance(path, str) and (member := find_member(path)) is not None:
             return read_member(member)
-        data = Path(path).read_bytes()
+        with io.FileIO(os.fspath(path)) as file:  # half the time of Path.read_bytes
+            data = file.readall()
     except ShardError as error:
         raise UnreadablePictureError(str(error)) from error
     except OSError as error:
-        raise UnreadablePictureError(_reason(error)) from error
+        raise UnreadablePictureError(reason_of(error)) from error
     if not data:
         raise UnreadablePictureError("the file is empty")
     return data
@@ -68,7 +75,7 @@ def decode_picture(data: bytes) -> Tensor:
     except UnreadablePictureError:
         raise
     except UNREADABLE as error:
-        raise UnreadablePictureError(_reason(error)) from error
+        raise UnreadablePictureError(reason_of(error)) from error
 
 
 def _decode(data: bytes) -> Tensor:
@@ -77,11 +84,11 @@ def _decode(data: bytes) -> Tensor:
     torchvision decodes JPEG, Pillow the rest: torchvision 0.29 takes the indices of a palette PNG
     for grey, ignores colours marked as transparent, and ends the process on a damaged PNG.
     """
+    if _is_plain_jpeg(data):
+        return _decode_jpeg(data)
     with Image.open(io.BytesIO(data)) as picture:  # reads the header, and refuses absurd sizes
         if data.startswith(JPEG):
-            buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy: writable
-            rgb: Tensor = decode_image(buffer, ImageReadMode.RGB, apply_exif_orientation=True)
-            return rgb
+            return _decode_jpeg(data)
         upright = ImageOps.exif_transpose(picture)
     if upright.mode == "F":
         raise UnreadablePictureError("its pixels are floating-point numbers of no known range")
@@ -91,6 +98,33 @@ def _decode(data: bytes) -> Tensor:
         return _on_background(F.pil_to_tensor(upright.convert("RGBA")))
     opaque: Tensor = F.pil_to_tensor(upright.convert("RGB"))
     return opaque
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Say whether bytes are a JPEG whose header is in order and declares no absurd size.
+
+    Pillow, which all else is left to, takes up to half as long for its header as torchvision for
+    the whole picture, and lets no other thread run meanwhile.
+    """
+    if not data.startswith(JPEG):
+        return False
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker in FRAME_MARKERS:
+            height, width = struct.unpack_from(">HH", data, place + 5)
+            return bool(0 < height * width <= (Image.MAX_IMAGE_PIXELS or math.inf))
+        length = int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker not in SEGMENT_MARKERS or length < 2:
+            return False
+        place += 2 + length
+    return False
+
+
+def _decode_jpeg(data: bytes) -> Tensor:
+    buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy: writable
+    rgb: Tensor = decode_image(buffer, ImageReadMode.RGB, apply_exif_orientation=True)
+    return rgb
 
 
 def _grey16_to_rgb8(picture: Image.Image) -> Tensor:
@@ -109,7 +143,7 @@ def _on_background(rgba: Tensor) -> Tensor:
     return ((over + 127) // 255).to(torch.uint8)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Say in one line why a file could not be read; torchvision puts its source path in front."""
     if isinstance(error, FileNotFoundError):
         return "the file is not there"

@@ -84,7 +84,7 @@ def _fetch(waiting: "SimpleQueue[str | None]", dropped: Event) -> None:
 
 def _bring(shard: str) -> None:
     root, _, name = shard.rpartition("/")
-    shard_set(root).bring(name, Path)
+    shard_set(root).bring(name, Path.stat)  # which, unlike Path, fails where there is none
 
 
 def find_shards(paths: pa.Array | pa.ChunkedArray) -> Shards | None:

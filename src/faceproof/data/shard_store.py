@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from faceproof.data.cache_folder import cache_folder
 from faceproof.errors import FaceproofError
-from faceproof.whole_files import told_of_disks
+from faceproof.whole_files import to_disk, told_of_disks
 
 if TYPE_CHECKING:
     from litdata.streaming.fs_provider import S3FsProvider
@@ -202,9 +202,8 @@ def fetched(
     """
     from filelock import FileLock  # torch brings it
 
-    place = os.environ.get(PLACE)
-    folder = Path(place) / "faceproof-shards" if place else cache_folder() / "shards"
-    file = folder / f"{sha256}-{name}"
+    file = _copy(name, sha256)
+    folder = file.parent
     try:
         found = opened(file)
     except FileNotFoundError:
@@ -223,10 +222,29 @@ def fetched(
             try:
                 store.fetch(name, partial)
                 _check(partial, num_bytes, sha256, f"{store.root}/{name}")
+                to_disk(partial)
                 partial.replace(file)
             finally:
                 partial.unlink(missing_ok=True)
         return opened(file)
+
+
+def forget(name: str, sha256: str) -> None:
+    """Remove the copy of a file, so that it is fetched again.
+
+    Raises:
+        CannotWriteError: the disk can only be read.
+    """
+    file = _copy(name, sha256)
+    with told_of_disks(file):
+        file.unlink(missing_ok=True)
+
+
+def _copy(name: str, sha256: str) -> Path:
+    """Return where a file of an object store is kept on this machine."""
+    place = os.environ.get(PLACE)
+    folder = Path(place) / "faceproof-shards" if place else cache_folder() / "shards"
+    return folder / f"{sha256}-{name}"
 
 
 def _make_room(folder: Path, needed: int, what: str) -> None:

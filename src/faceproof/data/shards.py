@@ -36,6 +36,7 @@ from faceproof.data.shard_store import (
     ObjectStore,
     ShardError,
     fetched,
+    forget,
     is_url,
     max_bytes,
 )
@@ -187,24 +188,43 @@ class ShardSet:
         Raises:
             ShardError: its shard is missing, damaged or cannot be fetched.
         """
-        file = self._opened(member.shard)
-        data = os.pread(file.number, member.length, member.offset)
-        if len(data) != member.length or zlib.crc32(data) != member.crc:
-            raise ShardError(
-                f"{self.root}/{member.shard} is damaged: the {member.length:,} bytes from "
-                f"{member.offset:,} on are not those that were written; copy it again, or write "
-                "the shards again"
-            )
-        return data
+
+        def whole() -> bytes | None:
+            file = self._opened(member.shard)  # open while it is read, whatever is opened meanwhile
+            data = os.pread(file.number, member.length, member.offset)
+            return data if len(data) == member.length and zlib.crc32(data) == member.crc else None
+
+        return self._sound(member.shard, whole, f"the {member.length:,} bytes from "
+                           f"{member.offset:,} on are not those that were written")  # fmt: skip
 
     def _table(self, name: str) -> pa.Table:
         """Read a table of the set, whose bytes are first compared with its checksum."""
-        data = self.bring(name, Path.read_bytes)
-        if hashlib.sha256(data).hexdigest() != self.files[name]["sha256"]:
-            raise ShardError(
-                f"{self.root}/{name} is damaged: copy it again, or write the shards again"
-            )
+
+        def whole() -> bytes | None:
+            data = self.bring(name, Path.read_bytes)
+            same = hashlib.sha256(data).hexdigest() == self.files[name]["sha256"]
+            return data if same else None
+
+        data = self._sound(name, whole, "its checksum is not that of what was written")
         return pa.parquet.read_table(pa.BufferReader(data))
+
+    def _sound(self, name: str, whole: Callable[[], bytes | None], found: str) -> bytes:
+        """Return bytes of a file that are those that were written.
+
+        A copy of an object store's file that is not, as after a power cut, is fetched again once.
+        """
+        data = whole()
+        if data is None and self.store is not None:
+            log.warning("the copy of %s/%s on this machine is damaged; fetched again", self.root,
+                        name)  # fmt: skip
+            forget(name, self.files[name]["sha256"])
+            self._opened.cache_clear()
+            data = whole()
+        if data is None:
+            raise ShardError(
+                f"{self.root}/{name} is damaged: {found}; copy it again, or write the shards again"
+            )
+        return data
 
     @functools.cached_property
     def samples(self) -> pa.Table:

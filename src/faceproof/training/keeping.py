@@ -7,6 +7,7 @@ input, the same precision, the frozen trunk in eval mode.
 
 import hashlib
 import logging
+import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -33,6 +34,7 @@ from faceproof.data.loading import (
     to_unit,
 )
 from faceproof.errors import FaceproofError
+from faceproof.memory import available_bytes
 from faceproof.models.detector import Detector
 
 FORMAT = "1"  # raised with every change to what is kept
@@ -110,11 +112,16 @@ def kept_pictures(
             values[batch.row.numpy()] = batch.image.numpy()
 
     if settings.pictures == "memory":
-        if np.prod(shape) > settings.max_bytes:
-            raise FaceproofError(
-                f"cache.pictures=memory would take {np.prod(shape) / 1e9:.1f} GB and cache.max_gb "
-                f"allows {settings.max_gb:g}; use cache.pictures=disk, or a larger limit"
-            )
+        needed = math.prod(shape)
+        for allowed, by, advice in (
+            (settings.max_bytes, "cache.max_gb allows", ", or a larger limit"),
+            (available_bytes(), "this machine has free", ""),
+        ):
+            if needed > allowed:
+                raise FaceproofError(
+                    f"cache.pictures=memory would take {needed / 1e9:.3g} GB and {by} "
+                    f"{allowed / 1e9:.3g}; use cache.pictures=disk{advice}"
+                )
         values = np.empty(shape, np.uint8)
         fill(values)
         return KeptPictures(values, dataset.labels)
