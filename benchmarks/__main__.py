@@ -9,6 +9,7 @@ from benchmarks.measuring import read_pictures, show
 
 TITLES = {
     "training": "training, pictures per second, from files on disk",
+    "profile": "where the processor time of a training step goes",
     "cached": "training with decoded pictures in memory, pictures per second",
     "precision": "what bfloat16 gains in training, pictures per second",
     "overhead": "what metrics, logging and the progress bar add to a training step",
@@ -60,6 +61,10 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         if given.detector is None:
             raise SystemExit("predict needs --detector DIR: what faceproof export made")
         return measure_predicting(given.data, given.detector, given.pictures, given.rounds)
+    if given.name == "profile":
+        from benchmarks.profiling import measure_profile
+
+        return measure_profile(given.models)
     if given.name == "shards":
         from benchmarks.shards import measure_shards
 
@@ -93,7 +98,7 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         return measure_scoring(given.data, given.models, given.pictures, given.rounds)
     from benchmarks.frozen import measure_frozen
 
-    return measure_frozen(pictures, given.data, given.models, given.epochs)
+    return measure_frozen(given.data, given.models, given.epochs, given.rounds)
 
 
 if __name__ == "__main__":

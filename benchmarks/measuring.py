@@ -28,10 +28,9 @@ def pictures_per_second(batches: Iterator[int], seconds: float) -> float:
     for _ in range(WARM_UP):
         next(batches)
     began, pictures = time.perf_counter(), 0
-    while (spent := time.perf_counter() - began) < seconds or not pictures:
+    while time.perf_counter() - began < seconds or not pictures:
         pictures += next(batches)
-    spent = time.perf_counter() - began
-    return pictures / spent
+    return pictures / (time.perf_counter() - began)
 
 
 def apart(function: str, *given: Any, as_commands: bool = False) -> Any:
@@ -64,6 +63,11 @@ def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict
         for name, measure in contenders.items():
             found[name].append(measure())
     return found
+
+
+def medians(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return the median over rounds of each contender's rate."""
+    return {name: statistics.median(rates) for name, rates in found.items()}
 
 
 def ratio(found: Mapping[str, Sequence[float]], first: str, second: str) -> float:

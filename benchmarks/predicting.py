@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import baselines
-from benchmarks.measuring import apart, in_turns, ratio, read_pictures
+from benchmarks.measuring import apart, in_turns, medians, ratio, read_pictures
 
 BATCH_SIZE = 64
 WAYS = ("one by one", "expert", "predict", "predict, onnx")
@@ -72,7 +72,7 @@ def measure_predicting(data: str, detector: str, number: int, rounds: int) -> li
             "trunk": card["architecture"]["trunk"].get("name", "own"),
             "side": card["input"]["size"],
             "pictures": number,
-            **{name: max(rates) for name, rates in found.items()},
+            **medians(found),
             **{
                 f"{way} / {other}": ratio(found, way, other)
                 for way in ways[2:]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from benchmarks.measuring import apart
 from faceproof.data.loading import EpochSampler, PictureDataset, make_loader
 from faceproof.data.sets import table_data
 from faceproof.data.table import counts, write_table
@@ -28,21 +29,34 @@ class PathsOnly(PictureDataset):
 
 
 def measure_scale(folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
-    """Return a row a size: seconds of each step, and the memory of each worker."""
-    return [_measure(folder, size) for size in sizes]
+    """Return a row a size: seconds of each step, and the memory of each worker.
+
+    A process writes the table and another opens it, as a script and a training would.
+    """
+    rows = []
+    for size in sizes:
+        file = str(folder / f"{size}.parquet")
+        writing = apart("benchmarks.scale:write_made", size, file)
+        rows.append({"rows": size, "write, s": writing, **apart("benchmarks.scale:opened", file)})
+    return rows
 
 
-def _measure(folder: Path, size: int) -> dict[str, Any]:
-    file = folder / f"{size}.parquet"
+def write_made(size: int, file: str) -> float:
+    """Write a made-up table; return the seconds it took."""
     began = time.perf_counter()
-    write_table(made_table(size), file)
-    written = time.perf_counter()
-    data = table_data("scale", "deepfake", str(file))
+    write_table(made_table(size), Path(file))
+    return time.perf_counter() - began
+
+
+def opened(file: str) -> dict[str, Any]:
+    """Return what it takes to divide a table, count it, and read it by four workers."""
+    began = time.perf_counter()
+    data = table_data("scale", "deepfake", file)
     divided = time.perf_counter()
     balance = counts(data.table, "split", "label")
     counted = time.perf_counter()
     dataset = PathsOnly(data.table, TASKS["deepfake"], 8, "bilinear")
-    loader = make_loader(dataset, 256, NUM_WORKERS, EpochSampler(size, 0))
+    loader = make_loader(dataset, 256, NUM_WORKERS, EpochSampler(len(dataset), 0))
     early = late = (0.0, 0.0)
     for number, _ in enumerate(loader):
         if number == len(loader) // 10:
@@ -50,9 +64,7 @@ def _measure(folder: Path, size: int) -> dict[str, Any]:
     late = _largest_child()
     del loader
     return {
-        "rows": size,
-        "write, s": written - began,
-        "read and divide, s": divided - written,
+        "read and divide, s": divided - began,
         "count, s": counted - divided,
         "an epoch by 4 workers, s": time.perf_counter() - counted,
         "smallest class": min(balance.values()),

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import baselines
-from benchmarks.measuring import apart, in_turns, ratio, read_pictures
+from benchmarks.measuring import apart, in_turns, medians, ratio, read_pictures
 from benchmarks.training import compose_model, make_net
 from faceproof.evaluation.scoring import score
 
@@ -53,7 +53,7 @@ def measure_scoring(data: str, models: list[str], number: int, rounds: int) -> l
                 "model": model,
                 "side": make_net(compose_model(model)).input.size,
                 "pictures": number,
-                **{name: max(rates) for name, rates in found.items()},
+                **medians(found),
                 "faceproof / one by one": ratio(found, "faceproof", "one by one"),
                 "faceproof / expert": ratio(found, "faceproof", "expert"),
             }

@@ -4,6 +4,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from benchmarks.measuring import (
     Pictures,
     apart,
     in_turns,
+    medians,
     pictures_per_second,
     ratio,
     read_pictures,
@@ -44,6 +46,7 @@ from faceproof.training.optimizers import Constant
 from faceproof.training.precision import choose_precision
 
 BATCH_SIZE = 32
+TRIAL = 3.0  # seconds of each kind of numbers, by which the expert chooses
 
 
 def compose_model(name: str, *words: str) -> DictConfig:
@@ -146,19 +149,34 @@ def rate(way: str, model: str, data: str, seconds: float, given: dict[str, Any])
     config = compose_model(model, f"trainer={'cpu' if how.device == 'cpu' else 'gpu'}")
     net = make_net(config)
     side = net.input.size
-    bf16 = choose_precision(on_gpu=how.device != "cpu").name == "bf16-mixed"
     given_all = pictures.paths, pictures.labels, side, BATCH_SIZE
     if way in ("faceproof", "bare"):
         return faceproof_rate(config, net, pictures, seconds, how, way == "bare")
     if way == "notebook":
         loop = baselines.notebook_training(net, *given_all, how.device)
-    elif way == "expert":
+        return pictures_per_second(loop, seconds)
+    bf16 = gains_by_bf16(model, how.device)
+    if way == "expert":
         workers = baselines.num_workers(len(pictures.paths), BATCH_SIZE)
         in_memory = how.cache == "memory"
         loop = baselines.expert_training(net, *given_all, workers, bf16, how.device, in_memory)
     else:
         loop = baselines.arithmetic(net, side, BATCH_SIZE, bf16, how.device)
     return pictures_per_second(loop, seconds)
+
+
+def gains_by_bf16(model: str, device: str) -> bool:
+    """Say whether torch's own bfloat16 trains a model faster than float32 on this machine."""
+    if choose_precision(on_gpu=device != "cpu").name != "bf16-mixed":
+        return False
+    net = make_net(compose_model(model))
+    rates = [
+        pictures_per_second(
+            baselines.arithmetic(net, net.input.size, BATCH_SIZE, bf16, device), TRIAL
+        )
+        for bf16 in (False, True)
+    ]
+    return rates[1] > rates[0]
 
 
 def measure_training(
@@ -186,7 +204,7 @@ def measure_training(
                 "model": model,
                 "side": make_net(compose_model(model)).input.size,
                 "precision": str(choose_precision(on_gpu=how.device != "cpu").name),
-                **{name: max(rates) for name, rates in found.items()},
+                **medians(found),
                 **{f"faceproof / {way}": ratio(found, "faceproof", way) for way in WAYS
                    if way != "faceproof"},
             }
@@ -222,7 +240,7 @@ def measure_precision(models: list[str], seconds: float, rounds: int) -> list[di
             {
                 "model": model,
                 "side": make_net(compose_model(model)).input.size,
-                **{name: max(values) for name, values in found.items()},
+                **medians(found),
                 **{f"{name} / float32": ratio(found, name, "float32") for name in NUMBERS[1:]},
             }
         )
@@ -288,19 +306,28 @@ def _measure_loading(
     cores = workers or num_cores()
 
     def ours() -> float:
+        reuse_memory()  # as training and scoring do
         dataset = PictureDataset(pictures.rows, pictures.data.task, how.size, how.interpolation)
         loader = make_loader(dataset, BATCH_SIZE, workers, EpochSampler(len(dataset), 0))
         return pictures_per_second((len(b.label) for _ in iter(int, 1) for b in loader), seconds)
 
+    def expert() -> float:
+        return pictures_per_second((len(labels) for _, labels in again()), seconds)
+
     def decoder() -> float:
+        return pictures_per_second(again(collate_fn=len), seconds)  # nothing is handed over
+
+    def again(**options: Any) -> Iterator[Any]:
         dataset = baselines.ExpertPictures(pictures.paths, pictures.labels, how.size)
         loader: DataLoader[Any] = DataLoader(
-            dataset, BATCH_SIZE, shuffle=True, num_workers=cores, persistent_workers=True,
-            collate_fn=len,  # nothing is handed over
-        )  # fmt: skip
-        return pictures_per_second((batch for _ in iter(int, 1) for batch in loader), seconds)
+            dataset, BATCH_SIZE, shuffle=True, num_workers=cores, persistent_workers=True, **options
+        )
+        while True:
+            yield from loader
 
-    found = in_turns({"faceproof": ours, "decoder": decoder}, rounds)
+    ways = {"faceproof": ours, "expert": expert, "decoder": decoder}
+    found = in_turns(ways, rounds)
     return {"model": model, "side": how.size, "processes": workers,
-            "cores": cores, **{n: max(v) for n, v in found.items()},
-            "faceproof / decoder": ratio(found, "faceproof", "decoder")}  # fmt: skip
+            "cores": cores, **medians(found),
+            "faceproof / decoder": ratio(found, "faceproof", "decoder"),
+            "faceproof / expert": ratio(found, "faceproof", "expert")}  # fmt: skip
