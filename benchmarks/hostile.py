@@ -5,6 +5,7 @@ pictures among them must be what is said of them alone.
 """
 
 import argparse
+import csv
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import torch
 
 from benchmarks.hostile_files import remove_some, write_good, write_hostile
@@ -52,6 +54,12 @@ def write_pictures(root: Path, number: int, seed: int) -> None:
         write_hostile(root / "among" / name, number // 2, f"{seed}{name}")
 
 
+def num_files(root: Path, nameable: bool) -> int:
+    """Count the files in the folders of a folder, or those among them whose names are text."""
+    names = [path.name for path in root.glob("*/*") if not path.is_dir()]
+    return sum(not nameable or printable(name) == name for name in names)
+
+
 def check(root: Path, number: int, seed: int) -> Iterator[str]:
     """Let hostile files through audit, loading and scoring; yield what was found."""
     write_pictures(root, number, seed)
@@ -63,11 +71,14 @@ def check(root: Path, number: int, seed: int) -> Iterator[str]:
     for name in ("alone", "among"):
         words = {"real": "real", "fake": "fake"}
         data = folder_data(name, "deepfake", str(root / name), "{label}/*", words, max_unreadable=1)
+        listed = num_files(root / name, nameable=True)  # the others are named by a warning
         gone = remove_some(root / name)
         facts = gather_facts(data.table["path"], None)
         rows, bad = readable_rows(data, root / f"{name}.csv", facts)
         if not all(bad["reason"].to_pylist()):
             raise AssertionError("a file is left out without a reason")
+        if rows.num_rows + bad.num_rows != listed:
+            raise AssertionError(f"of {listed} files some are neither read nor named")
         if bad["reason"].to_pylist().count("the file is not there") < gone:
             raise AssertionError("a file that has vanished is not named")
         write_audit(cached_audit(data, facts), root)
@@ -96,13 +107,19 @@ def check_commands(root: Path, number: int, seed: int) -> Iterator[str]:
     small = ("model=face_cnn", "trainer=cpu", "trainer.max_epochs=1", "loader.num_workers=2")
     leaks = "data.allow_leaks=true"  # files that are cut short at once are alike
     _command(root, (0,), *train, *data, leaks, *small, f"hydra.run.dir={run}", "logger=csv")
-    named = (run / "unreadable.csv").read_text(errors="replace").count('"\n')
+    with (run / "unreadable.csv").open(newline="") as file:
+        named = len(list(csv.DictReader(file)))
+    trained = pq.read_metadata(run / "samples.parquet").num_rows
+    if trained + named != num_files(pictures / "among", nameable=True):
+        raise AssertionError(f"{trained} files are read and {named} named, and there are others")
     yield f"training: finished, {named:,} files named"
     _command(root, (0,), *evaluate, f"run={run}")
     yield "evaluation: a report"
     _command(root, (0,), *tool, "export", run, "--to", detector)
     _command(root, (1,), *tool, "predict", pictures / "among", "--detector", detector, "--out", out)
-    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in out.read_text("utf-8").split("\n") if line]
+    if len(rows) != num_files(pictures / "among", nameable=False):
+        raise AssertionError("a file has no row")
     yield f"predict: {_said(rows)}"
     predictor = load(detector)
     alone = answers(predictor, pictures / "alone")

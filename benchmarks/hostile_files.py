@@ -118,7 +118,7 @@ def odd(draw: random.Random, number: int) -> Named:
     image = picture(draw)
     wide = np.asarray(image.convert("L"), np.uint16) * 257
     exif = Image.Exif()
-    exif[0x0112] = number // 11 % 10  # upright, the seven others, and two that are none
+    exif[0x0112] = number % 10  # upright, the seven others, and two that are none
     more = {"save_all": True, "append_images": [picture(draw)]}
     ways: list[Callable[[], Named]] = [
         lambda: ("x.jpg", encoded(image.convert("CMYK"), "jpg")),
@@ -151,6 +151,7 @@ def write_hostile(folder: Path, number: int, seed: int | str) -> None:
     (folder / "a folder.jpg").mkdir()
     good = encoded(picture(draw), "jpg")
     (folder / "with\na line.jpg").write_bytes(good)
+    (folder / "other\u2028line\u2029ends\u0085.jpg").write_bytes(good)
     (folder / "'quotes\" & <tags>.jpg").write_bytes(good)
     (folder / os.fsdecode(b"no text \xff\xfe.jpg")).write_bytes(good)
     (folder / "vanishes.jpg").write_bytes(good)  # between listing and reading, see `remove_some`

@@ -6,6 +6,7 @@ A disk that is full or cannot be written to is told in one message; what stood t
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,20 +46,60 @@ def whole_file(path: Path) -> Iterator[Path]:
         with told_of_disks(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield partial
-            _to_disk(partial)
+            to_disk(partial)
             partial.replace(path)
     finally:
         with contextlib.suppress(OSError):  # a disk that can only be read has none to remove
             partial.unlink(missing_ok=True)
 
 
-def _to_disk(file: Path) -> None:
+def to_disk(file: Path) -> None:
     """Wait until a file has reached the disk: after a rename it must outlive a power cut."""
     number = os.open(file, os.O_RDWR)
     try:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def put_folder(partial: Path, folder: Path) -> None:
+    """Put a finished folder in its place; an older one is moved out first and deleted last.
+
+    Args:
+        partial: the folder, beside its place.
+        folder: its place.
+
+    Raises:
+        CannotWriteError: the disk is full or cannot be written to; an older folder still stands.
+    """
+    with told_of_disks(folder):
+        for file in partial.rglob("*"):
+            if file.is_file():
+                to_disk(file)
+        restore_folder(folder)
+        try:
+            if folder.exists():
+                folder.rename(_moved_out(folder))
+            partial.rename(folder)
+        finally:
+            restore_folder(folder)
+
+
+def restore_folder(folder: Path) -> None:
+    """Put back a folder that `put_folder` moved out, and failed or was killed before its end.
+
+    Args:
+        folder: its place; where something lies there by now, the older one is deleted.
+    """
+    old = _moved_out(folder)
+    if os.path.lexists(folder):
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.is_dir():
+        old.rename(folder)
+
+
+def _moved_out(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.old"
 
 
 @contextlib.contextmanager

@@ -49,6 +49,9 @@ def rows(root: Path, layout: str, **maps: dict[str, str | None]) -> dict[str | N
         ("{label}(1)/*", "real(1)/1.jpg", {"label": "real"}),
         ("{label}/*.png", "real/1.jpg", None),
         ("{label}/*", "/1.jpg", None),
+        ("{label}/*", "real/with\na line.jpg", {"label": "real"}),
+        ("{label}/**", "real/with\na line.jpg", {"label": "real"}),
+        ("**/{label}/*", "with\na line/real/1\n.jpg", {"label": "real"}),
     ],
 )
 def test_what_fits_a_layout_line(layout: str, path: str, found: dict[str, str] | None) -> None:
@@ -130,18 +133,20 @@ def test_files_that_do_not_fit_are_counted_aloud(
     assert "'README.txt' the first" in caplog.text
 
 
-def test_a_name_that_is_not_utf8_is_left_out_aloud(
+def test_names_that_are_not_utf8_are_left_out_and_each_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     touch(tmp_path, "real/1.jpg")
-    bad = os.fsencode(tmp_path / "real") + b"/caf\xe9.jpg"
-    try:
-        os.close(os.open(bad, os.O_CREAT))
-    except OSError:
-        pytest.skip("this file system takes UTF-8 only")
+    for bad in (b"/caf\xe9.jpg", b"/th\xe9.jpg"):
+        try:
+            os.close(os.open(os.fsencode(tmp_path / "real") + bad, os.O_CREAT))
+        except OSError:
+            pytest.skip("this file system takes UTF-8 only")
     with caplog.at_level(logging.WARNING):
         assert list(rows(tmp_path, "{label}/*")) == ["real/1.jpg"]
-    assert r"'real/caf\udce9.jpg' the first" in caplog.text
+    said = r"2 files have names that are no text .*rename real/caf\\xe9\.jpg, real/th\\xe9\.jpg"
+    assert re.search(said, caplog.text)
+    assert "do not fit" not in caplog.text
 
 
 def test_an_unmapped_word_is_refused_with_both_trees_and_the_setting(tmp_path: Path) -> None:

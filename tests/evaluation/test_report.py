@@ -1,8 +1,10 @@
 """The report: that it says what the predictions say, whole, and safely."""
 
+import errno
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from faceproof import whole_files
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import intervals, metrics, mistakes, plots
@@ -282,6 +285,48 @@ def test_a_report_that_fails_leaves_the_earlier_one(
         write_report(target, predictions(50), CONTEXT)
     assert json.loads((target / "report.json").read_text())["num_predictions"] == 40
     assert (target / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("owner", "step", "name"),
+    [(whole_files, "to_disk", "report.html"), (Path, "rename", "lab.partial")],
+)
+def test_a_report_that_cannot_take_its_place_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str, name: str
+) -> None:
+    bare(monkeypatch)
+    target = tmp_path / "lab"
+    write_report(target, predictions(40), CONTEXT)
+    do = getattr(owner, step)
+
+    def fail(path: Path, *more: Path) -> Any:
+        if path.name == name:
+            raise OSError(errno.EIO, "Input/output error")
+        return do(path, *more)
+
+    monkeypatch.setattr(owner, step, fail)
+    with pytest.raises(FaceproofError, match="lab could not be written: the disk fails"):
+        write_report(target, predictions(50), CONTEXT)
+    assert json.loads((target / "report.json").read_text())["num_predictions"] == 40
+    assert [path.name for path in tmp_path.iterdir()] == ["lab"]
+
+
+def test_a_report_moved_out_by_a_process_that_was_killed_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    target = tmp_path / "lab"
+    write_report(target, predictions(40), CONTEXT)
+    target.rename(tmp_path / ".lab.old")
+    with monkeypatch.context() as patched:
+        patched.setattr(report_module, "render", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_report(target, predictions(50), CONTEXT)
+    assert json.loads((target / "report.json").read_text())["num_predictions"] == 40
+    shutil.copytree(target, tmp_path / ".lab.old")  # killed before this was deleted
+    write_report(target, predictions(50), CONTEXT)
+    assert json.loads((target / "report.json").read_text())["num_predictions"] == 50
+    assert [path.name for path in tmp_path.iterdir()] == ["lab"]
 
 
 def test_a_folder_that_is_no_report_is_not_replaced(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ FORMS: dict[str, tuple[str, Callable[[Detector], Any]]] = {
     "compiled": (".pth", prefixed("_orig_mod.")),
     "compiled_data_parallel": (".pth", prefixed("module._orig_mod.")),
     "lightning": (".ckpt", lightning),
+    "named_twice": (".pth", lambda net: dict.fromkeys(("ema", "model"), net.state_dict())),
+    "parameters": (".pth", lambda net: net.state_dict() | dict(net.named_parameters())),
 }  # fmt: skip
 
 

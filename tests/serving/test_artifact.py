@@ -1,9 +1,12 @@
 """What an artifact holds, and the strangers' artifacts that are refused."""
 
+import errno
 import json
+import os
 import pickle
 import shutil
 import struct
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -12,6 +15,7 @@ from small_runs import change_card, change_weights, replace_weights, write_run
 
 import faceproof
 from faceproof.errors import FaceproofError
+from faceproof.serving.artifact import Package, read_card, refuse_occupied, write_artifact
 from faceproof.serving.export import export_cascade, export_run
 
 
@@ -25,6 +29,41 @@ def exported(tmp_path_factory):
 @pytest.fixture
 def artifact(exported, tmp_path):
     return shutil.copytree(exported, tmp_path / "artifact")
+
+
+def written(folder, name):
+    """Write an artifact of that name whose files no one checks."""
+    card = json.loads((folder / "card.json").read_text()) | {"name": name}
+    facts = {key: card.pop(key) for key in ("format", "made", "versions")}
+    write_artifact(folder, Package(card, {"a": b"a"}), facts, lambda _: None, overwrite=True)
+
+
+@pytest.mark.parametrize("where", ["fsync", "rename"])
+def test_an_artifact_that_cannot_take_its_place_leaves_the_earlier_one(
+    artifact, monkeypatch, where
+):
+    rename = Path.rename
+
+    def fail(given, *more):
+        if isinstance(given, Path) and ".partial" not in given.name:
+            return rename(given, *more)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os if where == "fsync" else Path, where, fail)
+        with pytest.raises(FaceproofError, match="artifact could not be written: the disk fails"):
+            written(artifact, "other")
+    assert faceproof.load(artifact).card["name"] != "other"
+    written(artifact, "other")
+    assert read_card(artifact)["name"] == "other"
+    assert [path.name for path in artifact.parent.iterdir()] == ["artifact"]
+
+
+def test_an_artifact_moved_out_by_a_process_that_was_killed_is_put_back(artifact):
+    artifact.rename(artifact.parent / ".artifact.old")
+    with pytest.raises(FaceproofError, match="artifact holds a detector artifact; name another"):
+        refuse_occupied(artifact, overwrite=False)
+    assert faceproof.load(artifact)
 
 
 def test_an_artifact_is_weights_a_card_and_a_text(exported):
@@ -76,6 +115,14 @@ def test_a_card_that_is_none_is_refused(artifact, text):
     refused(artifact, "is no JSON|its format is")
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "1e999", '"\\ud800"', "-1e400", '{"\\udc00": 1}'])
+def test_a_card_that_could_not_be_shown_is_refused(artifact, value):
+    file = artifact / "card.json"
+    text = json.dumps(json.loads(file.read_text()) | {"name": "HERE"})
+    file.write_text(text.replace('"HERE"', value))
+    refused(artifact, "card.json is no JSON: ")
+
+
 def test_a_card_of_absurd_size_is_refused(artifact):
     with (artifact / "card.json").open("r+b") as file:
         file.truncate(20_000_000)
@@ -94,6 +141,8 @@ def test_a_card_of_absurd_size_is_refused(artifact):
         (lambda c: c["operating_point"].update(threshold=1.5), "makes no sense"),
         (lambda c: c["operating_point"].update(threshold=float("nan")), "holds NaN"),
         (lambda c: c["operating_point"].update(threshold="0.5"), "a value of a wrong kind"),
+        (lambda c: c["operating_point"]["calibration"].update(temperature=10**400), "a wrong kind"),
+        (lambda c: c["weights"].update(sha256=5), "is not the file that the card was written for"),
         (lambda c: c["operating_point"].pop("aim"), "lacks or should not have: .'aim'"),
         (lambda c: c["operating_point"]["calibration"].update(temperature=-1), "no rising map"),
         (lambda c: c["input"].update(size=32), "not that of its architecture"),
@@ -138,6 +187,12 @@ def test_changed_weights_are_refused_before_anything_parses_them(artifact, monke
     file.write_bytes(data)
     monkeypatch.setattr(safetensors.torch, "load", lambda data: pytest.fail("was parsed"))
     refused(artifact, "is not the file that the card was written for")
+
+
+def test_weights_of_absurd_size_are_refused_unread(artifact):
+    with (artifact / "model.safetensors").open("r+b") as file:
+        file.truncate(50_000_000)
+    refused(artifact, r"model\.safetensors has 50,000,000 bytes; at most 10,\d{3},\d+ are sensible")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """The short form of `python -m benchmarks.hostile`, and what a detector says of the same files."""
 
+import contextlib
+
 import pytest
+from PIL import Image
 from small_runs import write_run
 
 from benchmarks.hostile import answers, check, check_api, compare
 from benchmarks.hostile_files import write_good, write_hostile
+from faceproof.data.pictures import UNREADABLE
 from faceproof.serving.export import Options, export_run
 from faceproof.serving.predictor import load
 
@@ -13,6 +17,15 @@ def test_hostile_files_are_read_or_named_and_change_nothing(tmp_path):
     found = list(check(tmp_path / "pictures", 120, seed=1))
     assert found[0] == "alone: 40 read, 0 named with a reason"
     assert found[-1] == "the good pictures are scored alike, alone and among them"
+
+
+def test_the_short_form_has_a_picture_that_lies_on_its_side(tmp_path):
+    write_hostile(tmp_path, 60, seed=1)
+    turned = []
+    for file in tmp_path.glob("*-x.jpg"):
+        with contextlib.suppress(*UNREADABLE), Image.open(file) as picture:
+            turned.append(picture.getexif().get(0x0112))
+    assert set(turned) & {5, 6, 7, 8}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +51,7 @@ def test_a_detector_answers_or_says_why_not(detector, tmp_path):
     assert "the file is not there" in errors  # it vanished between listing and reading
     named = [path.rpartition("/")[2] for path in among]
     assert "with\na line.jpg" in named
+    assert "other\u2028line\u2029ends\u0085.jpg" in named
     assert "no text \\xff\\xfe.jpg" in named  # its bytes are spelt out
 
 

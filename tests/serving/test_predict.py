@@ -1,6 +1,7 @@
 """`faceproof predict`: which pictures, into which file, and on after a kill."""
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -283,6 +284,34 @@ def test_parts_are_joined_in_their_order(tmp_path, suffix):
     last.finish()
     assert [row["path"] for row in read(out)] == ["a", "b", "c", "d"]
     assert [file.name for file in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_an_output_is_gone_on_with_whatever_its_names_hold(tmp_path, suffix):
+    odd = ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c", "\n", '", "']
+    out = tmp_path / f"out{suffix}"
+    for name in odd:
+        begun(out, path=f"a{name}b.jpg").close()
+    last = begun(out, path="z")
+    assert [row["path"] for row in last.rows()] == [*(f"a{name}b.jpg" for name in odd), "z"]
+    last.close()
+
+
+def test_parts_stand_until_the_whole_has_reached_the_disk(tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+    last = begun(out)
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(FaceproofError, match="the disk is full"):
+            last.finish()
+    assert not out.exists()
+    assert [row["path"] for row in last.rows()] == ["a"]
+    last.finish()
+    assert [row["path"] for row in read(out)] == ["a"]
 
 
 def test_two_commands_do_not_write_one_file(tmp_path):

@@ -35,7 +35,8 @@ def layout_pattern(layout: str) -> re.Pattern[str]:
             f"{', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}, once each"
         )
     parts = re.split(r"(\*\*/?|\*|\{.*?\})", layout.strip("/"))
-    return re.compile("".join(_part_pattern(part) for part in parts), re.IGNORECASE)
+    pattern = "".join(_part_pattern(part) for part in parts)
+    return re.compile(pattern, re.IGNORECASE | re.DOTALL)  # a name may hold a line break
 
 
 def _part_pattern(part: str) -> str:
@@ -105,10 +106,14 @@ def list_folder(
     pattern = layout_pattern(layout)
     columns: dict[str, list[str | None]] = {name: [] for name in ("path", *PLACEHOLDERS)}
     misfits: list[str] = []
+    unspeakable: list[str] = []
     for path in sorted(walk_files(root)):
         match = pattern.fullmatch(path)
-        if match is None or not _is_text(path):
+        if match is None:
             misfits.append(path)
+            continue
+        if not _is_text(path):
+            unspeakable.append(os.fsencode(path).decode("utf-8", "backslashreplace"))
             continue
         row = _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}")
         if row is not None:
@@ -123,6 +128,11 @@ def list_folder(
         log.warning(
             "%s: %d files do not fit the layout %s and are left out, %r the first",
             root, len(misfits), layout, misfits[0],
+        )  # fmt: skip
+    if unspeakable:
+        log.warning(
+            "%s: %d files have names that are no text in UTF-8 and are left out; rename %s",
+            root, len(unspeakable), ", ".join(unspeakable),
         )  # fmt: skip
     return columns
 

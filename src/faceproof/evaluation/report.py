@@ -48,6 +48,7 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.statistics import LEVEL, share_interval
 from faceproof.task import Task
+from faceproof.whole_files import put_folder, restore_folder
 
 Report = dict[str, Any]
 
@@ -178,12 +179,13 @@ def write_report(folder: Path, predictions: pa.Table, context: ReportContext) ->
             f"{len(context.unreadable):,} pictures were unreadable; check the data set and split"
         )
     folder = folder.resolve()
+    restore_folder(folder)
     _refuse_other_folder(folder)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         report = _write(partial, predictions, context)
-        _put(partial, folder)
+        put_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # which may have filled the disk
     return report
@@ -215,16 +217,6 @@ def _refuse_other_folder(folder: Path) -> None:
             f"{folder} holds something else than a report and would be replaced whole; give the "
             "report a folder of its own"
         )
-
-
-def _put(partial: Path, folder: Path) -> None:
-    """Put a finished folder in its place; an old one is moved out first and deleted last."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def measure(predictions: pa.Table, context: ReportContext) -> Report:

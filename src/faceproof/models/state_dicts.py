@@ -1,11 +1,12 @@
 """State dicts of other people's files: read without executing anything, ordered, and matched."""
 
-import mmap
+import io
+import pickletools
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import safetensors
 import safetensors.torch
@@ -20,7 +21,12 @@ State = Mapping[str, Tensor]
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
 CLASSIFIERS = ("classifier", "fc", "head")
-EMPTY_BYTES = re.compile(rb"(?:builtins|__builtin__)\nbytearray\n")
+# What a pickle of tensors may name. torch allows more, which may make much of little.
+NAMEABLE = re.compile(
+    r"collections OrderedDict|torch (Size|bool|\w*(float|int|complex)\w+|\w+Storage)"
+    r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)|torch\.nn\.parameter Parameter"
+)
+OLD_PICKLES = 5  # of a torch before 1.6, one after the other: the fourth holds what was saved
 KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -41,28 +47,26 @@ def load_plain(path: Path, mapped: bool = False) -> Any:
     except FaceproofError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
-        if held := re.search(r"GLOBAL (\S+)", str(error)):
-            raise FaceproofError(
-                f"{path} holds {held[1]} beside tensors and is not loaded, because unpickling that "
-                "could run code; save the model's state_dict() alone"
-            ) from error
         raise FaceproofError(
             f"{path} is no readable file of tensors; it is damaged or of another type"
         ) from error
 
 
 def _refuse_bomb(path: Path) -> None:
-    """Refuse a file that would take far more memory than it has bytes, before it takes any.
+    """Refuse a file that would run code or take far more memory than it has bytes, unopened.
 
-    torch.save stores tensors in an archive as they are, under names within it.
+    torch.save stores tensors in an archive as they are, under numbers within it.
 
     Raises:
-        FaceproofError: an archive unpacks to more than itself, or a pickle asks for empty bytes.
+        FaceproofError: an archive unpacks to more than itself or names something outside of
+            itself or no tensor's number, or a pickle is none of tensors and plain data.
     """
     size = path.stat().st_size
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[:2] != b"PK":
-            _refuse_empty_bytes(path, data)  # of an older torch: pickles one after the other
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            file.seek(0)
+            for _ in range(OLD_PICKLES):
+                _check_pickle(path, file)
             return
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
@@ -73,16 +77,62 @@ def _refuse_bomb(path: Path) -> None:
                     "compresses nothing, so it is not loaded"
                 )
             for entry in entries:
-                if entry.filename.startswith("/") or ".." in entry.filename.split("/"):
-                    raise FaceproofError(f"{path} names {entry.filename!r}, outside of itself")
-                if entry.filename.endswith("/data.pkl"):
-                    _refuse_empty_bytes(path, archive.read(entry))
+                name = entry.filename
+                if name.startswith("/") or ".." in name.split("/"):
+                    raise FaceproofError(f"{path} names {name!r}, outside of itself")
+                # torch takes capitals for small letters: one entry would have many names.
+                if re.search(r"/data/.*\D", name, re.IGNORECASE | re.DOTALL):
+                    raise FaceproofError(f"{path} names {name!r}, and torch.save gives numbers")
+                if name.lower().endswith("/data.pkl"):
+                    _check_pickle(path, io.BytesIO(archive.read(entry)))
 
 
-def _refuse_empty_bytes(path: Path, pickled: bytes | mmap.mmap) -> None:
-    """Refuse a pickle that makes byte arrays, which may be of any size; checkpoints hold none."""
-    if EMPTY_BYTES.search(pickled):
-        raise FaceproofError(f"{path} holds bytearray beside tensors and is not loaded")
+def _check_pickle(path: Path, pickled: IO[bytes]) -> None:
+    """Read a pickle without making what it holds; refuse it unless that is tensors and plain data.
+
+    Torch's rebuilding functions copy what they are given, such as sizes, and a pickle can give
+    the same again and again. In one that was written from objects each is given about once, so
+    all copies together hold no more items than the pickle has bytes.
+
+    Raises:
+        FaceproofError: it names something else, or has much copied.
+    """
+    stack: list[list[Any]] = []  # for each thing the things in it
+    marks: list[int] = []
+    memo: dict[Any, list[Any]] = {}
+    copied, began = 0, pickled.tell()
+    for code, given, _ in pickletools.genops(pickled):
+        if code.name == "GLOBAL" and not NAMEABLE.fullmatch(str(given)):
+            raise FaceproofError(
+                f"{path} holds {str(given).replace(' ', '.')} beside tensors and is not loaded, "
+                "because unpickling that could run code or fill the memory; save the model's "
+                "state_dict() alone"
+            )
+        if code.name == "MARK":
+            marks.append(len(stack))
+        elif code.name.endswith("PUT"):
+            memo[given] = stack[-1]
+        elif code.name.endswith("GET"):
+            stack.append(memo[given])
+        else:
+            marked = pickletools.markobject in code.stack_before
+            start = marks.pop() if marked else len(stack) - len(code.stack_before)
+            items = stack[start:]
+            del stack[start:]
+            if code.name in ("APPENDS", "SETITEMS"):
+                stack[-1].extend(items)
+            elif code.name in ("APPEND", "SETITEM"):
+                items[0].extend(items[1:])
+                stack.append(items[0])
+            elif code.name in ("REDUCE", "NEWOBJ", "BUILD"):  # a function or object, and for it
+                copied += len(items[1]) + sum(map(len, items[1]))
+                if copied > pickled.tell() - began:
+                    raise FaceproofError(f"{path} would fill the memory with copies; not loaded")
+                made = items[0] if code.name == "BUILD" else []
+                made.extend([item for one in items[1] for item in one])
+                stack.append(made)
+            elif code.stack_after:
+                stack.append(items)
 
 
 def read_state(path: Path) -> State:

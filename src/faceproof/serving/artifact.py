@@ -15,6 +15,7 @@ folder, and everything is checked before it is used.
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -35,10 +36,11 @@ from faceproof.models.detector import Detector
 from faceproof.serving.card import FORMAT, Card, check_card
 from faceproof.serving.card import card_task as card_task  # for those who read a card here
 from faceproof.serving.model_card import model_card
-from faceproof.whole_files import told_of_disks
+from faceproof.whole_files import put_folder, restore_folder, told_of_disks
 
 CARD = "card.json"
 MAX_CARD = 10_000_000  # bytes
+MAX_HEADER = 10_000_000  # bytes of a safetensors file beside its tensors
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,7 @@ def write_artifact(
             (partial / CARD).write_text(text, "utf-8")
             (partial / "README.md").write_text(model_card(card, folder.name), "utf-8")
         check(partial)
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-            folder.rename(old)
-            partial.rename(folder)
-            shutil.rmtree(old)
-        else:
-            partial.rename(folder)
+        put_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -103,6 +99,7 @@ def refuse_occupied(folder: Path, overwrite: bool) -> None:
     Raises:
         FaceproofError: the folder is there and is not an artifact that may be replaced.
     """
+    restore_folder(folder)
     if not os.path.lexists(folder):
         return
     if folder.is_symlink() or not is_artifact(folder):
@@ -137,14 +134,19 @@ def read_card(folder: Path) -> Card:
             f"{CARD} in it; make one by faceproof export RUN --to FOLDER"
         )
     try:
-        card = json.loads(_read(folder, CARD, MAX_CARD), parse_constant=_refuse_constant)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        text = _read(folder, CARD, MAX_CARD)
+        card = json.loads(text, parse_constant=_refuse_constant)
+        # Half a character or a number beyond all would only fail when the card is shown.
+        json.dumps(card, ensure_ascii=False, allow_nan=False).encode()
+    except FaceproofError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise FaceproofError(f"{folder / CARD} is no JSON: {error}") from error
     try:
         return check_card(card)
     except FaceproofError as error:
         raise FaceproofError(f"{folder / CARD} cannot be used: {error}") from error
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise FaceproofError(f"{folder / CARD} holds a value of a wrong kind: {error}") from error
 
 
@@ -167,18 +169,24 @@ def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
     return path.read_bytes()
 
 
-def read_entry(folder: Path, entry: Mapping[str, str]) -> bytes:
+def read_entry(folder: Path, entry: Mapping[str, str], limit: int | None = None) -> bytes:
     """Read a file that a card names, and compare its checksum before anything looks at it.
 
+    Args:
+        folder: the artifact.
+        entry: its name and checksum.
+        limit: how many bytes it may have at most; None for any number.
+
     Raises:
-        FaceproofError: it is missing, no plain file, or not the one that the card was written for.
+        FaceproofError: it is missing, no plain file, too large, or not the one that the card was
+            written for.
     """
-    data = _read(folder, entry["file"])
+    data = _read(folder, str(entry["file"]), limit)
     found = hashlib.sha256(data).hexdigest()
     if found != entry["sha256"]:
         raise FaceproofError(
             f"{folder / entry['file']} is not the file that the card was written for: its SHA-256 "
-            f"is {found[:12]}... and not {entry['sha256'][:12]}...; copy or export it again"
+            f"is {found[:12]}... and not {str(entry['sha256'])[:12]}...; copy or export it again"
         )
     return data
 
@@ -195,13 +203,16 @@ def read_network(folder: Path, entry: Card, allow: Sequence[str] = ()) -> Detect
         FaceproofError: the file is not that of the card, or does not fit.
     """
     path = folder / entry["weights"]["file"]
-    data = read_entry(folder, entry["weights"])
+    # Before a stranger's file or description takes any memory.
+    wanted = None if allow else described_shapes(entry["architecture"])
+    sizes = [math.prod(shape) * kind.itemsize for shape, kind in (wanted or {}).values()]
+    data = read_entry(folder, entry["weights"], None if allow else sum(sizes) + MAX_HEADER)
     try:
         state = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise FaceproofError(f"{path} is no whole safetensors file: {error}") from error
-    if not allow:  # before a stranger's description takes any memory
-        _check_shapes(path, state, described_shapes(entry["architecture"]))
+    if wanted is not None:
+        _check_shapes(path, state, wanted)
     net = build_network(entry["architecture"], allow)
     _check_shapes(
         path, state, {key: (tuple(v.shape), v.dtype) for key, v in net.state_dict().items()}

@@ -24,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
-from faceproof.whole_files import told_of_disks, whole_file, write_text
+from faceproof.whole_files import to_disk, told_of_disks, whole_file, write_text
 
 ROWS_PER_PART = 4096
 SECONDS_PER_PART = 10.0
@@ -145,6 +145,7 @@ class Results:
         joined = self.folder / f"joined{self.path.suffix}"
         with told_of_disks(self.path):
             self._join(joined)
+            to_disk(joined)  # the parts are deleted next
             joined.replace(self.path)
         self.close()
         shutil.rmtree(self.folder)
@@ -193,7 +194,8 @@ class Results:
                     column_types=types, null_values=[""], strings_can_be_null=True
                 ),
             )
-        rows = [json.loads(line) for line in part.read_text("utf-8").splitlines()]
+        # Not splitlines, which cuts at other characters too, such as a name may hold.
+        rows = [json.loads(line) for line in part.read_text("utf-8").split("\n") if line]
         return pa.Table.from_pylist(rows, self.schema)
 
 

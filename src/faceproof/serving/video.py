@@ -308,7 +308,8 @@ def _take(
 
 def _upright(frame: "VideoFrame") -> Tensor:
     """Return a frame as (3, H, W) uint8 RGB, turned as players show it."""
-    pixels = frame.to_ndarray(format="rgb24")
+    # By one thread: PyAV keeps those of several, and a process forked from this one hangs on them.
+    pixels = frame.to_ndarray(format="rgb24", threads=1)
     turned = np.rot90(pixels, round(frame.rotation / 90))
     return torch.from_numpy(np.ascontiguousarray(turned.transpose(2, 0, 1)))
 
