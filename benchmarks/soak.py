@@ -2,8 +2,8 @@
 
 A process is killed by SIGKILL at a moment drawn at random from the whole of its training, every
 other time as soon as it writes a checkpoint after that moment, and the run gone on with by a new
-process with another number of loading processes. Its weights, optimizer and learning rates must be
-those of a run that was never killed, bit for bit.
+process with another number of loading processes. Its weights, optimizer, learning rates and early
+stopping must be those of a run that was never killed, bit for bit.
 """
 
 import argparse
@@ -27,7 +27,7 @@ RUN = (
     "data=demo_faces", "data.num_per_class=60", "model=face_cnn", "trainer=cpu",
     "trainer.max_epochs=3", "trainer.accumulate_grad_batches=2", "loader.batch_size=4",
     "augment=colour", "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]",
-    "scheduler=plateau", "scheduler.patience=0", "checkpoint.steps=1", "logger=csv",
+    "scheduler=plateau", "scheduler.patience=0", "patience=1", "checkpoint.steps=1", "logger=csv",
 )  # fmt: skip
 
 
@@ -64,6 +64,7 @@ def state(folder: Path) -> dict[str, object]:
     last = torch.load(run.last, weights_only=True)
     best = torch.load(run.best, weights_only=True)["state_dict"]
     kept = {key: last[key] for key in ("state_dict", "optimizer_states", "lr_schedulers")}
+    kept |= {key: last["callbacks"][key] for key in last["callbacks"] if "EarlyStop" in key}
     return {**kept, "best": best, "best_epoch": run.read_record()["best_epoch"]}
 
 

@@ -93,6 +93,9 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(run, tiny):
     before = run.best.read_bytes()
     with pytest.raises(FaceproofError, match="holds a run already; go on with it by resume="):
         train(run.path, *tiny)
+    run.last.unlink()  # to save room
+    with pytest.raises(FaceproofError, match="holds a run already"):
+        train(run.path, *tiny)
     assert run.best.read_bytes() == before
 
 

@@ -42,6 +42,22 @@ DetectorModule.training_step = training_step
 class Stopping(FreezeSchedule):
     pass
 """
+DIVERGING = """
+import os
+from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.module import DetectorModule
+
+original = DetectorModule.score
+
+def score(self, batch):
+    at = (self.current_epoch, os.environ.get("LOCAL_RANK", "0"))
+    return original(self, batch) * (float("nan") if at == (1, os.environ["RANK_AT_FAULT"]) else 1)
+
+DetectorModule.score = score
+
+class Diverging(FreezeSchedule):
+    pass
+"""
 
 
 @pytest.fixture
@@ -128,6 +144,18 @@ def test_the_death_of_one_process_ends_the_run_with_a_message(run, tmp_path):
     assert time.monotonic() - began < 60
     assert done.returncode != 0
     assert "terminated with code -9" in done.stdout
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_fault_in_one_process_is_said_with_how_to_go_on(run, tmp_path, monkeypatch, rank):
+    monkeypatch.setenv("RANK_AT_FAULT", rank)
+    (tmp_path / "custom.py").write_text(DIVERGING)
+    done = run("run", *TWO, "freeze._target_=custom.Diverging")
+    assert done.returncode != 0
+    assert "the loss is not finite in epoch 1, step 0" in done.stderr
+    assert "go on with: python train.py resume=" in done.stderr
+    status = RunFolder(tmp_path / "run").read_record()["status"]
+    assert status == "stopped: the loss is not finite in epoch 1, step 0"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from faceproof.errors import FaceproofError
-from faceproof.whole_files import told_of_disks
 from faceproof.whole_files import write_text as write_text  # for those who write into a run
 
 
@@ -57,8 +56,11 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Say whether training has begun here; a run refused before that may be tried again."""
-        return self.samples.is_file() or self.last.is_file()
+        """Say whether a run stands here: one that can be gone on with, or has ended.
+
+        One that was refused, or killed before its first checkpoint, is begun again.
+        """
+        return self.last.is_file() or self.operating_point.is_file()
 
     def argument(self, key: str) -> str:
         """Return `key=FOLDER` as it must be written on a shell's command line for Hydra."""
@@ -100,8 +102,8 @@ class RunFolder:
             "evaluation": evaluation,
             "pictures": pictures,
         }
-        with told_of_disks(self.test_scorings), self.test_scorings.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        before = self.test_scorings.read_text() if self.test_scorings.is_file() else ""
+        write_text(self.test_scorings, before + json.dumps(line) + "\n")
 
     def count_test_scorings(self, data: Sequence[str]) -> int:
         """Return how often this run has scored test pictures of any of these data sets."""

@@ -200,3 +200,13 @@ def test_a_file_of_ones_own_named_after_the_trunk_comes_first(
         assert torch.equal(taught.trunk.state_dict()[name], tensor), name
     monkeypatch.setenv("FACEPROOF_WEIGHTS", str(tmp_path / "elsewhere"))
     assert load_initial_weights(net(), "auto").startswith("random initial weights")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    state = resnet(1).state_dict()
+    state["head.logit.linear.bias"].fill_(float("inf"))  # of half precision, perhaps
+    load_initial_weights(resnet(2), str(save(state, tmp_path / "model.safetensors")))
+    state["head.logit.linear.bias"].fill_(float("nan"))
+    file = save(state, tmp_path / "model.safetensors")
+    with pytest.raises(FaceproofError, match=r"safetensors .* no numbers, first head\.logit"):
+        load_initial_weights(resnet(2), str(file))

@@ -215,9 +215,9 @@ def test_training_is_given_no_test_picture(tiny, small_faces, tmp_path, monkeypa
 
 
 def test_a_validation_that_is_not_finite_stops_the_run_too():
-    from faceproof.training.module import NonFiniteLossError
+    from faceproof.training.module import NonFiniteError
 
     module = DetectorModule(torch.nn.Flatten(), torch.optim.SGD, None)
     module.val_figures.update(torch.tensor([0.5, float("nan")]), torch.tensor([0, 1]))
-    with pytest.raises(NonFiniteLossError, match="the validation of epoch 0"):
+    with pytest.raises(NonFiniteError, match="the validation of epoch 0"):
         module.on_validation_epoch_end()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import torch
 
 from faceproof.errors import FaceproofError
 from faceproof.run import RunFolder, read_epochs
-from faceproof.training import checkpoints
+from faceproof.training import checkpoints, fit
 from faceproof.training.checkpoints import WholeFiles
 from faceproof.training.module import DetectorModule
 from jobs import train
@@ -61,6 +62,13 @@ def weights(run, file="last"):
     return torch.load(getattr(run, file), weights_only=True)
 
 
+def stopping(checkpoint):
+    """Return the state of early stopping."""
+    callbacks = checkpoint["callbacks"]
+    (key,) = [key for key in callbacks if key.startswith("EarlyStopping")]
+    return callbacks[key]
+
+
 def assert_same_run(one, other):
     first, second = weights(one), weights(other)
     assert first["state_dict"].keys() == second["state_dict"].keys()
@@ -71,6 +79,7 @@ def assert_same_run(one, other):
         for name, value in state.items():
             assert torch.equal(value, moments[1][key][name]), (key, name)
     assert first["lr_schedulers"] == second["lr_schedulers"]
+    assert stopping(first) == stopping(second)
     best = [weights(run, "best")["state_dict"] for run in (one, other)]
     assert all(torch.equal(tensor, best[1][name]) for name, tensor in best[0].items())
     drop = "train/pictures_per_second"
@@ -103,6 +112,20 @@ def test_gradients_in_flight_are_computed_again(tiny, tmp_path, monkeypatch):
         folder = tmp_path / str(step)
         train_until_killed(monkeypatch, step, folder, *words)
         assert_same_run(whole, train(folder, f"resume={folder}"))
+
+
+@pytest.mark.parametrize("tables", [(), ("metrics", "best")])
+def test_a_run_killed_before_its_first_checkpoint_is_begun_by_the_same_command(
+    tiny, whole, tmp_path, monkeypatch, tables
+):
+    """The row of an epoch, and its weights if it is the best, are written before its checkpoint."""
+    train_until_killed(monkeypatch, 0, tmp_path / "run", *tiny)
+    run = RunFolder(tmp_path / "run")
+    assert run.samples.is_file()
+    assert not run.last.is_file()
+    for name in tables:
+        shutil.copy(getattr(whole, name), getattr(run, name))
+    assert_same_run(whole, train(run.path, *tiny))
 
 
 def test_a_run_killed_twice_goes_on_exactly(tiny, whole, tmp_path, monkeypatch):
@@ -144,6 +167,29 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
     assert_same_run(whole, train(tmp_path / "run", f"resume={run.path}", "checkpoint.steps=1"))
 
 
+def test_a_run_that_had_stopped_early_stops_again_unless_it_is_told_more_patience(
+    tiny, tmp_path, monkeypatch
+):
+    def die(*given):
+        raise CrashError
+
+    # So small a rate changes no weight, and no epoch is better than the first.
+    words = (*tiny, "freeze.stages=[{from_epoch: 0, train: head}]", "optimizer.lr=1e-12")
+    words += ("patience=1", "trainer.max_epochs=5")
+    whole, folder = train(tmp_path / "whole", *words), tmp_path / "run"
+    assert len(read_epochs(whole.metrics)) == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(fit, "store_operating_point", die)  # after the last checkpoint
+        with pytest.raises(CrashError):
+            train(folder, *words)
+    run = train(folder, f"resume={folder}")
+    assert run.operating_point.is_file()
+    assert_same_run(whole, run)
+    patient = train(folder, f"resume={folder}", "patience=3")
+    assert len(read_epochs(patient.metrics)) == 4
+    assert stopping(weights(patient))["patience"] == 3
+
+
 def test_inside_an_epoch_the_batches_must_stay(tiny, tmp_path, monkeypatch):
     train_until_killed(monkeypatch, 6, tmp_path / "run", *tiny)
     with pytest.raises(FaceproofError, match=r"loader\.batch_size = 4, and this is 8"):
@@ -156,6 +202,57 @@ def test_inside_an_epoch_the_batches_must_stay(tiny, tmp_path, monkeypatch):
 def test_what_would_make_another_run_of_it_is_refused(whole, word):
     with pytest.raises(FaceproofError, match="cannot be changed when a run is resumed"):
         train(whole.path, f"resume={whole.path}", word)
+
+
+def test_weights_that_are_not_finite_take_no_checkpoint_s_place(tiny, whole, tmp_path, monkeypatch):
+    original = DetectorModule.optimizer_step
+
+    def optimizer_step(self, epoch, batch_idx, *given):
+        original(self, epoch, batch_idx, *given)
+        if (epoch, batch_idx) == (1, 1):
+            self.net.head.logit.linear.bias.data.fill_(float("inf"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DetectorModule, "optimizer_step", optimizer_step)
+        words = r"weights are not finite after step 6, in epoch 1.*go on with: python train\.py"
+        with pytest.raises(FaceproofError, match=words):
+            train(tmp_path / "run", *tiny)
+    run = RunFolder(tmp_path / "run")
+    assert run.read_record()["status"].startswith("stopped: the weights are not finite")
+    assert weights(run)["global_step"] == 5
+    assert_same_run(whole, train(run.path, f"resume={run.path}"))
+
+
+MISFITS = {
+    "a key less": (lambda last: last["state_dict"].popitem(), "Missing key"),
+    "a key more": (lambda last: last["state_dict"].update(more=torch.ones(1)), "Unexpected key"),
+    "no shape of ours": (lambda last: last["state_dict"].update({BIAS: torch.ones(3)}), "mismatch"),
+    "no number": (lambda last: last["state_dict"][BIAS].fill_(torch.nan), "no numbers"),
+    "no tensor": (lambda last: last["state_dict"].update({BIAS: 0}), "does not fit"),
+    "an epoch of letters": (lambda last: last.update(epoch="x"), "its epoch is of the type str"),
+    "no epoch": (lambda last: last.update(epoch=None), "its epoch is of the type NoneType"),
+    "loops that are none": (lambda last: last.update(loops=[]), "its loops is of the type list"),
+    "a place in a list": (lambda last: last.update(epoch_so_far=[1]), "epoch_so_far is of the"),
+    "no place": (lambda last: last["epoch_so_far"].pop("place"), "its place is of the type None"),
+    "no loss": (lambda last: last["epoch_so_far"].update(loss=1.0), "its loss is of the type fl"),
+}
+BIAS = "net.head.logit.linear.bias"
+
+
+@pytest.mark.parametrize(("spoil", "message"), MISFITS.values(), ids=MISFITS)
+def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_lost(
+    tiny, whole, tmp_path, monkeypatch, spoil, message
+):
+    run = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
+    last = weights(run)
+    last["epoch_so_far"] = {"place": 1, "batches": [4, 1]}
+    last["epoch_so_far"] |= dict.fromkeys(("logits", "labels", "loss", "weight"), torch.ones(1))
+    spoil(last)
+    torch.save(last, run.last)
+    before = {file.name: file.read_bytes() for file in run.path.iterdir() if file.is_file()}
+    with pytest.raises(FaceproofError, match=rf"last\.ckpt [\s\S]*{message}"):
+        train(run.path, f"resume={run.path}")
+    assert {f.name: f.read_bytes() for f in run.path.iterdir() if f.is_file()} == before
 
 
 def test_a_run_limited_to_so_many_steps_is_not_gone_on_with(tiny, tmp_path):

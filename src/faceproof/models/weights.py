@@ -130,15 +130,37 @@ def load_file(net: Detector, path: Path) -> str:
     state = {key: value for key, value in state.items() if key not in OWN_BUFFERS}
     own = {key: value for key, value in net.state_dict().items() if key not in OWN_BUFFERS}
     try:
-        if set(_trunk_of(state)) == set(_trunk_of(own)):
-            return _load_whole(net, state, own)
-        if _agree(named := _named_as_ours(net, state), own):
-            return _load_whole(net, named, own)
-        if (renamed := by_position(state, own)) is not None:
-            return _load_whole(net, renamed, own) + " (matched by order and shape)"
-        return load_trunk(net, _trunk_of(state) or state)
+        said = _load_matched(net, state, own)
     except FaceproofError as error:
         raise FaceproofError(f"{path} does not fit: {error}") from error
+    check_numbers(net, path)
+    return said
+
+
+def _load_matched(net: Detector, state: State, own: State) -> str:
+    """Load a state dict into the part of the network whose names, or order and shapes, it has."""
+    if set(_trunk_of(state)) == set(_trunk_of(own)):
+        return _load_whole(net, state, own)
+    if _agree(named := _named_as_ours(net, state), own):
+        return _load_whole(net, named, own)
+    if (renamed := by_position(state, own)) is not None:
+        return _load_whole(net, renamed, own) + " (matched by order and shape)"
+    return load_trunk(net, _trunk_of(state) or state)
+
+
+def check_numbers(net: nn.Module, path: Path) -> None:
+    """Refuse weights that were loaded from a file and are no numbers.
+
+    An infinite variance, as a file of half precision may hold, only silences its channel.
+
+    Raises:
+        FaceproofError: there are such; the message names the first.
+    """
+    if broken := [name for name, value in net.state_dict().items() if value.isnan().any()]:
+        raise FaceproofError(
+            f"{path} has weights that are no numbers, first {broken[0]}; it is damaged or of a "
+            "training that diverged: use another"
+        )
 
 
 def _warn_of_other_input(net: Detector, state: State) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer, callbacks
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
@@ -49,6 +50,23 @@ class Freezing(Callback):
         names = [name for name, _ in net.named_parameters()]
         chosen = self.schedule.trainable(parameter_blocks(net), names, trainer.current_epoch)
         set_trainable(net, chosen)
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Lightning's early stopping, of which a resumed run forgets nothing but the patience.
+
+    Its name is Lightning's too, by which a checkpoint keeps its state.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the count of epochs; the patience may have been given anew."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop a run that had stopped: Lightning lets each that goes on train another epoch."""
+        undefined = self.stopping_reason is EarlyStoppingReason.NON_FINITE_METRIC
+        if undefined or self.wait_count >= max(self.patience, 1):
+            trainer.should_stop = True
 
 
 class PictureRate(Callback):

@@ -8,6 +8,7 @@ import contextlib
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,15 +17,28 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor, nn
 
 from faceproof.data.loading import ResumableLoader
 from faceproof.errors import FaceproofError
 from faceproof.models.state_dicts import load_plain
+from faceproof.models.weights import check_numbers
 from faceproof.training.loggers import EpochTable
-from faceproof.training.module import DetectorModule
+from faceproof.training.module import DetectorModule, NonFiniteError
 from faceproof.whole_files import whole_file
 
 SO_FAR = "epoch_so_far"  # in a checkpoint inside an epoch: its place, and its figures so far
+OF_CHECKPOINT: dict[str, type] = {
+    "epoch": int,
+    "global_step": int,
+    "state_dict": dict,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+OF_PLACE: dict[str, type] = {"place": int, "batches": list}  # all else there are tensors
+FIGURES_SO_FAR = ("logits", "labels", "loss", "weight")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -153,6 +167,13 @@ class LastCheckpoint(Checkpoint):
         return bool(steps or minutes)
 
     def _write(self, trainer: Trainer) -> None:
+        """Write the file, but never weights from which no run could go on."""
+        module = cast(DetectorModule, trainer.lightning_module)
+        if not trainer.strategy.reduce_boolean_decision(module.is_finite()):
+            raise NonFiniteError(
+                f"the weights are not finite after step {trainer.global_step}, in epoch "
+                f"{trainer.current_epoch}"
+            )
         trainer.save_checkpoint(self.path)
         self._written_at, self._written_step = time.monotonic(), trainer.global_step
 
@@ -203,9 +224,43 @@ def read_place(path: Path) -> tuple[int, dict[str, Any] | None]:
     Raises:
         FaceproofError: it is damaged, would execute code, or is no checkpoint of training.
     """
+    checkpoint = _read(path)
+    return checkpoint["epoch"], checkpoint.get(SO_FAR)
+
+
+def check_fit(path: Path, net: nn.Module) -> None:
+    """Refuse a checkpoint file that is not of this network; its weights are in it afterwards.
+
+    Raises:
+        FaceproofError: it is not, or holds weights that are no numbers; or see `read_place`.
+    """
+    state = _read(path)["state_dict"]
+    try:
+        nn.ModuleDict({"net": net}).load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise FaceproofError(f"{path} does not fit the run's own model: {error}") from error
+    check_numbers(net, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a checkpoint, its tensors on disk, with all that goes on from it of the right kind."""
     checkpoint = load_plain(path, mapped=True)
-    if not isinstance(checkpoint, dict) or not {"epoch", "loops", "state_dict"} <= set(checkpoint):
+    if not isinstance(checkpoint, dict) or not OF_CHECKPOINT.keys() <= checkpoint.keys():
         raise FaceproofError(
             f"{path} is no checkpoint to go on from; it lacks what train.py writes"
         )
-    return int(checkpoint["epoch"]), checkpoint.get(SO_FAR)
+    _check_kinds(path, checkpoint, OF_CHECKPOINT)
+    if SO_FAR in checkpoint:
+        _check_kinds(path, checkpoint, {SO_FAR: dict})
+        figures = dict.fromkeys([*FIGURES_SO_FAR, *checkpoint[SO_FAR]], Tensor)
+        _check_kinds(path, checkpoint[SO_FAR], figures | OF_PLACE)
+    return checkpoint
+
+
+def _check_kinds(path: Path, found: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(found.get(name), kind):
+            raise FaceproofError(
+                f"{path} is no checkpoint to go on from; its {name} is of the type "
+                f"{type(found.get(name)).__name__}, and train.py writes {kind.__name__}"
+            )

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 from rich.table import Table
@@ -44,6 +44,7 @@ from faceproof.monitor import better
 from faceproof.run import RunFolder, is_first_process, read_epochs, write_text
 from faceproof.training.callbacks import (
     BoardPictures,
+    EarlyStopping,
     EpochLines,
     Freezing,
     PictureRate,
@@ -55,15 +56,16 @@ from faceproof.training.checkpoints import (
     StopRequestedError,
     WholeFiles,
     check_batches,
+    check_fit,
     num_whole_epochs,
 )
 from faceproof.training.datamodule import PictureDataModule
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.keeping import CacheSettings
 from faceproof.training.loggers import Board, EpochTable
-from faceproof.training.module import DetectorModule, NonFiniteLossError, Scheduler
+from faceproof.training.module import DetectorModule, NonFiniteError, Scheduler
 from faceproof.training.precision import Precision, choose_precision
-from faceproof.whole_files import CannotWriteError
+from faceproof.whole_files import CannotWriteError, told_of_disks
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +162,8 @@ def fit(
     mode = better(recipe.monitor)
     last = run.last
     if resume:
-        num_whole_epochs(last)  # a file that cannot be gone on with is refused before all else
+        check_fit(last, net)  # a file that cannot be gone on with is refused before all else
+    home = run
     if not is_first_process():  # one process keeps the run folder; the others' notes are dropped
         run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
     # A resumed run goes on with the very same rows; one that has vanished is named when it is met.
@@ -218,11 +221,11 @@ def fit(
     )
     if trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(rows))
-        log.info("computing in %s: %s", precision.name, precision.reason)
+        log.info("computing in %s, channels last: %s", precision.name, precision.reason)
         log.info("trunk features are %s", pictures.why)
         print_summary(net, recipe.freeze, Console())
     try:
-        _train(trainer, module, pictures, run, last if resume else None)
+        _train(trainer, module, pictures, home, last if resume else None)
     finally:
         if not trainer.is_global_zero:
             shutil.rmtree(run.path)
@@ -271,18 +274,18 @@ def _train(
         with warnings.catch_warnings():
             for message in LIGHTNING_ADVICE:
                 warnings.filterwarnings("ignore", message)
-            with told_of_dead_loaders():
+            with told_of_dead_loaders(), told_of_disks(run.path):
                 trainer.fit(module, pictures, ckpt_path=checkpoint, weights_only=True)
-    except NonFiniteLossError as error:
-        run.update_record(status=f"stopped: {error}")
+    except NonFiniteError as error:
+        _note(run, f"stopped: {error}")
         files = pictures.train_rows["path"].take(pa.array(error.rows, pa.int64())).to_pylist()
         batch = f"The batch holds {', '.join(files[:3])} and {max(len(files) - 3, 0)} more. "
         raise FaceproofError(
-            f"{error}; nothing of that epoch is kept. {batch if files else ''}Try a lower "
-            "optimizer.lr, or trainer.precision=32-true"
+            f"{error}. {batch if files else ''}Try a lower optimizer.lr in a new run, or "
+            f"trainer.precision=32-true in this one; {_how_to_go_on(run)}"
         ) from error
     except torch._dynamo.exc.TorchDynamoException as error:
-        run.update_record(status="stopped: compile")
+        _note(run, "stopped: compile")
         inner = getattr(error, "inner_exception", error)  # what the compiler itself said
         reason = next(iter(str(inner).strip().splitlines()), type(inner).__name__)
         raise FaceproofError(
@@ -297,18 +300,22 @@ def _train(
         run.update_record(status="interrupted")
         raise FaceproofError(f"interrupted; {_how_to_go_on(run)}") from None
     except (CannotWriteError, LoaderDiedError, PictureGoneError) as error:
-        if not trainer.is_global_zero:  # it has no run folder
-            raise
-        with contextlib.suppress(CannotWriteError):  # the same disk, perhaps
-            run.update_record(status=f"stopped: {error}")
+        _note(run, f"stopped: {error}")
         raise FaceproofError(f"{error}; {_how_to_go_on(run)}") from error
+
+
+def _note(run: RunFolder, status: str) -> None:
+    """Note how a run has ended, in any process that sees its folder: the first may be killed."""
+    if run.record.is_file():
+        with contextlib.suppress(CannotWriteError):  # a full disk may be why it has ended
+            run.update_record(status=status)
 
 
 def _how_to_go_on(run: RunFolder) -> str:
     """Say how a run that has stopped is gone on with."""
     if run.last.is_file():
         return f"go on with: python train.py {run.argument('resume')}"
-    return "no step had ended, so there is nothing to go on with"
+    return "no checkpoint had been written, so the same command begins anew"
 
 
 def _validation_rows(trainer: pl.Trainer, pictures: PictureDataModule) -> pa.Table:
@@ -455,7 +462,7 @@ def _finish(
         epochs=len(read_epochs(run.metrics)),
     )
     for logger in loggers:
-        if isinstance(logger, Board):
+        if isinstance(logger, Board) and not logger.failed:
             logger.log_hyperparams(dict(hyperparameters), {f"best/{recipe.monitor}": value})
             logger.save()
             logger.finalize("success")

@@ -1,6 +1,6 @@
 """One LightningModule around any network that turns pictures into logits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,11 @@ from faceproof.training.optimizers import Plateau
 Scheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
 
 
-class NonFiniteLossError(ArithmeticError):
-    """The loss is NaN or infinite; `rows` are those of the training batch, none in validation."""
+class NonFiniteError(ArithmeticError):
+    """What must be finite is not; `rows` are those of the training batch in which it was met."""
 
-    def __init__(self, where: str, rows: list[int]) -> None:
-        super().__init__(f"the loss is not finite in {where}")
+    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
+        super().__init__(message)
         self.rows = rows
 
 
@@ -61,6 +61,14 @@ class DetectorModule(LightningModule):
         self.train_figures = EpochFigures()
         self.val_figures = EpochFigures()
 
+    def is_finite(self) -> bool:
+        """Say whether the weights are finite, and no buffer is NaN.
+
+        An infinite variance, as a file of half precision may hold, only silences its channel.
+        """
+        weights = all(value.isfinite().all() for value in self.net.parameters())
+        return weights and not any(value.isnan().any() for value in self.net.buffers())
+
     def forward(self, images: Tensor) -> Tensor:
         """Return (B,) logits of (B, 3, S, S) pictures in [0, 1]."""
         return self.answer(images)  # type: ignore[no-any-return]
@@ -78,7 +86,7 @@ class DetectorModule(LightningModule):
         loss = F.binary_cross_entropy_with_logits(logits, batch.label.float(), weights)
         if not torch.isfinite(loss):
             where = f"epoch {self.current_epoch}, step {batch_idx}"
-            raise NonFiniteLossError(where, batch.row.tolist())
+            raise NonFiniteError(f"the loss is not finite in {where}", batch.row.tolist())
         value, size = loss.detach(), len(logits)
         if self._is_logged_step():
             self.log("train/loss_step", value, prog_bar=True, batch_size=size)
@@ -120,7 +128,8 @@ class DetectorModule(LightningModule):
         logits, labels = self.val_figures.scores()
         loss = F.binary_cross_entropy_with_logits(logits, labels.float())
         if not torch.isfinite(loss):
-            raise NonFiniteLossError(f"the validation of epoch {self.current_epoch}", [])
+            where = f"the validation of epoch {self.current_epoch}"
+            raise NonFiniteError(f"the loss is not finite in {where}")
         figures = {"loss": loss, **self.val_figures.compute()}
         self.log_dict({f"val/{name}": value for name, value in figures.items()})
 

@@ -22,6 +22,7 @@ TRAINER_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("accumulate_grad_batches", lambda value: value >= 1, "1 or more"),
     ("limit_train_batches", lambda value: value > 0, "above 0: a run trains"),
     ("limit_val_batches", lambda value: value > 0, "above 0: the best epoch is chosen by it"),
+    ("check_val_every_n_epoch", lambda value: value == 1, "1: every epoch is judged by validation"),
     ("gradient_clip_val", lambda value: value is None or value >= 0, "null, or 0 or more"),
     ("log_every_n_steps", lambda value: value >= 0, "0 or more"),
     ("fast_dev_run", lambda value: not value, "false: it keeps no epoch; use trainer=smoke"),
@@ -73,12 +74,6 @@ def _check_trainer(trainer: Trainer) -> None:
         value = getattr(trainer, name)
         if not fits(value):
             raise FaceproofError(f"trainer.{name} = {value!r} must be {meaning}")
-    epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
-    if epochs is not None and every is not None and 0 < epochs < every:
-        raise FaceproofError(
-            f"trainer.check_val_every_n_epoch = {every} is more than trainer.max_epochs = "
-            f"{epochs}: the best epoch is chosen by validation, and there would be none"
-        )
 
 
 def _check_network(net: Detector) -> None:
