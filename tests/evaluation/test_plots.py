@@ -13,6 +13,7 @@ from PIL import Image
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import metrics, plots, reliability
+from faceproof.evaluation.damage import ConditionRow
 from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]
@@ -243,3 +244,14 @@ def test_risk_coverage_plot_marks_the_unsure_band() -> None:
     assert not any("unsure" in text for text in words(plain))
     everything = plots.risk_coverage_plot(LABELS, PROBABILITIES, 0.5, TASK, (0.0, 1.0))
     assert "unsure: 100.0% of the pictures" in words(everything)
+
+
+@pytest.mark.parametrize(("worst", "lowest"), [(0.1, 0.08), (0.7, 0.4), (None, 0.4)])
+def test_robustness_hides_no_value_below_its_axis(worst: float | None, lowest: float) -> None:
+    rows = [
+        ConditionRow("none", 0, 0.9, 0.9, 0.9, 0.95),
+        ConditionRow("jpeg", 50, 0.8, 0.8, 0.8, worst),
+        ConditionRow("blur", 2, 0.8, 0.8, 0.8, 0.9),
+    ]
+    jpeg, blur = plots.robustness_plot(rows).axes
+    assert jpeg.get_ylim() == blur.get_ylim() == (pytest.approx(lowest), 1.02)

@@ -1,11 +1,15 @@
 """Networks of which it is known what they go by, and pictures for them."""
 
+import html
+import re
 from functools import partial
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from faceproof.evaluation.plots import figure_svg
 from faceproof.models.detector import Detector, PictureInput, make_detector
 from faceproof.models.heads import LinearHead
 from faceproof.models.trunks import timm_trunk
@@ -66,6 +70,12 @@ def patch_mask() -> np.ndarray:
     mask = np.zeros((SIDE, SIDE), bool)
     mask[PATCH] = True
     return mask
+
+
+def drawn_words(figure: Figure) -> str:
+    """Return all that is written in a drawing, as it is read: an SVG keeps it as text."""
+    svg = figure_svg(figure)
+    return " ".join(html.unescape(word) for word in re.findall(r"<text[^>]*>([^<]*)</text>", svg))
 
 
 def timm_network(name: str, size: int = 64, **options: object) -> Detector:

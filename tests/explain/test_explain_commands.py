@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 
@@ -18,8 +19,10 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import DEFAULT
 from faceproof.evaluation.predictions import predictions_table, write_predictions
 from faceproof.evaluation.scoring import score, sigmoid
+from faceproof.explain import explain_commands
 from faceproof.explain.explain_commands import add_commands
-from faceproof.explain.explanation import Wishes, explain_rows, sample_rows
+from faceproof.explain.explanation import Wishes, explain_rows
+from faceproof.explain.sampling import sample_rows
 from faceproof.explain.subject import load_subject
 from faceproof.models.build import build_network
 from faceproof.run import RunFolder
@@ -94,6 +97,11 @@ def test_without_pictures_the_mistakes_are_explained_and_the_maps_measured(run, 
     measures = found["trust"]
     assert (measures["num_pictures"], list(measures["methods"])) == (6, ["cam"])
     assert 0 < measures["num_planted"] <= 6
+    planted = measures["methods"]["cam"]["planted"]
+    assert planted["num_pictures"] == measures["num_found"] > 0
+    # One chance for the map and for the mask: the same random orders of the same pictures.
+    assert planted["deletion"]["random_area"] == measures["mask_deletion"]["random_area"]
+    assert planted["deletion"]["area"] != measures["mask_deletion"]["area"]
     text = capsys.readouterr().out
     assert "| small | class activation |" in text
     assert "effort thorough" in text
@@ -176,6 +184,49 @@ def test_features_are_drawn_and_written_for_the_projector(run, capsys):
     assert "nearest neighbour of the same class" in capsys.readouterr().out
 
 
+def test_features_are_of_one_picture_of_a_group(run, tmp_path):
+    rows = read_table(run.samples)
+    groups = [f"video {number // 4}" for number in range(rows.num_rows)]
+    columns = {name: rows[name].to_pylist() for name in rows.column_names}
+    copied = shutil.copytree(run.path, tmp_path / "run")
+    write_table(table_from_columns(columns | {"group": groups}), copied / "samples.parquet")
+    command("features", copied)
+    found = json.loads((copied / "features" / "features.json").read_text())
+    assert found["num_pictures"] == rows.num_rows // 4 == 6
+
+
+def test_more_pictures_than_a_page_shows_are_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(explain_commands, "MAX_PICTURES", 2)
+    paths, options = select_paths(run), ("--methods=cam", "--out", tmp_path / "x")
+    with pytest.raises(FaceproofError, match=r"3 pictures .* name fewer, or set --mistakes lower"):
+        command("explain", run.path, *paths[:3], *options)
+    with pytest.raises(FaceproofError, match="4 pictures"):
+        command("explain", run.path, "--mistakes=2", *options)
+    assert not (tmp_path / "x").exists()
+    assert command("explain", run.path, *paths[:2], *options) == 0
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32), "1.5", "x"])
+@pytest.mark.parametrize("name", ["explain", "features"])
+def test_a_seed_that_is_none_is_refused_on_the_command_line(name, seed, capsys):
+    with pytest.raises(SystemExit):
+        command(name, "runs/x", f"--seed={seed}")
+    assert f"'{seed}' is no seed; give a number from 0 to 4294967295" in capsys.readouterr().err
+
+
+def test_the_largest_seed_is_taken(run, tmp_path):
+    out = tmp_path / "x"
+    command("features", run.path, "--sample=8", f"--seed={2**32 - 1}", "--out", out)
+    assert json.loads((out / "features.json").read_text())["seed"] == 2**32 - 1
+
+
+def test_a_file_is_no_folder_to_write_to(run, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(FaceproofError, match=r"file is a file; give --out a folder"):
+            command("features", run.path, "--out", out)
+
+
 def test_a_sample_takes_one_picture_of_a_group(run):
     rows = table_from_columns(
         {"path": [f"{n}.jpg" for n in range(9)], "label": ["real"] * 9, "group": list("aaabbbccc")}
@@ -226,8 +277,6 @@ def test_the_commands_are_known_without_loading_torch():
 
 
 def test_without_captum_it_says_what_to_install(monkeypatch):
-    from faceproof.explain import explain_commands
-
     monkeypatch.setattr(explain_commands.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[explain\]'"):
         explain_commands.require_captum()

@@ -27,17 +27,23 @@ from faceproof.task import get_task
 TASK = get_task("deepfake")
 GOOD = CurveFigures(0.31, 0.52, 0.01, 0.21, (0.1, 0.32), True)
 BAD = CurveFigures(0.55, 0.52, 0.01, -0.03, (-0.1, 0.04), False)
-PLANTED = PlantedFigures(12, 0.75, (0.5, 0.9), 0.5, 0.4, 0.25, 0.2, 0.15, (0.05, 0.25))
+WORSE = CurveFigures(0.6, 0.52, 0.01, -0.08, (-0.1, -0.06), False)
+MASK = CurveFigures(0.25, 0.52, 0.01, 0.27, (0.2, 0.34), True)
+PLANTED = PlantedFigures(
+    num_pictures=12, hits=0.75, hits_interval=(0.5, 0.9), hits_elsewhere=0.5, hits_gain=0.25,
+    hits_gain_interval=(-0.05, 0.55), inside=0.4, inside_elsewhere=0.25, area=0.2, gain=0.15,
+    gain_interval=(0.05, 0.25), deletion=GOOD,
+)  # fmt: skip
 CURVE = np.linspace(0.9, 0.5, 11).tolist()
 
 
-def method(deletion=GOOD, insertion=GOOD, last=0.1, flagged=False, planted=PLANTED):
-    stages = [Stage("head", 0.1, 0.8, 0.7), Stage("all weights", 1.0, last, 0.2)]
+def method(deletion=GOOD, insertion=GOOD, last=0.1, flagged=False, planted=PLANTED, num_constant=0):
+    stages = [Stage("head", 0.1, 0.8, 0.7), Stage("all weights", 1.0, last, 0.2, num_constant)]
     return MethodTrust(deletion, insertion, CURVE, CURVE[::-1], stages, flagged, planted)
 
 
 def trust(**methods):
-    return Trust("a sample", 24, 6, 16, 12, CURVE, CURVE[::-1], methods)
+    return Trust("a sample", 24, 6, 16, 12, CURVE, CURVE[::-1], MASK, methods)
 
 
 def explained(section="fake called real"):
@@ -86,10 +92,14 @@ def test_the_page_says_what_was_computed(tmp_path):
     assert "for 24 pictures against 5 random orders" in text
     assert "--effort thorough" not in text
     found = explanation([explained()], trust(cam=method()))
+    assert "The effort was chosen by the size of the network and by the device." in text
     least = replace(found, wishes=Wishes(("integrated_gradients",), effort=LEAST))
     text = write_explanation(tmp_path / "b", least).read_text()
     assert "integrated gradients in 4 steps" in text
     assert "--effort thorough" in text
+    assert "large" not in text.split("</style>")[-1]  # it may be that little was asked for
+    asked = write_explanation(tmp_path / "c", replace(least, effort_asked=True)).read_text()
+    assert "The effort was asked for; <code>--effort thorough</code>" in asked
     numbers = json.loads((tmp_path / "b" / "explanation.json").read_text())["effort"]
     assert numbers["grain"] == {"num_windows": 4, "num_steps": 4}
     assert (numbers["name"], numbers["sample"]) == ("least", 4)
@@ -102,6 +112,7 @@ def test_without_known_places_the_page_has_no_columns_for_them(tmp_path):
         text = write_explanation(tmp_path / name, explanation([], measures)).read_text()
         assert ("pointing hits" in text) == ("Pointing hits" in text) == shown
         assert "rank correlation, all weights shuffled" in text
+        assert text.count("<table") == (3 if shown else 2)
 
 
 def test_a_cascade_of_one_stage_is_not_drawn():
@@ -128,6 +139,13 @@ def test_an_earlier_explanation_is_replaced_and_nothing_else(tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
 
+def test_a_picture_may_have_a_long_name(tmp_path):
+    one = replace(explained(), path=f"/x/{'ä' * 120}.jpg")
+    write_explanation(tmp_path / "out", explanation([one]))
+    (drawing,) = (tmp_path / "out" / "figures").iterdir()
+    assert drawing.name == f"00_{'ä' * 40}.png"
+
+
 def test_the_table_can_be_copied_as_markdown():
     measures = trust(cam=method(), occlusion=method(planted=None))
     lines = trust_markdown(measures, "cnn3").splitlines()
@@ -141,20 +159,47 @@ def test_the_table_can_be_copied_as_markdown():
         "0.310 (0.520 ± 0.010)",
         "+0.210 (+0.100 to +0.320)",
     ]
-    assert cells[2][6:] == ["yes", "0.10", "0.20", "75% (50%)", "40% (25%)", "20%"]
-    assert cells[3][9:] == ["-", "-", "-"]
+    assert cells[2][6:] == [
+        *("yes", "0.10", "0.20"),
+        *("12", "75%, 50% to 90% (50%)", "+0.250 (-0.050 to +0.550)"),
+        *("40% (25%)", "+0.150 (+0.050 to +0.250)", "20%"),
+        *("0.310 (0.520 ± 0.010; 0.250)", "+0.210 (+0.100 to +0.320)"),
+    ]
+    assert cells[3][9:] == ["-"] * 8
+
+
+def test_the_table_tells_worse_than_random_from_not_told():
+    for one, words in (
+        (method(BAD, BAD), "not told"),
+        (method(WORSE, WORSE), "no, worse"),
+        (method(WORSE, GOOD), "deletion no, worse, insertion yes"),
+    ):
+        assert f"| {words} |" in trust_markdown(trust(cam=one), "cnn3")
 
 
 @pytest.mark.parametrize(
     ("one", "words"),
     [
         (method(), "works better than random orders; it lies on the planted forgeries"),
-        (method(BAD, BAD), "matters no more than places chosen at random"),
-        (method(GOOD, BAD), "beats random orders in removing only"),
-        (method(BAD, GOOD), "beats random orders in inserting only"),
+        (method(BAD, BAD), "names is not told from random orders by 24 pictures"),
+        (method(WORSE, WORSE), "removing and inserting what it names works worse than random"),
+        (
+            method(GOOD, BAD),
+            "removing what it names works better than random orders, inserting it is not told",
+        ),
+        (method(WORSE, GOOD), "worse than random orders, inserting it works better than random"),
         (method(flagged=True, last=0.9), "DISTRUST IT: it hardly changes when all weights"),
+        (method(flagged=True, last=None), "DISTRUST IT: it is constant, and names no place; it"),
+        (method(num_constant=2), "2 of its maps are constant, and name no place; it lies"),
         (method(replace(GOOD, interval=None, beats_random=None)), "one picture is too few"),
-        (method(planted=replace(PLANTED, gain_interval=(-0.1, 0.2))), "it does not lie on the"),
+        (
+            method(planted=replace(PLANTED, gain_interval=(-0.1, 0.2))),
+            "12 planted forgeries do not tell whether it lies on them more than on those of other",
+        ),
+        (
+            method(planted=replace(PLANTED, gain_interval=(-0.2, -0.1))),
+            "it lies on the planted forgeries less than on those of other pictures",
+        ),
     ],
 )
 def test_a_sentence_says_what_the_measures_amount_to(one, words):

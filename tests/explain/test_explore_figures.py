@@ -1,10 +1,20 @@
 """Drawings that hold pictures and maps."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from faceproof.evaluation.plots import figure_svg
-from faceproof.explain.figures import MapPanel, Tile, map_grid, panels, picture_grid, shared_limits
+from faceproof.explain.figures import (
+    MapPanel,
+    Tile,
+    map_grid,
+    panels,
+    picture_grid,
+    shared_limits,
+    shortened,
+)
 
 
 def test_places_stay_empty_so_that_type_is_of_one_size():
@@ -13,6 +23,16 @@ def test_places_stay_empty_so_that_type_is_of_one_size():
     assert tuple(figure.get_size_inches()) == (10, 2)
     assert len(panels(7, 3, 10, 2)[1]) == 7
     assert panels(7, 3, 10, 2)[0].get_size_inches()[1] == 6
+
+
+def test_a_long_name_is_cut_so_that_titles_do_not_meet():
+    names = ["generator_with_a_long_name", "short"]
+    assert [shortened(name) for name in names] == ["generat…ong_name", "short"]
+    maps = [MapPanel(f"{shortened(names[0])} (234)", np.eye(9))] * 5
+    figure = map_grid(maps, (0.0, 1.0), "dB")
+    figure.draw_without_rendering()
+    titles = [axes._left_title.get_window_extent() for axes in figure.axes[:5]]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
 
 
 def test_a_picture_grid_shows_each_picture_with_its_caption():

@@ -1,14 +1,19 @@
 """The drawings and the page of an exploration: what they say."""
 
 import argparse
+import itertools
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from known_networks import drawn_words
 
 from faceproof.data.sets import DataSet, folder_data
 from faceproof.data.table import table_from_columns
+from faceproof.errors import FaceproofError
+from faceproof.explain import explore_page
 from faceproof.explain.explore import explore
 from faceproof.explain.explore_commands import add_commands
 from faceproof.explain.explore_page import (
@@ -52,6 +57,39 @@ def test_counts_are_drawn_as_bars_with_their_numbers(portraits):
     assert [text.get_text() for text in generator.texts] == ["12", "", "", "", "6", "6"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["real", "fake"]
     assert generator.patches[0].get_hatch() != generator.patches[-1].get_hatch()
+
+
+def with_generators(data, names):
+    """Return the data set with the fakes of these makers."""
+    columns = {name: data.table[name].to_pylist() for name in data.table.column_names}
+    makers = iter(names)
+    columns["generator"] = [None if label == "real" else next(makers) for label in columns["label"]]
+    return replace(data, table=table_from_columns(columns))
+
+
+def test_many_words_make_a_higher_drawing_and_the_rarest_are_counted_together(
+    portraits, monkeypatch
+):
+    found = explore(with_generators(portraits, [f"maker {n}" for n in range(12)]))
+    figure = draw_counts(found)
+    assert figure.get_size_inches()[1] > draw_counts(explore(portraits)).get_size_inches()[1]
+    split, generator = figure.axes
+    assert split.get_ylim() == generator.get_ylim()  # bars of one thickness
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in generator.get_yticklabels()]
+    assert all(one.y0 > other.y1 for one, other in itertools.pairwise(boxes))
+    monkeypatch.setattr(explore_page, "MAX_WORDS", 5)
+    counts = explore_page.largest(found.counts["generator"])
+    assert [*counts][-1] == "9 others"
+    assert counts["none"] == {"real": 12}
+    assert counts["9 others"] == {"fake": 9}
+
+
+@pytest.mark.parametrize("name", ["a$b^$c", "_hidden"])
+def test_a_name_is_drawn_as_it_is(portraits, name):
+    found = explore(with_generators(portraits, [name, *["other"] * 11]))
+    assert name in drawn_words(draw_counts(found))
+    assert name in drawn_words(draw_means(found))
 
 
 def test_properties_are_drawn_as_shares_of_each_class(portraits):
@@ -131,3 +169,17 @@ def test_the_command_writes_a_page(portraits, tmp_path, monkeypatch, capsys):
     assert arguments.run(arguments) == 0
     assert "portraits: 24 pictures, 23 measured" in capsys.readouterr().out
     assert (out / "explore.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["explore", "spectra"])
+def test_what_is_no_folder_or_no_seed_is_refused_first(name, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        arguments = parser.parse_args([name, "data=none", "--out", str(out)])
+        with pytest.raises(FaceproofError, match="file is a file; give --out a folder"):
+            arguments.run(arguments)
+    with pytest.raises(SystemExit):
+        parser.parse_args([name, "data=none", "--seed=-1"])
+    assert "'-1' is no seed" in capsys.readouterr().err

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from known_networks import PLAIN, patch_network, timm_network
+from known_networks import PLAIN, drawn_words, patch_network, timm_network
+from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from faceproof.data.table import table_from_columns
@@ -89,6 +90,7 @@ def test_the_figure_has_a_panel_for_each_plane_and_each_column_that_differs():
     figure = features_figure(planes, words_of(rows), "title", first=("real", "fake"))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["PCA, by class", "PCA, by generator"]
+    assert figure.axes[0].get_xlabel() == "direction 1"
     real, fake = figure.axes[0].lines
     assert (real.get_color(), fake.get_color()) == (BLUE, VERMILLION)
     assert np.column_stack(real.get_data()) == pytest.approx(planes["pca"][:20])
@@ -106,10 +108,40 @@ def test_many_values_share_the_last_colour():
     assert sum(len(line.get_xdata()) for line in figure.axes[0].lines) == 40
 
 
+@pytest.mark.parametrize("name", ["a$b^$c", "_hidden"])
+def test_a_name_is_drawn_as_it_is(name):
+    values, _ = clusters()
+    words = {"generator": [name] * 20 + ["other"] * 20}
+    figure = features_figure({"pca": place(values, "pca")}, words, f"of {name}$")
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert len(labels) == 2
+    assert name in drawn_words(figure)
+
+
+def test_the_axes_of_pca_say_how_much_of_the_variance_they_have(tmp_path):
+    values, words = clusters()
+    thumbnails = torch.rand(40, 3, 8, 8)
+    found = write_features(tmp_path / "x", "title", values, rows_of(words), thumbnails, (), seed=0)
+    exact = PCA().fit(values.astype(np.float64)).explained_variance_ratio_[:2]
+    assert found["pca_shares_of_variance"] == pytest.approx(exact, rel=1e-3)
+    planes = {"pca": place(values, "pca"), "tsne": place(values, "tsne")}
+    figure = features_figure(planes, {}, "title", shares=[0.556, 0.2])
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes] == [
+        ("direction 1 (56% of the variance)", "direction 2 (20% of the variance)"),
+        ("", ""),
+    ]
+
+
 def test_what_cannot_be_placed_is_refused():
     values, _ = clusters()
     with pytest.raises(FaceproofError, match="3 pictures make no map"):
         place(values[:3], "pca")
+    assert place(values, "tsne").shape == (40, 2)
+    for same in (np.zeros_like(values), np.full_like(values, 7), values[:1].repeat(40, axis=0)):
+        nearly = same * (1 + 1e-7 * np.sign(values))
+        for plane in ("pca", "tsne"):
+            with pytest.raises(FaceproofError, match="gives the same features for all 40 pictures"):
+                place(nearly, plane)
     values[3, 3] = np.nan
     with pytest.raises(FaceproofError, match="not finite"):
         place(values, "tsne")

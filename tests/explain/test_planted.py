@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from faceproof.data.demo import make_demo
+from faceproof.explain.faithfulness import CurveFigures
 from faceproof.explain.planted import (
     local_mask,
     mask_path,
@@ -25,28 +27,57 @@ def masks_of(*corners):
     return masks
 
 
+CURVES = CurveFigures(0.3, 0.5, 0.01, 0.2, (0.1, 0.3), True)
 APART = masks_of((0, 0), (0, 4), (4, 0), (4, 4))
 
 
 def test_maps_that_are_the_masks_find_every_forgery_and_no_other():
-    found = planted_figures(APART.astype(float), APART)
+    found = planted_figures(APART.astype(float), APART, CURVES)
     assert (found.num_pictures, found.hits, found.inside, found.area) == (4, 1, 1, 0.25)
     assert (found.hits_elsewhere, found.inside_elsewhere) == (0, 0)
+    assert (found.hits_gain, found.hits_gain_interval) == (
+        1,
+        None,
+    )  # four that agree have no spread
     assert found.gain_interval == (pytest.approx(1), pytest.approx(1))
+    assert found.deletion is CURVES
 
 
 def test_knowing_where_forgeries_usually_lie_is_no_gain():
     same = masks_of((2, 2), (2, 2), (2, 2))
     middle = same.astype(float)
-    found = planted_figures(middle, same)
+    found = planted_figures(middle, same, CURVES)
     assert found.hits == found.hits_elsewhere == 1
-    assert found.gain == 0
+    assert (found.gain, found.hits_gain) == (0, 0)
 
 
 def test_an_even_map_has_its_masks_share_inside_and_points_nowhere():
     even = np.ones((4, SIDE, SIDE))
     assert mass_inside(even, APART) == pytest.approx([0.25] * 4)
     assert not pointing_hits(even, APART).any()
+
+
+def test_places_that_are_strongest_together_hit_by_their_share():
+    """A window of occlusion: its corner lies outside a round forgery that its middle lies in."""
+    window = np.zeros((1, SIDE, SIDE), np.float32)
+    window[0, :4, :4] = 1
+    window[0, 2, 2] += 1e-7  # rounding is no reason to look at one place alone
+    inner = np.zeros((1, SIDE, SIDE), bool)
+    inner[0, 1:4, 1:4] = True
+    assert pointing_hits(window, inner) == pytest.approx([9 / 16])
+    window[0, 2, 2] += 1e-3
+    assert pointing_hits(window, inner) == pytest.approx([1])
+
+
+def test_hits_are_set_against_other_masks_picture_by_picture():
+    maps = APART[[0, 1, 2, 0]].astype(float)  # the last points at another's forgery
+    found = planted_figures(maps, APART, CURVES)
+    gains = np.array([1, 1, 1, -1 / 3])
+    assert found.hits == 0.75
+    assert found.hits_gain == pytest.approx(gains.mean())
+    half = stats.t.ppf(0.975, 3) * gains.std(ddof=1) / 2
+    assert found.hits_gain_interval == pytest.approx((gains.mean() - half, gains.mean() + half))
+    assert found.hits_interval[0] < 0.75 < found.hits_interval[1]
 
 
 def test_only_what_speaks_for_the_forgery_counts():
@@ -56,9 +87,10 @@ def test_only_what_speaks_for_the_forgery_counts():
 
 
 def test_a_single_picture_has_no_others():
-    found = planted_figures(APART[:1].astype(float), APART[:1])
+    found = planted_figures(APART[:1].astype(float), APART[:1], CURVES)
     assert found.hits == 1
     assert (found.hits_elsewhere, found.inside_elsewhere, found.gain) == (None, None, None)
+    assert (found.hits_gain, found.hits_gain_interval) == (None, None)
 
 
 def test_the_demo_set_keeps_its_masks(tmp_path):

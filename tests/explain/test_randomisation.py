@@ -80,5 +80,26 @@ def test_similarity_is_spearmans_and_does_not_mind_the_sign():
     ]
     assert similarity(one, other) == pytest.approx(wanted)
     assert similarity(one, -one) == pytest.approx(np.ones(3))
-    assert np.isnan(similarity(one, np.zeros_like(one))).all()
-    assert np.isnan(similarity(one, np.full_like(one, np.nan))).all()
+
+
+def test_a_map_of_which_nothing_is_left_has_changed():
+    one = np.random.default_rng(0).normal(size=(3, 6, 6))
+    for nothing in (np.zeros_like(one), np.full_like(one, np.nan)):
+        assert similarity(one, nothing).tolist() == [0, 0, 0]
+        assert np.isnan(similarity(nothing, one)).all()
+
+
+@pytest.mark.parametrize("left", [0.0, np.nan])
+def test_one_map_without_ranks_does_not_hide_what_the_others_say(left):
+    """The weights do not matter to these maps, but that some vanish as they are shuffled."""
+    net = patch_network()
+    before = edges(net, IMAGES)
+    after = before.copy()
+    after[0] = left
+    last = randomisation_test(net, IMAGES, before, lambda *_: after)[-1]
+    assert last.spearman == pytest.approx(2 / 3)
+    assert last.num_constant == 0
+    assert not hardly_changes(randomisation_test(net, IMAGES, before, lambda *_: after * left))
+    last = randomisation_test(net, IMAGES, after, lambda *_: before)[-1]
+    assert last.spearman == pytest.approx(1)
+    assert last.num_constant == 1

@@ -19,9 +19,12 @@ from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain import sampling
 from faceproof.explain.explore_commands import add_commands
+from faceproof.explain.peaks import Peak
 from faceproof.explain.spectra import (
     FLOOR,
+    OF_NOISE,
     Running,
+    _placed,
     curve_frequencies,
     measure_spectra,
     picture_spectrum,
@@ -111,6 +114,7 @@ def test_white_noise_of_one_grey_level_is_0_db_but_for_the_logarithm():
     spectra = [picture_spectrum(rng.normal(9, 1, (64, 64)).astype(np.float32)) for _ in range(60)]
     cells = np.mean([one.power for one in spectra], axis=0)[4:28, 4:28]
     assert cells.mean() == pytest.approx(-10 / math.log(10) * np.euler_gamma, abs=0.1)
+    assert cells.mean() == pytest.approx(OF_NOISE, abs=0.1)
     assert np.mean([one.curve for one in spectra], axis=0)[8:].mean() == pytest.approx(0, abs=0.15)
 
 
@@ -180,6 +184,36 @@ def test_the_wave_of_a_source_is_found_there_and_is_no_difference_from_real(nois
     assert verdict(alone) == "no frequency stands out beside real"
 
 
+def test_a_line_that_real_has_too_is_not_said_to_be_lacking(tmp_path):
+    rng = np.random.default_rng(5)
+    columns = {name: [] for name in ("path", "label", "split", "source", "generator")}
+    for number in range(600):
+        label = ("real", "fake")[number % 2]
+        path = noise_picture(tmp_path / f"{number}.png", rng, (32, 32), 24 if number % 2 else 16)
+        generator = "waves" if number % 2 else None
+        for name, value in zip(columns, (path, label, "train", "a", generator), strict=True):
+            columns[name].append(value)
+    both = measure_spectra(DataSet("both", TASK, table_from_columns(columns)), SIZE)
+    fake = both.of("class")[1]
+    (peak,) = fake.difference.peaks
+    assert (peak.horizontal, peak.vertical) == (0.25, 0)  # and no other cell of the lobe
+    assert peak.height == pytest.approx(20 * math.log10(24 / 16), abs=1)
+    assert not fake.difference.lacked(peak)
+    assert verdict(both) == "some that real has too are stronger in fake"
+    assert all("dB over real, which has it too" in line for line in describe(both))
+    write_spectra(both, tmp_path / "out")
+    assert "less real, which has it too" in (tmp_path / "out/spectra.html").read_text()
+
+
+def test_a_peak_of_a_difference_stands_where_that_of_the_group_does():
+    own = [Peak(0.25, 0.125, 9, 30), Peak(0.5, 0.25, 8, 20)]
+    one, far = Peak(0.25 + 1 / SIZE, 0.125, 3, 6), Peak(0.125, -0.25, 2, 6)
+    edge, twice = Peak(0.5 - 1 / SIZE, -0.25, 2.5, 6), Peak(0.25, 0.125 - 1 / SIZE, 1, 5)
+    assert _placed([one, edge, far, twice], own, SIZE) == [
+        Peak(0.25, 0.125, 3, 6), Peak(0.5, 0.25, 2.5, 6), far,
+    ]  # fmt: skip
+
+
 def test_the_grid_planted_in_the_demonstration_set_is_found_and_nothing_else(demo):
     found = {
         group.name: {(peak.horizontal, peak.vertical) for peak in group.difference.peaks}
@@ -216,6 +250,13 @@ def test_small_pictures_are_left_out_by_name(noisy, tmp_path):
 def test_pictures_that_are_all_too_small_are_refused_with_the_size_that_fits(noisy):
     with pytest.raises(FaceproofError, match=r"smaller than 64 x 64.*set --size to 36 or less"):
         measure_spectra(noisy, 64)
+
+
+def test_the_size_that_is_advised_is_one_that_is_taken(tmp_path):
+    path = noise_picture(tmp_path / "small.png", np.random.default_rng(0), (24, 30))
+    data = DataSet("x", TASK, table_from_columns({"path": [path], "label": ["real"]}))
+    with pytest.raises(FaceproofError, match=r"\(24 x 30\); a spectrum needs 32 x 32 at least"):
+        measure_spectra(data)
 
 
 def test_the_size_suits_the_pictures_where_none_is_given(tmp_path):

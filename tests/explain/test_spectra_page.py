@@ -2,20 +2,25 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from known_networks import drawn_words
 
 from faceproof.data.demo import make_demo
 from faceproof.data.sets import demo_data
 from faceproof.explain.spectra import curve_frequencies, measure_spectra, whole
 from faceproof.explain.spectra_page import (
     centred,
+    compared,
     draw_curves,
     draw_differences,
     draw_means,
+    draw_spectra,
     shown,
     spectra_arrays,
+    spectra_page,
     write_spectra,
 )
 from faceproof.task import get_task
@@ -40,7 +45,7 @@ def test_means_are_drawn_over_frequency_with_their_peaks_ringed(demo):
     assert names[:3] == ["real", "fake", "all pictures"]
     assert not {"camera", "demo"} & set(names)  # these are `real` and all pictures once more
     assert [axes.get_title(loc="left").split(" (")[0] for axes in maps] == names
-    assert bar.get_ylabel() == "mean power (dB re 1 grey level)"
+    assert bar.get_ylabel() == "mean log power (dB re 1 grey level)"
     assert "128 x 128 pixels, Hann window" in figure.get_suptitle()
     for axes, group in zip(maps, shown(demo), strict=True):
         (drawn,) = axes.images
@@ -76,6 +81,37 @@ def test_curves_have_a_line_and_a_band_each_and_name_their_units(demo):
     assert right.get_ylabel() == "difference (dB)"
 
 
+def test_of_many_groups_the_largest_are_drawn_beside_a_legend_that_covers_nothing(demo):
+    fake = demo.of("class")[1]
+    many = [replace(fake, kind="generator", name=f"g{n}", num=n, power=fake.power + n)
+            for n in range(1, 17)]  # fmt: skip
+    spectra = replace(demo, groups=[*demo.of("class"), *many])
+    figure = draw_curves(spectra)
+    _, right = figure.axes
+    assert right.get_title(loc="left").endswith("(12 of 17)")
+    assert len(right.lines) == 1 + 12
+    assert right.get_legend() is None
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["fake", *(f"g{n}" for n in range(16, 5, -1))]
+    figure.draw_without_rendering()
+    assert legend.get_window_extent().y1 <= min(a.get_tightbbox().y0 for a in figure.axes) + 1
+    looks = {(line.get_color(), line.get_linestyle()) for line in right.lines[1:]}
+    assert len(looks) == 12
+    page = " ".join(spectra_page(spectra, draw_spectra(spectra)).split())
+    assert "the 12 of most pictures; spectra.json has all 17." in page
+
+
+def test_names_are_drawn_as_they_are(demo):
+    groups = [replace(group, name=name) for group, name in zip(
+        demo.of("generator"), ("a$b^$c", "_hidden", "$x$", "plain"), strict=False)]  # fmt: skip
+    spectra = replace(demo, data="x$_$", groups=[*demo.of("class"), *groups])
+    for draw in (draw_means, draw_differences, draw_curves):
+        words = drawn_words(draw(spectra))
+        assert all(group.name in words for group in compared(spectra))
+        assert "x$_$: " in words
+
+
 def test_a_centred_map_has_frequency_0_in_the_middle_and_is_symmetric():
     power = whole(np.abs(np.fft.rfft2(np.random.default_rng(5).normal(size=(SIZE, SIZE)))))
     drawn = centred(power)
@@ -91,6 +127,7 @@ def test_what_is_written_holds_the_numbers_and_stands_alone(demo, tmp_path):
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
     assert "Frequencies that real lacks stand out in" in page
     assert page.count("<svg") == 3
+    assert "in the maps, being means of logarithms, at -2.5 dB" in page
     numbers = json.loads((tmp_path / "spectra/spectra.json").read_text())
     assert numbers["search"]["false_alarm"] == 0.01
     (upsampled,) = (group for group in numbers["groups"] if group["name"] == "upsampled")

@@ -409,6 +409,8 @@ def robustness_plot(rows: Sequence[ConditionRow]) -> Figure:
         rows: the first of the pictures as they are, then kind by kind from mild to strong.
     """
     plain, kinds = rows[0], list(dict.fromkeys(row.kind for row in rows[1:]))
+    known = [value for row in rows for value in (row.accuracy, row.roc_auc) if value is not None]
+    lowest = min([0.4, *(value - 0.02 for value in known)])
     num_rows = -(-len(kinds) // 3)
     figure = Figure(figsize=(2 * WIDTH, 2.6 * num_rows), layout="constrained")
     for number, kind in enumerate(kinds):
@@ -426,7 +428,7 @@ def robustness_plot(rows: Sequence[ConditionRow]) -> Figure:
                 label=name.replace("roc_auc", "ROC-AUC"),
             )
         axes.set_xticks(range(len(steps)), ["none", *(f"{row.level:g}" for row in steps[1:])])
-        axes.set_ylim(0.4, 1.02)
+        axes.set_ylim(lowest, 1.02)
         if number == 0:
             axes.legend(fontsize=9, frameon=False, labelcolor=INK, loc="lower left")
         dress(axes, kind, LEVEL_UNITS.get(kind, "level"), "share")

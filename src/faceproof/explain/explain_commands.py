@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faceproof.errors import FaceproofError
+from faceproof.explain.arguments import count, seed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from faceproof.explain.subject import Subject
 
 METHODS = "cam,occlusion,integrated_gradients"
+MAX_PICTURES = 200  # on a page; their pixels and maps are all held until it is written
 EFFORTS = ("auto", "thorough", "standard", "coarse", "least")
 
 
@@ -58,11 +60,11 @@ def _add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "more a picture costs the network, so that a CPU needs some two minutes at most",
     )  # fmt: skip
     explainer.add_argument(
-        "--sample", type=_count, metavar="N",
+        "--sample", type=count, metavar="N",
         help="validation pictures to measure on (default: 24, 16, 8 or 4, by effort)",
     )  # fmt: skip
     explainer.add_argument(
-        "--mistakes", type=_count, metavar="N",
+        "--mistakes", type=count, metavar="N",
         help="mistakes of each direction to show; 0 for none (default: 6, 6, 3 or 2, by effort)",
     )  # fmt: skip
     explainer.add_argument(
@@ -99,8 +101,9 @@ def _add_features(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "subject", type=Path, metavar="RUN", help="a run folder that train.py has written"
     )
     mapper.add_argument(
-        "--sample", type=_count, metavar="N",
-        help="pictures (default: 500; on a CPU 200 for a network as large as a ViT-B/16)",
+        "--sample", type=count, metavar="N",
+        help="pictures, one of a group (a video, say) at most (default: 500; on a CPU 200 for a "
+        "network as large as a ViT-B/16)",
     )  # fmt: skip
     mapper.add_argument(
         "--split", default="val", choices=("val", "train"), help="of which split (default: val)"
@@ -113,18 +116,12 @@ def _add_shared(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--out", type=Path, help=f"folder (default: RUN/{name}, or {name} for what is no run)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of everything random (default: 0)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     parser.add_argument(
         "--allow", action="append", default=[], metavar="NAME",
         help="a trunk or head of your own that the network may be made of, by its full name",
     )  # fmt: skip
-
-
-def _count(word: str) -> int:
-    if not word.isdigit():
-        raise argparse.ArgumentTypeError(f"{word!r} is no count")
-    return int(word)
 
 
 def require_captum() -> None:
@@ -160,6 +157,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     if "cam" in wishes.methods:
         layer = wishes.layer or find_layer(subject.net)
     sections, source = _wanted(arguments, subject, wishes.effort.shown)
+    _refuse_many(sections)
     explained = [
         one
         for section, rows in sections.items()
@@ -168,8 +166,9 @@ def _explain(arguments: argparse.Namespace) -> int:
     wanted = not arguments.pictures if arguments.sanity is None else arguments.sanity
     trust = _trust(arguments, subject, sections, wishes) if wanted else None
     found = Explanation(
-        subject.name, subject.task, subject.point.threshold, wishes, layer, explained, trust, source
-    )
+        subject.name, subject.task, subject.point.threshold, wishes, layer, explained, trust,
+        source, effort_asked=arguments.effort != "auto",
+    )  # fmt: skip
     page = write_explanation(out, found)
     with SummaryWriter(out) as writer:
         log_gallery(writer, explained, subject.task, _step(subject))
@@ -228,6 +227,21 @@ def _wanted(
     return first, f"the most confident mistakes of the evaluation {folder.name}"
 
 
+def _refuse_many(sections: dict[str, "pa.Table"]) -> None:
+    """Refuse more pictures than a page can show.
+
+    Raises:
+        FaceproofError: there are more.
+    """
+    number = sum(rows.num_rows for rows in sections.values())
+    if number > MAX_PICTURES:
+        raise FaceproofError(
+            f"{number:,} pictures with their maps are more than one page can show, which is "
+            f"{MAX_PICTURES}; name fewer, or set --mistakes lower; faceproof predict answers for "
+            "any number, without maps"
+        )
+
+
 def _evaluation(subject: "Subject", name: str | None) -> Path:
     """Return the folder of the evaluation whose mistakes are to be shown.
 
@@ -258,7 +272,8 @@ def _trust(
 ) -> "Trust":
     """Measure the maps on the pictures named, or on a sample of the run's validation."""
     from faceproof.data.table import read_table, select
-    from faceproof.explain.explanation import measure_trust, planted_rows, sample_rows
+    from faceproof.explain.explanation import measure_trust, planted_rows
+    from faceproof.explain.sampling import sample_rows
 
     if arguments.pictures:
         rows = sections["pictures"]
@@ -277,7 +292,7 @@ def _features(arguments: argparse.Namespace) -> int:
     from faceproof.explain.effort import choose_effort
     from faceproof.explain.features import sample_features, write_features
     from faceproof.explain.folders import refuse_other_folder
-    from faceproof.explain.sampling import draw_sample
+    from faceproof.explain.sampling import sample_rows
     from faceproof.explain.subject import load_subject
 
     subject = load_subject(arguments.subject, arguments.device, arguments.allow)
@@ -295,7 +310,7 @@ def _features(arguments: argparse.Namespace) -> int:
     number = arguments.sample
     if number is None:
         number = choose_effort("auto", subject.net).num_placed
-    rows = draw_sample(of_split, number, arguments.seed)
+    rows = sample_rows(of_split, number, arguments.seed)
     features, thumbnails = sample_features(subject, rows)
     title = f"{rows.num_rows:,} {arguments.split} pictures by the trunk's features, {subject.name}"
     found = write_features(

@@ -11,8 +11,9 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,8 +37,12 @@ from faceproof.explain.gallery import (
 from faceproof.explain.randomisation import MAX_SIMILARITY
 from faceproof.pages import picture_url, render
 from faceproof.run import write_text
+from faceproof.statistics import Interval
 from faceproof.task import Task
 
+Side = Literal["above", "below", "unclear"]  # of zero, by the interval
+
+MAX_STEM = 40  # letters of a picture's name in that of its drawing
 SHOWN_SIDE = 224  # pixels; smaller pictures are enlarged
 REMOVED_AS = {
     "blur": "its blurred self (a Gaussian of an eighth of the side)",
@@ -46,7 +51,8 @@ REMOVED_AS = {
 COLUMNS = (
     *("method", "deletion area (random)", "gain", "insertion area (random)", "gain"),
     *("beats random", "rank correlation, all weights shuffled", "of magnitudes"),
-    *("pointing hits (other masks)", "mass inside (other masks)", "mask's share"),
+    *("forgeries", "pointing hits (other masks)", "gain", "mass inside (other masks)", "gain"),
+    *("mask's share", "deletion area (random; mask's own)", "gain"),
 )
 NUM_CURVE_COLUMNS, NUM_SHUFFLED_COLUMNS = 6, 2
 
@@ -64,6 +70,7 @@ class Explanation:
         pictures: those explained, section by section.
         trust: what the measures say of the maps; None if they were not asked for.
         source: where the pictures come from, in words.
+        effort_asked: whether the effort was asked for, and not chosen by the network.
     """
 
     name: str
@@ -74,6 +81,7 @@ class Explanation:
     pictures: Sequence[Explained]
     trust: Trust | None
     source: str
+    effort_asked: bool = False
 
 
 def write_explanation(folder: Path, found: Explanation) -> Path:
@@ -88,7 +96,10 @@ def write_explanation(folder: Path, found: Explanation) -> Path:
     refuse_other_folder(folder, "explanation.json")
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "figures").mkdir(parents=True)
-    names = [f"{number:02d}_{Path(one.path).stem}.png" for number, one in enumerate(found.pictures)]
+    names = [
+        f"{number:02d}_{Path(one.path).stem[:MAX_STEM]}.png"
+        for number, one in enumerate(found.pictures)
+    ]
     for name, one in zip(names, found.pictures, strict=True):
         save_png(strip(one, found.task), folder / "figures" / name)
     drawings = {} if found.trust is None else draw_trust(found.trust)
@@ -184,47 +195,66 @@ def data_url(pixels: Pixels) -> str:
 
 
 def trust_tables(trust: Trust) -> list[tuple[Sequence[str], list[list[str]]]]:
-    """Return head and rows of the measures as two tables, each fit for a page's width.
+    """Return head and rows of the measures as tables, each fit for a page's width.
 
-    Where no forgery's place is known, the columns that would speak of it are left out.
+    Where no forgery's place is known, the table that would speak of it is left out.
     """
     rows = trust_rows(trust)
-    last = len(COLUMNS) if trust.num_found else NUM_CURVE_COLUMNS + NUM_SHUFFLED_COLUMNS
-    curves = COLUMNS[:NUM_CURVE_COLUMNS], [row[:NUM_CURVE_COLUMNS] for row in rows]
-    rest = COLUMNS[:1] + COLUMNS[NUM_CURVE_COLUMNS:last]
-    return [curves, (rest, [row[:1] + row[NUM_CURVE_COLUMNS:last] for row in rows])]
+    cuts = [1, NUM_CURVE_COLUMNS, NUM_CURVE_COLUMNS + NUM_SHUFFLED_COLUMNS]
+    if trust.num_found:
+        cuts.append(len(COLUMNS))
+    return [
+        (COLUMNS[:1] + COLUMNS[start:end], [row[:1] + row[start:end] for row in rows])
+        for start, end in pairwise(cuts)
+    ]
 
 
 def trust_rows(trust: Trust) -> list[list[str]]:
     """Return the cells of the table of measures, a row a method, in the order of `COLUMNS`."""
-    return [[NAMES[method], *_cells(one)] for method, one in trust.methods.items()]
+    return [[NAMES[method], *_cells(one, trust)] for method, one in trust.methods.items()]
 
 
-def _cells(one: MethodTrust) -> list[str]:
+def _cells(one: MethodTrust, trust: Trust) -> list[str]:
     last, places = one.stages[-1], one.planted
     cells = [*_curve_cells(one.deletion), *_curve_cells(one.insertion), _beats(one)]
     cells += [_number(last.spearman), _number(last.magnitude)]
     if places is None:
-        return [*cells, "-", "-", "-"]
+        return [*cells, *["-"] * (len(COLUMNS) - NUM_CURVE_COLUMNS - NUM_SHUFFLED_COLUMNS)]
+    low, high = places.hits_interval
+    ceiling = "" if trust.mask_deletion is None else f"; {trust.mask_deletion.area:.3f}"
     return [
         *cells,
-        f"{places.hits:.0%} ({_share(places.hits_elsewhere)})",
+        f"{places.num_pictures}",
+        f"{places.hits:.0%}, {low:.0%} to {high:.0%} ({_share(places.hits_elsewhere)})",
+        _gain(places.hits_gain, places.hits_gain_interval),
         f"{places.inside:.0%} ({_share(places.inside_elsewhere)})",
+        _gain(places.gain, places.gain_interval),
         f"{places.area:.0%}",
+        *_curve_cells(places.deletion, ceiling),
     ]
 
 
-def _curve_cells(figures: CurveFigures) -> list[str]:
-    span = ""
-    if figures.interval is not None:
-        span = f" ({figures.interval[0]:+.3f} to {figures.interval[1]:+.3f})"
+def _curve_cells(figures: CurveFigures, ceiling: str = "") -> list[str]:
     chance = f"{figures.random_area:.3f} ± {figures.random_spread:.3f}"
-    return [f"{figures.area:.3f} ({chance})", f"{figures.gain:+.3f}{span}"]
+    return [f"{figures.area:.3f} ({chance}{ceiling})", _gain(figures.gain, figures.interval)]
+
+
+def _gain(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:+.3f}" + (f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "")
+
+
+def _side(interval: Interval | None) -> Side | None:
+    """Say on which side of zero an interval lies; None where there is none."""
+    if interval is None:
+        return None
+    return "above" if interval[0] > 0 else "below" if interval[1] < 0 else "unclear"
 
 
 def _beats(one: MethodTrust) -> str:
-    words = {None: "undefined", True: "yes", False: "no"}
-    both = words[one.deletion.beats_random], words[one.insertion.beats_random]
+    words = {None: "undefined", "above": "yes", "below": "no, worse", "unclear": "not told"}
+    both = words[_side(one.deletion.interval)], words[_side(one.insertion.interval)]
     return both[0] if both[0] == both[1] else f"deletion {both[0]}, insertion {both[1]}"
 
 
@@ -245,31 +275,53 @@ def trust_markdown(trust: Trust, name: str) -> str:
 
 def trust_sentences(trust: Trust) -> list[str]:
     """Say in a sentence a method what the measures amount to."""
-    return [f"{NAMES[method].capitalize()}: {_judge(one)}" for method, one in trust.methods.items()]
+    return [
+        f"{NAMES[method].capitalize()}: "
+        + "; ".join([_against_random(one, trust), *_flags(one), *_on_forgeries(one)])
+        + "."
+        for method, one in trust.methods.items()
+    ]
 
 
-def _judge(one: MethodTrust) -> str:
-    parts = []
-    beaten = one.deletion.beats_random, one.insertion.beats_random
-    if None in beaten:
-        parts.append("one picture is too few to set it against random orders")
-    elif all(beaten):
-        parts.append("removing and inserting what it names works better than random orders")
-    elif not any(beaten):
-        parts.append("what it names matters no more than places chosen at random")
-    else:
-        better = "removing" if beaten[0] else "inserting"
-        parts.append(f"it beats random orders in {better} only")
+def _against_random(one: MethodTrust, trust: Trust) -> str:
+    words = {
+        "above": "works better than random orders",
+        "below": "works worse than random orders",
+        "unclear": f"is not told from random orders by {trust.num_pictures} pictures",
+    }
+    removing, inserting = _side(one.deletion.interval), _side(one.insertion.interval)
+    if removing is None or inserting is None:
+        return "one picture is too few to set it against random orders"
+    if removing == inserting:
+        return f"removing and inserting what it names {words[removing]}"
+    return f"removing what it names {words[removing]}, inserting it {words[inserting]}"
+
+
+def _flags(one: MethodTrust) -> list[str]:
+    """Say what speaks against a map when all weights are shuffled."""
+    last = one.stages[-1]
+    if last.spearman is None:
+        return ["DISTRUST IT: it is constant, and names no place"]
+    found = []
+    if last.num_constant:
+        found.append(f"{last.num_constant} of its maps are constant, and name no place")
     if one.hardly_changes:
-        parts.append("DISTRUST IT: it hardly changes when all weights are shuffled")
-    if (places := one.planted) is not None and places.gain_interval is not None:
-        found = places.gain_interval[0] > 0
-        parts.append(
-            "it lies on the planted forgeries more than on those of other pictures"
-            if found
-            else "it does not lie on the planted forgeries more than on those of other pictures"
-        )
-    return "; ".join(parts) + "."
+        found.append("DISTRUST IT: it hardly changes when all weights are shuffled")
+    return found
+
+
+def _on_forgeries(one: MethodTrust) -> list[str]:
+    places = one.planted
+    side = None if places is None else _side(places.gain_interval)
+    if places is None or side is None:
+        return []
+    if side == "unclear":
+        return [
+            f"{places.num_pictures} planted forgeries do not tell whether it lies on them more "
+            "than on those of other pictures"
+        ]
+    than = "more" if side == "above" else "less"
+    return [f"it lies on the planted forgeries {than} than on those of other pictures"]
 
 
 def draw_trust(trust: Trust) -> dict[str, Figure]:

@@ -114,6 +114,7 @@ class Trust:
         num_found: how many of these were called positive, and so had a map that could find them.
         random_deletion: the mean curve of random orders.
         random_insertion: the same, inserted.
+        mask_deletion: removing from those found what their masks cover first; None without any.
         methods: by method.
     """
 
@@ -124,6 +125,7 @@ class Trust:
     num_found: int
     random_deletion: list[float]
     random_insertion: list[float]
+    mask_deletion: CurveFigures | None
     methods: dict[str, MethodTrust] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -177,21 +179,6 @@ def _maps(
     return maps if called is None else toward_called(maps, called)
 
 
-def sample_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
-    """Draw pictures that are independent of each other: at most one of a group (a video, say)."""
-    if not rows.num_rows:
-        return rows
-    drawn = draw_sample(rows, None, seed)
-    groups = drawn["group"].to_pylist()
-    seen: set[str] = set()
-    keep = []
-    for group in groups:
-        keep.append(group is None or group not in seen)
-        seen.add(group)
-    alone = drawn.filter(pa.array(keep))
-    return draw_sample(alone, number, seed)
-
-
 def planted_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
     """Draw pictures among those whose forgery has a known place; none where no place is known."""
     places = [local_mask(path, MASK_SIDE) is not None for path in rows["path"].to_pylist()]
@@ -216,8 +203,46 @@ def measure_trust(
     """
     if not rows.num_rows:
         raise FaceproofError(f"there are no pictures to measure maps by: {words}")
+    sample = _ground(subject, read_images(rows["path"].to_pylist(), subject.net.input), wishes)
+    hidden, masks, num_planted = _planted_pictures(subject, planted)
+    forged = _Forged(_ground(subject, hidden, wishes), masks) if len(masks) else None
+    mean = sample.random.mean((0, 1))
+    return Trust(
+        pictures=words,
+        num_pictures=len(sample.pictures),
+        num_randomised=len(_some(len(sample.pictures), wishes.effort.num_randomised)),
+        num_planted=num_planted,
+        num_found=len(masks),
+        random_deletion=mean.tolist(),
+        random_insertion=mean[::-1].tolist(),
+        mask_deletion=_deletion(forged.ground, masks.astype(float)) if forged else None,
+        methods={
+            method: _measure_method(subject, sample, forged, method, wishes)
+            for method in wishes.methods
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What all methods are measured on: pictures, what they are called, their curves, chance."""
+
+    pictures: Pictures
+    called: Flags
+    curves: Callable[..., Values]
+    random: Values
+
+
+@dataclass(frozen=True)
+class _Forged:
+    """Pictures with a planted forgery that are called positive, and where it is, (B, S, S)."""
+
+    ground: _Ground
+    masks: Flags
+
+
+def _ground(subject: Subject, pictures: Pictures, wishes: Wishes) -> _Ground:
     effort = wishes.effort
-    pictures = read_images(rows["path"].to_pylist(), subject.net.input)
     empty = removed(torch.from_numpy(pictures), wishes.removal).numpy()
     ends = np.stack([subject.probabilities(pictures), subject.probabilities(empty)])
     called = is_positive(ends[0], subject.point.threshold)
@@ -227,54 +252,38 @@ def measure_trust(
     )  # fmt: skip
     side = pictures.shape[-1]
     random = curves(random_orders(len(pictures), side, wishes.seed, effort.num_orders))
-    hidden, masks, num_planted = _planted_pictures(subject, planted)
-    ground = _Ground(subject, pictures, called, curves, random, hidden, masks)
-    mean = random.mean((0, 1))
-    return Trust(
-        pictures=words,
-        num_pictures=len(pictures),
-        num_randomised=len(_some(len(pictures), effort.num_randomised)),
-        num_planted=num_planted,
-        num_found=len(masks),
-        random_deletion=mean.tolist(),
-        random_insertion=mean[::-1].tolist(),
-        methods={method: _measure_method(ground, method, wishes) for method in wishes.methods},
-    )
+    return _Ground(pictures, called, curves, random)
 
 
-@dataclass(frozen=True)
-class _Ground:
-    """What all methods are measured on: pictures, their curves, chance, planted forgeries."""
-
-    subject: Subject
-    pictures: Pictures
-    called: Flags
-    curves: Callable[..., Values]
-    random: Values
-    hidden: Pictures
-    masks: Flags
+def _deletion(ground: _Ground, maps: NDArray[np.floating]) -> CurveFigures:
+    """Judge maps (B, S, S), signed toward the called class, by what their removal does."""
+    return judge_curves(ground.curves(map_orders(maps)[None])[0], ground.random, insert=False)
 
 
-def _measure_method(ground: _Ground, method: str, wishes: Wishes) -> MethodTrust:
-    subject = ground.subject
-    maps = _maps(subject, ground.pictures, method, wishes, None)
-    orders = map_orders(toward_called(maps, ground.called))[None]
-    deletion = ground.curves(orders)[0]
-    insertion = ground.curves(orders, insert=True)[0]
+def _measure_method(
+    subject: Subject, sample: _Ground, forged: _Forged | None, method: str, wishes: Wishes
+) -> MethodTrust:
+    maps = _maps(subject, sample.pictures, method, wishes, None)
+    orders = map_orders(toward_called(maps, sample.called))[None]
+    deletion = sample.curves(orders)[0]
+    insertion = sample.curves(orders, insert=True)[0]
     few = _some(len(maps), wishes.effort.num_randomised)
     stages = randomisation_test(
-        subject.net, torch.from_numpy(ground.pictures[few]), maps[few],
+        subject.net, torch.from_numpy(sample.pictures[few]), maps[few],
         _explainer(method, wishes), wishes.seed, wishes.effort.num_stages,
     )  # fmt: skip
-    places = _maps(subject, ground.hidden, method, wishes, None)
+    planted = None
+    if forged is not None:
+        places = _maps(subject, forged.ground.pictures, method, wishes, None)
+        planted = planted_figures(places, forged.masks, _deletion(forged.ground, places))
     return MethodTrust(
-        deletion=judge_curves(deletion, ground.random, insert=False),
-        insertion=judge_curves(insertion, reversed_as_insertion(ground.random), insert=True),
+        deletion=judge_curves(deletion, sample.random, insert=False),
+        insertion=judge_curves(insertion, reversed_as_insertion(sample.random), insert=True),
         deletion_curve=deletion.mean(0).tolist(),
         insertion_curve=insertion.mean(0).tolist(),
         stages=stages,
         hardly_changes=hardly_changes(stages),
-        planted=planted_figures(places, ground.masks) if len(ground.masks) else None,
+        planted=planted,
     )
 
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from faceproof.explain.arguments import seed
+
 SAMPLE = 2000
 
 
@@ -51,7 +53,7 @@ def _add_settings(parser: argparse.ArgumentParser, name: str) -> None:
         help=f"look at N pictures, each class at its share (default: {SAMPLE})",
     )
     parser.add_argument("--all", action="store_true", help="look at all pictures")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the sample (default: 0)")
     parser.add_argument(
         "--out", type=Path, default=Path(name), help=f"folder to write to (default: {name})"
     )
@@ -61,7 +63,9 @@ def _explore(arguments: argparse.Namespace) -> int:
     from faceproof import app
     from faceproof.explain.explore import explore
     from faceproof.explain.explore_page import describe, write_exploration
+    from faceproof.explain.folders import refuse_file
 
+    refuse_file(arguments.out)
     data = app.compose_data(arguments.settings)
     found = explore(data, None if arguments.all else arguments.sample, arguments.seed)
     page = write_exploration(found, arguments.out)
@@ -71,9 +75,11 @@ def _explore(arguments: argparse.Namespace) -> int:
 
 def _spectra(arguments: argparse.Namespace) -> int:
     from faceproof import app
+    from faceproof.explain.folders import refuse_file
     from faceproof.explain.spectra import check_size, measure_spectra
     from faceproof.explain.spectra_page import describe, verdict, write_spectra
 
+    refuse_file(arguments.out)
     if arguments.size is not None:
         check_size(arguments.size)
     data = app.compose_data(arguments.settings)

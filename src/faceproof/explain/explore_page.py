@@ -1,6 +1,7 @@
 """What a data set holds, for people: figures, a page, and all numbers beside it."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,30 @@ from faceproof.explain.explore import (
     MEAN_SIDE,
     QUANTILES,
     UNITS,
+    Counts,
     Exploration,
     Values,
     summarise,
 )
-from faceproof.explain.figures import INK, MUTED, WIDTH, Tile, dress, panels, picture_grid
+from faceproof.explain.figures import (
+    INK,
+    MUTED,
+    WIDTH,
+    Tile,
+    dress,
+    panels,
+    picture_grid,
+    shortened,
+    spelled,
+)
 from faceproof.explain.sampling import class_words
 from faceproof.pages import picture_url, render
 from faceproof.run import write_text
 
 NUM_SHOWN = 24  # pictures of each class
 NUM_BINS = 40
+MANY_WORDS = 8  # of a column; from more on the drawing is higher
+MAX_WORDS = 40  # bars of a column; the page's tables have them all
 MAX_NAMED = 20
 TILE = 128  # pixels
 
@@ -56,15 +70,21 @@ def drawn_rows(found: Exploration, label: str) -> pa.Table:
 
 
 def draw_counts(found: Exploration) -> Figure:
-    """Draw the number of pictures of each class by split, and by what else has several words."""
+    """Draw the number of pictures of each class by split, and by what else has several words.
+
+    Bars are of one thickness, and the drawing as high as the most words need.
+    """
     columns = [
         column for column, rows in found.counts.items() if column == "split" or len(rows) > 1
     ]
-    figure, places = panels(
-        len(columns), len(columns), WIDTH if len(columns) == 1 else 2 * WIDTH, 3.4
-    )
-    for axes, column in zip(places, columns, strict=True):
-        _count_bars(axes, found, column)
+    drawn = {column: largest(found.counts[column]) for column in columns}
+    most = max(len(rows) for rows in drawn.values())
+    width = WIDTH if len(columns) == 1 else 2 * WIDTH
+    figure, places = panels(len(columns), len(columns), width, max(3.4, 1 + 0.3 * most))
+    for axes, (column, rows) in zip(places, drawn.items(), strict=True):
+        _count_bars(axes, found, column, rows)
+        if most > MANY_WORDS:
+            axes.set_ylim(most - 0.5, -0.5)
     if len(found.classes) > 1:
         handles, labels = places[0].get_legend_handles_labels()
         figure.legend(
@@ -74,9 +94,20 @@ def draw_counts(found: Exploration) -> Figure:
     return figure
 
 
-def _count_bars(axes: Axes, found: Exploration, column: str) -> None:
+def largest(rows: Counts) -> Counts:
+    """Return the counts of the words that most pictures have, and those of all others as one."""
+    if len(rows) <= MAX_WORDS:
+        return rows
+    order = sorted(rows, key=lambda word: -sum(rows[word].values()))
+    kept, rest = order[: MAX_WORDS - 1], order[MAX_WORDS - 1 :]
+    others: Counter[str] = Counter()
+    for word in rest:
+        others.update(rows[word])
+    return {word: rows[word] for word in rows if word in kept} | {f"{len(rest)} others": others}
+
+
+def _count_bars(axes: Axes, found: Exploration, column: str, rows: Counts) -> None:
     """Draw a bar for each class beside each word of a column, its number at its end."""
-    rows = found.counts[column]
     height = 0.8 / len(found.classes)
     for place, label in enumerate(found.classes):
         numbers = [row.get(label, 0) for row in rows.values()]
@@ -89,7 +120,7 @@ def _count_bars(axes: Axes, found: Exploration, column: str) -> None:
         )
         axes.bar_label(bars, [f"{number:,}" if number else "" for number in numbers],
                        padding=3, fontsize=8, color=MUTED)  # fmt: skip
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_yticks(range(len(rows)), [spelled(word) for word in rows])
     axes.invert_yaxis()
     axes.margins(x=0.18)
     axes.locator_params(axis="x", nbins=4)
@@ -159,18 +190,17 @@ def draw_pictures(found: Exploration, label: str) -> Figure:
 
 def captions(rows: pa.Table) -> list[str]:
     """Return what stands under each picture: its generator, or its file's name, cut to fit."""
-    words = [
-        generator or Path(path).name
+    return [
+        shortened(generator or Path(path).name)
         for generator, path in zip(
             rows["generator"].to_pylist(), rows["path"].to_pylist(), strict=True
         )
     ]
-    return [word if len(word) <= 16 else f"{word[:7]}…{word[-8:]}" for word in words]
 
 
 def draw_means(found: Exploration) -> Figure:
     """Draw the mean picture of each class and generator."""
-    tiles = [Tile(mean.pixels, f"{mean.name} ({mean.num:,})") for mean in found.means]
+    tiles = [Tile(mean.pixels, f"{shortened(mean.name)} ({mean.num:,})") for mean in found.means]
     title = f"Mean pictures of {found.data}, resized to {MEAN_SIDE} x {MEAN_SIDE} pixels"
     return picture_grid(tiles, title, 6)
 

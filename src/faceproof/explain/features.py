@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.plots import HUES, MARKERS, WIDTH, save_png
-from faceproof.explain.figures import INK, dress
+from faceproof.explain.figures import INK, dress, spelled
 from faceproof.explain.subject import BATCH, Subject, read_images
 from faceproof.models.detector import Detector
 from faceproof.run import write_text
@@ -45,6 +45,7 @@ NUM_DIRECTIONS = 50  # wider features are first brought to these principal direc
 PERPLEXITY = 30.0
 THUMBNAIL = 48  # pixels, in the projector
 MIN_PICTURES = 5
+ROUNDING = 1e-6  # of a feature's largest value; what differs by less does not differ
 MAX_VALUES = len(HUES) - 1  # what is rarer shares the last colour
 NONE = "none"
 
@@ -99,7 +100,8 @@ def place(features: Features, plane: Plane, seed: int = 0) -> Points:
         seed: of both.
 
     Raises:
-        FaceproofError: there are too few pictures, or a feature is not finite.
+        FaceproofError: there are too few pictures, their features are all the same, or one is not
+            finite.
     """
     if len(features) < MIN_PICTURES:
         raise FaceproofError(
@@ -107,6 +109,12 @@ def place(features: Features, plane: Plane, seed: int = 0) -> Points:
         )
     if not np.isfinite(features).all():
         raise FaceproofError("the trunk gives features that are not finite; its training diverged")
+    floor = ROUNDING * np.abs(features).max(0) + np.finfo(float).eps
+    if (np.ptp(features, axis=0) <= floor).all():
+        raise FaceproofError(
+            f"the trunk gives the same features for all {len(features)} pictures, which make no "
+            "map; its training has died, or it was given one picture again and again"
+        )
     if plane == "pca":
         points = PCA(2, random_state=seed).fit_transform(narrowed(features, seed))
         return np.asarray(points, np.float64)
@@ -144,6 +152,7 @@ def features_figure(
     words: Mapping[str, Sequence[str]],
     title: str,
     first: Sequence[str] = (),
+    shares: Sequence[float] = (),
 ) -> Figure:
     """Draw the planes below one another, coloured by each column of words beside one another.
 
@@ -152,6 +161,7 @@ def features_figure(
         words: of each picture, by column; see `words_of`. Without any, one grey column.
         title: heads the figure.
         first: words that take the first colours, in this order; the others follow by frequency.
+        shares: of the features' variance, that lie along the two directions of PCA, if known.
     """
     columns = dict(words) or {"picture": ["picture"] * len(next(iter(planes.values())))}
     size = (0.8 * WIDTH * len(columns), 0.85 * WIDTH * len(planes) + 0.4)
@@ -161,17 +171,30 @@ def features_figure(
         for column, (name, values) in enumerate(columns.items()):
             _scatter(grid[row, column], points, values, first)
             heading = f"{PLANES[plane]}, by {TITLES.get(name, name)}"
-            dress(grid[row, column], heading, "", "")
+            dress(grid[row, column], heading, *_axis_names(plane, shares))
             grid[row, column].set(xticklabels=[], yticklabels=[])
             _legend_below(grid[row, column])
-    figure.suptitle(title, color=INK, fontsize=11, x=0.01, ha="left")
+    figure.suptitle(spelled(title), color=INK, fontsize=11, x=0.01, ha="left")
     return figure
 
 
+def _axis_names(plane: Plane, shares: Sequence[float]) -> tuple[str, str]:
+    """Return what lies along both axes; those of t-SNE mean nothing."""
+    if plane == "tsne":
+        return "", ""
+    known = [f" ({share:.0%} of the variance)" for share in shares] or ["", ""]
+    return f"direction 1{known[0]}", f"direction 2{known[1]}"
+
+
 def _legend_below(axes: Axes) -> None:
-    """Put the legend under the drawing, where no picture lies."""
+    """Put the legend under the drawing and its label, where no picture lies."""
     axes.legend(
-        loc="upper left", bbox_to_anchor=(0, 0), ncols=2, fontsize=9, frameon=False, labelcolor=INK
+        loc="upper left",
+        bbox_to_anchor=(0, -0.07 if axes.get_xlabel() else 0),
+        ncols=2,
+        fontsize=9,
+        frameon=False,
+        labelcolor=INK,
     )
 
 
@@ -183,7 +206,8 @@ def _scatter(axes: Axes, points: Points, words: Sequence[str], first: Sequence[s
     order = sorted(counts, key=lambda word: (rank.get(word, len(rank)), -counts[word], word))
     shown = order if len(order) <= len(HUES) else order[:MAX_VALUES]
     for number, name in enumerate(shown):
-        _dots(axes, points[values == name], number, f"{name} ({(values == name).sum():,})")
+        label = f"{spelled(name)} ({(values == name).sum():,})"
+        _dots(axes, points[values == name], number, label)
     rest = ~np.isin(values, shown)
     if rest.any():
         label = f"{len(order) - len(shown)} others ({rest.sum():,})"
@@ -268,6 +292,8 @@ def write_features(
 
     words = words_of(rows)
     planes: dict[Plane, Points] = {plane: place(features, plane, seed) for plane in PLANES}
+    total = float(features.var(0, dtype=np.float64).sum())
+    shares = (planes["pca"].var(0) / total).tolist()
     nearest = {}
     for name, values in words.items():
         share, chance = neighbour_agreement(features, values)
@@ -277,11 +303,13 @@ def write_features(
         "num_pictures": len(features),
         "num_features": features.shape[1],
         "seed": seed,
+        "pca_shares_of_variance": shares,
         "nearest": nearest,
     }
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    save_png(features_figure(planes, words, title, classes), folder / "features.png")
+    figure = features_figure(planes, words, title, classes, shares)
+    save_png(figure, folder / "features.png")
     with SummaryWriter(folder) as writer:
         log_projector(writer, features, rows, thumbnails, seed=seed)
     write_text(folder / "features.json", json.dumps(found, indent=2, allow_nan=False) + "\n")

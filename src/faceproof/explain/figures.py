@@ -18,14 +18,29 @@ from faceproof.evaluation.picture_grid import Tile, panels, picture_grid
 from faceproof.evaluation.plots import INK, MUTED, RULE, SHADES, WIDTH, dress
 
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#00345c", "#ffffff", "#d55e00"])
+MAX_LETTERS = 16
 MIN_COLUMNS, MAX_COLUMNS = 4, 5  # maps in a row
 
 Map = npt.NDArray[np.float64]
 
 __all__ = [
     "INK", "MUTED", "RULE", "SHADES", "SIGNED", "WIDTH", "MapPanel", "Tile", "dress", "map_grid",
-    "panels", "picture_grid", "shared_limits",
+    "panels", "picture_grid", "shared_limits", "shortened", "spelled",
 ]  # fmt: skip
+
+
+def spelled(name: str) -> str:
+    """Return a name so that it is drawn letter by letter, in titles, labels and legends.
+
+    Drawn as it is, `$` would begin a formula, and a name that begins with `_` would be missing from
+    legends.
+    """
+    return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")
+
+
+def shortened(name: str) -> str:
+    """Return a name cut in its middle, so that it fits above or below a picture."""
+    return name if len(name) <= MAX_LETTERS else f"{name[:7]}…{name[-8:]}"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ LOWEST = 1 / 16  # cycles per pixel; below it, the picture itself
 MIN_PICTURES = 16  # with fewer a mean of logarithms is too far from normal
 MIN_HEIGHT = 0.5  # dB; what surrounds a cell is not known better, however many the pictures
 LOBE = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))  # of a Hann window
+MIN_SPAN = 9  # cells of a local median; a line fills 3 or 4 of them, which must be fewer than half
 ROBUST = 1.4826  # times the median absolute deviation is a normal standard deviation
 
 
@@ -62,6 +63,16 @@ class Peak:
             downs = (0.5, -0.5) if abs(down) == 0.5 else (down,)
             sides += [(x, y) for x in rights for y in downs]
         return sorted(set(sides))
+
+
+def near(first: Peak, second: Peak, size: int) -> bool:
+    """Say whether two peaks of (size, size) spectra may be one: at most a cell apart each way."""
+    reach = 1.01 / size
+    return any(
+        abs(one[0] - other[0]) < reach and abs(one[1] - other[1]) < reach
+        for one in first.images
+        for other in second.images
+    )
 
 
 def num_cells(size: int) -> int:
@@ -129,7 +140,7 @@ def stand_out(spectrum: Map, error: Map) -> tuple[Map, Map]:
     size = len(spectrum)
     radius = frequency_radius(size)
     flat = spectrum - _by_ring(spectrum, radius, 1 / size, np.median)
-    span = 2 * (size // 16) + 1
+    span = max(2 * (size // 16) + 1, MIN_SPAN)
     around = [
         ndimage.median_filter(flat, shape, mode="wrap")
         for shape in ((span, span), (1, span), (span, 1))

@@ -7,6 +7,7 @@ the *other* pictures, and only what it has over these shows that it found this f
 The data set `demo` keeps the mask of each forgery; see `faceproof.data.demo`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from faceproof.explain.faithfulness import Flags, Values, mean_interval
-from faceproof.statistics import Interval, share_interval
+from faceproof.explain.faithfulness import CurveFigures, Flags, Values, mean_interval
+from faceproof.statistics import Interval, wilson
 
 MAX_SHARE = 0.8  # a mask of more of the picture is no place in it
+ROUNDING = 1e-6  # of a map's range; values that differ by less are equally strong
 
 
 @dataclass(frozen=True)
@@ -26,25 +28,32 @@ class PlantedFigures:
 
     Attributes:
         num_pictures: how many were looked at.
-        hits: share of maps whose largest value lies inside the mask (the pointing game).
+        hits: share of maps whose largest value lies inside the mask (the pointing game); where
+            several places share it, as in a window of occlusion, the share of them that does.
         hits_interval: of it.
         hits_elsewhere: the same with the masks of the other pictures; None for a single picture.
+        hits_gain: `hits` less `hits_elsewhere`, mean over pictures.
+        hits_gain_interval: of it; None where all pictures agree, for then their spread is unknown.
         inside: mean share of the map's positive values that lies inside the mask.
         inside_elsewhere: the same with the masks of the others; None for a single picture.
         area: mean share of the picture that the mask covers: what chance attains in both.
         gain: `inside` less `inside_elsewhere`, mean over pictures.
         gain_interval: of it; None for fewer than two pictures.
+        deletion: removing what the map names first, against random orders of these pictures.
     """
 
     num_pictures: int
     hits: float
-    hits_interval: Interval | None
+    hits_interval: Interval
     hits_elsewhere: float | None
+    hits_gain: float | None
+    hits_gain_interval: Interval | None
     inside: float
     inside_elsewhere: float | None
     area: float
     gain: float | None
     gain_interval: Interval | None
+    deletion: CurveFigures
 
 
 def mask_path(picture: str | Path) -> Path | None:
@@ -75,16 +84,21 @@ def local_mask(picture: str | Path, size: int) -> Flags | None:
     return mask if 0 < float(mask.mean()) <= MAX_SHARE else None
 
 
-def pointing_hits(maps: NDArray[np.floating], masks: Flags) -> Flags:
-    """Say of each map (B, S, S) whether its largest value lies inside the mask (B, S, S).
+def pointing_hits(maps: NDArray[np.floating], masks: Flags) -> Values:
+    """Return the share of each map's strongest places inside the mask, (B,); mostly there is one.
 
     Pointing game: Zhang et al., "Top-down neural attention by excitation backprop" (2018). A
     constant map points nowhere, and so misses.
+
+    Args:
+        maps: (B, S, S).
+        masks: (B, S, S).
     """
-    flat = maps.reshape(len(maps), -1)
-    places = flat.argmax(1)
-    inside = masks.reshape(len(masks), -1)[np.arange(len(maps)), places]
-    return np.asarray(inside & (np.ptp(flat, axis=1) > 0))
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    reach = np.ptp(flat, axis=1, keepdims=True)
+    strongest = flat >= flat.max(1, keepdims=True) - ROUNDING * reach
+    inside = (strongest & masks.reshape(len(masks), -1)).sum(1) / strongest.sum(1)
+    return np.asarray(np.where(reach[:, 0] > 0, inside, 0.0))
 
 
 def mass_inside(maps: NDArray[np.floating], masks: Flags) -> Values:
@@ -96,26 +110,49 @@ def mass_inside(maps: NDArray[np.floating], masks: Flags) -> Values:
     return shares
 
 
-def planted_figures(maps: NDArray[np.floating], masks: Flags) -> PlantedFigures:
-    """Return how well maps (B, S, S), signed toward the forgery, find the masks (B, S, S)."""
+def planted_figures(
+    maps: NDArray[np.floating], masks: Flags, deletion: CurveFigures
+) -> PlantedFigures:
+    """Return how well maps find forgeries.
+
+    Args:
+        maps: (B, S, S), one at least, signed toward the forgery.
+        masks: (B, S, S).
+        deletion: what removing cells in the maps' order does to these pictures.
+    """
     number = len(maps)
     hits, inside = pointing_hits(maps, masks), mass_inside(maps, masks)
-    hits_elsewhere = inside_elsewhere = gain = interval = None
-    if number > 1:
-        # Every map with every other picture's mask.
-        turned = [np.roll(masks, shift, axis=0) for shift in range(1, number)]
-        others = np.mean([mass_inside(maps, other) for other in turned], axis=0)
-        hits_elsewhere = float(np.mean([pointing_hits(maps, other) for other in turned]))
-        inside_elsewhere = float(others.mean())
-        gain, interval = float((inside - others).mean()), mean_interval(inside - others)
+    hits_elsewhere, hits_gain, span = _against_others(hits, maps, masks, pointing_hits)
+    inside_elsewhere, gain, interval = _against_others(inside, maps, masks, mass_inside)
     return PlantedFigures(
         num_pictures=number,
         hits=float(hits.mean()),
-        hits_interval=share_interval(hits, np.arange(number, dtype=np.int64)),
+        hits_interval=wilson(float(hits.mean()), number),
         hits_elsewhere=hits_elsewhere,
+        hits_gain=hits_gain,
+        hits_gain_interval=span if span and span[0] < span[1] else None,
         inside=float(inside.mean()),
         inside_elsewhere=inside_elsewhere,
         area=float(masks.mean()),
         gain=gain,
         gain_interval=interval,
+        deletion=deletion,
     )
+
+
+def _against_others(
+    own: Values,
+    maps: NDArray[np.floating],
+    masks: Flags,
+    measure: Callable[[NDArray[np.floating], Flags], Values],
+) -> tuple[float | None, float | None, Interval | None]:
+    """Return a measure with the masks of the other pictures, what `own` has over it, its interval.
+
+    All three are None for a single picture.
+    """
+    if len(maps) < 2:
+        return None, None, None
+    # Every map with every other picture's mask.
+    turned = [np.roll(masks, shift, axis=0) for shift in range(1, len(maps))]
+    others = np.mean([measure(maps, other) for other in turned], axis=0)
+    return float(others.mean()), float((own - others).mean()), mean_interval(own - others)

@@ -34,15 +34,17 @@ class Stage:
     Attributes:
         shuffled: what was shuffled, in words.
         share: share of the parameters.
-        spearman: mean over pictures of the absolute rank correlation of the maps; None where a map
-            is constant, and so has no ranks.
+        spearman: mean absolute rank correlation of the maps, over the pictures whose map has ranks
+            before anything is shuffled; None where none has.
         magnitude: the same of the maps' absolute values, which stay alike where only signs change.
+        num_constant: pictures whose map has no ranks before, being constant or not finite.
     """
 
     shuffled: str
     share: float
     spearman: float | None
     magnitude: float | None
+    num_constant: int = 0
 
 
 def randomisation_test(
@@ -80,6 +82,7 @@ def randomisation_test(
                 done / sum(sizes.values()),
                 _mean(similarity(before, after)),
                 _mean(similarity(np.abs(before), np.abs(after))),
+                int((~_has_ranks(before)).sum()),
             )
         )
     return stages
@@ -103,20 +106,30 @@ def shuffle_weights(net: Detector, names: Sequence[str], seed: int) -> None:
 
 
 def similarity(first: NDArray[np.floating], second: NDArray[np.floating]) -> Values:
-    """Return the absolute Spearman correlation of maps (B, S, S), (B,); NaN where one is constant.
+    """Return the absolute Spearman correlation of maps (B, S, S), (B,).
 
-    Absolute, because a map that is merely turned over shows the same places.
+    Absolute, because a map that is merely turned over shows the same places. NaN where the first
+    map has no ranks, being constant or not finite; 0 where only the second has none, for then
+    nothing is left of the first.
     """
-    found = np.full(len(first), np.nan)
-    for row, (one, other) in enumerate(zip(first, second, strict=True)):
-        if np.isfinite(one).all() and np.isfinite(other).all() and np.ptp(one) and np.ptp(other):
-            ranks = stats.rankdata([one.ravel(), other.ravel()], axis=1)
-            found[row] = abs(np.corrcoef(ranks)[0, 1])
+    ranked = _has_ranks(first)
+    found = np.where(ranked, 0.0, np.nan)
+    for row in np.flatnonzero(ranked & _has_ranks(second)):
+        ranks = stats.rankdata([first[row].ravel(), second[row].ravel()], axis=1)
+        found[row] = abs(np.corrcoef(ranks)[0, 1])
     return found
 
 
+def _has_ranks(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Say of each map (B, S, S) whether it is finite and not constant."""
+    flat = maps.reshape(len(maps), -1)
+    return np.asarray(np.isfinite(flat).all(1) & (flat != flat[:, :1]).any(1))
+
+
 def _mean(values: Values) -> float | None:
-    return float(values.mean()) if len(values) and np.isfinite(values).all() else None
+    """Return the mean of what is known; None where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _cascade(net: Detector) -> list[tuple[str, list[str]]]:

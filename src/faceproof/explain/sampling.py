@@ -43,7 +43,7 @@ def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
     if num is not None and num < len(names):
         raise FaceproofError(
             f"a sample of {num} cannot hold a picture of each class ({', '.join(names)}); "
-            f"set --sample to {len(names)} at least, or use --all"
+            f"set --sample to {len(names)} at least"
         )
     keys = np.array([_key(path, seed) for path in rows["path"].to_pylist()])
     chosen = []
@@ -51,6 +51,21 @@ def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
         members = np.flatnonzero(classes == name)
         chosen.append(members[np.argsort(keys[members])][:share])
     return rows.take(pa.array(np.concatenate(chosen)))
+
+
+def sample_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
+    """Draw pictures that are independent of each other: at most one of a group (a video, say)."""
+    if not rows.num_rows:
+        return rows
+    drawn = draw_sample(rows, None, seed)
+    groups = drawn["group"].to_pylist()
+    seen: set[str] = set()
+    keep = []
+    for group in groups:
+        keep.append(group is None or group not in seen)
+        seen.add(group)
+    alone = drawn.filter(pa.array(keep))
+    return draw_sample(alone, number, seed)
 
 
 def _key(path: str, seed: int) -> bytes:

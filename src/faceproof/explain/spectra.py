@@ -2,7 +2,9 @@
 
 A picture's luma (ITU-R BT.601) is cut to the square in its middle, pixels as they are: resizing
 would change the very spectrum that is asked for. Its mean is taken off, a Hann window applied, and
-the power of each frequency said in decibels: 0 dB is that of white noise of one grey level of 255.
+the power said in decibels, of each frequency for the maps and of each ring of them for the curves:
+0 dB is the power of white noise of one grey level of 255. In a map that noise lies at -2.5 dB, for
+the mean of a logarithm is below the logarithm of the mean (`OF_NOISE`).
 Means and spreads are kept as running sums (Welford; groups joined after Chan, Golub and LeVeque,
 1979), so that any number of pictures fits into the same memory.
 """
@@ -36,6 +38,7 @@ from faceproof.explain.peaks import (
     Peak,
     find_peaks,
     frequency_radius,
+    near,
 )
 from faceproof.explain.sampling import class_words, draw_sample, read_each
 from faceproof.task import Task
@@ -43,6 +46,9 @@ from faceproof.task import Task
 SIZE = 128  # pixels a side
 SMALLEST = 32
 NUM_MEASURED = 500  # pictures whose size is looked up to choose one
+# What noise of 0 dB shows in a map: its power in one cell is exponential, and the mean of the
+# natural logarithm of such a value is Euler's constant below that of its mean.
+OF_NOISE = -10 / math.log(10) * float(np.euler_gamma)
 FLOOR = 1e-3  # squared grey levels; so that a flat picture has a logarithm
 
 Half = npt.NDArray[np.float64]
@@ -140,6 +146,8 @@ class Difference:
     """How a group differs from the negative class of its own sources.
 
     `power` (S, S) and `curve` (S/2,) are in decibels, `error` is the standard error of `curve`.
+    `reference_peaks` are those of the negative class itself. Both are None where there are too few
+    pictures to say.
     """
 
     num_reference: int
@@ -147,6 +155,11 @@ class Difference:
     curve: Half
     error: Half
     peaks: list[Peak] | None
+    reference_peaks: list[Peak] | None
+
+    def lacked(self, peak: Peak) -> bool:
+        """Say whether the negative class shows no peak where one of the difference stands."""
+        return not any(near(peak, other, len(self.power)) for other in self.reference_peaks or [])
 
 
 @dataclass(frozen=True)
@@ -214,10 +227,13 @@ def measure_spectra(
     readable_rows(replace(data, table=rows), facts=facts)  # refuses where they are too many
     if not piles:
         largest = max(min(picture.width, picture.height) for picture in too_small) // 2 * 2
+        advice = f"set --size to {largest} or less"
+        if largest < SMALLEST:
+            advice = f"a spectrum needs {SMALLEST} x {SMALLEST} at least"
         raise FaceproofError(
             f"every picture of data set {data.name} that was looked at is smaller than {size} x "
             f"{size} pixels, {too_small[0].path} the first ({too_small[0].width} x "
-            f"{too_small[0].height}); set --size to {largest} or less"
+            f"{too_small[0].height}); {advice}"
         )
     return Spectra(
         data.name,
@@ -359,6 +375,7 @@ def _group(kind: str, name: str, own: dict[Key, Pile], piles: dict[Key, Pile], t
     unknown = np.full_like(power, np.nan), np.full_like(pile.curve.mean, np.nan)
     positives = {key for key in own if key[0] == task.positive}
     compared = kind in ("class", "generator") and len(positives) == len(own)
+    peaks = _peaks(pile)
     return Group(
         kind,
         name,
@@ -367,9 +384,15 @@ def _group(kind: str, name: str, own: dict[Key, Pile], piles: dict[Key, Pile], t
         whole(pile.power.deviation) if spread else unknown[0],
         pile.curve.mean,
         pile.curve.deviation if spread else unknown[1],
-        find_peaks(power, whole(pile.power.error)) if pile.num >= MIN_PICTURES else None,
-        _difference(pile, _reference(own, piles, task)) if compared else None,
+        peaks,
+        _difference(pile, _reference(own, piles, task), peaks or []) if compared else None,
     )
+
+
+def _peaks(pile: Pile) -> list[Peak] | None:
+    if pile.num < MIN_PICTURES:
+        return None
+    return find_peaks(whole(pile.power.mean), whole(pile.power.error))
 
 
 def _reference(own: dict[Key, Pile], piles: dict[Key, Pile], task: Task) -> Pile:
@@ -380,7 +403,8 @@ def _reference(own: dict[Key, Pile], piles: dict[Key, Pile], task: Task) -> Pile
     )
 
 
-def _difference(pile: Pile, reference: Pile) -> Difference | None:
+def _difference(pile: Pile, reference: Pile, own: list[Peak]) -> Difference | None:
+    """Set a pile against another; `own` are its peaks, where it has any."""
     if min(pile.num, reference.num) < 2:
         return None
     power = whole(pile.power.mean - reference.power.mean)
@@ -391,8 +415,22 @@ def _difference(pile: Pile, reference: Pile) -> Difference | None:
         power,
         pile.curve.mean - reference.curve.mean,
         np.hypot(pile.curve.error, reference.curve.error),
-        find_peaks(power, error) if enough else None,
+        _placed(find_peaks(power, error), own, len(power)) if enough else None,
+        _peaks(reference),
     )
+
+
+def _placed(peaks: list[Peak], own: list[Peak], size: int) -> list[Peak]:
+    """Return the peaks of a difference, each where the group's own peak is if that is near.
+
+    Where both have the line, noise decides which cell of its lobe differs most.
+    """
+    found: dict[tuple[float, float], Peak] = {}
+    for peak in peaks:
+        home = next((one for one in own if near(peak, one, size)), peak)
+        place = home.horizontal, home.vertical
+        found.setdefault(place, replace(peak, horizontal=place[0], vertical=place[1]))
+    return list(found.values())
 
 
 def _join(piles: Iterable[Pile]) -> Pile:

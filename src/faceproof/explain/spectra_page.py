@@ -21,6 +21,8 @@ from faceproof.explain.figures import (
     map_grid,
     panels,
     shared_limits,
+    shortened,
+    spelled,
 )
 from faceproof.explain.peaks import (
     FALSE_ALARM,
@@ -31,13 +33,16 @@ from faceproof.explain.peaks import (
     num_cells,
     threshold,
 )
-from faceproof.explain.spectra import Group, Spectra, curve_frequencies
+from faceproof.explain.spectra import OF_NOISE, Group, Spectra, curve_frequencies
 from faceproof.pages import render
 from faceproof.run import write_text
 from faceproof.whole_files import whole_file
 
 UNIT = "mean power (dB re 1 grey level)"  # that of white noise of so much
+MAP_UNIT = "mean log power (dB re 1 grey level)"  # white noise of so much lies below 0 there
 NORMAL_95 = 1.96
+MAX_CURVES = 12  # differences that can be told apart in one drawing
+MAX_INSIDE = 6  # of which the legend leaves the lines room
 MAX_NAMED = 20  # pictures left out that the page names
 
 
@@ -82,11 +87,11 @@ def draw_means(spectra: Spectra) -> Figure:
     """Draw the mean spectrum of each group, with its peaks ringed."""
     groups = shown(spectra)
     grid = [
-        MapPanel(f"{group.name} ({group.num:,})", centred(group.power), rings(group.peaks or []))
+        MapPanel(_counted(group), centred(group.power), rings(group.peaks or []))
         for group in groups
     ]
     limits = shared_limits([panel.values for panel in grid], signed=False)
-    return _titled(map_grid(grid, limits, UNIT), spectra, "mean spectra")
+    return _titled(map_grid(grid, limits, MAP_UNIT), spectra, "mean spectra")
 
 
 def draw_differences(spectra: Spectra) -> Figure:
@@ -95,9 +100,7 @@ def draw_differences(spectra: Spectra) -> Figure:
     for group in compared(spectra):
         assert group.difference is not None
         marks = rings(group.difference.peaks or [])
-        grid.append(
-            MapPanel(f"{group.name} ({group.num:,})", centred(group.difference.power), marks)
-        )
+        grid.append(MapPanel(_counted(group), centred(group.difference.power), marks))
     limits = shared_limits([panel.values for panel in grid], signed=True)
     unit = f"difference from {spectra.task.negative} (dB)"
     return _titled(
@@ -106,29 +109,52 @@ def draw_differences(spectra: Spectra) -> Figure:
 
 
 def draw_curves(spectra: Spectra) -> Figure:
-    """Draw power by frequency: each class with its spread, and each group less the negative one."""
+    """Draw power by frequency: each class with its spread, and each group less the negative one.
+
+    Of many groups the largest are drawn; the class, the first, is among them.
+    """
     others = compared(spectra)
+    shown_ones = sorted(others, key=lambda group: -group.num)[:MAX_CURVES]
     figure, places = panels(2 if others else 1, 2, 2 * WIDTH, 4.2)
     frequencies = curve_frequencies(spectra.size)
     for number, group in enumerate(spectra.of("class")):
         line = Look(group.name, number).line
-        label = f"{group.name} ({group.num:,})"
-        _banded(places[0], frequencies, group.curve, group.curve_deviation, line, label)
+        deviation = group.curve_deviation
+        _banded(places[0], frequencies, group.curve, deviation, line, _counted(group))
     axis = "spatial frequency (cycles/pixel)"
     dress(places[0], "Power by frequency, ± 1 standard deviation", axis, UNIT)
     if others:
         places[1].axhline(0, color=MUTED, linewidth=1)
-    for number, group in enumerate(others, start=1):
+    for number, group in enumerate(shown_ones, start=1):
         assert group.difference is not None
         line = Look(group.name, number).line
         reach = NORMAL_95 * group.difference.error
-        _banded(places[1], frequencies, group.difference.curve, reach, line, group.name)
+        _banded(places[1], frequencies, group.difference.curve, reach, line, spelled(group.name))
     if others:
         title = f"Less {spectra.task.negative}, with 95% interval of the mean"
+        if len(others) > len(shown_ones):
+            title += f" ({len(shown_ones)} of {len(others)})"
         dress(places[1], title, axis, "difference (dB)")
+        if len(shown_ones) > MAX_INSIDE:
+            _legend_outside(figure, places[1])
     for axes in places:
         axes.set_xlim(0, 0.5)
     return _titled(figure, spectra, "averaged over directions")
+
+
+def _legend_outside(figure: Figure, axes: Axes) -> None:
+    """Move a legend of many lines under the figure, where it covers none of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    if (legend := axes.get_legend()) is not None:
+        legend.remove()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False,
+        labelcolor=INK,
+    )  # fmt: skip
+
+
+def _counted(group: Group) -> str:
+    return f"{spelled(shortened(group.name))} ({group.num:,})"
 
 
 def _banded(
@@ -147,7 +173,9 @@ def _banded(
 
 def _titled(figure: Figure, spectra: Spectra, title: str) -> Figure:
     """Head a figure with what it shows and what it was made of."""
-    words = f"{spectra.data}: {title} ({spectra.size} x {spectra.size} pixels, Hann window)"
+    words = (
+        f"{spelled(spectra.data)}: {title} ({spectra.size} x {spectra.size} pixels, Hann window)"
+    )
     figure.suptitle(words, color=INK, fontsize=11, x=0.01, ha="left")
     return figure
 
@@ -187,6 +215,7 @@ def spectra_json(spectra: Spectra) -> dict[str, Any]:
         "size": spectra.size,
         "window": "Hann",
         "unit": "dB; 0 dB is white noise of 1 grey level of 255",
+        "noise_of_0_db_in_maps": OF_NOISE,
         "seed": spectra.seed,
         "num_pictures": spectra.num_pictures,
         "num_drawn": spectra.num_drawn,
@@ -221,6 +250,7 @@ def _group_json(group: Group) -> dict[str, Any]:
             "curve": _numbers(difference.curve),
             "curve_error": _numbers(difference.error),
             "peaks": _peaks_json(difference.peaks),
+            "reference_peaks": _peaks_json(difference.reference_peaks),
         }
     return found
 
@@ -234,26 +264,37 @@ def _peaks_json(peaks: Sequence[Any] | None) -> list[dict[str, Any]] | None:
 
 
 def verdict(spectra: Spectra) -> str:
-    """Say in one line which frequencies the negative class does not have."""
+    """Say in one line which frequencies stand out, and whether the negative class has them too."""
     task = spectra.task
     groups = compared(spectra)
     if not groups:
         return f"undefined: no pictures of {task.positive} beside some of {task.negative}"
     if all(group.difference and group.difference.peaks is None for group in groups):
         return f"undefined: fewer than {MIN_PICTURES} pictures of a class"
-    found = [group.name for group in groups if group.difference and group.difference.peaks]
-    if not found:
-        return f"no frequency stands out beside {task.negative}"
-    return f"frequencies that {task.negative} lacks stand out in {', '.join(found)}"
+    lacking: list[str] = []
+    stronger: list[str] = []
+    for group in groups:
+        if (difference := group.difference) is not None and difference.peaks:
+            lacked = any(difference.lacked(peak) for peak in difference.peaks)
+            (lacking if lacked else stronger).append(group.name)
+    parts = []
+    if lacking:
+        parts.append(f"frequencies that {task.negative} lacks stand out in {', '.join(lacking)}")
+    if stronger:
+        parts.append(f"some that {task.negative} has too are stronger in {', '.join(stronger)}")
+    return "; ".join(parts) or f"no frequency stands out beside {task.negative}"
 
 
 def describe(spectra: Spectra) -> list[str]:
     """Return the peaks beside the negative class, a line each."""
     return [
         f"{group.name}: {peak.horizontal:.4f} across, {peak.vertical:.4f} down (cycles/pixel), "
-        f"{peak.height:.1f} dB over {spectra.task.negative}, {peak.sigmas:.1f} standard errors"
+        f"{peak.height:.1f} dB over {spectra.task.negative}"
+        f"{'' if difference.lacked(peak) else ', which has it too'}, "
+        f"{peak.sigmas:.1f} standard errors"
         for group in compared(spectra)
-        for peak in (group.difference.peaks or [] if group.difference else [])
+        if (difference := group.difference) is not None
+        for peak in difference.peaks or []
     ]
 
 
@@ -278,6 +319,9 @@ def spectra_page(spectra: Spectra, figures: dict[str, Figure]) -> str:
         lowest=LOWEST,
         min_pictures=MIN_PICTURES,
         min_height=MIN_HEIGHT,
+        of_noise=OF_NOISE,
+        max_curves=MAX_CURVES,
+        num_compared=len(compared(spectra)),
         left_out=[
             *(
                 (one.path, f"{one.width} x {one.height} pixels")
