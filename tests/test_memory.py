@@ -33,3 +33,28 @@ def test_large_blocks_are_not_mapped_anew_every_time() -> None:
     if kept != "True":
         pytest.skip("this C library cannot be told")
     assert faults < 0.2 * run("plain")[1]
+
+
+RETURNED = """
+import numpy as np
+from faceproof.memory import give_back, reuse_memory
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+kept = reuse_memory()
+blocks = [np.ones(12_500) for _ in range(1000)]  # 100 MB
+del blocks[:-1]
+before = resident()
+give_back()
+print(kept, before - resident())
+"""
+
+
+def test_what_is_free_is_given_back_when_that_is_asked_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RETURNED], capture_output=True, text=True, check=True
+    )
+    kept, returned = done.stdout.split()
+    if kept != "True":
+        pytest.skip("this C library cannot be told")
+    assert int(returned) > 80e6

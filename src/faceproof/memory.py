@@ -8,6 +8,8 @@ import math
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+
 # mallopt's parameters, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MAX_THRESHOLD = 2**31 - 1  # what an int holds
@@ -32,6 +34,14 @@ def reuse_memory() -> bool:
     kept = [mallopt(name, MAX_THRESHOLD) for name in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
     log.debug("large blocks of memory are kept: %s", kept == [1, 1])
     return kept == [1, 1]
+
+
+def give_back() -> None:
+    """Give what is free back to the system, as before processes begin that would share it."""
+    pa.default_memory_pool().release_unused()
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # another C library, such as musl
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def available_bytes() -> float:

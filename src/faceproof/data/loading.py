@@ -16,6 +16,7 @@ from faceproof.data.cores import by_all_cores, num_cores
 from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
 from faceproof.data.shard_order import Shards, find_shards
 from faceproof.errors import FaceproofError
+from faceproof.memory import give_back
 from faceproof.task import Task
 
 NO_LABEL = -1
@@ -90,7 +91,8 @@ class PictureDataset(Dataset[Batch]):
         interpolation: str,
         condition: Condition | None = None,
     ) -> None:
-        self.paths = table["path"].combine_chunks()
+        paths = table["path"]
+        self.paths = paths.chunk(0) if paths.num_chunks == 1 else paths.combine_chunks()  # a copy
         self.labels = label_numbers(table, task)
         self.size = size
         self.interpolation = interpolation
@@ -285,7 +287,7 @@ def make_loader(
     if not isinstance(dataset, PictureDataset):
         workers = 0
     if workers:  # what the table was made with would be in every one of them
-        pa.default_memory_pool().release_unused()
+        give_back()
     options: dict[str, Any] = {
         "batch_size": batch_size,
         "collate_fn": _as_it_is,
