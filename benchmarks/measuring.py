@@ -19,6 +19,7 @@ from rich.table import Table
 from faceproof.app import compose_data
 from faceproof.data.sets import DataSet
 from faceproof.data.table import select
+from faceproof.waiting import wait_briefly
 
 WARM_UP = 3  # batches
 
@@ -46,10 +47,15 @@ def apart(function: str, *given: Any, as_commands: bool = False) -> Any:
         f"from {module} import {name}\n"
         f"print('ANSWER', json.dumps({name}(*json.loads(sys.argv[1]))))"
     )
+    settings = dict(os.environ)
+    if as_commands:
+        wait_briefly(settings)
     done = subprocess.run(
-        [sys.executable, "-c", call, json.dumps(given)], capture_output=True, text=True,
-        env=os.environ | ({"OMP_WAIT_POLICY": "PASSIVE"} if as_commands else {}),
-    )  # fmt: skip
+        [sys.executable, "-c", call, json.dumps(given)],
+        capture_output=True,
+        text=True,
+        env=settings,
+    )
     answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
     if done.returncode or not answers:
         raise RuntimeError(f"{function}{given} ended with {done.returncode}: {done.stderr[-2000:]}")

@@ -26,7 +26,7 @@ from faceproof.allowed import check_targets
 from faceproof.errors import FaceproofError
 from faceproof.run import RunFolder, find_run, flatten, is_first_process, write_text
 from faceproof.sweep import sweep_name
-from faceproof.waiting import wait_without_spinning
+from faceproof.waiting import wait_briefly
 from faceproof.whole_files import told_of_disks
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
 
     @functools.wraps(main)
     def wrapped(config: DictConfig) -> Any:
-        wait_without_spinning()
+        wait_briefly()
         try:
             return main(config)
         except (FaceproofError, InstantiationException, OmegaConfBaseException) as error:

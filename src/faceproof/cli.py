@@ -13,13 +13,13 @@ from faceproof.errors import FaceproofError
 from faceproof.explain import explain_commands, explore_commands
 from faceproof.serving import commands as serving_commands
 from faceproof.serving import serve_commands
-from faceproof.waiting import wait_without_spinning
+from faceproof.waiting import wait_briefly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
-    wait_without_spinning()
+    wait_briefly()
     try:
         return int(arguments.run(arguments))
     except FaceproofError as error:
