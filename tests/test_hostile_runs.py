@@ -147,6 +147,7 @@ FIRST = tensor(b"X\1\0\0\0000", LONG_TUPLE) + b"q\x02"
 AGAIN = {  # a long thing, and what is then made of it again and again
     "encode": (LONG_TEXT, b"c_codecs\nencode\nh\x01X\6\0\0\0latin1\x86R"),
     "set": (LONG_TUPLE, b"cbuiltins\nset\nh\x01\x85R"),
+    "counter": (LONG_DICT, b"ccollections\nCounter\nh\x01\x85R"),
     "size": (LONG_TUPLE, b"ctorch\nSize\nh\x01\x85R"),
     "dict": (LONG_DICT, DICT + b"h\x01\x85R"),
     "attributes": (LONG_DICT, DICT + b")Rh\x01b"),
@@ -176,7 +177,7 @@ def copies(name):
 
 def hides_its_pickle(checkpoint, file, witness):
     first, again = AGAIN["set"]
-    pickled_as(file, first + again, rename=lambda name: name.replace("data.pkl", "Data.PKL"))
+    pickled_as(file, first + 300 * again, rename=lambda name: name.replace("data.pkl", "Data.PKL"))
 
 
 def calls_one_entry_by_many_names(checkpoint, file, witness):

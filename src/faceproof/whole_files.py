@@ -77,24 +77,25 @@ def put_folder(partial: Path, folder: Path) -> None:
             if file.is_file():
                 to_disk(file)
         restore_folder(folder)
+        old = _moved_out(folder)
+        shutil.rmtree(old, ignore_errors=True)  # of a process that was killed before it did so
         try:
             if folder.exists():
-                folder.rename(_moved_out(folder))
+                folder.rename(old)
             partial.rename(folder)
         finally:
             restore_folder(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def restore_folder(folder: Path) -> None:
     """Put back a folder that `put_folder` moved out, and failed or was killed before its end.
 
     Args:
-        folder: its place; where something lies there by now, the older one is deleted.
+        folder: its place; where something lies there by now, nothing is done.
     """
     old = _moved_out(folder)
-    if os.path.lexists(folder):
-        shutil.rmtree(old, ignore_errors=True)
-    elif old.is_dir():
+    if not os.path.lexists(folder) and old.is_dir():
         old.rename(folder)
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +128,10 @@ def test_what_killed_processes_left_is_removed_and_what_is_being_filled_counts(
         folder / f"{n}.npy.partial-{who}"
         for n, who in enumerate((f"{host}-{ended.pid}", f"{host}-{os.getppid()}", "elsewhere-1"))
     )
+    an_hour_ago = time.time() - 3600
     for file in (dead, alive, far):
         file.write_bytes(bytes(size))
+        os.utime(file, (an_hour_ago, an_hour_ago))
     assert keep(squares("b")[0], 3 * size) is None  # a is in use, and two are being filled
     assert not dead.exists()
     assert alive.exists()

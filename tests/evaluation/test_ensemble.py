@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import special
 
@@ -47,6 +47,7 @@ def test_members_that_are_sure_do_not_saturate() -> None:
     st.floats(0, 1),
     st.sampled_from(AVERAGES),
 )
+@example(logits=[0.0, 1.0, 2.0], share=2.2e-313, average="probability")
 def test_an_average_lies_between_its_members(
     logits: list[float], share: float, average: str
 ) -> None:

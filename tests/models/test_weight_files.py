@@ -36,6 +36,16 @@ def lightning(net: Detector) -> dict[str, Any]:
     }
 
 
+def with_settings(net: Detector) -> dict[str, Any]:
+    """Return what other people's scripts save beside the weights."""
+    optimizer = torch.optim.SGD(net.parameters())
+    return {
+        "model": net.state_dict(),
+        "lr_scheduler": torch.optim.lr_scheduler.MultiStepLR(optimizer, [10, 20]).state_dict(),
+        "args": {"device": torch.device("cpu"), "tags": {"a", "b"}, "layout": torch.strided},
+    }
+
+
 def prefixed(prefix: str) -> Callable[[Detector], State]:
     return lambda net: {prefix + key: value for key, value in net.state_dict().items()}
 
@@ -51,6 +61,7 @@ FORMS: dict[str, tuple[str, Callable[[Detector], Any]]] = {
     "compiled": (".pth", prefixed("_orig_mod.")),
     "compiled_data_parallel": (".pth", prefixed("module._orig_mod.")),
     "lightning": (".ckpt", lightning),
+    "with_settings": (".pth", with_settings),
     "named_twice": (".pth", lambda net: dict.fromkeys(("ema", "model"), net.state_dict())),
     "parameters": (".pth", lambda net: net.state_dict() | dict(net.named_parameters())),
 }  # fmt: skip

@@ -24,6 +24,7 @@ from faceproof.data.cache_folder import cache_folder
 from faceproof.whole_files import CannotWriteError, told_of_disks
 
 ABANDONED = 24 * 3600  # seconds after which another machine's unfinished file is taken for dead
+PAUSE = 600  # the same of this machine's, whose containers do not see each other's processes
 SPARE = 2**28  # bytes that stay free on the disk
 
 _in_use: set[Path] = set()  # by this process: they do not make way for each other
@@ -181,6 +182,7 @@ def _make_room(folder: Path, needed: int, max_bytes: int) -> bool:
 def _is_dead(partial: Path, status: os.stat_result) -> bool:
     """Say whether the process that was filling a file has ended."""
     host, _, process = partial.name.partition(".partial-")[2].rpartition("-")
+    untouched = time.time() - status.st_mtime
     if host == socket.gethostname() and Path("/proc").is_dir():
-        return not Path("/proc", process).exists()
-    return time.time() - status.st_mtime > ABANDONED
+        return untouched > PAUSE and not Path("/proc", process).exists()
+    return untouched > ABANDONED

@@ -68,9 +68,10 @@ def _average(calibrated: Scores, weights: Weights, average: str) -> Scores:
     """Average (M, N) calibrated logits; in logarithms, so that sure members do not saturate."""
     if average == "logit":
         return np.asarray(weights @ calibrated)
-    scale = weights[:, None]
+    counts = weights > 0
+    scale = np.log(weights[counts])[:, None]
     sides = [
-        scipy.special.logsumexp(scipy.special.log_expit(sign * calibrated), axis=0, b=scale)
+        scipy.special.logsumexp(scipy.special.log_expit(sign * calibrated[counts]) + scale, axis=0)
         for sign in (1, -1)
     ]
     return np.asarray(sides[0] - sides[1])

@@ -23,8 +23,10 @@ PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
 CLASSIFIERS = ("classifier", "fc", "head")
 # What a pickle of tensors may name. torch allows more, which may make much of little.
 NAMEABLE = re.compile(
-    r"collections OrderedDict|torch (Size|bool|\w*(float|int|complex)\w+|\w+Storage)"
-    r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)|torch\.nn\.parameter Parameter"
+    r"collections (OrderedDict|Counter)|(__builtin__|builtins) (set|complex)"
+    r"|torch (Size|device|bool|\w*(float|int|complex)\w+|\w+Storage)"
+    r"|torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state)"
+    r"|torch\.nn\.parameter Parameter|torch\.serialization _get_layout"
 )
 OLD_PICKLES = 5  # of a torch before 1.6, one after the other: the fourth holds what was saved
 KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
