@@ -17,6 +17,7 @@ from faceproof.memory import reuse_memory
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
 from faceproof.models.state_dicts import load_plain
+from faceproof.models.weights import check_numbers
 from faceproof.run import RunFolder
 from faceproof.task import Task
 
@@ -39,12 +40,7 @@ def load_best(run: RunFolder, net: Detector) -> Detector:
         net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
     except (RuntimeError, AttributeError) as error:
         raise FaceproofError(f"{run.best} does not fit the run's own model: {error}") from error
-    # An infinite variance, as a file of half precision may hold, only silences its channel.
-    if broken := [name for name, value in net.state_dict().items() if value.isnan().any()]:
-        raise FaceproofError(
-            f"{run.best} has weights that are no numbers, first {broken[0]}; the run has diverged "
-            "or the file is damaged: train again"
-        )
+    check_numbers(net, run.best)
     return net
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 MAX_FAST_KERNEL = 3  # of the weights' gradient in bfloat16
 
 
-def is_depthwise(module: nn.Conv2d) -> bool:
+def _is_depthwise(module: nn.Conv2d) -> bool:
     """Say whether a convolution looks at each channel by itself."""
     return module.groups == module.in_channels > 1
 
@@ -33,7 +33,7 @@ def quicken_depthwise(net: nn.Module) -> int:
         for module in net.modules()
         if isinstance(module, nn.Conv2d)
         and type(module) in QUICK
-        and is_depthwise(module)
+        and _is_depthwise(module)
         and _is_slow(module)
     ]
     for module in slow:
