@@ -1,6 +1,7 @@
 """From runs to artifacts, with figures, and ONNX held against PyTorch."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,11 @@ def test_onnx_gives_the_same_verdicts(run, tmp_path):
     file = tmp_path / "artifact" / "model.onnx"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(FaceproofError, match="is not the file that the card was written for"):
+        faceproof.load(tmp_path / "artifact", backend="onnx")
+    os.truncate(file, onnx.MAX_BYTES + 1)  # takes no room
+    with pytest.raises(
+        FaceproofError, match=r"model\.onnx has 2,147,483,648 bytes; at most 2,147,"
+    ):
         faceproof.load(tmp_path / "artifact", backend="onnx")
 
 

@@ -1,14 +1,17 @@
 """The page, driven by a real browser without a network, and what stands behind it."""
 
 import contextlib
+import gc
 import io
 import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -410,6 +413,25 @@ def test_what_nobody_judges_is_deleted_too():
         time.sleep(0.05)
     assert not any(uploads.folder.iterdir())
     uploads.close()
+
+
+def test_what_broke_off_is_closed_though_nobody_looks_for_garbage():
+    """An error and what was at work when it was raised hold each other, and the file."""
+    uploads = page.Uploads(max_age=0.4)
+    gc.disable()
+    try:
+        circle: list[object] = [tempfile.TemporaryFile(dir=uploads.folder)]  # noqa: SIM115
+        circle.append(circle)
+        file = weakref.ref(circle[0])
+        del circle
+        assert file() is not None
+        deadline = time.monotonic() + 10
+        while file() is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert file() is None
+    finally:
+        gc.enable()
+        uploads.close()
 
 
 def test_what_is_not_installed_is_named(model, monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import time
 
 import numpy as np
@@ -143,6 +144,7 @@ def test_a_truncated_file_gives_what_can_be_read(tmp_path, detector):
         (lambda file: file.write_bytes(b"no video" * 100), UnknownVideoError, "no video format"),
         (lambda file: file.write_bytes(b""), UnknownVideoError, "no video format"),
         (lambda file: None, UnreadableVideoError, "the file is not there"),
+        (os.mkfifo, UnreadableVideoError, "it is a pipe"),
         (write_sound, UnreadableVideoError, "no video stream"),
     ],
 )

@@ -17,6 +17,7 @@ from faceproof.models.detector import Detector
 
 INPUT, OUTPUT = "images", "logit"
 TOLERANCE = 1e-4  # in the logit
+MAX_BYTES = 2**31 - 1  # of a model in one piece: protobuf's own limit
 
 
 class OnnxNetwork:

@@ -6,6 +6,7 @@ looked at, and write them again.
 """
 
 import contextlib
+import gc
 import io
 import os
 import shutil
@@ -91,7 +92,7 @@ class Uploads:
         threading.Thread(target=self._sweep, name="sweep uploads", daemon=True).start()
 
     def _sweep(self) -> None:
-        """Delete what is too old, now and then, until the folder is closed."""
+        """Delete what is too old and close what nobody reads, now and then, until the end."""
         while not self._closed.wait(self.max_age / 4):
             oldest = time.time() - self.max_age
             for entry in self.folder.iterdir():
@@ -99,6 +100,7 @@ class Uploads:
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat().st_mtime < oldest:
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            gc.collect()  # an upload that broke off is held open by the errors that say so
 
     def stored(self) -> int:
         """Return how many bytes lie in the folder, as they count."""

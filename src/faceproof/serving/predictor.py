@@ -247,11 +247,11 @@ def choose_backend(card: Card, device: str) -> str:
 
 def _onnx_network(folder: Path, entry: Card) -> Network:
     """Load one network of an artifact for ONNX Runtime."""
-    from faceproof.serving.onnx import OnnxNetwork
+    from faceproof.serving.onnx import MAX_BYTES, OnnxNetwork
 
     if entry["onnx"] is None:
         raise FaceproofError(
             f"{folder} was exported without ONNX; export it by faceproof export --onnx, or take "
             "the backend torch"
         )
-    return OnnxNetwork(read_entry(folder, entry["onnx"]), entry["input"])
+    return OnnxNetwork(read_entry(folder, entry["onnx"], MAX_BYTES), entry["input"])

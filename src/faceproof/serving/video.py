@@ -136,6 +136,8 @@ def read_clip(
 
 def _file(path: str | Path) -> BinaryIO:
     try:
+        if Path(path).is_fifo():  # to open it is to wait for who writes to it
+            raise UnreadableVideoError("it is a pipe")
         return Path(path).open("rb")
     except FileNotFoundError as error:
         raise UnreadableVideoError("the file is not there") from error
