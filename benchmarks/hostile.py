@@ -25,8 +25,8 @@ from faceproof import app
 from faceproof.data.audit import cached_audit
 from faceproof.data.audit_page import write_audit
 from faceproof.data.augment import Augment
+from faceproof.data.datasets import PictureDataset
 from faceproof.data.facts import gather_facts
-from faceproof.data.loading import PictureDataset
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import folder_data
 from faceproof.evaluation.scoring import score

@@ -149,6 +149,7 @@ def write_hostile(folder: Path, number: int, seed: int | str) -> None:
     (folder / "nowhere.jpg").symlink_to("gone.jpg")
     (folder / "again").symlink_to(folder, target_is_directory=True)
     (folder / "a folder.jpg").mkdir()
+    os.mkfifo(folder / "a pipe.jpg")  # that nobody writes to
     good = encoded(picture(draw), "jpg")
     (folder / "with\na line.jpg").write_bytes(good)
     (folder / "other\u2028line\u2029ends\u0085.jpg").write_bytes(good)

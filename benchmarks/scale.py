@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import apart
-from faceproof.data.loading import EpochSampler, PictureDataset, make_loader
+from faceproof.data.datasets import PictureDataset
+from faceproof.data.loading import make_loader
+from faceproof.data.order import EpochSampler
 from faceproof.data.sets import table_data
 from faceproof.data.table import counts, write_table
 from faceproof.task import TASKS

@@ -17,7 +17,9 @@ from typing import Any
 from benchmarks import baselines
 from benchmarks.measuring import apart, in_turns, medians, ratio, read_pictures
 from benchmarks.training import BATCH_SIZE, compose_model, make_net
-from faceproof.data.loading import EpochSampler, PictureDataset, make_loader
+from faceproof.data.datasets import PictureDataset
+from faceproof.data.loading import make_loader
+from faceproof.data.order import EpochSampler
 from faceproof.data.shard_order import find_shards
 from faceproof.data.table import select
 

@@ -14,7 +14,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import RichProgressBar
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -32,13 +31,14 @@ from benchmarks.measuring import (
 from faceproof import app
 from faceproof.data.augment import Augment
 from faceproof.data.cores import num_cores
-from faceproof.data.loading import EpochSampler, PictureDataset, make_loader
+from faceproof.data.datasets import PictureDataset
+from faceproof.data.loading import make_loader
+from faceproof.data.order import EpochSampler
 from faceproof.memory import reuse_memory
 from faceproof.models.depthwise import quicken_depthwise
 from faceproof.models.detector import Detector
-from faceproof.training.callbacks import BoardPictures, PictureRate
+from faceproof.training.callbacks import BoardPictures, PictureRate, ProgressBar
 from faceproof.training.datamodule import PictureDataModule
-from faceproof.training.fit import PER_SECOND
 from faceproof.training.keeping import CacheSettings
 from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule
@@ -111,7 +111,7 @@ def faceproof_rate(
     reuse_memory()
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         clock = Deadline(seconds)
-        bar = RichProgressBar(PER_SECOND, console_kwargs={"file": nowhere, "force_terminal": True})
+        bar = ProgressBar(file=nowhere, force_terminal=True)
         around = [PictureRate(), BoardPictures(pictures.data.task), bar]
         trainer, _ = app.build(config.trainer)(
             logger=False

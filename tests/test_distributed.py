@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -56,6 +57,36 @@ def score(self, batch):
 DetectorModule.score = score
 
 class Diverging(FreezeSchedule):
+    pass
+"""
+
+FAULTY = """
+import multiprocessing, os, signal
+from pathlib import Path
+from faceproof.data.loading import PictureDataset
+from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.module import DetectorModule
+
+look, step, faults = PictureDataset.picture, DetectorModule.training_step, []
+
+def picture(self, row):
+    if "vanish" in faults:
+        Path(self.paths[row].as_py()).unlink()
+    return look(self, row)
+
+def training_step(self, batch, batch_idx):
+    kind, rank = os.environ["FAULT"].split()
+    if (self.current_epoch, batch_idx, os.environ.get("LOCAL_RANK", "0")) == (1, 0, rank):
+        faults.append(kind)
+        if kind == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for loader in multiprocessing.active_children():
+            os.kill(loader.pid, signal.SIGKILL)
+    return step(self, batch, batch_idx)
+
+PictureDataset.picture, DetectorModule.training_step = picture, training_step
+
+class Faulty(FreezeSchedule):
     pass
 """
 
@@ -156,6 +187,37 @@ def test_a_fault_in_one_process_is_said_with_how_to_go_on(run, tmp_path, monkeyp
     assert "go on with: python train.py resume=" in done.stderr
     status = RunFolder(tmp_path / "run").read_record()["status"]
     assert status == "stopped: the loss is not finite in epoch 1, step 0"
+
+
+def test_a_fault_in_one_process_ends_both_with_one_message(run, small_faces, tmp_path, monkeypatch):
+    """One fault after the other in the second epoch, in one process of the two; then none."""
+    pictures = shutil.copytree(small_faces, tmp_path / "pictures")
+    whole = run.finish("whole", *TWO, f"data.root={pictures}")
+    (tmp_path / "custom.py").write_text(FAULTY)
+    words = (*TWO, f"data.root={pictures}", "freeze._target_=custom.Faulty")
+    gone = "could be read when the run began and no longer can"
+    for fault, workers, reason in (
+        ("vanish 0", 0, gone),
+        ("vanish 1", 0, gone),
+        ("kill 1", 1, "a loading process has died"),
+        ("die 0", 0, "another process of this run has ended"),
+    ):
+        monkeypatch.setenv("FAULT", fault)
+        done = run("run", *words, f"loader.num_workers={workers}")
+        assert done.returncode != 0
+        assert done.stderr.count("error: ") == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        assert reason in done.stderr
+        assert "go on with: python train.py resume=" in done.stderr
+        assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
+        assert RunFolder(tmp_path / "run").read_record()["status"].startswith("stopped: ")
+        shutil.copytree(small_faces, pictures, dirs_exist_ok=True)
+        words = ("resume=run",)
+    monkeypatch.setenv("FAULT", "none 0")
+    again = run.finish("run", *words)
+    states = [torch.load(one.last, weights_only=True)["state_dict"] for one in (whole, again)]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    assert_alike(whole, again)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Everything heavy is imported inside the functions that need it, so that `--help`
 shell completion answer at once.
 """
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -103,13 +104,11 @@ def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
 
 def _message(error: Exception) -> str:
     """Return the message of the error that a configuration library has wrapped."""
-    cause = error.__cause__
+    cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, FaceproofError):
             return str(cause)
         cause = cause.__cause__
-    if isinstance(error, FaceproofError):
-        return str(error)
     return f"the configuration cannot be used: {error}"
 
 
@@ -131,12 +130,8 @@ def train(config: DictConfig) -> float:
     run = find_run(config.resume) if resume else RunFolder(HydraConfig.get().runtime.output_dir)
     if resume:
         config = resumed_config(run, list(HydraConfig.get().overrides.task))
-    elif run.begun and is_first_process():
-        raise FaceproofError(
-            f"{run.path} holds a run already; go on with it by {run.argument('resume')}, or choose "
-            "another folder by hydra.run.dir"
-        )
     else:
+        refuse_begun(run)
         check_config(config, "train")
     OmegaConf.resolve(config)
 
@@ -154,8 +149,25 @@ def train(config: DictConfig) -> float:
     data = recorded_data(run, config) if resume else build_data(config.data, for_training=True)
     facts = {} if resume else _facts(config, data, weights)
     text = OmegaConf.to_yaml(config)
-    with told_of_disks(run.path):
+    # Of several processes of one run the first alone writes into its folder.
+    held = run.held() if is_first_process() else contextlib.nullcontext()
+    with told_of_disks(run.path), held:
+        if not resume:
+            refuse_begun(run)  # by another process, while this one listed its pictures
         return fit(run, data, net, recipe, facts, hyperparameters(config), text, resume)
+
+
+def refuse_begun(run: RunFolder) -> None:
+    """Refuse to begin a run where one stands.
+
+    Raises:
+        FaceproofError: there is one, and this is the process that would write into it.
+    """
+    if run.begun and is_first_process():
+        raise FaceproofError(
+            f"{run.path} holds a run already; go on with it by {run.argument('resume')}, or choose "
+            "another folder by hydra.run.dir"
+        )
 
 
 def check_config(config: DictConfig, name: str) -> None:

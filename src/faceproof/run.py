@@ -1,19 +1,26 @@
 """A run folder: what a training leaves behind, and where each piece lies in it."""
 
+import contextlib
 import csv
+import errno
 import io
 import json
+import logging
 import math
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from faceproof.errors import FaceproofError
+from faceproof.whole_files import told_of_disks
 from faceproof.whole_files import write_text as write_text  # for those who write into a run
+
+log = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -36,6 +43,7 @@ class RunFolder:
     | metrics.csv          | a row an epoch                                              |
     | events.*             | TensorBoard                                                 |
     | evaluations/         | a folder for each evaluation                                |
+    | train.lock           | locked while a process trains here; it names the last one   |
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -53,6 +61,7 @@ class RunFolder:
         self.test_scorings = self.path / "test_scorings.jsonl"
         self.ensemble = self.path / "ensemble.json"
         self.evaluations = self.path / "evaluations"
+        self.lock = self.path / "train.lock"
 
     @property
     def begun(self) -> bool:
@@ -95,22 +104,57 @@ class RunFolder:
         self, data: Sequence[str], split: str, evaluation: str, pictures: int
     ) -> None:
         """Note that test pictures were scored: a test set that is looked at often wears out."""
-        line = {
+        scoring = {
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": list(data),
             "split": split,
             "evaluation": evaluation,
             "pictures": pictures,
         }
-        before = self.test_scorings.read_text() if self.test_scorings.is_file() else ""
-        write_text(self.test_scorings, before + json.dumps(line) + "\n")
+        _append_line(self.test_scorings, json.dumps(scoring))
 
     def count_test_scorings(self, data: Sequence[str]) -> int:
         """Return how often this run has scored test pictures of any of these data sets."""
         if not self.test_scorings.is_file():
             return 0
-        lines = map(json.loads, self.test_scorings.read_text().splitlines())
-        return sum(bool(set(line["data"]) & set(data)) for line in lines)
+        number = 0
+        for line in self.test_scorings.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # half a line of a process that died
+                number += bool(set(json.loads(line)["data"]) & set(data))
+        return number
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other trainings out of the folder while this process lives, however it ends.
+
+        Raises:
+            FaceproofError: another process trains in it, or the lock is a link.
+        """
+        try:
+            import fcntl  # not on Windows, where two trainings must not share a folder
+        except ImportError:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        _refuse_link(self.lock)
+        with self.lock.open("a+") as file:
+            try:
+                # Not flock, which loading processes would inherit, and hold when this is killed.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.EACCES):
+                    file.seek(0)
+                    raise FaceproofError(
+                        f"{self.path} is being trained in by another process "
+                        f"({file.read().strip() or 'which has just begun'}); wait for its end, or "
+                        "train in another folder by hydra.run.dir"
+                    ) from error
+                log.warning("%s cannot be locked (%s): see to it that no other process trains "
+                            "there", self.path, error.strerror)  # fmt: skip
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
 
     def require(self, *files: Path) -> None:
         """Refuse a folder that is no finished or resumable run.
@@ -130,6 +174,41 @@ class RunFolder:
                 f"{self.path} is not a run to use: {', '.join(missing)} is not there ({state}); "
                 "name a folder that train.py has written"
             )
+
+
+def _refuse_link(path: Path) -> None:
+    """Refuse to write where a link points: a stranger's run may hold one to a file of the user's.
+
+    Raises:
+        FaceproofError: there is one.
+    """
+    if path.is_symlink():
+        raise FaceproofError(f"{path} is a link, and a run holds its own files; remove it")
+
+
+def _append_line(path: Path, text: str) -> None:
+    """Add a line to a file by one write at its end, so that of two processes none loses its own.
+
+    Raises:
+        CannotWriteError: the disk is full or cannot be written to; the line is not there then.
+        FaceproofError: it is a link.
+    """
+    _refuse_link(path)
+    with told_of_disks(path), path.open("a+b", buffering=0) as lines:
+        lines.seek(max(lines.seek(0, os.SEEK_END) - 1, 0))
+        torn = lines.read(1) not in (b"", b"\n")  # the last line, of a process that died in it
+        line = (torn * "\n" + text + "\n").encode()
+        written = 0
+        try:
+            written = lines.write(line)
+            if written < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(lines.fileno())
+        except OSError:
+            end = lines.tell()
+            if lines.seek(0, os.SEEK_END) == end:  # else another's line stands behind it
+                lines.truncate(end - written)
+            raise
 
 
 def is_member(folder: Path) -> bool:

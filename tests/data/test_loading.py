@@ -10,17 +10,15 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
 from faceproof.data import folder_data
+from faceproof.data.datasets import Batch, PictureDataset, label_numbers
 from faceproof.data.loading import (
-    Batch,
-    EpochSampler,
     LoaderDiedError,
-    PictureDataset,
     choose_workers,
-    label_numbers,
     make_loader,
     to_unit,
     told_of_dead_loaders,
 )
+from faceproof.data.order import EpochSampler
 from faceproof.data.pictures import fit_picture, read_picture
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError

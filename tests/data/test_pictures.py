@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -20,6 +21,7 @@ from faceproof.data.pictures import (
     UnreadablePictureError,
     decode_picture,
     fit_picture,
+    read_file,
     read_picture,
 )
 
@@ -198,6 +200,23 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         read_picture(tmp_path / "absent.jpg")
     with pytest.raises(UnreadablePictureError, match=r"directory|denied"):
         read_picture(tmp_path)
+
+
+def test_a_system_that_gives_a_file_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(RGB, "PNG")
+    (tmp_path / "picture").write_bytes(data)
+    original = os.read
+    monkeypatch.setattr(os, "read", lambda file, number: original(file, min(number, 100)))
+    assert read_file(tmp_path / "picture") == data
+
+
+def test_what_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe that nobody writes to, which would hold up everything."""
+    os.mkfifo(tmp_path / "picture.jpg")
+    with pytest.raises(UnreadablePictureError, match="the file is empty"):
+        read_picture(tmp_path / "picture.jpg")
 
 
 @pytest.mark.parametrize("side", [20_000, 65_500, 2**31 - 1])

@@ -26,7 +26,9 @@ from faceproof.data import DataSet, facts, folder_data, shard_store, shards
 from faceproof.data.audit import audit_data
 from faceproof.data.augment import Augment
 from faceproof.data.conditions import neutral_condition
-from faceproof.data.loading import EpochSampler, PictureDataset, ResumableLoader, make_loader
+from faceproof.data.datasets import PictureDataset
+from faceproof.data.loading import ResumableLoader, make_loader
+from faceproof.data.order import EpochSampler
 from faceproof.data.pictures import UnreadablePictureError, read_file
 from faceproof.data.sets import shard_data
 from faceproof.data.shard_order import Shards, find_shards

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceproof.evaluation.metrics import equal_error_rate
-from faceproof.training.figures import EpochFigures, live_figures
+from faceproof.training.figures import EpochFigures, MeanLoss, live_figures
 
 
 def scores(seed=0, size=400, shift=1.0):
@@ -71,6 +71,16 @@ def test_large_logits_keep_their_order():
 def test_one_class_alone_leaves_ranking_undefined():
     found = figures_of(np.float32([1, 2, 3]), np.array([1, 1, 1]))
     assert np.isnan([found["roc_auc"], found["average_precision"], found["eer"]]).all()
+
+
+def test_the_mean_loss_is_that_of_the_pictures_and_not_of_the_batches():
+    metric = MeanLoss()
+    metric.update(torch.tensor(1.0), 3)
+    metric.update(torch.tensor(5.0), 1)
+    assert metric.compute().item() == 2.0
+    metric.reset()
+    metric.update(torch.tensor(4.0), 2)
+    assert metric.compute().item() == 4.0
 
 
 def test_reset_forgets():

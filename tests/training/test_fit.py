@@ -170,7 +170,7 @@ def test_weighted_loss_is_the_weighted_mean():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 1), torch.nn.Flatten(0))
     module = DetectorModule(net, torch.optim.SGD, None, class_weights=(1.0, 3.0))
     module._is_logged_step = lambda: False  # there is no trainer to ask
-    from faceproof.data.loading import Batch
+    from faceproof.data.datasets import Batch
 
     batch = Batch(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 1, 0]), torch.arange(4))
     with torch.no_grad():
@@ -204,18 +204,18 @@ def test_figures_that_may_not_choose_are_refused(tiny, tmp_path):
 
 
 def test_training_is_given_no_test_picture(tiny, small_faces, tmp_path, monkeypatch):
-    from faceproof.data import loading
+    from faceproof.data import datasets
 
     read = []
-    original = loading.read_picture
-    monkeypatch.setattr(loading, "read_picture", lambda p: read.append(str(p)) or original(p))
+    original = datasets.read_picture
+    monkeypatch.setattr(datasets, "read_picture", lambda p: read.append(str(p)) or original(p))
     train(tmp_path / "run", *tiny, "trainer.max_epochs=1")
     assert read
     assert not [path for path in read if "/test/" in path]
 
 
 def test_a_validation_that_is_not_finite_stops_the_run_too():
-    from faceproof.training.module import NonFiniteError
+    from faceproof.training.finite import NonFiniteError
 
     module = DetectorModule(torch.nn.Flatten(), torch.optim.SGD, None)
     module.val_figures.update(torch.tensor([0.5, float("nan")]), torch.tensor([0, 1]))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from faceproof.data.augment import Augment
-from faceproof.data.loading import PictureDataset
+from faceproof.data.datasets import PictureDataset
 from faceproof.data.pictures import fit_picture, read_picture
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError

@@ -223,6 +223,20 @@ def test_weights_that_are_not_finite_take_no_checkpoint_s_place(tiny, whole, tmp
     assert_same_run(whole, train(run.path, f"resume={run.path}"))
 
 
+def optimizer(last):
+    return last["optimizer_states"][0]
+
+
+def groups(last):
+    return optimizer(last)["param_groups"]
+
+
+def moments(last):
+    return optimizer(last)["state"][0]
+
+
+BIAS = "net.head.logit.linear.bias"
+OPTIMIZER = r"does not fit the run's own optimizer[\s\S]*optimizer_states: [\s\S]*"
 MISFITS = {
     "a key less": (lambda last: last["state_dict"].popitem(), "Missing key"),
     "a key more": (lambda last: last["state_dict"].update(more=torch.ones(1)), "Unexpected key"),
@@ -234,9 +248,18 @@ MISFITS = {
     "loops that are none": (lambda last: last.update(loops=[]), "its loops is of the type list"),
     "a place in a list": (lambda last: last.update(epoch_so_far=[1]), "epoch_so_far is of the"),
     "no place": (lambda last: last["epoch_so_far"].pop("place"), "its place is of the type None"),
+    "no optimizer": (lambda last: last.update(optimizer_states=[]), OPTIMIZER + "ValueError"),
+    "no state of it": (lambda last: optimizer(last).pop("state"), OPTIMIZER + "KeyError: 'state'"),
+    "a group less": (lambda last: groups(last).pop(), "different number of parameter groups"),
+    "a smaller group": (lambda last: groups(last)[0]["params"].pop(), "size of optimizer's group"),
+    "no rate": (lambda last: groups(last)[0].pop("lr"), OPTIMIZER + "KeyError: 'lr'"),
+    "half a moment": (lambda last: moments(last).pop("exp_avg"), OPTIMIZER + "KeyError: 'exp_avg'"),
+    "no moment": (lambda last: moments(last).update(exp_avg="x"), OPTIMIZER),
+    "another's moment": (lambda last: moments(last).update(exp_avg=torch.ones(3, 7)), OPTIMIZER),
+    "of no parameter": (lambda last: optimizer(last)["state"].update({99: {}}), OPTIMIZER),
+    "a list": (lambda last: last.update(optimizer_states=[[1]]), OPTIMIZER),
     "no loss": (lambda last: last["epoch_so_far"].update(loss=1.0), "its loss is of the type fl"),
 }
-BIAS = "net.head.logit.linear.bias"
 
 
 @pytest.mark.parametrize(("spoil", "message"), MISFITS.values(), ids=MISFITS)

@@ -397,7 +397,8 @@ def _rows_by_value(column: pa.ChunkedArray) -> Iterator[tuple[str | None, npt.ND
     values, codes = _encode(column)
     order = np.argsort(codes, kind="stable")
     start = 0
-    for value, num_rows in zip(values, np.bincount(codes, minlength=len(values)), strict=True):
+    numbers = np.bincount(codes, minlength=len(values)).tolist()
+    for value, num_rows in zip(values, numbers, strict=True):
         yield value, order[start : start + num_rows]
         start += num_rows
 

@@ -146,7 +146,11 @@ def confusion_heatmap(cells: Counts, task: Task) -> Figure:
     shares = np.divide(cells, totals, out=np.zeros((2, 2)), where=totals > 0)
     axes.pcolormesh(shares, cmap=SHADES, vmin=0, vmax=1, edgecolors="white", linewidth=2)
     for row, column in np.ndindex(2, 2):
-        share = f"{percent(shares[row, column])} of {task.classes[row]}" if totals[row] else "none"
+        share = (
+            f"{percent(float(shares[row, column]))} of {task.classes[row]}"
+            if totals[row]
+            else "none"
+        )
         axes.text(
             column + 0.5,
             row + 0.5,

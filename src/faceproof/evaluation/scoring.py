@@ -10,7 +10,8 @@ from rich.progress import track
 from scipy import special
 
 from faceproof.data.conditions import Condition
-from faceproof.data.loading import PictureDataset, make_loader, to_unit, told_of_dead_loaders
+from faceproof.data.datasets import PictureDataset
+from faceproof.data.loading import make_loader, to_unit, told_of_dead_loaders
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores
 from faceproof.memory import reuse_memory

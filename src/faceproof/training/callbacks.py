@@ -1,5 +1,6 @@
 """What happens around training: freezing, timing, printed lines and TensorBoard pictures."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +14,16 @@ from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
-from faceproof.data.loading import Batch, FeatureBatch
+from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.evaluation.metrics import confusion, has_both_classes
 from faceproof.evaluation.plots import confusion_heatmap, roc_plot
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.task import Task
 from faceproof.training.freezing import FreezeSchedule, set_trainable
-from faceproof.training.module import DetectorModule
+from faceproof.training.module import STEP_LOSS, DetectorModule
 
 NUM_SAMPLES = 16
+PER_SECOND = 4  # times that the progress bar is drawn; Lightning's 100 take a tenth of a core
 THRESHOLD = 0.5  # of the live figures; a run's own is fitted when training has ended
 
 
@@ -96,6 +98,37 @@ class PictureRate(Callback):
         """Log the rate over all processes."""
         rate = self.pictures * trainer.world_size / max(self.ended - self.began, 1e-9)
         pl_module.log("train/pictures_per_second", rate, rank_zero_only=True)
+
+
+class ProgressBar(callbacks.RichProgressBar):
+    """Lightning's bar, brought up to date when it is drawn and not in every step.
+
+    To show a figure is to wait for the GPU that computes it, and Lightning asks in every step for
+    each that is logged for its bar; this one looks for the loss by itself.
+
+    Args:
+        console: what the bar is drawn on, as rich's console takes it.
+    """
+
+    def __init__(self, **console: Any) -> None:
+        super().__init__(PER_SECOND, console_kwargs=console)
+        self.pause = 1 / PER_SECOND  # seconds
+        self._updated_at = -math.inf
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note how far the epoch is, if the bar is drawn now or the epoch is at its end."""
+        now = time.monotonic()
+        if now - self._updated_at >= self.pause or batch_idx + 1 == self.total_train_batches:
+            self._updated_at = now
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return what stands beside the bar."""
+        items: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        loss = trainer.callback_metrics.get(STEP_LOSS)
+        return items if loss is None else {**items, STEP_LOSS: loss.item()}
 
 
 class EpochLines(Callback):

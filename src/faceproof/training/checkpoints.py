@@ -8,7 +8,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,13 +18,15 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from faceproof.data.loading import ResumableLoader
 from faceproof.errors import FaceproofError
 from faceproof.models.state_dicts import load_plain
 from faceproof.models.weights import check_numbers
+from faceproof.training.finite import NonFiniteError
 from faceproof.training.loggers import EpochTable
-from faceproof.training.module import DetectorModule, NonFiniteError
+from faceproof.training.module import DetectorModule
 from faceproof.whole_files import whole_file
 
 SO_FAR = "epoch_so_far"  # in a checkpoint inside an epoch: its place, and its figures so far
@@ -39,6 +41,7 @@ OF_CHECKPOINT: dict[str, type] = {
 }
 OF_PLACE: dict[str, type] = {"place": int, "batches": list}  # all else there are tensors
 FIGURES_SO_FAR = ("logits", "labels", "loss", "weight")
+PLAIN = {"fused", "foreach", "capturable"}  # what an optimizer does otherwise than in Python
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -169,6 +172,7 @@ class LastCheckpoint(Checkpoint):
     def _write(self, trainer: Trainer) -> None:
         """Write the file, but never weights from which no run could go on."""
         module = cast(DetectorModule, trainer.lightning_module)
+        module.losses.check()  # which step it was says more than what became of the weights
         if not trainer.strategy.reduce_boolean_decision(module.is_finite()):
             raise NonFiniteError(
                 f"the weights are not finite after step {trainer.global_step}, in epoch "
@@ -228,18 +232,49 @@ def read_place(path: Path) -> tuple[int, dict[str, Any] | None]:
     return checkpoint["epoch"], checkpoint.get(SO_FAR)
 
 
-def check_fit(path: Path, net: nn.Module) -> None:
+def check_fit(path: Path, net: nn.Module, optimizer: Callable[[nn.Module], Optimizer]) -> None:
     """Refuse a checkpoint file that is not of this network; its weights are in it afterwards.
 
+    Args:
+        path: the file.
+        net: the network.
+        optimizer: makes the optimizer of a network.
+
     Raises:
-        FaceproofError: it is not, or holds weights that are no numbers; or see `read_place`.
+        FaceproofError: it is not, or holds weights that are no numbers, or its optimizer's state is
+            of another optimizer; or see `read_place`.
     """
-    state = _read(path)["state_dict"]
+    checkpoint = _read(path)
+    _try_step(path, net, optimizer(net), checkpoint["optimizer_states"])
     try:
-        nn.ModuleDict({"net": net}).load_state_dict(state)
+        nn.ModuleDict({"net": net}).load_state_dict(checkpoint["state_dict"])
     except (RuntimeError, AttributeError, TypeError) as error:
         raise FaceproofError(f"{path} does not fit the run's own model: {error}") from error
     check_numbers(net, path)
+
+
+def _try_step(path: Path, net: nn.Module, optimizer: Optimizer, states: list[Any]) -> None:
+    """Refuse an optimizer's state from which no step can be made, by making one on zero gradients.
+
+    Each optimizer keeps what it likes of each parameter, so that it alone can tell. The weights
+    that are moved are to be loaded afterwards.
+    """
+    try:
+        (state,) = states
+        optimizer.load_state_dict(state)
+        for group in optimizer.param_groups:  # plain arithmetic, which checks every shape
+            group.update(dict.fromkeys(PLAIN & group.keys(), False))
+        for parameter in optimizer.state:
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    except Exception as error:  # an optimizer can stumble in any way over what is not its own
+        reason = f"{type(error).__name__}: {error}"
+        raise FaceproofError(
+            f"{path} does not fit the run's own optimizer, which cannot go on from its "
+            f"optimizer_states: {reason}"
+        ) from error
+    finally:
+        net.zero_grad()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,16 +9,9 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from faceproof.data.augment import Augment
-from faceproof.data.loading import (
-    AnyDataset,
-    Batch,
-    EpochSampler,
-    FeatureBatch,
-    KeptFeatures,
-    PictureDataset,
-    make_loader,
-    to_unit,
-)
+from faceproof.data.datasets import AnyDataset, Batch, FeatureBatch, KeptFeatures, PictureDataset
+from faceproof.data.loading import make_loader, to_unit
+from faceproof.data.order import EpochSampler
 from faceproof.data.shard_order import find_shards
 from faceproof.data.table import select
 from faceproof.models.detector import Detector, PictureInput

@@ -53,6 +53,32 @@ def _equal_error_rate(false_positive: Tensor, false_negative: Tensor) -> Tensor:
     return false_positive[before] + share * (false_positive[after] - false_positive[before])
 
 
+class MeanLoss(Metric):
+    """The mean loss of an epoch's pictures, over all processes.
+
+    torchmetrics' own mean asks of every value whether it is a number, for which a GPU must be
+    waited for; told not to, its version 1.9 forgets the weights.
+    """
+
+    full_state_update = False
+    total: Tensor
+    number: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", default=torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("number", default=torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, number: int) -> None:
+        """Add the mean loss of so many pictures."""
+        self.total += loss * number
+        self.number += number
+
+    def compute(self) -> Tensor:
+        """Return the mean; NaN without a picture."""
+        return self.total / self.number
+
+
 class EpochFigures(Metric):
     """Collects logits and labels of an epoch, over all processes, and computes `live_figures`."""
 

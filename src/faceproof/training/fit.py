@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 from rich.table import Table
@@ -30,8 +30,9 @@ from faceproof import __version__
 from faceproof.data.audit import cached_audit
 from faceproof.data.audit_page import describe, write_audit
 from faceproof.data.augment import Augment
+from faceproof.data.datasets import PictureGoneError
 from faceproof.data.facts import data_facts
-from faceproof.data.loading import LoaderDiedError, PictureGoneError, told_of_dead_loaders
+from faceproof.data.loading import LoaderDiedError, told_of_dead_loaders
 from faceproof.data.readable import readable_rows
 from faceproof.data.sets import DataSet
 from faceproof.data.table import counts, describe_counts, write_table
@@ -48,6 +49,7 @@ from faceproof.training.callbacks import (
     EpochLines,
     Freezing,
     PictureRate,
+    ProgressBar,
     print_summary,
 )
 from faceproof.training.checkpoints import (
@@ -60,17 +62,18 @@ from faceproof.training.checkpoints import (
     num_whole_epochs,
 )
 from faceproof.training.datamodule import PictureDataModule
+from faceproof.training.finite import NonFiniteError
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.keeping import CacheSettings
 from faceproof.training.loggers import Board, EpochTable
-from faceproof.training.module import DetectorModule, NonFiniteError, Scheduler
+from faceproof.training.module import DetectorModule, Scheduler
 from faceproof.training.precision import Precision, choose_precision
 from faceproof.whole_files import CannotWriteError, told_of_disks
 
 log = logging.getLogger(__name__)
 
-PER_SECOND = 4  # times that the progress bar is drawn; Lightning's 100 take a tenth of a core
 MIN_FITTED = 256  # pictures, for the operating point of a smoke test
+LOST = "gloo/transport"  # in what gloo, which has no class for it, says of a connection that ended
 
 # Lightning's warnings that hold for every run of ours and ask nothing of the user.
 LIGHTNING_ADVICE = (
@@ -161,8 +164,8 @@ def fit(
     reuse_memory()
     mode = better(recipe.monitor)
     last = run.last
-    if resume:
-        check_fit(last, net)  # a file that cannot be gone on with is refused before all else
+    if resume:  # a file that cannot be gone on with is refused before all else
+        check_fit(last, net, recipe.optimizer)
     home = run
     if not is_first_process():  # one process keeps the run folder; the others' notes are dropped
         run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
@@ -302,6 +305,15 @@ def _train(
     except (CannotWriteError, LoaderDiedError, PictureGoneError) as error:
         _note(run, f"stopped: {error}")
         raise FaceproofError(f"{error}; {_how_to_go_on(run)}") from error
+    except RuntimeError as error:
+        if LOST not in str(error):
+            raise
+        if str(run.read_record().get("status")).startswith("stopped: "):  # the other has said why
+            sys.exit(1)
+        _note(run, "stopped: another process of it has ended")
+        raise FaceproofError(
+            f"another process of this run has ended, as when memory runs out; {_how_to_go_on(run)}"
+        ) from error
 
 
 def _note(run: RunFolder, status: str) -> None:
@@ -410,7 +422,7 @@ def _callbacks(
         _remember_best(best, run, recipe.monitor, mode)
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
     last = LastCheckpoint(run.last, recipe.saving)
-    progress = RichProgressBar(PER_SECOND) if sys.stdout.isatty() else EpochLines()
+    progress = ProgressBar() if sys.stdout.isatty() else EpochLines()
     callbacks: list[Callback] = [Freezing(recipe.freeze), PictureRate(), progress, best, last]
     if recipe.tensorboard:
         callbacks.append(BoardPictures(data.task))

@@ -24,15 +24,10 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from faceproof.data.augment import Augment
+from faceproof.data.datasets import KeptPictures, PictureDataset, PictureGoneError
 from faceproof.data.facts import data_facts
 from faceproof.data.kept import Wanted, keep, key_of
-from faceproof.data.loading import (
-    KeptPictures,
-    PictureDataset,
-    PictureGoneError,
-    make_loader,
-    to_unit,
-)
+from faceproof.data.loading import make_loader, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.memory import available_bytes
 from faceproof.models.detector import Detector

@@ -1,6 +1,6 @@
 """One LightningModule around any network that turns pictures into logits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torchmetrics import MeanMetric
 
-from faceproof.data.loading import Batch, FeatureBatch
-from faceproof.training.figures import EpochFigures
+from faceproof.data.datasets import Batch, FeatureBatch
+from faceproof.training.figures import EpochFigures, MeanLoss
+from faceproof.training.finite import LossWatch, NonFiniteError
 from faceproof.training.optimizers import Plateau
 
+STEP_LOSS = "train/loss_step"
 Scheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
-
-
-class NonFiniteError(ArithmeticError):
-    """What must be finite is not; `rows` are those of the training batch in which it was met."""
-
-    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
-        super().__init__(message)
-        self.rows = rows
 
 
 class DetectorModule(LightningModule):
@@ -57,7 +50,8 @@ class DetectorModule(LightningModule):
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self.seed = seed
         self.rates: dict[str, float] = {}  # of this epoch's first step
-        self.train_loss = MeanMetric()
+        self.losses = LossWatch()
+        self.train_loss = MeanLoss()
         self.train_figures = EpochFigures()
         self.val_figures = EpochFigures()
 
@@ -84,12 +78,11 @@ class DetectorModule(LightningModule):
         logits = self.score(batch)
         weights: Tensor = self.class_weights[batch.label]  # type: ignore[index]
         loss = F.binary_cross_entropy_with_logits(logits, batch.label.float(), weights)
-        if not torch.isfinite(loss):
-            where = f"epoch {self.current_epoch}, step {batch_idx}"
-            raise NonFiniteError(f"the loss is not finite in {where}", batch.row.tolist())
+        self.losses.add(loss, f"epoch {self.current_epoch}, step {batch_idx}", batch.row)
         value, size = loss.detach(), len(logits)
         if self._is_logged_step():
-            self.log("train/loss_step", value, prog_bar=True, batch_size=size)
+            # Not for Lightning's bar, which would ask a GPU for it in every step; see ProgressBar.
+            self.log(STEP_LOSS, value, batch_size=size)
         self.train_loss.update(value, size)
         self.train_figures.update(logits, batch.label)
         return loss
@@ -121,6 +114,7 @@ class DetectorModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin an epoch's figures."""
+        self.losses.check()
         self.val_figures.reset()
 
     def on_validation_epoch_end(self) -> None:
@@ -172,8 +166,8 @@ class DetectorModule(LightningModule):
         """
         logits, labels = (self._of_all(scores).flatten() for scores in self.train_figures.scores())
         sums = {
-            "loss": self._of_all(self.train_loss.mean_value).sum(),
-            "weight": self._of_all(self.train_loss.weight).sum(),
+            "loss": self._of_all(self.train_loss.total).sum(),
+            "weight": self._of_all(self.train_loss.number).sum(),
         }
         rates = {
             f"lr/{name}": torch.tensor(rate, dtype=torch.float64)
@@ -194,9 +188,8 @@ class DetectorModule(LightningModule):
         if self.global_rank == 0:
             place = {name: value.to(self.device) for name, value in so_far.items()}
             self.train_figures.update(place["logits"], place["labels"])
-            self.train_loss.update(place["loss"] / place["weight"], place["weight"])
-            # torchmetrics calls the sum so; the division above has rounded it
-            self.train_loss.mean_value = place["loss"]
+            self.train_loss.total += place["loss"]
+            self.train_loss.number += place["weight"]
         self.rates = {
             name.removeprefix("lr/"): value.item()
             for name, value in so_far.items()
