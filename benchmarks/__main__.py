@@ -20,6 +20,7 @@ TITLES = {
     "frozen": "epochs of a frozen trunk against one pass over the pictures",
     "startup": "start-up",
     "scale": "a table of many pictures",
+    "indexing": "looking at many files",
 }
 MODELS = ["effnet_se", "resnet18", "densenet121", "face_cnn"]
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="train faceproof by torch.compile")
     parser.add_argument("--detector", help="an artifact, for predict")
     parser.add_argument("--epochs", type=int, default=20, help="of a frozen trunk")
+    parser.add_argument("--files", type=int, default=100_000, help="to index")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 250_000, 1_000_000])
     parser.add_argument("--out", type=Path, help="a JSON file")
     given = parser.parse_args()
@@ -55,6 +57,11 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
 
         with tempfile.TemporaryDirectory() as folder:
             return measure_scale(Path(folder), given.rows)
+    if given.name == "indexing":
+        from benchmarks.indexing import measure_indexing
+
+        with tempfile.TemporaryDirectory() as folder:
+            return [measure_indexing(Path(folder), given.files)]
     if given.name == "predict":
         from benchmarks.predicting import measure_predicting
 

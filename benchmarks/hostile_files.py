@@ -150,6 +150,8 @@ def write_hostile(folder: Path, number: int, seed: int | str) -> None:
     (folder / "again").symlink_to(folder, target_is_directory=True)
     (folder / "a folder.jpg").mkdir()
     os.mkfifo(folder / "a pipe.jpg")  # that nobody writes to
+    (folder / "a hole.jpg").touch()
+    os.truncate(folder / "a hole.jpg", 2**40)  # takes no room on the disk
     good = encoded(picture(draw), "jpg")
     (folder / "with\na line.jpg").write_bytes(good)
     (folder / "other\u2028line\u2029ends\u0085.jpg").write_bytes(good)

@@ -127,6 +127,8 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Keep other trainings out of the folder while this process lives, however it ends.
 
+        Nothing else in this process may open the file: to close it again would give the lock back.
+
         Raises:
             FaceproofError: another process trains in it, or the lock is a link.
         """
@@ -151,9 +153,10 @@ class RunFolder:
                     ) from error
                 log.warning("%s cannot be locked (%s): see to it that no other process trains "
                             "there", self.path, error.strerror)  # fmt: skip
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
+            else:
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+                file.flush()
             yield
 
     def require(self, *files: Path) -> None:

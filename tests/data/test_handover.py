@@ -1,10 +1,12 @@
 """Batches that loading processes hand over in memory which is used again and again."""
 
+import time
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from faceproof.data.datasets import Batch, PictureDataset
@@ -12,6 +14,7 @@ from faceproof.data.handover import AHEAD, Filled, HandedOver, Slots, can_hand_o
 from faceproof.data.loading import make_loader
 from faceproof.data.order import EpochSampler
 from faceproof.data.table import table_from_columns
+from faceproof.errors import FaceproofError
 from faceproof.task import TASKS
 
 pytestmark = pytest.mark.skipif(not can_hand_over(), reason="processes begin with nothing here")
@@ -57,6 +60,27 @@ def test_an_epoch_that_is_left_early_spoils_nothing_of_the_next(rows: Numbered) 
         order = list(sampler)
         for number, batch in enumerate(islice(loader, left_after)):
             check(batch, order[4 * number : 4 * number + 4])
+
+
+def test_who_takes_batches_slowly_gets_each_as_it_was(rows: Numbered) -> None:
+    """A process that ran ahead by one batch more would write over the one that is being taken."""
+    sampler = EpochSampler(len(rows), 0)
+    loader = make_loader(rows, 4, 2, sampler)
+    for epoch, left_after in enumerate((5, None)):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        for number, filled in enumerate(islice(DataLoader.__iter__(loader), left_after)):
+            time.sleep(0.05)  # as long as both could need for all that they were asked for
+            check(filled.take(), order[4 * number : 4 * number + 4])
+
+
+def test_more_than_there_is_memory_for_is_refused(rows: Numbered) -> None:
+    many = make_loader(rows, 10**9, 1).dataset  # no larger than the rows
+    assert isinstance(many, HandedOver)
+    assert many.slots.images.shape[2] == len(rows)
+    rows.size = 10**6
+    with pytest.raises(FaceproofError, match=r"no memory.*lower loader\.batch_size = 90 or"):
+        make_loader(rows, 90, 8)
 
 
 def test_a_place_is_not_written_to_before_its_batch_is_taken(rows: Numbered) -> None:

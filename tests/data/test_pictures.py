@@ -212,6 +212,14 @@ def test_a_system_that_gives_a_file_in_pieces(
     assert read_file(tmp_path / "picture") == data
 
 
+def test_what_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    """A file that is a hole takes no room on the disk."""
+    (tmp_path / "picture.jpg").touch()
+    os.truncate(tmp_path / "picture.jpg", 2**40)
+    with pytest.raises(UnreadablePictureError, match="it has 1,099,511,627,776 bytes; at most"):
+        read_picture(tmp_path / "picture.jpg")
+
+
 def test_what_never_ends_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe that nobody writes to, which would hold up everything."""
     os.mkfifo(tmp_path / "picture.jpg")

@@ -24,7 +24,9 @@ from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import Constant, OptimizerSettings
 
-ASKING = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique")
+ASKING = (
+    "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "_linalg_check_errors",
+)  # fmt: skip
 EVERY = 5
 
 
@@ -77,7 +79,7 @@ def test_a_step_that_is_not_logged_asks_for_nothing(
         module = DetectorModule(
             net, OptimizerSettings(torch.optim.SGD, 0.01), Constant(), (1.0, 2.0)
         )
-        augment = Augment(horizontal_flip=0.5, rotation=10, brightness=0.2)
+        augment = Augment(horizontal_flip=0.5, rotation=10, brightness=0.2, saturation=0.2)
         with questions:
             trainer.fit(module, PictureDataModule(data.table, data.task, net.input, augment, 1))
     assert "train/loss_step" in (tmp_path / "bar").read_text()

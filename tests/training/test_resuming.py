@@ -257,6 +257,13 @@ MISFITS = {
     "no moment": (lambda last: moments(last).update(exp_avg="x"), OPTIMIZER),
     "another's moment": (lambda last: moments(last).update(exp_avg=torch.ones(3, 7)), OPTIMIZER),
     "of no parameter": (lambda last: optimizer(last)["state"].update({99: {}}), OPTIMIZER),
+    "other names": (
+        lambda last: groups(last)[0].update(name="x"),
+        OPTIMIZER + "ValueError",
+    ),
+    "an endless rate": (lambda last: groups(last)[-1].update(lr=torch.nan), "are no numbers"),
+    "moments gone": (lambda last: moments(last)["exp_avg"].fill_(torch.inf), "are no numbers"),
+    "no schedule": (lambda last: last.update(lr_schedulers=[]), "its schedule is of the type None"),
     "a list": (lambda last: last.update(optimizer_states=[[1]]), OPTIMIZER),
     "no loss": (lambda last: last["epoch_so_far"].update(loss=1.0), "its loss is of the type fl"),
 }

@@ -5,6 +5,7 @@ the order of batches, the number of workers and a resumed run change nothing. It
 device the batch is on.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -139,7 +140,7 @@ class Augment:
         matrix = _chroma_matrix(saturation, draws[:, 3] * self.hue * 2 * math.pi)
         matrix = matrix * brightness[:, None, None]
         images = torch.einsum("bij,bjhw->bihw", matrix.to(images.dtype), images)
-        grey = GREY.to(images).view(1, 3, 1, 1)
+        grey = _constants(images.device, images.dtype)[0].view(1, 3, 1, 1)
         mean = (images * grey).sum(1, keepdim=True).mean((2, 3), keepdim=True)
         changed: Tensor = mean + (images - mean) * contrast[:, None, None, None]
         return changed.clamp(0, 1)
@@ -151,13 +152,22 @@ TO_YIQ = torch.tensor(
 )
 
 
+TO_RGB = torch.linalg.inv(TO_YIQ)
+
+
+@functools.cache
+def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the three on a device: to bring them there anew is to wait for it."""
+    return GREY.to(device, dtype), TO_YIQ.to(device, dtype), TO_RGB.to(device, dtype)
+
+
 def _chroma_matrix(saturation: Tensor, angle: Tensor) -> Tensor:
     """Return (B, 3, 3) that scale and turn the chroma plane of YIQ and keep the luma."""
-    to_yiq = TO_YIQ.to(saturation)
+    _, to_yiq, to_rgb = _constants(saturation.device, saturation.dtype)
     middle = torch.zeros(len(saturation), 3, 3, device=saturation.device)
     middle[:, 0, 0] = 1
     middle[:, 1, 1] = middle[:, 2, 2] = saturation * angle.cos()
     middle[:, 2, 1] = saturation * angle.sin()
     middle[:, 1, 2] = -middle[:, 2, 1]
-    matrix: Tensor = torch.linalg.inv(to_yiq) @ middle @ to_yiq
+    matrix: Tensor = to_rgb @ middle @ to_yiq
     return matrix

@@ -128,10 +128,25 @@ def make_loader(
             options |= {"num_workers": workers, "persistent_workers": True}
             options["prefetch_factor"] = AHEAD
             if can_hand_over():
-                rows = HandedOver(dataset, Slots(workers, batch_size, dataset.size))
+                rows = HandedOver(dataset, _slots(dataset, workers, batch_size))
     if sampler is None:
         return Loader(rows, **options)
     return ResumableLoader(rows, sampler, **options)
+
+
+def _slots(dataset: PictureDataset, workers: int, batch_size: int) -> Slots:
+    """Return places for the batches of loading processes.
+
+    Raises:
+        FaceproofError: there is not as much memory.
+    """
+    try:
+        return Slots(workers, min(batch_size, max(len(dataset), 1)), dataset.size)
+    except OSError as error:
+        raise FaceproofError(
+            f"there is no memory for the batches of {workers} loading processes "
+            f"({error.strerror}); lower loader.batch_size = {batch_size} or loader.num_workers"
+        ) from error
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -23,6 +23,7 @@ FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
 SEGMENT_MARKERS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 # What lies under transparent pixels is arbitrary; white is what viewers put there.
 BACKGROUND = 255
+MAX_BYTES = 2**29  # of a file: more than any picture has that may be decoded
 # Of a pipe that nobody writes to; and bytes as they are, where a system knows others.
 NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # What decoders raise for files that are not what they seem; anything else is a defect.
@@ -49,8 +50,8 @@ def read_file(path: str | Path) -> bytes:
     """Read the bytes of a picture file, or of one that lies in a shard.
 
     Raises:
-        UnreadablePictureError: the file is missing, empty, or cannot be opened, or its shard is
-            missing or damaged.
+        UnreadablePictureError: the file is missing, empty, huge, or cannot be opened, or its shard
+            is missing or damaged.
     """
     try:
         if isinstance(path, str) and (member := find_member(path)) is not None:
@@ -73,6 +74,8 @@ def _read_whole(path: str | Path) -> bytes:
     file = os.open(path, os.O_RDONLY | NOT_WAITING)
     try:
         size = os.fstat(file).st_size
+        if size > MAX_BYTES:  # of a file that is a hole no disk is full, but the memory would be
+            raise UnreadablePictureError(f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")
         data = os.read(file, size)
         while len(data) < size and (more := os.read(file, size - len(data))):  # as networks may
             data += more

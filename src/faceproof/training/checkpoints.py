@@ -172,9 +172,14 @@ class LastCheckpoint(Checkpoint):
     def _write(self, trainer: Trainer) -> None:
         """Write the file, but never weights from which no run could go on."""
         module = cast(DetectorModule, trainer.lightning_module)
-        module.losses.check()  # which step it was says more than what became of the weights
-        if not trainer.strategy.reduce_boolean_decision(module.is_finite()):
-            raise NonFiniteError(
+        fault = None
+        try:
+            module.losses.check()  # which step it was says more than what became of the weights
+        except NonFiniteError as error:
+            fault = error
+        # All processes are asked, those too that have a fault to tell.
+        if not trainer.strategy.reduce_boolean_decision(fault is None and module.is_finite()):
+            raise fault or NonFiniteError(
                 f"the weights are not finite after step {trainer.global_step}, in epoch "
                 f"{trainer.current_epoch}"
             )
@@ -259,14 +264,21 @@ def _try_step(path: Path, net: nn.Module, optimizer: Optimizer, states: list[Any
     Each optimizer keeps what it likes of each parameter, so that it alone can tell. The weights
     that are moved are to be loaded afterwards.
     """
+    names = [group["name"] for group in optimizer.param_groups]
     try:
         (state,) = states
         optimizer.load_state_dict(state)
+        if names != (found := [group["name"] for group in optimizer.param_groups]):
+            raise ValueError(f"its groups are {found}, and here they are {names}")
         for group in optimizer.param_groups:  # plain arithmetic, which checks every shape
             group.update(dict.fromkeys(PLAIN & group.keys(), False))
         for parameter in optimizer.state:
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
+        if not all(parameter.isfinite().all() for parameter in net.parameters()):
+            raise ValueError("its next step leads to what are no numbers")
+    except MemoryError:
+        raise
     except Exception as error:  # an optimizer can stumble in any way over what is not its own
         reason = f"{type(error).__name__}: {error}"
         raise FaceproofError(
@@ -285,6 +297,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is no checkpoint to go on from; it lacks what train.py writes"
         )
     _check_kinds(path, checkpoint, OF_CHECKPOINT)
+    for schedule in checkpoint["lr_schedulers"] or [None]:
+        _check_kinds(path, {"schedule": schedule}, {"schedule": dict})
     if SO_FAR in checkpoint:
         _check_kinds(path, checkpoint, {SO_FAR: dict})
         figures = dict.fromkeys([*FIGURES_SO_FAR, *checkpoint[SO_FAR]], Tensor)

@@ -26,7 +26,7 @@ class _Seen:
 
 
 class LossWatch:
-    """Looks whether each step's loss is finite: on a GPU one step later.
+    """Looks whether each step's loss is finite: on a CUDA device one step later.
 
     To ask a GPU for the loss of the step under way is to wait until it has done all that it was
     told, with nothing to do next. Of the step before it has the answer already.
@@ -47,7 +47,9 @@ class LossWatch:
             NonFiniteError: a loss is not finite; it names its step.
         """
         self.check()
-        finite = loss.detach().isfinite().to("cpu", non_blocking=True)
+        finite = loss.detach().isfinite()
+        # Without a mark nobody would know when it has come.
+        finite = finite.to("cpu", non_blocking=loss.device.type == "cuda")
         self.last = _Seen(finite, _mark(loss.device), where, rows)
         if self.last.there is None:
             self.check()
@@ -68,7 +70,7 @@ class LossWatch:
 
 
 def _mark(device: torch.device) -> torch.cuda.Event | None:
-    """Return what is reached when a GPU has done what it was told so far; a CPU has done it."""
+    """Return what is reached when a CUDA device has done what it was told so far, else None."""
     if device.type != "cuda":
         return None
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
