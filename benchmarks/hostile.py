@@ -114,8 +114,9 @@ def check_commands(root: Path, number: int, seed: int) -> Iterator[str]:
     if trained + named != num_files(pictures / "among", nameable=True):
         raise AssertionError(f"{trained} files are read and {named} named, and there are others")
     yield f"training: finished, {named:,} files named"
-    _command(root, (0,), *evaluate, f"run={run}")
-    yield "evaluation: a report"
+    _command(root, (0,), *evaluate, f"run={run}", "name=evaluated")
+    table = pq.read_table(run / "evaluations" / "evaluated" / "predictions.parquet")
+    evaluated = dict(zip(*(table[name].to_pylist() for name in ("path", "logit")), strict=True))
     _command(root, (0,), *tool, "export", run, "--to", detector)
     _command(root, (1,), *tool, "predict", pictures / "among", "--detector", detector, "--out", out)
     rows = [json.loads(line) for line in out.read_text("utf-8").split("\n") if line]
@@ -125,6 +126,7 @@ def check_commands(root: Path, number: int, seed: int) -> Iterator[str]:
     predictor = load(detector)
     alone = answers(predictor, pictures / "alone")
     compare(alone, {row["path"]: row for row in rows})
+    yield f"evaluation: {compare_evaluated(alone, evaluated)} good pictures scored as alone"
     yield "predict: the good pictures get the same answers, alone and among them"
     yield f"API: {check_api(predictor, pictures / 'among')}"
 
@@ -160,6 +162,19 @@ def compare(alone: dict[str, Row], among: dict[str, Row]) -> None:
                 f"{path} is judged otherwise among hostile files: {other['logit']} and not "
                 f"{row['logit']}"
             )
+
+
+def compare_evaluated(alone: dict[str, Row], evaluated: dict[str, float]) -> int:
+    """Hold an evaluation's scores of good pictures against the answers on them; say how many."""
+    number = 0
+    for path, row in alone.items():
+        logit = evaluated.get(path.replace("/alone/", "/among/"))  # None: of another split
+        if logit is not None and abs(logit - row["logit"]) > ROUNDING:
+            raise AssertionError(f"{path} is evaluated otherwise: {logit} and not {row['logit']}")
+        number += logit is not None
+    if not number:
+        raise AssertionError("no good picture was evaluated")
+    return number
 
 
 def _said(rows: list[Row]) -> str:

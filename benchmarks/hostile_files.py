@@ -156,6 +156,8 @@ def write_hostile(folder: Path, number: int, seed: int | str) -> None:
     (folder / "with\na line.jpg").write_bytes(good)
     (folder / "other\u2028line\u2029ends\u0085.jpg").write_bytes(good)
     (folder / "'quotes\" & <tags>.jpg").write_bytes(good)
+    for name in ("bad\none", "bad\u2028one", "bad 'one\" & <tags>"):
+        (folder / f"{name}.jpg").write_bytes(good[: len(good) // 3])
     (folder / os.fsdecode(b"no text \xff\xfe.jpg")).write_bytes(good)
     (folder / "vanishes.jpg").write_bytes(good)  # between listing and reading, see `remove_some`
 

@@ -1,9 +1,10 @@
 """python -m benchmarks.soak: kill a small run at random moments and see whether it ends the same.
 
-A process is killed by SIGKILL at a moment drawn at random from the whole of its training, every
-other time as soon as it writes a checkpoint after that moment, and the run gone on with by a new
-process with another number of loading processes. Its weights, optimizer, learning rates and early
-stopping must be those of a run that was never killed, bit for bit.
+A process is killed by SIGKILL at a moment drawn at random: from the whole of its training, or as
+soon as it writes a checkpoint after such a moment, or while it starts, before its first checkpoint.
+The run is gone on with by a new process with another number of loading processes; begun again where
+there was no checkpoint. Its weights, optimizer, learning rates, early stopping and figures must be
+those of a run that was never killed, bit for bit.
 """
 
 import argparse
@@ -14,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from faceproof import app
-from faceproof.run import RunFolder
+from faceproof.run import RunFolder, read_epochs
 
 TRAIN = str(Path(app.repository()) / "train.py")
 # Dropout, random augmentation, a trunk that thaws, a plateau, accumulated gradients.
@@ -64,33 +66,75 @@ def state(folder: Path) -> dict[str, object]:
     last = torch.load(run.last, weights_only=True)
     best = torch.load(run.best, weights_only=True)["state_dict"]
     kept = {key: last[key] for key in ("state_dict", "optimizer_states", "lr_schedulers")}
+    rows = read_epochs(run.metrics)
+    kept["figures"] = [{k: v for k, v in row.items() if "per_second" not in k} for row in rows]
     kept |= {key: last["callbacks"][key] for key in last["callbacks"] if "EarlyStop" in key}
     return {**kept, "best": best, "best_epoch": run.read_record()["best_epoch"]}
 
 
+def place(folder: Path) -> str:
+    """Say how far a run that was killed had come, by its last checkpoint."""
+    if not (folder / "last.ckpt").is_file():
+        return "before its first checkpoint"
+    checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
+    return f"after epoch {checkpoint['epoch']}, step {checkpoint['global_step']}"
+
+
 def half_written(folder: Path) -> list[str]:
     """Return the names of the checkpoints that are being written, or never were to their end."""
+    if not folder.is_dir():
+        return []
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries if ".ckpt.partial-" in entry.name]
 
 
-def kill_once(folder: Path, seconds: float, draw: random.Random, in_writing: bool) -> bool:
+TRAINING, WRITING, STARTING = "in training", "in writing", "in starting"
+MOMENTS = (TRAINING, WRITING, TRAINING, WRITING, STARTING)  # in turns
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long a run that is not killed takes.
+
+    Attributes:
+        starting: seconds until its first checkpoint.
+        training: seconds from there to its end.
+    """
+
+    starting: float
+    training: float
+
+
+def run_whole(folder: Path) -> Course:
+    """Run from start to end, and say how long that took."""
+    began = time.monotonic()
+    process = start(folder, 0, resume=False)
+    while not (folder / "last.ckpt").is_file() and process.poll() is None:
+        time.sleep(0.005)
+    first = time.monotonic()
+    finish(process)
+    return Course(first - began, time.monotonic() - first)
+
+
+def kill_once(folder: Path, course: Course, draw: random.Random, moment: str) -> bool:
     """Kill a run at a random moment, and say whether it was still under way.
 
     Args:
         folder: of the run.
-        seconds: how long it trains after its first checkpoint.
+        course: how long it takes.
         draw: draws the moment.
-        in_writing: wait from there on until it writes a checkpoint.
+        moment: in what it is killed.
     """
     process = start(folder, draw.choice([0, 1, 2]), resume=False)
-    last = folder / "last.ckpt"
-    while not last.is_file():
-        if process.poll() is not None:
-            finish(process)
-        time.sleep(0.005)
-    time.sleep(draw.uniform(0, seconds))
-    while in_writing and not half_written(folder) and process.poll() is None:
+    if moment == STARTING:
+        time.sleep(draw.uniform(0, course.starting))
+    else:
+        while not (folder / "last.ckpt").is_file():
+            if process.poll() is not None:
+                finish(process)
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0, course.training))
+    while moment == WRITING and not half_written(folder) and process.poll() is None:
         pass  # a checkpoint is written within milliseconds
     with contextlib.suppress(ProcessLookupError):  # it has just ended
         os.killpg(process.pid, 9)
@@ -107,31 +151,23 @@ def main() -> None:
     draw = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as temporary:
         whole = Path(temporary) / "whole"
-        process = start(whole, 0, resume=False)
-        while not (whole / "last.ckpt").is_file() and process.poll() is None:
-            time.sleep(0.005)
-        began = time.monotonic()
-        finish(process)
-        seconds = time.monotonic() - began
+        course = run_whole(whole)
         expected = state(whole)
         same = done = in_writing = 0
         while done < given.kills:
             folder = Path(temporary) / str(done)
-            if not kill_once(folder, seconds, draw, in_writing=done % 2 == 1):
+            if not kill_once(folder, course, draw, MOMENTS[done % len(MOMENTS)]):
                 print("it had finished before it could be killed; again", flush=True)
                 subprocess.run(["rm", "-r", folder], check=True)
                 continue
-            checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
-            half = half_written(folder)
+            where, half = place(folder), half_written(folder)
             in_writing += bool(half)
-            finish(start(folder, draw.choice([0, 1, 2]), resume=True))
+            begun = (folder / "last.ckpt").is_file()
+            finish(start(folder, draw.choice([0, 1, 2]), resume=begun))
             alike = equal(expected, state(folder))
             same, done = same + alike, done + 1
-            where = f"epoch {checkpoint['epoch']}, step {checkpoint['global_step']}"
             where += f", while {half[0].partition('.partial')[0]} was written" if half else ""
-            print(
-                f"{done}: killed after {where}: {'the same' if alike else 'OTHERWISE'}", flush=True
-            )
+            print(f"{done}: killed {where}: {'the same' if alike else 'OTHERWISE'}", flush=True)
     print(
         f"{same} of {done} runs ended bit for bit as the one that was never killed; "
         f"{in_writing} of the kills fell while a checkpoint was written"

@@ -174,7 +174,10 @@ def test_the_death_of_one_process_ends_the_run_with_a_message(run, tmp_path):
     done = run("run", *TWO, "freeze._target_=custom.Dying")
     assert time.monotonic() - began < 60
     assert done.returncode != 0
-    assert "terminated with code -9" in done.stdout
+    # Lightning looks after its processes every few seconds, and may be the first to see it.
+    said = "another process of this run has ended" in done.stderr
+    assert said or "terminated with code -9" in done.stdout
+    assert not said or "go on with: python train.py resume=" in done.stderr
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

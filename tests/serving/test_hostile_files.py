@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from small_runs import write_run
 
-from benchmarks.hostile import answers, check, check_api, compare
+from benchmarks.hostile import answers, check, check_api, check_commands, compare
 from benchmarks.hostile_files import write_good, write_hostile
 from faceproof.data.pictures import UNREADABLE
 from faceproof.serving.export import Options, export_run
@@ -17,6 +17,14 @@ def test_hostile_files_are_read_or_named_and_change_nothing(tmp_path):
     found = list(check(tmp_path / "pictures", 120, seed=1))
     assert found[0] == "alone: 40 read, 0 named with a reason"
     assert found[-1] == "the good pictures are scored alike, alone and among them"
+
+
+def test_the_commands_meet_hostile_files_and_name_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "cache"))
+    found = list(check_commands(tmp_path, 60, seed=1))
+    assert [line.partition(":")[0] for line in found] == [
+        "audit", "training", "predict", "evaluation", "predict", "API",
+    ]  # fmt: skip
 
 
 def test_the_short_form_has_a_picture_that_lies_on_its_side(tmp_path):
