@@ -4,6 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from faceproof import app
+from hydra_plugins.faceproof.guard import guard_hydra
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -14,4 +15,5 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    guard_hydra()
     main()

@@ -1,12 +1,19 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from faceproof.errors import FaceproofError
+from faceproof.run import RunFolder
 from jobs import REPOSITORY, evaluate, train
 
 TINY = (
@@ -197,15 +204,79 @@ def test_a_refusal_removes_no_log_of_the_user_s(tmp_path):
     assert (folder / "precious.log").read_text() == "mine"
 
 
-def test_a_folder_name_is_quoted_for_the_next_command(tmp_path, monkeypatch):
-    import shlex
+def arriving(name):
+    """Return what Hydra has of a folder when a shell has split the printed argument."""
+    (word,) = shlex.split(RunFolder(name).argument("run"))
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        return compose("evaluate", [word]).run
 
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from faceproof.run import RunFolder
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("plain-1.2", "with space", "m=x,y", 'a "quote"', "runs/it's", "größe", "ключ", "日本"),
+        *("12", "1e3", ".5", "-inf", "null", "True", "nan", "[a]", "{a: 1}", "a:b", "~a", "@b"),
+        *("a${b}", "${oc.env:HOME}", "\\${b}", "\\\\${b}", "${", "$HOME", "%", "#", "*", "!x"),
+        *("end\\", "end\\\\", 'a\\"b', 'a\\\\"', '\\${"', "a\\b", " a ", "a\nb", "'", '"', "(x)"),
+        *("..", "../a", "./a", "a/null", "/", "/12"),
+    ],
+)
+def test_a_folder_name_arrives_as_it_is_by_the_next_command(name):
+    assert arriving(name) == os.path.normpath(name)
 
-    monkeypatch.chdir(tmp_path)
-    for name in ("plain-1.2", "with space", "m=x,y", 'a "quote"', "runs/it's"):
-        (word,) = shlex.split(RunFolder(tmp_path / name).argument("run"))
-        (override,) = OverridesParser.create().parse_overrides([word])
-        assert override.value() == name
+
+@pytest.mark.parametrize("name", ["latest", "???"])
+def test_a_folder_is_not_taken_for_a_word_of_the_command(name):
+    assert arriving(name) == f"./{name}"
+
+
+@given(st.text(alphabet="ab1.-\\\"'${}[]:=,~ \nß", min_size=1, max_size=8))
+def test_any_folder_name_arrives_as_it_is(name):
+    (word,) = shlex.split(RunFolder(f"x/{name}").argument("run"))
+    (override,) = OverridesParser.create().parse_overrides([word])
+    assert OmegaConf.create({"run": override.value()}).run == os.path.normpath(f"x/{name}")
+
+
+INTERRUPTED = """
+import os, runpy, signal, sys
+from faceproof import app
+
+def interrupt(*given, **more):
+    os.kill(os.getpid(), signal.SIGINT)
+
+place, sys.argv = sys.argv[1], sys.argv[2:]
+setattr(app, place, interrupt)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def interrupted(script, place, *arguments, cwd):
+    """Run an entry point that is interrupted when it calls a function of `app`."""
+    found = command("-c", INTERRUPTED, place, REPOSITORY / script, *arguments, cwd=cwd)
+    assert found.returncode == 130, found.stderr
+    assert found.stdout == ""
+    return found.stderr
+
+
+def test_an_interrupted_command_ends_with_one_line(run, tmp_path):
+    said = interrupted("train.py", "build_network", "hydra.run.dir=new", cwd=tmp_path)
+    assert said == "interrupted; no checkpoint had been written, so the same command begins anew\n"
+    assert not (tmp_path / "new").exists()
+    said = interrupted("train.py", "recorded_data", "resume=run", cwd=tmp_path)
+    assert said == "interrupted; go on with: python train.py resume=run\n"
+    said = interrupted("evaluate.py", "recorded_data", "run=run", cwd=tmp_path)
+    assert said == "interrupted\n"
+
+
+DAMAGED = [b"", b"model: [1", b"- 1", b"12", b"\xff\xfe", b"\0", b"a: ${b", b"model: x\ndata: y"]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_configuration_is_refused_by_name(tmp_path, text):
+    run = RunFolder(tmp_path)
+    for file in (run.samples, run.last):
+        file.touch()
+    run.config.write_bytes(text)
+    for use in (lambda: train(run.path, f"resume={run.path}"), lambda: evaluate(run.path)):
+        with pytest.raises(FaceproofError, match=r"config\.yaml .*(?s:.*)copy the run again"):
+            use()

@@ -80,6 +80,17 @@ def test_a_refusal_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_interrupted_command_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(name: str, root: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "fetch", interrupt)
+    assert main(["fetch", "ciplab"]) == 130
+    assert capsys.readouterr() == ("", "faceproof: interrupted\n")
+
+
 def test_audit_writes_its_page_and_ends_with_its_verdict(
     small_faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import figures
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import is_positive, probabilities_of, read_predictions
 from faceproof.task import get_task
-from jobs import evaluate, train
+from jobs import compose_job, evaluate, train
 
 FACE = get_task("face")
 QUIET = ("loader.num_workers=0",)
@@ -202,11 +203,12 @@ def test_settings_of_an_aim_without_an_aim_are_refused(run):
 def test_a_run_that_has_not_ended_says_so(run, tmp_path):
     import shutil
 
-    half = tmp_path / "half"
+    half = tmp_path / "half of it"
     shutil.copytree(run.path, half)
     (half / "operating_point.json").unlink()
-    with pytest.raises(FaceproofError, match="its training has not ended"):
-        evaluate(half, *QUIET)
+    command = rf"its training has not ended; .*train\.py 'resume=\"{half}\"'$"
+    with pytest.raises(FaceproofError, match=command):
+        app.evaluate(compose_job("evaluate", tmp_path, (f'run="{half}"', *QUIET)))
 
 
 def test_resuming_a_moved_run_keeps_its_best_epoch_and_fits_anew(run, tmp_path):

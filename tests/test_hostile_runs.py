@@ -279,6 +279,50 @@ def test_weights_that_do_not_fit_are_refused(run, change, words):
         evaluate(run.path, "loader.num_workers=0")
 
 
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_weights_of_another_normalisation_are_refused(run, name):
+    checkpoint = torch.load(run.best, weights_only=True)
+    checkpoint["state_dict"][f"net.input_{name}"] += 0.01
+    torch.save(checkpoint, run.best)
+    words = rf"best\.ckpt was trained with input {name} \[.*config\.yaml says \["
+    with pytest.raises(FaceproofError, match=words):
+        evaluate(run.path, "loader.num_workers=0")
+
+
+@pytest.mark.parametrize("name", ["record", "operating_point"])
+@pytest.mark.parametrize("text", [b'{"model": "face', b"[1, 2]", b"", b"\xff\xfe", b"[" * 100_000])
+def test_notes_that_are_damaged_are_refused(run, name, text):
+    getattr(run, name).write_bytes(text)
+    words = rf"{name}\.json is damaged(?s:.*)copy the run again"
+    with pytest.raises(FaceproofError, match=words):
+        evaluate(run.path, "loader.num_workers=0")
+    if name == "record":
+        with pytest.raises(FaceproofError, match=words):
+            train(run.path, f"resume={run.path}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"epoch,val/loss\n0,half\n",
+        b"epoch,val/loss\nfirst,0.5\n",
+        b"epoch,val/loss\n0,0.5,0.6\n",
+        b"val/loss\n0.5\n",
+        b"epoch,val/loss\n\xff,0.5\n",
+        b"epoch,val/loss\n,0.5\n",
+    ],
+)
+def test_a_table_of_epochs_that_is_damaged_is_refused(run, text):
+    run.metrics.write_bytes(text)
+    words = r"metrics\.csv is damaged: (?s:.*)copy the run again"
+    before = run.config.read_text()
+    with pytest.raises(FaceproofError, match=words):
+        train(run.path, f"resume={run.path}", "trainer.max_epochs=2")
+    assert run.config.read_text() == before
+    with pytest.raises(FaceproofError, match=words):
+        evaluate(run.path, "loader.num_workers=0")
+
+
 def test_a_run_whose_configuration_names_a_command_is_refused(run, tmp_path):
     text = run.config.read_text()
     hostile = text.replace("faceproof.models.make_detector", "os.system", 1)

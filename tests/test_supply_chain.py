@@ -1,6 +1,7 @@
 """What is asked of the package index: lowest versions, and audits that pass nothing unseen."""
 
 import json
+import re
 import runpy
 import tomllib
 
@@ -22,6 +23,18 @@ def test_every_dependency_has_a_lowest_version_and_a_constraint():
     assert "torchvision==0.29.2" in lines
     assert set(LOWEST["extras"](PROJECT).split(",")) == set(PROJECT["optional-dependencies"])
     assert not any(one.name == PROJECT["name"] for one in found)
+
+
+def test_every_upper_bound_has_its_reason_beside_it():
+    lines = (REPOSITORY / "pyproject.toml").read_text().splitlines()
+    bounded = [n for n, line in enumerate(lines) if re.search(r'^[^#]*"[^"]+[\d.](,<|==)\d', line)]
+    bounded += [n for n, line in enumerate(lines) if re.search(r'^[^#]*"[\w-]+==\d', line)]
+    assert len(bounded) > 9
+    for number in bounded:
+        above, line = lines[number - 1 : number + 1]
+        assert "#" in line or above.lstrip().startswith("#"), line
+    for bound in ("timm>=1.0.31,<2", "litdata>=0.2.76,<0.3", "mypy==2.4.1"):
+        assert any(bound in lines[number] for number in bounded)
 
 
 @pytest.mark.parametrize(

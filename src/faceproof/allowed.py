@@ -11,7 +11,7 @@ names a package whose every name may be called, and a single function.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from faceproof.errors import FaceproofError
@@ -34,20 +34,69 @@ PARTS = frozenset(
 LIBRARIES = re.compile(
     r"(torch|timm)\.optim\.[A-Z]\w*|pytorch_lightning\.strategies\.(DDP|FSDP)Strategy"
 )
+# Of Hydra's own part: what its logs are made of, and the samplers of a search.
+LOGS = frozenset(
+    {"logging.Formatter", "logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"}
+)
+SAMPLERS = re.compile(r"optuna\.samplers\.[A-Z]\w*")
+STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+# What a run may not be told of its environment: what may be called, and what a program loads.
+ENVIRONMENT = re.compile(r"(FACEPROOF_ALLOW|HYDRA_\w+|PYTHON\w*|LD_\w+|DYLD_\w+)", re.IGNORECASE)
 
 
-def check_targets(node: Any, where: str = "") -> None:
+def check_hydra(hydra: Mapping[str, Any]) -> None:
+    """Refuse what Hydra would call, before it does: it makes callbacks and logs before any run.
+
+    Of a sweeper and a launcher Hydra itself takes none but installed plugins; what these are given
+    is looked at here.
+
+    Args:
+        hydra: plain values, resolved: its callbacks, sweeper, launcher, both logs, and the
+            environment of a job.
+
+    Raises:
+        FaceproofError: it would call what a configuration may not name.
+    """
+    check_targets(hydra.get("callbacks"), "hydra.callbacks.")
+    for part in ("sweeper", "launcher"):
+        plugin = {key: value for key, value in (hydra.get(part) or {}).items() if key != "_target_"}
+        check_targets(plugin, f"hydra.{part}.", SAMPLERS)
+    for part in ("hydra_logging", "job_logging"):
+        _check_log(hydra.get(part), f"hydra.{part}")
+    for name in hydra.get("env_set") or ():
+        if ENVIRONMENT.fullmatch(str(name)):
+            raise FaceproofError(f"hydra.job.env_set may not set {name}; set it in the shell")
+
+
+def _check_log(node: Any, where: str) -> None:
+    """Refuse a log that is made by anything but logging's plain classes."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node or ()):
+        place = f"{where}.{key}"
+        called = key in ("()", "class") and str(value) not in LOGS
+        fetched = str(value).startswith("ext://") and value not in STREAMS
+        if (called or fetched or key == ".") and not _is_own(value):
+            raise FaceproofError(
+                f"the configuration names {value!r} at {place}, and a log is made of "
+                f"{', '.join(sorted(LOGS))} alone; if it is yours, allow it by the environment: "
+                f"{VARIABLE}={value}"
+            )
+        if isinstance(value, dict | list):
+            _check_log(value, place)
+
+
+def check_targets(node: Any, where: str = "", more: re.Pattern[str] = LIBRARIES) -> None:
     """Refuse a configuration that names what may not be called.
 
     Args:
         node: plain values, resolved.
         where: where in the configuration it stands.
+        more: what may be called there, besides parts of faceproof's and one's own.
 
     Raises:
         FaceproofError: it does; the message says what and where, and how to allow it.
     """
     for place, target in _targets(node, where):
-        if not _allowed(target):
+        if not _allowed(target, more):
             raise FaceproofError(
                 f"the configuration names {target!r} at {place}, which is no part of faceproof's; "
                 f"if it is yours, allow it by the environment: {VARIABLE}={target}"
@@ -66,9 +115,14 @@ def _targets(node: Any, where: str) -> Iterator[tuple[str, Any]]:
             yield from _targets(value, f"{where}{number}.")
 
 
-def _allowed(target: Any) -> bool:
+def _allowed(target: Any, more: re.Pattern[str]) -> bool:
     if not isinstance(target, str):
         return False
+    return target in PARTS or more.fullmatch(target) is not None or _is_own(target)
+
+
+def _is_own(target: Any) -> bool:
+    """Say whether the environment allows a name."""
     own = [word.strip() for word in os.environ.get(VARIABLE, "").split(",") if word.strip()]
-    mine = any(target.startswith(word) if word.endswith(".") else target == word for word in own)
-    return target in PARTS or LIBRARIES.fullmatch(target) is not None or mine
+    name = str(target)
+    return any(name.startswith(word) if word.endswith(".") else name == word for word in own)

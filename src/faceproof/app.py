@@ -6,6 +6,7 @@ shell completion answer at once.
 
 import contextlib
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,7 +86,8 @@ def build(node: DictConfig) -> Any:
 def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Let an entry point end with one message and exit code 1 where the user can mend it.
 
-    Defects of ours keep their traceback; in a multirun the error is left to the sweep.
+    Defects of ours keep their traceback; in a multirun the error is left to the sweep. Ctrl-C
+    outside of the epochs, which write a checkpoint first, ends with exit code 130.
     """
 
     @functools.wraps(main)
@@ -98,8 +100,23 @@ def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
                 raise
             _remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
             sys.exit(f"error: {_message(error)}")
+        except KeyboardInterrupt:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            folder = Path(HydraConfig.get().runtime.output_dir)
+            _remove_if_unused(folder)
+            print(f"interrupted{_how_to_go_on(config, folder)}", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
 
     return wrapped
+
+
+def _how_to_go_on(config: DictConfig, folder: Path) -> str:
+    """Say how a training is gone on with; nothing of an evaluation, which is asked for again."""
+    if "resume" not in config:
+        return ""
+    run = RunFolder(folder) if config.resume is None else find_run(config.resume)
+    return f"; {run.how_to_go_on()}"
 
 
 def _message(error: Exception) -> str:
@@ -293,8 +310,7 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
         FaceproofError: the run cannot be resumed, or an override is not one of its settings.
     """
     run.require(run.config, run.last, run.samples)
-    config = OmegaConf.load(run.config)
-    assert isinstance(config, DictConfig)
+    config = _read_config(run)
     record = run.read_record()
     if OmegaConf.select(config, "trainer.precision") == "auto" and "precision" in record:
         config.trainer.precision = record["precision"]  # here it may be chosen otherwise
@@ -549,8 +565,12 @@ def ensemble(
 
 
 def _read_config(run: RunFolder) -> DictConfig:
-    """Return the configuration of a run."""
-    config = OmegaConf.load(run.config)
+    """Return the configuration of a run.
+
+    Raises:
+        FaceproofError: the file is damaged.
+    """
+    config = OmegaConf.create(run.read_config())
     assert isinstance(config, DictConfig)
     return config
 

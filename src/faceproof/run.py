@@ -16,9 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from faceproof.errors import FaceproofError
 from faceproof.whole_files import told_of_disks
 from faceproof.whole_files import write_text as write_text  # for those who write into a run
+
+COPY_AGAIN = "copy the run again from where it is whole, or use another"
+# A folder's name that Hydra takes for text as it stands, and a shell too.
+PLAIN = re.compile(
+    r"(\./|/|(?!(null|true|false|nan|inf)$))[a-z_][\w./-]*", re.ASCII | re.IGNORECASE
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,20 +79,55 @@ class RunFolder:
         """
         return self.last.is_file() or self.operating_point.is_file()
 
+    def how_to_go_on(self) -> str:
+        """Say how a run that has stopped is gone on with."""
+        if self.last.is_file():
+            return f"go on with: python train.py {self.argument('resume')}"
+        return "no checkpoint had been written, so the same command begins anew"
+
     def argument(self, key: str) -> str:
-        """Return `key=FOLDER` as it must be written on a shell's command line for Hydra."""
+        """Return `key=FOLDER` as it must be written on a shell's command line for Hydra.
+
+        In quotes `"` and `${` are escaped, and the backslashes before them and the end doubled.
+        """
         folder = os.path.relpath(self.path)
-        if re.fullmatch(r"[\w./:+-]+", folder):
+        if folder.startswith(os.pardir):
+            folder = str(self.path)
+        if folder in ("latest", "???"):  # words that mean something else
+            folder = f"./{folder}"
+        if PLAIN.fullmatch(folder):
             return f"{key}={folder}"
-        quoted = folder.replace('"', '\\"')
+        text = re.sub(r"(\\*)\$\{", r"\1\1\\${", folder)  # OmegaConf's escape
+        quoted = re.sub(r'(\\*)"', r'\1\1\\"', text)  # Hydra's
+        quoted = re.sub(r"(\\+)\Z", r"\1\1", quoted)
         return shlex.quote(f'{key}="{quoted}"')
 
+    def read_config(self) -> dict[str, Any]:
+        """Return the configuration as plain values; it is stored resolved.
+
+        Raises:
+            FaceproofError: the file is damaged.
+        """
+        try:
+            config: dict[str, Any] = yaml.safe_load(self.config.read_text("utf-8"))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise FaceproofError(f"{self.config} is damaged: {error}; {COPY_AGAIN}") from error
+        parts = [config.get(name) for name in ("model", "data")] if isinstance(config, dict) else []
+        if not (parts and all(isinstance(part, dict) for part in parts)):
+            raise FaceproofError(
+                f"{self.config} is damaged: it has no settings of model and data; {COPY_AGAIN}"
+            )
+        return config
+
     def read_record(self) -> dict[str, Any]:
-        """Return the facts recorded so far; none before the run has begun."""
+        """Return the facts recorded so far; none before the run has begun.
+
+        Raises:
+            FaceproofError: the file is damaged.
+        """
         if not self.record.is_file():
             return {}
-        facts: dict[str, Any] = json.loads(self.record.read_text())
-        return facts
+        return _read_object(self.record, COPY_AGAIN)
 
     def update_record(self, **facts: Any) -> None:
         """Add facts to the record; it is replaced whole, never half."""
@@ -96,9 +139,13 @@ class RunFolder:
         write_text(self.operating_point, json.dumps(point, indent=2, allow_nan=False) + "\n")
 
     def read_operating_point(self) -> dict[str, Any]:
-        """Return the stored calibration and threshold."""
-        point: dict[str, Any] = json.loads(self.operating_point.read_text())
-        return point
+        """Return the stored calibration and threshold.
+
+        Raises:
+            FaceproofError: the file is damaged.
+        """
+        again = f"fit it again by python train.py {self.argument('resume')}, or {COPY_AGAIN}"
+        return _read_object(self.operating_point, again)
 
     def log_test_scoring(
         self, data: Sequence[str], split: str, evaluation: str, pictures: int
@@ -179,6 +226,24 @@ class RunFolder:
             )
 
 
+def _read_object(path: Path, advice: str) -> dict[str, Any]:
+    """Return what a JSON file names.
+
+    Raises:
+        FaceproofError: it is damaged, or no object.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FaceproofError(f"{path} is damaged, no whole JSON: {error}; {advice}") from error
+    if not isinstance(found, dict):
+        raise FaceproofError(
+            f"{path} is damaged: it holds a {type(found).__name__} and no names with values; "
+            f"{advice}"
+        )
+    return found
+
+
 def _refuse_link(path: Path) -> None:
     """Refuse to write where a link points: a stranger's run may hold one to a file of the user's.
 
@@ -241,17 +306,24 @@ def _undefined(value: Any) -> bool:
 
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """Read the rows; epochs are counts, figures floats, None where there is none."""
+    """Read the rows; epochs are counts, figures floats, None where there is none.
+
+    Raises:
+        FaceproofError: the file is damaged.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return [
-            {
-                name: int(value) if name == "epoch" else float(value) if value else None
-                for name, value in row.items()
-            }
-            for row in csv.DictReader(file)
-        ]
+    try:
+        with path.open(newline="") as file:
+            return [
+                {"epoch": int(row.pop("epoch"))}
+                | {name: float(value) if value else None for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise FaceproofError(
+            f"{path} is damaged: it must hold numbers, an epoch in each row ({error}); {COPY_AGAIN}"
+        ) from error
 
 
 def find_run(name: str, runs: str | Path = "runs") -> RunFolder:

@@ -6,12 +6,14 @@ it does not know; here are the names that nothing is built of, and the values th
 wrong only when pictures have been listed or drawn.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from faceproof.data.layout import layout_pattern
+from faceproof.data.loading import MOST_WORKERS
 from faceproof.data.splits import check_ratios
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
@@ -24,13 +26,17 @@ OF_GROUPS: dict[str, frozenset[str]] = {
     "logger": frozenset({"tensorboard"}),
 }
 WITHIN_SETS = re.compile(r"^data\.(sets\.[^.]+\.)+")
+MAX_BATCH = 2**16  # pictures of 224 pixels would be 39 GB of numbers at once
+# The loss is multiplied by them: far outside of these it is nothing, or no number any more.
+WEIGHTS = (1e-6, 1e6)
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
 Rule = tuple[Callable[[Any], bool], str]
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    finite = isinstance(value, int | float) and -math.inf < value < math.inf
+    return finite and not isinstance(value, bool)
 
 
 def _is_count(value: Any, lowest: int) -> bool:
@@ -76,10 +82,17 @@ RULES: dict[str, Rule] = {
     "compile": SWITCH,
     "logger.tensorboard": SWITCH,
     "model.swap_classes": SWITCH,
-    "loader.batch_size": COUNT,
+    "loader.batch_size": (
+        lambda value: _is_count(value, 1) and value <= MAX_BATCH,
+        f"a count from 1 on, at the most {MAX_BATCH}",
+    ),
     "loader.num_workers": (
-        lambda value: value == "auto" or _is_count(value, 0),
-        "'auto' or a count from 0 on",
+        lambda value: value == "auto" or (_is_count(value, 0) and value <= MOST_WORKERS),
+        f"'auto' or a count from 0 on, at the most {MOST_WORKERS}",
+    ),
+    "checkpoint.steps": (
+        lambda value: value is None or _is_count(value, 1),
+        "above 0 and whole, or null",
     ),
     "threshold.fpr": RATE,
     "threshold.value": SHARE,
@@ -181,11 +194,14 @@ def _own(node: Any) -> Any:
 
 def _check_class_weights(weights: Any) -> None:
     two = isinstance(weights, list | tuple) and len(weights) == 2
-    if weights in ("none", "balanced") or (two and all(_is_number(w) and w > 0 for w in weights)):
+    low, high = WEIGHTS
+    if weights in ("none", "balanced"):
+        return
+    if two and all(_is_number(weight) and low <= weight <= high for weight in weights):
         return
     raise FaceproofError(
         f"class_weights = {weights!r} must be none, balanced, or two positive numbers: "
-        "[negative, positive]"
+        f"[negative, positive], each from {low:g} to {high:g}"
     )
 
 

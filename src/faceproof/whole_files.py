@@ -7,7 +7,9 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
@@ -22,6 +24,8 @@ REASONS = {
     errno.EIO: "the disk fails",
 }
 OF_READING_TOO = (errno.EACCES, errno.EPERM, errno.EIO)
+LEFT_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # where they have looked
+NUM_NAMED = 3
 
 
 class CannotWriteError(FaceproofError):
@@ -60,6 +64,74 @@ def to_disk(file: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder` to fill; it takes its place whole when all went well.
+
+    Args:
+        folder: its place; what is there is replaced, so see `refuse_strangers`.
+
+    Raises:
+        CannotWriteError: the disk is full or cannot be written to; an older folder still stands.
+    """
+    folder = folder.resolve()
+    _remove_abandoned(folder)
+    partial = folder.with_name(f"{_partial_prefix(folder)}{os.getpid()}")
+    try:
+        with told_of_disks(folder):
+            partial.mkdir(parents=True)
+            yield partial
+        put_folder(partial, folder)
+    except CannotWriteError as error:  # may be of a file in the partial folder, which is gone then
+        raise CannotWriteError(str(error).replace(partial.name, folder.name)) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial_prefix(folder: Path) -> str:
+    return f".{folder.name}.partial-{socket.gethostname()}-"
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes of this machine that were killed had begun to fill."""
+    if not folder.parent.is_dir() or not Path("/proc/self").is_dir():
+        return
+    for partial in folder.parent.iterdir():
+        process = partial.name.removeprefix(_partial_prefix(folder))
+        if not process.isdecimal() or process == partial.name:
+            continue
+        if int(process) == os.getpid() or not Path("/proc", process).exists():
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_strangers(folder: Path, ours: Sequence[str]) -> None:
+    """Refuse to replace a folder that holds files of someone else.
+
+    Args:
+        folder: the folder.
+        ours: patterns of what may be in it; a star stands for no slash.
+
+    Raises:
+        FaceproofError: something else is in it or below it.
+    """
+    others = []
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        known = any(
+            fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in ours
+        )
+        is_file = file.is_symlink() or not file.is_dir()
+        if is_file and not known and file.name not in LEFT_BY_FILE_MANAGERS:
+            others.append(name)
+    if others:
+        more = len(others) - NUM_NAMED
+        named = ", ".join(others[:NUM_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+        raise FaceproofError(
+            f"{folder} would be replaced whole, and holds what faceproof has not written there: "
+            f"{named}; move that away, or name another folder"
+        )
 
 
 def put_folder(partial: Path, folder: Path) -> None:

@@ -216,3 +216,13 @@ def test_a_folder_that_cannot_be_listed_is_refused(
     monkeypatch.setattr(os, "scandir", locked)
     with pytest.raises(FaceproofError, match=r"fake cannot be listed \(Permission denied\)"):
         rows(tmp_path, "{label}/*")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_root_that_is_no_text_is_refused(tmp_path: Path, there: bool) -> None:
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    if there:
+        touch(root, "real/1.jpg", "fake/1.jpg")
+    with pytest.raises(FaceproofError, match=r"data\.root = .*caf\\xe9 is no text") as refusal:
+        rows(root, "{label}/*")
+    str(refusal.value).encode()

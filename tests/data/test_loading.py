@@ -141,7 +141,7 @@ def test_on_a_cpu_the_cores_take_turns_and_there_are_no_workers_unless_wanted() 
     assert choose_workers(3, 10_000, 32) == 3
 
 
-@pytest.mark.parametrize("number", [-1, "many", 1.5, None])
+@pytest.mark.parametrize("number", [-1, "many", 1.5, None, 257, 10**30])
 def test_numbers_of_workers_that_cannot_be(number: object) -> None:
     with pytest.raises(FaceproofError, match=r"loader\.num_workers = .* must be 'auto' or a count"):
         choose_workers(number, 10, 2)  # type: ignore[arg-type]

@@ -3,8 +3,10 @@
 import errno
 import json
 import math
+import os
 import re
 import shutil
+import socket
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -41,6 +43,7 @@ from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]
 HOSTILE = "<img src=x onerror=alert(1)>.png"
+NO_PROCESS = 2**22 + 1  # Linux counts no further than 2**22
 HISTORY = [
     {"epoch": str(epoch), "train/loss": str(1 - epoch / 5), "val/loss": str(0.9 - epoch / 6)}
     for epoch in range(4)
@@ -260,12 +263,15 @@ def test_an_earlier_report_is_replaced_whole(
     bare(monkeypatch)
     target = tmp_path / "lab"
     write_report(target, predictions(40), CONTEXT)
-    (target / "stale.png").touch()
-    (tmp_path / "lab.partial").mkdir()  # what a killed process leaves behind
-    (tmp_path / "lab.partial" / "half.html").touch()
+    (target / "figures" / "stale.png").touch()
+    (target / ".DS_Store").touch()  # a file manager has looked into it
+    for process in (NO_PROCESS, os.getpid()):  # what killed processes leave behind
+        partial = tmp_path / f".lab.partial-{socket.gethostname()}-{process}"
+        partial.mkdir()
+        (partial / "half.html").touch()
     write_report(target, predictions(50), CONTEXT)
     assert json.loads((target / "report.json").read_text())["num_predictions"] == 50
-    assert not (target / "stale.png").exists()
+    assert not (target / "figures" / "stale.png").exists()
     assert not (target / "half.html").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["lab"]
 
@@ -289,7 +295,7 @@ def test_a_report_that_fails_leaves_the_earlier_one(
 
 @pytest.mark.parametrize(
     ("owner", "step", "name"),
-    [(whole_files, "to_disk", "report.html"), (Path, "rename", "lab.partial")],
+    [(whole_files, "to_disk", "report.html"), (Path, "rename", ".lab.partial")],
 )
 def test_a_report_that_cannot_take_its_place_leaves_the_earlier_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str, name: str
@@ -300,7 +306,7 @@ def test_a_report_that_cannot_take_its_place_leaves_the_earlier_one(
     do = getattr(owner, step)
 
     def fail(path: Path, *more: Path) -> Any:
-        if path.name == name:
+        if path.name.startswith(name):
             raise OSError(errno.EIO, "Input/output error")
         return do(path, *more)
 
@@ -327,6 +333,52 @@ def test_a_report_moved_out_by_a_process_that_was_killed_is_put_back(
     write_report(target, predictions(50), CONTEXT)
     assert json.loads((target / "report.json").read_text())["num_predictions"] == 50
     assert [path.name for path in tmp_path.iterdir()] == ["lab"]
+
+
+def test_two_reports_of_one_name_at_once_leave_each_other_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    target, render = tmp_path / "lab", report_module.render
+
+    def meanwhile(*given: Any) -> str:
+        with monkeypatch.context() as patched:
+            patched.setattr(report_module, "render", render)
+            patched.setattr(os, "getpid", os.getppid)
+            write_report(target, predictions(50), CONTEXT)
+        assert json.loads((target / "report.json").read_text())["num_predictions"] == 50
+        return render(*given)
+
+    monkeypatch.setattr(report_module, "render", meanwhile)
+    write_report(target, predictions(40), CONTEXT)
+    assert json.loads((target / "report.json").read_text())["num_predictions"] == 40
+    assert (target / "report.html").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["lab"]
+
+
+def test_a_report_that_holds_files_of_someone_else_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    target = tmp_path / "lab"
+    write_report(target, predictions(40), CONTEXT)
+    for name in ("b.tex", "figures/notes/a.png", "c.parquet", "d.png"):
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_text("mine")
+    (target / "figures" / "e.png").symlink_to(target / "d.png")  # a figure's name, and no loss
+    named = r"written there: b\.tex, c\.parquet, d\.png and 1 more; move that away"
+    with pytest.raises(FaceproofError, match=named):
+        write_report(target, predictions(50), CONTEXT)
+    assert (target / "figures" / "notes" / "a.png").read_text() == "mine"
+    assert json.loads((target / "report.json").read_text())["num_predictions"] == 40
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"figures": 3}', "no JSON", "[" * 99_999])
+def test_a_report_of_another_program_is_not_replaced(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(FaceproofError, match="holds something else than a report"):
+        write_report(tmp_path, predictions(10), CONTEXT)
+    assert (tmp_path / "report.json").read_text() == text
 
 
 def test_a_folder_that_is_no_report_is_not_replaced(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The page of an explanation, its numbers, and the sentences about the measures."""
 
+import errno
 import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from faceproof.errors import FaceproofError
 from faceproof.explain.effort import LEAST
@@ -23,6 +25,7 @@ from faceproof.explain.gallery import Explained
 from faceproof.explain.planted import PlantedFigures
 from faceproof.explain.randomisation import Stage
 from faceproof.task import get_task
+from faceproof.whole_files import CannotWriteError
 
 TASK = get_task("deepfake")
 GOOD = CurveFigures(0.31, 0.52, 0.01, 0.21, (0.1, 0.32), True)
@@ -137,6 +140,28 @@ def test_an_earlier_explanation_is_replaced_and_nothing_else(tmp_path):
     with pytest.raises(FaceproofError, match="holds something else"):
         write_explanation(tmp_path / "mine", explanation([explained()]))
     assert (tmp_path / "mine" / "thesis.txt").is_file()
+    (tmp_path / "out" / "thesis.txt").write_text("x")
+    with pytest.raises(FaceproofError, match=r"has not written there: thesis\.txt; move that away"):
+        write_explanation(tmp_path / "out", explanation([explained()]))
+    assert (tmp_path / "out" / "thesis.txt").is_file()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_explanation_that_finds_no_room_leaves_the_earlier_one(tmp_path, monkeypatch, before):
+    out = tmp_path / "out"
+    if before:
+        write_explanation(out, explanation([explained()]))
+    there = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+    def fail(*given, **more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(CannotWriteError, match="could not be written: the disk is full") as told:
+        write_explanation(out, explanation([explained()]))
+    assert "partial" not in str(told.value)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == there
+    assert list(tmp_path.iterdir()) == ([out] if before else [])
 
 
 def test_a_picture_may_have_a_long_name(tmp_path):

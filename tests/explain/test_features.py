@@ -1,11 +1,13 @@
 """Trunk features, the planes, and TensorBoard's projector."""
 
+import errno
 import json
 
 import numpy as np
 import pytest
 import torch
 from known_networks import PLAIN, drawn_words, patch_network, timm_network
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -24,6 +26,7 @@ from faceproof.explain.features import (
 from faceproof.models.detector import Detector
 from faceproof.models.heads import SqueezeExciteHead
 from faceproof.models.trunks import timm_trunk
+from faceproof.whole_files import CannotWriteError
 
 
 def clusters(num=40, width=80, apart=20.0):
@@ -165,3 +168,35 @@ def test_everything_is_written_projector_included(tmp_path):
     assert tensors.shape == (40, 39)  # as many directions as 40 pictures have
     assert (files / "sprite.png").is_file()
     assert "metadata.tsv" in (out / "projector_config.pbtxt").read_text()
+
+
+def test_features_are_replaced_whole_and_nothing_else(tmp_path):
+    values, words = clusters()
+    given = ("title", values, rows_of(words), torch.rand(40, 3, 8, 8), ("real", "fake"))
+    out = tmp_path / "features"
+    write_features(out, *given, seed=0)
+    write_features(out, *given, seed=1)
+    assert json.loads((out / "features.json").read_text())["seed"] == 1
+    assert len(list(out.glob("events.*"))) == 1
+    (out / "thesis.txt").touch()
+    with pytest.raises(FaceproofError, match=r"has not written there: thesis\.txt; move that away"):
+        write_features(out, *given, seed=0)
+    assert (out / "thesis.txt").is_file()
+
+
+def test_features_that_find_no_room_leave_the_earlier_ones(tmp_path, monkeypatch):
+    values, words = clusters()
+    given = ("title", values, rows_of(words), torch.rand(40, 3, 8, 8), ("real", "fake"))
+    out = tmp_path / "features"
+    write_features(out, *given, seed=0)
+    there = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+    def fail(*given, **more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(CannotWriteError, match="could not be written: the disk is full") as told:
+        write_features(out, *given, seed=1)
+    assert "partial" not in str(told.value)
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == there
+    assert list(tmp_path.iterdir()) == [out]

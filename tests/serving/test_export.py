@@ -78,15 +78,49 @@ def test_nothing_is_overwritten_unasked(run, tmp_path):
     with pytest.raises(FaceproofError, match="replace it by --overwrite"):
         export_run(run, tmp_path / "artifact")
     assert (tmp_path / "artifact" / "card.json").read_text() == before
-    (tmp_path / "artifact" / "stray").touch()
+    (tmp_path / "artifact" / "README.md").write_text("old")
     export_run(run, tmp_path / "artifact", OVERWRITE)
-    assert not (tmp_path / "artifact" / "stray").exists()
+    assert (tmp_path / "artifact" / "README.md").read_text() != "old"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(FaceproofError, match="is no detector artifact; name another folder"):
         export_run(run, tmp_path / "mine", OVERWRITE)
     assert (tmp_path / "mine" / "thesis.tex").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON", '{"format": "faceproof detector 1"}'])
+def test_a_card_of_another_program_makes_no_artifact_to_replace(run, tmp_path, text):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "card.json").write_text(text)
+    (mine / "thesis.tex").touch()
+    with pytest.raises(FaceproofError, match=r"mine is there; name another folder: .*card\.json"):
+        export_run(run, mine, OVERWRITE)
+    assert (mine / "card.json").read_text() == text
+    assert (mine / "thesis.tex").exists()
+
+
+def test_an_artifact_that_holds_files_of_someone_else_is_not_replaced(run, tmp_path):
+    folder = tmp_path / "artifact"
+    export_run(run, folder)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "model.safetensors").touch()
+    (folder / "thesis.tex").touch()
+    before = (folder / "card.json").read_text()
+    named = "written there: notes/model.safetensors, thesis.tex; move that away"
+    with pytest.raises(FaceproofError, match=named):
+        export_run(run, folder, OVERWRITE)
+    assert (folder / "thesis.tex").exists()
+    assert (folder / "card.json").read_text() == before
+
+
+def test_a_report_that_is_being_written_is_not_among_the_evaluations(run, tmp_path):
+    evaluation(run)
+    evaluation(run, name=".tiny-test.partial-host-1")
+    export_run(run, tmp_path / "artifact")
+    (one,) = json.loads((tmp_path / "artifact" / "card.json").read_text())["evaluations"]
+    assert one["name"] == "tiny-test"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from faceproof.errors import FaceproofError
-from faceproof.run import read_epochs
-from faceproof.training import precision
+from faceproof.run import RunFolder, read_epochs
+from faceproof.training import fit, precision
 from faceproof.training.module import DetectorModule
 from jobs import evaluate, train
 
@@ -183,12 +183,35 @@ def test_weighted_loss_is_the_weighted_mean():
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_pictures(tiny, tmp_path):
     options = ("optimizer=sgd", "optimizer.lr=1e30", "scheduler=none", "trainer.max_epochs=3")
     with pytest.raises(
-        FaceproofError, match=r"not finite in epoch 0, step \d+.*\.jpg.*optimizer.lr"
+        FaceproofError,
+        match=r"finite in epoch 0, step \d+.*\.jpg and 5 more, .*record\.json names.*optimizer.lr",
     ):
         train(tmp_path / "run", *tiny, *options)
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["status"].startswith("stopped")
+    assert record["stopped_at"]["why"] in record["status"]
+    assert len(set(record["stopped_at"]["pictures"])) == 8
     assert not (tmp_path / "run" / "best.ckpt").exists()
+
+
+def test_a_run_is_finished_when_its_threshold_is_there(tiny, tmp_path, monkeypatch):
+    class KilledError(BaseException):
+        pass
+
+    def die(*given):
+        raise KilledError
+
+    words = (*tiny, "trainer.max_epochs=1")
+    with monkeypatch.context() as patched:
+        patched.setattr(fit, "store_operating_point", die)
+        with pytest.raises(KilledError):
+            train(tmp_path / "run", *words)
+    run = RunFolder(tmp_path / "run")
+    assert run.read_record()["status"] == "running"
+    run = train(run.path, f"resume={run.path}")
+    assert run.read_record()["status"] == "finished"
+    assert run.read_record()["best_epoch"] == 0
+    assert run.operating_point.is_file()
 
 
 def test_a_validation_set_of_one_class_is_refused(tiny, small_faces, tmp_path):

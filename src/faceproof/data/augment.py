@@ -85,13 +85,14 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            limit = math.inf if name in ("rotation", "strength") else 1
+            limit = {"rotation": 360, "strength": 1000}.get(name, 1)
             ranged = name not in ("horizontal_flip", "vertical_flip", "strength")
             reach = value * self.strength if ranged else value
             if not 0 <= reach <= limit or value < 0 or (name == "zoom" and reach == 1):
                 raise FaceproofError(
                     f"augment.{name} = {value} must lie between 0 and 1, and so must a range times "
-                    f"augment.strength = {self.strength} (zoom below 1; rotation is in degrees)"
+                    f"augment.strength = {self.strength} (zoom below 1; rotation is in degrees, "
+                    "at the most 360; strength at the most 1000)"
                 )
 
     @property

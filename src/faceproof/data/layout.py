@@ -93,6 +93,11 @@ def list_folder(
         FaceproofError: the root is missing or empty, nothing fits the layout, or a folder word is
             in no map. The message shows the expected tree and what was found.
     """
+    if not _is_text(str(root)):
+        raise FaceproofError(
+            f"data.root = {_spelt(str(root))} is no text in UTF-8, and a picture table holds text; "
+            "rename the folder, or reach it by a link with another name"
+        )
     expected = expected_tree(root, layout, labels, splits)
     if not root.is_dir():
         raise FaceproofError(
@@ -113,7 +118,7 @@ def list_folder(
             misfits.append(path)
             continue
         if not _is_text(path):
-            unspeakable.append(os.fsencode(path).decode("utf-8", "backslashreplace"))
+            unspeakable.append(_spelt(path))
             continue
         row = _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}")
         if row is not None:
@@ -140,6 +145,11 @@ def list_folder(
 def _is_text(name: str) -> bool:
     """Say whether a file name is text; bytes that are not UTF-8 come as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _spelt(name: str) -> str:
+    """Return a file name as text, bytes that are none as numbers."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _row(

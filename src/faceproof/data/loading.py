@@ -18,6 +18,7 @@ from faceproof.errors import FaceproofError
 from faceproof.memory import give_back
 
 MAX_WORKERS = 8
+MOST_WORKERS = 256  # that may be asked for: each is a process that holds all of torch
 DEATH = "DataLoader worker (pid"
 
 
@@ -163,15 +164,18 @@ def choose_workers(
     a batch and then compute on it; see `cores`.
 
     Raises:
-        FaceproofError: it is neither `auto` nor a count.
+        FaceproofError: it is neither `auto` nor a count, or too high a one.
     """
     if num_workers == "auto":
         if device == "cpu":
             return 0
         return min(MAX_WORKERS, max(num_cores() - 1, 1), -(-num_rows // batch_size))
-    if isinstance(num_workers, int) and num_workers >= 0:
+    if isinstance(num_workers, int) and 0 <= num_workers <= MOST_WORKERS:
         return num_workers
-    raise FaceproofError(f"loader.num_workers = {num_workers!r} must be 'auto' or a count")
+    raise FaceproofError(
+        f"loader.num_workers = {num_workers!r} must be 'auto' or a count from 0 on, at the most "
+        f"{MOST_WORKERS}"
+    )
 
 
 def to_unit(image: Tensor) -> Tensor:

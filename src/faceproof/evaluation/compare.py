@@ -164,7 +164,7 @@ def _runs_below(path: Path) -> list[Path]:
 
 def evaluations_of(run: RunFolder) -> list[str]:
     """Return the names of a run's evaluations."""
-    reports = sorted(run.evaluations.glob("*/report.json"))
+    reports = sorted(run.evaluations.glob("[!.]*/report.json"))
     return [file.parent.name for file in reports if _predictions(run, file.parent.name).is_file()]
 
 
@@ -225,8 +225,8 @@ def _advice(
 def _command(run: RunFolder, with_it: Sequence[RunFolder], name: str | None) -> str:
     """Return the command that gives a run an evaluation, as another run has it."""
     if not run.operating_point.is_file():
-        return f"python train.py resume={run.path} (it has not finished), then evaluate it"
-    command = f"python evaluate.py run={run.path}"
+        return f"python train.py {run.argument('resume')} (it has not finished), then evaluate it"
+    command = f"python evaluate.py {run.argument('run')}"
     if name is None:
         return command
     if not with_it:

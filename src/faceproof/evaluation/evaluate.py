@@ -235,7 +235,7 @@ def _operating_point(run: RunFolder, task: Task, aim: Aim | None) -> OperatingPo
     if not run.operating_point.is_file():
         raise FaceproofError(
             f"{run.path} has no operating point: its training has not ended; let it end by "
-            f"python train.py resume={run.path}"
+            f"python train.py {run.argument('resume')}"
         )
     run.require(run.validation)
     if aim is not None:

@@ -14,7 +14,6 @@ import contextlib
 import json
 import math
 import platform
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -48,9 +47,16 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.statistics import LEVEL, share_interval
 from faceproof.task import Task
-from faceproof.whole_files import put_folder, restore_folder
+from faceproof.whole_files import refuse_strangers, restore_folder, whole_folder
 
 Report = dict[str, Any]
+
+# What a report consists of; every table that `ReportContext.tables` may bring is among it.
+FILES = (
+    *("report.html", "report.json", "figures/*.png"),
+    *("predictions.parquet", "neutral.parquet", "robustness.parquet"),
+)
+MARKS = {"task", "split", "num_predictions", "figures"}  # keys by which a report is known
 
 # What may bear on a figure: ours, what computed it, and what made the logits.
 PACKAGES = ("faceproof", "torch", "timm", "numpy", "scipy", "scikit-learn", "pyarrow", "matplotlib")
@@ -181,19 +187,13 @@ def write_report(folder: Path, predictions: pa.Table, context: ReportContext) ->
     folder = folder.resolve()
     restore_folder(folder)
     _refuse_other_folder(folder)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        report = _write(partial, predictions, context)
-        put_folder(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # which may have filled the disk
-    return report
+    with whole_folder(folder) as partial:
+        return _write(partial, predictions, context)
 
 
 def _write(partial: Path, predictions: pa.Table, context: ReportContext) -> Report:
     """Write all that a report consists of to a new folder, and return its numbers."""
-    (partial / "figures").mkdir(parents=True)
+    (partial / "figures").mkdir()
     report = measure(predictions, context)
     drawings = draw(predictions, context)
     for name, table in {"predictions": predictions, **context.tables}.items():
@@ -210,13 +210,22 @@ def _write(partial: Path, predictions: pa.Table, context: ReportContext) -> Repo
 
 def _refuse_other_folder(folder: Path) -> None:
     """Refuse to replace what is not a report; a folder given by mistake would be lost."""
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / "report.json").is_file()):
-        return
-    if folder.exists():
+    if folder.is_dir() and (not any(folder.iterdir()) or _is_report(folder)):
+        refuse_strangers(folder, FILES)
+    elif folder.exists():
         raise FaceproofError(
             f"{folder} holds something else than a report and would be replaced whole; give the "
             "report a folder of its own"
         )
+
+
+def _is_report(folder: Path) -> bool:
+    """Say whether the numbers in a folder are a report's; many programs write a report.json."""
+    try:
+        found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and set(found) >= MARKS
 
 
 def measure(predictions: pa.Table, context: ReportContext) -> Report:

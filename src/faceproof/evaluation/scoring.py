@@ -29,19 +29,28 @@ def load_best(run: RunFolder, net: Detector) -> Detector:
     """Load the weights of a run's best epoch into its network, strictly.
 
     Raises:
-        FaceproofError: there is no best.ckpt, or it does not fit, would execute code, or holds
-            weights that are no numbers.
+        FaceproofError: there is no best.ckpt, or it does not fit, would execute code, was trained
+            with another normalisation, or holds weights that are no numbers.
     """
     run.require(run.best)
     checkpoint = load_plain(run.best)
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
         raise FaceproofError(f"{run.best} is no checkpoint of train.py's: it has no state_dict")
+    state = {key.removeprefix("net."): value for key, value in state.items()}
     try:
-        net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
+        net.load_state_dict(state)
     except (RuntimeError, AttributeError) as error:
         raise FaceproofError(f"{run.best} does not fit the run's own model: {error}") from error
     check_numbers(net, run.best)
+    for name in ("mean", "std"):
+        stored = state[f"input_{name}"].flatten()
+        wanted = getattr(net.input, name)
+        if not torch.equal(stored, torch.tensor(wanted).to(stored)):
+            raise FaceproofError(
+                f"{run.best} was trained with input {name} {stored.tolist()}, and {run.config} "
+                f"says {list(wanted)}; they are of two runs: use each with its own"
+            )
     return net
 
 

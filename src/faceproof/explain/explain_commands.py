@@ -136,13 +136,10 @@ def require_captum() -> None:
 
 def _explain(arguments: argparse.Namespace) -> int:
     require_captum()
-    from torch.utils.tensorboard import SummaryWriter
-
     from faceproof.explain.attribution import find_layer
     from faceproof.explain.explain_page import Explanation, trust_markdown, write_explanation
     from faceproof.explain.explanation import Wishes, explain_rows
-    from faceproof.explain.folders import refuse_other_folder
-    from faceproof.explain.gallery import log_gallery
+    from faceproof.explain.folders import EXPLANATION, refuse_other_folder
     from faceproof.explain.subject import load_subject
 
     wishes = Wishes(
@@ -152,7 +149,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     subject = load_subject(arguments.subject, arguments.device, arguments.allow)
     wishes = replace(wishes, effort=_effort(arguments, subject))
     out = _folder(arguments, subject, "explanation")
-    refuse_other_folder(out, "explanation.json")
+    refuse_other_folder(out, EXPLANATION)
     layer = None
     if "cam" in wishes.methods:
         layer = wishes.layer or find_layer(subject.net)
@@ -169,9 +166,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         subject.name, subject.task, subject.point.threshold, wishes, layer, explained, trust,
         source, effort_asked=arguments.effort != "auto",
     )  # fmt: skip
-    page = write_explanation(out, found)
-    with SummaryWriter(out) as writer:
-        log_gallery(writer, explained, subject.task, _step(subject))
+    page = write_explanation(out, found, _step(subject))
     if trust is not None:
         print(
             f"{subject.name}: {trust.num_pictures} pictures, {trust.pictures}; "
@@ -250,7 +245,7 @@ def _evaluation(subject: "Subject", name: str | None) -> Path:
     """
     assert subject.run is not None
     folder = subject.run.evaluations
-    names = sorted(path.parent.name for path in folder.glob("*/predictions.parquet"))
+    names = sorted(path.parent.name for path in folder.glob("[!.]*/predictions.parquet"))
     own = f"{subject.run.read_record().get('data')}-test"
     if name is None and len(names) == 1:
         return folder / names[0]
@@ -291,7 +286,7 @@ def _features(arguments: argparse.Namespace) -> int:
     from faceproof.data.table import read_table, select
     from faceproof.explain.effort import choose_effort
     from faceproof.explain.features import sample_features, write_features
-    from faceproof.explain.folders import refuse_other_folder
+    from faceproof.explain.folders import FEATURES, refuse_other_folder
     from faceproof.explain.sampling import sample_rows
     from faceproof.explain.subject import load_subject
 
@@ -299,7 +294,7 @@ def _features(arguments: argparse.Namespace) -> int:
     if subject.run is None:
         raise FaceproofError(f"{subject.name} is an artifact and names no pictures; give a run")
     out = _folder(arguments, subject, "features")
-    refuse_other_folder(out, "features.json")
+    refuse_other_folder(out, FEATURES)
     subject.run.require(subject.run.samples)
     of_split = select(read_table(subject.run.samples), arguments.split)
     if not of_split.num_rows:

@@ -8,7 +8,6 @@
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,10 +23,11 @@ from faceproof.evaluation.plots import GREY, HUES, MARKERS, WIDTH, figure_svg, s
 from faceproof.explain.explanation import MethodTrust, Trust, Wishes
 from faceproof.explain.faithfulness import CurveFigures
 from faceproof.explain.figures import dress
-from faceproof.explain.folders import refuse_other_folder
+from faceproof.explain.folders import EXPLANATION, refuse_other_folder
 from faceproof.explain.gallery import (
     NAMES,
     Explained,
+    log_gallery,
     map_pixels,
     overlay_pixels,
     strip,
@@ -39,6 +39,7 @@ from faceproof.pages import picture_url, render
 from faceproof.run import write_text
 from faceproof.statistics import Interval
 from faceproof.task import Task
+from faceproof.whole_files import whole_folder
 
 Side = Literal["above", "below", "unclear"]  # of zero, by the interval
 
@@ -84,18 +85,32 @@ class Explanation:
     effort_asked: bool = False
 
 
-def write_explanation(folder: Path, found: Explanation) -> Path:
-    """Write page, numbers and drawings; an earlier explanation there is replaced whole.
+def write_explanation(folder: Path, found: Explanation, step: int = 0) -> Path:
+    """Write page, numbers, drawings and gallery; an earlier explanation is replaced whole.
+
+    Args:
+        folder: where they go.
+        found: what they tell.
+        step: of the gallery, the epoch whose weights are explained.
 
     Returns:
         The page.
 
     Raises:
-        FaceproofError: the folder holds something else.
+        FaceproofError: the folder holds something else, or the disk is full or cannot be written
+            to; an earlier explanation still stands.
     """
-    refuse_other_folder(folder, "explanation.json")
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "figures").mkdir(parents=True)
+    refuse_other_folder(folder, EXPLANATION)
+    with whole_folder(folder) as partial:
+        _write(partial, found, step)
+    return folder / "explanation.html"
+
+
+def _write(folder: Path, found: Explanation, step: int) -> None:
+    """Write all that an explanation consists of to a new folder."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    (folder / "figures").mkdir()
     names = [
         f"{number:02d}_{Path(one.path).stem[:MAX_STEM]}.png"
         for number, one in enumerate(found.pictures)
@@ -107,9 +122,9 @@ def write_explanation(folder: Path, found: Explanation) -> Path:
         save_png(figure, folder / "figures" / f"{name}.png")
     numbers = json.dumps(to_json(found, names), indent=2, allow_nan=False, ensure_ascii=False)
     write_text(folder / "explanation.json", numbers + "\n")
-    page = folder / "explanation.html"
-    write_text(page, explanation_page(found, drawings))
-    return page
+    write_text(folder / "explanation.html", explanation_page(found, drawings))
+    with SummaryWriter(folder) as writer:
+        log_gallery(writer, found.pictures, found.task, step)
 
 
 def to_json(found: Explanation, names: Sequence[str]) -> dict[str, Any]:

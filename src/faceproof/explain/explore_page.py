@@ -46,7 +46,6 @@ TILE = 128  # pixels
 
 def write_exploration(found: Exploration, folder: Path) -> Path:
     """Write figures, `explore.json` and `explore.html`; return the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
     figures = {"counts": draw_counts(found), "properties": draw_properties(found)}
     pictures = {f"pictures-{label}": draw_pictures(found, label) for label in shown_classes(found)}
     for name, figure in {**figures, **pictures, "means": draw_means(found)}.items():

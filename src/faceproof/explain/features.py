@@ -7,7 +7,6 @@
 """
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,9 +26,11 @@ from torch import Tensor, nn
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.plots import HUES, MARKERS, WIDTH, save_png
 from faceproof.explain.figures import INK, dress, spelled
+from faceproof.explain.folders import FEATURES, refuse_other_folder
 from faceproof.explain.subject import BATCH, Subject, read_images
 from faceproof.models.detector import Detector
 from faceproof.run import write_text
+from faceproof.whole_files import whole_folder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -283,13 +284,18 @@ def write_features(
     classes: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Write figure, numbers and projector; what was in the folder is replaced whole.
+    """Write figure, numbers and projector; what an earlier call has written is replaced whole.
 
     Returns:
         What `features.json` holds.
+
+    Raises:
+        FaceproofError: the folder holds something else, or the disk is full or cannot be written
+            to; what was there still stands.
     """
     from torch.utils.tensorboard import SummaryWriter
 
+    refuse_other_folder(folder, FEATURES)
     words = words_of(rows)
     planes: dict[Plane, Points] = {plane: place(features, plane, seed) for plane in PLANES}
     total = float(features.var(0, dtype=np.float64).sum())
@@ -306,11 +312,10 @@ def write_features(
         "pca_shares_of_variance": shares,
         "nearest": nearest,
     }
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     figure = features_figure(planes, words, title, classes, shares)
-    save_png(figure, folder / "features.png")
-    with SummaryWriter(folder) as writer:
-        log_projector(writer, features, rows, thumbnails, seed=seed)
-    write_text(folder / "features.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+    with whole_folder(folder) as partial:
+        save_png(figure, partial / "features.png")
+        with SummaryWriter(partial) as writer:
+            log_projector(writer, features, rows, thumbnails, seed=seed)
+        write_text(partial / "features.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
     return found

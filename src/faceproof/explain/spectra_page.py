@@ -48,7 +48,6 @@ MAX_NAMED = 20  # pictures left out that the page names
 
 def write_spectra(spectra: Spectra, folder: Path) -> Path:
     """Write figures, `spectra.json`, `spectra.npz` and `spectra.html`; return the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
     figures = draw_spectra(spectra)
     for name, figure in figures.items():
         save_png(figure, folder / f"{name}.png")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
 from faceproof.errors import FaceproofError
@@ -80,7 +79,7 @@ def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
 
 def _load_run(run: RunFolder, allow: Sequence[str]) -> Subject:
     run.require(run.config, run.operating_point)
-    config = yaml.safe_load(run.config.read_text("utf-8"))
+    config = run.read_config()
     net = load_best(run, build_network(config["model"]["network"], allow))
     point = OperatingPoint.from_json(run.read_operating_point())
     return Subject(net, get_task(config["data"]["task"]), point, run.path.resolve().name, run)

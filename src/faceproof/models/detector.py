@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from faceproof.errors import FaceproofError
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+# Of pictures in [0, 1]; the least std in use, 1 / 255, brings them to [0, 255].
+SIZES, MEANS, STDS = (1, 4096), (-1, 1), (1e-3, 10)
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class PictureInput:
     interpolation: str
 
     def __post_init__(self) -> None:
-        if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise FaceproofError(
-                "model.input needs a positive size, three means and three positive stds; found "
-                f"{self}"
-            )
+        wanted = (((self.size,), SIZES, 1), (self.mean, MEANS, 3), (self.std, STDS, 3))
+        for values, (low, high), num in wanted:
+            if len(values) != num or not all(low <= value <= high for value in values):
+                raise FaceproofError(
+                    "model.input needs a positive size, three means and three positive stds (of "
+                    f"{SIZES}, {MEANS} and {STDS}, the least and the highest); found {self}"
+                )
         if self.interpolation not in INTERPOLATIONS:
             raise FaceproofError(
                 f"model.input.interpolation = {self.interpolation!r} must be one of "

@@ -13,12 +13,12 @@ An artifact may come from a stranger: nothing in it is executed, nothing is read
 folder, and everything is checked before it is used.
 """
 
+import glob
 import hashlib
 import json
 import math
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,12 +33,13 @@ from torch import Tensor
 from faceproof.errors import FaceproofError
 from faceproof.models.build import build_network, described_shapes
 from faceproof.models.detector import Detector
-from faceproof.serving.card import FORMAT, Card, check_card
+from faceproof.serving.card import FORMAT, Card, check_card, networks_of
 from faceproof.serving.card import card_task as card_task  # for those who read a card here
 from faceproof.serving.model_card import model_card
-from faceproof.whole_files import put_folder, restore_folder, told_of_disks
+from faceproof.whole_files import refuse_strangers, restore_folder, whole_folder
 
 CARD = "card.json"
+README = "README.md"
 MAX_CARD = 10_000_000  # bytes
 MAX_HEADER = 10_000_000  # bytes of a safetensors file beside its tensors
 
@@ -78,23 +79,17 @@ def write_artifact(
     """
     refuse_occupied(folder, overwrite)
     card = check_card({"format": FORMAT, **facts, **package.card})
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        with told_of_disks(folder):
-            partial.mkdir(parents=True)
-            for name, data in package.files.items():
-                (partial / name).write_bytes(data)
-            text = json.dumps(card, indent=2, allow_nan=False) + "\n"
-            (partial / CARD).write_text(text, "utf-8")
-            (partial / "README.md").write_text(model_card(card, folder.name), "utf-8")
+    with whole_folder(folder) as partial:
+        for name, data in package.files.items():
+            (partial / name).write_bytes(data)
+        text = json.dumps(card, indent=2, allow_nan=False) + "\n"
+        (partial / CARD).write_text(text, "utf-8")
+        (partial / README).write_text(model_card(card, folder.name), "utf-8")
         check(partial)
-        put_folder(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def refuse_occupied(folder: Path, overwrite: bool) -> None:
-    """Refuse to write where something else lies.
+    """Refuse to write where something else lies, or where an artifact holds files of someone else.
 
     Raises:
         FaceproofError: the folder is there and is not an artifact that may be replaced.
@@ -104,10 +99,21 @@ def refuse_occupied(folder: Path, overwrite: bool) -> None:
         return
     if folder.is_symlink() or not is_artifact(folder):
         raise FaceproofError(f"{folder} is there and is no detector artifact; name another folder")
+    try:
+        card = read_card(folder)
+    except FaceproofError as error:
+        raise FaceproofError(f"{folder} is there; name another folder: {error}") from error
+    refuse_strangers(folder, [CARD, README, *_named_files(card)])
     if not overwrite:
         raise FaceproofError(
             f"{folder} holds a detector artifact; name another folder, or replace it by --overwrite"
         )
+
+
+def _named_files(card: Card) -> list[str]:
+    """Return the names of the files that a card names."""
+    entries = [part[key] for part in networks_of(card) for key in ("weights", "onnx")]
+    return [glob.escape(str(entry["file"])) for entry in entries if entry is not None]
 
 
 def is_artifact(folder: Path) -> bool:

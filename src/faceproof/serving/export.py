@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import yaml
 
 from faceproof import __version__
 from faceproof.data.pictures import UnreadablePictureError, read_picture
@@ -177,7 +176,7 @@ def _pack_network(
     run: RunFolder, name: str, options: Options
 ) -> tuple[Card, dict[str, bytes], dict[str, Any]]:
     """Describe a run's network; return its entry of the card, its files, and the configuration."""
-    config = yaml.safe_load(run.config.read_text("utf-8"))
+    config = run.read_config()
     try:
         description = config["model"]["network"]
         config["model"]["name"], config["data"]["task"]
@@ -233,7 +232,7 @@ def _trained_on(run: RunFolder, record: Mapping[str, Any]) -> Card:
 
 def _evaluations(run: RunFolder, point: Card) -> Iterator[Card]:
     """Yield the figures of a run's evaluations, and whether they are of this operating point."""
-    for file in sorted(run.evaluations.glob("*/report.json")):
+    for file in sorted(run.evaluations.glob("[!.]*/report.json")):
         report = _read_json(file)
         used = report.get("operating_point") or {}
         yield {

@@ -72,6 +72,7 @@ from faceproof.whole_files import CannotWriteError, told_of_disks
 
 log = logging.getLogger(__name__)
 
+MAX_NAMED = 3  # pictures, in a message
 MIN_FITTED = 256  # pictures, for the operating point of a smoke test
 LOST = "gloo/transport"  # in what gloo, which has no class for it, says of a connection that ended
 
@@ -215,6 +216,7 @@ def fit(
     run.update_record(
         **facts,
         status="running",
+        stopped_at=None,
         pictures=describe_counts(rows),
         class_weights=weights,
         precision=str(precision.name),
@@ -237,6 +239,7 @@ def fit(
     run.update_record(features=pictures.why)  # as it came to be
     value = _finish(run, recipe, mode, loggers, hyperparameters)
     store_operating_point(run, net, _validation_rows(trainer, pictures), data.task, recipe.aim)
+    run.update_record(status="finished")  # last: a run without a threshold is not
     return value
 
 
@@ -280,12 +283,14 @@ def _train(
             with told_of_dead_loaders(), told_of_disks(run.path):
                 trainer.fit(module, pictures, ckpt_path=checkpoint, weights_only=True)
     except NonFiniteError as error:
-        _note(run, f"stopped: {error}")
         files = pictures.train_rows["path"].take(pa.array(error.rows, pa.int64())).to_pylist()
-        batch = f"The batch holds {', '.join(files[:3])} and {max(len(files) - 3, 0)} more. "
+        _note(run, f"stopped: {error}", stopped_at={"why": str(error), "pictures": files})
+        rest = len(files) - MAX_NAMED
+        more = f" and {rest} more, which {run.record} names" if rest > 0 else ""
+        batch = f"The batch holds {', '.join(files[:MAX_NAMED])}{more}. " if files else ""
         raise FaceproofError(
-            f"{error}. {batch if files else ''}Try a lower optimizer.lr in a new run, or "
-            f"trainer.precision=32-true in this one; {_how_to_go_on(run)}"
+            f"{error}. {batch}Try a lower optimizer.lr in a new run, or "
+            f"trainer.precision=32-true in this one; {run.how_to_go_on()}"
         ) from error
     except torch._dynamo.exc.TorchDynamoException as error:
         _note(run, "stopped: compile")
@@ -301,10 +306,10 @@ def _train(
         if not trainer.is_global_zero:  # the first process says it
             sys.exit(1)
         run.update_record(status="interrupted")
-        raise FaceproofError(f"interrupted; {_how_to_go_on(run)}") from None
+        raise FaceproofError(f"interrupted; {run.how_to_go_on()}") from None
     except (CannotWriteError, LoaderDiedError, PictureGoneError) as error:
         _note(run, f"stopped: {error}")
-        raise FaceproofError(f"{error}; {_how_to_go_on(run)}") from error
+        raise FaceproofError(f"{error}; {run.how_to_go_on()}") from error
     except RuntimeError as error:
         if LOST not in str(error):
             raise
@@ -312,22 +317,15 @@ def _train(
             sys.exit(1)
         _note(run, "stopped: another process of it has ended")
         raise FaceproofError(
-            f"another process of this run has ended, as when memory runs out; {_how_to_go_on(run)}"
+            f"another process of this run has ended, as when memory runs out; {run.how_to_go_on()}"
         ) from error
 
 
-def _note(run: RunFolder, status: str) -> None:
+def _note(run: RunFolder, status: str, **facts: Any) -> None:
     """Note how a run has ended, in any process that sees its folder: the first may be killed."""
     if run.record.is_file():
         with contextlib.suppress(CannotWriteError):  # a full disk may be why it has ended
-            run.update_record(status=status)
-
-
-def _how_to_go_on(run: RunFolder) -> str:
-    """Say how a run that has stopped is gone on with."""
-    if run.last.is_file():
-        return f"go on with: python train.py {run.argument('resume')}"
-    return "no checkpoint had been written, so the same command begins anew"
+            run.update_record(status=status, **facts)
 
 
 def _validation_rows(trainer: pl.Trainer, pictures: PictureDataModule) -> pa.Table:
@@ -467,7 +465,6 @@ def _finish(
     best = (min if mode == "min" else max)(rows, key=lambda row: row[recipe.monitor])
     value = float(best[recipe.monitor])
     run.update_record(
-        status="finished",
         monitor=recipe.monitor,
         best_epoch=best["epoch"],
         best={name: figure for name, figure in best.items() if name != "epoch"},

@@ -1,5 +1,6 @@
 """A recipe tried without a picture: what would fail once the files were read fails at once."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,12 +20,26 @@ NUM_STEPS = 100  # of a training that is only imagined
 # What a run could not come to its end with: the attribute of the trainer, what fits, and why.
 TRAINER_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("max_epochs", lambda value: type(value) is int and value != 0, "1 or more, or -1 for no end"),
-    ("accumulate_grad_batches", lambda value: value >= 1, "1 or more"),
+    (
+        "accumulate_grad_batches",
+        lambda value: type(value) is int and value >= 1,
+        "1 or more, a whole number",
+    ),
     ("limit_train_batches", lambda value: value > 0, "above 0: a run trains"),
     ("limit_val_batches", lambda value: value > 0, "above 0: the best epoch is chosen by it"),
     ("check_val_every_n_epoch", lambda value: value == 1, "1: every epoch is judged by validation"),
-    ("gradient_clip_val", lambda value: value is None or value >= 0, "null, or 0 or more"),
-    ("log_every_n_steps", lambda value: value >= 0, "0 or more"),
+    # As a whole number it counts batches, as another share it comes within an epoch.
+    (
+        "val_check_interval",
+        lambda value: type(value) is float and value == 1,
+        "1.0: every epoch is judged at its end",
+    ),
+    (
+        "gradient_clip_val",
+        lambda value: value is None or 0 <= value < math.inf,
+        "null, or 0 or more",
+    ),
+    ("log_every_n_steps", lambda value: type(value) is int and value >= 0, "0 or more, whole"),
     ("fast_dev_run", lambda value: not value, "false: it keeps no epoch; use trainer=smoke"),
     ("overfit_batches", lambda value: not value, "0: use trainer.limit_train_batches"),
 )
@@ -96,4 +111,9 @@ def _check_network(net: Detector) -> None:
         raise FaceproofError(
             f"the network answers a picture by {tuple(logits.shape)} numbers, and one logit is "
             "wanted; look at model.network.head"
+        )
+    if not logits.isfinite().all():
+        raise FaceproofError(
+            f"the network answers a black picture by {logits.item()}, which is no number; look at "
+            "model.input and model.weights"
         )
