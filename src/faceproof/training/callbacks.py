@@ -160,10 +160,10 @@ class BoardPictures(Callback):
         batch_idx: int,
     ) -> None:
         """Show the first augmented pictures, once."""
-        board = _board(trainer)
-        if isinstance(batch, FeatureBatch):  # there is no picture to show
+        if batch_idx or isinstance(batch, FeatureBatch):  # of which there is no picture to show
             return
-        if board is not None and trainer.global_step == 0 and batch_idx == 0:
+        board = _board(trainer)
+        if board is not None and trainer.global_step == 0:
             grid = make_grid(batch.image[:NUM_SAMPLES].float().cpu(), nrow=4)
             board.add_image("train/samples", grid, 0)
             names = [self.task.classes[label] for label in batch.label[:NUM_SAMPLES].tolist()]
