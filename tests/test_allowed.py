@@ -70,6 +70,7 @@ TO_HYDRA = [
     ({"callbacks": {"x": {"_target_": "faceproof.run.write_text"}}}, "no part of faceproof's"),
     ({"sweeper": {"params": {"seed": {"_target_": "os.getcwd"}}}}, r"sweeper\.params\.seed"),
     ({"sweeper": {"sampler": {"_target_": "optuna.samplers.os.system"}}}, "sampler"),
+    ({"sweeper": {"custom_search_space": "webbrowser.open"}}, "sweeper.custom_search_space"),
     ({"launcher": {"setup": [{"_target_": "os.getcwd"}]}}, r"launcher\.setup\.0"),
     ({"job_logging": {"handlers": {"x": {"()": "os.getcwd"}}}}, r"job_logging\.handlers\.x\.\(\)"),
     ({"job_logging": {"handlers": {"x": {"class": "mine.H"}}}}, "VARIABLE=mine.H"),

@@ -244,6 +244,7 @@ from faceproof import app
 def interrupt(*given, **more):
     os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 place, sys.argv = sys.argv[1], sys.argv[2:]
 setattr(app, place, interrupt)
 runpy.run_path(sys.argv[0], run_name="__main__")

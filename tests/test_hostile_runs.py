@@ -289,6 +289,21 @@ def test_weights_of_another_normalisation_are_refused(run, name):
         evaluate(run.path, "loader.num_workers=0")
 
 
+def test_weights_of_a_normalisation_that_is_rounded_are_refused(run):
+    checkpoint = torch.load(run.best, weights_only=True)
+    std = checkpoint["state_dict"]["net.input_std"]
+    checkpoint["state_dict"]["net.input_std"] = (std + 1).to(torch.int64)
+    torch.save(checkpoint, run.best)
+    with pytest.raises(FaceproofError, match=r"best\.ckpt was trained with input std"):
+        evaluate(run.path, "loader.num_workers=0")
+
+
+def test_weights_without_names_are_refused(run):
+    torch.save({"state_dict": {1: torch.zeros(1)}}, run.best)
+    with pytest.raises(FaceproofError, match=r"best\.ckpt"):
+        evaluate(run.path, "loader.num_workers=0")
+
+
 @pytest.mark.parametrize("name", ["record", "operating_point"])
 @pytest.mark.parametrize("text", [b'{"model": "face', b"[1, 2]", b"", b"\xff\xfe", b"[" * 100_000])
 def test_notes_that_are_damaged_are_refused(run, name, text):

@@ -213,6 +213,7 @@ IMPOSSIBLE = [
      "check_val_every_n_epoch = 2 must be 1"),
     ("+trainer.check_val_every_n_epoch=null", "check_val_every_n_epoch = None must be 1"),
     ("+trainer.val_check_interval=0.5", "val_check_interval = 0.5 must be 1.0"),
+    ("+trainer.val_check_interval='00:00:05:00'", "val_check_interval = None must be 1.0"),
     ("+trainer.val_check_interval=1", "val_check_interval = 1 must be 1.0"),
     ("trainer.accumulate_grad_batches=1.5", "accumulate_grad_batches = 1.5 must be"),
     ("trainer.gradient_clip_val=inf", "gradient_clip_val = inf must be"),

@@ -52,7 +52,7 @@ def check_hydra(hydra: Mapping[str, Any]) -> None:
 
     Args:
         hydra: plain values, resolved: its callbacks, sweeper, launcher, both logs, and the
-            environment of a job.
+            names in the environment of a job.
 
     Raises:
         FaceproofError: it would call what a configuration may not name.
@@ -61,6 +61,14 @@ def check_hydra(hydra: Mapping[str, Any]) -> None:
     for part in ("sweeper", "launcher"):
         plugin = {key: value for key, value in (hydra.get(part) or {}).items() if key != "_target_"}
         check_targets(plugin, f"hydra.{part}.", SAMPLERS)
+    space = (hydra.get("sweeper") or {}).get(
+        "custom_search_space"
+    )  # a function, by Optuna's sweeper
+    if space is not None and not _is_own(space):
+        raise FaceproofError(
+            f"the configuration names {space!r} at hydra.sweeper.custom_search_space; if it is "
+            f"yours, allow it by the environment: {VARIABLE}={space}"
+        )
     for part in ("hydra_logging", "job_logging"):
         _check_log(hydra.get(part), f"hydra.{part}")
     for name in hydra.get("env_set") or ():

@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,6 +26,7 @@ REASONS = {
 }
 OF_READING_TOO = (errno.EACCES, errno.EPERM, errno.EIO)
 LEFT_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # where they have looked
+PAUSE = 600.0  # seconds in which a process that fills a folder writes something
 NUM_NAMED = 3
 
 
@@ -79,6 +81,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     _remove_abandoned(folder)
     partial = folder.with_name(f"{_partial_prefix(folder)}{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)  # of an earlier process of that number
     try:
         with told_of_disks(folder):
             partial.mkdir(parents=True)
@@ -102,8 +105,24 @@ def _remove_abandoned(folder: Path) -> None:
         process = partial.name.removeprefix(_partial_prefix(folder))
         if not process.isdecimal() or process == partial.name:
             continue
-        if int(process) == os.getpid() or not Path("/proc", process).exists():
+        # Of another container of the same name the processes are not seen here.
+        untouched = time.time() - partial.stat().st_mtime
+        if untouched > PAUSE and not Path("/proc", process).exists():
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_unmovable(folder: Path) -> None:
+    """Refuse a folder that cannot be moved out of its place, before anything is computed for it.
+
+    Raises:
+        FaceproofError: it is where a disk is mounted, or the working folder or one around it.
+    """
+    folder = folder.resolve()
+    if os.path.ismount(folder) or folder in (Path.cwd(), *Path.cwd().parents):
+        raise FaceproofError(
+            f"{folder} is to be replaced whole, and cannot be moved: it is where a disk is mounted, "
+            "or the folder you work in; name a folder below it"
+        )
 
 
 def refuse_strangers(folder: Path, ours: Sequence[str]) -> None:

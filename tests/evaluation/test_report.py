@@ -269,11 +269,23 @@ def test_an_earlier_report_is_replaced_whole(
         partial = tmp_path / f".lab.partial-{socket.gethostname()}-{process}"
         partial.mkdir()
         (partial / "half.html").touch()
+        os.utime(partial, (0, 0))
+    young = tmp_path / f".lab.partial-{socket.gethostname()}-{NO_PROCESS}1"
+    young.mkdir()  # perhaps by a process of another container
     write_report(target, predictions(50), CONTEXT)
     assert json.loads((target / "report.json").read_text())["num_predictions"] == 50
     assert not (target / "figures" / "stale.png").exists()
     assert not (target / "half.html").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["lab"]
+    assert {path.name for path in tmp_path.iterdir()} == {"lab", young.name}
+
+
+def test_a_folder_that_cannot_be_moved_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path(), tmp_path.parent, Path("/proc")):
+        with pytest.raises(FaceproofError, match="cannot be moved.*name a folder below it"):
+            write_report(folder, predictions(4), CONTEXT)
 
 
 def test_a_report_that_fails_leaves_the_earlier_one(

@@ -47,7 +47,7 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.statistics import LEVEL, share_interval
 from faceproof.task import Task
-from faceproof.whole_files import refuse_strangers, restore_folder, whole_folder
+from faceproof.whole_files import refuse_strangers, refuse_unmovable, restore_folder, whole_folder
 
 Report = dict[str, Any]
 
@@ -186,6 +186,7 @@ def write_report(folder: Path, predictions: pa.Table, context: ReportContext) ->
         )
     folder = folder.resolve()
     restore_folder(folder)
+    refuse_unmovable(folder)
     _refuse_other_folder(folder)
     with whole_folder(folder) as partial:
         return _write(partial, predictions, context)

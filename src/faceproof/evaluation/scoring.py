@@ -37,19 +37,19 @@ def load_best(run: RunFolder, net: Detector) -> Detector:
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
         raise FaceproofError(f"{run.best} is no checkpoint of train.py's: it has no state_dict")
-    state = {key.removeprefix("net."): value for key, value in state.items()}
+    own = {name: getattr(net, f"input_{name}").clone() for name in ("mean", "std")}
     try:
-        net.load_state_dict(state)
+        net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
     except (RuntimeError, AttributeError) as error:
         raise FaceproofError(f"{run.best} does not fit the run's own model: {error}") from error
     check_numbers(net, run.best)
-    for name in ("mean", "std"):
-        stored = state[f"input_{name}"].flatten()
-        wanted = getattr(net.input, name)
-        if not torch.equal(stored, torch.tensor(wanted).to(stored)):
+    for name, wanted in own.items():
+        stored = getattr(net, f"input_{name}")
+        if not torch.equal(stored, wanted):
             raise FaceproofError(
-                f"{run.best} was trained with input {name} {stored.tolist()}, and {run.config} "
-                f"says {list(wanted)}; they are of two runs: use each with its own"
+                f"{run.best} was trained with input {name} {stored.flatten().tolist()}, and "
+                f"{run.config} says {list(getattr(net.input, name))}; they are of two runs: use "
+                "each with its own"
             )
     return net
 

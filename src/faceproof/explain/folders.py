@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
-from faceproof.whole_files import refuse_strangers, restore_folder
+from faceproof.whole_files import refuse_strangers, refuse_unmovable, restore_folder
 
 # What such a folder consists of; by the first it is known as ours.
 EXPLANATION = ("explanation.json", "explanation.html", "figures/*.png", "events.out.tfevents.*")
@@ -32,6 +32,7 @@ def refuse_other_folder(folder: Path, ours: Sequence[str]) -> None:
         FaceproofError: it is a file, is not marked, or holds something else too.
     """
     refuse_file(folder)
+    refuse_unmovable(folder)
     restore_folder(folder.resolve())
     if folder.exists() and any(folder.iterdir()) and not (folder / ours[0]).is_file():
         raise FaceproofError(

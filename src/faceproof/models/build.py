@@ -35,7 +35,6 @@ UNBUILDABLE = (
     *(TypeError, ValueError, KeyError, AttributeError, AssertionError),
     *(RuntimeError, MemoryError, ArithmeticError),
 )
-MAX_SIDE = 4096  # pixels
 MAX_DEPTH = 20
 
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
@@ -65,10 +64,6 @@ def build_network(description: Mapping[str, Any], allow: Sequence[str] = ()) -> 
         raise FaceproofError(
             "the description of a network names make_detector at its top; found "
             f"{_target(description)!r}"
-        )
-    if net.input.size > MAX_SIDE:
-        raise FaceproofError(
-            f"an input of {net.input.size} pixels is no network's; at most {MAX_SIDE}"
         )
     return net
 

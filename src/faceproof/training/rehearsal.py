@@ -86,7 +86,7 @@ def _trainer(recipe: Recipe) -> Trainer:
 def _check_trainer(trainer: Trainer) -> None:
     """Refuse a trainer that would train nothing, choose no best epoch, or stop half-way."""
     for name, fits, meaning in TRAINER_RULES:
-        value = getattr(trainer, name)
+        value = getattr(trainer, name, None)  # Lightning leaves out an interval given as a time
         if not fits(value):
             raise FaceproofError(f"trainer.{name} = {value!r} must be {meaning}")
 

@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
@@ -47,8 +48,16 @@ def _parts(config: DictConfig) -> dict[str, Any]:
     with read_write(hydra), open_dict(hydra):
         hydra.runtime.output_dir = hydra.job.id = ""
         hydra.job.num = 0
-        found = {part: hydra.get(part) for part in PARTS} | {"env_set": hydra.job.env_set}
-        return {
-            part: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-            for part, node in found.items()
-        }
+    parts = {part: hydra.get(part) for part in PARTS}
+    # `${hydra:..}` asks for what Hydra itself sets later.
+    known = HydraConfig.instance()
+    before, known.cfg = known.cfg, OmegaConf.masked_copy(config, "hydra")
+    try:
+        found = {part: _plain(node) for part, node in parts.items()}
+    finally:
+        known.cfg = before
+    return found | {"env_set": list(hydra.job.env_set)}  # of a job's environment the names alone
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
