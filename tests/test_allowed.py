@@ -121,6 +121,8 @@ PARTS_OF_HYDRA = sorted(CONF.glob("hydra/*/*.yaml"))
         ("evaluate", ["run=x"]),
         ("train", ["hydra/job_logging=disabled", "hydra/hydra_logging=none"]),
         ("train", ["hydra/sweeper=basic", "hydra/launcher=basic"]),
+        ("train", ["hydra.job_logging.handlers.file.filename=${hydra:runtime.output_dir}/a.log"]),
+        ("train", ["+hydra.job.env_set.CUDA_VISIBLE_DEVICES=${hydra:job.num}"]),
         *(("train", [f"sweep={file.stem}"]) for file in sorted(CONF.glob("sweep/*.yaml"))),
         *(
             ("train", [f"hydra/{file.parent.name}={file.stem}", "trainer=cpu"])

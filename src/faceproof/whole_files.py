@@ -120,8 +120,8 @@ def refuse_unmovable(folder: Path) -> None:
     folder = folder.resolve()
     if os.path.ismount(folder) or folder in (Path.cwd(), *Path.cwd().parents):
         raise FaceproofError(
-            f"{folder} is to be replaced whole, and cannot be moved: it is where a disk is mounted, "
-            "or the folder you work in; name a folder below it"
+            f"{folder} is to be replaced whole, and cannot be moved: it is where a disk is "
+            "mounted, or the folder you work in; name a folder below it"
         )
 
 

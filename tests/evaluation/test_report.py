@@ -284,7 +284,7 @@ def test_a_folder_that_cannot_be_moved_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in (Path(), tmp_path.parent, Path("/proc")):
-        with pytest.raises(FaceproofError, match="cannot be moved.*name a folder below it"):
+        with pytest.raises(FaceproofError, match=r"cannot be moved.*name a folder below it"):
             write_report(folder, predictions(4), CONTEXT)
 
 

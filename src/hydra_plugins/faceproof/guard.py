@@ -7,7 +7,7 @@ sweep's runs too, is replaced here; it is private, and Hydra is held below 1.4.
 
 import copy
 import functools
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
@@ -51,7 +51,7 @@ def _parts(config: DictConfig) -> dict[str, Any]:
     parts = {part: hydra.get(part) for part in PARTS}
     # `${hydra:..}` asks for what Hydra itself sets later.
     known = HydraConfig.instance()
-    before, known.cfg = known.cfg, OmegaConf.masked_copy(config, "hydra")
+    before, known.cfg = known.cfg, cast(Any, OmegaConf.masked_copy(config, "hydra"))
     try:
         found = {part: _plain(node) for part, node in parts.items()}
     finally:
