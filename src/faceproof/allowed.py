@@ -61,9 +61,8 @@ def check_hydra(hydra: Mapping[str, Any]) -> None:
     for part in ("sweeper", "launcher"):
         plugin = {key: value for key, value in (hydra.get(part) or {}).items() if key != "_target_"}
         check_targets(plugin, f"hydra.{part}.", SAMPLERS)
-    space = (hydra.get("sweeper") or {}).get(
-        "custom_search_space"
-    )  # a function, by Optuna's sweeper
+    # Optuna's sweeper calls it.
+    space = (hydra.get("sweeper") or {}).get("custom_search_space")
     if space is not None and not _is_own(space):
         raise FaceproofError(
             f"the configuration names {space!r} at hydra.sweeper.custom_search_space; if it is "
