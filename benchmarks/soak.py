@@ -99,21 +99,23 @@ class Course:
     Attributes:
         starting: seconds until its first checkpoint.
         training: seconds from there to its end.
+        writing: seconds from there to its last checkpoint.
     """
 
     starting: float
     training: float
+    writing: float
 
 
 def run_whole(folder: Path) -> Course:
     """Run from start to end, and say how long that took."""
-    began = time.monotonic()
+    began, last = time.time(), folder / "last.ckpt"
     process = start(folder, 0, resume=False)
-    while not (folder / "last.ckpt").is_file() and process.poll() is None:
+    while not last.is_file() and process.poll() is None:
         time.sleep(0.005)
-    first = time.monotonic()
+    first = time.time()
     finish(process)
-    return Course(first - began, time.monotonic() - first)
+    return Course(first - began, time.time() - first, last.stat().st_mtime - first)
 
 
 def kill_once(folder: Path, course: Course, draw: random.Random, moment: str) -> bool:
@@ -133,7 +135,7 @@ def kill_once(folder: Path, course: Course, draw: random.Random, moment: str) ->
             if process.poll() is not None:
                 finish(process)
             time.sleep(0.005)
-        time.sleep(draw.uniform(0, course.training))
+        time.sleep(draw.uniform(0, course.writing if moment == WRITING else course.training))
     while moment == WRITING and not half_written(folder) and process.poll() is None:
         pass  # a checkpoint is written within milliseconds
     with contextlib.suppress(ProcessLookupError):  # it has just ended
