@@ -61,6 +61,11 @@ def read_file(path: str | Path) -> bytes:
         raise UnreadablePictureError(str(error)) from error
     except OSError as error:
         raise UnreadablePictureError(reason_of(error)) from error
+    except UnreadablePictureError:
+        raise
+    except ValueError as error:  # Python's words differ by its version
+        reason = "its path holds a null byte" if "\0" in str(path) else str(error)
+        raise UnreadablePictureError(reason) from error
     if not data:
         raise UnreadablePictureError("the file is empty")
     return data
