@@ -61,11 +61,6 @@ def read_file(path: str | Path) -> bytes:
         raise UnreadablePictureError(str(error)) from error
     except OSError as error:
         raise UnreadablePictureError(reason_of(error)) from error
-    except UnreadablePictureError:
-        raise
-    except ValueError as error:  # Python's words differ by its version
-        reason = "its path holds a null byte" if "\0" in str(path) else str(error)
-        raise UnreadablePictureError(reason) from error
     if not data:
         raise UnreadablePictureError("the file is empty")
     return data
@@ -76,6 +71,8 @@ def _read_whole(path: str | Path) -> bytes:
 
     Each lets go of Python's lock, for which the threads that read other pictures then wait.
     """
+    if "\0" in str(path):  # which every version of Python refuses in other words
+        raise UnreadablePictureError("its path holds a null byte")
     file = os.open(path, os.O_RDONLY | NOT_WAITING)
     try:
         size = os.fstat(file).st_size
