@@ -1,6 +1,8 @@
 """Settings that are misspelt or impossible are refused before any picture is looked at."""
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -325,3 +327,9 @@ def test_settings_that_are_read_by_name_are_those_of_the_files() -> None:
         for choice in CHOICES[group]:
             written = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
             assert set(written) == names, (group, choice)
+
+
+def test_settings_are_refused_without_torch():
+    """What is misspelt is said at once."""
+    seen = "import sys, faceproof.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", seen], check=False).returncode == 0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
+from faceproof.data.bounds import MOST_WORKERS
 from faceproof.data.cores import num_cores
 from faceproof.data.datasets import AnyDataset, PictureDataset
 from faceproof.data.handover import AHEAD, HandedOver, Slots, can_hand_over, taken
@@ -18,7 +19,6 @@ from faceproof.errors import FaceproofError
 from faceproof.memory import give_back
 
 MAX_WORKERS = 8
-MOST_WORKERS = 256  # that may be asked for: each is a process that holds all of torch
 DEATH = "DataLoader worker (pid"
 
 
