@@ -5,21 +5,21 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from benchmarks.measuring import read_pictures, show
+from benchmarks.measuring import read_images, show
 
 TITLES = {
-    "training": "training, pictures per second, from files on disk",
+    "training": "training, images per second, from files on disk",
     "profile": "where the processor time of a training step goes",
-    "cached": "training with decoded pictures in memory, pictures per second",
-    "precision": "what bfloat16 gains in training, pictures per second",
+    "cached": "training with decoded images in memory, images per second",
+    "precision": "what bfloat16 gains in training, images per second",
     "overhead": "what metrics, logging and the progress bar add to a training step",
-    "loading": "loading, pictures per second",
-    "shards": "loading from shards against loading from files, pictures per second",
-    "scoring": "scoring, pictures per second, from files on disk",
-    "predict": "faceproof predict, pictures per second, from files on disk",
-    "frozen": "epochs of a frozen trunk against one pass over the pictures",
+    "loading": "loading, images per second",
+    "shards": "loading from shards against loading from files, images per second",
+    "scoring": "scoring, images per second, from files on disk",
+    "predict": "faceproof predict, images per second, from files on disk",
+    "frozen": "epochs of a frozen backbone against one pass over the images",
     "startup": "start-up",
-    "scale": "a table of many pictures",
+    "scale": "a table of many images",
     "indexing": "looking at many files",
 }
 MODELS = ["effnet_se", "resnet18", "densenet121", "face_cnn"]
@@ -33,11 +33,11 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="turns of all contenders")
-    parser.add_argument("--pictures", type=int, default=1000, help="to score")
+    parser.add_argument("--images", type=int, default=1000, help="to score")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="to train on")
     parser.add_argument("--compile", action="store_true", help="train faceproof by torch.compile")
     parser.add_argument("--detector", help="an artifact, for predict")
-    parser.add_argument("--epochs", type=int, default=20, help="of a frozen trunk")
+    parser.add_argument("--epochs", type=int, default=20, help="of a frozen backbone")
     parser.add_argument("--files", type=int, default=100_000, help="to index")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 250_000, 1_000_000])
     parser.add_argument("--out", type=Path, help="a JSON file")
@@ -67,7 +67,7 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
 
         if given.detector is None:
             raise SystemExit("predict needs --detector DIR: what faceproof export made")
-        return measure_predicting(given.data, given.detector, given.pictures, given.rounds)
+        return measure_predicting(given.data, given.detector, given.images, given.rounds)
     if given.name == "profile":
         from benchmarks.profiling import measure_profile
 
@@ -87,7 +87,7 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         return training.measure_precision(given.models, given.seconds, given.rounds)
     if given.name == "overhead":
         return training.measure_overhead(given.data, given.models, given.seconds, given.rounds)
-    pictures = read_pictures(given.data)
+    images = read_images(given.data)
     if given.name in ("training", "cached"):
         cache = "memory" if given.name == "cached" else "none"
         how = training.Setting(given.device, given.compile, cache)
@@ -95,14 +95,12 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
     if given.name == "loading":
         turns = given.seconds, given.rounds
         return [
-            row
-            for model in given.models
-            for row in training.measure_loading(pictures, model, *turns)
+            row for model in given.models for row in training.measure_loading(images, model, *turns)
         ]
     if given.name == "scoring":
         from benchmarks.scoring import measure_scoring
 
-        return measure_scoring(given.data, given.models, given.pictures, given.rounds)
+        return measure_scoring(given.data, given.models, given.images, given.rounds)
     from benchmarks.frozen import measure_frozen
 
     return measure_frozen(given.data, given.models, given.epochs, given.rounds)

@@ -2,7 +2,7 @@
 
 Starts `faceproof serve` with narrow limits, on a detector of random weights unless one is named,
 and sends what `malformed` makes up. No answer may be a 500 and no traceback may stand in the log;
-the server must answer /health all the while, say the same of a good picture before and after, close
+the server must answer /health all the while, say the same of a good image before and after, close
 what is left open, give memory and files back, and leave nothing on the disk when it ends.
 """
 
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import hostile_files, malformed
-from benchmarks.malformed import OPEN, Aim, Kind, exchange, form, request
+from benchmarks.malformed import OPEN, Kind, Target, exchange, form, request
 
 SECONDS = 2.0  # the server's --timeout
 LIMITS = {
@@ -34,10 +34,10 @@ LIMITS = {
     "--queue": "30", "--timeout": f"{SECONDS}", "--connections": "100",
 }  # fmt: skip
 TOGETHER = 16  # requests at the same time
-MAX_GROWTH = 150  # MB of resident memory: what the largest pictures at once have once taken
+MAX_GROWTH = 150  # MB of resident memory: what the largest images at once have once taken
 MAX_FILES = 8  # open files more than before: connections that are kept alive a while
 STARTING = 120  # seconds for the server to come up
-BUSY = 60  # seconds in which it may be too busy for a good picture
+BUSY = 60  # seconds in which it may be too busy for a good image
 
 
 @dataclass
@@ -99,11 +99,11 @@ def _wait_for(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     raise SystemExit(f"the server has not come up: {log.read_text()[-2000:]}")
 
 
-def ask(port: int, picture: bytes) -> object:
-    """Return what the server says of a good picture."""
+def ask(port: int, image: bytes) -> object:
+    """Return what the server says of a good image."""
     address = f"http://127.0.0.1:{port}/api/predict"
     headers = {"Content-Type": malformed.FORM}
-    asked = urllib.request.Request(address, form(picture), headers)
+    asked = urllib.request.Request(address, form(image), headers)
     end = time.monotonic() + BUSY
     while True:
         try:
@@ -126,21 +126,21 @@ def files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-async def _send(aim: Aim, number: int, seed: int, found: Found) -> None:
+async def _send(target: Target, number: int, seed: int, found: Found) -> None:
     """Send so many requests of all kinds, some at a time, and look whether the server is alive."""
     free, over = asyncio.Semaphore(TOGETHER), asyncio.Event()
 
     async def one(place: int) -> None:
         kind = malformed.KINDS[place % len(malformed.KINDS)]
         async with free:
-            found.note(kind, await kind(aim, random.Random(f"{seed} {place}")))
+            found.note(kind, await kind(target, random.Random(f"{seed} {place}")))
 
     async def look_in() -> None:
         while not over.is_set():
             start = time.monotonic()
             asked = request("GET", "/health", "Connection: close")
             for _ in range(3):  # on a machine that stands still a connection may end for its age
-                said = await exchange(aim, asked)
+                said = await exchange(target, asked)
                 if said == "200":
                     break
             else:
@@ -154,11 +154,11 @@ async def _send(aim: Aim, number: int, seed: int, found: Found) -> None:
     await looking
 
 
-async def _crowd(aim: Aim, found: Found) -> None:
+async def _crowd(target: Target, found: Found) -> None:
     """Open twice the connections that there may be, keep them, and see all of them closed."""
     many = 2 * int(LIMITS["--connections"])
     opened = await asyncio.gather(
-        *(asyncio.open_connection("127.0.0.1", aim.port) for _ in range(many))
+        *(asyncio.open_connection("127.0.0.1", target.port) for _ in range(many))
     )
     closed = asyncio.gather(*(reader.read() for reader, _ in opened), return_exceptions=True)
     try:
@@ -181,23 +181,23 @@ def check(
         more: further options of serve.
     """
     found = Found()
-    good = hostile_files.encoded(hostile_files.picture(random.Random(seed), (200, 220)), "jpg")
+    good = hostile_files.encoded(hostile_files.image(random.Random(seed), (200, 220)), "jpg")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with serving(detector, folder, more or []) as (port, pid):
-            aim = Aim(port, SECONDS, 1_000_000, good)
+            target = Target(port, SECONDS, 1_000_000, good)
             said = [ask(port, good) for _ in range(5)][-1]
-            # What is made once, by the largest pictures too, is not counted as growth.
-            asyncio.run(_send(aim, min(number, 5 * len(malformed.KINDS)), seed - 1, Found()))
+            # What is made once, by the largest images too, is not counted as growth.
+            asyncio.run(_send(target, min(number, 5 * len(malformed.KINDS)), seed - 1, Found()))
             before = memory(pid), files(pid)
-            asyncio.run(_send(aim, number, seed, found))
-            asyncio.run(_crowd(aim, found))
+            asyncio.run(_send(target, number, seed, found))
+            asyncio.run(_crowd(target, found))
             end = time.monotonic() + 20
             while files(pid) > before[1] + MAX_FILES and time.monotonic() < end:
                 time.sleep(0.2)
             after = memory(pid), files(pid)
             if ask(port, good) != said:
-                found.faults.append("a good picture is answered otherwise than before")
+                found.faults.append("a good image is answered otherwise than before")
         log = (folder / "log").read_text(errors="replace")
         left = [str(path) for path in (folder / "temporary").rglob("*") if path.is_file()]
     if after[0] - before[0] > MAX_GROWTH:

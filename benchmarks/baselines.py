@@ -6,7 +6,7 @@
   channels last, bfloat16 where the hardware gains by it, a fused optimizer, no synchronisation, no
   metrics, no logging. It is the limit that a framework can reach.
 
-Each generator trains or scores for ever and yields the number of pictures of each batch.
+Each generator trains or scores for ever and yields the number of images of each batch.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,13 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms import v2 as T
 
-from faceproof.data.loading import choose_workers
+from faceproof.data.loaders import choose_workers
 
 Paths = Sequence[str]
 
 
-class NotebookPictures(Dataset[tuple[Tensor, int]]):
-    """Pictures as the notebooks read them."""
+class NotebookImages(Dataset[tuple[Tensor, int]]):
+    """Images as the notebooks read them."""
 
     def __init__(self, paths: Paths, labels: Sequence[int], side: int) -> None:
         self.paths, self.labels = paths, labels
@@ -39,12 +39,12 @@ class NotebookPictures(Dataset[tuple[Tensor, int]]):
         return len(self.paths)
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        with Image.open(self.paths[place]) as picture:
-            return self.transform(picture.convert("RGB")), self.labels[place]
+        with Image.open(self.paths[place]) as image:
+            return self.transform(image.convert("RGB")), self.labels[place]
 
 
-class ExpertPictures(Dataset[tuple[Tensor, int]]):
-    """Pictures as a careful hand reads them: decoded to tensors, resized as bytes."""
+class ExpertImages(Dataset[tuple[Tensor, int]]):
+    """Images as a careful hand reads them: decoded to tensors, resized as bytes."""
 
     def __init__(self, paths: Paths, labels: Sequence[int], side: int) -> None:
         self.paths, self.labels, self.side = paths, labels, side
@@ -59,18 +59,18 @@ class ExpertPictures(Dataset[tuple[Tensor, int]]):
         return image, self.labels[place]
 
 
-def num_workers(num_pictures: int, batch_size: int) -> int:
+def num_workers(num_images: int, batch_size: int) -> int:
     """Return the expert's loading processes: as many as there are cores but one."""
-    return choose_workers("auto", num_pictures, batch_size, "cuda")
+    return choose_workers("auto", num_images, batch_size, "cuda")
 
 
 class InMemory:
-    """Shuffled batches of pictures that were decoded once, as bytes."""
+    """Shuffled batches of images that were decoded once, as bytes."""
 
     def __init__(self, dataset: Dataset[tuple[Tensor, int]], batch_size: int) -> None:
-        pictures = [dataset[place] for place in range(len(dataset))]  # type: ignore[arg-type]
-        self.images = torch.stack([image for image, _ in pictures])
-        self.labels = torch.tensor([label for _, label in pictures])
+        images = [dataset[place] for place in range(len(dataset))]  # type: ignore[arg-type]
+        self.images = torch.stack([image for image, _ in images])
+        self.labels = torch.tensor([label for _, label in images])
         self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -87,7 +87,7 @@ def notebook_training(
     device: str = "cpu",
 ) -> Iterator[int]:
     """Train as the notebooks did."""
-    loader = DataLoader(NotebookPictures(paths, labels, side), batch_size, shuffle=True)
+    loader = DataLoader(NotebookImages(paths, labels, side), batch_size, shuffle=True)
     net = net.train().to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
     running = 0.0
@@ -113,8 +113,8 @@ def expert_training(
     device: str = "cpu",
     in_memory: bool = False,
 ) -> Iterator[int]:
-    """Train with everything right; `in_memory`: on pictures that were decoded before."""
-    dataset: Dataset[tuple[Tensor, int]] = ExpertPictures(paths, labels, side)
+    """Train with everything right; `in_memory`: on images that were decoded before."""
+    dataset: Dataset[tuple[Tensor, int]] = ExpertImages(paths, labels, side)
     loader: Iterable[Any] = DataLoader(
         dataset, batch_size, shuffle=True, num_workers=workers, persistent_workers=True,
         pin_memory=device != "cpu",
@@ -126,10 +126,10 @@ def expert_training(
     for _ in count():
         for images, targets in loader:
             on_device = images.to(device, non_blocking=True)
-            pictures = on_device.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            images = on_device.to(torch.float32, memory_format=torch.channels_last).div_(255)
             labels_there = targets.to(device, non_blocking=True).float()
             with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                logits = net(pictures)
+                logits = net(images)
             loss = F.binary_cross_entropy_with_logits(logits.float(), labels_there)
             optimizer.zero_grad()
             loss.backward()
@@ -146,26 +146,26 @@ def expert_scoring(
     bf16: bool = False,
     device: str = "cpu",
 ) -> Tensor:
-    """Score every picture once with everything right, and return the logits."""
+    """Score every image once with everything right, and return the logits."""
     loader = DataLoader(
-        ExpertPictures(paths, [0] * len(paths), side), batch_size, num_workers=workers
+        ExpertImages(paths, [0] * len(paths), side), batch_size, num_workers=workers
     )
     net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     found = []
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
         for images, _ in loader:
             on_device = images.to(device, non_blocking=True)
-            pictures = on_device.to(torch.float32, memory_format=torch.channels_last).div_(255)
-            found.append(net(pictures).float().cpu())
+            images = on_device.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            found.append(net(images).float().cpu())
     return torch.cat(found)
 
 
 def one_by_one(net: nn.Module, paths: Paths, side: int) -> Tensor:
-    """Score every picture by itself, as a script does that calls `model(picture)` in a loop."""
-    pictures = NotebookPictures(paths, [0] * len(paths), side)
+    """Score every image by itself, as a script does that calls `model(image)` in a loop."""
+    images = NotebookImages(paths, [0] * len(paths), side)
     net = net.eval()
     with torch.inference_mode():
-        return torch.cat([net(pictures[place][0][None]) for place in range(len(paths))])
+        return torch.cat([net(images[place][0][None]) for place in range(len(paths))])
 
 
 def arithmetic(
@@ -174,12 +174,12 @@ def arithmetic(
     """Train on one batch in memory again and again: what the arithmetic alone allows."""
     net = net.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
-    pictures = torch.rand(batch_size, 3, side, side, device=device)
-    pictures = pictures.to(memory_format=torch.channels_last)
+    images = torch.rand(batch_size, 3, side, side, device=device)
+    images = images.to(memory_format=torch.channels_last)
     targets = torch.arange(batch_size, device=device).remainder(2).float()
     while True:
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
-            logits = net(pictures)
+            logits = net(images)
         loss = F.binary_cross_entropy_with_logits(logits.float(), targets)
         optimizer.zero_grad()
         loss.backward()

@@ -1,4 +1,4 @@
-"""Frozen trunks: epochs of `freeze=head_only` against one pass over the pictures."""
+"""Frozen backbones: epochs of `freeze=head_only` against one pass over the images."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import baselines
-from benchmarks.measuring import apart, in_turns, medians, ratio, read_pictures
+from benchmarks.measuring import apart, in_turns, medians, ratio, read_images
 from benchmarks.training import BATCH_SIZE, compose_model, make_net
 from faceproof import app
 from faceproof.data.table import select
@@ -22,7 +22,7 @@ from faceproof.training.precision import choose_precision
 def measure_frozen(data: str, models: list[str], epochs: int, rounds: int) -> list[dict[str, Any]]:
     """Return a row a model: seconds of one pass, of one epoch and of all, and their ratios.
 
-    The pass is the expert's over the pictures of training and validation, the process's start left
+    The pass is the expert's over the images of training and validation, the process's start left
     out. The epochs are `python train.py` from its start to its end, the operating point included.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -47,9 +47,9 @@ def _measure(folder: str, data: str, model: str, epochs: int, rounds: int) -> di
 
 
 def one_pass(data: str, model: str) -> float:
-    """Return the seconds of the expert's pass over the pictures of training and validation."""
-    net, pictures = make_net(compose_model(model)), read_pictures(data)
-    paths = [*pictures.paths, *select(pictures.data.table, "val")["path"].to_pylist()]
+    """Return the seconds of the expert's pass over the images of training and validation."""
+    net, images = make_net(compose_model(model)), read_images(data)
+    paths = [*images.paths, *select(images.data.table, "val")["path"].to_pylist()]
     bf16 = choose_precision(on_gpu=False).name == "bf16-mixed"
     workers = baselines.num_workers(len(paths), BATCH_SIZE)
     began = time.perf_counter()

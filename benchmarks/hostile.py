@@ -1,7 +1,7 @@
-"""python -m benchmarks.hostile: many damaged and odd files, through all that reads pictures.
+"""python -m benchmarks.hostile: many damaged and odd files, through all that reads images.
 
 Nothing may crash; each file is either read or named with a reason; and what is said of the good
-pictures among them must be what is said of them alone.
+images among them must be what is said of them alone.
 """
 
 import argparse
@@ -22,21 +22,21 @@ import torch
 
 from benchmarks.hostile_files import remove_some, write_good, write_hostile
 from faceproof import app
-from faceproof.data.audit import cached_audit
-from faceproof.data.audit_page import write_audit
-from faceproof.data.augment import Augment
-from faceproof.data.datasets import PictureDataset
-from faceproof.data.facts import gather_facts
-from faceproof.data.readable import readable_rows
-from faceproof.data.sets import folder_data
+from faceproof.audit.audit import cached_audit
+from faceproof.audit.file_statistics import gather_file_statistics
+from faceproof.audit.readable import readable_rows
+from faceproof.augment.transforms import Augment
+from faceproof.data.datasets import ImageDataset
+from faceproof.data.listing import folder_data
 from faceproof.evaluation.scoring import score
-from faceproof.models.detector import Detector, PictureInput
+from faceproof.inference.files import Loading, predict_files
+from faceproof.inference.inputs import list_images
+from faceproof.inference.predictor import Predictor, load
+from faceproof.inference.results import Row, printable
+from faceproof.models.backbones import face_cnn_backbone
+from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
-from faceproof.models.trunks import face_cnn_trunk
-from faceproof.serving.files import Loading, predict_files
-from faceproof.serving.listing import list_pictures
-from faceproof.serving.predictor import Predictor, load
-from faceproof.serving.results import Row, printable
+from faceproof.reports.audit_page import write_audit
 from faceproof.task import TASKS
 
 SIZE = 48
@@ -44,11 +44,11 @@ NUM_GOOD = 20  # of each class
 MAX_SENT = 2**30  # bytes: a file that is a hole cannot be sent
 REFUSALS = (400, 413, 415, 422)  # what the API may say of a file that it does not judge
 
-ROUNDING = 1e-5  # of a logit: batches that hold fewer pictures add up in another order
+ROUNDING = 1e-5  # of a logit: batches that hold fewer images add up in another order
 
 
-def write_pictures(root: Path, number: int, seed: int) -> None:
-    """Write good pictures of two classes below `alone`, and among hostile files below `among`."""
+def write_images(root: Path, number: int, seed: int) -> None:
+    """Write good images of two classes below `alone`, and among hostile files below `among`."""
     for name in ("real", "fake"):
         write_good(root / "alone" / name, NUM_GOOD, f"{seed}{name}")
         write_good(root / "among" / name, NUM_GOOD, f"{seed}{name}")
@@ -63,18 +63,18 @@ def num_files(root: Path, nameable: bool) -> int:
 
 def check(root: Path, number: int, seed: int) -> Iterator[str]:
     """Let hostile files through audit, loading and scoring; yield what was found."""
-    write_pictures(root, number, seed)
+    write_images(root, number, seed)
     answers = {}
     torch.manual_seed(0)
-    how = PictureInput(SIZE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
-    net = Detector(face_cnn_trunk(SIZE), lambda features: HiddenHead(features, 8), how)
+    how = ImageInput(SIZE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
+    net = Detector(face_cnn_backbone(SIZE), lambda features: HiddenHead(features, 8), how)
     task = TASKS["deepfake"]
     for name in ("alone", "among"):
         words = {"real": "real", "fake": "fake"}
         data = folder_data(name, "deepfake", str(root / name), "{label}/*", words, max_unreadable=1)
         listed = num_files(root / name, nameable=True)  # the others are named by a warning
         gone = remove_some(root / name)
-        facts = gather_facts(data.table["path"], None)
+        facts = gather_file_statistics(data.table["path"], None)
         rows, bad = readable_rows(data, root / f"{name}.csv", facts)
         if not all(bad["reason"].to_pylist()):
             raise AssertionError("a file is left out without a reason")
@@ -84,21 +84,21 @@ def check(root: Path, number: int, seed: int) -> Iterator[str]:
             raise AssertionError("a file that has vanished is not named")
         write_audit(cached_audit(data, facts), root)
         logits = score(net, rows, task, num_workers=2)
-        pictures = PictureDataset(rows, task, SIZE, "bilinear").__getitems__(list(range(40)))
-        Augment(rotation=10)(pictures.image / 255, 0, 0, pictures.row)
+        images = ImageDataset(rows, task, SIZE, "bilinear").__getitems__(list(range(40)))
+        Augment(rotation=10)(images.image / 255, 0, 0, images.row)
         answers[name] = dict(zip(rows["path"].to_pylist(), logits.tolist(), strict=True))
         yield f"{name}: {rows.num_rows:,} read, {bad.num_rows:,} named with a reason"
     for path, logit in answers["alone"].items():
         if answers["among"][path.replace("/alone/", "/among/")] != logit:
             raise AssertionError(f"{path} is scored otherwise among hostile files")
-    yield "the good pictures are scored alike, alone and among them"
+    yield "the good images are scored alike, alone and among them"
 
 
 def check_commands(root: Path, number: int, seed: int) -> Iterator[str]:
     """Let hostile files through the commands, as a user would; yield what was found."""
-    pictures = root / "pictures"
-    write_pictures(pictures, number, seed)
-    data = ("data=real_fake_folders", f"data.root={pictures / 'among'}", "data.max_unreadable=1")
+    images = root / "images"
+    write_images(images, number, seed)
+    data = ("data=real_fake_folders", f"data.root={images / 'among'}", "data.max_unreadable=1")
     train = [sys.executable, f"{app.repository()}/train.py"]
     evaluate = [sys.executable, f"{app.repository()}/evaluate.py"]
     tool = [sys.executable, "-m", "faceproof"]
@@ -111,24 +111,24 @@ def check_commands(root: Path, number: int, seed: int) -> Iterator[str]:
     with (run / "unreadable.csv").open(newline="") as file:
         named = len(list(csv.DictReader(file)))
     trained = pq.read_metadata(run / "samples.parquet").num_rows
-    if trained + named != num_files(pictures / "among", nameable=True):
+    if trained + named != num_files(images / "among", nameable=True):
         raise AssertionError(f"{trained} files are read and {named} named, and there are others")
     yield f"training: finished, {named:,} files named"
     _command(root, (0,), *evaluate, f"run={run}", "name=evaluated")
     table = pq.read_table(run / "evaluations" / "evaluated" / "predictions.parquet")
     evaluated = dict(zip(*(table[name].to_pylist() for name in ("path", "logit")), strict=True))
     _command(root, (0,), *tool, "export", run, "--to", detector)
-    _command(root, (1,), *tool, "predict", pictures / "among", "--detector", detector, "--out", out)
+    _command(root, (1,), *tool, "predict", images / "among", "--detector", detector, "--out", out)
     rows = [json.loads(line) for line in out.read_text("utf-8").split("\n") if line]
-    if len(rows) != num_files(pictures / "among", nameable=False):
+    if len(rows) != num_files(images / "among", nameable=False):
         raise AssertionError("a file has no row")
     yield f"predict: {_said(rows)}"
     predictor = load(detector)
-    alone = answers(predictor, pictures / "alone")
+    alone = answers(predictor, images / "alone")
     compare(alone, {row["path"]: row for row in rows})
-    yield f"evaluation: {compare_evaluated(alone, evaluated)} good pictures scored as alone"
-    yield "predict: the good pictures get the same answers, alone and among them"
-    yield f"API: {check_api(predictor, pictures / 'among')}"
+    yield f"evaluation: {compare_evaluated(alone, evaluated)} good images scored as alone"
+    yield "predict: the good images get the same answers, alone and among them"
+    yield f"API: {check_api(predictor, images / 'among')}"
 
 
 def _command(folder: Path, allowed: tuple[int, ...], *words: str | Path) -> None:
@@ -142,7 +142,7 @@ def _command(folder: Path, allowed: tuple[int, ...], *words: str | Path) -> None
 
 def answers(predictor: Predictor, folder: Path) -> dict[str, Row]:
     """Return what a detector says of the files below a folder, some of which vanish meanwhile."""
-    paths = list(list_pictures([str(folder)]))
+    paths = list(list_images([str(folder)]))
     remove_some(folder)
     rows = {r["path"]: r for some in predict_files(predictor, paths, Loading(8, 0)) for r in some}
     if rows.keys() != {printable(path) for path in paths}:
@@ -154,7 +154,7 @@ def answers(predictor: Predictor, folder: Path) -> dict[str, Row]:
 
 
 def compare(alone: dict[str, Row], among: dict[str, Row]) -> None:
-    """Hold the answers on good pictures against those on the same among hostile files."""
+    """Hold the answers on good images against those on the same among hostile files."""
     for path, row in alone.items():
         other = among[path.replace("/alone/", "/among/")]
         if abs(other["logit"] - row["logit"]) > ROUNDING or other["verdict"] != row["verdict"]:
@@ -165,7 +165,7 @@ def compare(alone: dict[str, Row], among: dict[str, Row]) -> None:
 
 
 def compare_evaluated(alone: dict[str, Row], evaluated: dict[str, float]) -> int:
-    """Hold an evaluation's scores of good pictures against the answers on them; say how many."""
+    """Hold an evaluation's scores of good images against the answers on them; say how many."""
     number = 0
     for path, row in alone.items():
         logit = evaluated.get(path.replace("/alone/", "/among/"))  # None: of another split
@@ -173,7 +173,7 @@ def compare_evaluated(alone: dict[str, Row], evaluated: dict[str, float]) -> int
             raise AssertionError(f"{path} is evaluated otherwise: {logit} and not {row['logit']}")
         number += logit is not None
     if not number:
-        raise AssertionError("no good picture was evaluated")
+        raise AssertionError("no good image was evaluated")
     return number
 
 
@@ -186,8 +186,8 @@ def check_api(predictor: Predictor, folder: Path) -> str:
     """Send every file to the HTTP interface; say how many it judged and how many it refused."""
     from starlette.testclient import TestClient
 
-    from faceproof.serving.api import make_app
-    from faceproof.serving.limits import Limits
+    from faceproof.server.api import make_app
+    from faceproof.server.limits import Limits
 
     statuses: Counter[int] = Counter()
     with TestClient(make_app(predictor, Limits())) as client:
@@ -216,7 +216,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FACEPROOF_CACHE"] = f"{folder}/cache"
         (Path(folder) / "commands").mkdir()
-        for line in check(Path(folder) / "pictures", given.files, given.seed):
+        for line in check(Path(folder) / "images", given.files, given.seed):
             print(line, flush=True)
         for line in check_commands(Path(folder) / "commands", given.files, given.seed):
             print(line, flush=True)

@@ -1,4 +1,4 @@
-"""Damaged, odd and misnamed picture files, and what else a folder may hold."""
+"""Damaged, odd and misnamed image files, and what else a folder may hold."""
 
 import io
 import os
@@ -18,8 +18,8 @@ CUTS = 20  # a file is cut short at each of so many parts of it
 Named = tuple[str, bytes]
 
 
-def picture(draw: random.Random, size: tuple[int, int] = (64, 56)) -> Image.Image:
-    """Return a picture of smooth colours and noise."""
+def image(draw: random.Random, size: tuple[int, int] = (64, 56)) -> Image.Image:
+    """Return an image of smooth colours and noise."""
     rng = np.random.default_rng(draw.randrange(2**32))
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize(size)
     noisy = np.asarray(coarse, np.int16) + rng.integers(-20, 20, (*size[::-1], 3))
@@ -27,7 +27,7 @@ def picture(draw: random.Random, size: tuple[int, int] = (64, 56)) -> Image.Imag
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    """Return the bytes of a picture file."""
+    """Return the bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, FORMATS[kind], **options)
     return buffer.getvalue()
@@ -36,31 +36,31 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 def truncated(draw: random.Random, number: int) -> Named:
     """Cut a file short; 120 in turn are every format at every twentieth."""
     kind = KINDS_OF_FILE[number // CUTS % len(KINDS_OF_FILE)]
-    data = encoded(picture(draw), kind)
+    data = encoded(image(draw), kind)
     return f"x.{kind}", data[: len(data) * (number % CUTS) // CUTS]
 
 
 def flipped(draw: random.Random, number: int) -> Named:
     """Flip some bits."""
     kind = KINDS_OF_FILE[number % len(KINDS_OF_FILE)]
-    data = bytearray(encoded(picture(draw), kind))
+    data = bytearray(encoded(image(draw), kind))
     for _ in range(draw.choice([1, 3, 30])):
         data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
     return f"x.{kind}", bytes(data)
 
 
 def misnamed(draw: random.Random, number: int) -> Named:
-    """Give a picture another's suffix."""
+    """Give an image another's suffix."""
     kinds = draw.sample(KINDS_OF_FILE, 2)
-    return f"x.{kinds[0]}", encoded(picture(draw), kinds[1])
+    return f"x.{kinds[0]}", encoded(image(draw), kinds[1])
 
 
-def no_picture(draw: random.Random, number: int) -> Named:
-    """Return what is not a picture at all."""
+def no_image(draw: random.Random, number: int) -> Named:
+    """Return what is not an image at all."""
     ways = (
         b"",
         bytes(4096),
-        b"no picture\n",
+        b"no image\n",
         b"<!doctype html><title>404</title><p>Not found",
         b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
         b"%PDF-1.4\n",
@@ -100,7 +100,7 @@ def bomb(draw: random.Random, number: int) -> Named:
 
 def _huge_jpeg(draw: random.Random) -> bytes:
     """Return a JPEG whose frame header says 65,500 pixels a side."""
-    data = bytearray(encoded(picture(draw), "jpg"))
+    data = bytearray(encoded(image(draw), "jpg"))
     place = data.index(b"\xff\xc0") + 5
     data[place : place + 4] = struct.pack(">HH", 65_500, 65_500)
     return bytes(data)
@@ -108,35 +108,35 @@ def _huge_jpeg(draw: random.Random) -> bytes:
 
 def _huge_bmp(draw: random.Random) -> bytes:
     """Return a BMP whose header says 20,000 pixels a side."""
-    data = bytearray(encoded(picture(draw), "bmp"))
+    data = bytearray(encoded(image(draw), "bmp"))
     data[18:26] = struct.pack("<ii", 20_000, 20_000)
     return bytes(data)
 
 
 def odd(draw: random.Random, number: int) -> Named:
-    """Return a picture that is whole, of a kind that few expect."""
-    image = picture(draw)
-    wide = np.asarray(image.convert("L"), np.uint16) * 257
+    """Return an image that is whole, of a kind that few expect."""
+    drawn = image(draw)
+    wide = np.asarray(drawn.convert("L"), np.uint16) * 257
     exif = Image.Exif()
     exif[0x0112] = number % 10  # upright, the seven others, and two that are none
-    more = {"save_all": True, "append_images": [picture(draw)]}
+    more = {"save_all": True, "append_images": [image(draw)]}
     ways: list[Callable[[], Named]] = [
-        lambda: ("x.jpg", encoded(image.convert("CMYK"), "jpg")),
+        lambda: ("x.jpg", encoded(drawn.convert("CMYK"), "jpg")),
         lambda: ("x.png", encoded(Image.fromarray(wide), "png")),
-        lambda: ("x.png", encoded(image.convert("P"), "png", transparency=0)),
-        lambda: ("x.png", encoded(image.convert("LA"), "png")),
-        lambda: ("x.png", encoded(image.convert("1"), "png")),
-        lambda: ("x.jpg", encoded(image, "jpg", exif=exif)),
-        lambda: ("x.gif", encoded(image, "gif", **more)),
-        lambda: ("x.webp", encoded(image, "webp", **more)),
-        lambda: ("x.png", encoded(image.resize((1, 1)), "png")),
-        lambda: ("x.jpg", encoded(image.resize((1, 3000)), "jpg")),
-        lambda: ("x.tif", encoded(image.convert("F"), "tif")),
+        lambda: ("x.png", encoded(drawn.convert("P"), "png", transparency=0)),
+        lambda: ("x.png", encoded(drawn.convert("LA"), "png")),
+        lambda: ("x.png", encoded(drawn.convert("1"), "png")),
+        lambda: ("x.jpg", encoded(drawn, "jpg", exif=exif)),
+        lambda: ("x.gif", encoded(drawn, "gif", **more)),
+        lambda: ("x.webp", encoded(drawn, "webp", **more)),
+        lambda: ("x.png", encoded(drawn.resize((1, 1)), "png")),
+        lambda: ("x.jpg", encoded(drawn.resize((1, 3000)), "jpg")),
+        lambda: ("x.tif", encoded(drawn.convert("F"), "tif")),
     ]
     return ways[number % len(ways)]()
 
 
-KINDS = (truncated, flipped, misnamed, no_picture, bomb, odd)
+KINDS = (truncated, flipped, misnamed, no_image, bomb, odd)
 
 
 def write_hostile(folder: Path, number: int, seed: int | str) -> None:
@@ -152,7 +152,7 @@ def write_hostile(folder: Path, number: int, seed: int | str) -> None:
     os.mkfifo(folder / "a pipe.jpg")  # that nobody writes to
     (folder / "a hole.jpg").touch()
     os.truncate(folder / "a hole.jpg", 2**40)  # takes no room on the disk
-    good = encoded(picture(draw), "jpg")
+    good = encoded(image(draw), "jpg")
     (folder / "with\na line.jpg").write_bytes(good)
     (folder / "other\u2028line\u2029ends\u0085.jpg").write_bytes(good)
     (folder / "'quotes\" & <tags>.jpg").write_bytes(good)
@@ -171,8 +171,8 @@ def remove_some(root: Path) -> int:
 
 
 def write_good(folder: Path, number: int, seed: int | str) -> None:
-    """Write good pictures."""
+    """Write good images."""
     folder.mkdir(parents=True)
     draw = random.Random(seed)
     for place in range(number):
-        (folder / f"good-{place}.jpg").write_bytes(encoded(picture(draw), "jpg", quality=90))
+        (folder / f"good-{place}.jpg").write_bytes(encoded(image(draw), "jpg", quality=90))

@@ -9,30 +9,30 @@ from typing import Any
 
 from PIL import Image
 
-from faceproof.data.facts import gather_facts
-from faceproof.data.sets import folder_data
+from faceproof.audit.file_statistics import gather_file_statistics
+from faceproof.data.listing import folder_data
 
 SIDE = 96
 CHANGED = 10
-DRAWN = 200  # different pictures; each is written many times, with a comment of its own
+DRAWN = 200  # different images; each is written many times, with a comment of its own
 
 
 def measure_indexing(folder: Path, number: int) -> dict[str, Any]:
     """Return the seconds of listing files, of looking at them, again, and when a few changed."""
-    write_pictures(folder / "pictures", number)
+    write_images(folder / "images", number)
     began = time.perf_counter()
     words = {"real": "real", "fake": "fake"}
-    data = folder_data("indexed", "deepfake", str(folder / "pictures"), "{label}/*/*", words)
+    data = folder_data("indexed", "deepfake", str(folder / "images"), "{label}/*/*", words)
     listed = time.perf_counter()
     memory, paths = folder / "facts.parquet", data.table["path"]
-    gather_facts(paths, memory)
+    gather_file_statistics(paths, memory)
     once = time.perf_counter()
-    gather_facts(paths, memory)
+    gather_file_statistics(paths, memory)
     again = time.perf_counter()
     for path in paths.to_pylist()[:CHANGED]:
         os.utime(path)
     touched = time.perf_counter()
-    gather_facts(paths, memory)
+    gather_file_statistics(paths, memory)
     return {
         "files": len(paths),
         "list, s": listed - began,
@@ -43,7 +43,7 @@ def measure_indexing(folder: Path, number: int) -> dict[str, Any]:
     }
 
 
-def write_pictures(folder: Path, number: int) -> None:
+def write_images(folder: Path, number: int) -> None:
     """Write JPEG files of noise, half of each class, a thousand to a folder."""
     draw = random.Random(0)
     drawn = []
@@ -58,5 +58,5 @@ def write_pictures(folder: Path, number: int) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         comment = str(place).encode()
         segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
-        picture = drawn[place % DRAWN]
-        file.write_bytes(picture[:2] + segment + picture[2:])
+        image = drawn[place % DRAWN]
+        file.write_bytes(image[:2] + segment + image[2:])

@@ -1,6 +1,6 @@
 """python -m benchmarks.load: many clients at once against a server of its own.
 
-Starts `faceproof serve` on an artifact, sends pictures from as many clients as wanted for some
+Starts `faceproof serve` on an artifact, sends images from as many clients as wanted for some
 time, and prints how many were answered or refused, how long that took, what of a processor's time
 an answer cost the server, and the server's memory before and after. A client that is refused waits
 as long as the server says.
@@ -25,12 +25,12 @@ def main() -> None:
     """Run the load test."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("detector", type=Path, metavar="DIR", help="what faceproof export made")
-    parser.add_argument("pictures", type=Path, nargs="+", help="files to send, in turn")
+    parser.add_argument("images", type=Path, nargs="+", help="files to send, in turn")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="options of serve")
     given = parser.parse_args()
-    data = [path.read_bytes() for path in given.pictures]
+    data = [path.read_bytes() for path in given.images]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -89,7 +89,7 @@ async def _wait_for(client: httpx.AsyncClient) -> None:
 
 
 async def _send(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
-    return await client.post("/api/predict", files={"file": ("picture", data)})
+    return await client.post("/api/predict", files={"file": ("image", data)})
 
 
 async def _go_on(
@@ -100,7 +100,7 @@ async def _go_on(
     seconds: list[float],
     outcomes: Counter[str],
 ) -> None:
-    """Send one picture after the other until the end."""
+    """Send one image after the other until the end."""
     while time.monotonic() < end:
         start = time.monotonic()
         try:

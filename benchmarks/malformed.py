@@ -100,14 +100,14 @@ ODD_JSON = (
 
 
 @dataclass(frozen=True)
-class Aim:
+class Target:
     """What is abused.
 
     Attributes:
         port: of this machine.
         seconds: how long the server waits for anything.
         largest: bytes of an upload.
-        good: a picture that it can judge.
+        good: an image that it can judge.
     """
 
     port: int
@@ -116,13 +116,13 @@ class Aim:
     good: bytes
 
 
-Kind = Callable[[Aim, random.Random], Awaitable[str]]
+Kind = Callable[[Target, random.Random], Awaitable[str]]
 
 
-async def exchange(aim: Aim, data: bytes, then: bytes = b"", every: float = 0.0) -> str:
+async def exchange(target: Target, data: bytes, then: bytes = b"", every: float = 0.0) -> str:
     """Send bytes, some more of them one by one, and return what came back."""
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", aim.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
     except OSError:
         return CLOSED
     answer = asyncio.create_task(reader.readline())
@@ -175,70 +175,72 @@ def upload(draw: random.Random) -> tuple[str, str]:
     return draw.choice([("/api/predict", "file"), ("/gradio_api/upload", "files")])
 
 
-async def noise(aim: Aim, draw: random.Random) -> str:
+async def noise(target: Target, draw: random.Random) -> str:
     """Send bytes that are no HTTP."""
     end = draw.choice([b"", b"\r\n\r\n"])
     start = draw.choice([b"", b"GET ", b"POST /api/predict HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00"])
-    return await exchange(aim, start + draw.randbytes(draw.choice([1, 50, 5000])) + end)
+    return await exchange(target, start + draw.randbytes(draw.choice([1, 50, 5000])) + end)
 
 
-async def content_type(aim: Aim, draw: random.Random) -> str:
+async def content_type(target: Target, draw: random.Random) -> str:
     """Call a form something else, or something else a form."""
     path, name = upload(draw)
-    body = draw.choice([form(aim.good, name), b"", b"{}", b'{"file": "/etc/passwd"}', b"a=b&c=%zz"])
-    return await exchange(aim, request("POST", path, "", body, draw.choice(CONTENT_TYPES)))
+    body = draw.choice(
+        [form(target.good, name), b"", b"{}", b'{"file": "/etc/passwd"}', b"a=b&c=%zz"]
+    )
+    return await exchange(target, request("POST", path, "", body, draw.choice(CONTENT_TYPES)))
 
 
-async def broken_form(aim: Aim, draw: random.Random) -> str:
+async def broken_form(target: Target, draw: random.Random) -> str:
     """Send a form whose parts are none, or too many, or do not end."""
     parts = draw.choices(PARTS, k=draw.choice([0, 1, 1, 2, 6, 1200]))
     start, end = draw.choice([b"--x", b"--x", b"-x", b""]), draw.choice([b"--x--\r\n", b"--x", b""])
     body = b"".join(start + b"\r\n" + part + b"\r\n" for part in parts) + end
     query = draw.choice(["", "?upload_id=z"])
-    return await exchange(aim, request("POST", upload(draw)[0] + query, "", body, FORM))
+    return await exchange(target, request("POST", upload(draw)[0] + query, "", body, FORM))
 
 
-async def headers(aim: Aim, draw: random.Random) -> str:
+async def headers(target: Target, draw: random.Random) -> str:
     """Send headers that are absurd."""
     path, name = upload(draw)
     more = "\r\n".join(draw.sample(HEADERS, draw.choice([1, 1, 2])))
     if draw.random() < 0.5:
-        return await exchange(aim, request("GET", draw.choice(ROUTES), more))
-    return await exchange(aim, request("POST", path, more, form(aim.good, name), FORM))
+        return await exchange(target, request("GET", draw.choice(ROUTES), more))
+    return await exchange(target, request("POST", path, more, form(target.good, name), FORM))
 
 
-async def path(aim: Aim, draw: random.Random) -> str:
+async def path(target: Target, draw: random.Random) -> str:
     """Ask for what lies elsewhere, or nowhere, at length."""
     long = draw.choice(["/", "/assets/", "/?", "/api/predict?frames="]) + "a" * draw.choice(
         [2000, 60_000]
     )
-    return await exchange(aim, request("GET", draw.choice([*TRICKS, *TRICKS, long])))
+    return await exchange(target, request("GET", draw.choice([*TRICKS, *TRICKS, long])))
 
 
-async def method(aim: Aim, draw: random.Random) -> str:
+async def method(target: Target, draw: random.Random) -> str:
     """Ask in another way than is meant."""
     body = draw.choice([None, b"", b"x" * 200, b"x" * 200_000])
     word = draw.choice(METHODS)
-    return await exchange(aim, request(word, draw.choice(ROUTES), "", body))
+    return await exchange(target, request(word, draw.choice(ROUTES), "", body))
 
 
-async def parameters(aim: Aim, draw: random.Random) -> str:
+async def parameters(target: Target, draw: random.Random) -> str:
     """Ask for frames and faces that cannot be."""
     value = draw.choice(
         ["-1", "0", "1e9", "9" * 400, "true", "", "%00", "%ff", "nan", "1;2", "null", "[]", "True"]
     )
     query = f"{draw.choice(['frames', 'faces', 'file'])}={value}"
-    body = form(draw.choice([aim.good, b"no picture", b""]))
-    return await exchange(aim, request("POST", f"/api/predict?{query}", "", body, FORM))
+    body = form(draw.choice([target.good, b"no image", b""]))
+    return await exchange(target, request("POST", f"/api/predict?{query}", "", body, FORM))
 
 
-async def too_large(aim: Aim, draw: random.Random) -> str:
+async def too_large(target: Target, draw: random.Random) -> str:
     """Send more than is taken, with its length or in chunks."""
     path, name = upload(draw)
-    body = form(bytes(aim.largest + draw.choice([1, 50_000, 3_000_000])), name)
+    body = form(bytes(target.largest + draw.choice([1, 50_000, 3_000_000])), name)
     if draw.random() < 0.5:
-        return await exchange(aim, request("POST", path, "", body, FORM))
-    return await exchange(aim, _chunked(path, body))
+        return await exchange(target, request("POST", path, "", body, FORM))
+    return await exchange(target, _chunked(path, body))
 
 
 def _chunked(path: str, body: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
@@ -247,36 +249,40 @@ def _chunked(path: str, body: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 
 
-async def chunks(aim: Aim, draw: random.Random) -> str:
+async def chunks(target: Target, draw: random.Random) -> str:
     """Send chunks that lie about themselves, or never end."""
     path, name = upload(draw)
-    body = form(aim.good, name)
+    body = form(target.good, name)
     end = draw.choice([b"", b"zz\r\n", b"-5\r\nx", b"ffffffffffffffffff\r\nx", b"5\r\nx", b"0"])
-    return await exchange(aim, _chunked(path, body, end))
+    return await exchange(target, _chunked(path, body, end))
 
 
-async def slow_head(aim: Aim, draw: random.Random) -> str:
+async def slow_head(target: Target, draw: random.Random) -> str:
     """Send a head byte by byte, or stop in the middle."""
     head = request("GET", "/health", "X: " + "a" * 1000)
     start = draw.randrange(len(head) - 4)
-    return await exchange(aim, head[:start], draw.choice([b"", b"a" * 1000]), aim.seconds / 20)
+    return await exchange(
+        target, head[:start], draw.choice([b"", b"a" * 1000]), target.seconds / 20
+    )
 
 
-async def slow_body(aim: Aim, draw: random.Random) -> str:
+async def slow_body(target: Target, draw: random.Random) -> str:
     """Send a body byte by byte, or stop in the middle, or after the answer."""
     path, name = draw.choice([upload(draw), ("/gradio_api/queue/join", ""), ("/health", "")])
-    body = form(aim.good, name)
+    body = form(target.good, name)
     data = request(draw.choice(["POST", "POST", "GET"]), path, "", body, FORM)
     rest = b"a" * (len(body) if draw.random() < 0.5 else 0)
-    return await exchange(aim, data[: -len(body) + draw.randrange(100)], rest, aim.seconds / 20)
+    return await exchange(
+        target, data[: -len(body) + draw.randrange(100)], rest, target.seconds / 20
+    )
 
 
-async def truncated(aim: Aim, draw: random.Random) -> str:
+async def truncated(target: Target, draw: random.Random) -> str:
     """Go away in the middle of a body."""
     path, name = upload(draw)
-    data = request("POST", path, "", form(aim.good, name), FORM)
+    data = request("POST", path, "", form(target.good, name), FORM)
     try:
-        _, writer = await asyncio.open_connection("127.0.0.1", aim.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", target.port)
         writer.write(data[: draw.randrange(50, len(data))])
         await writer.drain()
         await asyncio.sleep(draw.choice([0, 0.02]))
@@ -299,8 +305,8 @@ def _png(width: int, height: int, more: bytes = b"") -> bytes:
 
 def _gif(frames: int) -> bytes:
     file = io.BytesIO()
-    pictures = [Image.new("P", (300, 300), number % 256) for number in range(frames)]
-    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
+    images = [Image.new("P", (300, 300), number % 256) for number in range(frames)]
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:])
     return file.getvalue()
 
 
@@ -326,23 +332,23 @@ BOMBS: tuple[Callable[[random.Random], bytes], ...] = (
 )
 
 
-async def bomb(aim: Aim, draw: random.Random) -> str:
-    """Send what is no picture, or a far larger one than it seems."""
+async def bomb(target: Target, draw: random.Random) -> str:
+    """Send what is no image, or a far larger one than it seems."""
     query = draw.choice(["", "", "?faces=true", "?frames=4"])
     body = form(draw.choice(BOMBS)(draw))
-    return await exchange(aim, request("POST", f"/api/predict{query}", "", body, FORM))
+    return await exchange(target, request("POST", f"/api/predict{query}", "", body, FORM))
 
 
-async def page_route(aim: Aim, draw: random.Random) -> str:
+async def page_route(target: Target, draw: random.Random) -> str:
     """Ask for what Gradio could do but this page does not need."""
     path = f"/gradio_api/{draw.choice(GRADIO)}"
     if draw.random() < 0.5:
-        return await exchange(aim, request("GET", path))
+        return await exchange(target, request("GET", path))
     body = json.dumps(draw.choice(ODD_JSON)).encode()
-    return await exchange(aim, request("POST", path, "", body, "application/json"))
+    return await exchange(target, request("POST", path, "", body, "application/json"))
 
 
-async def page_queue(aim: Aim, draw: random.Random) -> str:
+async def page_queue(target: Target, draw: random.Random) -> str:
     """Put odd things into the page's queue."""
     body: object = {
         "data": draw.choice([[odd, draw.choice(ODD_JSON)] for odd in ODD_JSON] + list(ODD_JSON)),
@@ -357,20 +363,22 @@ async def page_queue(aim: Aim, draw: random.Random) -> str:
     path = draw.choice(["queue/join", "queue/join", "queue/join", "cancel", "reset"])
     data = json.dumps(draw.choice([body, body, body, *ODD_JSON])).encode()
     data = draw.choice([data, data, data, data, data[:-3], b"[" * 50_000, b"\xff\xfe"])
-    return await exchange(aim, request("POST", f"/gradio_api/{path}", "", data, "application/json"))
+    return await exchange(
+        target, request("POST", f"/gradio_api/{path}", "", data, "application/json")
+    )
 
 
-async def left_open(aim: Aim, draw: random.Random) -> str:
+async def left_open(target: Target, draw: random.Random) -> str:
     """Leave a stream open for a while, or do not read what was asked for."""
     path = draw.choice(
         ["/gradio_api/heartbeat/abc", "/gradio_api/queue/data?session_hash=abc", "/", "/config"]
     )
-    _, writer = await asyncio.open_connection("127.0.0.1", aim.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", target.port)
     with contextlib.suppress(ConnectionError):
         for _ in range(draw.choice([1, 1, 30])):  # pipelined
             writer.write(request("GET", path))
         await writer.drain()
-        await asyncio.sleep(draw.choice([0.1, aim.seconds]))
+        await asyncio.sleep(draw.choice([0.1, target.seconds]))
     writer.transport.abort()
     return CLOSED
 

@@ -17,28 +17,28 @@ from rich.console import Console
 from rich.table import Table
 
 from faceproof.app import compose_data
-from faceproof.data.sets import DataSet
+from faceproof.data.listing import DataSet
 from faceproof.data.table import select
-from faceproof.waiting import wait_briefly
+from faceproof.performance.waiting import wait_briefly
 
 WARM_UP = 3  # batches
 
 
-def pictures_per_second(batches: Iterator[int], seconds: float) -> float:
+def images_per_second(batches: Iterator[int], seconds: float) -> float:
     """Return the rate of a loop over some seconds, after its first batches."""
     for _ in range(WARM_UP):
         next(batches)
-    began, pictures = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds or not pictures:
-        pictures += next(batches)
-    return pictures / (time.perf_counter() - began)
+    began, images = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds or not images:
+        images += next(batches)
+    return images / (time.perf_counter() - began)
 
 
 def apart(function: str, *given: Any, as_commands: bool = False) -> Any:
     """Call a function `module:name` of plain values in a process of its own, and return its answer.
 
     What one contender does to the process, such as how it gets memory, is then no other's.
-    `as_commands`: as faceproof's commands start; see `faceproof.waiting`.
+    `as_commands`: as faceproof's commands start; see `faceproof.performance.waiting`.
     """
     module, _, name = function.partition(":")
     call = (
@@ -82,8 +82,8 @@ def ratio(found: Mapping[str, Sequence[float]], first: str, second: str) -> floa
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The pictures of a benchmark."""
+class Images:
+    """The images of a benchmark."""
 
     data: DataSet
 
@@ -103,9 +103,9 @@ class Pictures:
         return [int(label == self.data.task.positive) for label in self.rows["label"].to_pylist()]
 
 
-def read_pictures(name: str) -> Pictures:
-    """Return the pictures of a data set of conf/data."""
-    return Pictures(compose_data([f"data={name}"]))
+def read_images(name: str) -> Images:
+    """Return the images of a data set of conf/data."""
+    return Images(compose_data([f"data={name}"]))
 
 
 def machine() -> dict[str, Any]:

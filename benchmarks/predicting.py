@@ -1,4 +1,4 @@
-"""`faceproof predict` against a loop of `model(picture)` and the expert's inference loop."""
+"""`faceproof predict` against a loop of `model(image)` and the expert's inference loop."""
 
 import tempfile
 import time
@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import baselines
-from benchmarks.measuring import apart, in_turns, medians, ratio, read_pictures
+from benchmarks.measuring import apart, in_turns, medians, ratio, read_images
 
 BATCH_SIZE = 64
 WAYS = ("one by one", "expert", "predict", "predict, onnx")
 
 
 def rate(way: str, detector: str, data: str, number: int) -> float:
-    """Return the pictures per second of one way, loading the detector left out."""
-    from faceproof.memory import reuse_memory
-    from faceproof.serving.artifact import read_card, read_network
-    from faceproof.serving.predict import Request, predict
-    from faceproof.serving.predictor import load
+    """Return the images per second of one way, loading the detector left out."""
+    from faceproof.artifact.artifact import read_card, read_network
+    from faceproof.inference.predict import Request, predict
+    from faceproof.inference.predictor import load
+    from faceproof.performance.memory import reuse_memory
 
-    paths = read_pictures(data).paths[:number]
+    paths = read_images(data).paths[:number]
     if len(paths) < number:
-        raise SystemExit(f"data set {data} has {len(paths)} training pictures, fewer than {number}")
+        raise SystemExit(f"data set {data} has {len(paths)} training images, fewer than {number}")
     folder = Path(detector)
     if way == "expert":
         net = read_network(folder, read_card(folder))
@@ -39,7 +39,7 @@ def rate(way: str, detector: str, data: str, number: int) -> float:
         return number / (time.perf_counter() - began)
     reuse_memory()  # as the command does
     with tempfile.TemporaryDirectory() as place:
-        listed = Path(place) / "pictures.txt"
+        listed = Path(place) / "images.txt"
         listed.write_text("".join(f"{path}\n" for path in paths))
         began = time.perf_counter()
         predict(predictor, [str(listed)], Request(out=Path(place) / "out.csv"), backend)
@@ -47,8 +47,8 @@ def rate(way: str, detector: str, data: str, number: int) -> float:
 
 
 def measure_predicting(data: str, detector: str, number: int, rounds: int) -> list[dict[str, Any]]:
-    """Return one row: pictures per second of each way, and the ratios."""
-    from faceproof.serving.artifact import read_card
+    """Return one row: images per second of each way, and the ratios."""
+    from faceproof.artifact.artifact import read_card
 
     card = read_card(Path(detector))
     ways = [way for way in WAYS if not way.endswith("onnx") or card.get("onnx")]
@@ -69,9 +69,9 @@ def measure_predicting(data: str, detector: str, number: int, rounds: int) -> li
     )
     return [
         {
-            "trunk": card["architecture"]["trunk"].get("name", "own"),
+            "backbone": card["architecture"]["backbone"].get("name", "own"),
             "side": card["input"]["size"],
-            "pictures": number,
+            "images": number,
             **medians(found),
             **{
                 f"{way} / {other}": ratio(found, way, other)

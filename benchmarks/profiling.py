@@ -8,11 +8,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import baselines
-from benchmarks.measuring import pictures_per_second
+from benchmarks.measuring import images_per_second
 from benchmarks.training import BATCH_SIZE, compose_model, make_net
-from faceproof.memory import reuse_memory
-from faceproof.models.depthwise import quicken_depthwise
 from faceproof.models.detector import Detector
+from faceproof.performance.depthwise import quicken_depthwise
+from faceproof.performance.memory import reuse_memory
 from faceproof.training.precision import choose_precision
 
 STEPS = 4
@@ -48,10 +48,10 @@ def product_rate(numbers: torch.dtype, seconds: float = 1.0) -> float:
 
 
 def operations(net: Detector) -> float:
-    """Return the operations of a picture's training step: thrice those of its multiplications.
+    """Return the operations of an image's training step: thrice those of its multiplications.
 
-    The gradients of pictures and of weights take as many as the layer itself; the first layer's,
-    whose pictures have none, are counted all the same.
+    The gradients of images and of weights take as many as the layer itself; the first layer's,
+    whose images have none, are counted all the same.
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.eval()(torch.rand(1, 3, net.input.size, net.input.size))
@@ -60,10 +60,10 @@ def operations(net: Detector) -> float:
 
 def _measure(model: str, bf16: bool, limit: float) -> dict[str, Any]:
     net = make_net(compose_model(model))
-    of_picture = operations(net)
+    of_image = operations(net)
     quicken_depthwise(net)
     loop = baselines.arithmetic(net, net.input.size, BATCH_SIZE, bf16)
-    rate = pictures_per_second(loop, 2.0)
+    rate = images_per_second(loop, 2.0)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         for _ in range(STEPS):
             next(loop)
@@ -75,9 +75,9 @@ def _measure(model: str, bf16: bool, limit: float) -> dict[str, Any]:
         "model": model,
         "side": net.input.size,
         "threads": torch.get_num_threads(),
-        "GFLOP a picture": of_picture / 1e9,
-        "pictures/s": rate,
-        "GFLOP/s": of_picture * rate / 1e9,
+        "GFLOP an image": of_image / 1e9,
+        "images/s": rate,
+        "GFLOP/s": of_image * rate / 1e9,
         "GFLOP/s of large products": limit / 1e9,
         **{f"{kind}, %": 100 * value / whole for kind, value in spent.items()},
     }

@@ -1,4 +1,4 @@
-"""Scale: a table of so many pictures is built, divided, counted and opened by four workers."""
+"""Scale: a table of so many images is built, divided, counted and opened by four workers."""
 
 import multiprocessing
 import time
@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import apart
-from faceproof.data.datasets import PictureDataset
-from faceproof.data.loading import make_loader
-from faceproof.data.order import EpochSampler
-from faceproof.data.sets import table_data
+from faceproof.data.datasets import ImageDataset
+from faceproof.data.listing import table_data
+from faceproof.data.loaders import make_loader
+from faceproof.data.samplers import EpochSampler
 from faceproof.data.table import counts, write_table
 from faceproof.task import TASKS
 
 NUM_WORKERS = 4
 
 
-class PathsOnly(PictureDataset):
+class PathsOnly(ImageDataset):
     """The rows of a table whose files do not exist: everything but the decoding."""
 
-    def picture(self, row: int) -> Tensor:
-        """Return an empty picture for a path that was looked up."""
+    def image(self, row: int) -> Tensor:
+        """Return an empty image for a path that was looked up."""
         assert self.paths[row].as_py()
         return torch.zeros((3, self.size, self.size), dtype=torch.uint8)
 
@@ -77,14 +77,14 @@ def opened(file: str) -> dict[str, Any]:
 
 
 def made_table(size: int) -> pa.Table:
-    """Make a table of pictures that need not exist, in groups of eight."""
+    """Make a table of images that need not exist, in groups of eight."""
     from faceproof.data.table import table_from_columns
 
     numbers = np.arange(size)
     fake = numbers % 2 == 1
     return table_from_columns(
         {
-            "path": [f"/pictures/{n // 1000:05}/{n:09}.jpg" for n in numbers.tolist()],
+            "path": [f"/images/{n // 1000:05}/{n:09}.jpg" for n in numbers.tolist()],
             "label": np.where(fake, "fake", "real").tolist(),
             "group": [f"video-{n // 8}" for n in numbers.tolist()],
             "generator": [f"g{n % 7}" if n % 2 else None for n in numbers.tolist()],

@@ -1,11 +1,11 @@
-"""Scoring: faceproof against the expert's inference loop and against a picture at a time."""
+"""Scoring: faceproof against the expert's inference loop and against an image at a time."""
 
 import time
 from functools import partial
 from typing import Any
 
 from benchmarks import baselines
-from benchmarks.measuring import apart, in_turns, medians, ratio, read_pictures
+from benchmarks.measuring import apart, in_turns, medians, ratio, read_images
 from benchmarks.training import compose_model, make_net
 from faceproof.evaluation.scoring import score
 
@@ -14,17 +14,15 @@ WAYS = ("one by one", "expert", "faceproof")
 
 
 def rate(way: str, model: str, data: str, number: int) -> float:
-    """Return the pictures per second of one way to score."""
+    """Return the images per second of one way to score."""
     net = make_net(compose_model(model)).eval()
-    pictures = read_pictures(data)
-    paths, side = pictures.paths[:number], net.input.size
+    images = read_images(data)
+    paths, side = images.paths[:number], net.input.size
     workers = baselines.num_workers(len(paths), BATCH_SIZE)
     ways = {
         "one by one": lambda: baselines.one_by_one(net, paths, side),
         "expert": lambda: baselines.expert_scoring(net, paths, side, BATCH_SIZE, workers),
-        "faceproof": lambda: score(
-            net, pictures.rows.slice(0, number), pictures.data.task, BATCH_SIZE
-        ),
+        "faceproof": lambda: score(net, images.rows.slice(0, number), images.data.task, BATCH_SIZE),
     }
     began = time.perf_counter()
     ways[way]()
@@ -32,7 +30,7 @@ def rate(way: str, model: str, data: str, number: int) -> float:
 
 
 def measure_scoring(data: str, models: list[str], number: int, rounds: int) -> list[dict[str, Any]]:
-    """Return a row a model: pictures per second of each way, and the ratios."""
+    """Return a row a model: images per second of each way, and the ratios."""
     rows = []
     for model in models:
         ways = {
@@ -52,7 +50,7 @@ def measure_scoring(data: str, models: list[str], number: int, rounds: int) -> l
             {
                 "model": model,
                 "side": make_net(compose_model(model)).input.size,
-                "pictures": number,
+                "images": number,
                 **medians(found),
                 "faceproof / one by one": ratio(found, "faceproof", "one by one"),
                 "faceproof / expert": ratio(found, "faceproof", "expert"),

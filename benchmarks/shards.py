@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import baselines
-from benchmarks.measuring import apart, in_turns, medians, ratio, read_pictures
+from benchmarks.measuring import apart, in_turns, medians, ratio, read_images
 from benchmarks.training import BATCH_SIZE, compose_model, make_net
-from faceproof.data.datasets import PictureDataset
-from faceproof.data.loading import make_loader
-from faceproof.data.order import EpochSampler
-from faceproof.data.shard_order import find_shards
+from faceproof.data.datasets import ImageDataset
+from faceproof.data.loaders import make_loader
+from faceproof.data.samplers import EpochSampler
+from faceproof.data.shards.order import find_shards
 from faceproof.data.table import select
 
 MEGABYTES = 0.5  # so that a small data set has many more shards than are open at a time
 
 
 def rate(words: list[str], model: str, seconds: float, fetches: bool = False) -> float:
-    """Return the pictures per second of a data set's loader, over whole epochs after the first.
+    """Return the images per second of a data set's loader, over whole epochs after the first.
 
     Args:
         words: `data=NAME` and its settings.
-        model: whose input the pictures are resized for.
+        model: whose input the images are resized for.
         seconds: after which no further epoch is begun.
         fetches: whether what was fetched is removed before each epoch, so that it is fetched again;
             what the loading processes hold open, 16 shards, is not.
@@ -42,11 +42,11 @@ def rate(words: list[str], model: str, seconds: float, fetches: bool = False) ->
         os.environ["FACEPROOF_SHARDS"] = fetched
         data, how = compose_data(words), make_net(compose_model(model)).input
         rows = select(data.table, "train")
-        dataset = PictureDataset(rows, data.task, how.size, how.interpolation)
+        dataset = ImageDataset(rows, data.task, how.size, how.interpolation)
         sampler = EpochSampler(len(dataset), 0, shards=find_shards(dataset.paths))
         workers = baselines.num_workers(len(dataset), BATCH_SIZE)
         loader = make_loader(dataset, BATCH_SIZE, workers, sampler)
-        spent, pictures = 0.0, 0
+        spent, images = 0.0, 0
         for epoch in count():
             sampler.set_epoch(epoch)
             for file in Path(fetched).rglob("*.bin") if fetches else ():
@@ -54,28 +54,28 @@ def rate(words: list[str], model: str, seconds: float, fetches: bool = False) ->
             began = time.perf_counter()
             number = sum(len(batch.label) for batch in loader)
             if epoch:
-                spent, pictures = spent + time.perf_counter() - began, pictures + number
+                spent, images = spent + time.perf_counter() - began, images + number
             if spent > seconds:
-                return pictures / spent
+                return images / spent
         raise AssertionError
 
 
 def measure_shards(data: str, model: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
-    """Return a row a place: the loader's pictures per second there and from files, in turns.
+    """Return a row a place: the loader's images per second there and from files, in turns.
 
     An object store is one on this machine, moto's, which takes its time from the same cores. It is
     left out where moto is not installed.
     """
-    from faceproof.data.shard_writing import write_shards
+    from faceproof.data.shards.writing import write_shards
 
-    pictures = read_pictures(data).data
+    images = read_images(data).data
     with tempfile.TemporaryDirectory() as name, _store() as bucket:
         places = {"folder": f"{name}/set", **({"object store": f"{bucket}/set"} if bucket else {})}
         for place in places.values():
-            written = write_shards(pictures, place, MEGABYTES)
+            written = write_shards(images, place, MEGABYTES)
         ways = {"files": partial(apart, "benchmarks.shards:rate", [f"data={data}"], model, seconds)}
         for where, place in places.items():
-            words = ["data=shards", f"data.root={place}", f"data.task={pictures.task.name}"]
+            words = ["data=shards", f"data.root={place}", f"data.task={images.task.name}"]
             fetches = where == "object store"
             ways[where] = partial(apart, "benchmarks.shards:rate", words, model, seconds, fetches)
         found = in_turns(ways, rounds)
@@ -85,8 +85,8 @@ def measure_shards(data: str, model: str, seconds: float, rounds: int) -> list[d
             "shards in": where,
             "shards": len(written.shards),
             "megabytes": sum(shard["bytes"] for shard in written.shards) / 1e6,
-            "files, pictures/s": typical["files"],
-            "shards, pictures/s": typical[where],
+            "files, images/s": typical["files"],
+            "shards, images/s": typical[where],
             "shards / files": ratio(found, where, "files"),
         }
         for where in places
@@ -114,8 +114,8 @@ def _store() -> Iterator[str | None]:
     with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             _wait_for(port)
-            boto3.client("s3").create_bucket(Bucket="pictures")
-            yield "s3://pictures"
+            boto3.client("s3").create_bucket(Bucket="images")
+            yield "s3://images"
         finally:
             server.terminate()
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 
 from faceproof import app
-from faceproof.run import RunFolder, read_epochs
+from faceproof.io.run_folder import RunFolder, read_epochs
 
 TRAIN = str(Path(app.repository()) / "train.py")
-# Dropout, random augmentation, a trunk that thaws, a plateau, accumulated gradients.
+# Dropout, random augmentation, a backbone that thaws, a plateau, accumulated gradients.
 RUN = (
     "data=demo_faces", "data.num_per_class=60", "model=face_cnn", "trainer=cpu",
     "trainer.max_epochs=3", "trainer.accumulate_grad_batches=2", "loader.batch_size=4",

@@ -39,7 +39,7 @@ def measure_startup(rounds: int) -> list[dict[str, Any]]:
     return [
         *rows,
         {"command": name, "seconds": statistics.median(later), "imports": "all"},
-        {"command": f"{name}, its pictures drawn first", "seconds": first, "imports": "all"},
+        {"command": f"{name}, its images drawn first", "seconds": first, "imports": "all"},
     ]
 
 

@@ -20,26 +20,26 @@ from torch.utils.data import DataLoader
 from benchmarks import baselines
 from benchmarks.measuring import (
     WARM_UP,
-    Pictures,
+    Images,
     apart,
+    images_per_second,
     in_turns,
     medians,
-    pictures_per_second,
     ratio,
-    read_pictures,
+    read_images,
 )
 from faceproof import app
-from faceproof.data.augment import Augment
-from faceproof.data.cores import num_cores
-from faceproof.data.datasets import PictureDataset
-from faceproof.data.loading import make_loader
-from faceproof.data.order import EpochSampler
-from faceproof.memory import reuse_memory
-from faceproof.models.depthwise import quicken_depthwise
+from faceproof.augment.transforms import Augment
+from faceproof.data.datasets import ImageDataset
+from faceproof.data.loaders import make_loader
+from faceproof.data.samplers import EpochSampler
 from faceproof.models.detector import Detector
-from faceproof.training.callbacks import BoardPictures, PictureRate, ProgressBar
-from faceproof.training.datamodule import PictureDataModule
-from faceproof.training.keeping import CacheSettings
+from faceproof.performance.cores import num_cores
+from faceproof.performance.depthwise import quicken_depthwise
+from faceproof.performance.memory import reuse_memory
+from faceproof.training.caching import CacheSettings
+from faceproof.training.callbacks import BoardImages, ImageRate, ProgressBar
+from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import Constant
@@ -65,7 +65,7 @@ class Deadline(Callback):
     """Ends training after some seconds, and measures the rate from the first batches on."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.pictures, self.began, self.ended = seconds, 0, 0.0, 0.0
+        self.seconds, self.images, self.began, self.ended = seconds, 0, 0.0, 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -73,15 +73,15 @@ class Deadline(Callback):
         """Count a batch."""
         self.ended = time.perf_counter()
         if trainer.global_step == WARM_UP:
-            self.began, self.pictures = self.ended, 0
+            self.began, self.images = self.ended, 0
         elif trainer.global_step > WARM_UP:
-            self.pictures += len(batch.label)
+            self.images += len(batch.label)
             trainer.should_stop = self.ended - self.began >= self.seconds
 
     @property
     def rate(self) -> float:
-        """Return pictures per second."""
-        return self.pictures / (self.ended - self.began)
+        """Return images per second."""
+        return self.images / (self.ended - self.began)
 
 
 class BareModule(DetectorModule):
@@ -105,14 +105,14 @@ class Setting:
 
 
 def faceproof_rate(
-    config: DictConfig, net: Detector, pictures: Pictures, seconds: float, how: Setting, bare: bool
+    config: DictConfig, net: Detector, images: Images, seconds: float, how: Setting, bare: bool
 ) -> float:
     """Train by faceproof's own module and data module; with metrics, loggers and bar, or bare."""
     reuse_memory()
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         clock = Deadline(seconds)
         bar = ProgressBar(file=nowhere, force_terminal=True)
-        around = [PictureRate(), BoardPictures(pictures.data.task), bar]
+        around = [ImageRate(), BoardImages(images.data.task), bar]
         trainer, _ = app.build(config.trainer)(
             logger=False
             if bare
@@ -131,9 +131,9 @@ def faceproof_rate(
             Constant(),
             compiled=how.compiled,
         )
-        data = PictureDataModule(
-            pictures.data.table, pictures.data.task, net.input, Augment(), BATCH_SIZE,
-            cache=CacheSettings(pictures=how.cache),
+        data = ImageDataModule(
+            images.data.table, images.data.task, net.input, Augment(), BATCH_SIZE,
+            cache=CacheSettings(images=how.cache),
         )  # fmt: skip
         trainer.fit(module, data)
         return clock.rate
@@ -143,26 +143,26 @@ WAYS = ("notebook", "expert", "faceproof", "bare", "arithmetic")
 
 
 def rate(way: str, model: str, data: str, seconds: float, given: dict[str, Any]) -> float:
-    """Return the pictures per second of one way to train."""
+    """Return the images per second of one way to train."""
     how = Setting(**given)
-    pictures = read_pictures(data)
+    images = read_images(data)
     config = compose_model(model, f"trainer={'cpu' if how.device == 'cpu' else 'gpu'}")
     net = make_net(config)
     side = net.input.size
-    given_all = pictures.paths, pictures.labels, side, BATCH_SIZE
+    given_all = images.paths, images.labels, side, BATCH_SIZE
     if way in ("faceproof", "bare"):
-        return faceproof_rate(config, net, pictures, seconds, how, way == "bare")
+        return faceproof_rate(config, net, images, seconds, how, way == "bare")
     if way == "notebook":
         loop = baselines.notebook_training(net, *given_all, how.device)
-        return pictures_per_second(loop, seconds)
+        return images_per_second(loop, seconds)
     bf16 = gains_by_bf16(model, how.device)
     if way == "expert":
-        workers = baselines.num_workers(len(pictures.paths), BATCH_SIZE)
+        workers = baselines.num_workers(len(images.paths), BATCH_SIZE)
         in_memory = how.cache == "memory"
         loop = baselines.expert_training(net, *given_all, workers, bf16, how.device, in_memory)
     else:
         loop = baselines.arithmetic(net, side, BATCH_SIZE, bf16, how.device)
-    return pictures_per_second(loop, seconds)
+    return images_per_second(loop, seconds)
 
 
 def gains_by_bf16(model: str, device: str) -> bool:
@@ -171,7 +171,7 @@ def gains_by_bf16(model: str, device: str) -> bool:
         return False
     net = make_net(compose_model(model))
     rates = [
-        pictures_per_second(
+        images_per_second(
             baselines.arithmetic(net, net.input.size, BATCH_SIZE, bf16, device), TRIAL
         )
         for bf16 in (False, True)
@@ -182,7 +182,7 @@ def gains_by_bf16(model: str, device: str) -> bool:
 def measure_training(
     data: str, models: list[str], seconds: float, rounds: int, how: Setting
 ) -> list[dict[str, Any]]:
-    """Return a row a model: pictures per second of each loop, and the ratios."""
+    """Return a row a model: images per second of each loop, and the ratios."""
     rows = []
     for model in models:
         ways = {
@@ -216,13 +216,13 @@ NUMBERS = ("float32", "bfloat16, torch's own", "bfloat16")
 
 
 def rate_in(numbers: str, model: str, seconds: float) -> float:
-    """Return the pictures per second of training in some kind of numbers, in memory."""
+    """Return the images per second of training in some kind of numbers, in memory."""
     reuse_memory()
     net = make_net(compose_model(model))
     if numbers == "bfloat16":
         quicken_depthwise(net)
     loop = baselines.arithmetic(net, net.input.size, BATCH_SIZE, numbers != "float32")
-    return pictures_per_second(loop, seconds)
+    return images_per_second(loop, seconds)
 
 
 def measure_precision(models: list[str], seconds: float, rounds: int) -> list[dict[str, Any]]:
@@ -276,30 +276,28 @@ def measure_overhead(
 
 
 def rate_around_nothing(way: str, data: str, seconds: float) -> float:
-    """Return the pictures per second of a network that computes next to nothing."""
+    """Return the images per second of a network that computes next to nothing."""
     torch.set_num_threads(1)  # what is measured is not divided among them
     config = compose_model("face_cnn", "model.input.size=4", "trainer=cpu")
     how = Setting(cache="memory")
-    net, pictures = make_net(config), read_pictures(data)
-    return faceproof_rate(config, net, pictures, seconds, how, way == "bare")
+    net, images = make_net(config), read_images(data)
+    return faceproof_rate(config, net, images, seconds, how, way == "bare")
 
 
 def measure_loading(
-    pictures: Pictures, model: str, seconds: float, rounds: int
+    images: Images, model: str, seconds: float, rounds: int
 ) -> list[dict[str, Any]]:
     """Return what the loader reaches of what the decoder alone can do with as many cores.
 
     A row for a CPU's loader, which decodes by all cores in turns with the arithmetic, and one for
     loading processes, as they serve a GPU.
     """
-    processes = baselines.num_workers(len(pictures.paths), BATCH_SIZE)
-    return [
-        _measure_loading(pictures, model, workers, seconds, rounds) for workers in (0, processes)
-    ]
+    processes = baselines.num_workers(len(images.paths), BATCH_SIZE)
+    return [_measure_loading(images, model, workers, seconds, rounds) for workers in (0, processes)]
 
 
 def _measure_loading(
-    pictures: Pictures, model: str, workers: int, seconds: float, rounds: int
+    images: Images, model: str, workers: int, seconds: float, rounds: int
 ) -> dict[str, Any]:
     """Return the row of so many loading processes."""
     how = make_net(compose_model(model)).input
@@ -307,18 +305,18 @@ def _measure_loading(
 
     def ours() -> float:
         reuse_memory()  # as training and scoring do
-        dataset = PictureDataset(pictures.rows, pictures.data.task, how.size, how.interpolation)
+        dataset = ImageDataset(images.rows, images.data.task, how.size, how.interpolation)
         loader = make_loader(dataset, BATCH_SIZE, workers, EpochSampler(len(dataset), 0))
-        return pictures_per_second((len(b.label) for _ in iter(int, 1) for b in loader), seconds)
+        return images_per_second((len(b.label) for _ in iter(int, 1) for b in loader), seconds)
 
     def expert() -> float:
-        return pictures_per_second((len(labels) for _, labels in again()), seconds)
+        return images_per_second((len(labels) for _, labels in again()), seconds)
 
     def decoder() -> float:
-        return pictures_per_second(again(collate_fn=len), seconds)  # nothing is handed over
+        return images_per_second(again(collate_fn=len), seconds)  # nothing is handed over
 
     def again(**options: Any) -> Iterator[Any]:
-        dataset = baselines.ExpertPictures(pictures.paths, pictures.labels, how.size)
+        dataset = baselines.ExpertImages(images.paths, images.labels, how.size)
         loader: DataLoader[Any] = DataLoader(
             dataset, BATCH_SIZE, shuffle=True, num_workers=cores, persistent_workers=True, **options
         )

@@ -26,9 +26,9 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-MakePictures = Callable[..., list[Path]]
+MakeImages = Callable[..., list[Path]]
 
-# Every data set of conf/data that is read from folders, and the pictures in each of its folders.
+# Every data set of conf/data that is read from folders, and the images in each of its folders.
 WORLD = {
     "face_or_not": {
         f"{split}/{label}": ["a.jpg", "b.jpg"]
@@ -143,16 +143,16 @@ def _no_network() -> Iterator[None]:
         yield
 
 
-def write_pictures(
+def write_images(
     folder: Path,
     names: Iterable[str],
     size: tuple[int, int] | None = None,
     seed: int = 0,
     face: bool = False,
 ) -> list[Path]:
-    """Write noisy JPEG pictures; with `face`, a bright oval with two dark eyes in the middle.
+    """Write noisy JPEG images; with `face`, a bright oval with two dark eyes in the middle.
 
-    A picture is a function of its name and the seed; `size` is (width, height), 32 to 48 px if it
+    An image is a function of its name and the seed; `size` is (width, height), 32 to 48 px if it
     is not given.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,30 +171,30 @@ def write_pictures(
 
 
 def write_faces(folder: Path, **numbers: int) -> Path:
-    """Write a face_or_not set with so many pictures a class in each split, and return its root."""
+    """Write a face_or_not set with so many images a class in each split, and return its root."""
     root = folder / "face_or_not"
     for seed, (split, number) in enumerate(numbers.items()):
         names = [f"{n}.jpg" for n in range(number)]
-        write_pictures(root / split / "faces", names, seed=seed, face=True)
-        write_pictures(root / split / "non-faces", names, seed=seed)
+        write_images(root / split / "faces", names, seed=seed, face=True)
+        write_images(root / split / "non-faces", names, seed=seed)
     return root
 
 
 @pytest.fixture
-def make_pictures() -> MakePictures:
-    """Return `make_pictures(folder, names, size=(width, height), seed=0, face=False)`."""
-    return write_pictures
+def make_images() -> MakeImages:
+    """Return `make_images(folder, names, size=(width, height), seed=0, face=False)`."""
+    return write_images
 
 
 @pytest.fixture
 def small_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the root of a face_or_not set, 8, 4 and 4 pictures a class, that can be learned."""
+    """Return the root of a face_or_not set, 8, 4 and 4 images a class, that can be learned."""
     return write_faces(tmp_path_factory.mktemp("small"), train=8, val=4, test=4)
 
 
 @pytest.fixture
 def not_looked_at(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count the calls of what lists or draws pictures; one that takes no such arguments is none."""
+    """Count the calls of what lists or draws images; one that takes no such arguments is none."""
     import faceproof.data  # not above: it needs the environment that is set there
 
     calls: Counter[str] = Counter()
@@ -221,6 +221,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "data"
     for name, folders in WORLD.items():
         for folder, names in folders.items():
-            write_pictures(root / name / folder, names, size=(12, 8))
+            write_images(root / name / folder, names, size=(12, 8))
     monkeypatch.setenv("FACEPROOF_DATA", str(root))
     return root

@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from faceproof import app
-from faceproof.run import RunFolder
+from faceproof.io.run_folder import RunFolder
 
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"

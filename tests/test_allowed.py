@@ -14,11 +14,11 @@ from hydra.errors import ConfigCompositionException
 from faceproof.allowed import PARTS, VARIABLE, check_hydra, check_targets
 from faceproof.errors import FaceproofError
 from hydra_plugins.faceproof.guard import guard_hydra
-from jobs import CONF, REPOSITORY, train
+from tests.jobs import CONF, REPOSITORY, train
 
 HOSTILE = (
-    "os.system", "builtins.eval", "subprocess.Popen", "faceproof.sweep.run_process",
-    "faceproof.run.write_text", "faceproof.data.demo.os.system", "torch.load", "torch.hub.load",
+    "os.system", "builtins.eval", "subprocess.Popen", "faceproof.workflows.sweep.run_process",
+    "faceproof.io.run_folder.write_text", "faceproof.data.demo.make.os.system", "torch.load", "torch.hub.load",
     "torch.optim.lr_scheduler.torch.load", "timm.create_model", "torch.optim.Adam.mro", 3, None,
 )  # fmt: skip
 
@@ -45,11 +45,11 @@ def test_every_allowed_part_is_there():
 
 
 def test_ones_own_parts_are_allowed_by_the_environment(monkeypatch):
-    node = {"_target_": "mine.trunks.small"}
-    for words in ("mine.", "other.thing, mine.trunks.small"):
+    node = {"_target_": "mine.backbones.small"}
+    for words in ("mine.", "other.thing, mine.backbones.small"):
         monkeypatch.setenv(VARIABLE, words)
         check_targets(node)
-    for words in ("min", "mine.trunks", "", "mine.trunks.smaller"):
+    for words in ("min", "mine.backbones", "", "mine.backbones.smaller"):
         monkeypatch.setenv(VARIABLE, words)
         with pytest.raises(FaceproofError, match=VARIABLE):
             check_targets(node)
@@ -67,7 +67,10 @@ def test_a_command_line_cannot_call_what_it_likes(small_faces, tmp_path):
 FILE = {"class": "logging.FileHandler", "filename": "x"}
 TO_HYDRA = [
     ({"callbacks": {"x": {"_target_": "logging.FileHandler"}}}, r"hydra\.callbacks\.x\._target_"),
-    ({"callbacks": {"x": {"_target_": "faceproof.run.write_text"}}}, "no part of faceproof's"),
+    (
+        {"callbacks": {"x": {"_target_": "faceproof.io.run_folder.write_text"}}},
+        "no part of faceproof's",
+    ),
     ({"sweeper": {"params": {"seed": {"_target_": "os.getcwd"}}}}, r"sweeper\.params\.seed"),
     ({"sweeper": {"sampler": {"_target_": "optuna.samplers.os.system"}}}, "sampler"),
     ({"sweeper": {"custom_search_space": "webbrowser.open"}}, "sweeper.custom_search_space"),

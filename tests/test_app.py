@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from faceproof.errors import FaceproofError
-from faceproof.run import RunFolder
-from jobs import REPOSITORY, evaluate, train
+from faceproof.io.run_folder import RunFolder
+from tests.jobs import REPOSITORY, evaluate, train
 
 TINY = (
     "model=face_cnn",
@@ -88,7 +88,7 @@ def test_configuration_and_help_need_no_torch(tmp_path):
         "import sys; sys.argv = ['train.py', '--cfg', 'job']\n"
         f"import runpy; runpy.run_path({str(REPOSITORY / 'train.py')!r}, run_name='__main__')\n"
         "assert 'torch' not in sys.modules\n"
-        "import faceproof.cli\n"
+        "import faceproof.cli.main\n"
         "assert 'torch' not in sys.modules\n"
     )
     found = command("-c", code, cwd=tmp_path)
@@ -128,7 +128,7 @@ def test_evaluating_another_data_set_and_split(run, small_faces):
     )  # fmt: skip
     assert folder == run.path / "evaluations" / "elsewhere"
     report = json.loads((folder / "report.json").read_text())
-    assert report["figures"]["num_pictures"] == 8
+    assert report["figures"]["num_images"] == 8
 
 
 def test_a_data_set_of_another_task_is_refused(run, small_faces):
@@ -141,8 +141,8 @@ def test_a_data_set_of_another_task_is_refused(run, small_faces):
         )  # fmt: skip
 
 
-def test_a_split_without_pictures_is_refused(run):
-    with pytest.raises(FaceproofError, match=r"no pictures in the split 'unlabelled'; found"):
+def test_a_split_without_images_is_refused(run):
+    with pytest.raises(FaceproofError, match=r"no images in the split 'unlabelled'; found"):
         evaluate(run.path, "split=unlabelled")
 
 
@@ -156,7 +156,7 @@ def test_weights_of_another_network_are_refused(run):
 
 def test_unreadable_files_are_named_counted_and_left_out(tiny, small_faces, tmp_path):
     bad = small_faces / "train" / "faces" / "broken.jpg"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     with pytest.raises(FaceproofError, match=r"more than data.max_unreadable = 1.0%"):
         train(tmp_path / "refused", *tiny)
     assert not (tmp_path / "refused" / "best.ckpt").exists()
@@ -185,8 +185,8 @@ def test_a_leak_across_splits_stops_training_unless_allowed(
 
 
 def test_what_a_refused_run_left_does_not_stand_in_its_way(tiny, small_faces, tmp_path):
-    picture = small_faces / "train" / "faces" / "0.jpg"
-    (small_faces / "val" / "faces" / "again.jpg").write_bytes(picture.read_bytes())
+    image = small_faces / "train" / "faces" / "0.jpg"
+    (small_faces / "val" / "faces" / "again.jpg").write_bytes(image.read_bytes())
     with pytest.raises(FaceproofError, match="leaks across"):
         train(tmp_path / "run", *tiny, "data.allow_leaks=false")
     assert train(tmp_path / "run", *tiny, "data.allow_leaks=true").best.is_file()

@@ -19,10 +19,10 @@ from hydra.core.override_parser.types import IntervalSweep
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from conftest import write_pictures
 from faceproof import app
 from faceproof.errors import FaceproofError
-from jobs import CHOICES, CONF, REPOSITORY, compose_job, train
+from tests.conftest import write_images
+from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
 
 EXPERIMENTS = sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.yaml"))
 # The files that are no choice of a group above are those with parts of Hydra's.
@@ -32,13 +32,13 @@ SMALL = (
     "model=face_cnn", "model.input.size=16", "trainer=smoke", "loader.batch_size=8",
     "loader.num_workers=0", "logger=csv",
 )  # fmt: skip
-EVEN = {"train": 0.4, "val": 0.3, "test": 0.3}  # so that few pictures fill every split
+EVEN = {"train": 0.4, "val": 0.3, "test": 0.3}  # so that few images fill every split
 MODEL_SIZES = {"face_cnn": 16, "cnn3": 32}  # others: large enough for five halvings
-NUM = 16  # pictures in a folder
+NUM = 16  # images in a folder
 
 
 def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
-    """Make the pictures that a data set wants, and return what train.py must be told of them."""
+    """Make the images that a data set wants, and return what train.py must be told of them."""
     makers: dict[str, Callable[[Any, Path], tuple[str, ...]]] = {
         "folder_data": write_layout,
         "demo_data": lambda node, folder: (f"data.num_per_class={NUM}",),
@@ -58,7 +58,7 @@ def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
 
 
 def write_layout(node: Any, folder: Path) -> tuple[str, ...]:
-    """Write pictures in the folders that a layout line asks for."""
+    """Write images in the folders that a layout line asks for."""
     splits = list(node.splits) or ["any"]
     makers = list(node.generators) or ["maker"]
     for number, (label, split) in enumerate(itertools.product(node.labels, splits)):
@@ -68,22 +68,22 @@ def write_layout(node: Any, folder: Path) -> tuple[str, ...]:
             path = path.replace("{group}", f"g{n}").replace("**", "deeper/*")
             *above, name = path.split("/")
             place = Path(node.root, *(word.replace("*", "x") for word in above))
-            picture = name.replace("*", f"{number}-{n}.jpg")
-            write_pictures(place, [picture], size=(20, 16), seed=number)
+            image = name.replace("*", f"{number}-{n}.jpg")
+            write_images(place, [image], size=(20, 16), seed=number)
     return ()
 
 
 def write_table(node: Any, folder: Path) -> tuple[str, ...]:
     labels = ("real", "fake")
     for number, label in enumerate(labels):
-        write_pictures(folder / label, [f"{n}.jpg" for n in range(NUM)], (20, 16), seed=number)
+        write_images(folder / label, [f"{n}.jpg" for n in range(NUM)], (20, 16), seed=number)
     rows = [f"{label}/{n}.jpg,{label}" for label in labels for n in range(NUM)]
-    (folder / "pictures.csv").write_text("\n".join(["path,label", *rows]))
-    return (f"data.file={folder / 'pictures.csv'}",)
+    (folder / "images.csv").write_text("\n".join(["path,label", *rows]))
+    return (f"data.file={folder / 'images.csv'}",)
 
 
 def write_shards(node: Any, folder: Path) -> tuple[str, ...]:
-    from faceproof.cli import main
+    from faceproof.cli.main import main
 
     *_, file = write_table(node, folder)
     even = (f"data.ratios.{name}={share}" for name, share in EVEN.items())
@@ -117,11 +117,11 @@ RECIPES = [
 ]
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=" ".join)
+@pytest.mark.parametrize("train_config", RECIPES, ids=" ".join)
 def test_every_part_of_a_recipe_trains(
-    recipe: tuple[str, ...], faces: tuple[str, ...], tmp_path: Path
+    train_config: tuple[str, ...], faces: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert train(tmp_path / "run", *faces, *SMALL, *recipe).best.is_file()
+    assert train(tmp_path / "run", *faces, *SMALL, *train_config).best.is_file()
 
 
 @pytest.mark.parametrize("name", CHOICES["data"])
@@ -215,7 +215,7 @@ def test_every_value_of_a_sweep_composes_and_builds(
             values = [str(text)]
         first = tuple(f"{k}={v}" for k, v in params.items() if k == "scheduler")
         for one in values:
-            app.build_recipe(compose_job("train", tmp_path, (*first, f"{key}={one}")))
+            app.build_train_config(compose_job("train", tmp_path, (*first, f"{key}={one}")))
 
 
 @pytest.mark.parametrize("name", HYDRA)

@@ -10,8 +10,8 @@ import time
 import pytest
 import torch
 
-from faceproof.run import RunFolder, is_first_process, read_epochs
-from jobs import REPOSITORY
+from faceproof.io.run_folder import RunFolder, is_first_process, read_epochs
+from tests.jobs import REPOSITORY
 
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "loader.batch_size=4")
 ONE = ("trainer=cpu", "loader.batch_size=8")
@@ -63,13 +63,13 @@ class Diverging(FreezeSchedule):
 FAULTY = """
 import multiprocessing, os, signal
 from pathlib import Path
-from faceproof.data.loading import PictureDataset
+from faceproof.data.loaders import ImageDataset
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.module import DetectorModule
 
-look, step, faults = PictureDataset.picture, DetectorModule.training_step, []
+look, step, faults = ImageDataset.image, DetectorModule.training_step, []
 
-def picture(self, row):
+def image(self, row):
     if "vanish" in faults:
         Path(self.paths[row].as_py()).unlink()
     return look(self, row)
@@ -84,7 +84,7 @@ def training_step(self, batch, batch_idx):
             os.kill(loader.pid, signal.SIGKILL)
     return step(self, batch, batch_idx)
 
-PictureDataset.picture, DetectorModule.training_step = picture, training_step
+ImageDataset.image, DetectorModule.training_step = image, training_step
 
 class Faulty(FreezeSchedule):
     pass
@@ -95,7 +95,7 @@ class Faulty(FreezeSchedule):
 def run(small_faces, tmp_path):
     """Return what runs train.py in a process of its own, without anything random in a step.
 
-    Two processes of four pictures see the same pictures in a step as one of eight.
+    Two processes of four images see the same images in a step as one of eight.
     """
     common = (
         "data=face_or_not", f"data.root={small_faces}", "model=face_cnn", "model.input.size=16",
@@ -128,7 +128,7 @@ def assert_alike(first, second):
     states = [torch.load(run.last, weights_only=True)["state_dict"] for run in (first, second)]
     for name, tensor in states[0].items():
         assert torch.allclose(tensor, states[1][name], atol=1e-5), name
-    drop = "train/pictures_per_second"
+    drop = "train/images_per_second"
     for one, other in zip(read_epochs(first.metrics), read_epochs(second.metrics), strict=True):
         figures = ({**row, drop: 0.0} for row in (one, other))
         assert next(figures) == pytest.approx(next(figures), abs=1e-4)
@@ -142,7 +142,7 @@ def test_two_processes_are_one_run_and_go_on_as_one_and_the_other_way_round(run,
     assert record["device"].startswith("2 x CPU")
     assert two.operating_point.is_file()
     assert not list(tmp_path.glob("faceproof-*"))
-    # The trunk thaws in epoch 1: were its gradients not shared, the ranks would part from there.
+    # The backbone thaws in epoch 1: were its gradients not shared, the ranks would part from there.
     assert_alike(one, two)
     as_one = ("loader.batch_size=8", "trainer.devices=1", "trainer.strategy=auto")
     as_two = ("loader.batch_size=4", "trainer.devices=2", f"trainer.strategy={DDP}")
@@ -194,10 +194,10 @@ def test_a_fault_in_one_process_is_said_with_how_to_go_on(run, tmp_path, monkeyp
 
 def test_a_fault_in_one_process_ends_both_with_one_message(run, small_faces, tmp_path, monkeypatch):
     """One fault after the other in the second epoch, in one process of the two; then none."""
-    pictures = shutil.copytree(small_faces, tmp_path / "pictures")
-    whole = run.finish("whole", *TWO, f"data.root={pictures}")
+    images = shutil.copytree(small_faces, tmp_path / "images")
+    whole = run.finish("whole", *TWO, f"data.root={images}")
     (tmp_path / "custom.py").write_text(FAULTY)
-    words = (*TWO, f"data.root={pictures}", "freeze._target_=custom.Faulty")
+    words = (*TWO, f"data.root={images}", "freeze._target_=custom.Faulty")
     gone = "could be read when the run began and no longer can"
     for fault, workers, reason in (
         ("vanish 0", 0, gone),
@@ -214,7 +214,7 @@ def test_a_fault_in_one_process_ends_both_with_one_message(run, small_faces, tmp
         assert "go on with: python train.py resume=" in done.stderr
         assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
         assert RunFolder(tmp_path / "run").read_record()["status"].startswith("stopped: ")
-        shutil.copytree(small_faces, pictures, dirs_exist_ok=True)
+        shutil.copytree(small_faces, images, dirs_exist_ok=True)
         words = ("resume=run",)
     monkeypatch.setenv("FAULT", "none 0")
     again = run.finish("run", *words)

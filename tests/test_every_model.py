@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from faceproof.evaluation.predictions import read_predictions
-from jobs import CHOICES, evaluate, train
+from tests.jobs import CHOICES, evaluate, train
 
 # Small enough for two cores, large enough for five halvings of the side.
 SIZES = {"face_cnn": 16, "cnn3": 32}

@@ -16,14 +16,14 @@ import torch
 
 from faceproof.data.table import read_parquet
 from faceproof.errors import FaceproofError
+from faceproof.io.run_folder import RunFolder
 from faceproof.models.state_dicts import load_plain
-from faceproof.run import RunFolder
-from jobs import evaluate, train
+from tests.jobs import evaluate, train
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    from conftest import write_faces
+    from tests.conftest import write_faces
 
     root = write_faces(tmp_path_factory.mktemp("faces"), train=8, val=4, test=4)
     return train(
@@ -232,7 +232,7 @@ def test_tables_that_would_fill_the_memory_are_refused(run, make, name):
     pq.write_table(make(), file)
     assert file.stat().st_size < 100_000
     with pytest.raises(FaceproofError, match=rf"{name}\.parquet has .* would unpack to"):
-        evaluate(run.path, "loader.num_workers=0", "threshold.aim=f1")
+        evaluate(run.path, "loader.num_workers=0", "threshold.criterion=f1")
 
 
 def test_a_plain_column_of_long_words_is_refused_too(tmp_path):

@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 
-from conftest import NetworkRefusedError
-from jobs import REPOSITORY
+from tests.conftest import NetworkRefusedError
+from tests.jobs import REPOSITORY
 
 ELSEWHERE = ("192.0.2.1", "2001:db8::1", "example.org")  # of those set aside for documentation
 
@@ -40,7 +40,7 @@ def ask_for_help(run):
     assert len(said.getvalue()) > 100, said.getvalue()
 
 
-import faceproof, faceproof.cli, hydra_plugins.faceproof
+import faceproof, faceproof.cli.main, hydra_plugins.faceproof
 for package in (faceproof, hydra_plugins.faceproof):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith("__main__"):
@@ -48,10 +48,10 @@ for package in (faceproof, hydra_plugins.faceproof):
                 importlib.import_module(module.name)
             except ModuleNotFoundError as error:  # of an extra
                 assert not (error.name or "faceproof").startswith("faceproof"), error
-found = list(commands(faceproof.cli._parser()))
+found = list(commands(faceproof.cli.main._parser()))
 assert len(found) > 8, found
 for words in found:
-    ask_for_help(lambda: faceproof.cli.main([*words, "--help"]))
+    ask_for_help(lambda: faceproof.cli.main.main([*words, "--help"]))
 for entry in ("train.py", "evaluate.py"):
     sys.argv = [entry, "--help"]
     ask_for_help(lambda: runpy.run_path(entry, run_name="__main__"))

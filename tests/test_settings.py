@@ -1,4 +1,4 @@
-"""Settings that are misspelt or impossible are refused before any picture is looked at."""
+"""Settings that are misspelt or impossible are refused before any image is looked at."""
 
 import re
 import subprocess
@@ -18,8 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.settings import OF_GROUPS, check_both_classes, check_data, check_values
-from faceproof.training.rehearsal import rehearse
-from jobs import CHOICES, CONF, compose_job, train
+from faceproof.training.dry_run import dry_run
+from tests.jobs import CHOICES, CONF, compose_job, train
 
 SMALL = (
     "model=face_cnn", "model.input.size=16", "trainer=smoke", "loader.batch_size=8",
@@ -161,18 +161,18 @@ def test_evaluating_with_a_key_that_nothing_reads_is_refused(tmp_path: Path) -> 
 
 
 IMPOSSIBLE = [
-    ("freeze.stages=[{from_epoch: 0, train: last_9}]", "this trunk has 2 blocks"),
+    ("freeze.stages=[{from_epoch: 0, train: last_9}]", "this backbone has 2 blocks"),
     ("freeze.stages=[{from_epoch: 0, train: nothing}]", "matches no parameter"),
     ("freeze.stages=[{from_epoch: 1, train: head}]", "must begin at 0 and rise"),
     ("freeze.stages=[]", "must begin at 0"),
     ("cache.views=0", "cache.views = 0"),
     ("cache.max_gb=-1", "cache.max_gb = -1"),
-    ("cache.pictures=ram", "cache.pictures = 'ram'"),
-    ("threshold.aim=fpr threshold.fpr=null", "threshold.fpr = None must be a rate"),
+    ("cache.images=ram", "cache.images = 'ram'"),
+    ("threshold.criterion=fpr threshold.fpr=null", "threshold.fpr = None must be a rate"),
     ("threshold.fpr=one", "threshold.fpr = 'one' must be a rate"),
     ("threshold.fpr=-0.1", "threshold.fpr = -0.1 must be a rate"),
     ("threshold.value=2", "threshold.value = 2 must be a share"),
-    ("threshold.aim=best", "aim is one of youden, f1, fpr, fixed"),
+    ("threshold.criterion=best", "criterion is one of youden, f1, fpr, fixed"),
     ("calibration=platt", "calibration = 'platt' must be one of"),
     ("optimizer.lr=-1", "optimizer.lr = -1 must be"),
     ("optimizer.lr=null", "optimizer.lr = None must be"),
@@ -238,7 +238,7 @@ IMPOSSIBLE = [
     ("augment.strength=-1", "augment.strength = -1 must lie between"),
     ("augment.horizontal_flip=2", "augment.horizontal_flip = 2 must lie between"),
     ("model.input.size=2", "Output size is too small"),
-    ("model.input.size=large", "face_cnn_trunk"),
+    ("model.input.size=large", "face_cnn_backbone"),
     ("model.input.mean=[0,0]", "three means"),
     ("model.input.mean=[nan,0,0]", "three means"),
     ("model.input.mean=[1e30,0,0]", "three means"),
@@ -253,12 +253,12 @@ IMPOSSIBLE = [
     ("model.swap_classes=maybe", "model.swap_classes = 'maybe' must be true or false"),
     ("model.network.head.dropout=2", "dropout probability"),
     ("+model.network.head.num_outputs=3", "a logit has 1 or 2 outputs"),
-    ("model=resnet18 model.weights=none model.input.size=32 +model.network.trunk.pooled=false",
-     "cannot look at a picture of 32 x 32 pixels"),
-    ("model=effnet_lite_se model.weights=none model.input.size=32 model.network.trunk.pooled=true",
-     "cannot look at a picture of 32 x 32 pixels"),
-    ("model=vit_b16 model.weights=none model.input.size=224 model.network.trunk.size=192",
-     "cannot look at a picture of 224 x 224 pixels"),
+    ("model=resnet18 model.weights=none model.input.size=32 +model.network.backbone.pooled=false",
+     "cannot look at an image of 32 x 32 pixels"),
+    ("model=effnet_lite_se model.weights=none model.input.size=32 model.network.backbone.pooled=true",
+     "cannot look at an image of 32 x 32 pixels"),
+    ("model=vit_b16 model.weights=none model.input.size=224 model.network.backbone.size=192",
+     "cannot look at an image of 224 x 224 pixels"),
     ("data.splits=random", "data.splits = 'random' must be words"),
     ("data.ratios=0.7", "data.ratios = 0.7 must be shares"),
     ("data.layout=5", "data.layout = 5 must be a text"),
@@ -311,11 +311,11 @@ def test_a_rehearsal_leaves_network_and_random_numbers_as_they_were(
     config = compose_job("train", tmp_path, (*faces, *SMALL, "model=resnet18"))
     net = app.build(config.model.network)
     net.head.eval()
-    recipe = app.build_recipe(config)
+    train_config = app.build_train_config(config)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     modes = [module.training for module in net.modules()]
     drawn = torch.get_rng_state()
-    rehearse(recipe, net)
+    dry_run(train_config, net)
     assert torch.equal(drawn, torch.get_rng_state())
     assert modes == [module.training for module in net.modules()]
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 
-from jobs import REPOSITORY
+from tests.jobs import REPOSITORY
 
 LOWEST = runpy.run_path(str(REPOSITORY / ".ci" / "lowest_versions.py"))
 AUDIT = runpy.run_path(str(REPOSITORY / ".ci" / "audit_findings.py"))

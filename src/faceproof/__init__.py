@@ -1,4 +1,4 @@
-"""faceproof: train, compare, judge and serve detectors for face pictures."""
+"""faceproof: train, compare, judge and serve detectors for face images."""
 
 import importlib
 from typing import Any
@@ -12,5 +12,5 @@ def __getattr__(name: str) -> Any:
     By its name, because parts of this package that know no torch import this module too.
     """
     if name == "load":
-        return importlib.import_module("faceproof.serving.predictor").load
+        return importlib.import_module("faceproof.inference.predictor").load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

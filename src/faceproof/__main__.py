@@ -2,6 +2,6 @@
 
 import sys
 
-from faceproof.cli import main
+from faceproof.cli.main import main
 
 sys.exit(main())

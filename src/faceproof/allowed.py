@@ -4,7 +4,7 @@ A configuration is often another's, such as that of a run that was handed on, an
 called. So only what is listed here is; one's own parts are allowed by the environment, which no
 configuration can set:
 
-    FACEPROOF_ALLOW=my_package.,other.trunks.make python train.py model=mine
+    FACEPROOF_ALLOW=my_package.,other.backbones.make python train.py model=mine
 
 names a package whose every name may be called, and a single function.
 """
@@ -25,8 +25,12 @@ PARTS = frozenset(
         *("data.augment.Augment", "training.freezing.FreezeSchedule", "training.fit.make_trainer"),
         *("training.optimizers.OptimizerSettings", "training.optimizers.Plateau"),
         *("training.optimizers.Cosine", "training.optimizers.Constant"),
-        *("models.make_detector", "models.trunks.timm_trunk", "models.trunks.face_cnn_trunk"),
-        *("models.trunks.cnn3_trunk", "models.heads.LinearHead", "models.heads.HiddenHead"),
+        *(
+            "models.make_detector",
+            "models.backbones.timm_backbone",
+            "models.backbones.face_cnn_backbone",
+        ),
+        *("models.backbones.cnn3_backbone", "models.heads.LinearHead", "models.heads.HiddenHead"),
         *("models.heads.SqueezeExciteHead", "models.heads.ConvTailHead"),
     )
 )

@@ -26,18 +26,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from faceproof.allowed import check_targets
 from faceproof.errors import FaceproofError
-from faceproof.run import RunFolder, find_run, flatten, is_first_process, write_text
-from faceproof.sweep import sweep_name
-from faceproof.waiting import wait_briefly
-from faceproof.whole_files import told_of_disks
+from faceproof.io.atomic import explain_disk_errors
+from faceproof.io.run_folder import RunFolder, find_run, flatten, is_first_process, write_text
+from faceproof.performance.waiting import wait_briefly
+from faceproof.workflows.sweep import sweep_name
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
-    from faceproof.evaluation.evaluate import Aim
     from faceproof.evaluation.scoring import Scorer
     from faceproof.models import Detector
     from faceproof.task import Task
-    from faceproof.training.fit import Recipe
+    from faceproof.workflows.evaluate import ThresholdConfig
+    from faceproof.workflows.train import TrainConfig
 
 
 Kind = TypeVar("Kind")
@@ -46,7 +46,7 @@ Kind = TypeVar("Kind")
 CHANGEABLE = (
     "trainer.",
     "loader.",
-    "cache.pictures",
+    "cache.images",
     "cache.features",
     "cache.max_gb",
     "checkpoint.",
@@ -141,7 +141,7 @@ def train(config: DictConfig) -> float:
     """Train what a configuration describes and return the best value of the monitored figure.
 
     Raises:
-        FaceproofError: the configuration, the pictures or the training stand against it.
+        FaceproofError: the configuration, the images or the training stand against it.
     """
     resume = config.resume is not None
     run = find_run(config.resume) if resume else RunFolder(HydraConfig.get().runtime.output_dir)
@@ -153,25 +153,25 @@ def train(config: DictConfig) -> float:
     OmegaConf.resolve(config)
 
     from faceproof.settings import check_values
-    from faceproof.training.fit import fit, seed_everything
-    from faceproof.training.rehearsal import rehearse
+    from faceproof.training.dry_run import dry_run
+    from faceproof.workflows.train import fit, seed_everything
 
     check_values(plain(config))
     seed_everything(config.seed)
-    recipe = build_recipe(config)
-    # All that needs no picture comes before the first one: a large data set is listed for long.
+    train_config = build_train_config(config)
+    # All that needs no image comes before the first one: a large data set is listed for long.
     net, weights = build_network(config.model, initial=not resume)
     # With a trainer of its own: a strategy that is given as an object serves one.
-    rehearse(replace(recipe, trainer=build(config.trainer)), net)
+    dry_run(replace(train_config, trainer=build(config.trainer)), net)
     data = recorded_data(run, config) if resume else build_data(config.data, for_training=True)
     facts = {} if resume else _facts(config, data, weights)
     text = OmegaConf.to_yaml(config)
     # Of several processes of one run the first alone writes into its folder.
     held = run.held() if is_first_process() else contextlib.nullcontext()
-    with told_of_disks(run.path), held:
+    with explain_disk_errors(run.path), held:
         if not resume:
-            refuse_begun(run)  # by another process, while this one listed its pictures
-        return fit(run, data, net, recipe, facts, hyperparameters(config), text, resume)
+            refuse_begun(run)  # by another process, while this one listed its images
+        return fit(run, data, net, train_config, facts, hyperparameters(config), text, resume)
 
 
 def refuse_begun(run: RunFolder) -> None:
@@ -215,7 +215,7 @@ def build_data(node: DictConfig, for_training: bool = False) -> "DataSet":
 
     Args:
         node: the configuration.
-        for_training: whether it must be able to hold pictures of both classes.
+        for_training: whether it must be able to hold images of both classes.
 
     Raises:
         FaceproofError: the description makes no sense, or the data set cannot be listed.
@@ -240,14 +240,14 @@ def _facts(config: DictConfig, data: "DataSet", weights: str) -> dict[str, Any]:
     }
 
 
-def build_recipe(config: DictConfig) -> "Recipe":
+def build_train_config(config: DictConfig) -> "TrainConfig":
     """Make the recipe that a training configuration describes."""
+    from faceproof.training.caching import CacheSettings
     from faceproof.training.checkpoints import Saving
-    from faceproof.training.fit import Recipe
-    from faceproof.training.keeping import CacheSettings
+    from faceproof.workflows.train import TrainConfig
 
     weights = config.class_weights
-    return Recipe(
+    return TrainConfig(
         optimizer=build(config.optimizer),
         scheduler=build(config.scheduler),
         freeze=build(config.freeze),
@@ -262,7 +262,7 @@ def build_recipe(config: DictConfig) -> "Recipe":
         tensorboard=config.logger.tensorboard,
         seed=config.seed,
         compile=config.get("compile", False),  # older runs have no such setting
-        aim=build_aim(config),
+        threshold=build_threshold_config(config),
     )
 
 
@@ -275,12 +275,12 @@ def _settings(kind: Callable[..., Kind], config: DictConfig, group: str) -> Kind
         raise FaceproofError(f"{group} has a setting that it does not know: {error}") from error
 
 
-def build_aim(config: DictConfig) -> "Aim":
-    """Make the aim of a threshold."""
-    from faceproof.evaluation.evaluate import Aim
+def build_threshold_config(config: DictConfig) -> "ThresholdConfig":
+    """Make the criterion of a threshold."""
+    from faceproof.workflows.evaluate import ThresholdConfig
 
     wanted = config.threshold
-    return Aim(wanted.aim, wanted.fpr, wanted.value, config.calibration)
+    return ThresholdConfig(wanted.criterion, wanted.fpr, wanted.value, config.calibration)
 
 
 def build_network(model: DictConfig, initial: bool) -> tuple["Detector", str]:
@@ -332,7 +332,7 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
 
 
 def recorded_data(run: RunFolder, config: DictConfig) -> "DataSet":
-    """Return the pictures that a run was trained on, as it recorded them."""
+    """Return the images that a run was trained on, as it recorded them."""
     from faceproof.data import DataSet
     from faceproof.data.table import read_table
     from faceproof.task import get_task
@@ -352,13 +352,13 @@ def audit(overrides: list[str], folder: Path) -> bool:
     """
     data = compose_data(overrides)
 
-    from faceproof.data.audit import cached_audit
-    from faceproof.data.audit_page import describe, verdict, write_audit
-    from faceproof.data.facts import data_facts
+    from faceproof.audit.audit import cached_audit
+    from faceproof.audit.file_statistics import file_statistics_of
+    from faceproof.reports.audit_page import describe, verdict, write_audit
 
-    found = cached_audit(data, data_facts(data.table))
+    found = cached_audit(data, file_statistics_of(data.table))
     write_audit(found, folder)
-    print(f"{data.name}: {found.num_pictures:,} pictures: {verdict(found)}\n{describe(found)}")
+    print(f"{data.name}: {found.num_images:,} images: {verdict(found)}\n{describe(found)}")
     for shortcut in found.shortcuts:
         interval = f"{shortcut.low:.3f} to {shortcut.high:.3f}"
         print(f"  {shortcut.name:24} ROC-AUC {shortcut.auroc:.3f} ({interval})")
@@ -398,29 +398,29 @@ def evaluate(config: DictConfig) -> Path:
     run.require(run.config, run.samples)
     trained = _read_config(run)
 
-    from faceproof.data.conditions import neutral_condition, robustness_conditions
-    from faceproof.evaluation.evaluate import Request, evaluate_run
+    from faceproof.augment.corruptions import neutral_corruption, robustness_corruptions
     from faceproof.settings import check_values
+    from faceproof.workflows.evaluate import Request, evaluate_run
 
     check_values(plain(config, resolve=False), null=True)
     request = Request(
         split=config.split,
         name=config.name,
         frames=config.frames,
-        aim=requested_aim(config),
-        neutral=None if config.neutral is None else neutral_condition(config.neutral),
-        robustness=() if config.robustness is None else robustness_conditions(config.robustness),
+        threshold=requested_threshold(config),
+        neutral=None if config.neutral is None else neutral_corruption(config.neutral),
+        robustness=() if config.robustness is None else robustness_corruptions(config.robustness),
     )
     own, others = recorded_data(run, trained), requested_data(config)
     scorer = build_scorer(run, own.task, device=config.device, **build(config.loader))
-    with told_of_disks(run.evaluations):
+    with explain_disk_errors(run.evaluations):
         return evaluate_run(run, scorer, own, others, request)
 
 
 def build_scorer(run: RunFolder, task: "Task", **options: Any) -> "Scorer":
-    """Return what scores pictures by a run's best epoch, or by an ensemble's members."""
-    from faceproof.evaluation.ensemble_run import is_ensemble, read_ensemble
+    """Return what scores images by a run's best epoch, or by an ensemble's members."""
     from faceproof.evaluation.scoring import combined_scorer, run_scorer
+    from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
     if is_ensemble(run):
         ensemble = read_ensemble(run)
@@ -430,22 +430,22 @@ def build_scorer(run: RunFolder, task: "Task", **options: Any) -> "Scorer":
     return run_scorer(run, net, task, **options)
 
 
-def requested_aim(config: DictConfig) -> "Aim | None":
-    """Return the aim that an evaluation asks for, None for the run's own.
+def requested_threshold(config: DictConfig) -> "ThresholdConfig | None":
+    """Return the criterion that an evaluation asks for, None for the run's own.
 
     Raises:
-        FaceproofError: settings of an aim are given without one.
+        FaceproofError: settings of a criterion are given without one.
     """
-    from faceproof.evaluation.evaluate import Aim
+    from faceproof.workflows.evaluate import ThresholdConfig
 
     wanted = {**config.threshold, "calibration": config.calibration}
     given = {name: value for name, value in wanted.items() if value is not None}
-    if given and "aim" not in given:
+    if given and "criterion" not in given:
         raise FaceproofError(
-            f"{', '.join(given)} would change nothing without threshold.aim: the run's own "
-            "threshold and calibration stand unless another aim is given"
+            f"{', '.join(given)} would change nothing without threshold.criterion: the run's own "
+            "threshold and calibration stand unless another criterion is given"
         )
-    return Aim(**given) if given else None
+    return ThresholdConfig(**given) if given else None
 
 
 def requested_data(config: DictConfig) -> list["DataSet"]:
@@ -471,7 +471,7 @@ def compare(
     timing: bool = True,
     device: str = "auto",
 ) -> Path:
-    """Compare runs that scored the same pictures, and return the page.
+    """Compare runs that scored the same images, and return the page.
 
     Args:
         paths: run folders, and folders that hold some.
@@ -485,14 +485,14 @@ def compare(
     """
     from rich.console import Console
 
-    from faceproof.evaluation.compare import (
+    from faceproof.evaluation.comparison import (
         choose_evaluation,
         compare_runs,
         find_runs,
         read_scored,
     )
-    from faceproof.evaluation.compare_page import show, write_comparison
     from faceproof.evaluation.costs import measure_costs
+    from faceproof.reports.comparison_page import show, write_comparison
 
     runs = find_runs(paths)
     name = choose_evaluation(runs, evaluation)
@@ -512,7 +512,7 @@ def compare(
 
 def _networks(run: RunFolder) -> list[tuple[str, Callable[[], "Detector"]]]:
     """Return the description of each network of a run, or of an ensemble's, and what makes it."""
-    from faceproof.evaluation.ensemble_run import is_ensemble, read_ensemble
+    from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
     members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
     models = [_read_config(member).model for member in members]
@@ -540,9 +540,9 @@ def ensemble(
     Raises:
         FaceproofError: the runs cannot be averaged, or the folder is in use.
     """
-    from faceproof.evaluation.compare import find_runs
-    from faceproof.evaluation.ensemble_run import make_ensemble
+    from faceproof.evaluation.comparison import find_runs
     from faceproof.task import get_task
+    from faceproof.workflows.ensemble import make_ensemble
 
     runs = find_runs(paths, at_least=1)
     if ensembles := [one.path for one in runs if one.ensemble.is_file()]:
@@ -551,7 +551,9 @@ def ensemble(
         raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
     first = _read_config(runs[0])
     run = RunFolder(folder)
-    made = make_ensemble(run, runs, get_task(first.data.task), build_aim(first), average, weights)
+    made = make_ensemble(
+        run, runs, get_task(first.data.task), build_threshold_config(first), average, weights
+    )
     config = {
         "model": {"name": "ensemble"},
         "ensemble": {"average": average, "weights": weights, "members": list(map(str, paths))},

@@ -3,7 +3,7 @@
 A setting on the command line that no file of conf/ has is refused by Hydra; one in a file of one's
 own, or with a `+`, would be carried along unread. What is built out of settings refuses those that
 it does not know; here are the names that nothing is built of, and the values that would be found
-wrong only when pictures have been listed or drawn.
+wrong only when images have been listed or drawn.
 """
 
 import math
@@ -17,7 +17,7 @@ from faceproof.data.layout import layout_pattern
 from faceproof.data.splits import check_ratios
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
-from faceproof.run import flatten
+from faceproof.io.run_folder import flatten
 from faceproof.task import get_task
 
 # What is read of the groups that are not built whole.
@@ -26,7 +26,7 @@ OF_GROUPS: dict[str, frozenset[str]] = {
     "logger": frozenset({"tensorboard"}),
 }
 WITHIN_SETS = re.compile(r"^data\.(sets\.[^.]+\.)+")
-MAX_BATCH = 2**16  # pictures of 224 pixels would be 39 GB of numbers at once
+MAX_BATCH = 2**16  # images of 224 pixels would be 39 GB of numbers at once
 # The loss is multiplied by them: far outside of these it is nothing, or no number any more.
 WEIGHTS = (1e-6, 1e6)
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
@@ -234,7 +234,7 @@ def check_data(node: Mapping[str, Any]) -> None:
 
 
 def check_both_classes(node: Mapping[str, Any]) -> None:
-    """Refuse to train on folders of which none can hold pictures of one of the classes.
+    """Refuse to train on folders of which none can hold images of one of the classes.
 
     Raises:
         FaceproofError: it is so.

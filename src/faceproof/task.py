@@ -7,7 +7,7 @@ from faceproof.errors import FaceproofError
 
 @dataclass(frozen=True)
 class Task:
-    """A two-class question about a face picture. A positive logit means `positive`."""
+    """A two-class question about a face image. A positive logit means `positive`."""
 
     name: str
     negative: str

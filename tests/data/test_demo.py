@@ -13,10 +13,10 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from faceproof.data import demo
-from faceproof.data.demo import make_demo, picture_rng
-from faceproof.data.demo_forgeries import FORGERIES, UPSAMPLED_FREQUENCY
-from faceproof.data.demo_portraits import SIDE, Portrait, render_portrait
+from faceproof.data.demo import make as demo
+from faceproof.data.demo.forgeries import FORGERIES, UPSAMPLED_FREQUENCY
+from faceproof.data.demo.make import image_rng, make_demo
+from faceproof.data.demo.portraits import SIDE, Portrait, render_portrait
 from faceproof.errors import FaceproofError
 from faceproof.task import get_task
 
@@ -43,18 +43,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_same_seed_gives_the_same_bytes_in_any_number_of_processes(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "_num_processes", lambda num_pictures: 3)
+    monkeypatch.setattr(demo, "_num_processes", lambda num_images: 3)
     make_demo(tmp_path / "again", DEEPFAKE, seed=0, num_per_class=24)
     assert contents(tmp_path / "again") == contents(small)
 
 
-def test_a_picture_does_not_depend_on_the_size_of_the_set(small: Path, tmp_path: Path) -> None:
+def test_a_image_does_not_depend_on_the_size_of_the_set(small: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "few", DEEPFAKE, seed=0, num_per_class=8)
     few, many = contents(tmp_path / "few"), contents(small)
     assert all(few[name] == many[name] for name in few if name != "demo.json")
 
 
-def test_another_seed_gives_other_pictures(small: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_other_images(small: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "other", DEEPFAKE, seed=1, num_per_class=8)
     other, known = contents(tmp_path / "other"), set(contents(small).values())
     assert not any(other[name] in known for name in other if name.endswith(".jpg"))
@@ -66,8 +66,8 @@ def test_folders_and_counts(small: Path) -> None:
         for folder in small.glob("*/*/*")
         if folder.is_dir()
     }
-    fakes = {f"pictures/fake/{name}": 6 for name in FORGERIES}
-    assert found == {"pictures/real/camera": 24, **fakes}
+    fakes = {f"images/fake/{name}": 6 for name in FORGERIES}
+    assert found == {"images/real/camera": 24, **fakes}
     assert json.loads((small / "demo.json").read_text())["counts"]["fake/face_swap"] == 6
     assert not list(small.parent.glob("*.partial-*"))
 
@@ -76,14 +76,14 @@ def test_face_task_has_textures_and_objects_and_the_same_portraits(
     small: Path, tmp_path: Path
 ) -> None:
     make_demo(tmp_path / "face", FACE, seed=0, num_per_class=24)
-    pictures = tmp_path / "face" / "pictures"
-    assert len(list((pictures / "non_face" / "textures").glob("*.jpg"))) == 12
-    assert len(list((pictures / "non_face" / "objects").glob("*.jpg"))) == 12
-    assert contents(pictures / "face") == contents(small / "pictures" / "real")
+    images = tmp_path / "face" / "pictures"
+    assert len(list((images / "non_face" / "textures").glob("*.jpg"))) == 12
+    assert len(list((images / "non_face" / "objects").glob("*.jpg"))) == 12
+    assert contents(images / "face") == contents(small / "pictures" / "real")
 
 
-def test_all_pictures_have_one_size(small: Path) -> None:
-    shapes = {pixels(path).shape for path in small.glob("pictures/*/*/*.jpg")}
+def test_all_images_have_one_size(small: Path) -> None:
+    shapes = {pixels(path).shape for path in small.glob("images/*/*/*.jpg")}
     assert shapes == {(SIDE, SIDE, 3)}
 
 
@@ -120,7 +120,7 @@ def test_other_peoples_files_are_refused_and_kept(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     make_demo(tmp_path, DEEPFAKE, 0, 4)
-    assert len(list(tmp_path.glob("pictures/*/*/*.jpg"))) == 8
+    assert len(list(tmp_path.glob("images/*/*/*.jpg"))) == 8
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,15 +150,15 @@ def test_whoever_comes_second_keeps_the_set_of_the_first(
 
 def forged(name: str, count: int = 4) -> Iterator[tuple[Portrait, np.ndarray, np.ndarray]]:
     for number in range(count):
-        rng = picture_rng(0, name, number)
+        rng = image_rng(0, name, number)
         portrait = render_portrait(rng)
         yield portrait, *FORGERIES[name](portrait, rng)
 
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forgery_changes_what_its_mask_covers_and_nothing_else(name: str) -> None:
-    for portrait, picture, mask in forged(name):
-        change = np.abs(picture - portrait.picture).max(axis=0)
+    for portrait, image, mask in forged(name):
+        change = np.abs(image - portrait.image).max(axis=0)
         assert (change[~mask] == 0).all()
         assert (change[mask] > 0).mean() > 0.9
         assert change[mask].mean() > 0.01
@@ -168,13 +168,13 @@ def test_a_forgery_changes_what_its_mask_covers_and_nothing_else(name: str) -> N
 def test_written_masks_are_those_of_the_forgeries(small: Path) -> None:
     for name in FORGERIES:
         written = sorted((small / "masks" / name).glob("*.png"))
-        pictures = sorted((small / "pictures" / "fake" / name).glob("*.jpg"))
-        assert [path.stem for path in written] == [path.stem for path in pictures]
+        images = sorted((small / "pictures" / "fake" / name).glob("*.jpg"))
+        assert [path.stem for path in written] == [path.stem for path in images]
         for path, (_, _, mask) in zip(written, forged(name), strict=False):
             assert np.array_equal(pixels(path), mask * np.uint8(255))
 
 
-def test_upsampled_pictures_have_a_peak_at_the_documented_frequency(small: Path) -> None:
+def test_upsampled_images_have_a_peak_at_the_documented_frequency(small: Path) -> None:
     line = round(UPSAMPLED_FREQUENCY * SIDE)
 
     def spectrum(folder: str) -> np.ndarray:
@@ -190,10 +190,10 @@ def test_upsampled_pictures_have_a_peak_at_the_documented_frequency(small: Path)
 
 
 def test_mean_colour_and_file_size_do_not_tell_the_classes_apart(tmp_path: Path) -> None:
-    # With 160 pictures a class the AUROC of a useless detector has a standard error of 0.032;
+    # With 160 images a class the AUROC of a useless detector has a standard error of 0.032;
     # 0.08 is 2.5 of them. The full set, 600 a class, gives 0.53 (standard error 0.017).
     make_demo(tmp_path / "demo", DEEPFAKE, seed=0, num_per_class=160)
-    paths = sorted((tmp_path / "demo").glob("pictures/*/*/*.jpg"))
+    paths = sorted((tmp_path / "demo").glob("images/*/*/*.jpg"))
     features = [[*pixels(path).mean(axis=(0, 1)), path.stat().st_size] for path in paths]
     labels = [path.parts[-3] == "fake" for path in paths]
     model = make_pipeline(StandardScaler(), LogisticRegression())

@@ -33,7 +33,7 @@ def test_numbers_in_names_count_as_numbers():
     )
 
 
-def test_short_groups_and_single_pictures_stay():
+def test_short_groups_and_single_images_stay():
     single = table_from_columns({"path": ["/x.png", "/y.png"]})
     assert evenly_spaced(single, 1).num_rows == 2
     found = evenly_spaced(rows(a=2, b=50), 4)

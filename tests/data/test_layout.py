@@ -109,7 +109,7 @@ def test_the_order_of_listing_changes_nothing(
     assert list(rows(tmp_path, "{label}/*").items()) == expected
 
 
-def test_hidden_and_system_files_are_never_pictures(tmp_path: Path) -> None:
+def test_hidden_and_system_files_are_never_images(tmp_path: Path) -> None:
     touch(tmp_path, "real/1.jpg", "real/.DS_Store", "real/Thumbs.db", ".git/x", "a/.cache/1.jpg")
     assert list(walk_files(tmp_path)) == ["real/1.jpg"]
 
@@ -159,7 +159,7 @@ def test_an_unmapped_word_is_refused_with_both_trees_and_the_setting(tmp_path: P
         "expected, by data.layout = '{label}/*':\n"
         f"  {tmp_path}/\n"
         "    real|fake/\n"
-        "      * (pictures)\n"
+        "      * (images)\n"
         "found:\n"
         f"  {tmp_path}/\n"
         "    Deepfake/ (1 files, '1.jpg' the first)\n"
@@ -177,7 +177,7 @@ def test_a_missing_root_and_one_where_nothing_fits(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FaceproofError, match=r"no file below .*empty fits"):
         rows(tmp_path / "empty", "{label}/*")
-    touch(tmp_path, "pictures/Real/1.jpg")
+    touch(tmp_path, "images/Real/1.jpg")
     with pytest.raises(FaceproofError, match=r"(?s)found:.*Real/ \(1 files.*set data.root or"):
         rows(tmp_path, "{label}/*")
 

@@ -20,31 +20,34 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import write_faces
-from faceproof import cli
-from faceproof.data import DataSet, facts, folder_data, shard_store, shards
-from faceproof.data.audit import audit_data
-from faceproof.data.augment import Augment
-from faceproof.data.conditions import neutral_condition
-from faceproof.data.datasets import PictureDataset
-from faceproof.data.loading import ResumableLoader, make_loader
-from faceproof.data.order import EpochSampler
-from faceproof.data.pictures import UnreadablePictureError, read_file
-from faceproof.data.sets import shard_data
-from faceproof.data.shard_order import Shards, find_shards
-from faceproof.data.shard_store import VARIABLE, ObjectStore, ShardError
-from faceproof.data.shard_writing import write_shards
-from faceproof.data.shards import INDEX, MIXED, find_member
+from faceproof.audit import file_statistics
+from faceproof.audit.audit import audit_data
+from faceproof.augment.corruptions import neutral_corruption
+from faceproof.augment.transforms import Augment
+from faceproof.cli import main as cli
+from faceproof.data import DataSet, folder_data
+from faceproof.data.datasets import ImageDataset
+from faceproof.data.image_io import UnreadableImageError, read_file
+from faceproof.data.listing import shard_data
+from faceproof.data.loaders import ResumableLoader, make_loader
+from faceproof.data.samplers import EpochSampler
+from faceproof.data.shards import reading as shards
+from faceproof.data.shards import store as shard_store
+from faceproof.data.shards.order import Shards, find_shards
+from faceproof.data.shards.reading import INDEX, MIXED, find_member
+from faceproof.data.shards.store import VARIABLE, ObjectStore, ShardError
+from faceproof.data.shards.writing import write_shards
 from faceproof.data.table import SCHEMA, concat_tables, select
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.scoring import score
-from faceproof.models.detector import Detector, PictureInput
+from faceproof.io.atomic import CannotWriteError
+from faceproof.models.backbones import face_cnn_backbone
+from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
-from faceproof.models.trunks import face_cnn_trunk
-from faceproof.training.datamodule import PictureDataModule
+from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.module import DetectorModule
-from faceproof.whole_files import CannotWriteError
-from jobs import evaluate, train
+from tests.conftest import write_faces
+from tests.jobs import evaluate, train
 
 pytest.importorskip("litdata")
 
@@ -53,7 +56,7 @@ TINY = (
     "trainer.max_epochs=2", "loader.batch_size=8", "loader.num_workers=0", "logger=csv",
     "augment=colour", "checkpoint.minutes=null", "checkpoint.steps=1",
 )  # fmt: skip
-SMALL = 0.006  # megabytes: about four pictures a shard
+SMALL = 0.006  # megabytes: about four images a shard
 LABELS = {"faces": "face", "non-faces": "non_face"}
 
 
@@ -87,18 +90,16 @@ def read_shards(root: Path | str) -> DataSet:
 
 
 def names(rows: pa.Table) -> list[str]:
-    """Return what pictures are called in both: the last parts of their paths."""
+    """Return what images are called in both: the last parts of their paths."""
     return ["/".join(path.split("/")[-3:]) for path in rows["path"].to_pylist()]
 
 
 def like(table: pa.Table, rows: pa.Table) -> pa.Table:
-    """Return the rows of a table that has the same pictures, in the order of others."""
+    """Return the rows of a table that has the same images, in the order of others."""
     return table.take(pc.index_in(pa.array(names(rows)), pa.array(names(table))))
 
 
-def test_every_picture_is_there_with_its_bytes_and_its_columns(
-    files: DataSet, written: Path
-) -> None:
+def test_every_image_is_there_with_its_bytes_and_its_columns(files: DataSet, written: Path) -> None:
     data = read_shards(written)
     plain = like(files.table, data.table)
     assert data.table.num_rows == files.table.num_rows == len(set(names(data.table)))
@@ -115,7 +116,7 @@ def test_splits_lie_apart_and_classes_lie_mixed(written: Path) -> None:
     assert sum(a != b for a, b in pairwise(labels)) > 8
 
 
-def test_the_same_pictures_give_the_same_shards_and_litdata_reads_them(
+def test_the_same_images_give_the_same_shards_and_litdata_reads_them(
     files: DataSet, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_shards(files, str(tmp_path / "again"), SMALL)
@@ -135,15 +136,15 @@ def test_what_the_audit_needs_is_known_without_looking(
     files: DataSet, written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = read_shards(written)
-    wanted = facts.data_facts(like(files.table, data.table))
-    monkeypatch.setattr(facts, "file_facts", None)
+    wanted = file_statistics.file_statistics_of(like(files.table, data.table))
+    monkeypatch.setattr(file_statistics, "statistics_of_file", None)
     monkeypatch.setattr(shards, "read_member", None)
-    found = facts.data_facts(data.table)
+    found = file_statistics.file_statistics_of(data.table)
     assert found["path"].to_pylist() == data.table["path"].to_pylist()
     for column in set(found.column_names) - {"path", "mtime_ns"}:
         assert found[column].to_pylist() == wanted[column].to_pylist()
     some = data.table.take([5, 3])
-    assert facts.data_facts(some)["content"].to_pylist() == [
+    assert file_statistics.file_statistics_of(some)["content"].to_pylist() == [
         wanted["content"][row].as_py() for row in (5, 3)
     ]
     plain = replace(files, table=like(files.table, data.table))
@@ -157,12 +158,12 @@ def test_facts_of_another_version_are_taken_from_the_shards(
     monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "cache"))
     rewrite(copied, facts_format=0)
     data = read_shards(copied)
-    wanted = facts.data_facts(like(files.table, data.table))
+    wanted = file_statistics.file_statistics_of(like(files.table, data.table))
     for _ in range(2):
-        found = facts.data_facts(data.table)
+        found = file_statistics.file_statistics_of(data.table)
         for column in ("content", "size", "suffix", "sharpness"):
             assert found[column].to_pylist() == wanted[column].to_pylist()
-        monkeypatch.setattr(facts, "file_facts", None)  # remembered
+        monkeypatch.setattr(file_statistics, "statistics_of_file", None)  # remembered
 
 
 def rewrite(root: Path, **facts_of_it: object) -> None:
@@ -172,10 +173,10 @@ def rewrite(root: Path, **facts_of_it: object) -> None:
 
 def test_scores_are_those_of_the_files_bit_for_bit(files: DataSet, written: Path) -> None:
     torch.manual_seed(0)
-    how = PictureInput(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
-    net = Detector(face_cnn_trunk(16), lambda n: HiddenHead(n, 4), how)
+    how = ImageInput(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
+    net = Detector(face_cnn_backbone(16), lambda n: HiddenHead(n, 4), how)
     rows = read_shards(written).table
-    for condition in (None, neutral_condition("jpeg")):
+    for condition in (None, neutral_corruption("jpeg")):
         found = [
             score(net, table, files.task, 8, 0, "cpu", condition)
             for table in (rows, like(files.table, rows))
@@ -230,7 +231,7 @@ def test_ranks_get_equally_many_rows_and_together_all_of_them(sizes: list[int], 
 
 def loader_of(rows: pa.Table, data: DataSet, workers: int = 0, seed: int = 3) -> ResumableLoader:
     sampler = EpochSampler(rows.num_rows, seed, shards=find_shards(rows["path"]))
-    loader = make_loader(PictureDataset(rows, data.task, 16, "bilinear"), 5, workers, sampler)
+    loader = make_loader(ImageDataset(rows, data.task, 16, "bilinear"), 5, workers, sampler)
     assert isinstance(loader, ResumableLoader)
     return loader
 
@@ -247,7 +248,7 @@ def test_any_number_of_workers_and_a_stop_anywhere_give_the_same_batches(
     data = read_shards(written)
     rows = select(data.table, "train")
     wanted = list(loader_of(rows, data))
-    plain = PictureDataset(like(files.table, rows), data.task, 16, "bilinear")
+    plain = ImageDataset(like(files.table, rows), data.task, 16, "bilinear")
     for batch in wanted:
         assert torch.equal(batch.image, plain.__getitems__(batch.row.tolist()).image)
     for workers in (0, 1, 2):
@@ -297,7 +298,7 @@ def test_files_and_shards_stand_in_one_table(files: DataSet, written: Path) -> N
     assert sorted(found.order(0, 0).tolist()) == list(range(both.num_rows))
     assert found.names[-1] is None
     assert (found.of_row[: files.table.num_rows] == len(found.names) - 1).all()
-    assert facts.data_facts(both)["reason"].null_count == both.num_rows
+    assert file_statistics.file_statistics_of(both)["reason"].null_count == both.num_rows
     assert find_shards(files.table["path"]) is None
 
 
@@ -309,9 +310,9 @@ def test_a_limited_validation_sees_both_classes_of_files_and_shards(
         rows.filter(pc.equal(rows["label"].cast(pa.string()), label))
         for rows, label in ((files.table, "face"), (data.table, "non_face"))
     ]
-    how = PictureInput(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
+    how = ImageInput(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
     modules = [
-        PictureDataModule(concat_tables(parts), data.task, how, Augment(), seed=3) for _ in range(2)
+        ImageDataModule(concat_tables(parts), data.task, how, Augment(), seed=3) for _ in range(2)
     ]
     rows = modules[0].val_rows
     assert rows.equals(modules[1].val_rows)
@@ -338,7 +339,7 @@ def test_facts_in_shards_are_read_once_and_not_remembered(
 ) -> None:
     monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path))
     data, asked = read_shards(written), []
-    original = shards.ShardSet.facts
+    original = shards.ShardSet.file_statistics
     monkeypatch.setattr(
         shards.ShardSet, "facts", lambda of, version: asked.append(1) or original(of, version)
     )
@@ -346,7 +347,7 @@ def test_facts_in_shards_are_read_once_and_not_remembered(
     column = data.table.column_names.index("source")
     table = data.table.set_column(column, "source", words.dictionary_encode())
     files_too = concat_tables([table, files.table])
-    found = facts.data_facts(files_too)
+    found = file_statistics.file_statistics_of(files_too)
     assert found["path"].to_pylist() == files_too["path"].to_pylist()
     assert len(asked) == 1
     (memory,) = (tmp_path / "facts-1").iterdir()
@@ -363,9 +364,11 @@ def test_shards_out_of_reach_are_not_remembered_as_unreadable(
     data = read_shards(copied)
     away = tmp_path / "away"
     (copied / "chunk-0-1.bin").rename(away)
-    assert facts.data_facts(data.table)["reason"].drop_null()
+    assert file_statistics.file_statistics_of(data.table)["reason"].drop_null()
     away.rename(copied / "chunk-0-1.bin")
-    assert facts.data_facts(data.table)["reason"].null_count == data.table.num_rows
+    assert (
+        file_statistics.file_statistics_of(data.table)["reason"].null_count == data.table.num_rows
+    )
 
 
 def test_unreadable_files_are_left_out_named_and_counted(
@@ -373,15 +376,15 @@ def test_unreadable_files_are_left_out_named_and_counted(
 ) -> None:
     root = write_faces(tmp_path, train=2, val=2, test=2)
     bad = root / "train" / "faces" / "bad.jpg"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     words = ["shard", "--to", str(tmp_path / "set"), "data=face_or_not", f"data.root={root}"]
     assert cli.main(words) == 2
     assert "more than data.max_unreadable = 1.0%" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
     assert cli.main([*words, "data.max_unreadable=0.5"]) == 0
     said = capsys.readouterr().out
-    assert "face_or_not: 12 pictures in 1 shards" in said
-    assert f"left out: {bad} (no picture format that can be read)" in said
+    assert "face_or_not: 12 images in 1 shards" in said
+    assert f"left out: {bad} (no image format that can be read)" in said
     assert f"data=shards data.root={tmp_path / 'set'} data.task=face" in said
     assert str(bad) in (tmp_path / "set" / "unreadable.csv").read_text()
     assert json.loads((tmp_path / "set" / INDEX).read_text())["unreadable"] == 1
@@ -412,7 +415,7 @@ def test_a_writing_that_is_interrupted_leaves_nothing(
             raise KeyboardInterrupt
         return read_file(path)
 
-    monkeypatch.setattr("faceproof.data.shard_writing.read_file", stopped)
+    monkeypatch.setattr("faceproof.data.shards.writing.read_file", stopped)
     with pytest.raises(KeyboardInterrupt):
         write_shards(files, str(tmp_path / "set"), SMALL)
     assert list(tmp_path.iterdir()) == []
@@ -422,7 +425,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
     files: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "faceproof.data.shard_writing.read_file", lambda path: read_file(path) + b"x"
+        "faceproof.data.shards.writing.read_file", lambda path: read_file(path) + b"x"
     )
     with pytest.raises(FaceproofError, match=r"\.jpg changed while it was written; begin again"):
         write_shards(files, str(tmp_path / "set"), SMALL)
@@ -489,13 +492,13 @@ def test_damage_is_named(copied: Path) -> None:
     member = find_member(path)
     assert member is not None
     shard.write_bytes(whole[: member.offset] + b"\0" + whole[member.offset + 1 :])
-    with pytest.raises(UnreadablePictureError, match=r"chunk-0-1\.bin is damaged: the .* bytes"):
+    with pytest.raises(UnreadableImageError, match=r"chunk-0-1\.bin is damaged: the .* bytes"):
         read_file(path)
     shard.write_bytes(whole[:-1])
     assert f"{shard} is damaged: it has {len(whole) - 1:,} bytes" in refusal(copied)
     shard.unlink()
     assert f"{shard} is not there; bring it back" in refusal(copied)
-    with pytest.raises(UnreadablePictureError, match="is not there; bring it back"):
+    with pytest.raises(UnreadableImageError, match="is not there; bring it back"):
         read_file(path)
     shard.write_bytes(whole)
     samples = copied / "samples.parquet"
@@ -510,7 +513,7 @@ def test_a_shard_spoiled_in_mid_run_ends_it_with_one_message(copied: Path) -> No
     shard.write_bytes(shard.read_bytes()[:100])
     for workers in (0, 1):
         with pytest.raises(FaceproofError, match=r"no longer can: .*chunk-0-2\.bin is damaged"):
-            list(make_loader(PictureDataset(data.table, data.task, 16, "bilinear"), 4, workers))
+            list(make_loader(ImageDataset(data.table, data.task, 16, "bilinear"), 4, workers))
         shards.shard_set.cache_clear()
 
 
@@ -563,14 +566,16 @@ def test_an_object_store_gives_the_same_batches(
         write_shards(files, f"{bucket}/some/set", SMALL)
     there, here = read_shards(f"{bucket}/some/set"), read_shards(written)
     assert names(there.table) == names(here.table)
-    assert facts.data_facts(there.table)["content"].equals(facts.data_facts(here.table)["content"])
+    assert file_statistics.file_statistics_of(there.table)["content"].equals(
+        file_statistics.file_statistics_of(here.table)["content"]
+    )
     kept = tmp_path / "cache" / "shards"
     assert not list(kept.glob("*.bin"))  # nothing was fetched to know all that
     rows, wanted = (select(data.table, "train") for data in (there, here))
     for workers in (0, 2):
         found = list(loader_of(rows, there, workers))
         assert_equal_batches(found, list(loader_of(wanted, here)))
-    in_order = make_loader(PictureDataset(there.table, there.task, 16, "bilinear"), 9, 1)
+    in_order = make_loader(ImageDataset(there.table, there.task, 16, "bilinear"), 9, 1)
     assert torch.cat([batch.row for batch in in_order]).tolist() == list(range(56))
     assert {file.name.partition("-")[2] for file in kept.glob("*.bin")} == {
         file.name for file in written.glob("*.bin")
@@ -585,7 +590,7 @@ def test_what_comes_next_is_fetched_meanwhile(
     found = find_shards(read_shards(f"{bucket}/set").table["path"])
     assert found is not None
     brought: list[str] = []
-    monkeypatch.setattr("faceproof.data.shard_order._bring", brought.append)
+    monkeypatch.setattr("faceproof.data.shards.order._bring", brought.append)
     order = found.order(0, 0)
     rows = found.fetching_ahead(order)
     first = [next(rows) for _ in range(3)]
@@ -604,7 +609,7 @@ def test_shards_are_on_this_machine_before_their_rows_are_read(
     found = find_shards(read_shards(f"{bucket}/set").table["path"])
     assert found is not None
     rows = found.fetching_ahead(found.order(0, 0))
-    next(rows)  # no picture is read
+    next(rows)  # no image is read
     wait_for(lambda: len(list((tmp_path / "cache" / "shards").glob("*.bin"))) > MIXED)
     assert len(list(rows)) == 55
 
@@ -636,7 +641,7 @@ def test_after_a_shard_that_cannot_be_fetched_no_more_are_asked_for(
         asked.append(shard)
         raise ShardError("the store is gone")
 
-    monkeypatch.setattr("faceproof.data.shard_order._bring", gone)
+    monkeypatch.setattr("faceproof.data.shards.order._bring", gone)
     found = Shards([f"s3://b/{n}.bin" for n in range(30)], np.repeat(np.arange(30), 2))
     rows = found.fetching_ahead(np.arange(60))
     assert next(rows) == 0
@@ -700,7 +705,7 @@ def test_the_cache_touches_nothing_but_its_own(
     def refused(*given: object) -> None:
         raise PermissionError(errno.EPERM, "another user's")
 
-    monkeypatch.setattr("faceproof.data.shard_store.os.utime", refused)
+    monkeypatch.setattr("faceproof.data.shards.store.os.utime", refused)
     for _ in range(2):
         for path in read_shards(f"{bucket}/set").table["path"].to_pylist():
             read_file(path)
@@ -722,7 +727,7 @@ def test_a_full_disk_is_no_trouble_of_the_store(
         patched.setattr("litdata.streaming.fs_provider.S3FsProvider.download_file", full)
         for workers in (0, 1):
             with pytest.raises(CannotWriteError, match="could not be written: the disk is") as told:
-                list(make_loader(PictureDataset(data.table, data.task, 16, "bilinear"), 4, workers))
+                list(make_loader(ImageDataset(data.table, data.task, 16, "bilinear"), 4, workers))
             assert "Traceback" not in str(told.value)
     monkeypatch.setattr("litdata.streaming.writer.BinaryWriter.add_item", full)
     with pytest.raises(CannotWriteError, match=r"faceproof-shards could not .*: the disk is full"):
@@ -738,10 +743,10 @@ def test_a_damaged_or_missing_object_is_named_and_not_kept(
     upload(copied, f"{bucket}/set")
     data = read_shards(f"{bucket}/set")
     paths = data.table["path"].to_pylist()
-    with pytest.raises(UnreadablePictureError, match=r"chunk-0-0\.bin is damaged"):
+    with pytest.raises(UnreadableImageError, match=r"chunk-0-0\.bin is damaged"):
         read_file(paths[0])
     missing = next(path for path in paths if "chunk-0-1.bin@" in path)
-    with pytest.raises(UnreadablePictureError, match=r"chunk-0-1\.bin cannot be fetched: .*404"):
+    with pytest.raises(UnreadableImageError, match=r"chunk-0-1\.bin cannot be fetched: .*404"):
         read_file(missing)
     kept = tmp_path / "cache" / "shards"
     assert not [file for file in kept.iterdir() if "chunk" in file.name]
@@ -756,7 +761,7 @@ def test_a_store_without_shards_or_that_is_gone_says_so(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens
     monkeypatch.setattr(shard_store, "ATTEMPTS", 1)
     shard_store._provider.cache_clear()
-    with pytest.raises(UnreadablePictureError, match=r"cannot be fetched: .*127\.0\.0\.1:9"):
+    with pytest.raises(UnreadableImageError, match=r"cannot be fetched: .*127\.0\.0\.1:9"):
         read_file(path)
     for call in (
         lambda: read_shards(f"{bucket}/other"),

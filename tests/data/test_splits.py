@@ -25,7 +25,7 @@ def test_the_order_of_listing_changes_nothing(paths: list[str], random: object) 
 
 
 @given(PATHS, st.text(min_size=1, max_size=8))
-def test_adding_a_picture_moves_no_other(paths: list[str], new: str) -> None:
+def test_adding_a_image_moves_no_other(paths: list[str], new: str) -> None:
     assert divide(paths).items() <= divide(list(dict.fromkeys([*paths, new]))).items()
 
 
@@ -62,7 +62,7 @@ def test_another_seed_is_an_independent_division() -> None:
 
 
 def test_known_places() -> None:
-    """A release that changes these moves pictures from training to test."""
+    """A release that changes these moves images from training to test."""
     known = {"a.jpg": "test", "b.jpg": "val", "e.jpg": "train", "é/1.png": "train"}
     assert divide(list(known)) == known
 

@@ -1,4 +1,4 @@
-"""The picture table: what it takes, what it refuses, and that it survives a file."""
+"""The image table: what it takes, what it refuses, and that it survives a file."""
 
 import tracemalloc
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_good_table_is_returned_as_it_is() -> None:
         ({"label": ["real"]}, "needs the column path .*found the columns label"),
         ({}, "found the columns none"),
         ({"path": ["a"], "labels": ["real"]}, "may have label, split.*rename or drop labels"),
-        ({"path": ["a", None]}, "row 2 of a picture table has no path"),
+        ({"path": ["a", None]}, "row 2 of an image table has no path"),
     ],
 )
 def test_columns_that_make_no_table(columns: dict[str, list[str | None]], message: str) -> None:
@@ -68,9 +68,9 @@ def test_columns_that_make_no_table(columns: dict[str, list[str | None]], messag
         ({"label": ["real", "Fake", "real", "fake"]}, "has Fake in .*label.* are real, fake"),
         ({"split": ["train", "dev", "val", "val"]}, "has dev in .*split.*train, val, test, unl"),
         ({"split": ["train", None, "val", "val"]}, r"nothing \(null\) in the column split"),
-        ({"path": ["/a", "/b", "/a", "/a"]}, "lists 2 pictures more than once, /a for one"),
-        ({"label": ["real", None, "real", "fake"]}, "has 1 pictures without a label"),
-        ({"label": ["real"] * 4}, "no picture of class fake; found train real 2; val real 2"),
+        ({"path": ["/a", "/b", "/a", "/a"]}, "lists 2 images more than once, /a for one"),
+        ({"label": ["real", None, "real", "fake"]}, "has 1 images without a label"),
+        ({"label": ["real"] * 4}, "no image of class fake; found train real 2; val real 2"),
     ],
 )
 def test_tables_that_are_not_valid(columns: dict[str, list[str | None]], message: str) -> None:
@@ -79,7 +79,7 @@ def test_tables_that_are_not_valid(columns: dict[str, list[str | None]], message
 
 
 def test_an_empty_table_is_refused_and_an_unlabelled_one_is_not() -> None:
-    with pytest.raises(FaceproofError, match="data set mine has no pictures"):
+    with pytest.raises(FaceproofError, match="data set mine has no images"):
         validate(table_from_columns({"path": []}), TASK, "mine")
     unlabelled = changed(label=[None] * 4, split=["unlabelled"] * 4)
     assert validate(unlabelled, TASK, "mine").num_rows == 4
@@ -93,7 +93,7 @@ def test_counts_and_their_words() -> None:
         ("real", None): 2,
     }
     assert describe_counts(table) == "train fake 1; train real 1; val fake 1; val real 1"
-    assert describe_counts(select(table, "test")) == "no pictures"
+    assert describe_counts(select(table, "test")) == "no images"
 
 
 @given(st.lists(st.sampled_from(["train", "val", "test"]), max_size=30))
@@ -128,11 +128,11 @@ def test_numbers_in_a_file_are_read_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("absent.csv", None, r"no picture table at .*absent\.csv; set data\.file"),
+        ("absent.csv", None, r"no image table at .*absent\.csv; set data\.file"),
         ("table.xlsx", "", r"neither \.csv nor \.parquet"),
-        ("empty.csv", "", r"empty\.csv cannot be read as a picture table"),
-        ("ragged.csv", "path,label\na\n", r"ragged\.csv cannot be read as a picture table"),
-        ("text.parquet", "path\na\n", r"text\.parquet cannot be read as a picture table"),
+        ("empty.csv", "", r"empty\.csv cannot be read as an image table"),
+        ("ragged.csv", "path,label\na\n", r"ragged\.csv cannot be read as an image table"),
+        ("text.parquet", "path\na\n", r"text\.parquet cannot be read as an image table"),
         ("headless.csv", "a.jpg,real\nb.jpg,fake\n", r"found the columns a\.jpg, real"),
     ],
 )

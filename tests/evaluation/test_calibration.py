@@ -49,7 +49,7 @@ def test_temperature_is_that_of_a_logistic_regression_with_one_weight() -> None:
     num_positive = labels.sum()
     sure = (num_positive + 1) / (num_positive + 2)
     target = np.where(labels == 1, sure, 1 / (len(labels) - num_positive + 2))
-    # Each picture twice: as positive with the weight of its target, as negative with the rest.
+    # Each image twice: as positive with the weight of its target, as negative with the rest.
     reference = LogisticRegression(fit_intercept=False, C=np.inf, tol=1e-10).fit(
         np.concatenate([logits, logits])[:, None],
         np.repeat([1, 0], len(labels)),
@@ -72,7 +72,7 @@ def test_isotonic_is_sklearns_but_never_certain() -> None:
 
 @pytest.mark.parametrize("make", [overconfident, bent])
 @pytest.mark.parametrize("method", ["auto", "temperature", "isotonic"])
-def test_calibration_error_falls_on_pictures_that_were_not_seen(make: object, method: str) -> None:
+def test_calibration_error_falls_on_images_that_were_not_seen(make: object, method: str) -> None:
     assert callable(make)
     found = fit_calibration(*make(3000, seed=1), method)
     labels, logits = make(5000, seed=2)
@@ -82,12 +82,12 @@ def test_calibration_error_falls_on_pictures_that_were_not_seen(make: object, me
     assert after < (1.0 if method == "temperature" and make is bent else 0.5) * before
 
 
-def test_auto_takes_isotonic_only_where_it_is_better_and_pictures_suffice() -> None:
+def test_auto_takes_isotonic_only_where_it_is_better_and_images_suffice() -> None:
     assert fit_calibration(*bent(4000)).method == "isotonic"
     assert fit_calibration(*overconfident(4000)).method == "temperature"
     few = fit_calibration(*bent(1200))
     assert few.method == "temperature"
-    assert "isotonic needs 500 pictures of each class" in few.reason
+    assert "isotonic needs 500 images of each class" in few.reason
     assert "cross-validated loss" in fit_calibration(*bent(4000)).reason
 
 
@@ -101,7 +101,7 @@ def test_auto_holds_out_whole_groups() -> None:
 
 
 @pytest.mark.parametrize("separation", [1e-3, 5.0, 500.0])
-def test_separable_pictures_leave_the_temperature_bounded(separation: float) -> None:
+def test_separable_images_leave_the_temperature_bounded(separation: float) -> None:
     labels = np.repeat([0, 1], 50)
     found = fit_calibration(labels, (2 * labels - 1) * separation, "temperature")
     low, high = calibration.TEMPERATURES
@@ -144,7 +144,7 @@ def test_the_fit_does_not_depend_on_the_order_of_rows(method: str) -> None:
     )
 
 
-def test_none_is_the_sigmoid_and_needs_no_pictures() -> None:
+def test_none_is_the_sigmoid_and_needs_no_images() -> None:
     found = fit_calibration(np.empty(0, np.int64), np.empty(0), "none")
     logits = np.array([-800.0, -1.0, 0.0, 30.0])
     assert np.array_equal(found.apply(logits), scipy.special.expit(logits))

@@ -1,4 +1,4 @@
-"""Groups: one score for each, from the probabilities of its pictures."""
+"""Groups: one score for each, from the probabilities of its images."""
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,7 @@ def test_a_saturated_frame_does_not_outvote_the_rest() -> None:
     assert np.isfinite(logits_of(certain)).all()
 
 
-def test_pictures_without_a_group_are_left_out_and_counted() -> None:
+def test_images_without_a_group_are_left_out_and_counted() -> None:
     found = aggregate_groups(table(["real", "fake", "real"], [0.1, 0.9, 0.2], ["v", None, "v"]))
     assert found.num_without_group == 1
     assert found.predictions.num_rows == 1
@@ -68,7 +68,7 @@ def test_pictures_without_a_group_are_left_out_and_counted() -> None:
     assert (nothing.predictions.num_rows, nothing.num_without_group) == (0, 1)
 
 
-def test_a_group_has_the_source_and_generator_that_all_its_pictures_have() -> None:
+def test_a_group_has_the_source_and_generator_that_all_its_images_have() -> None:
     found = aggregate_groups(
         table(
             ["fake", "fake", "fake", None, "real"],
@@ -86,7 +86,7 @@ def test_a_group_has_the_source_and_generator_that_all_its_pictures_have() -> No
 def test_a_group_of_both_classes_is_refused_by_name() -> None:
     mixed = table(["real", "fake", "real"], [0.1, 0.9, 0.2], ["id7", "id7", "id8"])
     assert mixed_groups(mixed) == ["id7"]
-    with pytest.raises(FaceproofError, match="1 groups hold pictures of both classes, first id7"):
+    with pytest.raises(FaceproofError, match="1 groups hold images of both classes, first id7"):
         aggregate_groups(mixed)
     with pytest.raises(FaceproofError, match="mean, median, max; found 'vote'"):
         aggregate_groups(mixed, "vote")  # type: ignore[arg-type]
@@ -96,4 +96,4 @@ def test_figures_of_groups_are_those_of_any_predictions() -> None:
     labels: list[str | None] = ["real", "real", "fake", "fake"]
     grouped = aggregate_groups(table(labels, [0.4, 0.7, 0.6, 0.3], ["a", "a", "b", "b"]))
     found = metrics.figures(grouped.predictions, TASK, 0.5)
-    assert (found["num_pictures"], found["roc_auc"], found["accuracy"]) == (2, 0.0, 0.0)
+    assert (found["num_images"], found["roc_auc"], found["accuracy"]) == (2, 0.0, 0.0)

@@ -13,9 +13,9 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceproof import statistics as confidence
 from faceproof.data.table import table_from_columns
 from faceproof.evaluation import intervals, metrics
+from faceproof.evaluation import statistics as confidence
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.predictions import predictions_table
 from faceproof.task import TASKS
@@ -60,7 +60,7 @@ def test_weights_of_one_give_the_figures(rows: list[tuple[bool, float, int]]) ->
     labels = np.array([int(label) for label, _, _ in rows])
     predictions = table(labels, np.array([logit for _, logit, _ in rows]))
     ranked = intervals.rank_rows(predictions, TASK, 0.5)
-    found = intervals.weighted_figures(ranked, np.ones(len(rows), np.int64))
+    found = intervals.weighted_metrics(ranked, np.ones(len(rows), np.int64))
     assert_same(found, metrics.figures(predictions, TASK, 0.5))
 
 
@@ -74,7 +74,7 @@ def test_weights_give_the_figures_of_rows_repeated_so_often(
     codes = np.arange(len(rows))
     ranked = intervals.rank_rows(predictions, TASK, 0.5, units=codes)
     repeated = predictions.take(np.repeat(codes, weights))
-    found = intervals.weighted_figures(ranked, weights)
+    found = intervals.weighted_metrics(ranked, weights)
     assert_same(found, metrics.figures(repeated, TASK, 0.5))
 
 
@@ -88,7 +88,7 @@ def test_rows_of_one_group_are_drawn_together() -> None:
     weights = next(intervals.resample_weights(28, 1, seed=5))
     assert weights.sum() == 28
     repeated = predictions.take(np.repeat(np.arange(60), weights[codes]))
-    assert_same(intervals.weighted_figures(ranked, weights), metrics.figures(repeated, TASK, 0.5))
+    assert_same(intervals.weighted_metrics(ranked, weights), metrics.figures(repeated, TASK, 0.5))
 
 
 def test_units_follow_names_and_not_the_order_of_rows() -> None:
@@ -96,7 +96,7 @@ def test_units_follow_names_and_not_the_order_of_rows() -> None:
     groups: list[str | None] = [(None, "/data/3.png", "b")[number % 3] for number in range(50)]
     predictions = table(labels, logits, groups)
     codes = unit_codes(predictions)
-    # A group that is called like a picture is not that picture.
+    # A group that is called like an image is not that image.
     assert codes.max() + 1 == 2 + groups.count(None)
     order = np.random.default_rng(1).permutation(50)
     assert np.array_equal(unit_codes(predictions.take(order)), codes[order])
@@ -105,14 +105,14 @@ def test_units_follow_names_and_not_the_order_of_rows() -> None:
     )
 
 
-def test_two_detectors_on_the_same_pictures_are_drawn_alike() -> None:
+def test_two_detectors_on_the_same_images_are_drawn_alike() -> None:
     labels, logits = scores(300)
     one, two = table(labels, logits), table(labels, -logits[::-1]).take(np.arange(300)[::-1])
     areas = []
     for predictions in (one, two):
         ranked = intervals.rank_rows(predictions, TASK, 0.5)
         drawn = [
-            intervals.weighted_figures(ranked, weights)
+            intervals.weighted_metrics(ranked, weights)
             for weights in intervals.resample_weights(ranked.num_units, 20)
         ]
         areas.append([figures["num_fake"] for figures in drawn])
@@ -184,7 +184,7 @@ def videos(random: np.random.Generator, num_videos: int, frames: int) -> tuple[L
     return labels, labels * 1.4 - 0.7 + offsets + random.normal(0, 0.3, len(labels))
 
 
-def test_intervals_over_groups_cover_where_those_over_pictures_do_not() -> None:
+def test_intervals_over_groups_cover_where_those_over_images_do_not() -> None:
     scale = math.sqrt(1 + 0.3**2)
     truth = {
         "roc_auc": scipy.stats.norm.cdf(1.4 / (scale * math.sqrt(2))),
@@ -236,7 +236,7 @@ def test_too_few_units_have_no_interval() -> None:
 
 def test_a_figure_that_resamples_leave_undefined_has_no_interval() -> None:
     labels = np.zeros(50, np.int64)
-    labels[0] = 1  # in a third of the resamples there is no positive picture
+    labels[0] = 1  # in a third of the resamples there is no positive image
     found = intervals.bootstrap_intervals(table(labels, scores(50)[1]), TASK, 0.5, 100)
     assert found["roc_auc"] is None
     assert found["recall"] is None
@@ -260,7 +260,7 @@ def test_resamples_of_many_rows_stay_quick() -> None:
     ranked = intervals.rank_rows(table(labels, logits), TASK, 0.5, codes)
     start = time.perf_counter()
     for weights in intervals.resample_weights(len(codes), 20):
-        intervals.weighted_figures(ranked, weights)
+        intervals.weighted_metrics(ranked, weights)
     assert time.perf_counter() - start < 2  # about 0.1 s on one core
 
 
@@ -270,7 +270,7 @@ def test_wilson_agrees_with_scipy() -> None:
         assert confidence.wilson(right / total, total) == pytest.approx(tuple(expected), abs=1e-12)
 
 
-def test_share_interval_of_pictures_without_groups_is_wilsons() -> None:
+def test_share_interval_of_images_without_groups_is_wilsons() -> None:
     flags = np.arange(40) % 3 == 0
     assert confidence.share_interval(flags, np.arange(40)) == confidence.wilson(14 / 40, 40)
     assert confidence.share_interval(flags[:0], np.arange(0)) is None
@@ -305,7 +305,7 @@ def test_auc_interval_is_delongs_on_the_scale_of_log_odds() -> None:
     assert found == pytest.approx(tuple(expected), abs=1e-5)
 
 
-def test_auc_interval_over_groups_covers_where_that_over_pictures_does_not() -> None:
+def test_auc_interval_over_groups_covers_where_that_over_images_does_not() -> None:
     truth = scipy.stats.norm.cdf(1.4 / (math.sqrt(1 + 0.3**2) * math.sqrt(2)))
     random = np.random.default_rng(13)
     units, alone = np.repeat(np.arange(60), 8), np.arange(480)

@@ -16,10 +16,10 @@ import torchmetrics.classification as torch_reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceproof import statistics as confidence
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import metrics
+from faceproof.evaluation import statistics as confidence
 from faceproof.evaluation.predictions import predictions_table
 from faceproof.task import TASKS, Task
 
@@ -74,7 +74,7 @@ def test_figures_of_decisions_agree_with_sklearn(
 ) -> None:
     labels, logits = scores
     called = (sigmoid(logits).astype(np.float32) >= 0.4).astype(int)
-    assert found["num_pictures"] == 700
+    assert found["num_images"] == 700
     assert found["num_real"] == np.count_nonzero(labels == 0)
     assert found["num_fake"] == np.count_nonzero(labels == 1)
     for name, expected in {
@@ -255,7 +255,7 @@ def test_unlabelled_rows_are_in_no_figure() -> None:
     assert metrics.figures(both, TASK, 0.5) == metrics.figures(known, TASK, 0.5)
     nothing = metrics.figures(unknown, TASK, 0.5)
     assert {name for name, value in nothing.items() if value is not None} == {
-        "num_pictures",
+        "num_images",
         "num_real",
         "num_fake",
     }
@@ -289,7 +289,7 @@ def test_breakdown_by_generator_compares_with_negatives_of_the_same_source() -> 
     assert found["gan"]["mean_probability"] == pytest.approx(sigmoid(np.array([3, -0.5])).mean())
     assert found["diffusion"]["roc_auc"] is None
     assert found["diffusion"]["specificity"] is None
-    assert (found[None]["num_pictures"], found[None]["num_positive"]) == (3, 0)
+    assert (found[None]["num_images"], found[None]["num_positive"]) == (3, 0)
     assert (found[None]["recall"], found[None]["roc_auc"]) == (None, None)
 
 
@@ -304,7 +304,7 @@ def test_breakdown_by_source_agrees_with_the_figures_of_each_source(
     for row in rows:
         chosen = np.array(source) == row["value"]
         alone = metrics.figures(table(labels[chosen], logits[chosen]), TASK, 0.4)
-        for name in ("num_pictures", "accuracy", "recall", "specificity", "roc_auc"):
+        for name in ("num_images", "accuracy", "recall", "specificity", "roc_auc"):
             assert row[name] == alone[name], name  # type: ignore[literal-required]
 
 
@@ -318,7 +318,7 @@ def test_a_breakdown_with_a_value_for_every_few_rows_stays_quick() -> None:
     groups: list[str | None] = [f"video{number // 6}" for number in range(len(labels))]
     rows = metrics.breakdown(table(labels, logits, group=groups), TASK, 0.5, "group")
     assert len(rows) == 10_000
-    assert sum(row["num_pictures"] for row in rows) == 60_000
+    assert sum(row["num_images"] for row in rows) == 60_000
 
 
 def test_realised_fpr_counts_negatives_only_and_has_wilsons_interval() -> None:
@@ -338,7 +338,7 @@ def test_breakdown_rows_carry_their_intervals(
     predictions = table(labels, logits, source=["ab"[number % 2] for number in range(len(labels))])
     for row in metrics.breakdown(predictions, TASK, 0.5, "source"):
         assert row["accuracy"] is not None
-        assert row["accuracy_interval"] == confidence.wilson(row["accuracy"], row["num_pictures"])
+        assert row["accuracy_interval"] == confidence.wilson(row["accuracy"], row["num_images"])
         assert row["roc_auc_interval"] is not None
         assert row["roc_auc"] is not None
         assert row["roc_auc_interval"][0] < row["roc_auc"] < row["roc_auc_interval"][1]
@@ -364,7 +364,7 @@ def test_worst_first_compares_within_a_source_or_not_at_all() -> None:
     assert found["c", "gan"]["roc_auc"] == 1.0  # against all reals pooled it would be no other
     assert found["c", "gan"]["roc_auc_interval"] is None  # one against one says nothing
     assert found["a", None]["roc_auc"] is None
-    assert sum(row["num_pictures"] for row in rows) == 8
+    assert sum(row["num_images"] for row in rows) == 8
 
 
 def test_worst_first_does_not_depend_on_the_order_of_rows(

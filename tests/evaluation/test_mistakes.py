@@ -1,4 +1,4 @@
-"""Which mistakes are shown, and what becomes of their pictures."""
+"""Which mistakes are shown, and what becomes of their images."""
 
 import json
 import logging
@@ -11,20 +11,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from conftest import write_faces
-from faceproof.data.sets import DataSet
+from faceproof.data.listing import DataSet
 from faceproof.data.table import read_table, select, table_from_columns
-from faceproof.evaluation.evaluate import evaluate_run
-from faceproof.evaluation.mistake_pictures import (
-    SIDE,
-    log_mistakes,
-    mistake_pictures,
-    small_copies,
-)
 from faceproof.evaluation.mistakes import (
     common_folder,
     mistakes,
-    mistakes_figure,
+    mistakes_plot,
     shown_paths,
     told_mistakes,
 )
@@ -33,9 +25,17 @@ from faceproof.evaluation.predictions import (
     predictions_table,
     read_predictions,
 )
-from faceproof.run import RunFolder
+from faceproof.io.run_folder import RunFolder
+from faceproof.reports.mistake_images import (
+    SIDE,
+    log_mistakes,
+    mistake_images,
+    small_copies,
+)
 from faceproof.task import get_task
-from jobs import train
+from faceproof.workflows.evaluate import evaluate_run
+from tests.conftest import write_faces
+from tests.jobs import train
 
 TASK = get_task("deepfake")
 LABELS = ["fake", "fake", "fake", "real", "real", "real", None]
@@ -94,27 +94,27 @@ def test_small_copies_are_bounded_and_keep_their_shape(tmp_path):
     assert [pixels.shape for pixels in found.values()] == [(SIDE * 200 // 320, SIDE, 3)] * 2
 
 
-def test_a_picture_that_has_gone_is_named_and_left_out(tmp_path, caplog):
+def test_a_image_that_has_gone_is_named_and_left_out(tmp_path, caplog):
     draw(tmp_path, 5)
     (tmp_path / "1.jpg").unlink()
-    (tmp_path / "3.jpg").write_bytes(b"no picture")
+    (tmp_path / "3.jpg").write_bytes(b"no image")
     with caplog.at_level(logging.WARNING):
-        found = mistake_pictures(predictions(folder=f"{tmp_path}/"), TASK, 0.5)
+        found = mistake_images(predictions(folder=f"{tmp_path}/"), TASK, 0.5)
     assert set(found) == {f"{tmp_path}/2.jpg", f"{tmp_path}/4.jpg"}
     assert "1.jpg cannot be shown among the mistakes: the file is not there" in caplog.text
-    assert "3.jpg cannot be shown among the mistakes: no picture format" in caplog.text
+    assert "3.jpg cannot be shown among the mistakes: no image format" in caplog.text
 
 
-def test_the_figure_shows_the_pictures_with_what_was_called(tmp_path):
+def test_the_figure_shows_the_images_with_what_was_called(tmp_path):
     draw(tmp_path, 5)
     table = predictions(folder=f"{tmp_path}/")
     told = told_mistakes(table, TASK, 0.5)["fake called real"]
-    figure = mistakes_figure("fake called real", told, mistake_pictures(table, TASK, 0.5))
+    figure = mistakes_plot("fake called real", told, mistake_images(table, TASK, 0.5))
     assert figure.get_suptitle() == "fake called real: 2 of 2, the most confident first"
     captions = [axes.get_xlabel() for axes in figure.axes]
     assert captions == ["90.0% real\ngan\n1.jpg", "60.0% real\ngan\n2.jpg"]
     assert figure.axes[0].get_images()[0].get_array().shape == (90, 144, 3)
-    assert mistakes_figure("fake called real", told, {}) is None
+    assert mistakes_plot("fake called real", told, {}) is None
 
 
 def test_a_name_is_no_formula(tmp_path):
@@ -124,15 +124,15 @@ def test_a_name_is_no_formula(tmp_path):
     table = predictions(["fake"], [0.1])
     table = table.set_column(table.schema.get_field_index("path"), "path", [[path]])
     told = told_mistakes(table, TASK, 0.5)["fake called real"]
-    figure = mistakes_figure("fake called $_^_$", told, mistake_pictures(table, TASK, 0.5))
+    figure = mistakes_plot("fake called $_^_$", told, mistake_images(table, TASK, 0.5))
     assert figure.axes[0].get_xlabel().endswith("a$_^_$.jpg")
     figure.savefig(tmp_path / "figure.png")
 
 
 def test_they_are_among_the_images_of_a_run_that_keeps_any(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    draw(tmp_path / "pictures", 5)
-    table = predictions(folder=f"{tmp_path}/pictures/")
+    (tmp_path / "images").mkdir()
+    draw(tmp_path / "images", 5)
+    table = predictions(folder=f"{tmp_path}/images/")
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
     run.update_record(best_epoch=3)
@@ -165,7 +165,7 @@ def test_the_folder_that_files_share_is_said_once(paths, folder):
     assert common_folder(paths) == folder
 
 
-def test_an_evaluation_shows_them_and_survives_a_picture_that_vanishes(tmp_path):
+def test_an_evaluation_shows_them_and_survives_a_image_that_vanishes(tmp_path):
     faces = write_faces(tmp_path / "faces", train=8, val=8, test=8)
     run = train(
         tmp_path / "run",
@@ -188,7 +188,7 @@ def test_an_evaluation_shows_them_and_survives_a_picture_that_vanishes(tmp_path)
     }
     text = (folder / "report.html").read_text()
     assert text.count("data:image/jpeg") == 15
-    assert text.count('<p class="none">no picture</p>') == 1
+    assert text.count('<p class="none">no image</p>') == 1
     assert Path(gone).name in text
     board = EventAccumulator(str(run.path)).Reload()
     tags = board.Tags()["images"]

@@ -59,7 +59,7 @@ def test_fpr_is_kept_and_the_next_lower_threshold_would_not_keep_it(method: str)
     assert rates(labels, is_positive(probabilities, point.threshold))[0] <= 0.05
     lower = probabilities[probabilities < point.threshold].max()
     assert rates(labels, is_positive(probabilities, lower))[0] > 0.05
-    assert (point.promised_fpr, point.aim) == (0.05, "fpr")
+    assert (point.promised_fpr, point.criterion) == (0.05, "fpr")
     assert not any("promises little" in warning for warning in point.warnings)
 
 
@@ -77,7 +77,7 @@ def test_too_few_negatives_to_promise_a_rate_are_told() -> None:
         for text in fit_operating_point(labels, logits, "none", "fpr", fpr=0.01).warnings
         if "promises little" in text
     )
-    assert f"{np.count_nonzero(labels == 0)} negative pictures, and it takes 100" in warning
+    assert f"{np.count_nonzero(labels == 0)} negative images, and it takes 100" in warning
     enough = fit_operating_point(labels, logits, "none", "fpr", fpr=0.1)
     assert not any("promises little" in text for text in enough.warnings)
 
@@ -92,8 +92,8 @@ def test_a_rate_out_of_reach_is_told_and_not_claimed() -> None:
 
 def test_a_threshold_stands_between_scores_and_midway() -> None:
     labels, logits = np.array([0, 0, 1, 1]), scipy.special.logit([0.1, 0.2, 0.6, 0.9])
-    for aim in ("youden", "f1", "fpr"):
-        point = fit_operating_point(labels, logits, "none", aim, fpr=0.3)
+    for criterion in ("youden", "f1", "fpr"):
+        point = fit_operating_point(labels, logits, "none", criterion, fpr=0.3)
         assert point.threshold == pytest.approx(0.4, abs=1e-7)
         assert (point.false_positives, point.false_negatives) == (0, 0)
 
@@ -112,7 +112,7 @@ def test_a_detector_no_better_than_chance_is_told() -> None:
 
 def test_a_fixed_threshold_stays() -> None:
     point = fit_operating_point(*scores(), "temperature", "fixed", threshold=0.35)
-    assert (point.threshold, point.aim, point.promised_fpr) == (0.35, "fixed", None)
+    assert (point.threshold, point.criterion, point.promised_fpr) == (0.35, "fixed", None)
 
 
 ROWS = st.lists(st.tuples(st.booleans(), st.floats(-50, 50, width=32)), min_size=2, max_size=60)
@@ -120,23 +120,23 @@ ROWS = st.lists(st.tuples(st.booleans(), st.floats(-50, 50, width=32)), min_size
 
 @given(
     rows=ROWS,
-    aim=st.sampled_from(operating_point.AIMS),
+    criterion=st.sampled_from(operating_point.CRITERIA),
     method=st.sampled_from(["none", "temperature", "isotonic"]),
     max_risk=st.sampled_from([0.01, 0.1, 0.3]),
 )
 # Here 1 - p of two stored probabilities rounds to other sides of the edge.
 @example(
     rows=[(False, 0.0), (False, -1.5), (True, 0.0), (True, 2.0), (True, -1.0)],
-    aim="youden",
+    criterion="youden",
     method="temperature",
     max_risk=0.01,
 )
 def test_what_was_promised_of_validation_holds_of_its_stored_probabilities(
-    rows: list[tuple[bool, float]], aim: str, method: str, max_risk: float
+    rows: list[tuple[bool, float]], criterion: str, method: str, max_risk: float
 ) -> None:
     labels = np.array([0, 1, *(int(label) for label, _ in rows)])
     logits = np.array([-1.0, 1.0, *(logit for _, logit in rows)])
-    point = fit_operating_point(labels, logits, method, aim, fpr=0.2, max_risk=max_risk)
+    point = fit_operating_point(labels, logits, method, criterion, fpr=0.2, max_risk=max_risk)
     probabilities = stored(point, logits)
     called = is_positive(probabilities, point.threshold)
     assert point.false_positives == np.count_nonzero(called & (labels == 0))
@@ -148,7 +148,7 @@ def test_what_was_promised_of_validation_holds_of_its_stored_probabilities(
     error = np.mean((called != (labels == 1))[answered])
     told = any("Outside of the unsure band" in text for text in point.warnings)
     assert told == (error > max_risk)
-    if aim != "fixed":
+    if criterion != "fixed":
         assert point.threshold not in set(probabilities) - {0.0, 1.0}
     assert OperatingPoint.from_json(json.loads(json.dumps(point.to_json()))) == point
 
@@ -180,7 +180,7 @@ def test_a_band_that_would_leave_out_more_than_half_is_capped_and_told() -> None
     assert any("wider band would leave out more than half" in text for text in point.warnings)
 
 
-def test_the_promise_holds_on_new_pictures_about_as_promised() -> None:
+def test_the_promise_holds_on_new_images_about_as_promised() -> None:
     random = np.random.default_rng(1)
     labels = np.arange(40_000) % 2
     logits = random.normal(labels * 2.0 - 1, 1.2)
@@ -193,9 +193,9 @@ def test_the_promise_holds_on_new_pictures_about_as_promised() -> None:
 def test_the_fit_does_not_depend_on_the_order_of_rows() -> None:
     labels, logits = scores(1500)
     order = np.random.default_rng(0).permutation(1500)
-    for aim in operating_point.AIMS:
-        found = fit_operating_point(labels[order], logits[order], "auto", aim)
-        assert found == fit_operating_point(labels, logits, "auto", aim)
+    for criterion in operating_point.CRITERIA:
+        found = fit_operating_point(labels[order], logits[order], "auto", criterion)
+        assert found == fit_operating_point(labels, logits, "auto", criterion)
 
 
 def test_the_default_is_tuned_on_nothing() -> None:
@@ -206,14 +206,14 @@ def test_the_default_is_tuned_on_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("aim", "words"),
+    ("criterion", "words"),
     [("youden", "true-positive less"), ("f1", "F1"), ("fpr", "at most 0.01"), ("fixed", "given")],
 )
-def test_the_origin_says_what_it_was_fitted_to(aim: str, words: str) -> None:
+def test_the_origin_says_what_it_was_fitted_to(criterion: str, words: str) -> None:
     labels, logits = scores()
-    origin = fit_operating_point(labels, logits, "none", aim).origin
+    origin = fit_operating_point(labels, logits, "none", criterion).origin
     assert words in origin
-    assert f"{np.count_nonzero(labels):,} positive validation pictures" in origin
+    assert f"{np.count_nonzero(labels):,} positive validation images" in origin
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_the_origin_says_what_it_was_fitted_to(aim: str, words: str) -> None:
         ({"threshold": 1.2}, "makes no sense"),
         ({"threshold": float("nan")}, "makes no sense"),
         ({"unsure": [0.6, 0.7]}, "makes no sense"),
-        ({"aim": "luck"}, "makes no sense"),
+        ({"criterion": "luck"}, "makes no sense"),
         ({"calibration": {}}, "no calibration"),
     ],
 )
@@ -236,18 +236,18 @@ def test_what_is_no_operating_point_is_refused(change: dict[str, object], words:
 
 def test_an_operating_point_that_lacks_something_is_refused() -> None:
     values = DEFAULT.to_json()
-    del values["aim"]
-    with pytest.raises(FaceproofError, match="aim"):
+    del values["criterion"]
+    with pytest.raises(FaceproofError, match="criterion"):
         OperatingPoint.from_json(values)
 
 
 def test_wishes_that_make_no_sense_are_refused() -> None:
     labels, logits = scores(50)
     with pytest.raises(FaceproofError, match="found 'best'"):
-        fit_operating_point(labels, logits, aim="best")
+        fit_operating_point(labels, logits, criterion="best")
     with pytest.raises(FaceproofError, match="fpr is a rate"):
-        fit_operating_point(labels, logits, aim="fpr", fpr=0.0)
+        fit_operating_point(labels, logits, criterion="fpr", fpr=0.0)
     with pytest.raises(FaceproofError, match="from 0 to 1"):
-        fit_operating_point(labels, logits, aim="fixed", threshold=2.0)
+        fit_operating_point(labels, logits, criterion="fixed", threshold=2.0)
     with pytest.raises(FaceproofError, match="both classes; found 3 negative and 0 positive"):
         fit_operating_point(np.zeros(3, np.int64), np.zeros(3), "none")

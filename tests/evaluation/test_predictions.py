@@ -23,7 +23,7 @@ from faceproof.evaluation.predictions import (
 from faceproof.task import TASKS
 
 
-def pictures(labels: list[str | None]) -> pa.Table:
+def images(labels: list[str | None]) -> pa.Table:
     count = len(labels)
     return table_from_columns(
         {
@@ -36,9 +36,9 @@ def pictures(labels: list[str | None]) -> pa.Table:
     )
 
 
-def test_table_joins_pictures_and_scores_in_their_order() -> None:
+def test_table_joins_images_and_scores_in_their_order() -> None:
     table = predictions_table(
-        pictures(["fake", "real", None]), np.array([2.0, -1.0, 0.0]), np.array([0.88, 0.27, 0.5])
+        images(["fake", "real", None]), np.array([2.0, -1.0, 0.0]), np.array([0.88, 0.27, 0.5])
     )
     assert table.schema == SCHEMA
     assert table["path"].to_pylist() == ["/data/0.png", "/data/1.png", "/data/2.png"]
@@ -50,33 +50,31 @@ def test_table_joins_pictures_and_scores_in_their_order() -> None:
 
 def test_scores_are_read_without_loss_of_rank() -> None:
     close = np.array([30.0, np.nextafter(np.float32(30.0), np.float32(31.0))], np.float32)
-    table = predictions_table(pictures(["real", "fake"]), close, np.ones(2))
+    table = predictions_table(images(["real", "fake"]), close, np.ones(2))
     assert logits_of(table)[0] < logits_of(table)[1]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_not_finite_are_counted_and_the_first_is_named(bad: float) -> None:
-    with pytest.raises(FaceproofError, match=r"2 of 3 pictures have a logit.*first /data/1\.png"):
+    with pytest.raises(FaceproofError, match=r"2 of 3 images have a logit.*first /data/1\.png"):
         predictions_table(
-            pictures(["fake", "real", "real"]), np.array([0.0, bad, bad]), np.full(3, 0.5)
+            images(["fake", "real", "real"]), np.array([0.0, bad, bad]), np.full(3, 0.5)
         )
 
 
 @pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1])
 def test_probabilities_outside_their_range_are_refused(bad: float) -> None:
-    with pytest.raises(
-        FaceproofError, match=r"1 of 2 pictures have a probability outside \[0, 1\]"
-    ):
-        predictions_table(pictures(["fake", "real"]), np.zeros(2), np.array([0.5, bad]))
+    with pytest.raises(FaceproofError, match=r"1 of 2 images have a probability outside \[0, 1\]"):
+        predictions_table(images(["fake", "real"]), np.zeros(2), np.array([0.5, bad]))
 
 
-def test_a_picture_without_its_score_is_refused() -> None:
-    with pytest.raises(FaceproofError, match="2 pictures came with 3 logits and 2 probabilities"):
-        predictions_table(pictures(["fake", "real"]), np.zeros(3), np.zeros(2))
+def test_a_image_without_its_score_is_refused() -> None:
+    with pytest.raises(FaceproofError, match="2 images came with 3 logits and 2 probabilities"):
+        predictions_table(images(["fake", "real"]), np.zeros(3), np.zeros(2))
 
 
 def test_written_predictions_are_read_back_equal(tmp_path: Path) -> None:
-    table = predictions_table(pictures(["fake", None]), np.array([3.5, -2]), np.array([0.9, 0.1]))
+    table = predictions_table(images(["fake", None]), np.array([3.5, -2]), np.array([0.9, 0.1]))
     write_predictions(table, tmp_path / "predictions.parquet")
     assert read_predictions(tmp_path / "predictions.parquet").equals(table)
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.parquet"]
@@ -85,13 +83,13 @@ def test_written_predictions_are_read_back_equal(tmp_path: Path) -> None:
 def test_a_file_that_is_no_predictions_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FaceproofError, match="evaluate the run first"):
         read_predictions(tmp_path / "absent.parquet")
-    write_table(pictures(["fake"]), tmp_path / "pictures.parquet")
+    write_table(images(["fake"]), tmp_path / "images.parquet")
     with pytest.raises(FaceproofError, match="lacks logit, probability and has path, label"):
-        read_predictions(tmp_path / "pictures.parquet")
+        read_predictions(tmp_path / "images.parquet")
 
 
 def test_bad_scores_are_refused_in_a_file_too(tmp_path: Path) -> None:
-    table = predictions_table(pictures(["fake"]), np.zeros(1), np.zeros(1))
+    table = predictions_table(images(["fake"]), np.zeros(1), np.zeros(1))
     bad = table.set_column(5, "logit", pa.array([np.nan], pa.float32()))
     pyarrow.parquet.write_table(bad, tmp_path / "bad.parquet")
     with pytest.raises(FaceproofError, match="not finite"):
@@ -99,7 +97,7 @@ def test_bad_scores_are_refused_in_a_file_too(tmp_path: Path) -> None:
 
 
 def test_labels_of_another_task_and_missing_labels_are_refused() -> None:
-    table = predictions_table(pictures(["fake", None]), np.zeros(2), np.zeros(2))
+    table = predictions_table(images(["fake", None]), np.zeros(2), np.zeros(2))
     with pytest.raises(FaceproofError, match="hold fake, no label among their labels"):
         label_numbers(table, TASKS["face"])
 

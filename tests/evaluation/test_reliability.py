@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceproof.evaluation import reliability
-from faceproof.statistics import wilson
+from faceproof.evaluation.statistics import wilson
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -59,18 +59,18 @@ def test_calibration_error_of_one_class_is_undefined() -> None:
 
 
 @given(rows=ROWS, seed=st.integers(0, 2**16))
-def test_bins_hold_every_picture_once_and_do_not_split_equal_ones(
+def test_bins_hold_every_image_once_and_do_not_split_equal_ones(
     rows: list[tuple[bool, float]], seed: int
 ) -> None:
     labels, probabilities = drawn(rows)
     units = np.arange(len(labels))
     table = reliability.reliability_table(labels, probabilities, units)
-    assert sum(row["num_pictures"] for row in table) == len(labels)
+    assert sum(row["num_images"] for row in table) == len(labels)
     assert len(table) <= reliability.NUM_BINS
     for below, above in itertools.pairwise(table):
         assert below["high"] < above["low"]
     error = sum(
-        row["num_pictures"] * abs(row["mean_probability"] - row["share_positive"]) for row in table
+        row["num_images"] * abs(row["mean_probability"] - row["share_positive"]) for row in table
     ) / len(labels)
     found = reliability.expected_calibration_error(labels, probabilities)
     assert found is None or found == pytest.approx(error, abs=1e-12)
@@ -85,7 +85,7 @@ def test_bins_hold_every_picture_once_and_do_not_split_equal_ones(
 def test_a_bin_says_what_was_so_with_its_interval() -> None:
     labels, probabilities = np.array([0, 0, 1, 1, 1]), np.array([0.2, 0.2, 0.2, 0.9, 0.9])
     first, second = reliability.reliability_table(labels, probabilities, np.arange(5))
-    assert (first["low"], first["high"], first["num_pictures"]) == (0.2, 0.2, 3)
+    assert (first["low"], first["high"], first["num_images"]) == (0.2, 0.2, 3)
     assert first["share_positive"] == pytest.approx(1 / 3)
     assert first["interval"] == wilson(1 / 3, 3)
     assert (second["mean_probability"], second["share_positive"]) == (0.9, 1.0)

@@ -5,15 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from known_networks import (
-    PATCH,
-    PLAIN,
-    SIDE,
-    patch_mask,
-    patch_network,
-    patch_pictures,
-    timm_network,
-)
 from torch import nn
 
 from faceproof.errors import FaceproofError
@@ -25,9 +16,18 @@ from faceproof.explain.attribution import (
     toward_called,
 )
 from faceproof.explain.effort import Grain
+from faceproof.models.backbones import cnn3_backbone, face_cnn_backbone, timm_backbone
 from faceproof.models.detector import Detector
 from faceproof.models.heads import HiddenHead, SqueezeExciteHead
-from faceproof.models.trunks import cnn3_trunk, face_cnn_trunk, timm_trunk
+from tests.known_networks import (
+    PATCH,
+    PLAIN,
+    SIDE,
+    patch_images,
+    patch_mask,
+    patch_network,
+    timm_network,
+)
 
 LARGER = replace(PLAIN, size=64)
 
@@ -35,7 +35,7 @@ LARGER = replace(PLAIN, size=64)
 @pytest.mark.parametrize("removal", ["blur", "mean"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_map_points_at_the_one_patch_that_decides(method, removal):
-    images = torch.from_numpy(patch_pictures(3))
+    images = torch.from_numpy(patch_images(3))
     maps = attribute(patch_network(), images, method, removal=removal)
     assert maps.shape == (3, SIDE, SIDE)
     inside = patch_mask()
@@ -44,7 +44,7 @@ def test_a_map_points_at_the_one_patch_that_decides(method, removal):
 
 
 def test_a_dark_patch_speaks_against_the_positive_class():
-    images = torch.from_numpy(patch_pictures(2))
+    images = torch.from_numpy(patch_images(2))
     images[:, :, PATCH[0], PATCH[1]] = 0.0
     images[:, :, :3] = 1.0  # so that what is removed is brighter
     maps = attribute(patch_network(), images, "integrated_gradients", removal="mean")
@@ -56,8 +56,8 @@ def test_a_dark_patch_speaks_against_the_positive_class():
 
 def test_integrated_gradients_add_up_to_the_change_of_the_logit():
     torch.manual_seed(0)
-    net = Detector(face_cnn_trunk(SIDE), lambda n: HiddenHead(n, 16), PLAIN)
-    images = torch.from_numpy(patch_pictures(3))
+    net = Detector(face_cnn_backbone(SIDE), lambda n: HiddenHead(n, 16), PLAIN)
+    images = torch.from_numpy(patch_images(3))
     maps = attribute(net, images, "integrated_gradients", grain=Grain(8, 200))
     with torch.no_grad():
         change = (net(images) - net(removed(images, "blur"))).numpy()
@@ -68,7 +68,7 @@ def test_cam_is_the_weighted_feature_map_where_the_head_averages_it():
     net = timm_network("test_resnet")
     images = torch.rand(2, 3, 64, 64, generator=torch.manual_seed(1))
     with torch.no_grad():
-        features = net.trunk.forward_features(images)  # type: ignore[operator]
+        features = net.backbone.forward_features(images)  # type: ignore[operator]
         weights = net.head.logit.linear.weight[0]  # type: ignore[union-attr]
         coarse = torch.einsum("bchw,c->bhw", features, weights) / features[0, 0].numel()
         wanted = nn.functional.interpolate(coarse[:, None], (64, 64), mode="bilinear")[:, 0]
@@ -77,10 +77,10 @@ def test_cam_is_the_weighted_feature_map_where_the_head_averages_it():
 
 def test_occlusion_is_what_the_logit_loses():
     net = patch_network()
-    images = torch.from_numpy(patch_pictures(1))
+    images = torch.from_numpy(patch_images(1))
     found = attribute(net, images, "occlusion", removal="mean")[0]
     step = round(SIDE / (8 + 0.6))
-    side = SIDE - 7 * step  # eight windows end with the picture
+    side = SIDE - 7 * step  # eight windows end with the image
     total, count = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE))
     starts = [number * step for number in range(8)]
     with torch.no_grad():
@@ -99,20 +99,20 @@ def test_occlusion_is_what_the_logit_loses():
 @pytest.mark.parametrize("side", [28, 48, 150, 224, 256])
 def test_occlusion_asks_the_network_as_often_as_there_are_windows(num_windows, side):
     class Counting(nn.Module):
-        num_pictures = 0
+        num_images = 0
 
         def forward(self, images):
-            self.num_pictures += len(images)
+            self.num_images += len(images)
             return images.mean((1, 2, 3))
 
     net = Counting()
     net.input_mean = torch.zeros(1)
     maps = attribute(net, torch.rand(1, 3, side, side), "occlusion", grain=Grain(num_windows, 1))
-    assert net.num_pictures == 1 + num_windows**2
+    assert net.num_images == 1 + num_windows**2
     assert np.abs(maps).min() > 0  # no pixel is left out
 
 
-def test_maps_do_not_depend_on_the_other_pictures_or_on_chance():
+def test_maps_do_not_depend_on_the_other_images_or_on_chance():
     net = timm_network("test_resnet")
     images = torch.rand(10, 3, 64, 64, generator=torch.manual_seed(1))
     for method in METHODS:
@@ -125,12 +125,18 @@ def test_maps_do_not_depend_on_the_other_pictures_or_on_chance():
 @pytest.mark.parametrize(
     ("net", "layer"),
     [
-        (lambda: Detector(cnn3_trunk(64), lambda n: HiddenHead(n, 4), LARGER), "trunk.blocks"),
-        (lambda: Detector(face_cnn_trunk(28), lambda n: HiddenHead(n, 4), PLAIN), "trunk.blocks"),
-        (lambda: timm_network("test_resnet"), "trunk.layer4"),
-        (lambda: timm_network("test_efficientnet"), "trunk.bn2"),
-        (lambda: timm_network("test_vit"), "trunk.blocks.5.norm1"),
-        (lambda: timm_network("test_convnext"), "trunk.stages"),
+        (
+            lambda: Detector(cnn3_backbone(64), lambda n: HiddenHead(n, 4), LARGER),
+            "backbone.blocks",
+        ),
+        (
+            lambda: Detector(face_cnn_backbone(28), lambda n: HiddenHead(n, 4), PLAIN),
+            "backbone.blocks",
+        ),
+        (lambda: timm_network("test_resnet"), "backbone.layer4"),
+        (lambda: timm_network("test_efficientnet"), "backbone.bn2"),
+        (lambda: timm_network("test_vit"), "backbone.blocks.5.norm1"),
+        (lambda: timm_network("test_convnext"), "backbone.stages"),
     ],
 )
 def test_the_last_feature_map_is_found(net, layer):
@@ -142,9 +148,9 @@ def test_the_last_feature_map_is_found(net, layer):
     assert maps.std() > 0
 
 
-def test_an_unpooled_trunk_is_its_own_feature_map():
-    trunk = timm_trunk("test_efficientnet", pooled=False)
-    assert find_layer(Detector(trunk, SqueezeExciteHead, LARGER)) == "trunk"
+def test_an_unpooled_backbone_is_its_own_feature_map():
+    backbone = timm_backbone("test_efficientnet", pooled=False)
+    assert find_layer(Detector(backbone, SqueezeExciteHead, LARGER)) == "backbone"
 
 
 class Flat(nn.Module):
@@ -158,23 +164,23 @@ class Flat(nn.Module):
         return self.scale(images.mean((2, 3)))
 
 
-def test_a_trunk_without_feature_map_is_refused_with_what_it_has():
+def test_a_backbone_without_feature_map_is_refused_with_what_it_has():
     net = Detector(Flat(), lambda n: HiddenHead(n, 4), PLAIN)
     with pytest.raises(
-        FaceproofError, match=r"no last feature map.*trunk\.scale \(1, 3\).*--layer"
+        FaceproofError, match=r"no last feature map.*backbone\.scale \(1, 3\).*--layer"
     ):
         find_layer(net)
-    with pytest.raises(FaceproofError, match=r"output of trunk\.scale has the shape \(1, 3\)"):
-        attribute(net, torch.rand(1, 3, SIDE, SIDE), "cam", layer="trunk.scale")
+    with pytest.raises(FaceproofError, match=r"output of backbone\.scale has the shape \(1, 3\)"):
+        attribute(net, torch.rand(1, 3, SIDE, SIDE), "cam", layer="backbone.scale")
 
 
 def test_a_layer_can_be_named():
     net = timm_network("test_resnet")
     images = torch.rand(1, 3, 64, 64)
-    earlier = attribute(net, images, "cam", layer="trunk.layer2")
+    earlier = attribute(net, images, "cam", layer="backbone.layer2")
     assert not np.allclose(earlier, attribute(net, images, "cam"))
-    with pytest.raises(FaceproofError, match=r"no module 'trunk\.layer9'"):
-        attribute(net, images, "cam", layer="trunk.layer9")
+    with pytest.raises(FaceproofError, match=r"no module 'backbone\.layer9'"):
+        attribute(net, images, "cam", layer="backbone.layer9")
 
 
 def test_what_is_not_known_is_refused():

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from known_networks import patch_network, timm_network
 from PIL import Image
 
 from faceproof.data.table import table_from_columns
@@ -20,9 +19,10 @@ from faceproof.explain.effort import (
     THOROUGH,
     choose_effort,
 )
-from faceproof.explain.explanation import Wishes, explain_rows, measure_trust
+from faceproof.explain.explanation import ExplainConfig, explain_rows, measure_trust
 from faceproof.explain.subject import Subject
 from faceproof.task import get_task
+from tests.known_networks import patch_network, timm_network
 
 # What the module says that three methods take, passes backwards counted as forward ones.
 PASSES = {"thorough": 7700, "standard": 3800, "coarse": 1030, "least": 380}
@@ -53,8 +53,8 @@ def test_the_work_is_counted_and_a_name_is_obeyed():
 
 
 @pytest.mark.parametrize("name", ["coarse", "least"])
-def test_no_more_pictures_go_through_the_network_than_is_said(name, tmp_path):
-    """The network is asked in full: twelve pictures are more than these efforts take."""
+def test_no_more_images_go_through_the_network_than_is_said(name, tmp_path):
+    """The network is asked in full: twelve images are more than these efforts take."""
     effort, net = EFFORTS[name], timm_network("test_vit", size=32, img_size=32)
     passes = {"forward": 0, "backward": 0}
 
@@ -66,11 +66,11 @@ def test_no_more_pictures_go_through_the_network_than_is_said(name, tmp_path):
     net.register_forward_hook(count)
     rows = _rows(tmp_path, 12)
     subject = Subject(net, get_task("deepfake"), DEFAULT, "x")
-    wishes = Wishes(effort=effort)
+    config = ExplainConfig(effort=effort)
     for section in ("missed", "alarm"):
-        explain_rows(subject, rows.slice(0, effort.shown), wishes, section)
-    found = measure_trust(subject, rows.slice(0, effort.sample), rows.slice(0, 0), "some", wishes)
-    assert found.num_pictures == effort.sample
+        explain_rows(subject, rows.slice(0, effort.shown), config, section)
+    found = measure_trust(subject, rows.slice(0, effort.sample), rows.slice(0, 0), "some", config)
+    assert found.num_images == effort.sample
     assert found.num_randomised == effort.num_randomised
     (method, *_) = found.methods.values()
     assert len(method.stages) == effort.num_stages
@@ -80,7 +80,7 @@ def test_no_more_pictures_go_through_the_network_than_is_said(name, tmp_path):
     assert passes["backward"] > 0
 
 
-def test_the_randomised_pictures_are_of_both_classes(tmp_path, monkeypatch):
+def test_the_randomised_images_are_of_both_classes(tmp_path, monkeypatch):
     """A sample comes class by class; its first few would be of one."""
     from faceproof.explain import explanation
 
@@ -91,8 +91,8 @@ def test_the_randomised_pictures_are_of_both_classes(tmp_path, monkeypatch):
     )  # fmt: skip
     rows = _rows(tmp_path, 6)
     subject = Subject(patch_network(), get_task("deepfake"), DEFAULT, "x")
-    wishes = Wishes(("cam",), effort=replace(LEAST, num_randomised=2))
-    measure_trust(subject, rows, rows.slice(0, 0), "some", wishes)
+    config = ExplainConfig(("cam",), effort=replace(LEAST, num_randomised=2))
+    measure_trust(subject, rows, rows.slice(0, 0), "some", config)
     (means,) = seen
     wanted = [_noise(0).mean() / 255, _noise(5).mean() / 255]
     assert means.numpy() == pytest.approx(wanted, abs=0.02)

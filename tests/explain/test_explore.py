@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceproof.data.pictures import read_picture
-from faceproof.data.sets import DataSet, folder_data
+from faceproof.data.image_io import read_image
+from faceproof.data.listing import DataSet, folder_data
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.explain.explore import explore, mean_pictures
-from faceproof.explain.explore_page import (
+from faceproof.explain.explore import explore, mean_images
+from faceproof.explain.sampling import draw_sample
+from faceproof.reports.explore_page import (
     exploration_json,
 )
-from faceproof.explain.sampling import draw_sample
 from faceproof.task import get_task
 
 TASK = get_task("deepfake")
 
 
-def table(num_real, num_fake, root="/pictures"):
+def table(num_real, num_fake, root="/images"):
     paths = [f"{root}/train/real/{n}.jpg" for n in range(num_real)]
     paths += [f"{root}/train/fake/{n}.jpg" for n in range(num_fake)]
     return table_from_columns({"path": paths, "label": ["real"] * num_real + ["fake"] * num_fake})
@@ -35,13 +35,13 @@ def numbers_by_class(rows):
 
 
 @pytest.fixture
-def portraits(tmp_path, make_pictures):
-    """A data set whose fakes are larger, of two makers, and one of which is no picture."""
+def portraits(tmp_path, make_images):
+    """A data set whose fakes are larger, of two makers, and one of which is no image."""
     root = tmp_path / "set"
-    make_pictures(root / "real/camera", [f"{n}.jpg" for n in range(12)], (40, 30), 1, face=True)
-    make_pictures(root / "fake/first", [f"{n}.jpg" for n in range(6)], (50, 50), 2)
-    make_pictures(root / "fake/second", [f"{n}.jpg" for n in range(5)], (60, 30), 3)
-    (root / "fake/second/5.jpg").write_bytes(b"no picture")
+    make_images(root / "real/camera", [f"{n}.jpg" for n in range(12)], (40, 30), 1, face=True)
+    make_images(root / "fake/first", [f"{n}.jpg" for n in range(6)], (50, 50), 2)
+    make_images(root / "fake/second", [f"{n}.jpg" for n in range(5)], (60, 30), 3)
+    (root / "fake/second/5.jpg").write_bytes(b"no image")
     return folder_data(
         "portraits", "deepfake", str(root), "{label}/{generator}/*",
         {"real": "real", "fake": "fake"}, max_unreadable=0.1,
@@ -66,18 +66,18 @@ def test_a_sample_is_a_function_of_seed_and_names():
     assert drawn != names(draw_sample(rows, 60, 1))
 
 
-def test_adding_a_picture_moves_few_others():
+def test_adding_a_image_moves_few_others():
     before = set(names(draw_sample(table(300, 300), 60, 0)))
     after = set(names(draw_sample(table(301, 300), 60, 0)))
     assert len(before & after) >= 58
 
 
-def test_a_sample_of_fewer_pictures_than_classes_is_refused():
+def test_a_sample_of_fewer_images_than_classes_is_refused():
     with pytest.raises(FaceproofError, match=r"of each class .* --sample to 2 at least$"):
         draw_sample(table(3, 3), 1, 0)
 
 
-def test_counts_are_of_all_pictures_and_measures_of_the_readable(portraits):
+def test_counts_are_of_all_images_and_measures_of_the_readable(portraits):
     found = explore(portraits)
     assert found.counts["generator"] == {
         "camera": {"real": 12},
@@ -101,7 +101,7 @@ def test_properties_are_those_of_the_files(portraits):
     real = [row["path"] for row in rows if row["label"] == "real"]
     sizes = [Path(path).stat().st_size / 1000 for path in real]
     assert np.allclose(properties["file size"]["real"], sizes)
-    luma = [read_picture(path).numpy().mean((1, 2)) @ [0.299, 0.587, 0.114] for path in real]
+    luma = [read_image(path).numpy().mean((1, 2)) @ [0.299, 0.587, 0.114] for path in real]
     assert np.allclose(properties["mean intensity"]["real"], luma, rtol=1e-4)
     summary = exploration_json(found)["properties"]["file size"]["by_class"]["real"]
     assert summary["median"] == pytest.approx(np.median(sizes))
@@ -115,16 +115,16 @@ def test_too_many_unreadable_files_are_refused(portraits):
         explore(strict)
 
 
-def test_a_mean_picture_is_the_mean_of_its_pixels(tmp_path):
+def test_a_mean_image_is_the_mean_of_its_pixels(tmp_path):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (4, 128, 128, 3), dtype=np.uint8)
     paths = []
-    for number, picture in enumerate(pixels):
+    for number, image in enumerate(pixels):
         paths.append(str(tmp_path / f"{number}.png"))
-        Image.fromarray(picture).save(paths[-1])
+        Image.fromarray(image).save(paths[-1])
     columns = {"path": paths, "label": ["real", "fake", "fake", "fake"]}
     rows = table_from_columns(columns | {"generator": [None, "a", "a", "b"]})
-    means = {(mean.kind, mean.name): mean for mean in mean_pictures(rows, TASK)}
+    means = {(mean.kind, mean.name): mean for mean in mean_images(rows, TASK)}
     assert list(means) == [
         ("class", "real"), ("class", "fake"), ("generator", "a"), ("generator", "b"),
     ]  # fmt: skip

@@ -1,20 +1,20 @@
-"""Drawings that hold pictures and maps."""
+"""Drawings that hold images and maps."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from faceproof.evaluation.plots import figure_svg
-from faceproof.explain.figures import (
+from faceproof.reports.map_plots import (
     MapPanel,
     Tile,
+    image_grid,
     map_grid,
     panels,
-    picture_grid,
     shared_limits,
     shortened,
 )
+from faceproof.reports.plots import plot_svg
 
 
 def test_places_stay_empty_so_that_type_is_of_one_size():
@@ -35,10 +35,10 @@ def test_a_long_name_is_cut_so_that_titles_do_not_meet():
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
 
 
-def test_a_picture_grid_shows_each_picture_with_its_caption():
+def test_a_image_grid_shows_each_image_with_its_caption():
     rng = np.random.default_rng(0)
     tiles = [Tile(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), f"number {n}") for n in range(8)]
-    figure = picture_grid(tiles, "eight", 6)
+    figure = image_grid(tiles, "eight", 6)
     assert [axes.get_xlabel() for axes in figure.axes] == [tile.caption for tile in tiles]
     assert np.array_equal(figure.axes[3].images[0].get_array(), tiles[3].pixels)
     assert figure.get_suptitle() == "eight"
@@ -70,6 +70,6 @@ def test_maps_stand_in_even_rows_with_one_scale(num, columns):
 
 
 def test_a_drawing_with_maps_can_stand_in_a_page():
-    svg = figure_svg(map_grid([MapPanel("one", np.eye(9))], (-1.0, 1.0), "dB"))
+    svg = plot_svg(map_grid([MapPanel("one", np.eye(9))], (-1.0, 1.0), "dB"))
     assert 'xlink:href="data:image/png;base64,' in svg or 'href="data:image/png' in svg
     assert "<style" not in svg

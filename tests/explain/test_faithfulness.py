@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from known_networks import SIDE, patch_mask, patch_network, patch_pictures
 from scipy import special, stats
 
 from faceproof.errors import FaceproofError
@@ -20,24 +19,25 @@ from faceproof.explain.faithfulness import (
     removal_curves,
     reversed_as_insertion,
 )
+from tests.known_networks import SIDE, patch_images, patch_mask, patch_network
 
-PICTURES = patch_pictures(6)
-EMPTY = removed(torch.from_numpy(PICTURES), "blur").numpy()
+IMAGES = patch_images(6)
+EMPTY = removed(torch.from_numpy(IMAGES), "blur").numpy()
 FAKE = np.ones(6, bool)
 
 
-def probability(pictures):
+def probability(images):
     with torch.no_grad():
-        return special.expit(patch_network()(torch.from_numpy(pictures)).double().numpy())
+        return special.expit(patch_network()(torch.from_numpy(images)).double().numpy())
 
 
-def test_cells_cover_the_picture_and_are_alike():
+def test_cells_cover_the_image_and_are_alike():
     for side in (28, 48, 150, 224):
         sizes = np.bincount(cells_of(side).ravel())
         assert len(sizes) == GRID**2
         assert sizes.max() <= np.ceil(side / GRID) ** 2
         assert sizes.min() >= (side // GRID) ** 2
-    assert len(np.unique(cells_of(8))) == 64  # a picture of fewer pixels than cells
+    assert len(np.unique(cells_of(8))) == 64  # an image of fewer pixels than cells
 
 
 def test_the_order_of_a_map_is_by_its_cells_means():
@@ -48,25 +48,25 @@ def test_the_order_of_a_map_is_by_its_cells_means():
 
 def test_the_curve_is_what_the_network_says_of_each_step():
     order = random_orders(1, SIDE, seed=3, num_orders=1)
-    curve = removal_curves(probability, PICTURES[:1], EMPTY[:1], FAKE[:1], order)[0, 0]
+    curve = removal_curves(probability, IMAGES[:1], EMPTY[:1], FAKE[:1], order)[0, 0]
     cells, taken = cells_of(SIDE), np.round(np.linspace(0, GRID**2, NUM_STEPS + 1)).astype(int)
     for step, number in enumerate(taken):
         gone = np.isin(cells, order[0, 0, :number])
-        changed = np.where(gone, EMPTY[0], PICTURES[0])
+        changed = np.where(gone, EMPTY[0], IMAGES[0])
         assert curve[step] == pytest.approx(probability(changed[None])[0], abs=1e-6)
 
 
 def test_it_is_the_probability_of_the_called_class():
     order = random_orders(1, SIDE, seed=3, num_orders=2)
-    scored = probability, PICTURES[:1], EMPTY[:1]
+    scored = probability, IMAGES[:1], EMPTY[:1]
     as_fake = removal_curves(*scored, np.array([True]), order)
     as_real = removal_curves(*scored, np.array([False]), order)
     assert as_real == pytest.approx(1 - as_fake)
 
 
-def test_a_reversed_order_inserted_is_the_same_pictures_backwards():
+def test_a_reversed_order_inserted_is_the_same_images_backwards():
     orders = random_orders(6, SIDE, seed=1)
-    scored = probability, PICTURES, EMPTY, FAKE
+    scored = probability, IMAGES, EMPTY, FAKE
     deletion = removal_curves(*scored, orders)
     insertion = removal_curves(*scored, orders[..., ::-1], insert=True)
     assert reversed_as_insertion(deletion) == pytest.approx(insertion, abs=1e-6)
@@ -74,19 +74,19 @@ def test_a_reversed_order_inserted_is_the_same_pictures_backwards():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_map_that_shows_what_decides_beats_random(method):
-    maps = attribute(patch_network(), torch.from_numpy(PICTURES), method)
-    scored = probability, PICTURES, EMPTY, FAKE
+    maps = attribute(patch_network(), torch.from_numpy(IMAGES), method)
+    scored = probability, IMAGES, EMPTY, FAKE
     random = removal_curves(*scored, random_orders(6, SIDE, seed=0))
     deletion = removal_curves(*scored, map_orders(maps)[None])[0]
     insertion = removal_curves(*scored, map_orders(maps)[None], insert=True)[0]
-    # The patch is 8 % of the picture, so that the first step of a tenth may remove all of it.
+    # The patch is 8 % of the image, so that the first step of a tenth may remove all of it.
     assert judge_curves(deletion, random, insert=False).beats_random
     assert judge_curves(insertion, reversed_as_insertion(random), insert=True).beats_random
 
 
 def test_a_map_of_what_does_not_matter_is_worse_than_random():
     wrong = np.where(patch_mask(), -1, 1).astype(np.float32)[None].repeat(6, axis=0)
-    scored = probability, PICTURES, EMPTY, FAKE
+    scored = probability, IMAGES, EMPTY, FAKE
     random = removal_curves(*scored, random_orders(6, SIDE, seed=0))
     figures = judge_curves(removal_curves(*scored, map_orders(wrong)[None])[0], random, False)
     assert figures.gain < 0
@@ -94,7 +94,7 @@ def test_a_map_of_what_does_not_matter_is_worse_than_random():
 
 
 def test_random_orders_do_not_beat_random():
-    scored = probability, PICTURES, EMPTY, FAKE
+    scored = probability, IMAGES, EMPTY, FAKE
     random = removal_curves(*scored, random_orders(6, SIDE, seed=0))
     other = removal_curves(*scored, random_orders(6, SIDE, seed=9, num_orders=1))[0]
     figures = judge_curves(other, random, insert=False)
@@ -116,7 +116,7 @@ def test_what_is_undefined_says_so():
     one = judge_curves(np.linspace(1, 0, 11)[None], np.ones((2, 1, 11)), insert=False)
     assert (one.gain, one.interval, one.beats_random) == (pytest.approx(0.5), None, None)
     assert one.random_spread == 0
-    with pytest.raises(FaceproofError, match="no pictures to judge"):
+    with pytest.raises(FaceproofError, match="no images to judge"):
         judge_curves(np.empty((0, 11)), np.empty((2, 0, 11)), insert=False)
 
 

@@ -1,4 +1,4 @@
-"""Trunk features, the planes, and TensorBoard's projector."""
+"""Backbone features, the planes, and TensorBoard's projector."""
 
 import errno
 import json
@@ -6,27 +6,27 @@ import json
 import numpy as np
 import pytest
 import torch
-from known_networks import PLAIN, drawn_words, patch_network, timm_network
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.plots import BLUE, VERMILLION
 from faceproof.explain.features import (
     NUM_DIRECTIONS,
-    features_figure,
+    backbone_features,
+    features_plot,
     neighbour_agreement,
     place,
-    trunk_features,
     words_of,
     write_features,
 )
+from faceproof.io.atomic import CannotWriteError
+from faceproof.models.backbones import timm_backbone
 from faceproof.models.detector import Detector
 from faceproof.models.heads import SqueezeExciteHead
-from faceproof.models.trunks import timm_trunk
-from faceproof.whole_files import CannotWriteError
+from faceproof.reports.plots import BLUE, VERMILLION
+from tests.known_networks import PLAIN, drawn_words, patch_network, timm_network
 
 
 def clusters(num=40, width=80, apart=20.0):
@@ -51,12 +51,14 @@ def test_features_are_what_the_head_gets_averaged_over_places():
     images = torch.rand(2, 3, 64, 64)
     net = timm_network("test_resnet")
     with torch.no_grad():
-        assert trunk_features(net, images) == pytest.approx(net.trunk(images).numpy(), abs=1e-6)
-    unpooled = Detector(timm_trunk("test_efficientnet", pooled=False), SqueezeExciteHead, PLAIN)
+        assert backbone_features(net, images) == pytest.approx(
+            net.backbone(images).numpy(), abs=1e-6
+        )
+    unpooled = Detector(timm_backbone("test_efficientnet", pooled=False), SqueezeExciteHead, PLAIN)
     with torch.no_grad():
-        wanted = unpooled.eval().trunk(images).mean((2, 3)).numpy()
-    assert trunk_features(unpooled, images) == pytest.approx(wanted, abs=1e-6)
-    assert trunk_features(patch_network(), torch.rand(2, 3, 28, 28)).shape == (2, 3)
+        wanted = unpooled.eval().backbone(images).mean((2, 3)).numpy()
+    assert backbone_features(unpooled, images) == pytest.approx(wanted, abs=1e-6)
+    assert backbone_features(patch_network(), torch.rand(2, 3, 28, 28)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("plane", ["pca", "tsne"])
@@ -90,7 +92,7 @@ def test_the_figure_has_a_panel_for_each_plane_and_each_column_that_differs():
     rows = rows_of(words)
     assert list(words_of(rows)) == ["label", "generator"]  # the source is one
     planes = {"pca": place(values, "pca")}
-    figure = features_figure(planes, words_of(rows), "title", first=("real", "fake"))
+    figure = features_plot(planes, words_of(rows), "title", first=("real", "fake"))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["PCA, by class", "PCA, by generator"]
     assert figure.axes[0].get_xlabel() == "direction 1"
@@ -104,7 +106,7 @@ def test_the_figure_has_a_panel_for_each_plane_and_each_column_that_differs():
 def test_many_values_share_the_last_colour():
     values, _ = clusters()
     words = [f"g{n % 10}" for n in range(40)]
-    figure = features_figure({"pca": place(values, "pca")}, {"generator": words}, "title")
+    figure = features_plot({"pca": place(values, "pca")}, {"generator": words}, "title")
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert len(labels) == 6
     assert labels[-1] == "5 others (20)"
@@ -115,7 +117,7 @@ def test_many_values_share_the_last_colour():
 def test_a_name_is_drawn_as_it_is(name):
     values, _ = clusters()
     words = {"generator": [name] * 20 + ["other"] * 20}
-    figure = features_figure({"pca": place(values, "pca")}, words, f"of {name}$")
+    figure = features_plot({"pca": place(values, "pca")}, words, f"of {name}$")
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert len(labels) == 2
     assert name in drawn_words(figure)
@@ -128,7 +130,7 @@ def test_the_axes_of_pca_say_how_much_of_the_variance_they_have(tmp_path):
     exact = PCA().fit(values.astype(np.float64)).explained_variance_ratio_[:2]
     assert found["pca_shares_of_variance"] == pytest.approx(exact, rel=1e-3)
     planes = {"pca": place(values, "pca"), "tsne": place(values, "tsne")}
-    figure = features_figure(planes, {}, "title", shares=[0.556, 0.2])
+    figure = features_plot(planes, {}, "title", shares=[0.556, 0.2])
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes] == [
         ("direction 1 (56% of the variance)", "direction 2 (20% of the variance)"),
         ("", ""),
@@ -137,13 +139,13 @@ def test_the_axes_of_pca_say_how_much_of_the_variance_they_have(tmp_path):
 
 def test_what_cannot_be_placed_is_refused():
     values, _ = clusters()
-    with pytest.raises(FaceproofError, match="3 pictures make no map"):
+    with pytest.raises(FaceproofError, match="3 images make no map"):
         place(values[:3], "pca")
     assert place(values, "tsne").shape == (40, 2)
     for same in (np.zeros_like(values), np.full_like(values, 7), values[:1].repeat(40, axis=0)):
         nearly = same * (1 + 1e-7 * np.sign(values))
         for plane in ("pca", "tsne"):
-            with pytest.raises(FaceproofError, match="gives the same features for all 40 pictures"):
+            with pytest.raises(FaceproofError, match="gives the same features for all 40 images"):
                 place(nearly, plane)
     values[3, 3] = np.nan
     with pytest.raises(FaceproofError, match="not finite"):
@@ -165,7 +167,7 @@ def test_everything_is_written_projector_included(tmp_path):
     assert metadata[1] == "real\tdemo\tnone\t0 .jpg"
     assert len(metadata) == 41
     tensors = np.loadtxt(files / "tensors.tsv")
-    assert tensors.shape == (40, 39)  # as many directions as 40 pictures have
+    assert tensors.shape == (40, 39)  # as many directions as 40 images have
     assert (files / "sprite.png").is_file()
     assert "metadata.tsv" in (out / "projector_config.pbtxt").read_text()
 

@@ -8,10 +8,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from faceproof.explain.gallery import (
     Explained,
-    figure_pixels,
     log_gallery,
     map_pixels,
     overlay_pixels,
+    plot_pixels,
     strength,
     strip,
     to_pixels,
@@ -25,9 +25,9 @@ RAMP = np.linspace(-1, 1, SIDE, dtype=np.float32)[None].repeat(SIDE, axis=0)
 
 
 def explained(**changes):
-    picture = np.random.default_rng(0).random((3, SIDE, SIDE)).astype(np.float32)
+    image = np.random.default_rng(0).random((3, SIDE, SIDE)).astype(np.float32)
     values = {
-        "path": "some/where/a.jpg", "picture": picture, "logit": 2.0, "probability": 0.88,
+        "path": "some/where/a.jpg", "image": image, "logit": 2.0, "probability": 0.88,
         "called": "fake", "toward": "fake", "maps": {"cam": RAMP, "occlusion": -RAMP},
     }  # fmt: skip
     return Explained(**(values | changes))
@@ -41,12 +41,12 @@ def test_for_is_vermillion_against_is_blue_and_nothing_is_white():
     assert (middle > 230).all()
 
 
-def test_the_overlay_keeps_the_picture_in_grey_where_the_map_is_weak():
-    picture = np.random.default_rng(0).random((3, SIDE, SIDE)).astype(np.float32)
+def test_the_overlay_keeps_the_image_in_grey_where_the_map_is_weak():
+    image = np.random.default_rng(0).random((3, SIDE, SIDE)).astype(np.float32)
     values = np.zeros((SIDE, SIDE), np.float32)
     values[:4, :4] = 1
-    laid = overlay_pixels(picture, values, "cam").astype(int)
-    grey = to_pixels(picture).mean(2)
+    laid = overlay_pixels(image, values, "cam").astype(int)
+    grey = to_pixels(image).mean(2)
     assert np.abs(laid[8:, 8:] - grey[8:, 8:, None]).max() <= 1
     assert (laid[:4, :4, 0] > laid[:4, :4, 2] + 50).all()
 
@@ -70,20 +70,20 @@ def test_the_verdict_says_what_was_called_how_surely_and_the_truth():
     )
 
 
-def test_a_strip_holds_picture_overlays_and_maps():
+def test_a_strip_holds_image_overlays_and_maps():
     figure = strip(explained(), TASK)
     drawn = [image.get_array() for axes in figure.axes for image in axes.get_images()]
     assert all(isinstance(i, AxesImage) for axes in figure.axes for i in axes.get_images())
     one = explained()
     wanted = [
-        to_pixels(one.picture),
-        *(overlay_pixels(one.picture, values, name) for name, values in one.maps.items()),
+        to_pixels(one.image),
+        *(overlay_pixels(one.image, values, name) for name, values in one.maps.items()),
         *(map_pixels(values, name) for name, values in one.maps.items()),
     ]
     assert len(drawn) == len(wanted) == 5
     assert all((a == b).all() for a, b in zip(drawn, wanted, strict=True))
     assert figure.get_suptitle().startswith("a.jpg\ncalled fake (88.0%)")
-    assert figure_pixels(figure).std() > 10
+    assert plot_pixels(figure).std() > 10
 
 
 def test_the_gallery_goes_to_tensorboard(tmp_path):

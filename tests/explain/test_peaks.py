@@ -7,17 +7,17 @@ import pytest
 from scipy import stats
 
 from faceproof.explain.peaks import LOWEST, Peak, find_peaks, num_cells, threshold
-from faceproof.explain.spectra import Running, picture_spectrum, whole
+from faceproof.explain.spectra import Running, image_spectrum, whole
 
 SIZE = 64
 Y, X = np.mgrid[:SIZE, :SIZE]
 
 
-def searched(make_picture, num=20, size=SIZE):
-    """Return the peaks in the mean spectrum of `num` pictures."""
+def searched(make_image, num=20, size=SIZE):
+    """Return the peaks in the mean spectrum of `num` images."""
     run = Running()
     for number in range(num):
-        run.add(picture_spectrum(make_picture(number).astype(np.float32)).power)
+        run.add(image_spectrum(make_image(number).astype(np.float32)).power)
     assert run.mean.shape == (size, size // 2 + 1)
     return find_peaks(whole(run.mean), whole(run.error))
 
@@ -33,8 +33,8 @@ def falling(seed, power=1.0):
 
     def make(number):
         noise = np.random.default_rng((seed, number)).normal(0, 1, (SIZE, SIZE))
-        picture = np.fft.irfft2(np.fft.rfft2(noise) / radius**power, (SIZE, SIZE))
-        return 128 + 30 * picture / picture.std()
+        image = np.fft.irfft2(np.fft.rfft2(noise) / radius**power, (SIZE, SIZE))
+        return 128 + 30 * image / image.std()
 
     return make
 

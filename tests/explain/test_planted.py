@@ -5,13 +5,13 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from faceproof.data.demo import make_demo
-from faceproof.explain.faithfulness import CurveFigures
+from faceproof.data.demo.make import make_demo
+from faceproof.explain.faithfulness import CurveMetrics
 from faceproof.explain.planted import (
     local_mask,
     mask_path,
     mass_inside,
-    planted_figures,
+    planted_metrics,
     pointing_hits,
     read_mask,
 )
@@ -27,13 +27,13 @@ def masks_of(*corners):
     return masks
 
 
-CURVES = CurveFigures(0.3, 0.5, 0.01, 0.2, (0.1, 0.3), True)
+CURVES = CurveMetrics(0.3, 0.5, 0.01, 0.2, (0.1, 0.3), True)
 APART = masks_of((0, 0), (0, 4), (4, 0), (4, 4))
 
 
 def test_maps_that_are_the_masks_find_every_forgery_and_no_other():
-    found = planted_figures(APART.astype(float), APART, CURVES)
-    assert (found.num_pictures, found.hits, found.inside, found.area) == (4, 1, 1, 0.25)
+    found = planted_metrics(APART.astype(float), APART, CURVES)
+    assert (found.num_images, found.hits, found.inside, found.area) == (4, 1, 1, 0.25)
     assert (found.hits_elsewhere, found.inside_elsewhere) == (0, 0)
     assert (found.hits_gain, found.hits_gain_interval) == (
         1,
@@ -46,7 +46,7 @@ def test_maps_that_are_the_masks_find_every_forgery_and_no_other():
 def test_knowing_where_forgeries_usually_lie_is_no_gain():
     same = masks_of((2, 2), (2, 2), (2, 2))
     middle = same.astype(float)
-    found = planted_figures(middle, same, CURVES)
+    found = planted_metrics(middle, same, CURVES)
     assert found.hits == found.hits_elsewhere == 1
     assert (found.gain, found.hits_gain) == (0, 0)
 
@@ -69,9 +69,9 @@ def test_places_that_are_strongest_together_hit_by_their_share():
     assert pointing_hits(window, inner) == pytest.approx([1])
 
 
-def test_hits_are_set_against_other_masks_picture_by_picture():
+def test_hits_are_set_against_other_masks_image_by_image():
     maps = APART[[0, 1, 2, 0]].astype(float)  # the last points at another's forgery
-    found = planted_figures(maps, APART, CURVES)
+    found = planted_metrics(maps, APART, CURVES)
     gains = np.array([1, 1, 1, -1 / 3])
     assert found.hits == 0.75
     assert found.hits_gain == pytest.approx(gains.mean())
@@ -86,8 +86,8 @@ def test_only_what_speaks_for_the_forgery_counts():
     assert mass_inside(-np.abs(maps), APART) == pytest.approx(np.zeros(4))
 
 
-def test_a_single_picture_has_no_others():
-    found = planted_figures(APART[:1].astype(float), APART[:1], CURVES)
+def test_a_single_image_has_no_others():
+    found = planted_metrics(APART[:1].astype(float), APART[:1], CURVES)
     assert found.hits == 1
     assert (found.hits_elsewhere, found.inside_elsewhere, found.gain) == (None, None, None)
     assert (found.hits_gain, found.hits_gain_interval) == (None, None)
@@ -95,8 +95,8 @@ def test_a_single_picture_has_no_others():
 
 def test_the_demo_set_keeps_its_masks(tmp_path):
     make_demo(tmp_path / "demo", get_task("deepfake"), num_per_class=4)
-    pictures = sorted((tmp_path / "demo" / "pictures").glob("*/*/*.jpg"))
-    by_kind = {path.parent.name: path for path in pictures}
+    images = sorted((tmp_path / "demo" / "pictures").glob("*/*/*.jpg"))
+    by_kind = {path.parent.name: path for path in images}
     assert mask_path(by_kind["camera"]) is None
     path = mask_path(by_kind["face_swap"])
     assert path is not None
@@ -109,6 +109,6 @@ def test_the_demo_set_keeps_its_masks(tmp_path):
     assert local_mask(by_kind["upsampled"], 36) is None  # it is everywhere
 
 
-def test_other_pictures_have_no_mask(tmp_path):
+def test_other_images_have_no_mask(tmp_path):
     assert mask_path("a.jpg") is None
     assert mask_path(tmp_path / "pictures" / "fake" / "x" / "a.jpg") is None

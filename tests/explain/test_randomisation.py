@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from known_networks import patch_network, patch_pictures, timm_network
 from scipy import stats
 
 from faceproof.explain.attribution import attribute
@@ -13,8 +12,9 @@ from faceproof.explain.randomisation import (
     shuffle_weights,
     similarity,
 )
+from tests.known_networks import patch_images, patch_network, timm_network
 
-IMAGES = torch.from_numpy(patch_pictures(3))
+IMAGES = torch.from_numpy(patch_images(3))
 
 
 def cam(net, images):
@@ -43,7 +43,7 @@ def test_shuffled_weights_change_the_map():
 
 
 @pytest.mark.parametrize("explain", [edges, constant])
-def test_a_map_of_the_picture_alone_is_flagged(explain):
+def test_a_map_of_the_image_alone_is_flagged(explain):
     stages = stages_of(explain)
     assert hardly_changes(stages)
     assert stages[-1].spearman == (pytest.approx(1) if explain is edges else None)

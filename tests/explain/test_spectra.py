@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceproof.data.demo import make_demo
-from faceproof.data.demo_forgeries import UPSAMPLED_FREQUENCY
-from faceproof.data.pictures import read_picture
-from faceproof.data.sets import DataSet, demo_data
+from faceproof.cli.explore import add_commands
+from faceproof.data.demo.forgeries import UPSAMPLED_FREQUENCY
+from faceproof.data.demo.make import make_demo
+from faceproof.data.image_io import read_image
+from faceproof.data.listing import DataSet, demo_data
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain import sampling
-from faceproof.explain.explore_commands import add_commands
 from faceproof.explain.peaks import Peak
 from faceproof.explain.spectra import (
     FLOOR,
@@ -26,12 +26,12 @@ from faceproof.explain.spectra import (
     Running,
     _placed,
     curve_frequencies,
+    image_spectrum,
     measure_spectra,
-    picture_spectrum,
     suitable_size,
     whole,
 )
-from faceproof.explain.spectra_page import (
+from faceproof.reports.spectra_page import (
     describe,
     draw_curves,
     spectra_json,
@@ -44,7 +44,7 @@ TASK = get_task("deepfake")
 SIZE = 32
 
 
-def noise_picture(path, rng, size, wave=0.0):
+def noise_image(path, rng, size, wave=0.0):
     """Write grey noise, with a wave of a quarter cycle a pixel across if asked for."""
     width, height = size
     grey = rng.normal(128, 15, (height, width)) + wave * np.cos(np.pi / 2 * np.arange(width))
@@ -54,7 +54,7 @@ def noise_picture(path, rng, size, wave=0.0):
 
 @pytest.fixture
 def noisy(tmp_path):
-    """A data set of two sources: in `b` every picture has a wave, in `a` the fakes of one maker."""
+    """A data set of two sources: in `b` every image has a wave, in `a` the fakes of one maker."""
     rng = np.random.default_rng(0)
     columns = {name: [] for name in ("path", "label", "split", "source", "generator")}
     for number in range(144):
@@ -62,7 +62,7 @@ def noisy(tmp_path):
         label = ("real", "fake")[number // 2 % 2]
         generator = None if label == "real" else ("plain", "waves")[number // 4 % 2]
         wave = 12.0 if source == "b" or generator == "waves" else 0.0
-        path = noise_picture(tmp_path / f"{number}.png", rng, (40, 36), wave)
+        path = noise_image(tmp_path / f"{number}.png", rng, (40, 36), wave)
         for name, value in zip(columns, (path, label, "train", source, generator), strict=True):
             columns[name].append(value)
     return DataSet("noisy", TASK, table_from_columns(columns), max_unreadable=0.1)
@@ -70,7 +70,7 @@ def noisy(tmp_path):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """Small demonstration spectra: 20 pictures of each forgery."""
+    """Small demonstration spectra: 20 images of each forgery."""
     root = tmp_path_factory.mktemp("spectra") / "demo"
     make_demo(root, TASK, seed=1, num_per_class=80)
     data = demo_data("demo", "deepfake", str(root), seed=1, num_per_class=80)
@@ -85,7 +85,7 @@ def test_a_cell_is_the_power_of_its_frequency():
     row, column = 5, 11
     turn = np.exp(-2j * np.pi * (row * y + column * x) / SIZE)
     power = abs(((grey - grey.mean()) * window * turn).sum()) ** 2 / (window**2).sum()
-    found = picture_spectrum(grey.astype(np.float32)).power[row, column]
+    found = image_spectrum(grey.astype(np.float32)).power[row, column]
     assert found == pytest.approx(10 * math.log10(power + FLOOR), abs=1e-3)
 
 
@@ -105,21 +105,21 @@ def test_the_curve_is_the_mean_power_of_whole_rings():
         10 * math.log10(power[(radius >= low) & (radius < low + 1 / SIZE)].mean() + FLOOR)
         for low in np.arange(SIZE // 2) / SIZE
     ]
-    assert np.allclose(picture_spectrum(grey.astype(np.float32)).curve, expected, atol=1e-3)
+    assert np.allclose(image_spectrum(grey.astype(np.float32)).curve, expected, atol=1e-3)
     assert curve_frequencies(SIZE)[0] == 0.5 / SIZE
 
 
 def test_white_noise_of_one_grey_level_is_0_db_but_for_the_logarithm():
     rng = np.random.default_rng(3)
-    spectra = [picture_spectrum(rng.normal(9, 1, (64, 64)).astype(np.float32)) for _ in range(60)]
+    spectra = [image_spectrum(rng.normal(9, 1, (64, 64)).astype(np.float32)) for _ in range(60)]
     cells = np.mean([one.power for one in spectra], axis=0)[4:28, 4:28]
     assert cells.mean() == pytest.approx(-10 / math.log(10) * np.euler_gamma, abs=0.1)
     assert cells.mean() == pytest.approx(OF_NOISE, abs=0.1)
     assert np.mean([one.curve for one in spectra], axis=0)[8:].mean() == pytest.approx(0, abs=0.15)
 
 
-def test_a_flat_picture_has_a_spectrum():
-    assert np.isfinite(picture_spectrum(np.full((SIZE, SIZE), 7, np.float32)).power).all()
+def test_a_flat_image_has_a_spectrum():
+    assert np.isfinite(image_spectrum(np.full((SIZE, SIZE), 7, np.float32)).power).all()
 
 
 def test_running_sums_are_mean_and_deviation_whichever_way_they_are_joined():
@@ -135,11 +135,11 @@ def test_running_sums_are_mean_and_deviation_whichever_way_they_are_joined():
     assert Running().joined(Running()).num == 0
 
 
-def test_groups_are_the_pictures_of_each_name(noisy):
+def test_groups_are_the_images_of_each_name(noisy):
     spectra = measure_spectra(noisy, SIZE)
     numbers = {(group.kind, group.name): group.num for group in spectra.groups}
     assert numbers == {
-        ("overall", "all pictures"): 144,
+        ("overall", "all images"): 144,
         ("class", "real"): 72,
         ("class", "fake"): 72,
         ("source", "a"): 72,
@@ -148,16 +148,16 @@ def test_groups_are_the_pictures_of_each_name(noisy):
         ("generator", "waves"): 36,
     }
     rows = [row for row in noisy.table.to_pylist() if row["generator"] == "waves"]
-    pictures = []
+    images = []
     for row in rows:
-        grey = read_picture(row["path"]).numpy()[0].astype(np.float32)
-        pictures.append(whole(picture_spectrum(grey[2:34, 4:36]).power))
+        grey = read_image(row["path"]).numpy()[0].astype(np.float32)
+        images.append(whole(image_spectrum(grey[2:34, 4:36]).power))
     (group,) = (group for group in spectra.groups if group.name == "waves")
-    assert np.allclose(group.power, np.mean(pictures, axis=0), atol=1e-3)
-    assert np.allclose(group.deviation, np.std(pictures, axis=0, ddof=1), atol=1e-3)
+    assert np.allclose(group.power, np.mean(images, axis=0), atol=1e-3)
+    assert np.allclose(group.deviation, np.std(images, axis=0, ddof=1), atol=1e-3)
 
 
-def test_a_difference_is_from_the_real_pictures_of_the_same_sources(noisy):
+def test_a_difference_is_from_the_real_images_of_the_same_sources(noisy):
     absent = ("b", "plain")
     keep = [row for row in noisy.table.to_pylist() if (row["source"], row["generator"]) != absent]
     columns = {name: [row[name] for row in keep] for name in noisy.table.column_names}
@@ -166,7 +166,7 @@ def test_a_difference_is_from_the_real_pictures_of_the_same_sources(noisy):
     plain, waves = spectra.of("generator")
     assert (plain.name, plain.difference.num_reference) == ("plain", 36)
     assert waves.difference.num_reference == 72
-    # Beside the real pictures of `b`, all of which have the wave, these would lack it.
+    # Beside the real images of `b`, all of which have the wave, these would lack it.
     assert abs(plain.difference.power[0, SIZE // 4]) < 5
     assert (plain.power - spectra.of("class")[0].power)[0, SIZE // 4] < -5
 
@@ -189,7 +189,7 @@ def test_a_line_that_real_has_too_is_not_said_to_be_lacking(tmp_path):
     columns = {name: [] for name in ("path", "label", "split", "source", "generator")}
     for number in range(600):
         label = ("real", "fake")[number % 2]
-        path = noise_picture(tmp_path / f"{number}.png", rng, (32, 32), 24 if number % 2 else 16)
+        path = noise_image(tmp_path / f"{number}.png", rng, (32, 32), 24 if number % 2 else 16)
         generator = "waves" if number % 2 else None
         for name, value in zip(columns, (path, label, "train", "a", generator), strict=True):
             columns[name].append(value)
@@ -231,9 +231,9 @@ def test_the_grid_planted_in_the_demonstration_set_is_found_and_nothing_else(dem
     assert sum(line.startswith("upsampled: ") for line in describe(demo)) == 2
 
 
-def test_small_pictures_are_left_out_by_name(noisy, tmp_path):
+def test_small_images_are_left_out_by_name(noisy, tmp_path):
     rng = np.random.default_rng(1)
-    small = noise_picture(tmp_path / "small.png", rng, (40, 30))
+    small = noise_image(tmp_path / "small.png", rng, (40, 30))
     columns = {name: noisy.table[name].to_pylist() for name in noisy.table.column_names}
     for name, value in {"path": small, "label": "real", "split": "train", "source": "a"}.items():
         columns[name].append(value)
@@ -247,23 +247,23 @@ def test_small_pictures_are_left_out_by_name(noisy, tmp_path):
     assert small in (tmp_path / "out/spectra.html").read_text()
 
 
-def test_pictures_that_are_all_too_small_are_refused_with_the_size_that_fits(noisy):
+def test_images_that_are_all_too_small_are_refused_with_the_size_that_fits(noisy):
     with pytest.raises(FaceproofError, match=r"smaller than 64 x 64.*set --size to 36 or less"):
         measure_spectra(noisy, 64)
 
 
 def test_the_size_that_is_advised_is_one_that_is_taken(tmp_path):
-    path = noise_picture(tmp_path / "small.png", np.random.default_rng(0), (24, 30))
+    path = noise_image(tmp_path / "small.png", np.random.default_rng(0), (24, 30))
     data = DataSet("x", TASK, table_from_columns({"path": [path], "label": ["real"]}))
     with pytest.raises(FaceproofError, match=r"\(24 x 30\); a spectrum needs 32 x 32 at least"):
         measure_spectra(data)
 
 
-def test_the_size_suits_the_pictures_where_none_is_given(tmp_path):
+def test_the_size_suits_the_images_where_none_is_given(tmp_path):
     def data(*sides):
         rng, paths = np.random.default_rng(0), []
         for number, side in enumerate(sides):
-            paths.append(noise_picture(tmp_path / f"{side}-{number}.png", rng, (side, side + 20)))
+            paths.append(noise_image(tmp_path / f"{side}-{number}.png", rng, (side, side + 20)))
         return DataSet(
             "x", TASK, table_from_columns({"path": paths, "label": ["real"] * len(paths)})
         )
@@ -274,7 +274,7 @@ def test_the_size_suits_the_pictures_where_none_is_given(tmp_path):
     assert suitable_size(data(20, 300).table) == 32
     found = measure_spectra(data(*[40], *[97] * 30), None)
     assert (found.size, len(found.too_small)) == (96, 1)
-    (tmp_path / "no.png").write_text("no picture")
+    (tmp_path / "no.png").write_text("no image")
     assert suitable_size(table_from_columns({"path": [str(tmp_path / "no.png")]})) == 128
 
 
@@ -286,17 +286,17 @@ def test_odd_and_tiny_sizes_are_refused(noisy, size):
 
 def test_unreadable_files_are_named_and_too_many_are_refused(noisy):
     paths = noisy.table["path"].to_pylist()
-    Path(paths[0]).write_bytes(b"no picture")
+    Path(paths[0]).write_bytes(b"no image")
     spectra = measure_spectra(noisy, SIZE)
     assert [one.path for one in spectra.unreadable] == [paths[0]]
     assert spectra.of("overall")[0].num == 143
     for path in paths[:20]:
-        Path(path).write_bytes(b"no picture")
+        Path(path).write_bytes(b"no image")
     with pytest.raises(FaceproofError, match="20 of 144 files"):
         measure_spectra(noisy, SIZE)
 
 
-def test_too_few_pictures_leave_peaks_and_one_class_leaves_differences_undefined(noisy):
+def test_too_few_images_leave_peaks_and_one_class_leaves_differences_undefined(noisy):
     rows = noisy.table.to_pylist()[:6]
     columns = {name: [row[name] for row in rows] for name in noisy.table.column_names}
     few = measure_spectra(DataSet("few", TASK, table_from_columns(columns)), SIZE)
@@ -304,7 +304,7 @@ def test_too_few_pictures_leave_peaks_and_one_class_leaves_differences_undefined
     assert verdict(few).startswith("undefined: fewer than")
     columns = {name: values[:1] for name, values in columns.items()}
     one = measure_spectra(DataSet("one", TASK, table_from_columns(columns)), SIZE)
-    assert verdict(one).startswith("undefined: no pictures")
+    assert verdict(one).startswith("undefined: no images")
     text = json.dumps(spectra_json(one), allow_nan=False)
     assert json.loads(text)["groups"][0]["curve_deviation"] == [None] * (SIZE // 2)
     assert draw_curves(one).axes
@@ -328,13 +328,13 @@ def test_the_command_writes_a_page(noisy, tmp_path, monkeypatch, capsys):
     arguments = parser.parse_args(words)
     assert arguments.run(arguments) == 0
     assert (out / "spectra.html").is_file()
-    assert "noisy: 40 pictures" in capsys.readouterr().out
+    assert "noisy: 40 images" in capsys.readouterr().out
     assert json.loads((out / "spectra.json").read_text())["num_drawn"] == 40
 
 
 def test_importing_the_commands_is_light():
     program = (
-        "import sys, faceproof.explain.explore_commands; "
+        "import sys, faceproof.cli.explore; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'numpy', 'hydra')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

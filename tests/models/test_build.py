@@ -9,16 +9,16 @@ from omegaconf import OmegaConf
 from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.models.build import build_network, concrete_description, described_shapes
-from jobs import CHOICES, compose_job
+from tests.jobs import CHOICES, compose_job
 
 HEAD = {"_target_": "faceproof.models.heads.LinearHead", "_partial_": True}
 INPUT = {"size": 16, "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear"}
-CNN = {"_target_": "faceproof.models.trunks.face_cnn_trunk", "size": 16}
-TIMM = {"_target_": "faceproof.models.trunks.timm_trunk", "name": "test_resnet"}
+CNN = {"_target_": "faceproof.models.backbones.face_cnn_backbone", "size": 16}
+TIMM = {"_target_": "faceproof.models.backbones.timm_backbone", "name": "test_resnet"}
 
 
-def description(trunk=CNN, head=HEAD, input=INPUT, target="faceproof.models.make_detector"):
-    return {"_target_": target, "trunk": trunk, "head": head, "input": input}
+def description(backbone=CNN, head=HEAD, input=INPUT, target="faceproof.models.make_detector"):
+    return {"_target_": target, "backbone": backbone, "head": head, "input": input}
 
 
 @pytest.mark.parametrize("model", CHOICES["model"])
@@ -66,7 +66,7 @@ def test_what_the_description_leaves_to_timm_becomes_concrete():
     ],
 )
 def test_only_registered_names_are_called(target):
-    with pytest.raises(FaceproofError, match=r"which is not run; known are .*timm_trunk"):
+    with pytest.raises(FaceproofError, match=r"which is not run; known are .*timm_backbone"):
         build_network(description({"_target_": target, "command": "touch /tmp/x"}))
 
 
@@ -86,20 +86,20 @@ def test_nothing_is_fetched_or_read(argument):
         build_network(description({**TIMM, **argument}))
 
 
-def test_a_trunk_of_ones_own_is_allowed_by_name(tmp_path, monkeypatch):
-    (tmp_path / "my_trunks.py").write_text(
-        "from faceproof.models.trunks import face_cnn_trunk\n"
-        "def my_trunk(size): return face_cnn_trunk(size)\n"
+def test_a_backbone_of_ones_own_is_allowed_by_name(tmp_path, monkeypatch):
+    (tmp_path / "my_backbones.py").write_text(
+        "from faceproof.models.backbones import face_cnn_backbone\n"
+        "def my_backbone(size): return face_cnn_backbone(size)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    own = description({"_target_": "my_trunks.my_trunk", "size": 16})
-    with pytest.raises(FaceproofError, match=r"allow=\('my_trunks.my_trunk',\)"):
+    own = description({"_target_": "my_backbones.my_backbone", "size": 16})
+    with pytest.raises(FaceproofError, match=r"allow=\('my_backbones.my_backbone',\)"):
         build_network(own)
-    assert "my_trunks" not in sys.modules
-    assert build_network(own, allow=("my_trunks.my_trunk",)).input.size == 16
-    gone = description({"_target_": "my_trunks.gone"})
+    assert "my_backbones" not in sys.modules
+    assert build_network(own, allow=("my_backbones.my_backbone",)).input.size == 16
+    gone = description({"_target_": "my_backbones.gone"})
     with pytest.raises(FaceproofError, match="is allowed but cannot be imported"):
-        build_network(gone, allow=("my_trunks.gone",))
+        build_network(gone, allow=("my_backbones.gone",))
 
 
 @pytest.mark.parametrize(

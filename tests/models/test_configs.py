@@ -10,9 +10,9 @@ from torch import nn
 from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.models import Detector, parameter_blocks
-from jobs import CHOICES, compose_job
+from tests.jobs import CHOICES, compose_job
 
-# The side of the input in pixels, the features of the trunk, and the parameters in all.
+# The side of the input in pixels, the features of the backbone, and the parameters in all.
 EXPECTED = {
     "cnn3": (150, 36_992, 9_563_713),  # system G's own count
     "densenet121": (224, 1024, 6_955_906),
@@ -53,14 +53,14 @@ def test_every_model_is_expected_here() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_model_gives_one_float32_logit_a_picture(build: Any, name: str) -> None:
+def test_a_model_gives_one_float32_logit_a_image(build: Any, name: str) -> None:
     net = build(name)
     size, num_features, num_parameters = EXPECTED[name]
     assert net.input.size == size
-    pictures, widths = torch.rand(2, 3, size, size), []
-    handle = net.trunk.register_forward_hook(lambda _, __, out: widths.append(out.shape[1]))
+    images, widths = torch.rand(2, 3, size, size), []
+    handle = net.backbone.register_forward_hook(lambda _, __, out: widths.append(out.shape[1]))
     with torch.inference_mode():
-        logits = net(pictures)
+        logits = net(images)
     handle.remove()
     assert (logits.shape, logits.dtype) == ((2,), torch.float32)
     assert torch.isfinite(logits).all()
@@ -70,10 +70,10 @@ def test_a_model_gives_one_float32_logit_a_picture(build: Any, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_blocks_cover_the_trunk_once_in_depth_order(build: Any, name: str) -> None:
+def test_blocks_cover_the_backbone_once_in_depth_order(build: Any, name: str) -> None:
     net = build(name)
     names = [name for block in parameter_blocks(net) for name in block]
-    registered = [name for name, _ in net.named_parameters() if name.startswith("trunk.")]
+    registered = [name for name, _ in net.named_parameters() if name.startswith("backbone.")]
     assert names == registered  # timm registers its layers from the input to the features
     assert all(parameter_blocks(net))
 
@@ -114,7 +114,7 @@ def test_a_timm_model_s_input_is_what_timm_says(build: Any) -> None:
 
 @pytest.mark.parametrize("name", ["vit_b16", "timm"])
 def test_a_transformer_can_have_another_size(tmp_path: Any, name: str) -> None:
-    small = "network.trunk.name=" if name == "vit_b16" else "name="
+    small = "network.backbone.name=" if name == "vit_b16" else "name="
     config = compose_model(tmp_path, name, f"model.{small}test_vit", "model.input.size=64")
     with torch.inference_mode():
         assert app.build(config.network)(torch.rand(2, 3, 64, 64)).shape == (2,)

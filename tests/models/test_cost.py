@@ -6,15 +6,15 @@ from torch import nn
 
 from faceproof.errors import FaceproofError
 from faceproof.models import cost
-from faceproof.models.detector import Detector, PictureInput
+from faceproof.models.backbones import timm_backbone
+from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.devices import pick_device
 from faceproof.models.heads import LinearHead
-from faceproof.models.trunks import timm_trunk
 
-INPUT = PictureInput(8, (0.5,) * 3, (0.5,) * 3, "bilinear")
+INPUT = ImageInput(8, (0.5,) * 3, (0.5,) * 3, "bilinear")
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     num_features = 4
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Head(nn.Linear):
 
 
 def small_net(size: int = 8) -> Detector:
-    return Detector(Trunk(), lambda features: Head(features, 1), PictureInput(
+    return Detector(Backbone(), lambda features: Head(features, 1), ImageInput(
         size, INPUT.mean, INPUT.std, INPUT.interpolation
     ))  # fmt: skip
 
@@ -51,9 +51,9 @@ def test_parameters_and_multiply_adds_by_hand() -> None:
 )
 def test_multiply_adds_are_those_published(name: str, billions: float) -> None:
     """1.814 and 17.56: torchvision's GFLOPS, which count a multiply-add once."""
-    trunk = timm_trunk(name)
-    size = PictureInput(224, INPUT.mean, INPUT.std, INPUT.interpolation)
-    net = Detector(trunk, lambda features: LinearHead(features), size)
+    backbone = timm_backbone(name)
+    size = ImageInput(224, INPUT.mean, INPUT.std, INPUT.interpolation)
+    net = Detector(backbone, lambda features: LinearHead(features), size)
     # Its thousand classes are one less here.
     assert cost.count_multiply_adds(net) / 1e9 == pytest.approx(billions, rel=0.002)
 
@@ -71,8 +71,8 @@ def test_timing_takes_turns_and_gives_a_median_between_its_quartiles(
 ) -> None:
     nets, turns = [small_net(), small_net(16)], []
 
-    def seconds(net: Detector, pictures: torch.Tensor, device: torch.device) -> float:
-        assert pictures.shape == (4, 3, net.input.size, net.input.size)
+    def seconds(net: Detector, images: torch.Tensor, device: torch.device) -> float:
+        assert images.shape == (4, 3, net.input.size, net.input.size)
         assert not net.training
         turns.append(nets.index(net))
         return 0.4 * (nets.index(net) + 1)

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models import Detector, PictureInput, make_detector, parameter_blocks
-from faceproof.models.detector import picture_input
+from faceproof.models import Detector, ImageInput, make_detector, parameter_blocks
+from faceproof.models.backbones import SmallBackbone, face_cnn_backbone, timm_backbone
+from faceproof.models.detector import image_input
 from faceproof.models.heads import HiddenHead, LinearHead
-from faceproof.models.trunks import SmallTrunk, face_cnn_trunk, timm_trunk
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)
 PLAIN = {"size": 16, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"}
@@ -18,22 +18,22 @@ PLAIN = {"size": 16, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bili
 
 def small_detector(**changes: Any) -> Detector:
     torch.manual_seed(0)
-    return make_detector(face_cnn_trunk(16), lambda n: HiddenHead(n, 8), PLAIN | changes).eval()
+    return make_detector(face_cnn_backbone(16), lambda n: HiddenHead(n, 8), PLAIN | changes).eval()
 
 
 def test_normalising_inside_is_normalising_outside() -> None:
     outside, inside = small_detector(), small_detector(mean=MEAN, std=STD)
-    pictures = torch.rand(4, 3, 16, 16)
+    images = torch.rand(4, 3, 16, 16)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    torch.testing.assert_close(inside(pictures), outside((pictures - mean) / std))
+    torch.testing.assert_close(inside(images), outside((images - mean) / std))
 
 
 def test_the_normalisation_travels_with_the_weights() -> None:
     ours, other = small_detector(mean=MEAN, std=STD), small_detector()
-    pictures = torch.rand(4, 3, 16, 16)
-    assert not torch.equal(ours(pictures), other(pictures))
+    images = torch.rand(4, 3, 16, 16)
+    assert not torch.equal(ours(images), other(images))
     other.load_state_dict(ours.state_dict())
-    assert torch.equal(ours(pictures), other(pictures))
+    assert torch.equal(ours(images), other(images))
 
 
 def test_whole_numbers_in_the_input_leave_room_for_others() -> None:
@@ -54,23 +54,23 @@ def test_logits_are_float32_whatever_the_head_computes_in(dtype: torch.dtype) ->
     assert (logits.shape, logits.dtype) == ((3,), torch.float32)
 
 
-def test_a_picture_s_logit_does_not_depend_on_its_batch() -> None:
-    net, pictures = small_detector(), torch.rand(5, 3, 16, 16)
-    alone = torch.cat([net(picture[None]) for picture in pictures])
-    torch.testing.assert_close(net(pictures), alone)
+def test_a_image_s_logit_does_not_depend_on_its_batch() -> None:
+    net, images = small_detector(), torch.rand(5, 3, 16, 16)
+    alone = torch.cat([net(image[None]) for image in images])
+    torch.testing.assert_close(net(images), alone)
 
 
 def test_what_is_not_given_is_what_timm_says() -> None:
-    trunk = timm_trunk("tf_efficientnet_lite0.in1k")
+    backbone = timm_backbone("tf_efficientnet_lite0.in1k")
     half = (0.5, 0.5, 0.5)
-    assert picture_input(trunk) == PictureInput(224, half, half, "bicubic")
-    assert picture_input(trunk, size=160, std=[1, 1, 1]) == PictureInput(
+    assert image_input(backbone) == ImageInput(224, half, half, "bicubic")
+    assert image_input(backbone, size=160, std=[1, 1, 1]) == ImageInput(
         160, half, (1, 1, 1), "bicubic"
     )
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_trunk_that_does_not_say_its_input_must_be_told(name: str) -> None:
+def test_a_backbone_that_does_not_say_its_input_must_be_told(name: str) -> None:
     with pytest.raises(FaceproofError, match=rf"set model\.input\.{name}"):
         small_detector(**{name: None})
 
@@ -95,10 +95,12 @@ def test_an_unknown_interpolation_is_refused_with_the_known_ones() -> None:
         small_detector(interpolation="cubic")
 
 
-def test_blocks_cover_the_trunk_once_and_leave_the_head() -> None:
+def test_blocks_cover_the_backbone_once_and_leave_the_head() -> None:
     net = small_detector()
     names = [name for block in parameter_blocks(net) for name in block]
-    assert sorted(names) == sorted(n for n, _ in net.named_parameters() if n.startswith("trunk."))
+    assert sorted(names) == sorted(
+        n for n, _ in net.named_parameters() if n.startswith("backbone.")
+    )
     assert len(names) == len(set(names))
 
 
@@ -106,6 +108,6 @@ def test_blocks_are_in_the_order_of_their_numbers() -> None:
     layers: list[nn.Module] = []
     for width in range(3, 15):
         layers += [nn.Conv2d(width, width + 1, 3, padding=1), nn.MaxPool2d(1)]
-    net = Detector(SmallTrunk(layers, 4), LinearHead, PictureInput(**PLAIN))
+    net = Detector(SmallBackbone(layers, 4), LinearHead, ImageInput(**PLAIN))
     order = [int(block[0].split(".")[2]) for block in parameter_blocks(net)]
     assert order == list(range(12))  # 2 comes before 10

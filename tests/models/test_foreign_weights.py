@@ -7,14 +7,14 @@ import pytest
 import timm
 import torch
 import torchvision
-from small_networks import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceproof import app
 from faceproof.models import Detector, load_initial_weights
 from faceproof.models.state_dicts import read_state
-from jobs import REPOSITORY, compose_job
+from tests.jobs import REPOSITORY, compose_job
+from tests.small_networks import save
 
 SHARED = REPOSITORY.parent / "shared" / "weights"
 
@@ -104,12 +104,12 @@ def test_system_a_s_weights_give_system_a_s_outputs(tmp_path: Path) -> None:
     theirs, ours = FaceCNN().eval(), build(tmp_path, "model=face_cnn")
     path = save(theirs.state_dict(), tmp_path / "best_model.pth")
     assert load_initial_weights(ours, str(path)).endswith(
-        "trunk and head loaded (matched by order and shape)"
+        "backbone and head loaded (matched by order and shape)"
     )
-    pictures = torch.rand(4, 3, 48, 48)
-    torch.testing.assert_close(ours(pictures), theirs(pictures)[:, 0], rtol=0, atol=1e-4)
+    images = torch.rand(4, 3, 48, 48)
+    torch.testing.assert_close(ours(images), theirs(images)[:, 0], rtol=0, atol=1e-4)
     load_initial_weights(ours, str(path), swap_classes=True)
-    torch.testing.assert_close(ours(pictures), -theirs(pictures)[:, 0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(ours(images), -theirs(images)[:, 0], rtol=0, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -125,19 +125,19 @@ def test_system_b_s_checkpoint_gives_system_b_s_outputs(tmp_path: Path) -> None:
     path = str(save(checkpoint, tmp_path / "checkpoint_epoch_8.pth"))
     ours = build(tmp_path, "model=effnet_se")
     load_initial_weights(ours, path)
-    pictures = torch.rand(2, 3, 96, 96)
-    fake, real = theirs(pictures).unbind(1)
-    torch.testing.assert_close(ours(pictures), real - fake, rtol=0, atol=1e-4)
+    images = torch.rand(2, 3, 96, 96)
+    fake, real = theirs(images).unbind(1)
+    torch.testing.assert_close(ours(images), real - fake, rtol=0, atol=1e-4)
     assert load_initial_weights(ours, path, swap_classes=True).endswith("classes swapped")
-    torch.testing.assert_close(ours(pictures), fake - real, rtol=0, atol=1e-4)
+    torch.testing.assert_close(ours(images), fake - real, rtol=0, atol=1e-4)
 
 
 @torch.inference_mode()
 def test_system_g_s_weights_give_system_g_s_outputs(tmp_path: Path) -> None:
     theirs, ours = CNN3().eval(), build(tmp_path, "model=cnn3")
     load_initial_weights(ours, str(save(theirs.state_dict(), tmp_path / "cnn.pth")))
-    pictures = torch.rand(2, 3, 150, 150)
-    torch.testing.assert_close(ours(pictures), theirs(pictures)[:, 0], rtol=0, atol=1e-4)
+    images = torch.rand(2, 3, 150, 150)
+    torch.testing.assert_close(ours(images), theirs(images)[:, 0], rtol=0, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -161,10 +161,10 @@ def test_torchvision_s_two_output_classifiers_give_their_outputs(
     """Systems E and F saved such; a safetensors file does not even keep the order of layers."""
     model, ours = stir(theirs()), build(tmp_path, *name, "model.input.size=64")
     said = load_initial_weights(ours, str(save(model.state_dict(), tmp_path / f"theirs{suffix}")))
-    assert "trunk and head loaded" in said
-    pictures = torch.rand(2, 3, 64, 64)
-    outputs = model((pictures - ours.input_mean) / ours.input_std)
-    torch.testing.assert_close(ours(pictures), outputs[:, 1] - outputs[:, 0], rtol=1e-4, atol=1e-4)
+    assert "backbone and head loaded" in said
+    images = torch.rand(2, 3, 64, 64)
+    outputs = model((images - ours.input_mean) / ours.input_std)
+    torch.testing.assert_close(ours(images), outputs[:, 1] - outputs[:, 0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -183,15 +183,15 @@ def test_files_to_develop_with_load(tmp_path: Path, file: str, overrides: tuple[
     if not path.is_file():
         pytest.skip(f"shared/weights/{path.name} is not beside the repository")
     net = build(tmp_path, *overrides)
-    assert "trunk loaded" in load_initial_weights(net, str(path))
-    theirs, ours = read_state(path), net.trunk.state_dict()
+    assert "backbone loaded" in load_initial_weights(net, str(path))
+    theirs, ours = read_state(path), net.backbone.state_dict()
     if file == "mobilenet_v2_torchvision":
         model = torchvision.models.mobilenet_v2(weights=None).eval()
         model.load_state_dict({key: value.float() for key, value in theirs.items()})
-        pictures = torch.rand(2, 3, 96, 96)
+        images = torch.rand(2, 3, 96, 96)
         with torch.inference_mode():
-            features = model.features(pictures).mean((2, 3))
-            torch.testing.assert_close(net.trunk(pictures), features, rtol=0, atol=1e-4)
+            features = model.features(images).mean((2, 3))
+            torch.testing.assert_close(net.backbone(images), features, rtol=0, atol=1e-4)
     else:
         assert all(torch.equal(ours[key], theirs[key].to(ours[key].dtype)) for key in ours)
 
@@ -199,7 +199,7 @@ def test_files_to_develop_with_load(tmp_path: Path, file: str, overrides: tuple[
 def test_timm_s_own_file_of_the_same_network_agrees(tmp_path: Path) -> None:
     theirs = stir(timm.create_model("efficientnet_b0", num_classes=0))
     net = build(tmp_path, "model=effnet_b0")
-    load_initial_weights(net, str(save(theirs.state_dict(), tmp_path / "trunk.safetensors")))
-    pictures = torch.rand(2, 3, 64, 64)
+    load_initial_weights(net, str(save(theirs.state_dict(), tmp_path / "backbone.safetensors")))
+    images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(net.trunk(pictures), theirs(pictures))
+        assert torch.equal(net.backbone(images), theirs(images))

@@ -61,7 +61,7 @@ def test_a_logit_has_one_or_two_outputs(num_outputs: int) -> None:
     ],
     ids=["linear", "hidden", "squeeze_excite"],
 )
-def test_one_picture_gives_one_logit(head, shape: tuple[int, ...], num_outputs: int) -> None:
+def test_one_image_gives_one_logit(head, shape: tuple[int, ...], num_outputs: int) -> None:
     assert head(num_outputs)(torch.rand(shape)).shape == (1,)
 
 

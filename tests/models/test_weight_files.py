@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from small_networks import State, of_timm, resnet, same, save, small
 
 from faceproof.errors import FaceproofError
 from faceproof.models import Detector, load_initial_weights, make_detector
+from faceproof.models.backbones import timm_backbone
 from faceproof.models.heads import LinearHead, SqueezeExciteHead
 from faceproof.models.state_dicts import by_position, read_state
-from faceproof.models.trunks import timm_trunk
-from faceproof.models.weights import load_file, load_trunk
+from faceproof.models.weights import load_backbone, load_file
 from faceproof.training.module import DetectorModule
+from tests.small_networks import State, of_timm, resnet, same, save, small
 
 
 def test_float16_files_load_as_float32(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_network_loads_from_every_form_it_is_saved_in(tmp_path: Path, form: st
     suffix, wrap = FORMS[form]
     saved, net = small(1), small(0)
     path = save(wrap(saved), tmp_path / f"weights{suffix}")
-    assert load_initial_weights(net, str(path)) == f"{path}: trunk and head loaded"
+    assert load_initial_weights(net, str(path)) == f"{path}: backbone and head loaded"
     assert same(net, saved)
 
 
@@ -80,8 +80,8 @@ def test_a_network_loads_from_every_form_it_is_saved_in(tmp_path: Path, form: st
 def test_timm_s_classifier_is_left_aside_and_said(tmp_path: Path, suffix: str) -> None:
     net, state = resnet(0), of_timm(1000)
     path = save(state, tmp_path / f"timm{suffix}")
-    assert load_file(net, path) == "trunk loaded, fc.weight and fc.bias left aside"
-    assert same(net.trunk, state)
+    assert load_file(net, path) == "backbone loaded, fc.weight and fc.bias left aside"
+    assert same(net.backbone, state)
     assert same(net.head, resnet(0).head)
 
 
@@ -89,14 +89,16 @@ def test_timm_s_classifier_is_left_aside_and_said(tmp_path: Path, suffix: str) -
 def test_a_classifier_of_two_outputs_is_the_head(tmp_path: Path, suffix: str) -> None:
     net, state = resnet(0), of_timm(2)
     load_file(net, save(state, tmp_path / f"timm{suffix}"))
-    assert same(net.trunk, state)
+    assert same(net.backbone, state)
     assert torch.equal(net.head.logit.linear.weight, state["fc.weight"])
 
 
 def test_both_classifiers_of_a_distilled_model_are_left_aside() -> None:
     name = "deit_tiny_distilled_patch16_224"
-    net = make_detector(timm_trunk(name), LinearHead, {})
-    assert "head.weight and head.bias and head_dist.weight" in load_trunk(net, of_timm(1000, name))
+    net = make_detector(timm_backbone(name), LinearHead, {})
+    assert "head.weight and head.bias and head_dist.weight" in load_backbone(
+        net, of_timm(1000, name)
+    )
 
 
 def test_a_head_of_another_size_is_left_aside_with_a_warning(
@@ -106,14 +108,14 @@ def test_a_head_of_another_size_is_left_aside_with_a_warning(
     said = load_file(net, save(saved.state_dict(), tmp_path / "two.pth"))
     assert "head at random" in said
     assert "head does not fit and is left aside: head.logit.linear.weight" in caplog.text
-    assert same(net.trunk, saved.trunk)
+    assert same(net.backbone, saved.backbone)
     assert same(net.head, small(0, num_outputs=1).head)
 
 
 def test_a_head_of_another_kind_is_left_aside(tmp_path: Path) -> None:
     net, saved = resnet(0, SqueezeExciteHead, pooled=False), resnet(1)
     assert "head at random" in load_file(net, save(saved.state_dict(), tmp_path / "linear.pth"))
-    assert same(net.trunk, saved.trunk)
+    assert same(net.backbone, saved.backbone)
 
 
 def test_another_normalisation_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -136,13 +138,13 @@ MISMATCHES: dict[str, tuple[Callable[[State], State], str]] = {
 
 @pytest.mark.parametrize("own_names", [False, True])
 @pytest.mark.parametrize("kind", MISMATCHES)
-def test_a_trunk_that_does_not_fit_is_refused_by_its_keys(
+def test_a_backbone_that_does_not_fit_is_refused_by_its_keys(
     tmp_path: Path, kind: str, own_names: bool
 ) -> None:
     change, message = MISMATCHES[kind]
     state = change(of_timm(1000))
     if own_names:
-        state = {f"trunk.{key}": value for key, value in state.items() if "fc." not in key}
+        state = {f"backbone.{key}": value for key, value in state.items() if "fc." not in key}
     net = resnet(0)
     with pytest.raises(FaceproofError, match=rf"timm\.pth does not fit: .*{message}"):
         load_file(net, save(state, tmp_path / "timm.pth"))

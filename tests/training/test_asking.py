@@ -11,18 +11,18 @@ import torch
 from pytorch_lightning import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from faceproof.augment.transforms import Augment
 from faceproof.data import folder_data
-from faceproof.data.augment import Augment
-from faceproof.models.detector import Detector, PictureInput
+from faceproof.models.backbones import face_cnn_backbone
+from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
-from faceproof.models.trunks import face_cnn_trunk
-from faceproof.training.callbacks import BoardPictures, PictureRate, ProgressBar
-from faceproof.training.datamodule import PictureDataModule
+from faceproof.training.callbacks import BoardImages, ImageRate, ProgressBar
+from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.finite import LossWatch
-from faceproof.training.fit import make_trainer
 from faceproof.training.loggers import Board, EpochTable
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import Constant, OptimizerSettings
+from faceproof.workflows.train import make_trainer
 
 ASKING = (
     "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "_linalg_check_errors",
@@ -63,8 +63,8 @@ def test_a_step_that_is_not_logged_asks_for_nothing(
     monkeypatch.setattr(LossWatch, "check", lambda self: None)
     words = {"faces": "face", "non-faces": "non_face"}
     data = folder_data("small", "face", str(small_faces), "*/{label}/*", words)
-    how = PictureInput(12, (0, 0, 0), (1, 1, 1), "bilinear")
-    net = Detector(face_cnn_trunk(12), lambda features: HiddenHead(features, 8), how)
+    how = ImageInput(12, (0, 0, 0), (1, 1, 1), "bilinear")
+    net = Detector(face_cnn_backbone(12), lambda features: HiddenHead(features, 8), how)
     questions = Questions()
     count = Count(questions)
     with (tmp_path / "bar").open("w") as drawn:
@@ -74,14 +74,14 @@ def test_a_step_that_is_not_logged_asks_for_nothing(
             accelerator="cpu", precision="32-true", max_epochs=1, log_every_n_steps=EVERY,
             limit_val_batches=0, default_root_dir=tmp_path, enable_checkpointing=False,
             logger=[EpochTable(tmp_path / "metrics.csv"), Board(tmp_path)],
-            callbacks=[PictureRate(), BoardPictures(data.task), bar, count],
+            callbacks=[ImageRate(), BoardImages(data.task), bar, count],
         )  # fmt: skip
         module = DetectorModule(
             net, OptimizerSettings(torch.optim.SGD, 0.01), Constant(), (1.0, 2.0)
         )
         augment = Augment(horizontal_flip=0.5, rotation=10, brightness=0.2, saturation=0.2)
         with questions:
-            trainer.fit(module, PictureDataModule(data.table, data.task, net.input, augment, 1))
+            trainer.fit(module, ImageDataModule(data.table, data.task, net.input, augment, 1))
     assert "train/loss_step" in (tmp_path / "bar").read_text()
     asked = count.of_steps[1:]  # by the steps 0, 1, 2, ..
     assert len(asked) > 3 * EVERY

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from faceproof.errors import FaceproofError
-from jobs import train
+from tests.jobs import train
 
 OPTIONS = (
     "data=face_or_not",

@@ -4,11 +4,11 @@ from torch import nn
 
 from faceproof.errors import FaceproofError
 from faceproof.models import make_detector, parameter_blocks
+from faceproof.models.backbones import timm_backbone
 from faceproof.models.heads import LinearHead
-from faceproof.models.trunks import timm_trunk
 from faceproof.training.freezing import FreezeSchedule, set_trainable
 
-BLOCKS = [["trunk.stem.weight"], ["trunk.a.weight", "trunk.a.bias"], ["trunk.b.weight"]]
+BLOCKS = [["backbone.stem.weight"], ["backbone.a.weight", "backbone.a.bias"], ["backbone.b.weight"]]
 NAMES = [*(name for block in BLOCKS for name in block), "head.weight", "head.bias"]
 
 
@@ -25,10 +25,10 @@ def trained(stages, epoch):
     [
         ("all", set(NAMES)),
         ("head", {"head.weight", "head.bias"}),
-        ("last_1", {"trunk.b.weight"}),
-        ("last_2", {"trunk.a.weight", "trunk.a.bias", "trunk.b.weight"}),
-        (["head", "last_1"], {"head.weight", "head.bias", "trunk.b.weight"}),
-        (r"\.bias$", {"trunk.a.bias", "head.bias"}),
+        ("last_1", {"backbone.b.weight"}),
+        ("last_2", {"backbone.a.weight", "backbone.a.bias", "backbone.b.weight"}),
+        (["head", "last_1"], {"head.weight", "head.bias", "backbone.b.weight"}),
+        (r"\.bias$", {"backbone.a.bias", "head.bias"}),
     ],
 )
 def test_terms_name_parameters(terms, expected):
@@ -44,8 +44,8 @@ def test_the_state_is_a_function_of_the_epoch():
 def test_first_epoch_of_each_parameter():
     first = schedule((0, "head"), (2, ["head", "last_1"])).first_epoch(BLOCKS, NAMES)
     assert first["head.bias"] == 0
-    assert first["trunk.b.weight"] == 2
-    assert first["trunk.stem.weight"] is None
+    assert first["backbone.b.weight"] == 2
+    assert first["backbone.stem.weight"] is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_stages_that_are_no_schedule_are_refused(stages, message):
 @pytest.mark.parametrize(
     ("term", "message"),
     [
-        (r"layer9", "matches no parameter.*trunk.stem.weight.*head.bias"),
+        (r"layer9", "matches no parameter.*backbone.stem.weight.*head.bias"),
         ("last_4", "has 3 blocks"),
         ("last_0", "has 3 blocks"),
         ("layer(", "is no pattern"),
@@ -81,8 +81,8 @@ def test_terms_that_match_nothing_are_refused_before_training(term, message):
 @pytest.fixture
 def net():
     torch.manual_seed(0)
-    trunk = timm_trunk("resnet18", drop_path_rate=0.5)
-    return make_detector(trunk, LinearHead, {"size": 32})
+    backbone = timm_backbone("resnet18", drop_path_rate=0.5)
+    return make_detector(backbone, LinearHead, {"size": 32})
 
 
 def train_steps(net, steps=3):
@@ -102,12 +102,12 @@ def freeze(net, *terms):
     return chosen
 
 
-def test_a_frozen_trunk_is_a_fixed_function(net):
-    pictures = torch.rand(4, 3, 32, 32)
+def test_a_frozen_backbone_is_a_fixed_function(net):
+    images = torch.rand(4, 3, 32, 32)
     freeze(net, "head")
-    before = net.trunk(pictures)
+    before = net.backbone(images)
     train_steps(net)
-    assert torch.equal(net.trunk(pictures), before)  # drop path draws nothing, statistics rest
+    assert torch.equal(net.backbone(images), before)  # drop path draws nothing, statistics rest
 
 
 def test_frozen_parts_rest_and_the_others_learn(net):
@@ -116,8 +116,8 @@ def test_frozen_parts_rest_and_the_others_learn(net):
     train_steps(net)
     after = net.state_dict()
     changed = {name for name in after if not torch.equal(before[name], after[name])}
-    assert all(name.startswith(("trunk.layer4", "head.")) for name in changed)
-    assert {"trunk.layer4.1.bn2.running_mean", "trunk.layer4.0.conv1.weight"} <= changed
+    assert all(name.startswith(("backbone.layer4", "head.")) for name in changed)
+    assert {"backbone.layer4.1.bn2.running_mean", "backbone.layer4.0.conv1.weight"} <= changed
 
 
 def test_unfreezing_again_trains_everything(net):
@@ -132,9 +132,9 @@ def test_unfreezing_again_trains_everything(net):
 
 def test_eval_after_freezing_puts_all_modules_into_eval_mode(net):
     freeze(net, "head", "last_1")
-    pictures = torch.rand(4, 3, 32, 32)
+    images = torch.rand(4, 3, 32, 32)
     net.eval()
-    assert torch.equal(net(pictures), net(pictures))
+    assert torch.equal(net(images), net(images))
 
 
 def test_dropout_between_frozen_and_trained_layers_still_draws():

@@ -6,29 +6,29 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.monitor import better
+from faceproof.evaluation.monitor import better
 from faceproof.training.optimizers import Constant, Cosine, OptimizerSettings, Plateau
 
 
 @pytest.fixture
 def net():
-    trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    return nn.ModuleDict({"trunk": trunk, "head": nn.Linear(4, 1)})
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    return nn.ModuleDict({"backbone": backbone, "head": nn.Linear(4, 1)})
 
 
 def test_every_parameter_is_in_one_named_group(net):
-    settings = OptimizerSettings(torch.optim.AdamW, lr=0.1, trunk_lr=0.01, weight_decay=0.5)
+    settings = OptimizerSettings(torch.optim.AdamW, lr=0.1, backbone_lr=0.01, weight_decay=0.5)
     optimizer = settings(net)
     groups = {group["name"]: group for group in optimizer.param_groups}
-    assert list(groups) == ["trunk", "trunk_no_decay", "head", "head_no_decay"]
+    assert list(groups) == ["backbone", "backbone_no_decay", "head", "head_no_decay"]
     held = [id(p) for group in groups.values() for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in net.parameters())
     assert [groups[name]["lr"] for name in groups] == [0.01, 0.01, 0.1, 0.1]
     assert [groups[name]["weight_decay"] for name in groups] == [0.5, 0, 0.5, 0]
-    assert all(p.ndim == 1 for p in groups["trunk_no_decay"]["params"])
+    assert all(p.ndim == 1 for p in groups["backbone_no_decay"]["params"])
 
 
-def test_the_trunk_has_the_head_s_rate_unless_told_otherwise(net):
+def test_the_backbone_has_the_head_s_rate_unless_told_otherwise(net):
     optimizer = OptimizerSettings(functools.partial(torch.optim.SGD, momentum=0.9), lr=0.3)(net)
     assert {group["lr"] for group in optimizer.param_groups} == {0.3}
     assert {group["momentum"] for group in optimizer.param_groups} == {0.9}

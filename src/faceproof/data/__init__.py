@@ -1,6 +1,6 @@
-"""Pictures: tables of samples, data sets, splits, loading and augmentation."""
+"""Images: tables of samples, data sets, splits, loading and augmentation."""
 
-from faceproof.data.sets import (
+from faceproof.data.listing import (
     DataSet,
     combined_data,
     demo_data,

@@ -1,4 +1,4 @@
-"""The rows of a picture table as batches: from files, decoded already, or as kept features."""
+"""The rows of an image table as batches: from files, decoded already, or as kept features."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from faceproof.data.conditions import Condition
-from faceproof.data.cores import by_all_cores
-from faceproof.data.order import EpochSampler
-from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
+from faceproof.augment.corruptions import Condition
+from faceproof.data.image_io import UnreadableImageError, fit_image, read_image
+from faceproof.data.samplers import EpochSampler
 from faceproof.errors import FaceproofError
+from faceproof.performance.cores import by_all_cores
 from faceproof.task import Task
 
 NO_LABEL = -1
@@ -22,7 +22,7 @@ NO_LABEL = -1
 class Batch(NamedTuple):
     """What a loader yields.
 
-    `image` is (B, 3, S, S) uint8, `label` (B,) int64 with -1 for unlabelled pictures, `row` (B,)
+    `image` is (B, 3, S, S) uint8, `label` (B,) int64 with -1 for unlabelled images, `row` (B,)
     int64, where they stand in the table.
     """
 
@@ -32,9 +32,9 @@ class Batch(NamedTuple):
 
 
 class FeatureBatch(NamedTuple):
-    """What a loader yields where a frozen trunk's features are kept.
+    """What a loader yields where a frozen backbone's features are kept.
 
-    `features` is what the trunk returns for B pictures; the rest is as in `Batch`.
+    `features` is what the backbone returns for B images; the rest is as in `Batch`.
     """
 
     features: Tensor
@@ -42,15 +42,15 @@ class FeatureBatch(NamedTuple):
     row: Tensor
 
 
-class PictureGoneError(FaceproofError):
-    """A picture that could be read when the run began; of a loading process's traceback rid."""
+class ImageGoneError(FaceproofError):
+    """An image that could be read when the run began; of a loading process's traceback rid."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
-class PictureDataset(Dataset[Batch]):
-    """The rows of a picture table as tensors, resized for one model's input."""
+class ImageDataset(Dataset[Batch]):
+    """The rows of an image table as tensors, resized for one model's input."""
 
     def __init__(
         self,
@@ -73,37 +73,37 @@ class PictureDataset(Dataset[Batch]):
     def __getitems__(self, rows: list[int]) -> Batch:
         """Return a whole batch: torch's loader asks for it so."""
         shape = (len(rows), 3, self.size, self.size)
-        # As decoders lay out a picture: to turn it round takes as long as to decode it.
+        # As decoders lay out an image: to turn it round takes as long as to decode it.
         images = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         self.fill(images, rows)
         return Batch(images, torch.from_numpy(self.labels[rows]), torch.tensor(rows))
 
     def fill(self, images: Tensor, rows: list[int]) -> None:
-        """Put pictures in their places, (B, 3, S, S) uint8."""
+        """Put images in their places, (B, 3, S, S) uint8."""
 
         def put(place: int) -> None:
-            images[place] = self.picture(rows[place])
+            images[place] = self.image(rows[place])
 
         by_all_cores(put, len(rows))
 
-    def picture(self, row: int) -> Tensor:
-        """Return a picture, (3, S, S) uint8."""
+    def image(self, row: int) -> Tensor:
+        """Return an image, (3, S, S) uint8."""
         path = self.paths[row].as_py()
         try:
-            picture = read_picture(path)
-        except UnreadablePictureError as error:
-            raise PictureGoneError(
+            decoded = read_image(path)
+        except UnreadableImageError as error:
+            raise ImageGoneError(
                 f"{path} could be read when the run began and no longer can: {error}; "
                 "put it back, or start again without it"
             ) from error
         if self.condition is not None:
             # The name below the data set's folder: where that lies should change nothing.
-            picture = self.condition(picture, "/".join(path.split("/")[-3:]))
-        return fit_picture(picture, self.size, self.interpolation)
+            decoded = self.condition(decoded, "/".join(path.split("/")[-3:]))
+        return fit_image(decoded, self.size, self.interpolation)
 
 
-class KeptPictures(Dataset[Batch]):
-    """Pictures that are decoded and resized already, (N, 3, S, S) uint8."""
+class CachedImages(Dataset[Batch]):
+    """Images that are decoded and resized already, (N, 3, S, S) uint8."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.images = images
@@ -118,8 +118,8 @@ class KeptPictures(Dataset[Batch]):
         return Batch(images, torch.from_numpy(self.labels[rows]), torch.tensor(rows))
 
 
-class KeptFeatures(Dataset[FeatureBatch]):
-    """A frozen trunk's features of every view of every picture, (K, N, ...).
+class CachedFeatures(Dataset[FeatureBatch]):
+    """A frozen backbone's features of every view of every image, (K, N, ...).
 
     Args:
         features: in epoch e, view e modulo K is given.
@@ -152,4 +152,4 @@ def label_numbers(table: pa.Table, task: Task) -> np.ndarray:
     return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-AnyDataset = PictureDataset | KeptPictures | KeptFeatures
+AnyDataset = ImageDataset | CachedImages | CachedFeatures

@@ -58,7 +58,7 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
     if name not in ORIGINS:
         raise FaceproofError(
             f"there is nothing to fetch for {name!r}: it is drawn by the package (demo), a "
-            f"layout for pictures of your own, or unknown; known are {', '.join(ORIGINS)}"
+            f"layout for images of your own, or unknown; known are {', '.join(ORIGINS)}"
         )
     origin, target = ORIGINS[name], root / name
     if target.exists():

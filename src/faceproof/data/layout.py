@@ -1,4 +1,4 @@
-"""Layout lines: how a folder tree becomes a picture table.
+"""Layout lines: how a folder tree becomes an image table.
 
 A layout line such as `Dataset/{split}/{label}/*` says what each folder word of a path means.
 `{split}`, `{label}`, `{generator}` and `{group}` take one word (or part of one, as in
@@ -15,7 +15,7 @@ from pathlib import Path
 from faceproof.errors import FaceproofError
 
 PLACEHOLDERS = ("split", "label", "generator", "group")
-# What operating systems leave in folders; never pictures.
+# What operating systems leave in folders; never images.
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 TREE_LINES = 16
 
@@ -63,7 +63,7 @@ def walk_files(root: Path) -> Iterator[str]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    """Refuse a folder that cannot be listed, whose pictures would otherwise be missing unsaid."""
+    """Refuse a folder that cannot be listed, whose images would otherwise be missing unsaid."""
     raise FaceproofError(
         f"the folder {error.filename} cannot be listed ({error.strerror}); make it readable, or "
         "move it away"
@@ -77,7 +77,7 @@ def list_folder(
     splits: Mapping[str, str | None],
     generators: Mapping[str, str | None],
 ) -> dict[str, list[str | None]]:
-    """List the pictures below `root` as columns: path (relative), label, split, generator, group.
+    """List the images below `root` as columns: path (relative), label, split, generator, group.
 
     Args:
         root: the folder that the layout line starts from.
@@ -95,7 +95,7 @@ def list_folder(
     """
     if not _is_text(str(root)):
         raise FaceproofError(
-            f"data.root = {_spelt(str(root))} is no text in UTF-8, and a picture table holds text; "
+            f"data.root = {_spelt(str(root))} is no text in UTF-8, and an image table holds text; "
             "rename the folder, or reach it by a link with another name"
         )
     expected = expected_tree(root, layout, labels, splits)
@@ -196,7 +196,7 @@ def expected_tree(
             word = word.replace(placeholder, choice or placeholder)
         word = "..." if word == "**" else word
         last = depth == len(words) + 1
-        lines.append("  " * depth + (f"{word} (pictures)" if last else f"{word}/"))
+        lines.append("  " * depth + (f"{word} (images)" if last else f"{word}/"))
     return "\n".join(lines)
 
 

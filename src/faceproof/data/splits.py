@@ -8,11 +8,11 @@ from faceproof.errors import FaceproofError
 
 
 def split_of(key: str, ratios: Mapping[str, float], seed: int) -> str:
-    """Return the split of one picture or group.
+    """Return the split of one image or group.
 
     The key's hash falls somewhere in [0, 1), which the ratios divide. So adding or removing a
-    picture moves no other, the order of listing is of no account, every stratum (label, generator)
-    is divided alike, and ratios hold to within chance: a share of n pictures varies by about
+    image moves no other, the order of listing is of no account, every stratum (label, generator)
+    is divided alike, and ratios hold to within chance: a share of n images varies by about
     sqrt(ratio * (1 - ratio) / n).
     """
     digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).digest()
@@ -36,7 +36,7 @@ def assign_splits(
     Args:
         splits: what the folders say; None or `auto` leaves it to the ratios.
         paths: relative to the data set's root, so that moving the set changes nothing.
-        groups: rows of one group share a split; None for a picture on its own.
+        groups: rows of one group share a split; None for an image on its own.
         ratios: train, val and test, adding up to 1.
         seed: another seed is another division.
 

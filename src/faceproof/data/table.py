@@ -1,13 +1,13 @@
-"""The picture table: one row a picture, and the one shape in which data sets travel.
+"""The image table: one row an image, and the one shape in which data sets travel.
 
 | column    | type       | meaning                                                        |
 |-----------|------------|----------------------------------------------------------------|
 | path      | string     | the file, absolute; unique                                     |
 | label     | dictionary | a class name of the task, or null in unlabelled rows           |
 | split     | dictionary | train, val, test or unlabelled                                 |
-| source    | dictionary | the data set the picture comes from                            |
+| source    | dictionary | the data set the image comes from                            |
 | generator | dictionary | what made the fake, or null                                    |
-| group     | string     | pictures that must not be split (video, identity), or null     |
+| group     | string     | images that must not be split (video, identity), or null     |
 
 Columns are arrow arrays rather than Python objects, so that worker processes share their pages.
 """
@@ -21,8 +21,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
+from faceproof.io.atomic import atomic_file
 from faceproof.task import Task
-from faceproof.whole_files import whole_file
 
 WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -42,7 +42,7 @@ SPLITS = ("train", "val", "test", "unlabelled")
 
 
 def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
-    """Build a picture table from columns of strings; `path` is required, the rest may be absent.
+    """Build an image table from columns of strings; `path` is required, the rest may be absent.
 
     Raises:
         FaceproofError: `path` is missing, in a row even, or a column is not one of the table's.
@@ -51,13 +51,13 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
         found = ", ".join(columns) or "none"
         unknown_text = f"; rename or drop {', '.join(sorted(unknown))}" if "path" in columns else ""
         raise FaceproofError(
-            f"a picture table needs the column path and may have {', '.join(SCHEMA.names[1:])}; "
+            f"an image table needs the column path and may have {', '.join(SCHEMA.names[1:])}; "
             f"found the columns {found}{unknown_text}"
         )
     num_rows = len(columns["path"])
     if None in columns["path"]:
         raise FaceproofError(
-            f"row {list(columns['path']).index(None) + 1} of a picture table has no path"
+            f"row {list(columns['path']).index(None) + 1} of an image table has no path"
         )
     return pa.table(
         [
@@ -69,7 +69,7 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
 
 
 def concat_tables(tables: Iterable[pa.Table]) -> pa.Table:
-    """Put picture tables (or predictions tables) under one another."""
+    """Put image tables (or predictions tables) under one another."""
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
@@ -87,7 +87,7 @@ def counts(table: pa.Table, *columns: str) -> dict[tuple[str | None, ...], int]:
 
 
 def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> pa.Table:
-    """Check a picture table once, where a data set is made, and return it.
+    """Check an image table once, where a data set is made, and return it.
 
     Args:
         table: the table.
@@ -98,10 +98,10 @@ def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> p
     Raises:
         FaceproofError: it is empty, has duplicate paths, a label that is no class of the task, a
             labelled split with rows without a label, an unknown split, or a class without
-            pictures.
+            images.
     """
     if table.num_rows == 0:
-        raise FaceproofError(f"data set {name} has no pictures")
+        raise FaceproofError(f"data set {name} has no images")
     _refuse_strangers(table, "label", task.classes, f"the classes of task {task.name}", name)
     _refuse_strangers(table, "split", SPLITS, "the splits", name)
     repeated = table.num_rows - pc.count_distinct(table["path"]).as_py()
@@ -109,13 +109,13 @@ def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> p
         values = pc.value_counts(table["path"].combine_chunks())
         first = values.filter(pc.greater(values.field("counts"), 1))[0]["values"].as_py()
         raise FaceproofError(
-            f"data set {name} lists {repeated} pictures more than once, {first} for one; "
+            f"data set {name} lists {repeated} images more than once, {first} for one; "
             "a path may stand in one row only"
         )
     labelled = table.filter(pc.not_equal(table["split"].cast(pa.string()), "unlabelled"))
     if labelled["label"].null_count:
         raise FaceproofError(
-            f"data set {name} has {labelled['label'].null_count} pictures without a label in the "
+            f"data set {name} has {labelled['label'].null_count} images without a label in the "
             "splits train, val or test; give them a label or the split 'unlabelled'"
         )
     if complete and labelled.num_rows:
@@ -123,7 +123,7 @@ def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> p
         missing = [label for label in task.classes if label not in present]
         if missing:
             raise FaceproofError(
-                f"data set {name} has no picture of class {missing[0]}; found "
+                f"data set {name} has no image of class {missing[0]}; found "
                 f"{describe_counts(labelled)}; check data.labels (folder words to class names) "
                 "and data.layout"
             )
@@ -144,33 +144,31 @@ def _refuse_strangers(
 
 
 def describe_counts(table: pa.Table) -> str:
-    """Say in words how many pictures there are, by split and label."""
+    """Say in words how many images there are, by split and label."""
     parts = [
         f"{split or 'no split'} {label or 'no label'} {count:,}"
         for (split, label), count in counts(table, "split", "label").items()
     ]
-    return "; ".join(parts) or "no pictures"
+    return "; ".join(parts) or "no images"
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read a picture table from a CSV or Parquet file.
+    """Read an image table from a CSV or Parquet file.
 
     Raises:
         FaceproofError: the file is missing, of another type or damaged, or lacks the column path.
     """
     if not path.is_file():
         raise FaceproofError(
-            f"there is no picture table at {path}; set data.file to a CSV or Parquet"
+            f"there is no image table at {path}; set data.file to a CSV or Parquet"
         )
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise FaceproofError(
-            f"{path} is neither .csv nor .parquet; a picture table is one of these"
-        )
+        raise FaceproofError(f"{path} is neither .csv nor .parquet; an image table is one of these")
     try:
         raw = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path)
         columns = {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
     except pa.ArrowException as error:
-        raise FaceproofError(f"{path} cannot be read as a picture table: {error}") from error
+        raise FaceproofError(f"{path} cannot be read as an image table: {error}") from error
     return table_from_columns(columns)
 
 
@@ -197,7 +195,7 @@ def read_parquet(path: Path) -> pa.Table:
         _refuse_bomb(path, sum(_spelt(column) for column in table.columns))
         return table.cast(schema)
     except (pa.ArrowException, OSError) as error:
-        raise FaceproofError(f"{path} cannot be read as a picture table: {error}") from error
+        raise FaceproofError(f"{path} cannot be read as an image table: {error}") from error
 
 
 def _spelt(column: pa.ChunkedArray) -> int:
@@ -212,7 +210,7 @@ def _refuse_bomb(path: Path, declared: int) -> None:
     if declared > MOST_FOR_NOTHING + MOST_GROWTH * path.stat().st_size:
         raise FaceproofError(
             f"{path} has {path.stat().st_size:,} bytes and would unpack to {declared:,}; no table "
-            "of pictures repeats itself so, and it is not read"
+            "of images repeats itself so, and it is not read"
         )
 
 
@@ -232,5 +230,5 @@ def write_table(table: pa.Table, path: Path) -> None:
     Raises:
         CannotWriteError: the disk is full or cannot be written to.
     """
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         pyarrow.parquet.write_table(table, partial)

@@ -4,7 +4,7 @@
     none          sigmoid(logit)                          nothing
     temperature   sigmoid(logit / T), one parameter       negative log likelihood (Guo et al. 2017)
     isotonic      any map that never falls, as knots      least squares (Zadrozny and Elkan 2002)
-    auto          temperature, or isotonic where there are `MIN_ISOTONIC` pictures of each class
+    auto          temperature, or isotonic where there are `MIN_ISOTONIC` images of each class
                   and it has the lower cross-validated negative log likelihood
 
 No map reverses a ranking, so whatever is computed from ranks stays as it was.
@@ -27,7 +27,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import SCHEMA, Labels, Scores, logits_of
-from faceproof.statistics import Codes
+from faceproof.evaluation.statistics import Codes
 
 METHODS = ("auto", "temperature", "isotonic", "none")
 TEMPERATURES = (0.01, 100.0)
@@ -119,17 +119,17 @@ def calibrated(predictions: pa.Table, calibration: Calibration) -> pa.Table:
 def fit_calibration(
     labels: Labels, logits: Scores, method: str = "auto", units: Codes | None = None
 ) -> Calibration:
-    """Fit a calibration to validation pictures.
+    """Fit a calibration to validation images.
 
     Args:
         labels: classes, (N,) of 0 and 1.
         logits: raw scores, (N,).
         method: one of `METHODS`.
-        units: see `groups.unit_codes`; pictures of one unit are held out together. None: every
-            picture is its own.
+        units: see `groups.unit_codes`; images of one unit are held out together. None: every
+            image is its own.
 
     Raises:
-        FaceproofError: the method is not known, or pictures of one class are missing.
+        FaceproofError: the method is not known, or images of one class are missing.
     """
     if method not in METHODS:
         raise FaceproofError(f"calibration is one of {', '.join(METHODS)}; found {method!r}")
@@ -139,7 +139,7 @@ def fit_calibration(
     counts = len(labels) - num_positive, num_positive
     if not all(counts):
         raise FaceproofError(
-            f"calibration needs validation pictures of both classes; found {counts[0]:,} negative "
+            f"calibration needs validation images of both classes; found {counts[0]:,} negative "
             f"and {counts[1]:,} positive ones; set the calibration to none, or split the data so "
             "that validation holds both"
         )
@@ -159,7 +159,7 @@ def _choose(labels: Labels, logits: Scores, folds: Codes) -> Calibration:
     scarcer = int(np.bincount(labels, minlength=2).min())
     simple = _fit_temperature(labels, logits)
     if scarcer < MIN_ISOTONIC:
-        few = f"isotonic needs {MIN_ISOTONIC} pictures of each class and there are {scarcer:,}"
+        few = f"isotonic needs {MIN_ISOTONIC} images of each class and there are {scarcer:,}"
         return _because(simple, few)
     held_out = [_held_out_loss(labels, logits, folds, fit) for fit in FITS]
     words = f"cross-validated loss: temperature {held_out[0]:.5f}, isotonic {held_out[1]:.5f}"
@@ -212,7 +212,7 @@ def _folds(logits: Scores, units: Codes) -> Codes:
 
 
 def _held_out_loss(labels: Labels, logits: Scores, folds: Codes, fit: Any) -> float:
-    """Return the mean negative log likelihood of pictures that were not fitted to."""
+    """Return the mean negative log likelihood of images that were not fitted to."""
     total = 0.0
     for fold in range(NUM_FOLDS):
         out = folds == fold

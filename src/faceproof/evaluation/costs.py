@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from faceproof.evaluation.compare import Cost
+from faceproof.evaluation.comparison import Cost
 from faceproof.models import cost
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
@@ -14,7 +14,7 @@ Networks = Mapping[str, Callable[[], Detector]]
 def measure_costs(
     runs: Sequence[Sequence[str]], networks: Networks, timing: bool, device: str
 ) -> tuple[list[Cost], str | None]:
-    """Return what scoring a picture costs each run, and what it was timed on.
+    """Return what scoring an image costs each run, and what it was timed on.
 
     Args:
         runs: the descriptions of each run's networks: one, or those of an ensemble.

@@ -1,4 +1,4 @@
-"""Ensembles: several detectors' scores of the same pictures as one.
+"""Ensembles: several detectors' scores of the same images as one.
 
 Each member's logit is calibrated first, so that members of different confidence count alike. Then
 either probabilities or logits are averaged:
@@ -83,7 +83,7 @@ def fit_weights(
     """Return the weights of the least negative log likelihood, (M,), from 0 on, summing to 1.
 
     Args:
-        labels: classes of validation pictures, (N,) of 0 and 1.
+        labels: classes of validation images, (N,) of 0 and 1.
         logits: each member's raw logits of them.
         calibrations: each member's own.
         average: one of `AVERAGES`.

@@ -1,6 +1,6 @@
-"""Groups: pictures that belong together, as units of chance and as things to be judged.
+"""Groups: images that belong together, as units of chance and as things to be judged.
 
-A unit is what is drawn when chance is imitated: a group, or a picture that is in none.
+A unit is what is drawn when chance is imitated: a group, or an image that is in none.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import SCHEMA, Scores, probabilities_of
-from faceproof.statistics import Codes
+from faceproof.evaluation.statistics import Codes
 
 How = Literal["mean", "median", "max"]
 HOWS: tuple[How, ...] = ("mean", "median", "max")
@@ -24,14 +24,14 @@ def unit_codes(predictions: pa.Table) -> Codes:
     """Number the units, (N,), from 0: rows of one group share a number, other rows have their own.
 
     The numbers follow the names of groups and paths, so that they depend neither on the order of
-    the rows nor on the scores: two detectors that scored the same pictures have the same units.
+    the rows nor on the scores: two detectors that scored the same images have the same units.
     """
     path, group = predictions["path"], predictions["group"]
     if group.null_count == len(group):
         return _ordered_codes(path)[1]
     if group.null_count == 0:
         return _ordered_codes(group)[1]
-    # The prefix keeps a group and a picture of the same name apart.
+    # The prefix keeps a group and an image of the same name apart.
     named = pc.if_else(
         group.is_valid(),
         pc.binary_join_element_wise("g", pc.fill_null(group, ""), ""),
@@ -60,7 +60,7 @@ class GroupPredictions:
 
     Attributes:
         predictions: a predictions table; `path` and `group` are the group's name, in order.
-        num_without_group: pictures that are in no group, and so left out.
+        num_without_group: images that are in no group, and so left out.
     """
 
     predictions: pa.Table
@@ -68,26 +68,26 @@ class GroupPredictions:
 
 
 def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictions:
-    """Give each group one score: the mean, median or maximum of its pictures' probabilities.
+    """Give each group one score: the mean, median or maximum of its images' probabilities.
 
     Probabilities are aggregated and not logits. They are bounded, so that one frame on which the
     network is beyond all doubt does not outvote the rest; and they are calibrated, so that the
     stored threshold can be applied to their mean. The logit of a group is that of its probability.
-    A threshold that was set for pictures keeps no promise for the maximum, which grows with the
-    number of pictures in a group.
+    A threshold that was set for images keeps no promise for the maximum, which grows with the
+    number of images in a group.
 
-    The source and generator of a group are those of its pictures, or null where these differ.
+    The source and generator of a group are those of its images, or null where these differ.
 
     Raises:
-        FaceproofError: a group holds pictures of both classes, or `how` is not known.
+        FaceproofError: a group holds images of both classes, or `how` is not known.
     """
     if how not in HOWS:
         raise FaceproofError(f"groups are aggregated by {', '.join(HOWS)}; found {how!r}")
     grouped = predictions.filter(predictions["group"].is_valid())
     if mixed := mixed_groups(grouped):
         raise FaceproofError(
-            f"{len(mixed):,} groups hold pictures of both classes, first {mixed[0]}, and so have "
-            "no class of their own; judge by pictures, or let a group be a video"
+            f"{len(mixed):,} groups hold images of both classes, first {mixed[0]}, and so have "
+            "no class of their own; judge by images, or let a group be a video"
         )
     names, codes = _ordered_codes(grouped["group"])
     facts = [_constant(grouped[name], codes, len(names)) for name in ("label", "source")]
@@ -102,7 +102,7 @@ def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictio
 
 
 def mixed_groups(predictions: pa.Table) -> list[str]:
-    """Return the names of the groups that hold pictures of both classes, in order."""
+    """Return the names of the groups that hold images of both classes, in order."""
     plain = pa.table(
         {"group": predictions["group"], "label": predictions["label"].cast(pa.string())}
     )

@@ -1,10 +1,10 @@
-"""95 % intervals of every figure by bootstrap over groups, and figures of weighted pictures.
+"""95 % intervals of every figure by bootstrap over groups, and figures of weighted images.
 
-A resample draws as many units (groups, and pictures in none) as there are, with replacement; each
+A resample draws as many units (groups, and images in none) as there are, with replacement; each
 unit is then a whole number, how often it was drawn. Figures are computed from these weights: rows
 are ranked once, and a resample costs a few passes over them. `resample_weights` depends on the
 seed and the number of units alone, and units on names alone (`groups.unit_codes`), so two
-detectors that scored the same pictures are compared on the same resamples.
+detectors that scored the same images are compared on the same resamples.
 
 The interval is that between the percentiles 2.5 and 97.5 of the resamples, with four exceptions.
 
@@ -16,7 +16,7 @@ The interval is that between the percentiles 2.5 and 97.5 of the resamples, with
   percentiles lie too high. They are mirrored at the figure (the "basic" bootstrap), which moves
   them as far down, and widened to hold the figure. This serves where the error is well above what
   `reliability.calibration_error_by_chance` gives; below, the low end stays above the truth.
-- Counts of pictures have none.
+- Counts of images have none.
 """
 
 import math
@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from faceproof.evaluation.groups import unit_codes
-from faceproof.evaluation.metrics import Figures, confusion_figures
+from faceproof.evaluation.metrics import Figures, confusion_metrics
 from faceproof.evaluation.predictions import (
     Flags,
     Scores,
@@ -39,7 +39,7 @@ from faceproof.evaluation.predictions import (
     probabilities_of,
 )
 from faceproof.evaluation.reliability import bin_starts
-from faceproof.statistics import Codes, Interval, wilson
+from faceproof.evaluation.statistics import Codes, Interval, wilson
 from faceproof.task import Task
 
 NUM_RESAMPLES = 1000
@@ -60,7 +60,7 @@ class RankedRows:
     Attributes:
         task: names the classes.
         num_units: the units, U.
-        sums: per unit, (U, 6): pictures by true and predicted class (as the four cells of
+        sums: per unit, (U, 6): images by true and predicted class (as the four cells of
             `metrics.confusion`, row by row), sum of losses, sum of squared errors.
         units: the unit of each row, highest logit first, (N,).
         positive: whether it is of the positive class, (N,).
@@ -84,7 +84,7 @@ class RankedRows:
 def rank_rows(
     predictions: pa.Table, task: Task, threshold: float, units: Codes | None = None
 ) -> RankedRows:
-    """Make predictions ready for `weighted_figures`; rows without a label are left out.
+    """Make predictions ready for `weighted_metrics`; rows without a label are left out.
 
     Args:
         predictions: a predictions table.
@@ -146,7 +146,7 @@ def _ends_of_runs(ranked: Scores) -> Ends | None:
     return None if last.all() else np.flatnonzero(last)
 
 
-def weighted_figures(rows: RankedRows, weights: Weights) -> Figures:
+def weighted_metrics(rows: RankedRows, weights: Weights) -> Figures:
     """Compute the figures of `metrics.figures` as if each unit were there `weights` times, (U,)."""
     *counts, loss, squared_error = (weights.astype(np.float64) @ rows.sums).tolist()
     cells = np.array(counts).round().astype(np.int64).reshape(2, 2)
@@ -154,13 +154,13 @@ def weighted_figures(rows: RankedRows, weights: Weights) -> Figures:
     total = of_negative + of_positive
     brier = squared_error / total if total else None
     comparable = of_negative > 0 and of_positive > 0
-    ranks = _rank_figures(rows, weights) if comparable else dict.fromkeys(RANKED)
+    ranks = _rank_metrics(rows, weights) if comparable else dict.fromkeys(RANKED)
     return {
-        "num_pictures": total,
+        "num_images": total,
         f"num_{rows.task.negative}": of_negative,
         f"num_{rows.task.positive}": of_positive,
         "loss": loss / total if total else None,
-        **confusion_figures(cells),
+        **confusion_metrics(cells),
         **ranks,
         "brier": brier,
         "rmse": None if brier is None else math.sqrt(brier),
@@ -171,7 +171,7 @@ def weighted_figures(rows: RankedRows, weights: Weights) -> Figures:
 RANKED = ("roc_auc", "average_precision", "eer", "tpr_at_1pct_fpr")
 
 
-def _rank_figures(rows: RankedRows, weights: Weights) -> Figures:
+def _rank_metrics(rows: RankedRows, weights: Weights) -> Figures:
     """Return the figures of the ROC and precision-recall curves, as `metrics` defines them."""
     true_positives, false_positives = _curve(rows, weights)
     num_positive, num_negative = int(true_positives[-1]), int(false_positives[-1])
@@ -261,14 +261,14 @@ def bootstrap_intervals(
         seed: the same seed draws the same.
     """
     rows = rank_rows(predictions, task, threshold)
-    figures = weighted_figures(rows, np.ones(rows.num_units, np.int64))
+    figures = weighted_metrics(rows, np.ones(rows.num_units, np.int64))
     measured = [name for name in figures if not name.startswith("num_")]
     if rows.num_units < MIN_UNITS:
         return dict.fromkeys(measured)
     num_drawn = affordable_resamples(len(rows.units), num_resamples)
     found = np.empty((num_drawn, len(measured)))
     for number, weights in enumerate(resample_weights(rows.num_units, num_drawn, seed)):
-        drawn = weighted_figures(rows, weights)
+        drawn = weighted_metrics(rows, weights)
         found[number] = [math.nan if (value := drawn[name]) is None else value for name in measured]
     trials = _num_trials(rows)
     return {
@@ -282,7 +282,7 @@ def bootstrap_intervals(
     }
 
 
-ERRORS = ("loss", "brier", "rmse", "ece")  # no shares of pictures
+ERRORS = ("loss", "brier", "rmse", "ece")  # no shares of images
 
 
 def _num_trials(rows: RankedRows) -> dict[str, int]:

@@ -3,7 +3,7 @@
 Arguments throughout: `labels` (N,) of 0 and 1, `logits` (N,) raw scores, `probabilities` (N,) of
 the positive class, `threshold` as in `predictions.is_positive`.
 
-A figure that cannot be told from the pictures is None, "undefined". That holds for a division by
+A figure that cannot be told from the images is None, "undefined". That holds for a division by
 nothing, and also for a figure that sets the classes against each other when only one is there:
 precision, average precision and their like would then be 1 whatever the detector says.
 
@@ -36,7 +36,7 @@ from faceproof.evaluation.predictions import (
     probabilities_of,
 )
 from faceproof.evaluation.reliability import expected_calibration_error
-from faceproof.statistics import Codes, Interval, auc_interval, share_interval
+from faceproof.evaluation.statistics import Codes, Interval, auc_interval, share_interval
 from faceproof.task import Task
 
 Figures = dict[str, float | None]
@@ -44,10 +44,10 @@ Counts = npt.NDArray[np.int64]
 
 
 class BreakdownRow(TypedDict):
-    """The figures of the pictures that share one value of a column."""
+    """The figures of the images that share one value of a column."""
 
     value: str | None
-    num_pictures: int
+    num_images: int
     num_positive: int
     accuracy: float | None
     accuracy_interval: Interval | None
@@ -59,14 +59,14 @@ class BreakdownRow(TypedDict):
 
 
 class CellRow(TypedDict):
-    """The figures of the pictures of one source that one generator made, or none.
+    """The figures of the images of one source that one generator made, or none.
 
     Attributes:
         source: the data set they come from.
-        generator: what made them; None for negative pictures, and where it is not known.
-        num_pictures: how many they are.
+        generator: what made them; None for negative images, and where it is not known.
+        num_images: how many they are.
         num_positive: how many of them are positive.
-        num_compared: the negative pictures of the same source, against which ROC-AUC sets the
+        num_compared: the negative images of the same source, against which ROC-AUC sets the
             positive ones.
         accuracy: the share of them called what they are.
         accuracy_interval: of it.
@@ -76,7 +76,7 @@ class CellRow(TypedDict):
 
     source: str | None
     generator: str | None
-    num_pictures: int
+    num_images: int
     num_positive: int
     num_compared: int
     accuracy: float | None
@@ -86,7 +86,7 @@ class CellRow(TypedDict):
 
 
 class FalseAlarms(TypedDict):
-    """How many negative pictures were called positive; the rate is None where there are none."""
+    """How many negative images were called positive; the rate is None where there are none."""
 
     num_negative: int
     num_false_positives: int
@@ -95,7 +95,7 @@ class FalseAlarms(TypedDict):
 
 
 def figures(predictions: pa.Table, task: Task, threshold: float) -> Figures:
-    """Compute every figure of the labelled pictures; None stands for "undefined".
+    """Compute every figure of the labelled images; None stands for "undefined".
 
     The loss is that of the logits, so calibration does not move it; the Brier score and the
     expected calibration error are those of the probabilities, so calibration does.
@@ -106,10 +106,10 @@ def figures(predictions: pa.Table, task: Task, threshold: float) -> Figures:
     cells = confusion(labels, probabilities, threshold)
     squared_error = brier(labels, probabilities)
     return {
-        "num_pictures": len(labels),
+        "num_images": len(labels),
         **{f"num_{name}": int(row.sum()) for name, row in zip(task.classes, cells, strict=True)},
         "loss": binary_cross_entropy(labels, logits),
-        **confusion_figures(cells),
+        **confusion_metrics(cells),
         "roc_auc": roc_auc(labels, logits),
         "average_precision": average_precision(labels, logits),
         "eer": equal_error_rate(labels, logits),
@@ -120,7 +120,7 @@ def figures(predictions: pa.Table, task: Task, threshold: float) -> Figures:
     }
 
 
-def confusion_figures(cells: Counts) -> Figures:
+def confusion_metrics(cells: Counts) -> Figures:
     """Return the figures of the positive class that follow from the 2 x 2 counts."""
     (true_negative, false_positive), (false_negative, true_positive) = cells.tolist()
     recall, specificity = _recalls(cells)
@@ -153,10 +153,10 @@ def class_report(cells: Counts, task: Task) -> dict[str, Figures]:
 
     Returns:
         One entry a class, then `macro average` (classes count alike) and `weighted average`
-        (classes count by their pictures).
+        (classes count by their images).
     """
     rows = {
-        name: _class_figures(cells if number else cells[::-1, ::-1])
+        name: _class_metrics(cells if number else cells[::-1, ::-1])
         for number, name in enumerate(task.classes)
     }
     support = [int(row.sum()) for row in cells]
@@ -169,9 +169,9 @@ def class_report(cells: Counts, task: Task) -> dict[str, Figures]:
     return rows
 
 
-def _class_figures(cells: Counts) -> Figures:
+def _class_metrics(cells: Counts) -> Figures:
     """Return the report of the class that stands second in `cells`."""
-    found = confusion_figures(cells)
+    found = confusion_metrics(cells)
     return {name: found[name] for name in ("precision", "recall", "f1")} | {
         "support": int(cells[1].sum())
     }
@@ -253,7 +253,7 @@ def equal_error_rate(labels: Labels, logits: Scores) -> float | None:
 def tpr_at_fpr(labels: Labels, logits: Scores, max_fpr: float) -> float | None:
     """Return the best true-positive rate of a threshold with at most that false-positive rate.
 
-    Not interpolated: it is a rate that a threshold on these pictures attains.
+    Not interpolated: it is a rate that a threshold on these images attains.
     """
     if not has_both_classes(labels):
         return None
@@ -264,7 +264,7 @@ def tpr_at_fpr(labels: Labels, logits: Scores, max_fpr: float) -> float | None:
 def realised_fpr(
     labels: Labels, probabilities: Scores, threshold: float, units: Codes
 ) -> FalseAlarms:
-    """Return the false-positive rate that a threshold has on these pictures, with its interval."""
+    """Return the false-positive rate that a threshold has on these images, with its interval."""
     negative = labels == 0
     alarms = is_positive(probabilities[negative], threshold)
     return {
@@ -295,9 +295,9 @@ def _known_columns(known: pa.Table, task: Task, threshold: float) -> _Known:
 def breakdown(
     predictions: pa.Table, task: Task, threshold: float, column: str
 ) -> list[BreakdownRow]:
-    """Compute figures for the labelled pictures of each value of a column, least accurate first.
+    """Compute figures for the labelled images of each value of a column, least accurate first.
 
-    A generator makes pictures of one class, so its ROC-AUC sets its positives against the
+    A generator makes images of one class, so its ROC-AUC sets its positives against the
     negatives of the sources they come from; those of other sources would measure the difference
     between data sets. It is undefined where these sources have no negative. For any other column
     the classes of the same value are set against each other.
@@ -326,7 +326,7 @@ def breakdown(
         found.append(
             {
                 "value": value,
-                "num_pictures": len(rows),
+                "num_images": len(rows),
                 "num_positive": int(np.count_nonzero(positive)),
                 "accuracy": _share(right),
                 "accuracy_interval": share_interval(right, columns.units[rows]),
@@ -365,7 +365,7 @@ def worst_first(predictions: pa.Table, task: Task, threshold: float) -> list[Cel
                 {
                     "source": source,
                     "generator": generators[code],
-                    "num_pictures": len(rows),
+                    "num_images": len(rows),
                     "num_positive": len(positives),
                     "num_compared": len(negatives) if len(positives) else 0,
                     "accuracy": _share(right),
@@ -411,14 +411,14 @@ def _encode(column: pa.ChunkedArray) -> tuple[list[str | None], npt.NDArray[np.i
 
 
 def has_both_classes(labels: Labels) -> bool:
-    """Say whether there is a picture of either class."""
+    """Say whether there is an image of either class."""
     return bool((labels == 0).any() and (labels == 1).any())
 
 
 def _refuse_one_class(labels: Labels) -> None:
     if not has_both_classes(labels):
         raise FaceproofError(
-            f"a curve needs pictures of both classes; found {np.count_nonzero(labels == 0):,} "
+            f"a curve needs images of both classes; found {np.count_nonzero(labels == 0):,} "
             f"negative and {np.count_nonzero(labels == 1):,} positive ones"
         )
 

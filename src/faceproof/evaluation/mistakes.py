@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
-from faceproof.evaluation.picture_grid import Pixels, Tile, picture_grid
-from faceproof.evaluation.plots import percent
 from faceproof.evaluation.predictions import (
     is_positive,
     label_numbers,
     labelled_rows,
     probabilities_of,
 )
+from faceproof.reports.image_grid import Pixels, Tile, image_grid
+from faceproof.reports.plots import percent
 from faceproof.task import Task
 
 NUM_SHOWN = 12  # of each direction; a thumbnail takes some 5 kB of the page
@@ -30,7 +30,7 @@ def mistakes(predictions: pa.Table, task: Task, threshold: float) -> dict[str, p
     Args:
         predictions: a predictions table; rows without a label are left out.
         task: names the classes.
-        threshold: a picture is called positive from this probability on.
+        threshold: an image is called positive from this probability on.
 
     Returns:
         Rows of the table under "POSITIVE called NEGATIVE" and "NEGATIVE called POSITIVE".
@@ -77,16 +77,16 @@ def shown_paths(told: Mapping[str, Told]) -> list[str]:
     return [row["path"] for direction in told.values() for row in direction["shown"]]
 
 
-def mistakes_figure(
-    direction: str, told: Told, pictures: Mapping[str, Pixels], columns: int = COLUMNS
+def mistakes_plot(
+    direction: str, told: Told, images: Mapping[str, Pixels], columns: int = COLUMNS
 ) -> Figure | None:
-    """Draw the mistakes of a direction whose pictures there are; None where there are none."""
-    there = [row for row in told["shown"] if row["path"] in pictures]
+    """Draw the mistakes of a direction whose images there are; None where there are none."""
+    there = [row for row in told["shown"] if row["path"] in images]
     if not there:
         return None
-    tiles = [Tile(pictures[row["path"]], _caption(row)) for row in there]
+    tiles = [Tile(images[row["path"]], _caption(row)) for row in there]
     title = f"{direction}: {len(there)} of {told['num']:,}, the most confident first"
-    return picture_grid(tiles, title, columns)
+    return image_grid(tiles, title, columns)
 
 
 def _caption(row: Told) -> str:

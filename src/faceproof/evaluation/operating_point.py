@@ -1,15 +1,15 @@
 """The operating point: calibration, threshold and unsure band, fitted on validation and stored.
 
-It is applied unchanged to every other set of pictures. The threshold is on the calibrated
+It is applied unchanged to every other set of images. The threshold is on the calibrated
 probability, and the decision is `predictions.is_positive`.
 
-    aim      threshold
+    criterion      threshold
     youden   the largest true-positive rate less false-positive rate
     f1       the largest F1 of the positive class
     fpr      the lowest whose false-positive rate on validation is at most `fpr`
     fixed    the one given
 
-A free-form (isotonic) calibration gives many pictures the same probability, and so leaves fewer
+A free-form (isotonic) calibration gives many images the same probability, and so leaves fewer
 thresholds to choose from: a rate may then be undercut by more.
 
 Of thresholds that do equally well the highest is taken, which has the fewest false alarms. A
@@ -17,10 +17,10 @@ threshold stands midway between two neighbouring scores of validation: on one of
 would decide. Scores are taken as the predictions table stores them, in float32.
 
 The unsure band holds the probabilities around the threshold at which "unsure" is the better answer.
-It is the narrowest band such that at most `max_risk` of the validation pictures outside of it are
-called wrongly, where pictures are left out in order of the probability of the class that they are
+It is the narrowest band such that at most `max_risk` of the validation images outside of it are
+called wrongly, where images are left out in order of the probability of the class that they are
 called, lowest first (Chow 1970: no other order leaves out fewer, if probabilities are right). It
-leaves out no more than `1 - MIN_COVERAGE` of the pictures, ties aside, and where that does not
+leaves out no more than `1 - MIN_COVERAGE` of the images, ties aside, and where that does not
 suffice a warning says so.
 """
 
@@ -35,10 +35,10 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration, fit_calibration
 from faceproof.evaluation.predictions import Labels, Scores, is_positive
 from faceproof.evaluation.reliability import confidences, risk_coverage
-from faceproof.statistics import Codes, Interval
+from faceproof.evaluation.statistics import Codes, Interval
 
 FORMAT = "faceproof operating point 1"
-AIMS = ("youden", "f1", "fpr", "fixed")
+CRITERIA = ("youden", "f1", "fpr", "fixed")
 MAX_RISK = 0.01
 MIN_COVERAGE = 0.5
 
@@ -51,10 +51,10 @@ class OperatingPoint:
 
     Attributes:
         calibration: from logits to probabilities.
-        threshold: a picture is called positive from this probability on.
-        aim: what the threshold was chosen for, one of `AIMS`.
-        promised_fpr: the false-positive rate that the aim `fpr` asked for, else None.
-        num_negative: negative validation pictures it was fitted on; 0 where it was not fitted.
+        threshold: an image is called positive from this probability on.
+        criterion: what the threshold was chosen for, one of `CRITERIA`.
+        promised_fpr: the false-positive rate that the criterion `fpr` asked for, else None.
+        num_negative: negative validation images it was fitted on; 0 where it was not fitted.
         num_positive: positive ones.
         false_positives: how many of these negative ones it calls positive.
         false_negatives: how many of these positive ones it calls negative.
@@ -66,7 +66,7 @@ class OperatingPoint:
 
     calibration: Calibration
     threshold: float
-    aim: str = "fixed"
+    criterion: str = "fixed"
     promised_fpr: float | None = None
     num_negative: int = 0
     num_positive: int = 0
@@ -88,8 +88,8 @@ class OperatingPoint:
             "fixed": "given, not tuned",
         }
         return (
-            f"{words[self.aim]}, on {self.num_negative:,} negative and {self.num_positive:,} "
-            "positive validation pictures"
+            f"{words[self.criterion]}, on {self.num_negative:,} negative and {self.num_positive:,} "
+            "positive validation images"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -117,9 +117,9 @@ class OperatingPoint:
         plain["calibration"] = Calibration.from_json(values["calibration"])
         low, high = values["unsure"]
         point = cls(**plain | {"unsure": (low, high), "warnings": tuple(values["warnings"])})
-        if not 0 <= low <= point.threshold <= high <= 1 or point.aim not in AIMS:
+        if not 0 <= low <= point.threshold <= high <= 1 or point.criterion not in CRITERIA:
             raise FaceproofError(
-                f"an operating point of aim {point.aim!r} with threshold {point.threshold} and "
+                f"an operating point of criterion {point.criterion!r} with threshold {point.threshold} and "
                 f"unsure band {low} to {high} makes no sense"
             )
         return point
@@ -132,48 +132,48 @@ def fit_operating_point(
     labels: Labels,
     logits: Scores,
     method: str = "auto",
-    aim: str = "youden",
+    criterion: str = "youden",
     fpr: float = 0.01,
     threshold: float = 0.5,
     max_risk: float = MAX_RISK,
     units: Codes | None = None,
 ) -> OperatingPoint:
-    """Fit calibration, threshold and unsure band to validation pictures, and to no others.
+    """Fit calibration, threshold and unsure band to validation images, and to no others.
 
     Args:
         labels: classes, (N,) of 0 and 1.
         logits: raw scores, (N,).
         method: of calibration, see there.
-        aim: one of `AIMS`.
-        fpr: the false-positive rate to keep, for the aim `fpr`.
-        threshold: for the aim `fixed`.
+        criterion: one of `CRITERIA`.
+        fpr: the false-positive rate to keep, for the criterion `fpr`.
+        threshold: for the criterion `fixed`.
         max_risk: the share of wrong answers that the unsure band should leave.
-        units: see `groups.unit_codes`; None for pictures without groups.
+        units: see `groups.unit_codes`; None for images without groups.
 
     Raises:
-        FaceproofError: the aim or method is not known, a rate is none, or pictures of one class
+        FaceproofError: the criterion or method is not known, a rate is none, or images of one class
             are missing.
     """
-    check_wishes(aim, fpr, threshold, max_risk)
+    check_threshold(criterion, fpr, threshold, max_risk)
     _refuse_one_class(labels)
     calibration = fit_calibration(labels, logits, method, units)
     probabilities = calibration.apply(logits).astype(np.float32).astype(np.float64)
     counts = np.bincount(labels, minlength=2).tolist()
     chosen, warnings = float(threshold), list[str]()
-    if aim != "fixed":
-        chosen, warnings = _choose_threshold(labels, probabilities, aim, fpr)
+    if criterion != "fixed":
+        chosen, warnings = _choose_threshold(labels, probabilities, criterion, fpr)
     called = is_positive(probabilities, chosen)
     unsure, risk = _unsure_band(labels, probabilities, chosen, max_risk)
     if risk > max_risk:
         warnings.append(
-            f"Outside of the unsure band {risk:.2%} of the validation pictures are called wrongly, "
+            f"Outside of the unsure band {risk:.2%} of the validation images are called wrongly, "
             f"more than the {max_risk:.2%} aimed at: a wider band would leave out more than half."
         )
     return OperatingPoint(
         calibration=calibration,
         threshold=chosen,
-        aim=aim,
-        promised_fpr=fpr if aim == "fpr" else None,
+        criterion=criterion,
+        promised_fpr=fpr if criterion == "fpr" else None,
         num_negative=counts[0],
         num_positive=counts[1],
         false_positives=int(np.count_nonzero(called & (labels == 0))),
@@ -184,14 +184,18 @@ def fit_operating_point(
     )
 
 
-def check_wishes(aim: str, fpr: float, threshold: float, max_risk: float = MAX_RISK) -> None:
-    """Refuse an aim that is not known, and rates and thresholds that are none.
+def check_threshold(
+    criterion: str, fpr: float, threshold: float, max_risk: float = MAX_RISK
+) -> None:
+    """Refuse a criterion that is not known, and rates and thresholds that are none.
 
     Raises:
         FaceproofError: one of them is.
     """
-    if aim not in AIMS:
-        raise FaceproofError(f"a threshold's aim is one of {', '.join(AIMS)}; found {aim!r}")
+    if criterion not in CRITERIA:
+        raise FaceproofError(
+            f"a threshold's criterion is one of {', '.join(CRITERIA)}; found {criterion!r}"
+        )
     for name, value in (("fpr", fpr), ("max_risk", max_risk)):
         if not 0 < value < 1:
             raise FaceproofError(f"{name} is a rate, above 0 and below 1; found {value}")
@@ -203,21 +207,21 @@ def _refuse_one_class(labels: Labels) -> None:
     num_positive = np.count_nonzero(labels)
     if not 0 < num_positive < len(labels):
         raise FaceproofError(
-            f"an operating point needs validation pictures of both classes; found "
+            f"an operating point needs validation images of both classes; found "
             f"{len(labels) - num_positive:,} negative and {num_positive:,} positive ones"
         )
 
 
 def _choose_threshold(
-    labels: Labels, probabilities: Scores, aim: str, fpr: float
+    labels: Labels, probabilities: Scores, criterion: str, fpr: float
 ) -> tuple[float, list[str]]:
-    """Return the threshold for an aim, and what cannot be promised of it."""
+    """Return the threshold for a criterion, and what cannot be promised of it."""
     thresholds, false_positives, true_positives = _candidates(labels, probabilities)
     num_positive = int(np.count_nonzero(labels))
     num_negative = len(labels) - num_positive
-    if aim == "fpr":
+    if criterion == "fpr":
         return _keep_fpr(thresholds, false_positives, num_negative, fpr)
-    if aim == "youden":
+    if criterion == "youden":
         # In whole numbers, so that equal is equal.
         merit = true_positives * num_negative - false_positives * num_positive
         warnings = [] if merit.max() > 0 else ["No threshold does better than chance."]
@@ -250,7 +254,7 @@ def _keep_fpr(
     warnings: list[str] = []
     if num_negative * fpr < 1:
         warnings.append(
-            f"Validation has {num_negative:,} negative pictures, and it takes "
+            f"Validation has {num_negative:,} negative images, and it takes "
             f"{math.ceil(1 / fpr):,} to see a false-positive rate of {fpr:.4g}: the threshold lets "
             "none of them pass, which promises little."
         )
@@ -259,7 +263,7 @@ def _keep_fpr(
         share = false_positives[0] / num_negative
         warnings.append(
             f"No threshold keeps a false-positive rate of {fpr:.4g}: {share:.2%} of the negative "
-            "validation pictures have probability 1."
+            "validation images have probability 1."
         )
         return float(thresholds[0]), warnings
     return float(thresholds[kept[-1]]), warnings

@@ -1,12 +1,12 @@
-"""The predictions table: one row a picture, and all that any figure is computed from.
+"""The predictions table: one row an image, and all that any figure is computed from.
 
 | column      | type       | meaning                                                    |
 |-------------|------------|------------------------------------------------------------|
-| path        | string     | the file, as in the picture table                          |
+| path        | string     | the file, as in the image table                          |
 | label       | dictionary | the true class name, or null where it is not known         |
-| source      | dictionary | the data set the picture comes from                        |
+| source      | dictionary | the data set the image comes from                        |
 | generator   | dictionary | what made the fake, or null                                |
-| group       | string     | pictures that belong together (video, identity), or null   |
+| group       | string     | images that belong together (video, identity), or null   |
 | logit       | float32    | the raw score; positive means the task's positive class    |
 | probability | float32    | of the positive class, in [0, 1]; calibrated where it is so |
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faceproof.data.table import SCHEMA as PICTURES
+from faceproof.data.table import SCHEMA as IMAGES
 from faceproof.data.table import read_parquet, write_table
 from faceproof.errors import FaceproofError
 from faceproof.task import Task
@@ -31,7 +31,7 @@ Flags = npt.NDArray[np.bool_]
 
 FACTS = ("path", "label", "source", "generator", "group")
 SCHEMA = pa.schema(
-    [PICTURES.field(name) for name in FACTS]
+    [IMAGES.field(name) for name in FACTS]
     + [pa.field("logit", pa.float32()), pa.field("probability", pa.float32())]
 )
 
@@ -39,10 +39,10 @@ SCHEMA = pa.schema(
 def predictions_table(
     rows: pa.Table, logits: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating]
 ) -> pa.Table:
-    """Join what is known of the pictures with what the detector said of them.
+    """Join what is known of the images with what the detector said of them.
 
     Args:
-        rows: a picture table of N rows.
+        rows: an image table of N rows.
         logits: (N,), in the order of `rows`; positive means the positive class.
         probabilities: (N,), in [0, 1].
 
@@ -51,8 +51,8 @@ def predictions_table(
     """
     if not rows.num_rows == len(logits) == len(probabilities):
         raise FaceproofError(
-            f"{rows.num_rows} pictures came with {len(logits)} logits and {len(probabilities)} "
-            "probabilities; score every picture exactly once, in the order of the table"
+            f"{rows.num_rows} images came with {len(logits)} logits and {len(probabilities)} "
+            "probabilities; score every image exactly once, in the order of the table"
         )
     scores = [np.asarray(logits, np.float32), np.asarray(probabilities, np.float32)]
     columns = [rows[name] for name in FACTS] + [pa.array(values) for values in scores]
@@ -75,8 +75,8 @@ def _refuse_rows(predictions: pa.Table, bad: Flags, what: str) -> None:
     if bad.any():
         first = predictions["path"][int(np.argmax(bad))].as_py()
         raise FaceproofError(
-            f"{np.count_nonzero(bad):,} of {len(bad):,} pictures have {what}, first {first}; look "
-            "for a diverged training run, half-precision overflow, or a damaged picture"
+            f"{np.count_nonzero(bad):,} of {len(bad):,} images have {what}, first {first}; look "
+            "for a diverged training run, half-precision overflow, or a damaged image"
         )
 
 
@@ -140,7 +140,7 @@ def probabilities_of(predictions: pa.Table) -> Scores:
 
 
 def is_positive(probabilities: npt.NDArray[np.floating], threshold: float) -> Flags:
-    """Decide, (N,): a picture is called positive if its probability is the threshold or more.
+    """Decide, (N,): an image is called positive if its probability is the threshold or more.
 
     Both are compared as float64, as when a single probability is compared in Python.
 

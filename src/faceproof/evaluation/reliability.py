@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from faceproof.evaluation.predictions import Flags, Labels, Scores, is_positive
-from faceproof.statistics import Codes, Interval, share_interval
+from faceproof.evaluation.statistics import Codes, Interval, share_interval
 
 NUM_BINS = 15  # as Guo et al. (2017), whose bins are of equal width; of equal mass none is empty
 
 
 class ReliabilityBin(TypedDict):
-    """The pictures of one range of probabilities.
+    """The images of one range of probabilities.
 
     Attributes:
         low: their lowest probability.
@@ -24,7 +24,7 @@ class ReliabilityBin(TypedDict):
         mean_probability: what the detector said of them.
         share_positive: what was so.
         interval: of the share, 95 %.
-        num_pictures: how many they are.
+        num_images: how many they are.
     """
 
     low: float
@@ -32,19 +32,19 @@ class ReliabilityBin(TypedDict):
     mean_probability: float
     share_positive: float
     interval: Interval | None
-    num_pictures: int
+    num_images: int
 
 
 def bin_starts(
     ranked: Scores, cumulated: npt.NDArray[np.int64], num_bins: int = NUM_BINS
 ) -> npt.NDArray[np.int64]:
-    """Return where each bin of equally many pictures starts in the ranked probabilities.
+    """Return where each bin of equally many images starts in the ranked probabilities.
 
     Equal probabilities share a bin, so there may be fewer bins, and of unequal size.
 
     Args:
         ranked: probabilities in ascending order, (N,).
-        cumulated: how many pictures there are up to each row, itself included, (N,).
+        cumulated: how many images there are up to each row, itself included, (N,).
         num_bins: at most so many bins.
     """
     cuts = np.arange(num_bins) * int(cumulated[-1]) // num_bins
@@ -55,9 +55,9 @@ def bin_starts(
 def expected_calibration_error(
     labels: Labels, probabilities: Scores, num_bins: int = NUM_BINS
 ) -> float | None:
-    """Return how far, on average over the pictures, a bin's mean probability is from its share.
+    """Return how far, on average over the images, a bin's mean probability is from its share.
 
-    Bins hold equally many pictures. It is undefined where only one class is there: always
+    Bins hold equally many images. It is undefined where only one class is there: always
     answering that class would look perfect. Chance alone keeps it above 0, see
     `calibration_error_by_chance`.
     """
@@ -89,7 +89,7 @@ def calibration_error_by_chance(probabilities: Scores, num_bins: int = NUM_BINS)
 def reliability_table(
     labels: Labels, probabilities: Scores, units: Codes, num_bins: int = NUM_BINS
 ) -> list[ReliabilityBin]:
-    """Return what was said and what was so, by bins of equally many pictures, lowest first."""
+    """Return what was said and what was so, by bins of equally many images, lowest first."""
     if not len(labels):
         return []
     order = np.lexsort((labels, probabilities))
@@ -105,16 +105,16 @@ def reliability_table(
                 "mean_probability": float(np.sort(probabilities[rows]).mean()),
                 "share_positive": float(positive.mean()),
                 "interval": share_interval(positive, units[rows]),
-                "num_pictures": len(rows),
+                "num_images": len(rows),
             }
         )
     return found
 
 
 def confidences(probabilities: Scores, threshold: float) -> Scores:
-    """Return the probability of the class that each picture is called, (N,).
+    """Return the probability of the class that each image is called, (N,).
 
-    Leaving out the pictures of least confidence is the best rule there is if probabilities are
+    Leaving out the images of least confidence is the best rule there is if probabilities are
     right (Chow 1970). Rounded to float32, because `1 - p` shows no finer steps near 1.
     """
     called = is_positive(probabilities, threshold)
@@ -144,7 +144,7 @@ def risk_coverage(
 def risk_coverage_area(labels: Labels, probabilities: Scores, threshold: float) -> float | None:
     """Return the risk averaged over all coverages (AURC, Geifman and El-Yaniv 2019).
 
-    Pictures of equal confidence are taken in every order alike. Lower is better; a detector whose
+    Images of equal confidence are taken in every order alike. Lower is better; a detector whose
     confidence says nothing has its error rate here.
     """
     if not len(labels):
@@ -157,5 +157,5 @@ def risk_coverage_area(labels: Labels, probabilities: Scores, threshold: float) 
 
 
 def unsure_flags(probabilities: Scores, band: Interval) -> Flags:
-    """Say which pictures lie in the unsure band, (N,): from its low end on, short of its high."""
+    """Say which images lie in the unsure band, (N,): from its low end on, short of its high."""
     return (probabilities >= band[0]) & (probabilities < band[1])

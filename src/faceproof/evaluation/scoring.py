@@ -1,4 +1,4 @@
-"""Scoring: from a network and rows of pictures to a predictions table."""
+"""Scoring: from a network and rows of images to a predictions table."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -9,17 +9,17 @@ import torch
 from rich.progress import track
 from scipy import special
 
-from faceproof.data.conditions import Condition
-from faceproof.data.datasets import PictureDataset
-from faceproof.data.loading import make_loader, to_unit, told_of_dead_loaders
+from faceproof.augment.corruptions import Condition
+from faceproof.data.datasets import ImageDataset
+from faceproof.data.loaders import explain_dead_workers, make_loader, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores
-from faceproof.memory import reuse_memory
+from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
 from faceproof.models.state_dicts import load_plain
 from faceproof.models.weights import check_numbers
-from faceproof.run import RunFolder
+from faceproof.performance.memory import reuse_memory
 from faceproof.task import Task
 
 Scorer = Callable[[pa.Table, Condition | None], Scores]
@@ -62,7 +62,7 @@ def run_scorer(
     num_workers: int | str = "auto",
     device: str = "auto",
 ) -> Scorer:
-    """Return what scores pictures by a run's best epoch; see `score`."""
+    """Return what scores images by a run's best epoch; see `score`."""
     load_best(run, net)
     progress = sys.stdout.isatty()
 
@@ -75,7 +75,7 @@ def run_scorer(
 def combined_scorer(
     scorers: Sequence[Scorer], combine: Callable[[Sequence[Scores]], Scores]
 ) -> Scorer:
-    """Return what scores pictures by several detectors, one after the other, as one."""
+    """Return what scores images by several detectors, one after the other, as one."""
 
     def score_rows(rows: pa.Table, condition: Condition | None = None) -> Scores:
         return combine([scorer(rows, condition) for scorer in scorers])
@@ -94,31 +94,31 @@ def score(
     condition: Condition | None = None,
     progress: bool = False,
 ) -> Scores:
-    """Score pictures in float32, in one process, each exactly once.
+    """Score images in float32, in one process, each exactly once.
 
     Args:
         net: the network; it is put into eval mode.
-        rows: a picture table.
+        rows: an image table.
         task: the task.
-        batch_size: pictures at a time; no figure depends on it.
+        batch_size: images at a time; no figure depends on it.
         num_workers: loading processes, or `auto`.
         device: a torch device, or `auto` for a GPU where there is one.
-        condition: what happens to the pictures first.
+        condition: what happens to the images first.
         progress: show a bar.
 
     Returns:
         (N,) float64 logits, in the order of `rows`.
 
     Raises:
-        FaceproofError: a picture cannot be read any more.
+        FaceproofError: an image cannot be read any more.
     """
     place = pick_device(device)
     reuse_memory()
     net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dataset = PictureDataset(rows, task, net.input.size, net.input.interpolation, condition)
+    dataset = ImageDataset(rows, task, net.input.size, net.input.interpolation, condition)
     loader = make_loader(dataset, batch_size, num_workers, device=place.type)
     logits = np.full(rows.num_rows, np.nan, dtype=np.float32)
-    with told_of_dead_loaders():
+    with explain_dead_workers():
         for batch in track(loader, "scoring", disable=not progress):
             images = to_unit(batch.image.to(place, non_blocking=True))
             logits[batch.row.numpy()] = net(images).float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Maps of what in a picture speaks for an answer: three methods behind one function.
+"""Maps of what in an image speaks for an answer: three methods behind one function.
 
 A map is signed. Here, where the sign is born, positive values speak for the task's positive class
 (fake, or face), as a positive logit does; `toward_called` turns it to the class that was called.
@@ -7,7 +7,7 @@ A map is signed. Here, where the sign is born, positive values speak for the tas
 |----------------------|-------------------------------------------------------------------------|
 | cam                  | gradient times activation of the last feature map, summed over channels |
 | occlusion            | what the logit loses when a window is removed, mean over the windows    |
-| integrated_gradients | the share of the logit's change from the removed picture to this one    |
+| integrated_gradients | the share of the logit's change from the removed image to this one    |
 
 `cam` is HiResCAM (Draelos and Carin 2020). Where the head averages the feature map first it is, but
 for a factor, Grad-CAM (Selvaraju et al. 2017); where the head is a layer on the flat map, as in
@@ -38,8 +38,8 @@ REMOVALS: tuple[Removal, ...] = ("blur", "mean")
 
 BLUR = 1 / 8  # deviation of the blur that removes, as a share of the side: no feature is left
 OVERLAP = 0.6  # of two windows of occlusion, as a share of the way from one to the next
-BATCH = 8  # pictures at a time, which bounds the memory
-PER_PASS = 32  # changed copies of pictures in one pass through the network
+BATCH = 8  # images at a time, which bounds the memory
+PER_PASS = 32  # changed copies of images in one pass through the network
 
 
 def attribute(
@@ -50,7 +50,7 @@ def attribute(
     removal: Removal = "blur",
     grain: Grain = FINE,
 ) -> Maps:
-    """Return a map for each picture.
+    """Return a map for each image.
 
     Args:
         net: the network; it is put into eval mode.
@@ -88,11 +88,11 @@ def toward_called(maps: Maps, called_positive: NDArray[np.bool_]) -> Maps:
 
 
 def removed(images: Tensor, removal: Removal) -> Tensor:
-    """Return pictures of which nothing is left that a detector could go by.
+    """Return images of which nothing is left that a detector could go by.
 
     Args:
         images: (B, 3, S, S).
-        removal: `blur`, by a Gaussian of an eighth of the side, or `mean`, each picture's own mean
+        removal: `blur`, by a Gaussian of an eighth of the side, or `mean`, each image's own mean
             colour.
 
     Raises:
@@ -155,18 +155,18 @@ _METHODS: dict[str, Callable[[Detector, Tensor, str, Removal, Grain], Tensor]] =
 
 
 def find_layer(net: Detector) -> str:
-    """Return the name of the module whose output is the trunk's last feature map.
+    """Return the name of the module whose output is the backbone's last feature map.
 
-    Of a convolutional trunk the last output (B, C, h, w) before it is averaged or flattened; of a
+    Of a convolutional backbone the last output (B, C, h, w) before it is averaged or flattened; of a
     transformer the input of the last block's attention, for behind it only the class token counts.
 
     Raises:
-        FaceproofError: the trunk has no such output.
+        FaceproofError: the backbone has no such output.
     """
     outputs = _outputs(net)
-    blocks = getattr(net.trunk, "blocks", None)
+    blocks = getattr(net.backbone, "blocks", None)
     if blocks is not None and len(blocks):
-        last = f"trunk.blocks.{len(blocks) - 1}.norm1"
+        last = f"backbone.blocks.{len(blocks) - 1}.norm1"
         if any(name == last and output.ndim == 3 for name, output in outputs):
             return last
     maps = [
@@ -177,14 +177,14 @@ def find_layer(net: Detector) -> str:
     if not maps or maps[-1][1].ndim != 4:
         shapes = "; ".join(f"{name} {tuple(output.shape)}" for name, output in outputs[-4:])
         raise FaceproofError(
-            f"no last feature map was found in this trunk; its last outputs are {shapes}; name "
+            f"no last feature map was found in this backbone; its last outputs are {shapes}; name "
             "the module by --layer, or choose another method than cam"
         )
     return min((name for name, output in maps if output is maps[-1][1]), key=len)
 
 
 def _outputs(net: Detector) -> list[tuple[str, Tensor]]:
-    """Return what the modules of the trunk give for one grey picture, in order of their end."""
+    """Return what the modules of the backbone give for one grey image, in order of their end."""
     found: list[tuple[str, Tensor]] = []
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -194,8 +194,8 @@ def _outputs(net: Detector) -> list[tuple[str, Tensor]]:
 
         return hook
 
-    trunk = [(name, part) for name, part in net.named_modules() if name.startswith("trunk")]
-    hooks = [part.register_forward_hook(note(name)) for name, part in trunk]
+    backbone = [(name, part) for name, part in net.named_modules() if name.startswith("backbone")]
+    hooks = [part.register_forward_hook(note(name)) for name, part in backbone]
     size = net.input.size
     try:
         with torch.no_grad():
@@ -211,30 +211,30 @@ def _module(net: Detector, layer: str) -> nn.Module:
     if layer not in parts or not layer:
         last = [name for name, _ in _outputs(net)][-8:]
         raise FaceproofError(
-            f"the network has no module {layer!r}; its trunk ends with {', '.join(last)}"
+            f"the network has no module {layer!r}; its backbone ends with {', '.join(last)}"
         )
     return parts[layer]
 
 
 def _spatial(net: Detector, values: Tensor) -> tuple[int, ...]:
-    """Return height and width of (B, C, h, w), or of (B, h, w, C) in trunks that say so."""
+    """Return height and width of (B, C, h, w), or of (B, h, w, C) in backbones that say so."""
     return tuple(values.shape[1:3] if _channels_last(net) else values.shape[2:4])
 
 
 def _channels_last(net: Detector) -> bool:
-    return str(getattr(net.trunk, "output_fmt", "NCHW")).upper().endswith("NHWC")
+    return str(getattr(net.backbone, "output_fmt", "NCHW")).upper().endswith("NHWC")
 
 
 def _as_map(net: Detector, layer: str, values: Tensor) -> Tensor:
     """Sum a layer's values over channels, as (B, h, w).
 
     Raises:
-        FaceproofError: the values have no places in the picture.
+        FaceproofError: the values have no places in the image.
     """
     if values.ndim == 4 and min(_spatial(net, values)) > 1:
         return torch.sum(values, 3 if _channels_last(net) else 1)
     if values.ndim == 3:
-        prefix = int(getattr(net.trunk, "num_prefix_tokens", 0))
+        prefix = int(getattr(net.backbone, "num_prefix_tokens", 0))
         tokens: Tensor = values[:, prefix:].sum(2)
         side = math.isqrt(tokens.shape[1])
         if side**2 == tokens.shape[1] and side > 1:

@@ -32,15 +32,15 @@ class Effort:
 
     Attributes:
         name: on the command line.
-        most: the multiply-adds of one picture up to which `auto` chooses it, in 10⁹.
+        most: the multiply-adds of one image up to which `auto` chooses it, in 10⁹.
         grain: how fine the maps are.
         shown: mistakes of each direction.
-        sample: pictures that the maps are measured on.
+        sample: images that the maps are measured on.
         num_orders: random orders of each that a map has to beat.
         num_steps: of each deletion and insertion curve.
-        num_randomised: pictures of the randomisation test.
+        num_randomised: images of the randomisation test.
         num_stages: how often they are explained again while the weights are shuffled.
-        num_placed: pictures on the plane of `faceproof features`.
+        num_placed: images on the plane of `faceproof features`.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Effort:
         return {name: value for name, value in asdict(self).items() if name != "most"}
 
 
-# With three methods some 7,700, 3,800, 1,000 and 380 passes of one picture through the network; a
+# With three methods some 7,700, 3,800, 1,000 and 380 passes of one image through the network; a
 # pass backwards counts as one; planted forgeries add up to 60 %. A ViT-B/16 makes 4.6 a second on
 # two cores, an EfficientNet-B0 51.
 THOROUGH = Effort("thorough", 0.3, FINE, 6, 24, 5, 10, 6, 3)

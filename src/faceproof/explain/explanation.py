@@ -1,4 +1,4 @@
-"""What a detector goes by: maps of pictures, and how far the maps can be trusted."""
+"""What a detector goes by: maps of images, and how far the maps can be trusted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,9 +24,9 @@ from faceproof.explain.attribution import (
 )
 from faceproof.explain.effort import THOROUGH, Effort
 from faceproof.explain.faithfulness import (
-    CurveFigures,
+    CurveMetrics,
     Flags,
-    Pictures,
+    Images,
     Values,
     judge_curves,
     map_orders,
@@ -36,9 +36,9 @@ from faceproof.explain.faithfulness import (
 )
 from faceproof.explain.gallery import Explained
 from faceproof.explain.planted import (
-    PlantedFigures,
+    PlantedMetrics,
     local_mask,
-    planted_figures,
+    planted_metrics,
 )
 from faceproof.explain.randomisation import Stage, hardly_changes, randomisation_test
 from faceproof.explain.sampling import draw_sample
@@ -49,7 +49,7 @@ MASK_SIDE = 64  # pixels, enough to tell whether a forgery has a place
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ExplainConfig:
     """How to explain.
 
     Attributes:
@@ -93,13 +93,13 @@ class MethodTrust:
         planted: how well they find forgeries whose place is known; None where there are none.
     """
 
-    deletion: CurveFigures
-    insertion: CurveFigures
+    deletion: CurveMetrics
+    insertion: CurveMetrics
     deletion_curve: list[float]
     insertion_curve: list[float]
     stages: list[Stage]
     hardly_changes: bool
-    planted: PlantedFigures | None
+    planted: PlantedMetrics | None
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class Trust:
     """What the measures say of each method.
 
     Attributes:
-        pictures: which pictures these are, in words.
-        num_pictures: how many.
+        images: which images these are, in words.
+        num_images: how many.
         num_randomised: how many of them went through the randomisation test.
         num_planted: forgeries whose place is known.
         num_found: how many of these were called positive, and so had a map that could find them.
@@ -118,14 +118,14 @@ class Trust:
         methods: by method.
     """
 
-    pictures: str
-    num_pictures: int
+    images: str
+    num_images: int
     num_randomised: int
     num_planted: int
     num_found: int
     random_deletion: list[float]
     random_insertion: list[float]
-    mask_deletion: CurveFigures | None
+    mask_deletion: CurveMetrics | None
     methods: dict[str, MethodTrust] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,19 +134,19 @@ class Trust:
 
 
 def explain_rows(
-    subject: Subject, rows: pa.Table, wishes: Wishes, section: str = "pictures"
+    subject: Subject, rows: pa.Table, config: ExplainConfig, section: str = "images"
 ) -> list[Explained]:
-    """Explain the pictures of a table, which has `path`, and may have `label` and `generator`."""
+    """Explain the images of a table, which has `path`, and may have `label` and `generator`."""
     paths = rows["path"].to_pylist()
-    pictures = read_images(paths, subject.net.input)
-    logits = subject.logits(pictures)
+    images = read_images(paths, subject.net.input)
+    logits = subject.logits(images)
     probabilities = subject.point.calibration.apply(logits)
     called = is_positive(probabilities, subject.point.threshold)
     maps = {
         method: _maps(
-            subject, pictures, method, wishes, called if wishes.toward == "called" else None
+            subject, images, method, config, called if config.toward == "called" else None
         )
-        for method in wishes.methods
+        for method in config.methods
     }
     classes = subject.task.classes
     known = {
@@ -156,11 +156,11 @@ def explain_rows(
     return [
         Explained(
             path=path,
-            picture=pictures[row],
+            image=images[row],
             logit=float(logits[row]),
             probability=float(probabilities[row]),
             called=classes[int(called[row])],
-            toward=classes[int(called[row]) if wishes.toward == "called" else 1],
+            toward=classes[int(called[row]) if config.toward == "called" else 1],
             maps={method: found[row] for method, found in maps.items()},
             label=known.get("label", nothing)[row],
             generator=known.get("generator", nothing)[row],
@@ -171,63 +171,63 @@ def explain_rows(
 
 
 def _maps(
-    subject: Subject, pictures: Pictures, method: str, wishes: Wishes, called: Flags | None
+    subject: Subject, images: Images, method: str, config: ExplainConfig, called: Flags | None
 ) -> Maps:
     """Return maps toward the called class, or without one toward the positive class."""
-    images = torch.from_numpy(pictures)
-    maps = attribute(subject.net, images, method, wishes.layer, wishes.removal, wishes.effort.grain)
+    batch = torch.from_numpy(images)
+    maps = attribute(subject.net, batch, method, config.layer, config.removal, config.effort.grain)
     return maps if called is None else toward_called(maps, called)
 
 
 def planted_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
-    """Draw pictures among those whose forgery has a known place; none where no place is known."""
+    """Draw images among those whose forgery has a known place; none where no place is known."""
     places = [local_mask(path, MASK_SIDE) is not None for path in rows["path"].to_pylist()]
     known = rows.filter(pa.array(places, pa.bool_()))
     return draw_sample(known, number, seed) if known.num_rows else known
 
 
 def measure_trust(
-    subject: Subject, rows: pa.Table, planted: pa.Table, words: str, wishes: Wishes
+    subject: Subject, rows: pa.Table, planted: pa.Table, words: str, config: ExplainConfig
 ) -> Trust:
-    """Measure how far maps of these pictures can be trusted.
+    """Measure how far maps of these images can be trusted.
 
     Args:
         subject: the detector.
-        rows: the pictures of the curves and of the randomisation test.
-        planted: pictures among which are forgeries with a known place.
-        words: which pictures these are.
-        wishes: how to explain.
+        rows: the images of the curves and of the randomisation test.
+        planted: images among which are forgeries with a known place.
+        words: which images these are.
+        config: how to explain.
 
     Raises:
-        FaceproofError: there are no pictures, or one cannot be read.
+        FaceproofError: there are no images, or one cannot be read.
     """
     if not rows.num_rows:
-        raise FaceproofError(f"there are no pictures to measure maps by: {words}")
-    sample = _ground(subject, read_images(rows["path"].to_pylist(), subject.net.input), wishes)
-    hidden, masks, num_planted = _planted_pictures(subject, planted)
-    forged = _Forged(_ground(subject, hidden, wishes), masks) if len(masks) else None
+        raise FaceproofError(f"there are no images to measure maps by: {words}")
+    sample = _ground(subject, read_images(rows["path"].to_pylist(), subject.net.input), config)
+    hidden, masks, num_planted = _planted_images(subject, planted)
+    forged = _Forged(_ground(subject, hidden, config), masks) if len(masks) else None
     mean = sample.random.mean((0, 1))
     return Trust(
-        pictures=words,
-        num_pictures=len(sample.pictures),
-        num_randomised=len(_some(len(sample.pictures), wishes.effort.num_randomised)),
+        images=words,
+        num_images=len(sample.images),
+        num_randomised=len(_some(len(sample.images), config.effort.num_randomised)),
         num_planted=num_planted,
         num_found=len(masks),
         random_deletion=mean.tolist(),
         random_insertion=mean[::-1].tolist(),
         mask_deletion=_deletion(forged.ground, masks.astype(float)) if forged else None,
         methods={
-            method: _measure_method(subject, sample, forged, method, wishes)
-            for method in wishes.methods
+            method: _measure_method(subject, sample, forged, method, config)
+            for method in config.methods
         },
     )
 
 
 @dataclass(frozen=True)
 class _Ground:
-    """What all methods are measured on: pictures, what they are called, their curves, chance."""
+    """What all methods are measured on: images, what they are called, their curves, chance."""
 
-    pictures: Pictures
+    images: Images
     called: Flags
     curves: Callable[..., Values]
     random: Values
@@ -235,47 +235,47 @@ class _Ground:
 
 @dataclass(frozen=True)
 class _Forged:
-    """Pictures with a planted forgery that are called positive, and where it is, (B, S, S)."""
+    """Images with a planted forgery that are called positive, and where it is, (B, S, S)."""
 
     ground: _Ground
     masks: Flags
 
 
-def _ground(subject: Subject, pictures: Pictures, wishes: Wishes) -> _Ground:
-    effort = wishes.effort
-    empty = removed(torch.from_numpy(pictures), wishes.removal).numpy()
-    ends = np.stack([subject.probabilities(pictures), subject.probabilities(empty)])
+def _ground(subject: Subject, images: Images, config: ExplainConfig) -> _Ground:
+    effort = config.effort
+    empty = removed(torch.from_numpy(images), config.removal).numpy()
+    ends = np.stack([subject.probabilities(images), subject.probabilities(empty)])
     called = is_positive(ends[0], subject.point.threshold)
     curves = partial(
-        removal_curves, subject.probabilities, pictures, empty, called,
+        removal_curves, subject.probabilities, images, empty, called,
         num_steps=effort.num_steps, ends=ends,
     )  # fmt: skip
-    side = pictures.shape[-1]
-    random = curves(random_orders(len(pictures), side, wishes.seed, effort.num_orders))
-    return _Ground(pictures, called, curves, random)
+    side = images.shape[-1]
+    random = curves(random_orders(len(images), side, config.seed, effort.num_orders))
+    return _Ground(images, called, curves, random)
 
 
-def _deletion(ground: _Ground, maps: NDArray[np.floating]) -> CurveFigures:
+def _deletion(ground: _Ground, maps: NDArray[np.floating]) -> CurveMetrics:
     """Judge maps (B, S, S), signed toward the called class, by what their removal does."""
     return judge_curves(ground.curves(map_orders(maps)[None])[0], ground.random, insert=False)
 
 
 def _measure_method(
-    subject: Subject, sample: _Ground, forged: _Forged | None, method: str, wishes: Wishes
+    subject: Subject, sample: _Ground, forged: _Forged | None, method: str, config: ExplainConfig
 ) -> MethodTrust:
-    maps = _maps(subject, sample.pictures, method, wishes, None)
+    maps = _maps(subject, sample.images, method, config, None)
     orders = map_orders(toward_called(maps, sample.called))[None]
     deletion = sample.curves(orders)[0]
     insertion = sample.curves(orders, insert=True)[0]
-    few = _some(len(maps), wishes.effort.num_randomised)
+    few = _some(len(maps), config.effort.num_randomised)
     stages = randomisation_test(
-        subject.net, torch.from_numpy(sample.pictures[few]), maps[few],
-        _explainer(method, wishes), wishes.seed, wishes.effort.num_stages,
+        subject.net, torch.from_numpy(sample.images[few]), maps[few],
+        _explainer(method, config), config.seed, config.effort.num_stages,
     )  # fmt: skip
     planted = None
     if forged is not None:
-        places = _maps(subject, forged.ground.pictures, method, wishes, None)
-        planted = planted_figures(places, forged.masks, _deletion(forged.ground, places))
+        places = _maps(subject, forged.ground.images, method, config, None)
+        planted = planted_metrics(places, forged.masks, _deletion(forged.ground, places))
     return MethodTrust(
         deletion=judge_curves(deletion, sample.random, insert=False),
         insertion=judge_curves(insertion, reversed_as_insertion(sample.random), insert=True),
@@ -288,18 +288,18 @@ def _measure_method(
 
 
 def _some(num: int, most: int) -> NDArray[np.int64]:
-    """Return the places of at most so many of `num` pictures, spread over their classes."""
+    """Return the places of at most so many of `num` images, spread over their classes."""
     return np.linspace(0, num - 1, min(num, most)).round().astype(np.int64)
 
 
-def _explainer(method: str, wishes: Wishes) -> Any:
+def _explainer(method: str, config: ExplainConfig) -> Any:
     def explain(net: Detector, images: Tensor) -> Maps:
-        return attribute(net, images, method, wishes.layer, wishes.removal, wishes.effort.grain)
+        return attribute(net, images, method, config.layer, config.removal, config.effort.grain)
 
     return explain
 
 
-def _planted_pictures(subject: Subject, rows: pa.Table) -> tuple[Pictures, Flags, int]:
+def _planted_images(subject: Subject, rows: pa.Table) -> tuple[Images, Flags, int]:
     """Return the forgeries with a known place that are called positive, their masks, and how many.
 
     A map of a forgery that was missed speaks for the other class and can find nothing.
@@ -309,7 +309,7 @@ def _planted_pictures(subject: Subject, rows: pa.Table) -> tuple[Pictures, Flags
     for path in rows["path"].to_pylist():
         if (mask := local_mask(path, size)) is not None:
             known.append((path, mask))
-    pictures = read_images([path for path, _ in known], subject.net.input)
-    found = is_positive(subject.probabilities(pictures), subject.point.threshold)
+    images = read_images([path for path, _ in known], subject.net.input)
+    found = is_positive(subject.probabilities(images), subject.point.threshold)
     masks = np.array([mask for _, mask in known], bool).reshape(-1, size, size)
-    return pictures[found], masks[found], len(known)
+    return images[found], masks[found], len(known)

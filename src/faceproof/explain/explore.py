@@ -1,7 +1,7 @@
-"""What a data set holds: how many of what, how large, how bright, how sharp, and a mean picture.
+"""What a data set holds: how many of what, how large, how bright, how sharp, and a mean image.
 
-Counts are of all pictures. The rest is measured on a sample: what is known of files comes from
-`data.facts`, which remembers it, and mean pictures from reading the sample once more.
+Counts are of all images. The rest is measured on a sample: what is known of files comes from
+`data.facts`, which remembers it, and mean images from reading the sample once more.
 """
 
 import logging
@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.progress import track
 
-from faceproof.data.augment import GREY
-from faceproof.data.facts import data_facts
-from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
-from faceproof.data.readable import readable_rows
-from faceproof.data.sets import DataSet
+from faceproof.audit.file_statistics import file_statistics_of
+from faceproof.audit.readable import readable_rows
+from faceproof.augment.transforms import GREY
+from faceproof.data.image_io import UnreadableImageError, fit_image, read_image
+from faceproof.data.listing import DataSet
 from faceproof.data.table import SPLITS, counts
 from faceproof.errors import FaceproofError
 from faceproof.explain.sampling import (
@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class MeanPicture:
-    """The mean of some pictures, resized alike: (S, S, 3) uint8. `kind` is class or generator."""
+class MeanImage:
+    """The mean of some images, resized alike: (S, S, 3) uint8. `kind` is class or generator."""
 
     kind: str
     name: str
@@ -64,22 +64,22 @@ class MeanPicture:
 class Exploration:
     """What was found of a data set.
 
-    `counts` has, for split, source and generator, the number of pictures of each class by its
-    words. `properties` has the values of `UNITS` by class, for the readable pictures of the sample;
-    `formats` the kinds of file. `rows` are these pictures, class by class, in the order of the
+    `counts` has, for split, source and generator, the number of images of each class by its
+    words. `properties` has the values of `UNITS` by class, for the readable images of the sample;
+    `formats` the kinds of file. `rows` are these images, class by class, in the order of the
     draw; `unreadable` is (path, reason).
     """
 
     data: str
     task: Task
     seed: int
-    num_pictures: int
+    num_images: int
     counts: dict[str, Counts]
     rows: pa.Table
     unreadable: list[dict[str, str]]
     properties: dict[str, dict[str, Values]]
     formats: Counts
-    means: list[MeanPicture]
+    means: list[MeanImage]
 
     @property
     def classes(self) -> list[str]:
@@ -93,16 +93,16 @@ def explore(data: DataSet, num: int | None = None, seed: int = 0) -> Exploration
 
     Args:
         data: the data set.
-        num: how many pictures to measure, drawn by class; None for all.
+        num: how many images to measure, drawn by class; None for all.
         seed: of the draw.
 
     Raises:
         FaceproofError: too many files cannot be read, or there are fewer to draw than classes.
     """
     drawn = draw_sample(data.table, num, seed)
-    facts = _facts(drawn)
-    rows, unreadable = readable_rows(replace(data, table=drawn), facts=facts)
-    known = facts.filter(pc.is_null(facts["reason"]))
+    stats = _facts(drawn)
+    rows, unreadable = readable_rows(replace(data, table=drawn), stats=stats)
+    known = stats.filter(pc.is_null(stats["reason"]))
     labels = np.array(class_words(rows))
     return Exploration(
         data.name,
@@ -118,10 +118,10 @@ def explore(data: DataSet, num: int | None = None, seed: int = 0) -> Exploration
                 for label in (*data.task.classes, UNLABELLED)
                 if label in labels
             }
-            for name, values in picture_properties(known).items()
+            for name, values in image_properties(known).items()
         },
         _count_pairs(known["format"].to_pylist(), labels.tolist()),
-        mean_pictures(rows, data.task),
+        mean_images(rows, data.task),
     )
 
 
@@ -130,11 +130,11 @@ def _facts(rows: pa.Table) -> pa.Table:
     step = max(SMALLEST_PART, -(-rows.num_rows // NUM_PARTS))
     starts = range(0, rows.num_rows, step)
     parts = track(starts, "files", disable=not on_terminal())
-    return pa.concat_tables([data_facts(rows.slice(start, step)) for start in parts])
+    return pa.concat_tables([file_statistics_of(rows.slice(start, step)) for start in parts])
 
 
 def count_by_class(table: pa.Table, column: str) -> Counts:
-    """Return the number of pictures of each class for each word of a column of the table."""
+    """Return the number of images of each class for each word of a column of the table."""
     found: Counts = {split: {} for split in SPLITS} if column == "split" else {}
     for (word, label), number in counts(table, column, "label").items():
         found.setdefault(word or "none", {})[label or UNLABELLED] = number
@@ -148,13 +148,13 @@ def _count_pairs(words: list[str], labels: list[str]) -> Counts:
     return found
 
 
-def picture_properties(facts: pa.Table) -> dict[str, Values]:
+def image_properties(stats: pa.Table) -> dict[str, Values]:
     """Return the values of `UNITS`, (N,) each, from the facts of readable files."""
     width, height, size, sharpness = (
-        facts[name].to_numpy().astype(np.float64)
+        stats[name].to_numpy().astype(np.float64)
         for name in ("width", "height", "size", "sharpness")
     )
-    colour = np.array(facts["colour"].to_pylist(), np.float64).reshape(-1, 6)
+    colour = np.array(stats["colour"].to_pylist(), np.float64).reshape(-1, 6)
     return {
         "width": width,
         "height": height,
@@ -177,18 +177,18 @@ def summarise(values: Values) -> dict[str, float | int]:
     }
 
 
-def mean_pictures(rows: pa.Table, task: Task) -> list[MeanPicture]:
-    """Return the mean picture of each class, and of each generator where a class has several.
+def mean_images(rows: pa.Table, task: Task) -> list[MeanImage]:
+    """Return the mean image of each class, and of each generator where a class has several.
 
     Raises:
-        FaceproofError: a picture cannot be read any more.
+        FaceproofError: an image cannot be read any more.
     """
     sums: dict[tuple[str, str | None], Any] = {}
     numbers: Counter[tuple[str, str | None]] = Counter()
     keys = list(zip(class_words(rows), rows["generator"].to_pylist(), strict=True))
-    pictures = read_each(rows["path"].to_pylist(), _fitted, "mean pictures")
-    for key, picture in zip(keys, pictures, strict=True):
-        sums[key] = sums.get(key, 0) + picture.astype(np.int64)
+    images = read_each(rows["path"].to_pylist(), _fitted, "mean images")
+    for key, image in zip(keys, images, strict=True):
+        sums[key] = sums.get(key, 0) + image.astype(np.int64)
         numbers[key] += 1
     found = []
     for label in (*task.classes, UNLABELLED):
@@ -204,19 +204,19 @@ def mean_pictures(rows: pa.Table, task: Task) -> list[MeanPicture]:
 
 def _mean(
     kind: str, name: str, keys: list[Any], sums: dict[Any, Any], numbers: Counter[Any]
-) -> MeanPicture:
+) -> MeanImage:
     num = sum(numbers[key] for key in keys)
     pixels = np.rint(sum(sums[key] for key in keys) / num).astype(np.uint8)
-    return MeanPicture(kind, name, num, pixels.transpose(1, 2, 0))
+    return MeanImage(kind, name, num, pixels.transpose(1, 2, 0))
 
 
 def _fitted(path: str) -> npt.NDArray[np.uint8]:
-    """Return a picture as (3, S, S) uint8."""
+    """Return an image as (3, S, S) uint8."""
     try:
-        picture = read_picture(path)
-    except UnreadablePictureError as error:
+        image = read_image(path)
+    except UnreadableImageError as error:
         raise FaceproofError(
             f"{path} could be read a moment ago and no longer can: {error}; start again"
         ) from error
-    fitted: npt.NDArray[np.uint8] = fit_picture(picture, MEAN_SIDE, "bilinear").numpy()
+    fitted: npt.NDArray[np.uint8] = fit_image(image, MEAN_SIDE, "bilinear").numpy()
     return fitted

@@ -1,11 +1,11 @@
-"""Whether a map shows what the detector goes by: pictures from which its places are removed.
+"""Whether a map shows what the detector goes by: images from which its places are removed.
 
 Deletion and insertion (Petsiuk, Das and Saenko 2018). Pixels go in square cells, the best of the
 map first: scattered pixels would be a pattern of their own, and a fine map, a coarse one and chance
 should remove things of the same kind. What a removed pixel becomes is the caller's.
 
-    deletion    cells go from the picture; a good map makes the probability fall soon: a small area
-    insertion   cells come into the removed picture; it should rise soon: a large area
+    deletion    cells go from the image; a good map makes the probability fall soon: a small area
+    insertion   cells come into the removed image; it should rise soon: a large area
 
 Everything here is arrays in, numbers out; the network comes in as a function.
 """
@@ -18,29 +18,29 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from faceproof.errors import FaceproofError
-from faceproof.statistics import LEVEL, Interval
+from faceproof.evaluation.statistics import LEVEL, Interval
 
-Pictures = NDArray[np.float32]
+Images = NDArray[np.float32]
 Orders = NDArray[np.int64]
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-Probability = Callable[[Pictures], Values]
+Probability = Callable[[Images], Values]
 
 GRID = 14  # cells a side
-NUM_STEPS = 10  # from the whole picture to the whole removed one
+NUM_STEPS = 10  # from the whole image to the whole removed one
 NUM_ORDERS = 5  # random ones
 
 
 @dataclass(frozen=True)
-class CurveFigures:
-    """What the curves of one map say, over pictures.
+class CurveMetrics:
+    """What the curves of one map say, over images.
 
     Attributes:
         area: mean area under the map's curve, in [0, 1].
         random_area: that of random orders.
         random_spread: standard deviation over the random orders of their mean area.
-        gain: how much better than random the map is, mean over pictures; positive is better.
-        interval: of the gain, over pictures; None for fewer than two.
+        gain: how much better than random the map is, mean over images; positive is better.
+        interval: of the gain, over images; None for fewer than two.
         beats_random: whether the interval lies above zero; None where there is none.
     """
 
@@ -67,18 +67,18 @@ def map_orders(maps: NDArray[np.floating], grid: int = GRID) -> Orders:
 
 
 def random_orders(
-    num_pictures: int, side: int, seed: int, num_orders: int = NUM_ORDERS, grid: int = GRID
+    num_images: int, side: int, seed: int, num_orders: int = NUM_ORDERS, grid: int = GRID
 ) -> Orders:
-    """Return random orders of the cells, (num_orders, num_pictures, C)."""
+    """Return random orders of the cells, (num_orders, num_images, C)."""
     num_cells = min(grid, side) ** 2
-    places = np.random.default_rng(seed).random((num_orders, num_pictures, num_cells))
+    places = np.random.default_rng(seed).random((num_orders, num_images, num_cells))
     return np.argsort(places, axis=2)
 
 
 def removal_curves(
     probability: Probability,
-    pictures: Pictures,
-    removed: Pictures,
+    images: Images,
+    removed: Images,
     called_positive: Flags,
     orders: Orders,
     insert: bool = False,
@@ -89,35 +89,35 @@ def removal_curves(
     """Return the probability of the called class while cells are removed, or inserted.
 
     Args:
-        probability: pictures (N, 3, S, S) to probabilities of the positive class (N,).
-        pictures: (B, 3, S, S).
-        removed: the same pictures with everything removed.
+        probability: images (N, 3, S, S) to probabilities of the positive class (N,).
+        images: (B, 3, S, S).
+        removed: the same images with everything removed.
         called_positive: the class called of each, (B,).
         orders: which cells first, (M, B, C).
-        insert: begin with the removed picture and insert, rather than remove.
+        insert: begin with the removed image and insert, rather than remove.
         grid: cells a side, as in the orders.
         num_steps: of each curve.
-        ends: the probabilities of `pictures` and of `removed`, (2, B), if they are known already.
+        ends: the probabilities of `images` and of `removed`, (2, B), if they are known already.
 
     Returns:
         (M, B, num_steps + 1), at equal shares of the cells from none to all.
     """
-    cells = cells_of(pictures.shape[-1], grid)
+    cells = cells_of(images.shape[-1], grid)
     num_cells = int(cells.max()) + 1
-    if orders.shape[1:] != (len(pictures), num_cells):
-        raise ValueError(f"orders {orders.shape} for {len(pictures)} pictures, {num_cells} cells")
+    if orders.shape[1:] != (len(images), num_cells):
+        raise ValueError(f"orders {orders.shape} for {len(images)} images, {num_cells} cells")
     taken = np.round(np.linspace(0, num_cells, num_steps + 1))
     ranks = np.argsort(orders, axis=2)
     curves = np.empty((*orders.shape[:2], num_steps + 1))
     if ends is None:
-        ends = np.stack([probability(pictures), probability(removed)])
+        ends = np.stack([probability(images), probability(removed)])
     # The ends do not depend on the order.
     curves[:, :, 0], curves[:, :, -1] = ends[::-1] if insert else ends
-    for row, (picture, empty) in enumerate(zip(pictures, removed, strict=True)):
-        before, after = (empty, picture) if insert else (picture, empty)
+    for row, (image, empty) in enumerate(zip(images, removed, strict=True)):
+        before, after = (empty, image) if insert else (image, empty)
         gone = ranks[:, row][:, cells][:, None] < taken[1:-1, None, None]  # (M, steps, S, S)
         changed = np.where(gone[:, :, None], after, before)
-        found = probability(changed.reshape(-1, *picture.shape))
+        found = probability(changed.reshape(-1, *image.shape))
         curves[:, row, 1:-1] = found.reshape(len(orders), -1)
     return np.where(called_positive[None, :, None], curves, 1 - curves)
 
@@ -127,8 +127,8 @@ def area(curves: Values) -> Values:
     return np.asarray(np.trapezoid(curves, dx=1 / (curves.shape[-1] - 1), axis=-1))
 
 
-def judge_curves(curves: Values, random: Values, insert: bool) -> CurveFigures:
-    """Set a map's curves against those of random orders of the same pictures.
+def judge_curves(curves: Values, random: Values, insert: bool) -> CurveMetrics:
+    """Set a map's curves against those of random orders of the same images.
 
     Args:
         curves: of the map, (B, K).
@@ -136,14 +136,14 @@ def judge_curves(curves: Values, random: Values, insert: bool) -> CurveFigures:
         insert: whether they are insertion curves, of which a larger area is better.
 
     Raises:
-        FaceproofError: there are no pictures.
+        FaceproofError: there are no images.
     """
     if not len(curves):
-        raise FaceproofError("there are no pictures to judge a map by")
+        raise FaceproofError("there are no images to judge a map by")
     own, chance = area(curves), area(random)
     gains = (own - chance.mean(0)) * (1 if insert else -1)
     interval = mean_interval(gains)
-    return CurveFigures(
+    return CurveMetrics(
         area=float(own.mean()),
         random_area=float(chance.mean()),
         random_spread=float(chance.mean(1).std(ddof=1)) if len(chance) > 1 else 0.0,
@@ -154,7 +154,7 @@ def judge_curves(curves: Values, random: Values, insert: bool) -> CurveFigures:
 
 
 def reversed_as_insertion(random_deletion: Values) -> Values:
-    """Return the insertion curves of the reversed orders: the same pictures from the other end.
+    """Return the insertion curves of the reversed orders: the same images from the other end.
 
     A random order reversed is a random order, so that chance need be scored once only.
     """

@@ -1,8 +1,8 @@
-"""The pictures of a run as the head sees them: trunk features on a plane, and for the projector.
+"""The images of a run as the head sees them: backbone features on a plane, and for the projector.
 
 <folder>/
   features.png    PCA and t-SNE, coloured by class, source and generator
-  features.json   how often a picture's nearest neighbour is of its class, source, generator
+  features.json   how often an image's nearest neighbour is of its class, source, generator
   events.*, ...   TensorBoard's projector
 """
 
@@ -24,13 +24,13 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.plots import HUES, MARKERS, WIDTH, save_png
-from faceproof.explain.figures import INK, dress, spelled
-from faceproof.explain.folders import FEATURES, refuse_other_folder
 from faceproof.explain.subject import BATCH, Subject, read_images
+from faceproof.io.atomic import atomic_folder
+from faceproof.io.folders import FEATURES, refuse_other_folder
+from faceproof.io.run_folder import write_text
 from faceproof.models.detector import Detector
-from faceproof.run import write_text
-from faceproof.whole_files import whole_folder
+from faceproof.reports.map_plots import INK, dress, spelled
+from faceproof.reports.plots import HUES, MARKERS, WIDTH, save_png
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -45,15 +45,15 @@ TITLES = {"label": "class", "source": "source", "generator": "generator"}
 NUM_DIRECTIONS = 50  # wider features are first brought to these principal directions
 PERPLEXITY = 30.0
 THUMBNAIL = 48  # pixels, in the projector
-MIN_PICTURES = 5
+MIN_IMAGES = 5
 ROUNDING = 1e-6  # of a feature's largest value; what differs by less does not differ
 MAX_VALUES = len(HUES) - 1  # what is rarer shares the last colour
 NONE = "none"
 
 
 @torch.inference_mode()
-def trunk_features(net: Detector, images: Tensor) -> Features:
-    """Return what the trunk makes of pictures, averaged over places where it keeps them.
+def backbone_features(net: Detector, images: Tensor) -> Features:
+    """Return what the backbone makes of images, averaged over places where it keeps them.
 
     Args:
         net: the network; it is put into eval mode.
@@ -63,19 +63,19 @@ def trunk_features(net: Detector, images: Tensor) -> Features:
         (B, C).
 
     Raises:
-        FaceproofError: the trunk's output has no such shape.
+        FaceproofError: the backbone's output has no such shape.
     """
     net.eval()
     normed = (images.to(net.input_mean.device) - net.input_mean) / net.input_std
-    values = net.trunk(normed).float()
+    values = net.backbone(normed).float()
     if values.ndim == 4:
-        last = str(getattr(net.trunk, "output_fmt", "NCHW")).upper().endswith("NHWC")
+        last = str(getattr(net.backbone, "output_fmt", "NCHW")).upper().endswith("NHWC")
         values = values.mean((1, 2) if last else (2, 3))
     elif values.ndim == 3:
         values = values.mean(1)
     if values.ndim != 2:
         raise FaceproofError(
-            f"the trunk's output has the shape {tuple(values.shape)}; features are (B, C), "
+            f"the backbone's output has the shape {tuple(values.shape)}; features are (B, C), "
             "(B, N, C) or (B, C, h, w)"
         )
     return np.asarray(values.cpu().numpy(), np.float32)
@@ -95,26 +95,28 @@ def place(features: Features, plane: Plane, seed: int = 0) -> Points:
     """Put features (N, C) on a plane, (N, 2).
 
     Args:
-        features: of the pictures.
+        features: of the images.
         plane: `pca`, the two directions in which they differ most, or `tsne`, which keeps
             neighbours together and distances between clusters meaningless.
         seed: of both.
 
     Raises:
-        FaceproofError: there are too few pictures, their features are all the same, or one is not
+        FaceproofError: there are too few images, their features are all the same, or one is not
             finite.
     """
-    if len(features) < MIN_PICTURES:
+    if len(features) < MIN_IMAGES:
         raise FaceproofError(
-            f"{len(features)} pictures make no map of features; {MIN_PICTURES} at least do"
+            f"{len(features)} images make no map of features; {MIN_IMAGES} at least do"
         )
     if not np.isfinite(features).all():
-        raise FaceproofError("the trunk gives features that are not finite; its training diverged")
+        raise FaceproofError(
+            "the backbone gives features that are not finite; its training diverged"
+        )
     floor = ROUNDING * np.abs(features).max(0) + np.finfo(float).eps
     if (np.ptp(features, axis=0) <= floor).all():
         raise FaceproofError(
-            f"the trunk gives the same features for all {len(features)} pictures, which make no "
-            "map; its training has died, or it was given one picture again and again"
+            f"the backbone gives the same features for all {len(features)} images, which make no "
+            "map; its training has died, or it was given one image again and again"
         )
     if plane == "pca":
         points = PCA(2, random_state=seed).fit_transform(narrowed(features, seed))
@@ -125,7 +127,7 @@ def place(features: Features, plane: Plane, seed: int = 0) -> Points:
 
 
 def neighbour_agreement(features: Features, words: Sequence[str]) -> tuple[float, float]:
-    """Return how often a picture's nearest other one has the same word, and how often by chance.
+    """Return how often an image's nearest other one has the same word, and how often by chance.
 
     A plane shows clusters where there are none; this is measured among the features themselves.
     """
@@ -148,7 +150,7 @@ def words_of(rows: pa.Table) -> dict[str, list[str]]:
     return found
 
 
-def features_figure(
+def features_plot(
     planes: Mapping[Plane, Points],
     words: Mapping[str, Sequence[str]],
     title: str,
@@ -159,12 +161,12 @@ def features_figure(
 
     Args:
         planes: (N, 2) by kind.
-        words: of each picture, by column; see `words_of`. Without any, one grey column.
+        words: of each image, by column; see `words_of`. Without any, one grey column.
         title: heads the figure.
         first: words that take the first colours, in this order; the others follow by frequency.
         shares: of the features' variance, that lie along the two directions of PCA, if known.
     """
-    columns = dict(words) or {"picture": ["picture"] * len(next(iter(planes.values())))}
+    columns = dict(words) or {"image": ["image"] * len(next(iter(planes.values())))}
     size = (0.8 * WIDTH * len(columns), 0.85 * WIDTH * len(planes) + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(planes), len(columns), squeeze=False)
@@ -188,7 +190,7 @@ def _axis_names(plane: Plane, shares: Sequence[float]) -> tuple[str, str]:
 
 
 def _legend_below(axes: Axes) -> None:
-    """Put the legend under the drawing and its label, where no picture lies."""
+    """Put the legend under the drawing and its label, where no image lies."""
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(0, -0.07 if axes.get_xlabel() else 0),
@@ -230,14 +232,14 @@ def log_projector(
     tag: str = "features",
     seed: int = 0,
 ) -> None:
-    """Add features to TensorBoard's projector, with pictures, class, source and generator.
+    """Add features to TensorBoard's projector, with images, class, source and generator.
 
     Features wider than `NUM_DIRECTIONS` are narrowed: the projector reads them as text.
 
     Args:
         writer: where the event file is; the projector's files go beside it.
         features: (N, C).
-        rows: the N rows of the picture table.
+        rows: the N rows of the image table.
         thumbnails: (N, 3, s, s) in [0, 1].
         tag: the name in the projector.
         seed: of the narrowing.
@@ -245,7 +247,7 @@ def log_projector(
     header = [TITLES[column] for column in COLUMNS]
     told = [[value or NONE for value in rows[column].to_pylist()] for column in COLUMNS]
     files = [Path(path).name for path in rows["path"].to_pylist()]
-    # A tab or line feed in a name would be taken for the next column or picture.
+    # A tab or line feed in a name would be taken for the next column or image.
     metadata = [
         [" ".join(word.split()) or NONE for word in line] for line in zip(*told, files, strict=True)
     ]
@@ -260,16 +262,16 @@ def log_projector(
 
 
 def sample_features(subject: Subject, rows: pa.Table) -> tuple[Features, Tensor]:
-    """Return the features of a table's pictures, one at least, (N, C), and thumbnails (N, 3, s, s).
+    """Return the features of a table's images, one at least, (N, C), and thumbnails (N, 3, s, s).
 
     Raises:
-        FaceproofError: a picture cannot be read.
+        FaceproofError: an image cannot be read.
     """
     features, thumbnails = [], []
     for start in range(0, rows.num_rows, BATCH):
         paths = rows["path"].slice(start, BATCH).to_pylist()
         images = torch.from_numpy(read_images(paths, subject.net.input))
-        features.append(trunk_features(subject.net, images))
+        features.append(backbone_features(subject.net, images))
         size = [THUMBNAIL, THUMBNAIL]
         thumbnails.append(nn.functional.interpolate(images, size, mode="area"))
     return np.concatenate(features), torch.cat(thumbnails)
@@ -306,14 +308,14 @@ def write_features(
         nearest[TITLES[name]] = {"share": share, "chance": chance}
     found = {
         "title": title,
-        "num_pictures": len(features),
+        "num_images": len(features),
         "num_features": features.shape[1],
         "seed": seed,
         "pca_shares_of_variance": shares,
         "nearest": nearest,
     }
-    figure = features_figure(planes, words, title, classes, shares)
-    with whole_folder(folder) as partial:
+    figure = features_plot(planes, words, title, classes, shares)
+    with atomic_folder(folder) as partial:
         save_png(figure, partial / "features.png")
         with SummaryWriter(partial) as writer:
             log_projector(writer, features, rows, thumbnails, seed=seed)

@@ -1,4 +1,4 @@
-"""Pictures beside their maps: the drawings.
+"""Images beside their maps: the drawings.
 
 A map is drawn from dark blue (against the class it is turned to) over white to vermillion (for it),
 each on its own scale: only the places of a map mean something, not its strength.
@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
-from faceproof.evaluation.picture_grid import Pixels
-from faceproof.explain.figures import INK, MUTED, SIGNED
+from faceproof.reports.image_grid import Pixels
+from faceproof.reports.map_plots import INK, MUTED, SIGNED
 from faceproof.task import Task
 
 if TYPE_CHECKING:
@@ -32,17 +32,17 @@ NAMES = {
 }
 STRONGEST = 99.5  # the percentile of a map's size that gets the full colour
 SMOOTHING = 1 / 60  # deviation, as a share of the side, of integrated gradients when drawn
-COVER = 0.8  # how much of the picture the full colour hides
+COVER = 0.8  # how much of the image the full colour hides
 CELL = 1.9  # inches
 
 
 @dataclass(frozen=True)
 class Explained:
-    """A picture, what the detector said of it, and its maps.
+    """An image, what the detector said of it, and its maps.
 
     Attributes:
         path: the file.
-        picture: (3, S, S) float in [0, 1], as the network got it.
+        image: (3, S, S) float in [0, 1], as the network got it.
         logit: positive means the positive class.
         probability: of the positive class, calibrated.
         called: the class called at the threshold.
@@ -54,7 +54,7 @@ class Explained:
     """
 
     path: str
-    picture: Map
+    image: Map
     logit: float
     probability: float
     called: str
@@ -62,12 +62,12 @@ class Explained:
     maps: Mapping[str, Map] = field(default_factory=dict)
     label: str | None = None
     generator: str | None = None
-    section: str = "pictures"
+    section: str = "images"
 
 
-def to_pixels(picture: Map) -> Pixels:
-    """Return (S, S, 3) uint8 of a picture (3, S, S) in [0, 1]."""
-    return np.asarray((picture.transpose(1, 2, 0).clip(0, 1) * 255).round(), np.uint8)
+def to_pixels(image: Map) -> Pixels:
+    """Return (S, S, 3) uint8 of an image (3, S, S) in [0, 1]."""
+    return np.asarray((image.transpose(1, 2, 0).clip(0, 1) * 255).round(), np.uint8)
 
 
 def strength(values: Map, method: str) -> Map:
@@ -86,12 +86,12 @@ def map_pixels(values: Map, method: str) -> Pixels:
     return np.asarray(SIGNED((strength(values, method) + 1) / 2, bytes=True)[..., :3], np.uint8)
 
 
-def overlay_pixels(picture: Map, values: Map, method: str) -> Pixels:
-    """Return the map laid over the picture in grey, (S, S, 3) uint8; where it is weak, grey stays.
+def overlay_pixels(image: Map, values: Map, method: str) -> Pixels:
+    """Return the map laid over the image in grey, (S, S, 3) uint8; where it is weak, grey stays.
 
-    In grey, because colours of the picture would be taken for those of the map.
+    In grey, because colours of the image would be taken for those of the map.
     """
-    grey = np.repeat(to_pixels(picture).mean(2, keepdims=True), 3, axis=2)
+    grey = np.repeat(to_pixels(image).mean(2, keepdims=True), 3, axis=2)
     scaled = strength(values, method)
     cover = COVER * np.abs(scaled)[..., None]
     ends = np.where(scaled[..., None] > 0, SIGNED(1.0)[:3], SIGNED(0.0)[:3])
@@ -99,7 +99,7 @@ def overlay_pixels(picture: Map, values: Map, method: str) -> Pixels:
 
 
 def verdict_words(one: Explained, task: Task) -> str:
-    """Say what the detector called a picture, how probable it found that, and what is true."""
+    """Say what the detector called an image, how probable it found that, and what is true."""
     share = one.probability if one.called == task.positive else 1 - one.probability
     words = f"called {one.called} ({share:.1%})"
     if one.label is None:
@@ -109,16 +109,16 @@ def verdict_words(one: Explained, task: Task) -> str:
 
 
 def strip(one: Explained, task: Task) -> Figure:
-    """Draw a picture beside its overlays, and below each overlay the map alone."""
+    """Draw an image beside its overlays, and below each overlay the map alone."""
     columns = 1 + len(one.maps)
     figure = Figure(figsize=(CELL * columns, 2 * CELL + 0.75), layout="constrained")
     grid = figure.subplots(2, columns, squeeze=False)
     for axes in grid.ravel():
         axes.set_axis_off()
-    grid[0, 0].imshow(to_pixels(one.picture))
-    grid[0, 0].set_title("picture", color=INK, fontsize=9)
+    grid[0, 0].imshow(to_pixels(one.image))
+    grid[0, 0].set_title("image", color=INK, fontsize=9)
     for column, (method, values) in enumerate(one.maps.items(), 1):
-        grid[0, column].imshow(overlay_pixels(one.picture, values, method))
+        grid[0, column].imshow(overlay_pixels(one.image, values, method))
         grid[0, column].set_title(NAMES[method], color=INK, fontsize=9)
         grid[1, column].imshow(map_pixels(values, method))
     note = f"vermillion: for {one.toward}\nblue: against it\n\nabove: laid over\nbelow: alone"
@@ -129,7 +129,7 @@ def strip(one: Explained, task: Task) -> Figure:
     return figure
 
 
-def figure_pixels(figure: Figure, dpi: int = 100) -> Pixels:
+def plot_pixels(figure: Figure, dpi: int = 100) -> Pixels:
     """Return a figure as (H, W, 3) uint8 on white."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi, facecolor="white")
@@ -140,11 +140,11 @@ def figure_pixels(figure: Figure, dpi: int = 100) -> Pixels:
 def log_gallery(
     writer: "SummaryWriter", explained: Sequence[Explained], task: Task, step: int = 0
 ) -> None:
-    """Add each explained picture to TensorBoard's images, under its section.
+    """Add each explained image to TensorBoard's images, under its section.
 
     Args:
         writer: where the event file is.
-        explained: the pictures, in the order in which they are numbered.
+        explained: the images, in the order in which they are numbered.
         task: names the classes.
         step: the step they belong to.
     """
@@ -152,5 +152,5 @@ def log_gallery(
     for one in explained:
         counts[one.section] = counts.get(one.section, 0) + 1
         tag = f"{one.section.replace(' ', '_')}/{counts[one.section]:02d}"
-        writer.add_image(tag, figure_pixels(strip(one, task)), step, dataformats="HWC")
+        writer.add_image(tag, plot_pixels(strip(one, task)), step, dataformats="HWC")
     writer.flush()

@@ -5,9 +5,9 @@ the median of its ring is taken off, which removes what falls smoothly with freq
 law; then the largest of three local medians (a square, a row, a column), which removes the ridges
 that upright and level edges leave. What is left is divided by its standard error: the largest of
 the robust spread of its ring, which knows how rough the spectrum is, and what the spread over
-pictures and their number say of that cell and of its ring. Were there no peaks these ratios would
-be nearly normal, as means over many pictures are. The threshold is therefore the normal quantile
-that any one of all cells exceeds with probability `false_alarm`, whatever the number of pictures.
+images and their number say of that cell and of its ring. Were there no peaks these ratios would
+be nearly normal, as means over many images are. The threshold is therefore the normal quantile
+that any one of all cells exceeds with probability `false_alarm`, whatever the number of images.
 """
 
 import math
@@ -21,9 +21,9 @@ from scipy import ndimage, special
 Map = npt.NDArray[np.float64]
 
 FALSE_ALARM = 0.01  # the probability of any peak in a spectrum that has none
-LOWEST = 1 / 16  # cycles per pixel; below it, the picture itself
-MIN_PICTURES = 16  # with fewer a mean of logarithms is too far from normal
-MIN_HEIGHT = 0.5  # dB; what surrounds a cell is not known better, however many the pictures
+LOWEST = 1 / 16  # cycles per pixel; below it, the image itself
+MIN_IMAGES = 16  # with fewer a mean of logarithms is too far from normal
+MIN_HEIGHT = 0.5  # dB; what surrounds a cell is not known better, however many the images
 LOBE = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))  # of a Hann window
 MIN_SPAN = 9  # cells of a local median; a line fills 3 or 4 of them, which must be fewer than half
 ROBUST = 1.4826  # times the median absolute deviation is a normal standard deviation
@@ -98,7 +98,7 @@ def find_peaks(spectrum: Map, error: Map, false_alarm: float = FALSE_ALARM) -> l
 
     Args:
         spectrum: (S, S), unshifted as an FFT has it, symmetric; S even.
-        error: (S, S), the standard error of each cell as the spread over pictures has it.
+        error: (S, S), the standard error of each cell as the spread over images has it.
         false_alarm: see `threshold`.
     """
     size = len(spectrum)
@@ -110,7 +110,7 @@ def find_peaks(spectrum: Map, error: Map, false_alarm: float = FALSE_ALARM) -> l
     heights: dict[tuple[float, float], Peak] = {}
     for row, column in np.argwhere(found):
         # A window spreads a line over its neighbours, and one of these may be the clearer where
-        # only some of the pictures have the line.
+        # only some of the images have the line.
         around = [(row + down) % size * size + (column + across) % size for down, across in LOBE]
         top = max(around, key=residual.ravel().__getitem__)
         place = _canonical(*(float(np.fft.fftfreq(size)[side]) for side in divmod(top, size)))

@@ -1,10 +1,10 @@
 """Whether a map finds a forgery whose place is known.
 
-Chance is not the mask's share of the picture alone: forgeries mostly lie in the middle, where a map
-that knew nothing of this picture might look as well. So each map is also held against the masks of
-the *other* pictures, and only what it has over these shows that it found this forgery.
+Chance is not the mask's share of the image alone: forgeries mostly lie in the middle, where a map
+that knew nothing of this image might look as well. So each map is also held against the masks of
+the *other* images, and only what it has over these shows that it found this forgery.
 
-The data set `demo` keeps the mask of each forgery; see `faceproof.data.demo`.
+The data set `demo` keeps the mask of each forgery; see `faceproof.data.demo.make`.
 """
 
 from collections.abc import Callable
@@ -15,34 +15,34 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from faceproof.explain.faithfulness import CurveFigures, Flags, Values, mean_interval
-from faceproof.statistics import Interval, wilson
+from faceproof.evaluation.statistics import Interval, wilson
+from faceproof.explain.faithfulness import CurveMetrics, Flags, Values, mean_interval
 
-MAX_SHARE = 0.8  # a mask of more of the picture is no place in it
+MAX_SHARE = 0.8  # a mask of more of the image is no place in it
 ROUNDING = 1e-6  # of a map's range; values that differ by less are equally strong
 
 
 @dataclass(frozen=True)
-class PlantedFigures:
-    """How well maps find planted forgeries, over pictures.
+class PlantedMetrics:
+    """How well maps find planted forgeries, over images.
 
     Attributes:
-        num_pictures: how many were looked at.
+        num_images: how many were looked at.
         hits: share of maps whose largest value lies inside the mask (the pointing game); where
             several places share it, as in a window of occlusion, the share of them that does.
         hits_interval: of it.
-        hits_elsewhere: the same with the masks of the other pictures; None for a single picture.
-        hits_gain: `hits` less `hits_elsewhere`, mean over pictures.
-        hits_gain_interval: of it; None where all pictures agree, for then their spread is unknown.
+        hits_elsewhere: the same with the masks of the other images; None for a single image.
+        hits_gain: `hits` less `hits_elsewhere`, mean over images.
+        hits_gain_interval: of it; None where all images agree, for then their spread is unknown.
         inside: mean share of the map's positive values that lies inside the mask.
-        inside_elsewhere: the same with the masks of the others; None for a single picture.
-        area: mean share of the picture that the mask covers: what chance attains in both.
-        gain: `inside` less `inside_elsewhere`, mean over pictures.
-        gain_interval: of it; None for fewer than two pictures.
-        deletion: removing what the map names first, against random orders of these pictures.
+        inside_elsewhere: the same with the masks of the others; None for a single image.
+        area: mean share of the image that the mask covers: what chance attains in both.
+        gain: `inside` less `inside_elsewhere`, mean over images.
+        gain_interval: of it; None for fewer than two images.
+        deletion: removing what the map names first, against random orders of these images.
     """
 
-    num_pictures: int
+    num_images: int
     hits: float
     hits_interval: Interval
     hits_elsewhere: float | None
@@ -53,12 +53,12 @@ class PlantedFigures:
     area: float
     gain: float | None
     gain_interval: Interval | None
-    deletion: CurveFigures
+    deletion: CurveMetrics
 
 
-def mask_path(picture: str | Path) -> Path | None:
-    """Return where the demo set keeps the mask of a picture; None for what has none."""
-    path = Path(picture)
+def mask_path(image: str | Path) -> Path | None:
+    """Return where the demo set keeps the mask of an image; None for what has none."""
+    path = Path(image)
     if len(path.parts) < 4 or path.parts[-4] != "pictures":
         return None
     mask = path.parents[3] / "masks" / path.parent.name / f"{path.stem}.png"
@@ -72,12 +72,12 @@ def read_mask(path: Path, size: int) -> Flags:
     return np.asarray(fitted) >= 128
 
 
-def local_mask(picture: str | Path, size: int) -> Flags | None:
-    """Return the mask of a forgery that has a place in its picture; None for all other pictures.
+def local_mask(image: str | Path, size: int) -> Flags | None:
+    """Return the mask of a forgery that has a place in its image; None for all other images.
 
-    A mask of nothing, or of nearly all of the picture, is no place.
+    A mask of nothing, or of nearly all of the image, is no place.
     """
-    path = mask_path(picture)
+    path = mask_path(image)
     if path is None:
         return None
     mask = read_mask(path, size)
@@ -110,22 +110,22 @@ def mass_inside(maps: NDArray[np.floating], masks: Flags) -> Values:
     return shares
 
 
-def planted_figures(
-    maps: NDArray[np.floating], masks: Flags, deletion: CurveFigures
-) -> PlantedFigures:
+def planted_metrics(
+    maps: NDArray[np.floating], masks: Flags, deletion: CurveMetrics
+) -> PlantedMetrics:
     """Return how well maps find forgeries.
 
     Args:
         maps: (B, S, S), one at least, signed toward the forgery.
         masks: (B, S, S).
-        deletion: what removing cells in the maps' order does to these pictures.
+        deletion: what removing cells in the maps' order does to these images.
     """
     number = len(maps)
     hits, inside = pointing_hits(maps, masks), mass_inside(maps, masks)
     hits_elsewhere, hits_gain, span = _against_others(hits, maps, masks, pointing_hits)
     inside_elsewhere, gain, interval = _against_others(inside, maps, masks, mass_inside)
-    return PlantedFigures(
-        num_pictures=number,
+    return PlantedMetrics(
+        num_images=number,
         hits=float(hits.mean()),
         hits_interval=wilson(float(hits.mean()), number),
         hits_elsewhere=hits_elsewhere,
@@ -146,13 +146,13 @@ def _against_others(
     masks: Flags,
     measure: Callable[[NDArray[np.floating], Flags], Values],
 ) -> tuple[float | None, float | None, Interval | None]:
-    """Return a measure with the masks of the other pictures, what `own` has over it, its interval.
+    """Return a measure with the masks of the other images, what `own` has over it, its interval.
 
-    All three are None for a single picture.
+    All three are None for a single image.
     """
     if len(maps) < 2:
         return None, None, None
-    # Every map with every other picture's mask.
+    # Every map with every other image's mask.
     turned = [np.roll(masks, shift, axis=0) for shift in range(1, len(maps))]
     others = np.mean([measure(maps, other) for other in turned], axis=0)
     return float(others.mean()), float((own - others).mean()), mean_interval(own - others)

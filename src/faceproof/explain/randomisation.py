@@ -2,7 +2,7 @@
 
 Adebayo et al., "Sanity checks for saliency maps" (2018). The weights are destroyed from the head
 towards the input, each tensor's values shuffled among themselves, so that their distribution stays.
-A map that stays as it was shows the picture (its edges, say) and not what the network learned.
+A map that stays as it was shows the image (its edges, say) and not what the network learned.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from faceproof.models.detector import Detector, parameter_blocks
 # A map that keeps more than this rank correlation, on average, when no weight is in its place any
 # more hardly depends on the network. Maps of unrelated networks lie near 0 to 0.3.
 MAX_SIMILARITY = 0.5
-NUM_PARTS = 2  # of the trunk, shuffled one after another
+NUM_PARTS = 2  # of the backbone, shuffled one after another
 
 Explain = Callable[[Detector, Tensor], NDArray[np.floating]]
 
@@ -34,10 +34,10 @@ class Stage:
     Attributes:
         shuffled: what was shuffled, in words.
         share: share of the parameters.
-        spearman: mean absolute rank correlation of the maps, over the pictures whose map has ranks
+        spearman: mean absolute rank correlation of the maps, over the images whose map has ranks
             before anything is shuffled; None where none has.
         magnitude: the same of the maps' absolute values, which stay alike where only signs change.
-        num_constant: pictures whose map has no ranks before, being constant or not finite.
+        num_constant: images whose map has no ranks before, being constant or not finite.
     """
 
     shuffled: str
@@ -133,8 +133,8 @@ def _mean(values: Values) -> float | None:
 
 
 def _cascade(net: Detector) -> list[tuple[str, list[str]]]:
-    """Return what is shuffled in turn, every parameter once: the head, then the trunk backwards."""
-    head = [name for name, _ in net.named_parameters() if not name.startswith("trunk.")]
+    """Return what is shuffled in turn, every parameter once: the head, then the backbone backwards."""
+    head = [name for name, _ in net.named_parameters() if not name.startswith("backbone.")]
     blocks = parameter_blocks(net)[::-1]
     bounds = np.linspace(0, len(blocks), min(NUM_PARTS, len(blocks)) + 1).round().astype(int)
     parts = [("head", head)]

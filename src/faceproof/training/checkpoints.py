@@ -20,14 +20,14 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from faceproof.data.loading import ResumableLoader
+from faceproof.data.loaders import ResumableLoader
 from faceproof.errors import FaceproofError
+from faceproof.io.atomic import atomic_file
 from faceproof.models.state_dicts import load_plain
 from faceproof.models.weights import check_numbers
 from faceproof.training.finite import NonFiniteError
 from faceproof.training.loggers import EpochTable
 from faceproof.training.module import DetectorModule
-from faceproof.whole_files import whole_file
 
 SO_FAR = "epoch_so_far"  # in a checkpoint inside an epoch: its place, and its figures so far
 OF_CHECKPOINT: dict[str, type] = {
@@ -49,7 +49,7 @@ class StopRequestedError(Exception):
     """The run was told to end and has written its checkpoint."""
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes each checkpoint beside its file and renames it."""
 
     def save_checkpoint(
@@ -61,7 +61,7 @@ class WholeFiles(TorchCheckpointIO):
             CannotWriteError: the disk is full or cannot be written to.
         """
         file = Path(path)
-        with whole_file(file) as partial, partial.open("wb") as written:
+        with atomic_file(file) as partial, partial.open("wb") as written:
             torch.save(checkpoint, written)
 
 

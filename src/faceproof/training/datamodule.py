@@ -8,46 +8,46 @@ import pyarrow as pa
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from faceproof.data.augment import Augment
-from faceproof.data.datasets import AnyDataset, Batch, FeatureBatch, KeptFeatures, PictureDataset
-from faceproof.data.loading import make_loader, to_unit
-from faceproof.data.order import EpochSampler
-from faceproof.data.shard_order import find_shards
+from faceproof.augment.transforms import Augment
+from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
+from faceproof.data.loaders import make_loader, to_unit
+from faceproof.data.samplers import EpochSampler
+from faceproof.data.shards.order import find_shards
 from faceproof.data.table import select
-from faceproof.models.detector import Detector, PictureInput
+from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
-from faceproof.training.keeping import CacheSettings, TrunkPass, kept_features, kept_pictures
+from faceproof.training.caching import BackbonePass, CacheSettings, cached_features, cached_images
 
 Found = TypeVar("Found")
 
 
-class PictureDataModule(LightningDataModule):
-    """Training and validation pictures; the test rows are not even given to it.
+class ImageDataModule(LightningDataModule):
+    """Training and validation images; the test rows are not even given to it.
 
     Args:
         table: rows of the splits train and val; others are left out.
         task: the task.
-        input: how the network wants its pictures.
-        augment: the change made to training pictures, on the device.
-        batch_size: pictures a step.
+        input: how the network wants its images.
+        augment: the change made to training images, on the device.
+        batch_size: images a step.
         num_workers: loading processes, or `auto`.
         seed: of order and augmentation.
         cache: what is decoded once and kept.
-        frozen_trunk: the trunk trains in no epoch, so that its features may be kept.
-        limited: only some of the pictures are looked at, so that keeping all is not worth it.
+        frozen_backbone: the backbone trains in no epoch, so that its features may be kept.
+        limited: only some of the images are looked at, so that keeping all is not worth it.
     """
 
     def __init__(
         self,
         table: pa.Table,
         task: Task,
-        input: PictureInput,
+        input: ImageInput,
         augment: Augment,
         batch_size: int = 32,
         num_workers: int | str = "auto",
         seed: int = 0,
         cache: CacheSettings | None = None,
-        frozen_trunk: bool = False,
+        frozen_backbone: bool = False,
         limited: bool = False,
     ) -> None:
         super().__init__()
@@ -67,10 +67,12 @@ class PictureDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.cache = cache or CacheSettings()
-        self.keeps_features, self.why = _keeps_features(frozen_trunk, augment, self.cache, limited)
+        self.caches_features, self.why = _caches_features(
+            frozen_backbone, augment, self.cache, limited
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the training pictures in an order that is a function of (seed, epoch)."""
+        """Return the training images in an order that is a function of (seed, epoch)."""
         trainer = self.trainer
         rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         number = self.train_rows.num_rows
@@ -80,7 +82,7 @@ class PictureDataModule(LightningDataModule):
         return make_loader(dataset, self.batch_size, self.num_workers, sampler, self._device)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation pictures in a fixed order."""
+        """Return the validation images in a fixed order."""
         dataset = self._dataset(self.val_rows, Augment(), 1, None)
         return make_loader(dataset, self.batch_size, self.num_workers, device=self._device)
 
@@ -92,30 +94,30 @@ class PictureDataModule(LightningDataModule):
     def _dataset(
         self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
     ) -> AnyDataset:
-        """Return pictures from their files, or decoded ones or features that are kept."""
+        """Return images from their files, or decoded ones or features that are kept."""
         size, interpolation = self.input.size, self.input.interpolation
-        files = PictureDataset(rows, self.task, size, interpolation)
-        if self.keeps_features:
+        files = ImageDataset(rows, self.task, size, interpolation)
+        if self.caches_features:
             found = self._on_this_machine(lambda: self._features(files, rows, augment, views))
             if found is not None:
-                return KeptFeatures(found, files.labels, sampler)
+                return CachedFeatures(found, files.labels, sampler)
             self.why = "computed every time: there was no room to keep them"
-        if self.cache.pictures == "memory":  # of each process its own
-            return kept_pictures(files, rows, self.cache, self.num_workers, self._device)
+        if self.cache.images == "memory":  # of each process its own
+            return cached_images(files, rows, self.cache, self.num_workers, self._device)
         return self._on_this_machine(
-            lambda: kept_pictures(files, rows, self.cache, self.num_workers, self._device)
+            lambda: cached_images(files, rows, self.cache, self.num_workers, self._device)
         )
 
     def _features(
-        self, files: PictureDataset, rows: pa.Table, augment: Augment, views: int
+        self, files: ImageDataset, rows: pa.Table, augment: Augment, views: int
     ) -> np.ndarray | None:
-        """Return the frozen trunk's features of pictures."""
+        """Return the frozen backbone's features of images."""
         assert self.trainer is not None
         net, plugin = self.trainer.lightning_module.net, self.trainer.precision_plugin
         assert isinstance(net, Detector)
         precision, autocast = str(plugin.precision), plugin.forward_context
-        trunk = TrunkPass(net, precision, autocast, augment, self.seed, views)
-        return kept_features(files, rows, trunk, self.cache, self.num_workers)
+        backbone = BackbonePass(net, precision, autocast, augment, self.seed, views)
+        return cached_features(files, rows, backbone, self.cache, self.num_workers)
 
     def _on_this_machine(self, compute: Callable[[], Found]) -> Found:
         """Compute in one process of a machine, and let the others find it."""
@@ -129,7 +131,7 @@ class PictureDataModule(LightningDataModule):
     def on_after_batch_transfer(
         self, batch: Batch | FeatureBatch, dataloader_idx: int
     ) -> Batch | FeatureBatch:
-        """Bring pictures to [0, 1], and change them where they are trained on."""
+        """Bring images to [0, 1], and change them where they are trained on."""
         if isinstance(batch, FeatureBatch):
             return batch
         image = to_unit(batch.image)
@@ -140,20 +142,20 @@ class PictureDataModule(LightningDataModule):
         return batch._replace(image=image)
 
 
-def _keeps_features(
-    frozen_trunk: bool, augment: Augment, cache: CacheSettings, limited: bool
+def _caches_features(
+    frozen_backbone: bool, augment: Augment, cache: CacheSettings, limited: bool
 ) -> tuple[bool, str]:
-    """Say whether trunk features are computed once and kept, and why."""
-    if not frozen_trunk:
-        return False, "computed every time: the trunk trains"
+    """Say whether backbone features are computed once and kept, and why."""
+    if not frozen_backbone:
+        return False, "computed every time: the backbone trains"
     if cache.features == "none":
         return False, "computed every time: cache.features=none"
     if augment.changes and cache.views is None:
         return False, (
             "computed every time: the augmentation is random; cache.views=4 would train on four "
-            "kept views of each picture, augment=none on the picture itself"
+            "kept views of each image, augment=none on the image itself"
         )
     if limited:
         return False, "computed every time: the trainer is limited to some of the batches"
     views = cache.views if augment.changes else None
-    return True, f"computed once and kept, {views or 1} view(s) of each training picture"
+    return True, f"computed once and kept, {views or 1} view(s) of each training image"

@@ -41,7 +41,7 @@ class LossWatch:
         Args:
             loss: of one step.
             where: which step that is, in words.
-            rows: (B,), of its pictures.
+            rows: (B,), of its images.
 
         Raises:
             NonFiniteError: a loss is not finite; it names its step.

@@ -18,7 +18,7 @@ LAST = re.compile(r"last_(\d+)")
 class FreezeStage:
     """From `from_epoch` on, what `train` names is trained and the rest is frozen.
 
-    The terms are `all`, `head`, `last_N` (the trunk's last N blocks), or a regular expression that
+    The terms are `all`, `head`, `last_N` (the backbone's last N blocks), or a regular expression that
     is searched for in parameter names.
     """
 
@@ -54,7 +54,7 @@ class FreezeSchedule:
         """Return the names of the parameters that train in an epoch.
 
         Args:
-            blocks: the trunk's parameter names in blocks, from the input on.
+            blocks: the backbone's parameter names in blocks, from the input on.
             names: all parameter names; those of no block are the head's.
             epoch: the epoch.
 
@@ -102,15 +102,15 @@ def _parse_stage(stage: Mapping[str, object]) -> FreezeStage:
 
 def _matching(term: str, blocks: Sequence[Sequence[str]], names: list[str]) -> set[str]:
     """Return the parameters that one term names."""
-    trunk = {name for block in blocks for name in block}
+    backbone = {name for block in blocks for name in block}
     if term == "all":
         return set(names)
     if term == "head":
-        return set(names) - trunk
+        return set(names) - backbone
     if last := LAST.fullmatch(term):
         num = int(last[1])
         if not 1 <= num <= len(blocks):
-            raise FaceproofError(f"freeze term {term!r}: this trunk has {len(blocks)} blocks")
+            raise FaceproofError(f"freeze term {term!r}: this backbone has {len(blocks)} blocks")
         return {name for block in blocks[-num:] for name in block}
     try:
         found = {name for name in names if re.search(term, name)}

@@ -10,7 +10,7 @@ from typing import Any
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from faceproof.run import read_epochs, write_epochs
+from faceproof.io.run_folder import read_epochs, write_epochs
 
 log = logging.getLogger(__name__)
 

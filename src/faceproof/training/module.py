@@ -1,4 +1,4 @@
-"""One LightningModule around any network that turns pictures into logits."""
+"""One LightningModule around any network that turns images into logits."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from faceproof.data.datasets import Batch, FeatureBatch
-from faceproof.training.figures import EpochFigures, MeanLoss
 from faceproof.training.finite import LossWatch, NonFiniteError
+from faceproof.training.live_metrics import EpochMetrics, MeanLoss
 from faceproof.training.optimizers import Plateau
 
 STEP_LOSS = "train/loss_step"
@@ -52,8 +52,8 @@ class DetectorModule(LightningModule):
         self.rates: dict[str, float] = {}  # of this epoch's first step
         self.losses = LossWatch()
         self.train_loss = MeanLoss()
-        self.train_figures = EpochFigures()
-        self.val_figures = EpochFigures()
+        self.train_metrics = EpochMetrics()
+        self.val_metrics = EpochMetrics()
 
     def is_finite(self) -> bool:
         """Say whether the weights are finite, and no buffer is NaN.
@@ -64,11 +64,11 @@ class DetectorModule(LightningModule):
         return weights and not any(value.isnan().any() for value in self.net.buffers())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (B,) logits of (B, 3, S, S) pictures in [0, 1]."""
+        """Return (B,) logits of (B, 3, S, S) images in [0, 1]."""
         return self.answer(images)  # type: ignore[no-any-return]
 
     def score(self, batch: Batch | FeatureBatch) -> Tensor:
-        """Return (B,) float32 logits of a batch, from its pictures or from kept features."""
+        """Return (B,) float32 logits of a batch, from its images or from kept features."""
         if isinstance(batch, FeatureBatch):
             return self.net.classify(batch.features).float()  # type: ignore[operator, no-any-return]
         return self(batch.image).float()  # type: ignore[no-any-return]
@@ -84,7 +84,7 @@ class DetectorModule(LightningModule):
             # Not for Lightning's bar, which would ask a GPU for it in every step; see ProgressBar.
             self.log(STEP_LOSS, value, batch_size=size)
         self.train_loss.update(value, size)
-        self.train_figures.update(logits, batch.label)
+        self.train_metrics.update(logits, batch.label)
         return loss
 
     def _is_logged_step(self) -> bool:
@@ -94,7 +94,7 @@ class DetectorModule(LightningModule):
 
     def validation_step(self, batch: Batch | FeatureBatch, batch_idx: int) -> None:
         """Collect the logits of a batch."""
-        self.val_figures.update(self.score(batch), batch.label)
+        self.val_metrics.update(self.score(batch), batch.label)
 
     def on_train_batch_start(self, batch: Batch | FeatureBatch, batch_idx: int) -> None:
         """Make every draw inside a step a function of (seed, epoch, step, process)."""
@@ -108,23 +108,23 @@ class DetectorModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Begin an epoch's figures, and note the learning rate of every group."""
         self.train_loss.reset()
-        self.train_figures.reset()
+        self.train_metrics.reset()
         groups = self.trainer.optimizers[0].param_groups
         self.rates = {group["name"]: group["lr"] for group in groups}
 
     def on_validation_epoch_start(self) -> None:
         """Begin an epoch's figures."""
         self.losses.check()
-        self.val_figures.reset()
+        self.val_metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log validation's figures, its loss unweighted."""
-        logits, labels = self.val_figures.scores()
+        logits, labels = self.val_metrics.scores()
         loss = F.binary_cross_entropy_with_logits(logits, labels.float())
         if not torch.isfinite(loss):
             where = f"the validation of epoch {self.current_epoch}"
             raise NonFiniteError(f"the loss is not finite in {where}")
-        figures = {"loss": loss, **self.val_figures.compute()}
+        figures = {"loss": loss, **self.val_metrics.compute()}
         self.log_dict({f"val/{name}": value for name, value in figures.items()})
 
     def on_train_epoch_end(self) -> None:
@@ -133,7 +133,7 @@ class DetectorModule(LightningModule):
         Lightning would step it after the last checkpoint has been written, so that a resumed run
         would have missed the step.
         """
-        figures = {"loss": self.train_loss.compute(), **self.train_figures.compute()}
+        figures = {"loss": self.train_loss.compute(), **self.train_metrics.compute()}
         self.log_dict({f"train/{name}": value for name, value in figures.items()})
         self.log_dict({f"lr/{name}": rate for name, rate in self.rates.items()})
         scheduler = self.lr_schedulers()
@@ -164,7 +164,7 @@ class DetectorModule(LightningModule):
 
         Of several processes all must ask, and each is told of all.
         """
-        logits, labels = (self._of_all(scores).flatten() for scores in self.train_figures.scores())
+        logits, labels = (self._of_all(scores).flatten() for scores in self.train_metrics.scores())
         sums = {
             "loss": self._of_all(self.train_loss.total).sum(),
             "weight": self._of_all(self.train_loss.number).sum(),
@@ -183,11 +183,11 @@ class DetectorModule(LightningModule):
 
     def take_up(self, so_far: Mapping[str, Tensor]) -> None:
         """Go on with the figures of an epoch that was begun before; the first process has them."""
-        self.train_figures.reset()
+        self.train_metrics.reset()
         self.train_loss.reset()
         if self.global_rank == 0:
             place = {name: value.to(self.device) for name, value in so_far.items()}
-            self.train_figures.update(place["logits"], place["labels"])
+            self.train_metrics.update(place["logits"], place["labels"])
             self.train_loss.total += place["loss"]
             self.train_loss.number += place["weight"]
         self.rates = {

@@ -10,43 +10,45 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from faceproof.errors import FaceproofError
-from faceproof.monitor import better
+from faceproof.evaluation.monitor import better
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
     """How to make an optimizer.
 
-    Every parameter is in it from the start, frozen or not, in the groups trunk and head, each with
+    Every parameter is in it from the start, frozen or not, in the groups backbone and head, each with
     and without weight decay: groups added later are what breaks schedulers and resuming.
 
     Args:
         create: a torch optimizer that takes parameter groups.
-        lr: learning rate of the head, and of the trunk unless that has its own.
-        trunk_lr: learning rate of the trunk; None for `lr`.
+        lr: learning rate of the head, and of the backbone unless that has its own.
+        backbone_lr: learning rate of the backbone; None for `lr`.
         weight_decay: for weights; biases and normalisation (one-dimensional) have none.
     """
 
     create: Callable[[list[dict[str, Any]]], Optimizer]
     lr: float
-    trunk_lr: float | None = None
+    backbone_lr: float | None = None
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("lr", "trunk_lr", "weight_decay"):
+        for name in ("lr", "backbone_lr", "weight_decay"):
             value = getattr(self, name)
-            if value is None and name == "trunk_lr":
+            if value is None and name == "backbone_lr":
                 continue
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise FaceproofError(f"optimizer.{name} = {value!r} must be a number from 0 on")
 
     def __call__(self, net: nn.Module) -> Optimizer:
-        """Make the optimizer for a network whose trunk's parameters are named `trunk.`."""
+        """Make the optimizer for a network whose backbone's parameters are named `backbone.`."""
         groups = []
-        trunk_lr = self.lr if self.trunk_lr is None else self.trunk_lr
-        for part, lr in (("trunk", trunk_lr), ("head", self.lr)):
+        backbone_lr = self.lr if self.backbone_lr is None else self.backbone_lr
+        for part, lr in (("backbone", backbone_lr), ("head", self.lr)):
             named = [
-                p for n, p in net.named_parameters() if n.startswith("trunk.") == (part == "trunk")
+                p
+                for n, p in net.named_parameters()
+                if n.startswith("backbone.") == (part == "backbone")
             ]
             for suffix, decay, chosen in (
                 ("", self.weight_decay, [p for p in named if p.ndim > 1]),

@@ -1,7 +1,7 @@
 """Two of Hydra's sweepers: every combination of the given values, and a search by Optuna.
 
 Hydra's own validate all runs first, and end with the first that fails. These record a failure and
-go on, do nothing twice, and keep a leaderboard; faceproof.sweep does that work. Without another
+go on, do nothing twice, and keep a leaderboard; faceproof.workflows.sweep does that work. Without another
 `hydra/launcher` each run is a process of its own.
 
 Hydra imports this module on every start, so nothing heavy is imported at its top; and it imports
@@ -32,8 +32,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from faceproof.errors import FaceproofError
-from faceproof.monitor import better
-from faceproof.sweep import LOG, Job, Stopwatch, Sweep, one_line, quoted, run_process
+from faceproof.evaluation.monitor import better
+from faceproof.workflows.sweep import LOG, Job, Stopwatch, Sweep, one_line, quoted, run_process
 
 REFRESH = 20  # seconds between two leaderboards while another launcher has the runs
 OF_THE_SWEEPER = ("hydra/sweeper", "hydra.sweeper.")
@@ -320,7 +320,7 @@ class Runs:
     def compare(self) -> None:
         """Evaluate every finished run that is not yet, and set all against each other on a page."""
         from faceproof import app
-        from faceproof.evaluation.compare import evaluations_of
+        from faceproof.evaluation.comparison import evaluations_of
 
         finished = [job for job in self.jobs if job.finished]
         ready = []

@@ -1,0 +1,1 @@
+"""The exported detector: a folder of safetensors and a JSON card, with ONNX beside it."""

@@ -1,0 +1,206 @@
+"""The card of a detector for people: what it answers, what was measured, and what was not."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from faceproof.evaluation.operating_point import OperatingPoint
+
+DASH = "-"
+SHOWN = (
+    ("roc_auc", "ROC-AUC"),
+    ("average_precision", "average precision"),
+    ("accuracy", "accuracy"),
+    ("balanced_accuracy", "balanced accuracy"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("eer", "equal error rate"),
+    ("ece", "calibration error"),
+)
+
+Card = Mapping[str, Any]
+
+
+def model_card(card: Card, folder: str) -> str:
+    """Return the README.md of an artifact.
+
+    Args:
+        card: its card.
+        folder: the name of its folder, for the commands.
+    """
+    negative, positive = card["task"]["classes"]
+    lines = [
+        f"# {card['name']}",
+        "",
+        f'A detector made with faceproof (format "{card["format"]}"), exported {card["made"]}.',
+        "",
+        "## What it answers",
+        "",
+        *_question(card, negative, positive),
+        "",
+        *(line for title, part in _parts(card) for line in _describe(title, part)),
+        *_limits(card),
+        *_usage(folder, bool(_onnx_files(card))),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _question(card: Card, negative: str, positive: str) -> list[str]:
+    """Say what is asked and how the answers read."""
+    if card["kind"] == "cascade":
+        return [
+            f"Whether an image shows a face, and if so whether it is {negative} or {positive}. "
+            "Only what the gate takes for a face is shown to the detector.",
+            "",
+            f"Answers: `no face`, `{negative}`, `{positive}`, or `unsure`.",
+        ]
+    return [
+        f"Whether an image is {negative} or {positive} (task `{card['task']['name']}`). The "
+        f"probability is that of `{positive}`; a positive logit means `{positive}`.",
+        "",
+        f"Answers: `{negative}`, `{positive}`, or `unsure`.",
+    ]
+
+
+def _parts(card: Card) -> list[tuple[str, Card]]:
+    """Return what has an operating point, with a heading."""
+    if card["kind"] != "cascade":
+        return [("The detector", card)]
+    return [("The gate", card["parts"]["gate"]), ("The detector", card["parts"]["detector"])]
+
+
+def _describe(title: str, part: Card) -> Iterator[str]:
+    """Describe a detector or ensemble."""
+    yield from (f"## {title}: {part['name']}", "")
+    if part["kind"] == "ensemble":
+        shares = [f"{entry['name']} ({entry['weight']:.3g})" for entry in part["parts"]]
+        yield (
+            f"- An ensemble: the weighted mean of the members' calibrated {part['average']}, "
+            f"weights in brackets: {', '.join(shares)}."
+        )
+    for entry in part["parts"] if part["kind"] == "ensemble" else [part]:
+        yield _input(entry)
+    yield from _operating_point(part)
+    yield from _training(part)
+    yield ""
+    yield from _evaluations(part)
+
+
+def _input(entry: Card) -> str:
+    given = entry["input"]
+    return (
+        f"- Input of {entry['name']}: the whole image, resized to {given['size']} x "
+        f"{given['size']} pixels ({given['interpolation']}), mean {given['mean']}, std "
+        f"{given['std']} of values in [0, 1]."
+    )
+
+
+def _operating_point(part: Card) -> Iterator[str]:
+    """Describe calibration, threshold and unsure band."""
+    point = OperatingPoint.from_json(dict(part["operating_point"]))
+    positive = part["task"]["classes"][1]
+    calibration = point.calibration
+    how = calibration.method
+    if how == "temperature":
+        how = f"temperature {calibration.temperature:.4g}"
+    yield f"- Calibration: {how} ({calibration.reason})."
+    yield f"- Called `{positive}` from probability {point.threshold:.4f} on: {point.origin}."
+    low, high = point.unsure
+    if low == high:
+        yield "- No unsure band: on validation it was not needed for the error aimed at."
+    else:
+        yield (
+            f"- Called `unsure` from {low:.4f} to {high:.4f}, which was to leave at most "
+            f"{point.max_risk:.1%} wrong answers on validation."
+        )
+    for warning in point.warnings:
+        yield f"- {warning}"
+
+
+def _training(part: Card) -> Iterator[str]:
+    """Say what it was trained on."""
+    trained = part["trained_on"]
+    counts = trained["images"]
+    seen = DASH
+    if counts is not None:
+        seen = "; ".join(
+            f"{split} " + ", ".join(f"{count:,} {label}" for label, count in classes.items())
+            for split, classes in counts.items()
+        )
+    yield f"- Trained on {trained['name'] or DASH}: {seen} (fingerprint {trained['fingerprint']})."
+    weights = part["initial_weights"]
+    if isinstance(weights, Mapping):
+        weights = "; ".join(f"{name}: {value or DASH}" for name, value in weights.items())
+    yield f"- Initial weights: {weights or DASH}."
+
+
+def _evaluations(part: Card) -> Iterator[str]:
+    """Tabulate the figures, each with its 95 % interval, or dashes where nothing was measured."""
+    yield from ("Figures, with 95 % intervals:", "")
+    names = [title for _, title in SHOWN]
+    yield "| Images | " + " | ".join(names) + " |"
+    yield "|---|" + "---|" * len(names)
+    for found in part["evaluations"] or [None]:
+        if found is None:
+            yield f"| none scored | {' | '.join([DASH] * len(names))} |"
+            continue
+        cells = [_figure(found, name) for name, _ in SHOWN]
+        images = f"{found['data']}, {found['split']}: {found['num_images']:,}"
+        if not found["same_operating_point"]:
+            images += f" (at another threshold, {found['threshold']:.4f})"
+        yield f"| {images} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _figure(found: Card, name: str) -> str:
+    value, interval = found["figures"].get(name), found["intervals"].get(name)
+    if value is None:
+        return "undefined" if name in found["figures"] else DASH
+    if interval is None:
+        return f"{value:.3f} (no interval)"
+    # Outwards, so that no end looks too good.
+    low, high = math.floor(interval[0] * 1000) / 1000, math.ceil(interval[1] * 1000) / 1000
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _limits(card: Card) -> Iterator[str]:
+    """Say what the figures do not promise."""
+    yield from ("## Limits", "")
+    yield (
+        "- The figures hold for images like those they were measured on. Other generators, "
+        "cameras, compressions and crops were not measured unless they stand in a table above."
+    )
+    yield (
+        "- A threshold does not travel between sources: on other images the same threshold may "
+        "give far more false alarms or misses, and the probabilities may not mean what they say. "
+        "Measure on labelled images of your own first."
+    )
+    if any(part["evaluations"] == [] for _, part in _parts(card)):
+        yield "- No evaluation was stored with it (or one of its parts): a dash means not measured."
+    if card["kind"] == "cascade":
+        yield "- Gate and detector were measured one by one, not together."
+    yield "- An answer is a hint for a person, not a proof."
+    yield ""
+
+
+def _onnx_files(card: Card) -> Sequence[str]:
+    """Return the ONNX files of a card."""
+    found = [part.get("onnx") for _, part in _parts(card)]
+    found += [entry["onnx"] for _, part in _parts(card) for entry in part.get("parts", [])]
+    return [entry["file"] for entry in found if entry]
+
+
+def _usage(folder: str, with_onnx: bool) -> Iterator[str]:
+    """Say how to use it."""
+    yield from ("## How to use it", "", "```python", "import faceproof", "")
+    yield f'detector = faceproof.load("{folder}")'
+    yield 'verdict = detector("image.jpg")'
+    yield from ("print(verdict.verdict, verdict.probability)", "```", "", "```bash")
+    yield f"faceproof predict IMAGES --detector {folder} --out verdicts.csv"
+    yield from ("```", "")
+    if with_onnx:
+        yield (
+            f'With ONNX Runtime: `faceproof.load("{folder}", backend="onnx")` or `--backend onnx`. '
+            "An ONNX file takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,); "
+            "the normalisation is inside, calibration and threshold are in `card.json`."
+        )

@@ -1,0 +1,119 @@
+"""The same network for ONNX Runtime: made from PyTorch's, run, and held against it."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from faceproof.data.loaders import to_unit
+from faceproof.errors import FaceproofError
+from faceproof.models.detector import Detector
+
+INPUT, OUTPUT = "images", "logit"
+TOLERANCE = 1e-4  # in the logit
+MAX_BYTES = 2**31 - 1  # of a model in one piece: protobuf's own limit
+
+
+class OnnxNetwork:
+    """A network that ONNX Runtime runs on the CPU; the normalisation is inside.
+
+    Args:
+        data: the bytes of the model; they may not point to other files.
+        input: the input of the card.
+
+    Raises:
+        FaceproofError: ONNX Runtime is not installed, or the model is not one of ours.
+    """
+
+    def __init__(self, data: bytes, input: Mapping[str, Any]) -> None:
+        self.fit = (int(input["size"]), str(input["interpolation"]))
+        runtime = _import("onnxruntime")
+        try:
+            options = runtime.SessionOptions()
+            # Threads that spin between two batches take the cores from those that decode.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            self.session = runtime.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exceptions have no base but this
+            raise FaceproofError(f"ONNX Runtime cannot load the model: {error}") from error
+        (taken,), (logits,) = self.session.get_inputs(), self.session.get_outputs()
+        side = self.fit[0]
+        if (taken.name, taken.shape[1:], logits.name) != (INPUT, [3, side, side], OUTPUT):
+            raise FaceproofError(
+                f"the ONNX model takes {taken.name} {taken.shape} and gives {logits.name}; "
+                f"one of ours takes {INPUT} (B, 3, {side}, {side}) and gives {OUTPUT}"
+            )
+
+    def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
+        """Return the logits, (B,), of (B, 3, S, S) uint8."""
+        scaled = to_unit(images).contiguous().numpy()
+        return np.asarray(self.session.run([OUTPUT], {INPUT: scaled})[0], np.float32)
+
+
+def _import(name: str) -> ModuleType:
+    """Import what only the extra `onnx` brings."""
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise FaceproofError(
+            f"ONNX takes the package {name}, which is not installed: pip install 'faceproof[onnx]'"
+        ) from error
+
+
+def to_onnx(net: Detector) -> bytes:
+    """Return a network as an ONNX model, checked and in one piece.
+
+    It takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,).
+
+    Raises:
+        FaceproofError: the packages are not installed, or PyTorch cannot export this network.
+    """
+    onnx = _import("onnx")
+    _import("onnxscript")
+    side = net.input.size
+    example = torch.zeros(2, 3, side, side)
+    try:
+        with warnings.catch_warnings():
+            # What the exporter warns of is its own code; what it makes is measured afterwards.
+            warnings.simplefilter("ignore")
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            program = torch.onnx.export(
+                net.eval().cpu(),
+                (example,),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise FaceproofError(f"PyTorch cannot export this network to ONNX: {reason}") from error
+    assert program is not None
+    data: bytes = program.model_proto.SerializeToString()
+    onnx.checker.check_model(data)
+    return data
+
+
+def refuse_disagreement(
+    name: str, theirs: npt.NDArray[np.floating], ours: npt.NDArray[np.floating]
+) -> None:
+    """Refuse an ONNX model whose logits are not PyTorch's.
+
+    Raises:
+        FaceproofError: they differ by more than `TOLERANCE`, or are no numbers.
+    """
+    apart = np.abs(theirs - ours)
+    if not (apart <= TOLERANCE).all():
+        raise FaceproofError(
+            f"ONNX Runtime and PyTorch disagree on {name}: on {len(apart)} images their logits "
+            f"differ by up to {apart.max():.3g}, more than {TOLERANCE:g}; nothing was written. "
+            "Export without --onnx"
+        )

@@ -1,0 +1,1 @@
+"""Random transforms for training and corruptions for evaluation, each a function of its seed."""

@@ -1,0 +1,1 @@
+"""The demonstration data set: drawn portraits and forgeries of them."""

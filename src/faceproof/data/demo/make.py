@@ -1,0 +1,198 @@
+"""A data set for trying things out, made here: no download, seconds, the same bytes every time.
+
+    <root>/demo.json                            how it was made; written last
+    <root>/pictures/<label>/<generator>/*.jpg   all of one size
+    <root>/masks/<generator>/*.png              255 where that forgery changed the image of the
+                                                same name
+
+Task deepfake: real/camera, and fake/face_swap, upsampled, retouched, recoloured. Task face:
+face/camera, and non_face/textures, objects. Every image, of whatever class, ends in the same
+camera noise and JPEG, with strengths drawn alike, so that neither file size nor mean colour gives
+a class away. The bytes depend on the seed and the image's place in the set, not on the number of
+processes; another release of numpy or Pillow may change them.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from faceproof.data.demo.forgeries import FORGERIES
+from faceproof.data.demo.portraits import (
+    SIDE,
+    Array,
+    render_object,
+    render_portrait,
+    render_texture,
+)
+from faceproof.errors import FaceproofError
+from faceproof.task import Task, get_task
+
+FORMAT = 1  # raise it with every change to the images
+GENERATORS = {
+    "real": ("camera",),
+    "fake": tuple(FORGERIES),
+    "face": ("camera",),
+    "non_face": ("textures", "objects"),
+}
+# A generator's place in this list is part of the seed, so new ones go to the end.
+_KINDS = ("camera", "textures", "objects", *FORGERIES)
+_IMAGES_PER_PROCESS = 150  # fewer are drawn sooner than a process starts
+
+_log = logging.getLogger(__name__)
+
+
+def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 600) -> None:
+    """Write the demo data set of `task` below `root`, unless it is there already.
+
+    Raises:
+        FaceproofError: `root` holds something else, or a set made with other settings.
+    """
+    root = root.resolve()
+    settings = _settings(task, seed, num_per_class)
+    if _is_there(root, settings):
+        return
+    _log.info("drawing %d images for the demo data set %s", 2 * num_per_class, root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f"{root.name}.partial-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=root.parent) as folder:
+        partial = Path(folder) / root.name
+        _draw_all(partial, task, seed, num_per_class)
+        (partial / "demo.json").write_text(json.dumps(settings, indent=2) + "\n")
+        try:
+            partial.rename(root)
+        except OSError:  # another process was faster, or somebody else put something there
+            if not _is_there(root, settings):
+                raise
+
+
+def _settings(task: Task, seed: int, num_per_class: int) -> dict[str, object]:
+    counts = Counter(f"{label}/{kind}" for label, kind, _ in _plan(task, num_per_class))
+    return {
+        "format": FORMAT,
+        "task": task.name,
+        "seed": seed,
+        "num_per_class": num_per_class,
+        "counts": dict(counts),
+    }
+
+
+def _is_there(root: Path, settings: dict[str, object]) -> bool:
+    """Say whether the set asked for is at `root`; refuse anything else that is.
+
+    Raises:
+        FaceproofError: `root` holds something else, or a set made with other settings.
+    """
+    manifest = root / "demo.json"
+    if not manifest.is_file():
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise FaceproofError(
+                f"{root} is there and is no demo data set (it has no demo.json), so nothing was "
+                "written; set data.root to a folder that is empty or does not exist"
+            )
+        return False
+    found = json.loads(manifest.read_text())
+    if found != settings:
+        keys = [key for key in settings if key != "counts"]
+        have = ", ".join(f"{key} {found.get(key)}" for key in keys)
+        want = ", ".join(f"{key} {settings[key]}" for key in keys)
+        raise FaceproofError(
+            f"the demo data set in {root} was made with {have}; asked for was {want}; delete the "
+            "folder to have it made anew, or set data.root to another one"
+        )
+    return True
+
+
+def _plan(task: Task, num_per_class: int) -> list[tuple[str, str, int]]:
+    """List the images as (label, generator, number); a class's generators take turns."""
+    return [
+        (label, GENERATORS[label][i % len(GENERATORS[label])], i // len(GENERATORS[label]))
+        for label in task.classes
+        for i in range(num_per_class)
+    ]
+
+
+def _draw_all(folder: Path, task: Task, seed: int, num_per_class: int) -> None:
+    """Draw the whole plan, in as many processes as are worth starting.
+
+    They are plain interpreters rather than a multiprocessing pool: forking a process that has
+    loaded torch is unsafe, and spawning would import the caller's main module, torch and all,
+    once more in each.
+    """
+    num_shares = _num_processes(2 * num_per_class)
+    arguments = [str(folder), task.name, str(seed), str(num_per_class), str(num_shares)]
+    if num_shares == 1:
+        draw_share([*arguments, "0"])
+        return
+    program = (
+        "import sys; from faceproof.data.demo.make import draw_share; draw_share(sys.argv[1:])"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    def run(share: int) -> None:
+        command = [sys.executable, "-c", program, *arguments, str(share)]
+        subprocess.run(command, check=True, env=environment)
+
+    with ThreadPoolExecutor(num_shares) as pool:
+        list(pool.map(run, range(num_shares)))
+
+
+def _num_processes(num_images: int) -> int:
+    if hasattr(os, "sched_getaffinity"):
+        num_cores = len(os.sched_getaffinity(0))
+    else:
+        num_cores = os.cpu_count() or 1
+    return max(1, min(num_cores, num_images // _IMAGES_PER_PROCESS))
+
+
+def draw_share(arguments: list[str]) -> None:
+    """Draw every `num_shares`-th image of the plan, from number `share` on.
+
+    `arguments` are those of a command line: folder, task, seed, num_per_class, num_shares, share.
+    """
+    folder, task, seed, num_per_class, num_shares, share = arguments
+    plan = _plan(get_task(task), int(num_per_class))
+    for label, kind, number in plan[int(share) :: int(num_shares)]:
+        _write(Path(folder), label, kind, number, int(seed))
+
+
+def _write(folder: Path, label: str, kind: str, number: int, seed: int) -> None:
+    """Draw one image, and its mask where it is a forgery."""
+    rng = image_rng(seed, kind, number)
+    if kind in FORGERIES:
+        image, mask = FORGERIES[kind](render_portrait(rng), rng)
+        path = folder / "masks" / kind / f"{number:05d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    elif kind == "camera":
+        image = render_portrait(rng).image
+    else:
+        image = render_texture(rng) if kind == "textures" else render_object(rng)
+    path = folder / "pictures" / label / kind / f"{number:05d}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _save(image, path, rng)
+
+
+def image_rng(seed: int, kind: str, number: int) -> np.random.Generator:
+    """Return the random numbers of one image, whatever was drawn before it."""
+    words = (seed, _KINDS.index(kind), number)
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
+def _save(image: Array, path: Path, rng: np.random.Generator) -> None:
+    """Write an image as a camera would: noise that grows with the light, then JPEG."""
+    read, shot = rng.uniform(0.002, 0.006), rng.uniform(0.0001, 0.0005)
+    grain = rng.standard_normal((3, SIDE, SIDE), dtype=np.float32)
+    noisy = image + grain * np.sqrt(read**2 + shot * image)
+    pixels = (noisy.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+    encoded = Image.fromarray(np.ascontiguousarray(pixels))
+    subsampling = "4:4:4" if rng.random() < 0.5 else "4:2:0"
+    encoded.save(path, quality=int(rng.integers(75, 96)), subsampling=subsampling)

@@ -1,0 +1,1 @@
+"""An exported detector at work: on images, faces, videos and whole folders."""

@@ -1,0 +1,169 @@
+"""What a detector says of an image by the faces in it.
+
+The rule: each face that is found is cut out and judged as an image of its own; the image is
+called what its face with the highest probability of the positive class is called, so one forged
+face makes a forged image. In a cascade only faces that its gate takes for one count. Without any
+the verdict is `no face`, unless the whole image is to be judged then. The more faces, the more
+chances of a false alarm: the probability is that of one face, not of the image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from faceproof.data.image_io import fit_image
+from faceproof.errors import FaceproofError
+from faceproof.inference.predictor import ImageLike, Predictor, stack_fitted, to_rgb
+from faceproof.inference.scorer import NO_FACE, Fit, Fitted, Verdict
+from faceproof.prepare.face_finder import MARGIN, MAX_FACES, Box, crop, find_faces, load_cascade
+
+RULE = "the face with the highest calibrated probability of the positive class"
+WHOLE = "no face found: the whole image was judged"
+
+
+@dataclass(frozen=True)
+class FaceOptions:
+    """How faces are taken out of images.
+
+    Attributes:
+        whole_if_none: judge the whole image where no face is found.
+        most: faces of an image, the largest ones.
+        margin: around a face, as a share of its side; as in the detector's training images.
+    """
+
+    whole_if_none: bool = False
+    most: int = MAX_FACES
+    margin: float = MARGIN
+
+
+def face_options(find_faces: bool, whole_if_none: bool) -> FaceOptions | None:
+    """Return how faces are found, as two options of a command say; None if they are not wanted.
+
+    Raises:
+        FaceproofError: the second option is given without the first.
+    """
+    if whole_if_none and not find_faces:
+        raise FaceproofError("--whole-if-none says what --find-faces does; give both")
+    return FaceOptions(whole_if_none) if find_faces else None
+
+
+@dataclass(frozen=True)
+class FacesVerdict:
+    """What a detector says of an image by its faces.
+
+    Attributes:
+        image: the verdict on the image; see the rule above.
+        boxes: where the faces are, in pixels of the image, the largest first.
+        faces: the verdict on each.
+        whole: no face was found, and the whole image was judged.
+    """
+
+    image: Verdict
+    boxes: Sequence[Box]
+    faces: Sequence[Verdict]
+    whole: bool = False
+
+    @property
+    def note(self) -> str | None:
+        """Say what should be known of the faces; None if there is nothing."""
+        if self.whole:
+            return WHOLE
+        counted = sum(face.probability is not None for face in self.faces)
+        if counted == len(self.faces):
+            return None
+        return f"{counted} of {len(self.faces)} finds are faces by the gate"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as plain values, with the faces' boxes and verdicts."""
+        return {
+            **self.image.to_json(),
+            "rule": RULE,
+            "note": self.note,
+            "faces": [
+                {"box": box._asdict(), **face.to_json()}
+                for box, face in zip(self.boxes, self.faces, strict=True)
+            ],
+        }
+
+
+def check_faces(predictor: Predictor) -> None:
+    """Refuse to find faces where that cannot be done.
+
+    Raises:
+        FaceproofError: the detector's own question is whether there is a face, or scikit-image is
+            not installed.
+    """
+    if predictor.task.name == "face":
+        raise FaceproofError(
+            "this detector answers the task face: whether an image shows one. Finding faces first "
+            "would answer that before it is asked; leave out --find-faces, or take a detector of "
+            "the task deepfake"
+        )
+    load_cascade()
+
+
+def fit_faces(
+    image: Tensor, fits: Sequence[Fit], options: FaceOptions
+) -> tuple[list[Box], list[Fitted]]:
+    """Find faces and resize each for the networks.
+
+    Args:
+        image: (3, H, W) uint8.
+        fits: how the networks want their images.
+        options: how faces are taken.
+
+    Returns:
+        The boxes, and what is to be judged, (3, S, S) uint8 each: a crop a box, or the whole
+        image where there is none and the options say so.
+    """
+    boxes = find_faces(image, options.most)
+    parts = [crop(image, box, options.margin) for box in boxes]
+    if not boxes and options.whole_if_none:
+        parts = [image]
+    return boxes, [{fit: fit_image(part, *fit) for fit in fits} for part in parts]
+
+
+def combine_faces(
+    predictor: Predictor, boxes: Sequence[Box], verdicts: Sequence[Verdict]
+) -> FacesVerdict:
+    """Return the verdict on an image, given those on its faces.
+
+    Args:
+        predictor: what judged them.
+        boxes: the faces.
+        verdicts: one for each; or one for the whole image, where there are no boxes.
+    """
+    if not boxes and verdicts:
+        return FacesVerdict(verdicts[0], (), (), whole=True)
+    counted = [(one.probability, one) for one in verdicts if one.probability is not None]
+    if counted:  # of equals the first is taken: the largest face
+        chosen = max(counted, key=lambda pair: pair[0])[1]
+    else:
+        task, threshold = predictor.task.name, predictor.threshold
+        shares = [one.gate_probability for one in verdicts if one.gate_probability is not None]
+        chosen = Verdict(
+            NO_FACE, NO_FACE, None, None, threshold, task, max(shares) if shares else None
+        )
+    return FacesVerdict(chosen, tuple(boxes), tuple(verdicts))
+
+
+def judge_faces(
+    predictor: Predictor, image: ImageLike, options: FaceOptions | None = None
+) -> FacesVerdict:
+    """Find the faces in an image, judge each, and say what that makes of the image.
+
+    Args:
+        predictor: a detector of the task deepfake, or a cascade.
+        image: as a predictor takes it.
+        options: how faces are taken.
+
+    Raises:
+        FaceproofError: the detector is of the task face, scikit-image is not installed, or the
+            image cannot be read.
+    """
+    check_faces(predictor)
+    boxes, fitted = fit_faces(to_rgb(image), predictor.fits, options or FaceOptions())
+    verdicts = predictor.judge(stack_fitted(fitted)) if fitted else []
+    return combine_faces(predictor, boxes, verdicts)

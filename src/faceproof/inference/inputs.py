@@ -1,0 +1,111 @@
+"""Which images and videos are meant: files, folders, patterns, lists, standard input.
+
+They come one by one. Paths stay the strings that the user gave: there may be a million of them.
+"""
+
+import csv
+import glob
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from faceproof.data.layout import walk_files
+from faceproof.errors import FaceproofError
+
+STDIN = "-"
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+)
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
+)
+LISTS = (".csv", ".txt")
+
+
+def list_images(words: Sequence[str]) -> Iterator[str]:
+    """Yield the paths of images and videos, lazily, in the order of `words`.
+
+    A word is a file, a folder (everything below it with an image's or video's suffix, hidden
+    files left out), a pattern such as `photos/**/*.jpg`, a .csv file with a column `path` or a
+    .txt file with a path a line (relative to that file), or `-` for paths on standard input, one a
+    line.
+
+    Args:
+        words: what the user named.
+
+    Raises:
+        FaceproofError: at once if one of the words names nothing.
+    """
+    if not words:
+        raise FaceproofError("name images, folders, patterns, a list, or - for standard input")
+    for word in words:
+        if word != STDIN and not Path(word).exists() and not _matches(word):
+            raise FaceproofError(
+                f"there is no file or folder {word}, nor does it match any as a pattern"
+            )
+    return (os.fspath(path) for word in words for path in _expand(word))
+
+
+def _matches(word: str) -> bool:
+    return glob.has_magic(word) and next(_glob(word), None) is not None
+
+
+def _glob(pattern: str) -> Iterator[str]:
+    return glob.iglob(pattern, recursive=True)  # noqa: PTH207 - the pattern may be absolute
+
+
+def _expand(word: str) -> Iterator[str]:
+    """Yield what one word stands for."""
+    if word == STDIN:
+        yield from (line for line in map(_bare, map(os.fsdecode, sys.stdin.buffer)) if line)
+    elif Path(word).is_dir():
+        yield from _below(word)
+    elif not Path(word).exists():
+        for match in _glob(word):
+            if Path(match).is_dir():
+                # With `**` the files below come as matches of their own.
+                yield from (() if "**" in word else _below(match))
+            elif _is_meant(match):
+                yield match
+    elif word.lower().endswith(LISTS):
+        yield from (os.path.normpath(Path(word).parent / path) for path in _listed(Path(word)))
+    else:
+        yield word
+
+
+def _bare(line: str) -> str:
+    return line.rstrip("\r\n")
+
+
+def _below(folder: str) -> Iterator[str]:
+    for name in walk_files(Path(folder)):
+        if _is_meant(name):
+            yield os.path.join(folder, name)  # noqa: PTH118
+
+
+def _is_meant(path: str) -> bool:
+    return _suffix(path) in SUFFIXES or is_video(path)
+
+
+def is_video(path: str) -> bool:
+    """Say whether a path has a video's suffix."""
+    return _suffix(path) in VIDEO_SUFFIXES
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
+
+
+def _listed(file: Path) -> Iterator[str]:
+    """Yield the paths in a list, without reading it whole."""
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        if file.suffix.lower() == ".txt":
+            yield from (line for line in map(_bare, lines) if line)
+            return
+        rows = csv.DictReader(lines)
+        if "path" not in (rows.fieldnames or ()):
+            raise FaceproofError(
+                f"{file} has no column path; found {', '.join(rows.fieldnames or ()) or 'nothing'}"
+            )
+        yield from (row["path"] for row in rows if row["path"])

@@ -1,0 +1,257 @@
+"""A detector that answers: from images to verdicts, exactly as an evaluation would score them."""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from faceproof.artifact.artifact import read_card, read_entry, read_network
+from faceproof.artifact.card import Card, card_task, networks_of
+from faceproof.data.image_io import (
+    UnreadableImageError,
+    decode_image,
+    fit_image,
+    read_image,
+)
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import Scores, is_positive
+from faceproof.inference.scorer import (
+    NO_FACE,
+    Fitted,
+    Member,
+    Network,
+    Scorer,
+    TorchNetwork,
+    Verdict,
+)
+from faceproof.models.devices import pick_device
+
+BACKENDS = ("torch", "onnx", "auto")
+# Pillow's modes that a PNG can hold; the others are brought to RGB first.
+PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
+
+ImageLike = str | Path | bytes | Image.Image | Tensor | npt.NDArray[np.uint8]
+
+
+class Predictor:
+    """A loaded detector artifact; see `load`.
+
+    Attributes:
+        card: the artifact's card.
+        task: the task that it answers; of a cascade the detector's.
+        threshold: an image is called positive from this probability on.
+        fingerprint: SHA-256 of the card, which names the weights by theirs.
+        device: where its networks run.
+        fits: how they want their images: side and interpolation, each once.
+        scorer: what judges.
+        gate: what finds faces first, in a cascade; else None.
+        backend: what runs its networks, `torch` or `onnx`.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        fingerprint: str,
+        device: torch.device,
+        scorer: Scorer,
+        gate: Scorer | None = None,
+        backend: str = "torch",
+    ) -> None:
+        self.card = card
+        self.fingerprint = fingerprint
+        self.device = device
+        self.scorer = scorer
+        self.gate = gate
+        self.backend = backend
+        self.task = scorer.task
+        self.threshold = scorer.point.threshold
+        self.fits = tuple(dict.fromkeys(network.fit for network in self.networks()))
+
+    def networks(self) -> list[Network]:
+        """Return all its networks, in the order of `artifact.networks_of`."""
+        scorers = [scorer for scorer in (self.gate, self.scorer) if scorer is not None]
+        return [member.network for scorer in scorers for member in scorer.members]
+
+    def __call__(self, image: ImageLike) -> Verdict:
+        """Return the verdict on one image; see `predict_batch`."""
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images: Sequence[ImageLike]) -> list[Verdict]:
+        """Return the verdicts on some images, scored at once.
+
+        Args:
+            images: paths, bytes of image files, Pillow images, or (3, H, W) uint8 RGB.
+
+        Raises:
+            FaceproofError: one cannot be read, or is no image.
+        """
+        if not images:
+            return []
+        return self.judge(stack_fitted([self.fit(to_rgb(image)) for image in images]))
+
+    def fit(self, image: Tensor) -> Fitted:
+        """Resize (3, H, W) uint8 for each network: (3, S, S), by side and interpolation."""
+        return {fit: fit_image(image, *fit) for fit in self.fits}
+
+    def judge(self, fitted: Fitted) -> list[Verdict]:
+        """Return the verdicts on fitted images, (B, 3, S, S) uint8 each."""
+        if self.gate is None:
+            return self.scorer.judge(self.scorer.score(fitted))
+        logits = self.gate.score(fitted)
+        shares = self.gate.probabilities(logits)
+        faces = is_positive(shares, self.gate.point.threshold)
+        found: list[Verdict] = []
+        if faces.any():  # only faces are shown to the detector
+            chosen = torch.from_numpy(faces)
+            found = self.scorer.judge(
+                self.scorer.score({fit: images[chosen] for fit, images in fitted.items()})
+            )
+        rest = iter(found)
+        return [
+            self._gated(next(rest) if face else None, float(share))
+            for face, share in zip(faces, shares, strict=True)
+        ]
+
+    def _gated(self, verdict: Verdict | None, share: float) -> Verdict:
+        """Return a cascade's verdict: the detector's on a face, else that there is none."""
+        if verdict is None:
+            return Verdict(NO_FACE, NO_FACE, None, None, self.threshold, self.task.name, share)
+        return replace(verdict, gate_probability=share)
+
+    def score_tensors(self, images: Tensor) -> Scores:
+        """Return the logits, (B,) float64, of (B, 3, H, W) uint8; no gate is asked.
+
+        Images of another side than a network's are resized for it.
+        """
+        return self.scorer.score({fit: fit_image(images, *fit) for fit in self.fits})
+
+
+def stack_fitted(fitted: Sequence[Fitted]) -> Fitted:
+    """Make a batch of fitted images."""
+    return {fit: _stack([one[fit] for one in fitted]) for fit in fitted[0]}
+
+
+def _stack(images: Sequence[Tensor]) -> Tensor:
+    """Make (B, 3, S, S) of (3, S, S), channels last, as decoders lay out an image."""
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+
+
+def to_rgb(image: ImageLike) -> Tensor:
+    """Return an image, in whatever form it comes, as RGB, (3, H, W) uint8.
+
+    Raises:
+        FaceproofError: it cannot be read, or is no image.
+    """
+    if isinstance(image, str | Path):
+        try:
+            return read_image(image)
+        except UnreadableImageError as error:
+            raise FaceproofError(f"{image} cannot be read: {error}") from error
+    if isinstance(image, bytes):
+        return decode_image(image)
+    if isinstance(image, Image.Image):
+        return _from_pillow(image)
+    # A copy, because numpy's arrays may be read-only.
+    pixels = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+    if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != torch.uint8:
+        raise FaceproofError(
+            f"an image's pixels are (3, H, W) uint8 in RGB; found {tuple(pixels.shape)} "
+            f"{pixels.dtype}"
+        )
+    return pixels
+
+
+def _from_pillow(image: Image.Image) -> Tensor:
+    """Convert a Pillow image as a file would be: through a PNG of it unless it is plain RGB."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "RGB" and not upright.has_transparency_data:
+        rgb: Tensor = F.pil_to_tensor(upright)
+        return rgb
+    if upright.mode == "F":
+        raise UnreadableImageError("its pixels are floating-point numbers of no known range")
+    file = io.BytesIO()
+    plain = upright if upright.mode in PNG_MODES else upright.convert("RGB")
+    plain.save(file, "PNG", compress_level=1)
+    return decode_image(file.getvalue())
+
+
+def load(
+    path: str | Path, device: str = "auto", backend: str = "torch", allow: Sequence[str] = ()
+) -> Predictor:
+    """Load a detector artifact and return what answers with it.
+
+    Neither the network nor the training code is needed, and nothing in the artifact is executed.
+
+    Args:
+        path: the artifact's folder.
+        device: a torch device, or `auto` for a GPU where there is one.
+        backend: `torch`, `onnx` for ONNX Runtime (on the CPU) if the artifact was exported so, or
+            `auto`; see `choose_backend`.
+        allow: full names of backbones or heads of one's own that its architecture may name.
+
+    Raises:
+        FaceproofError: it is no artifact, not whole, or not what its card says.
+    """
+    if backend not in BACKENDS:
+        raise FaceproofError(f"backend = {backend!r} must be one of {', '.join(BACKENDS)}")
+    folder = Path(path)
+    card = read_card(folder)
+    if backend == "auto":
+        backend = choose_backend(card, device)
+    fingerprint = hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+    place = pick_device(device) if backend == "torch" else torch.device("cpu")
+
+    def scorer(part: Card) -> Scorer:
+        def network(entry: Card) -> Network:
+            if backend == "onnx":
+                return _onnx_network(folder, entry)
+            return TorchNetwork(read_network(folder, entry, allow), place)
+
+        task, point = card_task(part), OperatingPoint.from_json(part["operating_point"])
+        if part["kind"] == "detector":
+            return Scorer(task, point, [Member(network(part))])
+        members = [
+            Member(network(entry), entry["weight"], Calibration.from_json(entry["calibration"]))
+            for entry in part["parts"]
+        ]
+        return Scorer(task, point, members, part["average"])
+
+    if card["kind"] == "cascade":
+        parts = card["parts"]
+        inner, gate = scorer(parts["detector"]), scorer(parts["gate"])
+        return Predictor(card, fingerprint, place, inner, gate, backend)
+    return Predictor(card, fingerprint, place, scorer(card), backend=backend)
+
+
+def choose_backend(card: Card, device: str) -> str:
+    """Return `onnx` where it is faster and the artifact has it: on a CPU; else `torch`.
+
+    An export with ONNX fails unless both gave the same logits and verdicts on real images.
+    """
+    exported = all(entry["onnx"] is not None for entry in networks_of(card))
+    on_cpu = pick_device(device).type == "cpu"
+    return "onnx" if exported and on_cpu and find_spec("onnxruntime") is not None else "torch"
+
+
+def _onnx_network(folder: Path, entry: Card) -> Network:
+    """Load one network of an artifact for ONNX Runtime."""
+    from faceproof.artifact.onnx import MAX_BYTES, OnnxNetwork
+
+    if entry["onnx"] is None:
+        raise FaceproofError(
+            f"{folder} was exported without ONNX; export it by faceproof export --onnx, or take "
+            "the backend torch"
+        )
+    return OnnxNetwork(read_entry(folder, entry["onnx"], MAX_BYTES), entry["input"])

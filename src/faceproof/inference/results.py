@@ -1,0 +1,225 @@
+"""Results on disk: written in parts that are never half there, gone on with, joined at the end.
+
+    verdicts.csv             the finished output
+    verdicts.csv.unfinished/ until then
+        about.json           which detector, so that no two are mixed
+        00000.csv, ...       parts, each written beside its name and renamed
+
+A killed command loses at most the part that it was filling.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from faceproof.errors import FaceproofError
+from faceproof.io.atomic import atomic_file, explain_disk_errors, to_disk, write_text
+
+ROWS_PER_PART = 4096
+SECONDS_PER_PART = 10.0
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+FIELDS = [
+    ("path", pa.string()),
+    ("verdict", pa.string()),  # a class, `unsure` or `no face`; null where it cannot be read
+    ("called", pa.string()),
+    ("probability", pa.float32()),
+    ("logit", pa.float32()),
+    ("gate_probability", pa.float32()),  # of cascades alone
+    ("threshold", pa.float64()),
+    ("error", pa.string()),  # why it cannot be read; else null
+    ("frames", pa.int32()),  # of a video, how many were read; null for images
+    ("note", pa.string()),  # of a video: the spread over its frames, and what is to be known
+    ("faces", pa.int32()),  # how many were found; null where they were not looked for
+]
+
+Row = Mapping[str, Any]
+
+
+class Results:
+    """An output that is being written.
+
+    Args:
+        path: the file to end with: .csv, .jsonl or .parquet.
+        about: what must be the same when it is gone on with.
+        gated: whether there is a column for the gate of a cascade.
+        overwrite: begin afresh whatever is there.
+
+    Raises:
+        FaceproofError: the output is finished, of another type, or was begun with something else.
+    """
+
+    def __init__(
+        self, path: Path, about: Mapping[str, Any], gated: bool = False, overwrite: bool = False
+    ) -> None:
+        if path.suffix not in SUFFIXES:
+            raise FaceproofError(f"--out {path} must end in {', '.join(SUFFIXES)}")
+        if path.exists() and not overwrite:
+            raise FaceproofError(
+                f"{path} is there and finished; name another file, or replace it by --overwrite"
+            )
+        self.path = path
+        self.schema = pa.schema(
+            [field for field in FIELDS if gated or field[0] != "gate_probability"]
+        )
+        self.folder = path.with_name(path.name + ".unfinished")
+        if overwrite and self.folder.is_dir():
+            shutil.rmtree(self.folder)
+        with explain_disk_errors(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._take()
+        self._claim(about)
+        self._waiting: list[Row] = []
+        self._since = time.monotonic()
+        self._next = len(self.parts())
+
+    def _take(self) -> IO[str]:
+        """Hold the folder while this process lives, however it ends."""
+        lock = (self.folder / "lock").open("w")
+        try:
+            import fcntl  # not on Windows, where two commands must not share an output
+        except ImportError:
+            return lock
+        try:
+            # Not flock, which loading processes would inherit, and hold when this one is killed.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise FaceproofError(f"another command is writing {self.path}; wait for it") from error
+        return lock
+
+    def _claim(self, about: Mapping[str, Any]) -> None:
+        """Say what is being written, or refuse to go on with something else."""
+        note = self.folder / "about.json"
+        if not note.is_file():
+            write_text(note, json.dumps(about, indent=2) + "\n")
+        elif json.loads(note.read_text()) != about:
+            self._lock.close()
+            raise FaceproofError(
+                f"{self.folder} was begun with another detector or backend, or with other faces "
+                "(--find-faces, --whole-if-none); name another file, or "
+                "begin afresh by --overwrite"
+            )
+
+    def parts(self) -> list[Path]:
+        """Return the finished parts in their order."""
+        return sorted(self.folder.glob(f"[0-9]*{self.path.suffix}"))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of all finished parts, a part at a time."""
+        for part in self.parts():
+            yield from self._read(part).to_pylist()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take rows; they are written when there are many, or some time has passed."""
+        self._waiting.extend(rows)
+        late = time.monotonic() - self._since > SECONDS_PER_PART
+        if len(self._waiting) >= ROWS_PER_PART or (late and self._waiting):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the waiting rows as the next part."""
+        if self._waiting:
+            part = self.folder / f"{self._next:05d}{self.path.suffix}"
+            with atomic_file(part) as partial:
+                self._write(partial, self._waiting)
+            self._next += 1
+        self._waiting = []
+        self._since = time.monotonic()
+
+    def finish(self) -> None:
+        """Join the parts under the final name and remove them."""
+        self.flush()
+        if not self.parts():
+            self._write(self.folder / f"00000{self.path.suffix}", [])
+        joined = self.folder / f"joined{self.path.suffix}"
+        with explain_disk_errors(self.path):
+            self._join(joined)
+            to_disk(joined)  # the parts are deleted next
+            joined.replace(self.path)
+        self.close()
+        shutil.rmtree(self.folder)
+
+    def _join(self, file: Path) -> None:
+        """Write all parts into one file."""
+        if self.path.suffix == ".parquet":
+            with pyarrow.parquet.ParquetWriter(file, self.schema) as writer:
+                for part in self.parts():
+                    writer.write_table(self._read(part))
+            return
+        with file.open("wb") as whole:
+            for number, part in enumerate(self.parts()):
+                with part.open("rb") as piece:
+                    if number and self.path.suffix == ".csv":
+                        piece.readline()  # the header
+                    shutil.copyfileobj(piece, whole)
+
+    def close(self) -> None:
+        """Let go of the folder; what is written stays."""
+        self._lock.close()
+
+    def _write(self, file: Path, rows: Sequence[Row]) -> None:
+        if self.path.suffix == ".parquet":
+            pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), self.schema), file)
+            return
+        with file.open("w", encoding="utf-8", newline="") as lines:
+            if self.path.suffix == ".csv":
+                writer = csv.writer(lines, lineterminator="\n")
+                writer.writerow(self.schema.names)
+                writer.writerows([_spell(row, field) for field in self.schema] for row in rows)
+            else:
+                for row in rows:
+                    plain = {field.name: _spell(row, field) for field in self.schema}
+                    lines.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def _read(self, part: Path) -> pa.Table:
+        if self.path.suffix == ".parquet":
+            return pyarrow.parquet.read_table(part)
+        if self.path.suffix == ".csv":
+            types = {field.name: field.type for field in self.schema}
+            return pyarrow.csv.read_csv(
+                part,
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=types, null_values=[""], strings_can_be_null=True
+                ),
+            )
+        # Not splitlines, which cuts at other characters too, such as a name may hold.
+        rows = [json.loads(line) for line in part.read_text("utf-8").split("\n") if line]
+        return pa.Table.from_pylist(rows, self.schema)
+
+
+def _spell(row: Row, field: pa.Field) -> Any:
+    """Return a value of a row, a float32 in the fewest digits that give it back."""
+    value = row[field.name]
+    return float(str(np.float32(value))) if value and field.type == pa.float32() else value
+
+
+class Seen:
+    """Which paths have been met: eight bytes of digest each, not the paths themselves."""
+
+    def __init__(self) -> None:
+        self._digests: set[int] = set()
+
+    def add(self, path: str) -> bool:
+        """Note a path and say whether it is new."""
+        digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
+        number = int.from_bytes(digest)
+        new = number not in self._digests
+        self._digests.add(number)
+        return new
+
+
+def printable(path: str) -> str:
+    """Return a path as text; bytes that are no text are spelt out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

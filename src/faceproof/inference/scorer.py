@@ -1,0 +1,143 @@
+"""From tensors to verdicts: networks, their combined score, and the operating point."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from faceproof.data.loaders import to_unit
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.ensemble import combine
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import Scores, is_positive
+from faceproof.evaluation.reliability import unsure_flags
+from faceproof.models.detector import Detector
+from faceproof.task import Task
+
+UNSURE = "unsure"
+NO_FACE = "no face"
+
+# How a network wants an image to be resized: side in pixels, and interpolation.
+Fit = tuple[int, str]
+# Images of a batch, (B, 3, S, S) uint8, for each way in which networks want them.
+Fitted = dict[Fit, Tensor]
+
+
+class Network(Protocol):
+    """One network, whatever runs it."""
+
+    fit: Fit
+
+    def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
+        """Return the logits, (B,), of (B, 3, S, S) uint8."""
+        ...
+
+
+class TorchNetwork:
+    """A network that PyTorch runs, in float32."""
+
+    def __init__(self, net: Detector, device: torch.device) -> None:
+        self.fit = (net.input.size, net.input.interpolation)
+        self.device = device
+        self.net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
+        """Return the logits, (B,), of (B, 3, S, S) uint8."""
+        logits = self.net(to_unit(images.to(self.device, non_blocking=True)))
+        return np.asarray(logits.float().cpu().numpy())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a detector says of one image.
+
+    Attributes:
+        verdict: the class it is called, `unsure` where its probability lies in the unsure band, or
+            `no face` where the gate of a cascade finds none.
+        called: the class by the threshold alone, as evaluate.py counts it; `no face` likewise.
+        probability: calibrated, of the task's positive class; None where there is no face.
+        logit: the raw score; None where there is no face.
+        threshold: an image is called positive from this probability on.
+        task: the task's name.
+        gate_probability: of a face, by the gate of a cascade; None for other detectors.
+    """
+
+    verdict: str
+    called: str
+    probability: float | None
+    logit: float | None
+    threshold: float
+    task: str
+    gate_probability: float | None = None
+
+    def to_json(self) -> dict[str, str | float | None]:
+        """Return the verdict as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of a scorer, and how it counts in an ensemble."""
+
+    network: Network
+    weight: float = 1.0
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Networks whose score, or combined score, has an operating point.
+
+    Attributes:
+        task: the task.
+        point: calibration, threshold and unsure band.
+        members: one network, or those of an ensemble.
+        average: what an ensemble averages, `probability` or `logit`; None for one network.
+    """
+
+    task: Task
+    point: OperatingPoint
+    members: Sequence[Member]
+    average: str | None = None
+
+    def score(self, fitted: Fitted) -> Scores:
+        """Return the logits, (B,) float64, of images that were fitted for each network."""
+        logits = [
+            member.network(fitted[member.network.fit]).astype(np.float64) for member in self.members
+        ]
+        if self.average is None:
+            return logits[0]
+        calibrations = [member.calibration for member in self.members]
+        weights = [member.weight for member in self.members]
+        return np.asarray(combine(logits, calibrations, weights, self.average), np.float64)
+
+    def probabilities(self, logits: Scores) -> Scores:
+        """Return the calibrated probabilities, (B,), rounded as a predictions table stores them."""
+        return self.point.calibration.apply(logits).astype(np.float32).astype(np.float64)
+
+    def judge(self, logits: Scores) -> list[Verdict]:
+        """Return the verdicts for logits, (B,)."""
+        probabilities = self.probabilities(logits)
+        called = [
+            self.task.classes[int(positive)]
+            for positive in is_positive(probabilities, self.point.threshold)
+        ]
+        unsure = unsure_flags(probabilities, self.point.unsure)
+        return [
+            Verdict(
+                verdict=UNSURE if doubtful else name,
+                called=name,
+                probability=float(probability),
+                logit=float(np.float32(logit)),
+                threshold=self.point.threshold,
+                task=self.task.name,
+            )
+            for name, doubtful, probability, logit in zip(
+                called, unsure, probabilities, logits, strict=True
+            )
+        ]

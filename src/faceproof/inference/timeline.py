@@ -1,0 +1,120 @@
+"""A video's answers over its time, the frames that look most fake, and both as files."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from faceproof.inference.contact_sheet import FAINT, GAP, LINE, PAPER, SIDE
+from faceproof.inference.video import Clip
+from faceproof.inference.video_verdict import VideoVerdict
+from faceproof.io.atomic import atomic_file, write_text
+from faceproof.reports.plots import BLUE, INK, MUTED, VERMILLION, dress, save_png
+from faceproof.task import get_task
+
+NUM_STRIP = 6
+NARROW = 5.0  # inches: below, the legend takes several rows
+SIZE = 7.2, 3.1  # inches
+
+
+def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Figure:
+    """Draw the probability of every frame over time, with threshold, mean and spread.
+
+    Args:
+        verdict: what is drawn.
+        size: width and height in inches.
+    """
+    positive = get_task(verdict.task).positive
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    times = np.array(verdict.times)
+    values = np.array([np.nan if f.probability is None else f.probability for f in verdict.frames])
+    if verdict.probability is not None and verdict.low is not None and verdict.high is not None:
+        axes.axhspan(
+            verdict.low, verdict.high, color=BLUE, alpha=0.12, lw=0, label="10% to 90% of frames"
+        )
+        axes.axhline(verdict.probability, color=BLUE, lw=1.2, label="mean")
+    axes.axhline(verdict.threshold, color=VERMILLION, lw=1.2, ls="--", label="threshold")
+    axes.plot(times, values, color=INK, lw=1.0, marker="o", ms=3.5, label="frame")
+    faceless = times[np.isnan(values)]
+    if len(faceless):
+        axes.plot(
+            faceless, np.zeros(len(faceless)), color=MUTED, ls="", marker="x", label="no face"
+        )
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlim(0, max(verdict.seconds, float(times[-1]), 1e-3))
+    dress(axes, f"Probability of {positive} over time", "seconds", f"probability of {positive}")
+    handles, names = axes.get_legend_handles_labels()
+    for legend in axes.findobj(Legend):  # it would cover what is drawn
+        legend.remove()
+    columns = len(names) if size[0] > NARROW else 2
+    style: dict[str, Any] = {"fontsize": 9, "frameon": False, "labelcolor": INK}
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, **style)
+    return figure
+
+
+def most_positive(verdict: VideoVerdict, number: int = NUM_STRIP) -> list[int]:
+    """Return which frames look most like the positive class, the highest probability first."""
+    known = [n for n, frame in enumerate(verdict.frames) if frame.probability is not None]
+    return sorted(known, key=lambda n: -(verdict.frames[n].probability or 0.0))[:number]
+
+
+def draw_strip(verdict: VideoVerdict, thumbnails: Sequence[Tensor]) -> Image.Image | None:
+    """Draw the frames that look most like the positive class; None where no frame counts."""
+    chosen = most_positive(verdict)
+    if not chosen:
+        return None
+    cell = SIDE + GAP
+    strip = Image.new("RGB", (len(chosen) * cell + GAP, cell + GAP + 2 * LINE), PAPER)
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    font = ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), 13)
+    draw = ImageDraw.Draw(strip)
+    for place, number in enumerate(chosen):
+        image, frame = F.to_pil_image(thumbnails[number]), verdict.frames[number]
+        left = GAP + place * cell
+        corner = (left + (SIDE - image.width) // 2, GAP + (SIDE - image.height) // 2)
+        strip.paste(image, corner)
+        said = f"{frame.probability:.3f}  {frame.verdict}"
+        draw.text((left, GAP + SIDE + 2), said, INK, font)
+        draw.text((left, GAP + SIDE + 2 + LINE), clock(verdict.times[number]), FAINT, font)
+    return strip
+
+
+def clock(seconds: float) -> str:
+    """Write a time as minutes and seconds, or with hours."""
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    ends = f"{int(minutes):02d}:{rest:05.2f}"
+    return f"{int(hours)}:{ends}" if hours else ends
+
+
+def write_frames(folder: Path, name: str, clip: Clip, verdict: VideoVerdict) -> None:
+    """Write NAME.timeline.png, NAME.strip.png (if a frame counts) and NAME.frames.csv.
+
+    A name that is taken, by a video of another folder, gets a number.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, number = name, 1
+    while (folder / f"{stem}.frames.csv").exists():
+        number += 1
+        stem = f"{name}-{number}"
+    save_png(draw_timeline(verdict), folder / f"{stem}.timeline.png")
+    strip = draw_strip(verdict, clip.thumbnails)
+    if strip is not None:
+        with atomic_file(folder / f"{stem}.strip.png") as partial:
+            strip.save(partial, "PNG")
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["seconds", "verdict", "probability", "gate_probability"])
+    for time, one in zip(verdict.times, verdict.frames, strict=True):
+        writer.writerow([f"{time:.3f}", one.verdict, one.probability, one.gate_probability])
+    write_text(folder / f"{stem}.frames.csv", lines.getvalue())

@@ -1,0 +1,327 @@
+"""Evenly spaced frames of a video, by presentation time, without decoding all of it.
+
+The time from a video's first image to its end is divided into as many equal parts as frames are
+wanted; of each part the frame that is shown in its middle is taken. A still scene of a minute
+therefore counts as a minute, whatever the frame rate does.
+
+Only plain containers are opened. Playlists and the like, which name other files or addresses, are
+not: ffmpeg would follow them.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faceproof.data.image_io import fit_image
+from faceproof.errors import FaceproofError
+from faceproof.inference.scorer import Fit, Fitted
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+NUM_FRAMES = 32
+CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+THUMBNAIL = 200  # pixels, the longer side
+NEAR = 2.0  # seconds; what lies nearer is decoded up to rather than sought
+# Seconds to go back further, where a seek has landed behind the time that was sought.
+MARGINS = (0.0, 5.0, 30.0)
+
+
+class UnreadableVideoError(FaceproofError):
+    """A file of which no frame can be had; the message is the reason alone."""
+
+
+class UnknownVideoError(UnreadableVideoError):
+    """A file that is no video at all, or none that can be read here."""
+
+
+class TooManyPixelsError(FaceproofError):
+    """An image or video that is larger than was allowed."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What was taken of a video.
+
+    Attributes:
+        seconds: how long it lasts by its own account.
+        wanted: how many different frames were asked for; fewer than its caller wanted where the
+            video has no more.
+        times: of the frames that could be read, in seconds from the start, rising.
+        fitted: the frames as the networks want them, (F, 3, S, S) uint8.
+        thumbnails: (3, h, w) uint8 each, the longer side 200 pixels or less.
+    """
+
+    seconds: float
+    wanted: int
+    times: list[float]
+    fitted: Fitted
+    thumbnails: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What reading a video may take.
+
+    Attributes:
+        max_pixels: of a frame; None for any.
+        deadline: of `time.monotonic`; None for none.
+    """
+
+    max_pixels: int | None = None
+    deadline: float | None = None
+
+    def check(self, width: int, height: int) -> None:
+        """Refuse a frame that is too large, or to go on when time is up.
+
+        Raises:
+            TooManyPixelsError: the former.
+            TimeoutError: the latter.
+        """
+        if self.max_pixels is not None and width * height > self.max_pixels:
+            raise TooManyPixelsError(
+                f"the video has {width} x {height} pixels; at most {self.max_pixels:,} are taken"
+            )
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError
+
+
+UNBOUNDED = Bounds()
+
+
+def read_clip(
+    source: str | Path | BinaryIO,
+    fits: Sequence[Fit],
+    num_frames: int = NUM_FRAMES,
+    bounds: Bounds = UNBOUNDED,
+) -> Clip:
+    """Read evenly spaced frames of a video.
+
+    Args:
+        source: a path, or a file that can be sought in.
+        fits: how the networks want their images.
+        num_frames: how many, from 1 on.
+        bounds: what it may take.
+
+    Raises:
+        UnknownVideoError: it is no video, or PyAV is not installed.
+        UnreadableVideoError: no frame of it can be read.
+        TooManyPixelsError: its frames are larger than `bounds` allows.
+        TimeoutError: it takes longer than `bounds` allows.
+    """
+    if isinstance(source, str | Path):
+        with _file(source) as file:
+            return read_clip(file, fits, num_frames, bounds)
+    with _opened(source) as container:
+        if not container.streams.video:
+            raise UnreadableVideoError("it has no video stream")
+        stream = container.streams.video[0]
+        bounds.check(stream.codec_context.width, stream.codec_context.height)
+        start, end = _span(container, stream, bounds)
+        step = (end - start) / num_frames
+        targets = [start + (number + 0.5) * step for number in range(num_frames)]
+        return _take(_Reader(container, stream, bounds), targets, fits, start, end)
+
+
+def _file(path: str | Path) -> BinaryIO:
+    try:
+        if Path(path).is_fifo():  # to open it is to wait for who writes to it
+            raise UnreadableVideoError("it is a pipe")
+        return Path(path).open("rb")
+    except FileNotFoundError as error:
+        raise UnreadableVideoError("the file is not there") from error
+    except OSError as error:
+        raise UnreadableVideoError(error.strerror or str(error)) from error
+
+
+@contextmanager
+def _opened(file: BinaryIO) -> Iterator["InputContainer"]:
+    """Open a file as a video, refusing what would lead to other files."""
+    try:
+        import av
+    except ImportError as error:
+        raise UnknownVideoError(
+            "videos take the package av, which is not installed: pip install 'faceproof[video]'"
+        ) from error
+    file.seek(0)
+    try:
+        container = av.open(file, "r", container_options={"format_whitelist": CONTAINERS})
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise UnknownVideoError(
+            "no video format that can be read, or a file without its end"
+        ) from error
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def _span(
+    container: "InputContainer", stream: "VideoStream", bounds: Bounds
+) -> tuple[float, float]:
+    """Return when a video starts and ends, in seconds of its own clock."""
+    unit = stream.time_base or Fraction(1)
+    start = float((stream.start_time or 0) * unit)
+    if stream.duration:
+        return start, start + float(stream.duration * unit)
+    if "DURATION" in stream.metadata:  # Matroska's, of this stream rather than of its sound
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return start, 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    if container.duration:
+        return start, start + container.duration / 1_000_000
+    # What a browser records names no duration. Packets are looked through without decoding.
+    end = start
+    for packet in _packets(container, stream):
+        bounds.check(0, 0)
+        if packet.pts is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * unit))
+    container.seek(0)
+    return start, end
+
+
+def _packets(
+    container: "InputContainer", stream: "VideoStream"
+) -> Iterator["av.Packet[VideoStream]"]:
+    """Yield the packets of a stream up to where it ends or is cut off."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            yield next(packets)
+        except (StopIteration, av.FFmpegError, OSError):
+            return
+
+
+class _Reader:
+    """A place in a video, which moves forward: by seeking where that saves decoding."""
+
+    def __init__(self, container: "InputContainer", stream: "VideoStream", bounds: Bounds) -> None:
+        self.container = container
+        self.stream = stream
+        self.bounds = bounds
+        self.unit = float(stream.time_base or 1)
+        self.gap = 0.0  # seconds between the last two frames, should a file not say how long
+        self._begin()
+
+    def _begin(self) -> None:
+        """Read on from wherever the container stands."""
+        self.frames = self._decode()
+        self.shown: VideoFrame | None = None
+        self.coming = next(self.frames, None)
+
+    def _decode(self) -> Iterator["VideoFrame"]:
+        """Yield the sound frames from here on; damaged packets give none."""
+        import av
+
+        for packet in _packets(self.container, self.stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                self.bounds.check(frame.width, frame.height)
+                if not frame.is_corrupt:
+                    yield frame
+
+    def at(self, target: float) -> "VideoFrame | None":
+        """Return the frame that is shown at a time; None where the file is cut off before it."""
+        if self._worth_seeking(target):
+            self._seek(target)
+        while self.coming is not None and self.time(self.coming) <= target:
+            if self.shown is not None:
+                self.gap = self.time(self.coming) - self.time(self.shown)
+            self.shown, self.coming = self.coming, next(self.frames, None)
+        if self.coming is not None:  # before the first frame there is none but that
+            return self.shown or self.coming
+        return self.shown if self.shown is not None and self._lasts(self.shown, target) else None
+
+    def time(self, frame: "VideoFrame") -> float:
+        """Return when a frame is shown, in seconds of the video's clock."""
+        stamp = frame.pts if frame.pts is not None else frame.dts
+        return (stamp or 0) * self.unit
+
+    def _lasts(self, frame: "VideoFrame", target: float) -> bool:
+        """Say whether a last frame is still shown, rather than others being lost behind it."""
+        usual = 1 / float(self.stream.average_rate) if self.stream.average_rate else 0.0
+        return target <= self.time(frame) + max((frame.duration or 0) * self.unit, usual, self.gap)
+
+    def _worth_seeking(self, target: float) -> bool:
+        if self.coming is None or target - self.time(self.coming) < NEAR:
+            return False
+        entries = self.stream.index_entries
+        if not len(entries):
+            return True
+        place = entries.search_timestamp(int(target / self.unit))
+        # Without a key frame in between, a seek would go back to decode the same again.
+        return place >= 0 and entries[place].timestamp * self.unit > self.time(self.coming)
+
+    def _seek(self, target: float) -> None:
+        import av
+
+        for margin in MARGINS:
+            stamp = int(max(target - margin, 0.0) / self.unit)
+            try:
+                self.container.seek(stamp, stream=self.stream)
+            except av.FFmpegError:
+                continue  # the file may be cut off before it
+            self._begin()
+            if self.coming is not None and self.time(self.coming) <= target:
+                return
+
+
+def _take(
+    reader: _Reader, targets: Sequence[float], fits: Sequence[Fit], start: float, end: float
+) -> Clip:
+    """Take the frames shown at some times, each frame once."""
+    times: list[float] = []
+    fitted: dict[Fit, list[Tensor]] = {fit: [] for fit in fits}
+    thumbnails: list[Tensor] = []
+    lost = 0
+    for target in targets:
+        frame = reader.at(target)
+        if frame is None:
+            lost += 1
+            continue
+        shown = max(reader.time(frame) - start, 0.0)
+        if times and shown <= times[-1]:
+            continue  # a frame that is shown for long, or a video of few frames
+        image = _upright(frame)
+        times.append(shown)
+        thumbnails.append(_thumbnail(image))
+        for fit in fits:
+            fitted[fit].append(fit_image(image, *fit))
+    if not times:
+        raise UnreadableVideoError("no frame of the video can be read")
+    stacked = {fit: torch.stack(frames) for fit, frames in fitted.items()}
+    return Clip(max(end - start, 0.0), len(times) + lost, times, stacked, thumbnails)
+
+
+def _upright(frame: "VideoFrame") -> Tensor:
+    """Return a frame as (3, H, W) uint8 RGB, turned as players show it."""
+    # By one thread: PyAV keeps those of several, and a process forked from this one hangs on them.
+    pixels = frame.to_ndarray(format="rgb24", threads=1)
+    turned = np.rot90(pixels, round(frame.rotation / 90))
+    return torch.from_numpy(np.ascontiguousarray(turned.transpose(2, 0, 1)))
+
+
+def _thumbnail(image: Tensor) -> Tensor:
+    from torchvision.transforms.v2 import functional as F
+
+    height, width = image.shape[-2:]
+    scale = min(1.0, THUMBNAIL / max(height, width))
+    small: Tensor = F.resize(
+        image, [max(1, round(height * scale)), max(1, round(width * scale))], antialias=True
+    )
+    return small

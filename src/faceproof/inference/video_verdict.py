@@ -1,0 +1,136 @@
+"""What a detector says of a video as a whole.
+
+The rule: every frame that was taken is judged as an image; the mean of their calibrated
+probabilities is held against the detector's threshold and unsure band, as an image's probability
+is. In a cascade only frames with a face count; without any the verdict is `no face`. The detector
+was calibrated on images, so the mean is no calibrated probability of a video.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from faceproof.evaluation.predictions import is_positive
+from faceproof.evaluation.reliability import unsure_flags
+from faceproof.inference.predictor import Predictor
+from faceproof.inference.scorer import NO_FACE, UNSURE, Verdict
+from faceproof.inference.video import Clip
+from faceproof.task import get_task
+
+RULE = "mean of the frames' calibrated probabilities against the detector's threshold"
+LOW, HIGH = 0.1, 0.9  # quantiles of the spread
+
+
+@dataclass(frozen=True)
+class VideoVerdict:
+    """What a detector says of a video.
+
+    Attributes:
+        verdict: a class, `unsure`, or `no face`; see the rule above.
+        called: the class by the threshold alone.
+        probability: mean over the frames that count; None without any.
+        low: their 10 % quantile.
+        high: their 90 % quantile.
+        share: of the frames that count, how many are called the positive class by the threshold.
+        threshold: as of images.
+        task: the task's name.
+        gate_probability: of a face, mean over all frames, by the gate of a cascade; else None.
+        seconds: how long the video lasts.
+        frames_wanted: how many frames were to be read.
+        times: of the frames that could be, in seconds.
+        frames: the verdicts on them.
+    """
+
+    verdict: str
+    called: str
+    probability: float | None
+    low: float | None
+    high: float | None
+    share: float | None
+    threshold: float
+    task: str
+    gate_probability: float | None
+    seconds: float
+    frames_wanted: int
+    times: Sequence[float]
+    frames: Sequence[Verdict]
+
+    @property
+    def note(self) -> str | None:
+        """Say what should be known of the frames; None if there is nothing."""
+        read, counted = len(self.frames), sum(f.probability is not None for f in self.frames)
+        notes = []
+        if read < self.frames_wanted:
+            notes.append(
+                f"only {read} of the {self.frames_wanted} wanted frames could be read: the file is "
+                "cut off or damaged"
+            )
+        if counted < read:
+            notes.append(f"{counted} of {read} frames show a face")
+        return "; ".join(notes) or None
+
+    @property
+    def summary(self) -> str | None:
+        """Say how the frames spread, and what should be known of them."""
+        spread = None
+        if self.low is not None and self.high is not None and self.share is not None:
+            positive = get_task(self.task).positive
+            spread = (
+                f"{self.share:.0%} of frames called {positive}; 10% to 90% of frames at "
+                f"{self.low:.3f} to {self.high:.3f}"
+            )
+        return "; ".join(part for part in (spread, self.note) if part) or None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as plain values, the frames with their times."""
+        kept = ("verdict", "called", "probability", "low", "high", "share", "threshold", "task")
+        last = ("gate_probability", "seconds", "frames_wanted")
+        return {
+            **{name: getattr(self, name) for name in (*kept, *last)},
+            "frames_read": len(self.frames),
+            "rule": RULE,
+            "note": self.note,
+            "frames": [
+                {"time": time, "verdict": one.verdict, "probability": one.probability}
+                for time, one in zip(self.times, self.frames, strict=True)
+            ],
+        }
+
+
+def judge_clip(predictor: Predictor, clip: Clip, batch_size: int = 8) -> VideoVerdict:
+    """Return the verdict on a video.
+
+    Args:
+        predictor: the detector.
+        clip: the frames, fitted for its networks.
+        batch_size: frames at a time.
+    """
+    verdicts: list[Verdict] = []
+    for start in range(0, len(clip.times), batch_size):
+        part = slice(start, start + batch_size)
+        verdicts += predictor.judge({fit: images[part] for fit, images in clip.fitted.items()})
+    found = np.array([one.probability for one in verdicts if one.probability is not None])
+    shares = [one.gate_probability for one in verdicts if one.gate_probability is not None]
+    verdict = called = NO_FACE
+    if len(found):
+        mean = found.mean(keepdims=True)
+        called = predictor.task.classes[int(is_positive(mean, predictor.threshold)[0])]
+        doubtful = unsure_flags(mean, predictor.scorer.point.unsure)[0]
+        verdict = UNSURE if doubtful else called
+    return VideoVerdict(
+        verdict=verdict,
+        called=called,
+        probability=float(found.mean()) if len(found) else None,
+        low=float(np.quantile(found, LOW)) if len(found) else None,
+        high=float(np.quantile(found, HIGH)) if len(found) else None,
+        share=float(is_positive(found, predictor.threshold).mean()) if len(found) else None,
+        threshold=predictor.threshold,
+        task=predictor.task.name,
+        gate_probability=float(np.mean(shares)) if shares else None,
+        seconds=clip.seconds,
+        frames_wanted=clip.wanted,
+        times=clip.times,
+        frames=verdicts,
+    )

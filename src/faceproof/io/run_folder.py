@@ -1,0 +1,357 @@
+"""A run folder: what a training leaves behind, and where each piece lies in it."""
+
+import contextlib
+import csv
+import errno
+import io
+import json
+import logging
+import math
+import os
+import re
+import shlex
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faceproof.errors import FaceproofError
+from faceproof.io.atomic import explain_disk_errors
+from faceproof.io.atomic import write_text as write_text  # for those who write into a run
+
+COPY_AGAIN = "copy the run again from where it is whole, or use another"
+# A folder's name that Hydra takes for text as it stands, and a shell too.
+PLAIN = re.compile(
+    r"(\./|/|(?!(null|true|false|nan|inf)$))[a-z_][\w./-]*", re.ASCII | re.IGNORECASE
+)
+
+log = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """The paths of one run.
+
+    | file                 | what                                                        |
+    |----------------------|-------------------------------------------------------------|
+    | config.yaml          | the composed configuration, resolved                        |
+    | record.json          | facts of the run: initial weights, versions, best epoch, .. |
+    | samples.parquet      | the image table it was trained on, all splits             |
+    | seen.parquet         | path and digest of what it was trained on or chosen by      |
+    | unreadable.csv       | the files that could not be read, if any                    |
+    | audit.json, .html    | what was found in the data set before training              |
+    | best.ckpt            | the weights of the best epoch, by validation                |
+    | last.ckpt            | everything needed to go on                                  |
+    | validation.parquet   | validation's scores by the best epoch                       |
+    | operating_point.json | calibration, threshold and unsure band, fitted to these     |
+    | test_scorings.jsonl  | a line for every time test images were scored             |
+    | ensemble.json        | of an ensemble: its members and their weights               |
+    | metrics.csv          | a row an epoch                                              |
+    | events.*             | TensorBoard                                                 |
+    | evaluations/         | a folder for each evaluation                                |
+    | train.lock           | locked while a process trains here; it names the last one   |
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.record = self.path / "record.json"
+        self.samples = self.path / "samples.parquet"
+        self.seen = self.path / "seen.parquet"
+        self.unreadable = self.path / "unreadable.csv"
+        self.best = self.path / "best.ckpt"
+        self.last = self.path / "last.ckpt"
+        self.metrics = self.path / "metrics.csv"
+        self.validation = self.path / "validation.parquet"
+        self.operating_point = self.path / "operating_point.json"
+        self.test_scorings = self.path / "test_scorings.jsonl"
+        self.ensemble = self.path / "ensemble.json"
+        self.evaluations = self.path / "evaluations"
+        self.lock = self.path / "train.lock"
+
+    @property
+    def begun(self) -> bool:
+        """Say whether a run stands here: one that can be gone on with, or has ended.
+
+        One that was refused, or killed before its first checkpoint, is begun again.
+        """
+        return self.last.is_file() or self.operating_point.is_file()
+
+    def how_to_go_on(self) -> str:
+        """Say how a run that has stopped is gone on with."""
+        if self.last.is_file():
+            return f"go on with: python train.py {self.argument('resume')}"
+        return "no checkpoint had been written, so the same command begins anew"
+
+    def argument(self, key: str) -> str:
+        """Return `key=FOLDER` as it must be written on a shell's command line for Hydra.
+
+        In quotes `"` and `${` are escaped, and the backslashes before them and the end doubled.
+        """
+        folder = os.path.relpath(self.path)
+        if folder.startswith(os.pardir):
+            folder = str(self.path)
+        if folder in ("latest", "???"):  # words that mean something else
+            folder = f"./{folder}"
+        if PLAIN.fullmatch(folder):
+            return f"{key}={folder}"
+        text = re.sub(r"(\\*)\$\{", r"\1\1\\${", folder)  # OmegaConf's escape
+        quoted = re.sub(r'(\\*)"', r'\1\1\\"', text)  # Hydra's
+        quoted = re.sub(r"(\\+)\Z", r"\1\1", quoted)
+        return shlex.quote(f'{key}="{quoted}"')
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the configuration as plain values; it is stored resolved.
+
+        Raises:
+            FaceproofError: the file is damaged.
+        """
+        try:
+            config: dict[str, Any] = yaml.safe_load(self.config.read_text("utf-8"))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise FaceproofError(f"{self.config} is damaged: {error}; {COPY_AGAIN}") from error
+        parts = [config.get(name) for name in ("model", "data")] if isinstance(config, dict) else []
+        if not (parts and all(isinstance(part, dict) for part in parts)):
+            raise FaceproofError(
+                f"{self.config} is damaged: it has no settings of model and data; {COPY_AGAIN}"
+            )
+        return config
+
+    def read_record(self) -> dict[str, Any]:
+        """Return the facts recorded so far; none before the run has begun.
+
+        Raises:
+            FaceproofError: the file is damaged.
+        """
+        if not self.record.is_file():
+            return {}
+        return _read_object(self.record, COPY_AGAIN)
+
+    def update_record(self, **facts: Any) -> None:
+        """Add facts to the record; it is replaced whole, never half."""
+        text = json.dumps(self.read_record() | facts, indent=2, allow_nan=False)
+        write_text(self.record, text + "\n")
+
+    def write_operating_point(self, point: Mapping[str, Any]) -> None:
+        """Store calibration and threshold."""
+        write_text(self.operating_point, json.dumps(point, indent=2, allow_nan=False) + "\n")
+
+    def read_operating_point(self) -> dict[str, Any]:
+        """Return the stored calibration and threshold.
+
+        Raises:
+            FaceproofError: the file is damaged.
+        """
+        again = f"fit it again by python train.py {self.argument('resume')}, or {COPY_AGAIN}"
+        return _read_object(self.operating_point, again)
+
+    def log_test_scoring(
+        self, data: Sequence[str], split: str, evaluation: str, images: int
+    ) -> None:
+        """Note that test images were scored: a test set that is looked at often wears out."""
+        scoring = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": list(data),
+            "split": split,
+            "evaluation": evaluation,
+            "images": images,
+        }
+        _append_line(self.test_scorings, json.dumps(scoring))
+
+    def count_test_scorings(self, data: Sequence[str]) -> int:
+        """Return how often this run has scored test images of any of these data sets."""
+        if not self.test_scorings.is_file():
+            return 0
+        number = 0
+        for line in self.test_scorings.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # half a line of a process that died
+                number += bool(set(json.loads(line)["data"]) & set(data))
+        return number
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other trainings out of the folder while this process lives, however it ends.
+
+        Nothing else in this process may open the file: to close it again would give the lock back.
+
+        Raises:
+            FaceproofError: another process trains in it, or the lock is a link.
+        """
+        try:
+            import fcntl  # not on Windows, where two trainings must not share a folder
+        except ImportError:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        _refuse_link(self.lock)
+        with self.lock.open("a+") as file:
+            try:
+                # Not flock, which loading processes would inherit, and hold when this is killed.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.EACCES):
+                    file.seek(0)
+                    raise FaceproofError(
+                        f"{self.path} is being trained in by another process "
+                        f"({file.read().strip() or 'which has just begun'}); wait for its end, or "
+                        "train in another folder by hydra.run.dir"
+                    ) from error
+                log.warning("%s cannot be locked (%s): see to it that no other process trains "
+                            "there", self.path, error.strerror)  # fmt: skip
+            else:
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+                file.flush()
+            yield
+
+    def require(self, *files: Path) -> None:
+        """Refuse a folder that is no finished or resumable run.
+
+        Raises:
+            FaceproofError: the folder or one of the files is not there.
+        """
+        missing = [file.name for file in files if not file.is_file()]
+        if missing:
+            found = (
+                sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else None
+            )
+            state = (
+                f"it holds {', '.join(found) or 'nothing'}" if found is not None else "no folder"
+            )
+            raise FaceproofError(
+                f"{self.path} is not a run to use: {', '.join(missing)} is not there ({state}); "
+                "name a folder that train.py has written"
+            )
+
+
+def _read_object(path: Path, advice: str) -> dict[str, Any]:
+    """Return what a JSON file names.
+
+    Raises:
+        FaceproofError: it is damaged, or no object.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FaceproofError(f"{path} is damaged, no whole JSON: {error}; {advice}") from error
+    if not isinstance(found, dict):
+        raise FaceproofError(
+            f"{path} is damaged: it holds a {type(found).__name__} and no names with values; "
+            f"{advice}"
+        )
+    return found
+
+
+def _refuse_link(path: Path) -> None:
+    """Refuse to write where a link points: a stranger's run may hold one to a file of the user's.
+
+    Raises:
+        FaceproofError: there is one.
+    """
+    if path.is_symlink():
+        raise FaceproofError(f"{path} is a link, and a run holds its own files; remove it")
+
+
+def _append_line(path: Path, text: str) -> None:
+    """Add a line to a file by one write at its end, so that of two processes none loses its own.
+
+    Raises:
+        CannotWriteError: the disk is full or cannot be written to; the line is not there then.
+        FaceproofError: it is a link.
+    """
+    _refuse_link(path)
+    with explain_disk_errors(path), path.open("a+b", buffering=0) as lines:
+        lines.seek(max(lines.seek(0, os.SEEK_END) - 1, 0))
+        torn = lines.read(1) not in (b"", b"\n")  # the last line, of a process that died in it
+        line = (torn * "\n" + text + "\n").encode()
+        written = 0
+        try:
+            written = lines.write(line)
+            if written < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(lines.fileno())
+        except OSError:
+            end = lines.tell()
+            if lines.seek(0, os.SEEK_END) == end:  # else another's line stands behind it
+                lines.truncate(end - written)
+            raise
+
+
+def is_member(folder: Path) -> bool:
+    """Say whether a folder is an ensemble's copy of a run."""
+    return folder.parent.name == "members" and (folder.parents[1] / "ensemble.json").is_file()
+
+
+def is_first_process() -> bool:
+    """Say whether this process keeps the run folder, alone or as the first of a distributed one."""
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, Slurm's
+    return not any(int(os.environ.get(name) or 0) for name in names)
+
+
+def write_epochs(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV, a column for every figure that any row has, undefined ones empty."""
+    names = sorted({name for row in rows for name in row} - {"epoch"})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["epoch", *names])
+    writer.writeheader()
+    for row in sorted(rows, key=lambda row: int(row["epoch"])):
+        writer.writerow({name: "" if _undefined(value) else value for name, value in row.items()})
+    write_text(path, text.getvalue())
+
+
+def _undefined(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def read_epochs(path: Path) -> list[dict[str, Any]]:
+    """Read the rows; epochs are counts, figures floats, None where there is none.
+
+    Raises:
+        FaceproofError: the file is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="") as file:
+            return [
+                {"epoch": int(row.pop("epoch"))}
+                | {name: float(value) if value else None for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise FaceproofError(
+            f"{path} is damaged: it must hold numbers, an epoch in each row ({error}); {COPY_AGAIN}"
+        ) from error
+
+
+def find_run(name: str, runs: str | Path = "runs") -> RunFolder:
+    """Return the run of that folder; `latest` is the newest below `runs` that has a best epoch.
+
+    Raises:
+        FaceproofError: there is none.
+    """
+    if name != "latest":
+        return RunFolder(name)
+    found = [*Path(runs).glob("**/best.ckpt"), *Path(runs).glob("**/ensemble.json")]
+    finished = sorted(
+        (file for file in found if not is_member(file.parent)),
+        key=lambda file: file.stat().st_mtime_ns,
+    )
+    if not finished:
+        raise FaceproofError(
+            f"no run below {runs} has a best.ckpt yet; train one, or name a folder"
+        )
+    return RunFolder(finished[-1].parent)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping as one level with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

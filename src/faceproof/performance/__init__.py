@@ -1,0 +1,1 @@
+"""What makes faceproof fast on a given machine; each part can be switched off."""

@@ -1,0 +1,76 @@
+"""What a name in the settings stands for: a part of faceproof's, or code of the user's own.
+
+Settings hold names and numbers, never something to call. A short name, such as `adamw`, is looked up
+among faceproof's parts. A dotted one, `my_package.MyOptimizer`, is imported, and only if the user
+has named its module for this process: by typing it, in a `conf/` of their own, by `allow=[my_package]`
+or `--allow my_package`, or by the environment variable FACEPROOF_ALLOW. What a run folder or an
+artifact names is data of whoever made it, and allows nothing.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from faceproof.errors import FaceproofError
+
+VARIABLE = "FACEPROOF_ALLOW"  # modules, separated by commas
+
+_allowed: set[str] = set()
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Let settings name code in these modules, and in those below them, in this process."""
+    _allowed.update(module.strip().rstrip(".") for module in modules if module.strip())
+
+
+def is_allowed(name: str) -> bool:
+    """Say whether a dotted name lies in a module that the user has named."""
+    modules = _allowed | {word.strip().rstrip(".") for word in _environment() if word.strip()}
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def _environment() -> list[str]:
+    return os.environ.get(VARIABLE, "").split(",")
+
+
+def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
+    """Return what a setting names.
+
+    Args:
+        name: a short name, or the dotted name of something of the user's own.
+        known: faceproof's parts by their short names.
+        setting: which setting it is, for messages, such as `model.backbone.name`.
+
+    Raises:
+        FaceproofError: the name is not known, not allowed, or cannot be imported.
+    """
+    if name in known:
+        return known[name]
+    if not isinstance(name, str) or "." not in name:
+        close = get_close_matches(str(name), known)
+        hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(known)}"
+        raise FaceproofError(f"{setting} = {name!r} is not known; {hint}")
+    if not is_allowed(name):
+        module = name.rpartition(".")[0]
+        raise FaceproofError(
+            f"{setting} = {name!r} is code that is not faceproof's, and a run or an artifact may "
+            f"not say that it is run; if it is yours, allow it: allow=[{module}] for train.py and "
+            f"evaluate.py, --allow {module} for faceproof's commands, or {VARIABLE}={module}"
+        )
+    return _import(name, setting)
+
+
+def _import(name: str, setting: str) -> Any:
+    """Import a dotted name; modules in the working folder are found too."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise FaceproofError(f"{setting} = {name!r} cannot be imported: {error}") from error

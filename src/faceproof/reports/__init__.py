@@ -1,0 +1,1 @@
+"""HTML pages and plots of what was measured."""

@@ -1,0 +1,95 @@
+"""What in an image an answer rests on, drawn over the image."""
+
+import copy
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from faceproof.data.image_io import fit_image
+from faceproof.data.loaders import to_unit
+from faceproof.errors import FaceproofError
+from faceproof.inference.predictor import Predictor
+from faceproof.inference.scorer import TorchNetwork
+
+SIDE = 480  # pixels, the longer side of what is drawn
+STRONGEST = 0.85  # opacity of the strongest places
+# Of the map's absolute values, what is drawn at full strength: a few odd cells do not stretch it.
+FULL = 99.5
+
+
+class HeatMaps:
+    """Draws maps with a copy of a detector's network, one at a time.
+
+    A copy, because the gradients are caught by hooks, which must not meet the images that other
+    threads judge. Of an ensemble the member of the largest weight is asked.
+
+    Attributes:
+        problem: why there can be no maps; None if there can.
+        about: what the map is of.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.problem: str | None = None
+        self.about = "the detector"
+        self._lock = threading.Lock()
+        self._layer: str | None = None
+        members = predictor.scorer.members
+        chosen = max(members, key=lambda member: member.weight)
+        if len(members) > 1:
+            self.about = f"the network of the largest weight among {len(members)}"
+        if not isinstance(chosen.network, TorchNetwork):
+            self.problem = "maps take the backend torch"
+            return
+        try:
+            from faceproof.explain import attribution
+        except ImportError:
+            self.problem = "maps take the package captum: pip install 'faceproof[explain]'"
+            return
+        self._attribute: Any = attribution.attribute
+        self._fit = chosen.network.fit
+        self._net = copy.deepcopy(chosen.network.net).requires_grad_(True)
+        try:
+            self._layer = attribution.find_layer(self._net)
+        except FaceproofError as error:
+            self.problem = str(error)
+
+    def draw(self, image: Tensor) -> Image.Image:
+        """Return an image, (3, H, W) uint8, under its map.
+
+        Orange places speak for the positive class, blue ones for the other.
+
+        Raises:
+            FaceproofError: there can be no maps.
+        """
+        if self.problem is not None:
+            raise FaceproofError(self.problem)
+        fitted = to_unit(fit_image(image, *self._fit)[None])
+        with self._lock, torch.inference_mode(False), torch.enable_grad():
+            (found,) = self._attribute(self._net, fitted.clone(), "cam", self._layer)
+        return _overlay(shrunk(image), found)
+
+
+def shrunk(image: Tensor, side: int = SIDE) -> Image.Image:
+    """Return an image, (3, H, W) uint8, no larger than it is shown."""
+    small: Image.Image = F.to_pil_image(image)
+    small.thumbnail((side, side), Image.Resampling.BICUBIC)
+    return small
+
+
+def _overlay(image: Image.Image, found: np.ndarray) -> Image.Image:
+    from faceproof.reports.map_plots import SIGNED
+
+    reach = float(np.percentile(np.abs(found), FULL)) or 1.0
+    scaled = Image.fromarray((found / reach).clip(-1, 1).astype(np.float32))
+    values = np.asarray(scaled.resize(image.size, Image.Resampling.BILINEAR))
+    # The ends of the scale are the colours; how strong a place speaks is its opacity.
+    colours = np.asarray(SIGNED((values > 0).astype(float)))[..., :3] * 255
+    opacity = STRONGEST * np.abs(values)[..., None]
+    grey = np.asarray(image.convert("L").convert("RGB"), np.float32)
+    mixed = grey * (1 - opacity) + colours * opacity
+    return Image.fromarray(mixed.round().astype(np.uint8))

@@ -1,0 +1,120 @@
+"""What a stranger has sent: is it an image or a video, is it small enough, and what is it."""
+
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from faceproof.data.image_io import UnreadableImageError, decode_image
+from faceproof.inference.scorer import Fit
+from faceproof.inference.video import (
+    Bounds,
+    Clip,
+    TooManyPixelsError,
+    UnknownVideoError,
+    UnreadableVideoError,
+    read_clip,
+)
+from faceproof.server.limits import Limits, RefusedError, too_late
+
+NO_VIDEOS = (
+    "the file is no image that can be read, and faces are found in images alone; judge a video "
+    "without looking for faces"
+)
+HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+NO_HEIF = "HEIC images, as iPhones take them, cannot be read; send it as JPEG"
+# Those that Pillow decodes itself. EPS would start Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+
+def read_upload(
+    file: BinaryIO, fits: tuple[Fit, ...], limits: Limits, num_frames: int, deadline: float
+) -> Tensor | Clip:
+    """Read a file as an image, (3, H, W) uint8, or else as a video.
+
+    Args:
+        file: it can be sought in; its name and what its sender calls it are not looked at.
+        fits: how the networks want their images.
+        limits: how large it may be.
+        num_frames: of a video.
+        deadline: of `time.monotonic`, for a video.
+
+    Raises:
+        RefusedError: it is too large (413), neither (415), damaged (422), or takes too long (504).
+    """
+    image = _read_image(file, limits)
+    if image is not None:
+        return image
+    bounds = Bounds(limits.max_pixels, deadline)
+    try:
+        return read_clip(file, fits, num_frames, bounds)
+    except UnknownVideoError as error:
+        reason = f"the file is no image that can be read, and as a video: {error}"
+        raise RefusedError(415, reason) from error
+    except UnreadableVideoError as error:
+        raise RefusedError(422, f"the video cannot be read: {error}") from error
+    except TooManyPixelsError as error:
+        raise RefusedError(413, str(error)) from error
+    except TimeoutError as error:
+        raise too_late(limits) from error
+
+
+def read_for_faces(file: BinaryIO, limits: Limits) -> Tensor:
+    """Read a file as an image in which faces are to be found, (3, H, W) uint8.
+
+    Args:
+        file: as of `read_upload`.
+        limits: how large it may be.
+
+    Raises:
+        RefusedError: it is too large (413), damaged (422), or no image that can be read (415).
+    """
+    image = _read_image(file, limits)
+    if image is None:
+        raise RefusedError(415, NO_VIDEOS)
+    return image
+
+
+def _read_image(file: BinaryIO, limits: Limits) -> Tensor | None:
+    """Read a file as an image, (3, H, W) uint8; None if it is none.
+
+    Raises:
+        RefusedError: it is too large, damaged, or of a kind that would be taken for a video.
+    """
+    size = _image_size(file)
+    if size is None:
+        file.seek(0)
+        start = file.read(12)
+        if (
+            start[4:8] == b"ftyp" and start[8:] in HEIF
+        ):  # ffmpeg would judge a tile of it as a video
+            raise RefusedError(415, NO_HEIF)
+        return None
+    if size[0] * size[1] > limits.max_pixels:
+        raise RefusedError(
+            413,
+            f"the image has {size[0]} x {size[1]} pixels; at most {limits.max_pixels:,} are taken",
+        )
+    file.seek(0)
+    try:
+        return decode_image(file.read())
+    except UnreadableImageError as error:
+        raise RefusedError(422, f"the image cannot be read: {error}") from error
+
+
+def _image_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Return width and height by the header of an image, undecoded; None if it is none.
+
+    Raises:
+        RefusedError: the header is damaged, or speaks of more pixels than Pillow ever decodes.
+    """
+    file.seek(0)
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            return image.size
+    except UnidentifiedImageError:
+        return None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RefusedError(413, "the image has far too many pixels") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RefusedError(422, f"the image cannot be read: {error}") from error

@@ -1,1 +1,0 @@
-"""What a detector is handed on as, and everything that gives its answers."""

@@ -1,0 +1,105 @@
+"""The live figures of an epoch, by torchmetrics, over all its images at once."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.classification import BinaryAveragePrecision, BinaryROC
+from torchmetrics.functional import classification as tm
+from torchmetrics.utilities import dim_zero_cat
+
+
+def live_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return accuracy, precision, recall, F1, Jaccard, ROC-AUC, average precision and EER.
+
+    Verdicts are taken at a logit of zero. Logits are ranked as they are: squeezing them through a
+    sigmoid first, as torchmetrics does by itself, makes ties of large ones and depends on the
+    batch. Where one class is absent the ranking figures are undefined, NaN.
+
+    Args:
+        logits: (N,) float32.
+        labels: (N,) int64, 0 or 1.
+    """
+    verdicts = (logits > 0).long()
+    figures = {
+        "accuracy": tm.binary_accuracy(verdicts, labels),
+        "precision": tm.binary_precision(verdicts, labels),
+        "recall": tm.binary_recall(verdicts, labels),
+        "f1": tm.binary_f1_score(verdicts, labels),
+        "jaccard": tm.binary_jaccard_index(verdicts, labels),
+    }
+    if labels.min() == labels.max():
+        undefined = torch.tensor(float("nan"), device=logits.device)
+        return figures | dict.fromkeys(("roc_auc", "average_precision", "eer"), undefined)
+    curve = BinaryROC(normalization=None)
+    curve.update(logits, labels)
+    false_rate, true_rate, _ = curve.compute()
+    precision = BinaryAveragePrecision(normalization=None)
+    precision.update(logits, labels)
+    return figures | {
+        "roc_auc": torch.trapezoid(true_rate, false_rate),
+        "average_precision": precision.compute(),
+        "eer": _equal_error_rate(false_rate, 1 - true_rate),
+    }
+
+
+def _equal_error_rate(false_positive: Tensor, false_negative: Tensor) -> Tensor:
+    """Return the rate at which the two error rates cross, between the points of the ROC curve."""
+    gap = false_positive - false_negative  # rises from -1 to 1
+    after = int(torch.argmax((gap >= 0).int()))
+    before = max(after - 1, 0)
+    share = -gap[before] / (gap[after] - gap[before]).clamp_min(torch.finfo(gap.dtype).tiny)
+    return false_positive[before] + share * (false_positive[after] - false_positive[before])
+
+
+class MeanLoss(Metric):
+    """The mean loss of an epoch's images, over all processes.
+
+    torchmetrics' own mean asks of every value whether it is a number, for which a GPU must be
+    waited for; told not to, its version 1.9 forgets the weights.
+    """
+
+    full_state_update = False
+    total: Tensor
+    number: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", default=torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("number", default=torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, number: int) -> None:
+        """Add the mean loss of so many images."""
+        self.total += loss * number
+        self.number += number
+
+    def compute(self) -> Tensor:
+        """Return the mean; NaN without an image."""
+        return self.total / self.number
+
+
+class EpochMetrics(Metric):
+    """Collects logits and labels of an epoch, over all processes, and computes `live_metrics`."""
+
+    full_state_update = False
+    logits: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("logits", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: (B,) float32 logits, (B,) labels."""
+        self.logits.append(logits.detach())
+        self.labels.append(labels)
+
+    def scores(self) -> tuple[Tensor, Tensor]:
+        """Return the logits and labels so far, (N,) each."""
+        return dim_zero_cat(self.logits), dim_zero_cat(self.labels)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the figures over everything since the last reset."""
+        return live_metrics(*self.scores())

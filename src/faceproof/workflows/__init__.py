@@ -1,0 +1,1 @@
+"""The story of each command, from settings to results on disk."""

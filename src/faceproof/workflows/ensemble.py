@@ -1,0 +1,201 @@
+"""An ensemble as a run: a folder that is evaluated, compared and served like any other.
+
+FOLDER/
+  ensemble.json         how the members' scores are averaged, and each one's weight
+  members/NAME/         config.yaml, record.json, best.ckpt and operating_point.json of a run
+  validation.parquet, operating_point.json, samples.parquet, seen.parquet, record.json
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from faceproof.data.table import read_parquet, write_table
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.ensemble import combine, fit_weights
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import (
+    Scores,
+    label_numbers,
+    logits_of,
+    predictions_table,
+    read_predictions,
+    write_predictions,
+)
+from faceproof.evaluation.scoring import sigmoid
+from faceproof.io.run_folder import RunFolder, write_text
+from faceproof.task import Task
+from faceproof.workflows.evaluate import ThresholdConfig, fit_threshold
+
+FORMAT = "faceproof ensemble 1"
+WEIGHTS = ("equal", "fitted")
+COPIED = ("config.yaml", "record.json", "best.ckpt", "operating_point.json")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A detector of an ensemble: its run, its weight, and how its logits are calibrated."""
+
+    run: RunFolder
+    weight: float
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members, and whether their probabilities or their logits are averaged."""
+
+    average: str
+    members: tuple[Member, ...]
+
+    def combine(self, logits: Sequence[Scores]) -> Scores:
+        """Return the ensemble's logits, (N,), of the members' raw ones."""
+        calibrations = [member.calibration for member in self.members]
+        return combine(logits, calibrations, [one.weight for one in self.members], self.average)
+
+
+def is_ensemble(run: RunFolder) -> bool:
+    """Say whether a run folder is an ensemble's."""
+    return run.ensemble.is_file()
+
+
+def read_ensemble(run: RunFolder) -> Ensemble:
+    """Return the ensemble of a run folder.
+
+    Raises:
+        FaceproofError: it is of another version, or a member is not whole.
+    """
+    notes = json.loads(run.ensemble.read_text())
+    if notes.get("format") != FORMAT:
+        raise FaceproofError(
+            f"{run.ensemble} is of the format {notes.get('format')!r}, not {FORMAT!r}"
+        )
+    members = []
+    for one in notes["members"]:
+        folder = RunFolder(run.path / one["folder"])
+        folder.require(folder.config, folder.best)
+        calibration = Calibration.from_json(one["calibration"])
+        members.append(Member(folder, float(one["weight"]), calibration))
+    return Ensemble(notes["average"], tuple(members))
+
+
+def make_ensemble(
+    run: RunFolder,
+    runs: Sequence[RunFolder],
+    task: Task,
+    threshold: ThresholdConfig,
+    average: str = "probability",
+    weights: str = "equal",
+) -> Ensemble:
+    """Make a run folder of several runs that were chosen by the same validation images.
+
+    No image is scored: the members' validation scores are with their runs.
+
+    Args:
+        run: the new folder.
+        runs: the members.
+        task: what all of them answer.
+        threshold: what the ensemble's threshold is for.
+        average: probability or logit.
+        weights: equal, or fitted to validation.
+
+    Raises:
+        FaceproofError: there are fewer than two, they were validated on different images, or
+            the folder is in use.
+    """
+    if weights not in WEIGHTS:
+        raise FaceproofError(f"weights are {' or '.join(WEIGHTS)}; found {weights!r}")
+    if len(runs) < 2:
+        raise FaceproofError("an ensemble needs two runs or more")
+    if run.path.exists() and any(run.path.iterdir()):
+        raise FaceproofError(f"{run.path} holds something already; choose another folder by --out")
+    for one in runs:
+        one.require(
+            one.config, one.best, one.operating_point, one.validation, one.seen, one.samples
+        )
+    tables = [_validation(one) for one in runs]
+    for other, table in zip(runs[1:], tables[1:], strict=True):
+        _refuse_other_images(runs[0], tables[0], other, table)
+    points = [OperatingPoint.from_json(one.read_operating_point()) for one in runs]
+    calibrations = [point.calibration for point in points]
+    logits = [logits_of(table) for table in tables]
+    labels = label_numbers(tables[0], task)
+    shares = np.full(len(runs), 1 / len(runs))
+    if weights == "fitted":
+        shares = fit_weights(labels, logits, calibrations, average)
+    combined = combine(logits, calibrations, shares.tolist(), average)
+    plain = predictions_table(tables[0], combined, sigmoid(combined))
+    point = fit_threshold(plain, task, threshold)
+    run.path.mkdir(parents=True, exist_ok=True)
+    names = _copy_members(run, runs)
+    described = [
+        {"name": name, "folder": f"members/{name}", "weight": share, "calibration": one.to_json()}
+        for name, share, one in zip(names, shares.tolist(), calibrations, strict=True)
+    ]
+    notes = {"format": FORMAT, "average": average, "weights": weights, "members": described}
+    shutil.copyfile(runs[0].samples, run.samples)
+    seen = pa.concat_tables([read_parquet(one.seen) for one in runs])
+    write_table(seen.group_by(["path", "content"]).aggregate([]), run.seen)
+    probabilities = point.calibration.apply(combined)
+    write_predictions(predictions_table(tables[0], combined, probabilities), run.validation)
+    run.write_operating_point(point.to_json())
+    run.update_record(**_record(runs, notes))
+    write_text(run.ensemble, json.dumps(notes, indent=2) + "\n")
+    return read_ensemble(run)
+
+
+def _validation(run: RunFolder) -> pa.Table:
+    """Return a run's validation scores, in order of their paths."""
+    table = read_predictions(run.validation)
+    return table.take(pc.sort_indices(table["path"]))
+
+
+def _refuse_other_images(
+    first: RunFolder, mine: pa.Table, other: RunFolder, theirs: pa.Table
+) -> None:
+    """Refuse runs that did not share a validation split: one's validation trained the other."""
+    if mine["path"].equals(theirs["path"]) and mine["label"].equals(theirs["label"]):
+        return
+    shared = pc.sum(pc.is_in(mine["path"], theirs["path"].combine_chunks())).as_py() or 0
+    raise FaceproofError(
+        f"{first.path} and {other.path} were validated on different images ({mine.num_rows:,} "
+        f"and {theirs.num_rows:,}, {shared:,} of them the same): what validated one may have "
+        "trained the other. Make an ensemble of runs on the same data set, splits and labels"
+    )
+
+
+def _copy_members(run: RunFolder, runs: Sequence[RunFolder]) -> list[str]:
+    """Copy what is needed of each member, and return their names."""
+    names = []
+    for number, one in enumerate(runs):
+        name = f"{number}-{one.path.resolve().name}"
+        folder = run.path / "members" / name
+        folder.mkdir(parents=True)
+        for file in COPIED:
+            shutil.copyfile(one.path / file, folder / file)
+        names.append(name)
+    return names
+
+
+def _record(runs: Sequence[RunFolder], notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the record of an ensemble says."""
+    records = [one.read_record() for one in runs]
+    models = [str(record.get("model")) for record in records]
+    same = ("data", "images", "audit", "versions")
+    shares = ", ".join(f"{one['weight']:.3g}" for one in notes["members"])
+    return {
+        **{key: records[0].get(key) for key in same},
+        "model": f"ensemble of {', '.join(models)}",
+        "weights": f"mean {notes['average']}, {notes['weights']} weights: {shares}",
+        "members": [os.path.relpath(one.path) for one in runs],
+        "choices": {"model": "ensemble"},
+        "status": "finished",
+    }

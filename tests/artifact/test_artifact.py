@@ -1,0 +1,270 @@
+"""What an artifact holds, and the strangers' artifacts that are refused."""
+
+import errno
+import json
+import os
+import pickle
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import faceproof
+from faceproof.artifact.artifact import Package, read_card, refuse_occupied, write_artifact
+from faceproof.artifact.export import export_cascade, export_run
+from faceproof.errors import FaceproofError
+from tests.small_runs import change_card, change_weights, replace_weights, write_run
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    export_run(write_run(folder / "run"), folder / "artifact")
+    return folder / "artifact"
+
+
+@pytest.fixture
+def artifact(exported, tmp_path):
+    return shutil.copytree(exported, tmp_path / "artifact")
+
+
+def written(folder, name):
+    """Write an artifact of that name whose files no one checks."""
+    card = json.loads((folder / "card.json").read_text()) | {"name": name}
+    facts = {key: card.pop(key) for key in ("format", "made", "versions")}
+    write_artifact(folder, Package(card, {"a": b"a"}), facts, lambda _: None, overwrite=True)
+
+
+@pytest.mark.parametrize("where", ["fsync", "rename"])
+def test_an_artifact_that_cannot_take_its_place_leaves_the_earlier_one(
+    artifact, monkeypatch, where
+):
+    rename = Path.rename
+
+    def fail(given, *more):
+        if isinstance(given, Path) and ".partial" not in given.name:
+            return rename(given, *more)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os if where == "fsync" else Path, where, fail)
+        with pytest.raises(FaceproofError, match="artifact could not be written: the disk fails"):
+            written(artifact, "other")
+    assert faceproof.load(artifact).card["name"] != "other"
+    written(artifact, "other")
+    assert read_card(artifact)["name"] == "other"
+    assert [path.name for path in artifact.parent.iterdir()] == ["artifact"]
+
+
+def test_an_artifact_moved_out_by_a_process_that_was_killed_is_put_back(artifact):
+    artifact.rename(artifact.parent / ".artifact.old")
+    with pytest.raises(FaceproofError, match="artifact holds a detector artifact; name another"):
+        refuse_occupied(artifact, overwrite=False)
+    assert faceproof.load(artifact)
+
+
+def test_an_artifact_is_weights_a_card_and_a_text(exported):
+    assert sorted(p.name for p in exported.iterdir()) == [
+        "README.md", "card.json", "model.safetensors",
+    ]  # fmt: skip
+    card = json.loads((exported / "card.json").read_text())
+    assert (card["format"], card["kind"]) == ("faceproof detector 1", "detector")
+    assert card["task"] == {"name": "deepfake", "classes": ["real", "fake"]}
+    assert card["input"] == {
+        "size": 16, "mean": [0.4] * 3, "std": [0.1] * 3, "interpolation": "bilinear",
+    }  # fmt: skip
+    assert card["trained_on"]["images"] == {
+        "train": {"fake": 4, "real": 4}, "val": {"fake": 4, "real": 4},
+    }  # fmt: skip
+    assert faceproof.load(exported).card == card
+
+
+def refused(folder, message, **options):
+    with pytest.raises(FaceproofError, match=message):
+        faceproof.load(folder, **options)
+
+
+def test_a_file_is_refused_and_a_pickle_never_opened(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path.joinpath("exploded").mkdir, ())
+
+    for name in ("model.pkl", "model.pt", "best.ckpt"):
+        (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
+        refused(tmp_path / name, "pickles, which can run code, are not loaded")
+    refused(tmp_path, r"is a run and no detector artifact: there is no card.json")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_weights_in_a_pickle_are_refused(artifact):
+    (artifact / "model.pt").write_bytes((artifact / "model.safetensors").read_bytes())
+    change_card(artifact, lambda card: card["weights"].update(file="model.pt"))
+    refused(artifact, "only safetensors are loaded")
+
+
+def test_another_folder_is_refused(tmp_path):
+    refused(tmp_path / "gone", "is no detector artifact: there is no card.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"format": "faceproof detector 9"}', "3"])
+def test_a_card_that_is_none_is_refused(artifact, text):
+    (artifact / "card.json").write_text(text)
+    refused(artifact, "is no JSON|its format is")
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "1e999", '"\\ud800"', "-1e400", '{"\\udc00": 1}'])
+def test_a_card_that_could_not_be_shown_is_refused(artifact, value):
+    file = artifact / "card.json"
+    text = json.dumps(json.loads(file.read_text()) | {"name": "HERE"})
+    file.write_text(text.replace('"HERE"', value))
+    refused(artifact, "card.json is no JSON: ")
+
+
+def test_a_card_of_absurd_size_is_refused(artifact):
+    with (artifact / "card.json").open("r+b") as file:
+        file.truncate(20_000_000)
+    refused(artifact, "20,000,000 bytes; at most 10,000,000")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("architecture"), "lacks or should not have architecture"),
+        (lambda c: c.pop("made"), "lacks made"),
+        (lambda c: c.update(code="print()"), "lacks or should not have code"),
+        (lambda c: c.update(kind="oracle"), "its kind is 'oracle'"),
+        (lambda c: c["task"].update(classes=["fake", "real"]), "classes of deepfake are real, fak"),
+        (lambda c: c["task"].update(name="age"), "there is no task 'age'"),
+        (lambda c: c["operating_point"].update(threshold=1.5), "makes no sense"),
+        (lambda c: c["operating_point"].update(threshold=float("nan")), "holds NaN"),
+        (lambda c: c["operating_point"].update(threshold="0.5"), "a value of a wrong kind"),
+        (lambda c: c["operating_point"]["calibration"].update(temperature=10**400), "a wrong kind"),
+        (lambda c: c["weights"].update(sha256=5), "is not the file that the card was written for"),
+        (lambda c: c["operating_point"].pop("criterion"), "lacks or should not have: .'criterion'"),
+        (lambda c: c["operating_point"]["calibration"].update(temperature=-1), "no rising map"),
+        (lambda c: c["input"].update(size=32), "not that of its architecture"),
+        (lambda c: c.update(weights={"file": "model.safetensors"}), "weights entry lacks"),
+        (lambda c: c.update(task=None), "a value of a wrong kind"),
+    ],
+)
+def test_a_card_that_disagrees_with_itself_is_refused(artifact, change, message):
+    change_card(artifact, change)
+    refused(artifact, message)
+
+
+def test_a_description_that_would_run_something_is_refused(artifact):
+    change_card(artifact, lambda c: c["architecture"]["backbone"].update(_target_="os.system"))
+    refused(artifact, "names 'os.system', which is not run")
+    change_card(
+        artifact,
+        lambda c: c["architecture"].update(
+            backbone={
+                "_target_": "faceproof.models.backbones.timm_backbone",
+                "name": "resnet18",
+                "checkpoint_path": "x.pth",
+            }
+        ),
+    )
+    refused(artifact, "may not set checkpoint_path")
+
+
+def test_an_input_that_is_not_that_of_the_weights_is_refused(artifact):
+    def change(card):
+        for given in (card["input"], card["architecture"]["input"]):
+            given["mean"] = [0.5, 0.5, 0.5]
+
+    change_card(artifact, change)
+    refused(artifact, r"was trained with input mean \[0.4.* the card says \[0.5")
+
+
+def test_changed_weights_are_refused_before_anything_parses_them(artifact, monkeypatch):
+    file = artifact / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    monkeypatch.setattr(safetensors.torch, "load", lambda data: pytest.fail("was parsed"))
+    refused(artifact, "is not the file that the card was written for")
+
+
+def test_weights_of_absurd_size_are_refused_unread(artifact):
+    with (artifact / "model.safetensors").open("r+b") as file:
+        file.truncate(50_000_000)
+    refused(artifact, r"model\.safetensors has 50,000,000 bytes; at most 10,\d{3},\d+ are sensible")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: {k: v for k, v in s.items() if "bias" not in k}, "lacks or should not have 6"),
+        (lambda s: {**s, "extra": torch.zeros(1)}, "lacks or should not have 1 tensors: extra"),
+        (lambda s: {**s, "head.hidden.bias": torch.zeros(9)}, r"head.hidden.bias is \(9,\)"),
+        (lambda s: {k: v.half() for k, v in s.items()}, "torch.float16, and the card's"),
+        (lambda s: {**s, "head.hidden.bias": torch.full((8,), torch.nan)}, "that are not finite"),
+        (lambda s: {**s, "head.hidden.bias": torch.full((8,), torch.inf)}, "that are not finite"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(artifact, change, message):
+    change_weights(artifact, change)
+    refused(artifact, message)
+
+
+def header(entries) -> bytes:
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no tensors at all",
+        struct.pack("<Q", 2**62) + b"{}",
+        header({"w": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}),
+        header({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}) + bytes(4),
+        pickle.dumps({"weight": 1}),
+    ],
+)
+def test_damaged_weights_are_refused(artifact, data):
+    replace_weights(artifact, data)
+    refused(artifact, "is no whole safetensors file")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../model.safetensors", "/etc/model.safetensors", "a/model.safetensors", ".model.safetensors"],
+)
+def test_paths_that_leave_the_folder_are_refused(artifact, name):
+    shutil.copy(artifact / "model.safetensors", artifact.parent / "model.safetensors")
+    change_card(artifact, lambda card: card["weights"].update(file=name))
+    refused(artifact, "which is not one of its own")
+
+
+def test_links_are_refused(artifact):
+    outside = artifact.parent / "outside.safetensors"
+    (artifact / "model.safetensors").rename(outside)
+    refused(artifact, "is not whole: model.safetensors is not there")
+    (artifact / "model.safetensors").symlink_to(outside)
+    refused(artifact, "is a link or no plain file")
+    card = artifact.parent / "card.json"
+    (artifact / "card.json").rename(card)
+    (artifact / "card.json").symlink_to(card)
+    refused(artifact, "card.json is a link or no plain file")
+
+
+def test_unknown_devices_and_backends_are_refused(exported):
+    refused(exported, "device = 'abacus' cannot be used", device="abacus")
+    refused(exported, "backend = 'abacus' must be one of torch, onnx", backend="abacus")
+    refused(exported, "was exported without ONNX", backend="onnx")
+
+
+def test_a_cascade_of_a_cascade_is_refused(tmp_path):
+    gate, detector = write_run(tmp_path / "g", "face"), write_run(tmp_path / "d")
+    export_cascade(gate, detector, tmp_path / "cascade")
+    with pytest.raises(FaceproofError, match="a cascade is made of detectors and ensembles"):
+        export_cascade(gate, tmp_path / "cascade", tmp_path / "deeper")
+    with pytest.raises(FaceproofError, match="the gate of a cascade answers the task face"):
+        export_cascade(detector, gate, tmp_path / "swapped")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cascade", "d", "g", "tiny"]

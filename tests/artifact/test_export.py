@@ -1,0 +1,238 @@
+"""From runs to artifacts, with figures, and ONNX held against PyTorch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import faceproof
+from faceproof.artifact import onnx
+from faceproof.artifact.export import Options, export_cascade, export_run
+from faceproof.errors import FaceproofError
+from tests.small_runs import images_of, write_ensemble, write_run
+
+OVERWRITE = Options(overwrite=True)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run", gain=40.0)
+
+
+def evaluation(run, name="tiny-test", **changes):
+    point = json.loads((run / "operating_point.json").read_text())
+    report = {
+        "data": "tiny", "split": "test", "threshold": point["threshold"],
+        "operating_point": point,
+        "figures": {"num_images": 24, "accuracy": 0.9, "roc_auc": None, "eer": 0.1},
+        "intervals": {"figures": {"accuracy": [0.71234, 0.95678], "eer": None}},
+    }  # fmt: skip
+    (run / "evaluations" / name).mkdir(parents=True)
+    (run / "evaluations" / name / "report.json").write_text(json.dumps(report | changes))
+
+
+def test_figures_stand_with_their_intervals(run, tmp_path):
+    evaluation(run)
+    evaluation(run, "strict", threshold=0.9, operating_point=None)
+    export_run(run, tmp_path / "artifact")
+    text = (tmp_path / "artifact" / "README.md").read_text()
+    first, second = (line for line in text.splitlines() if line.startswith("| tiny"))
+    assert "tiny, test: 24 |" in second
+    assert "0.900 (0.712 to 0.957)" in second
+    assert "undefined" in second
+    assert "0.100 (no interval)" in second
+    assert "(at another threshold, 0.9000)" in first
+    card = json.loads((tmp_path / "artifact" / "card.json").read_text())
+    assert [one["same_operating_point"] for one in card["evaluations"]] == [False, True]
+
+
+def test_what_was_not_measured_is_a_dash(run, tmp_path):
+    export_run(run, tmp_path / "artifact")
+    text = (tmp_path / "artifact" / "README.md").read_text()
+    assert "| none scored | - |" in text
+    for word in (
+        "real", "fake", "threshold does not travel", "16 x 16 pixels", "temperature 0.5",
+        "No evaluation was stored", 'faceproof.load("artifact")', "train 4 fake, 4 real",
+    ):  # fmt: skip
+        assert word in text, word
+
+
+def test_the_fingerprint_is_of_the_images_not_of_where_they_lie(tmp_path):
+    prints = []
+    for place in ("here", "there"):
+        export_run(write_run(tmp_path / place / "run"), tmp_path / place / "artifact")
+        card = json.loads((tmp_path / place / "artifact" / "card.json").read_text())
+        prints.append(card["trained_on"]["fingerprint"])
+    assert prints[0] == prints[1]
+    export_run(write_run(tmp_path / "face" / "run", "face"), tmp_path / "face" / "artifact")
+
+
+def test_nothing_is_overwritten_unasked(run, tmp_path):
+    export_run(run, tmp_path / "artifact")
+    before = (tmp_path / "artifact" / "card.json").read_text()
+    with pytest.raises(FaceproofError, match="replace it by --overwrite"):
+        export_run(run, tmp_path / "artifact")
+    assert (tmp_path / "artifact" / "card.json").read_text() == before
+    (tmp_path / "artifact" / "README.md").write_text("old")
+    export_run(run, tmp_path / "artifact", OVERWRITE)
+    assert (tmp_path / "artifact" / "README.md").read_text() != "old"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(FaceproofError, match="is no detector artifact; name another folder"):
+        export_run(run, tmp_path / "mine", OVERWRITE)
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON", '{"format": "faceproof detector 1"}'])
+def test_a_card_of_another_program_makes_no_artifact_to_replace(run, tmp_path, text):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "card.json").write_text(text)
+    (mine / "thesis.tex").touch()
+    with pytest.raises(FaceproofError, match=r"mine is there; name another folder: .*card\.json"):
+        export_run(run, mine, OVERWRITE)
+    assert (mine / "card.json").read_text() == text
+    assert (mine / "thesis.tex").exists()
+
+
+def test_an_artifact_that_holds_files_of_someone_else_is_not_replaced(run, tmp_path):
+    folder = tmp_path / "artifact"
+    export_run(run, folder)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "model.safetensors").touch()
+    (folder / "thesis.tex").touch()
+    before = (folder / "card.json").read_text()
+    named = "written there: notes/model.safetensors, thesis.tex; move that away"
+    with pytest.raises(FaceproofError, match=named):
+        export_run(run, folder, OVERWRITE)
+    assert (folder / "thesis.tex").exists()
+    assert (folder / "card.json").read_text() == before
+
+
+def test_a_report_that_is_being_written_is_not_among_the_evaluations(run, tmp_path):
+    evaluation(run)
+    evaluation(run, name=".tiny-test.partial-host-1")
+    export_run(run, tmp_path / "artifact")
+    (one,) = json.loads((tmp_path / "artifact" / "card.json").read_text())["evaluations"]
+    assert one["name"] == "tiny-test"
+
+
+@pytest.mark.parametrize(
+    "file", ["best.ckpt", "config.yaml", "operating_point.json", "seen.parquet"]
+)
+def test_an_unfinished_run_is_refused(run, tmp_path, file):
+    (run / file).unlink()
+    with pytest.raises(FaceproofError, match=f"{file} is not there"):
+        export_run(run, tmp_path / "artifact")
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_a_backbone_of_ones_own_is_exported_if_it_is_allowed(run, tmp_path, monkeypatch):
+    (tmp_path / "own_backbones.py").write_text(
+        "from faceproof.models.backbones import face_cnn_backbone as t\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"]["network"]["backbone"]["_target_"] = "own_backbones.t"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(FaceproofError, match="allow it in Python"):
+        export_run(run, tmp_path / "artifact")
+    allow = ("own_backbones.t",)
+    export_run(run, tmp_path / "artifact", Options(allow=allow))
+    assert faceproof.load(tmp_path / "artifact", allow=allow)(images_of(run)[0]).called
+    with pytest.raises(FaceproofError, match="is not run"):
+        faceproof.load(tmp_path / "artifact")
+
+
+def agree(folder, images):
+    ours = faceproof.load(folder, "cpu").predict_batch(images)
+    theirs = faceproof.load(folder, "cpu", "onnx").predict_batch(images)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.verdict, one.called) == (other.verdict, other.called)
+        if one.logit is not None:
+            assert one.logit == pytest.approx(other.logit, abs=1e-4)
+    return ours
+
+
+def test_onnx_gives_the_same_verdicts(run, tmp_path):
+    export_run(run, tmp_path / "artifact", Options(onnx=True))
+    assert (tmp_path / "artifact" / "model.onnx").is_file()
+    images = images_of(run)
+    assert len({v.verdict for v in agree(tmp_path / "artifact", images)}) == 2
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 30, 30), np.uint8)
+    detector = faceproof.load(tmp_path / "artifact", backend="onnx")
+    assert detector(images[0]).called in ("real", "fake")
+    file = tmp_path / "artifact" / "model.onnx"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(FaceproofError, match="is not the file that the card was written for"):
+        faceproof.load(tmp_path / "artifact", backend="onnx")
+    os.truncate(file, onnx.MAX_BYTES + 1)  # takes no room
+    with pytest.raises(
+        FaceproofError, match=r"model\.onnx has 2,147,483,648 bytes; at most 2,147,"
+    ):
+        faceproof.load(tmp_path / "artifact", backend="onnx")
+
+
+def test_each_network_of_a_cascade_of_an_ensemble_has_its_onnx(run, tmp_path):
+    ensemble = write_ensemble(tmp_path / "ensemble", task="face")
+    export_cascade(ensemble, run, tmp_path / "artifact", Options(onnx=True))
+    assert sorted(file.name for file in (tmp_path / "artifact").glob("*.onnx")) == [
+        "detector-model.onnx", "gate-member-0.onnx", "gate-member-1.onnx",
+    ]  # fmt: skip
+    agree(tmp_path / "artifact", images_of(run))
+    export_run(run, tmp_path / "plain")
+    with pytest.raises(FaceproofError, match="was exported without ONNX"):
+        export_cascade(ensemble, tmp_path / "plain", tmp_path / "other", Options(onnx=True))
+
+
+def test_an_onnx_model_that_disagrees_is_not_left_behind(run, tmp_path, monkeypatch):
+    class Wrong(onnx.OnnxNetwork):
+        def __call__(self, images):
+            return super().__call__(images) + np.float32(3e-4)
+
+    monkeypatch.setattr(onnx, "OnnxNetwork", Wrong)
+    with pytest.raises(FaceproofError, match=r"disagree on model.onnx: on 8 .* 0.0003, more than"):
+        export_run(run, tmp_path / "artifact", Options(onnx=True))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "tiny"]
+
+
+def test_onnx_needs_images_to_be_held_against_pytorch(run, tmp_path):
+    for path in images_of(run):
+        Path(path).unlink()
+    with pytest.raises(FaceproofError, match="none of the run's validation images"):
+        export_run(run, tmp_path / "artifact", Options(onnx=True))
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_what_is_no_model_of_ours_is_refused():
+    with pytest.raises(FaceproofError, match="ONNX Runtime cannot load the model"):
+        onnx.OnnxNetwork(b"nonsense", {"size": 16, "interpolation": "bilinear"})
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[onnx\]'"):
+        onnx.OnnxNetwork(b"", {"size": 16, "interpolation": "bilinear"})
+
+
+def test_an_ensemble_may_not_reach_outside_of_its_run(tmp_path):
+    run = write_ensemble(tmp_path / "run")
+    file = run / "ensemble.json"
+    file.write_text(file.read_text().replace("members/m1", "../elsewhere"))
+    with pytest.raises(FaceproofError, match="names a member outside of the run"):
+        export_run(run, tmp_path / "artifact")
+
+
+def test_the_commands_are_described_without_torch():
+    code = (
+        "import argparse, sys; from faceproof.cli.artifact_commands import add_commands; "
+        "add_commands(argparse.ArgumentParser().add_subparsers()); "
+        "sys.exit('torch' in sys.modules or 'PIL' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

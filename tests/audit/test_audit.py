@@ -1,0 +1,235 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceproof.audit.audit import audit_data
+from faceproof.audit.file_statistics import gather_file_statistics
+from faceproof.data.demo.make import make_demo
+from faceproof.data.listing import DataSet
+from faceproof.data.table import table_from_columns
+from faceproof.task import get_task
+
+TASK = get_task("deepfake")
+NUM = 60  # of each class
+
+
+@pytest.fixture(scope="session")
+def portraits(tmp_path_factory):
+    """Different portraits of one kind, as pixels: nothing tells one half from the other."""
+    root = tmp_path_factory.mktemp("portraits") / "demo"
+    make_demo(root, TASK, seed=3, num_per_class=2 * NUM)
+    files = sorted((root / "images/real/camera").iterdir())
+    return [np.asarray(Image.open(file)) for file in files]
+
+
+def jpeg(pixels, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", **({"quality": 90} | options))
+    return file.getvalue()
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def audited(portraits, tmp_path):
+    """Return a function that writes both classes by two encoders and audits them."""
+
+    def audit(encode_fake=jpeg, change=None, **columns):
+        paths = []
+        for number, pixels in enumerate(portraits):
+            fake = number >= NUM
+            data = (encode_fake if fake else jpeg)(pixels)
+            suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
+            path = tmp_path / f"{number:03}{suffix}"
+            path.write_bytes(data)
+            paths.append(str(path))
+        table = {
+            "path": paths,
+            "label": ["real"] * NUM + ["fake"] * NUM,
+            "split": (["train", "train", "val", "test"] * NUM)[: 2 * NUM],
+            **columns,
+        }
+        if change is not None:
+            change(paths, table)
+        data = DataSet("planted", TASK, table_from_columns(table))
+        return audit_data(data, gather_file_statistics(paths, None))
+
+    return audit
+
+
+def kinds(audit, level):
+    return {finding.kind: finding.count for finding in audit.findings if finding.level == level}
+
+
+def test_a_clean_set_is_clear(audited):
+    audit = audited()
+    assert audit.clear
+    assert not audit.findings
+    assert not audit.pairs
+    assert audit.balance["val"] == {"real": 15, "fake": 15}
+
+
+@pytest.mark.parametrize(
+    ("encode", "expected"),
+    [
+        (png, {"file type", "file size", "JPEG tables"}),
+        (lambda pixels: jpeg(pixels, quality=75), {"JPEG tables", "file size"}),
+        (lambda pixels: jpeg(pixels, comment=b"made by x"), {"metadata"}),
+        (lambda pixels: jpeg(np.repeat(pixels, 2, 1)), {"pixel size", "file size"}),
+        (lambda pixels: jpeg((pixels * 0.4).astype(np.uint8)), {"mean colour"}),
+    ],
+    ids=["as PNG", "other quality", "metadata", "other size", "darker"],
+)
+def test_planted_shortcuts_are_found(audited, encode, expected):
+    found = kinds(audited(encode), "against")
+    assert {f"shortcut: {kind}" for kind in expected} <= set(found)
+
+
+def test_rare_odd_sizes_are_no_shortcut_whatever_the_order():
+    from faceproof.audit.shortcuts import _area, _held_out_scores
+
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 1000)  # class by class, as tables list them
+    size = np.full(2000, 256.0)
+    size[rng.choice(2000, 5, replace=False)] = [250, 257, 260, 300, 310]
+    scores = _held_out_scores(np.log(size)[:, None], labels, 0)
+    assert _area(labels, scores)[0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_watermark_is_found(audited):
+    mark = np.asarray(Image.new("L", (30, 8), 0))
+    letters = (np.indices(mark.shape).sum(0) % 4 < 2)[..., None]
+
+    def marked(pixels):
+        pixels = pixels.copy()
+        corner = pixels[-12:-4, -34:-4]
+        corner[:] = np.where(letters, corner * 0.5 + 127, corner * 0.5)
+        return jpeg(pixels)
+
+    assert "shortcut: detail along the border" in kinds(audited(marked), "against")
+
+
+def copy_file(source, target, quality=None):
+    """Plant a duplicate: the same bytes, or the same image encoded again."""
+
+    def change(paths, table):
+        data = Path(paths[source]).read_bytes()
+        if quality is not None:
+            data = jpeg(np.asarray(Image.open(io.BytesIO(data))), quality=quality)
+        Path(paths[target]).write_bytes(data)
+
+    return change
+
+
+@pytest.mark.parametrize(("quality", "word"), [(None, "equal"), (60, "near")])
+def test_duplicates_across_splits_leak(audited, quality, word):
+    audit = audited(change=copy_file(0, 2, quality))  # train and val, both real
+    assert kinds(audit, "leak") == {f"duplicates {word} across splits": 1}
+    (pair,) = audit.pairs
+    assert pair.leaks
+    assert not pair.contradicts
+    assert {pair.first[-7:], pair.second[-7:]} == {"000.jpg", "002.jpg"}
+
+
+def test_duplicates_within_a_split_are_a_note(audited):
+    audit = audited(change=copy_file(0, 1))
+    assert audit.clear
+    assert kinds(audit, "note") == {"duplicates equal within a split": 1}
+
+
+def test_one_image_with_both_labels_stands_against(audited):
+    audit = audited(change=copy_file(0, 60))  # both in train
+    assert kinds(audit, "against") == {"duplicates equal with other labels": 1}
+    assert audit.pairs[0].contradicts
+
+
+def test_many_copies_count_once_each(audited):
+    def change(paths, table):
+        for target in (4, 8, 12):
+            copy_file(0, target)(paths, table)
+
+    audit = audited(change=change)
+    assert kinds(audit, "note") == {"duplicates equal within a split": 3}
+
+
+def test_groups_across_splits_leak(audited):
+    groups = ["one", None, "one", "two", "two", *[None] * (2 * NUM - 5)]
+    found = kinds(audited(group=groups), "leak")
+    assert found == {"groups across splits": 2}
+
+
+def test_unreadable_and_odd_files(audited):
+    def change(paths, table):
+        for row in (5, 6):
+            Path(paths[row]).write_bytes(b"nothing")
+        tiny = Image.new("RGB", (8, 60))
+        tiny.save(paths[7], "PNG")
+
+    audit = audited(change=change)
+    assert kinds(audit, "against") == {"unreadable files": 2}
+    assert kinds(audit, "note") == {"misnamed files": 1, "tiny images": 1, "long images": 1}
+    assert audit.num_images == 2 * NUM - 2
+
+
+def test_class_balance(audited):
+    labels = ["real"] * (2 * NUM - 4) + ["fake"] * 4
+    audit = audited(label=labels, split=["train"] * 2 * NUM)
+    assert "class balance" in kinds(audit, "note")
+    assert not audit.shortcuts  # too few of a class to tell
+
+
+def test_unlabelled_images_have_no_shortcuts(audited):
+    audit = audited(label=[None] * 2 * NUM, split=["unlabelled"] * 2 * NUM)
+    assert audit.clear
+    assert not audit.shortcuts
+
+
+def test_an_audit_is_plain_data(audited):
+    import json
+
+    found = json.loads(json.dumps(audited(png).to_json()))
+    assert found["clear"] is False
+    assert found["shortcuts"][0]["auroc"] > 0.9
+
+
+def test_an_audit_is_remembered_until_something_changes(portraits, tmp_path, monkeypatch):
+    from faceproof.audit import audit as auditing
+
+    paths = [tmp_path / f"{number}.jpg" for number in range(8)]
+    for path, pixels in zip(paths, portraits[:8], strict=True):
+        path.write_bytes(jpeg(pixels))
+    columns = {
+        "path": [str(p) for p in paths],
+        "label": ["real", "fake"] * 4,
+        "split": ["train"] * 8,
+    }
+    data = DataSet("mine", TASK, table_from_columns(columns))
+    made = []
+    original = auditing.audit_data
+    monkeypatch.setattr(auditing, "audit_data", lambda *a: made.append(1) or original(*a))
+    first = auditing.cached_audit(data, gather_file_statistics(columns["path"], None))
+    assert auditing.cached_audit(data, gather_file_statistics(columns["path"], None)) == first
+    assert len(made) == 1
+    paths[0].write_bytes(paths[2].read_bytes())
+    assert auditing.cached_audit(data, gather_file_statistics(columns["path"], None)) != first
+    assert len(made) == 2
+
+
+def test_the_page_shows_the_pairs_and_escapes_names(audited):
+    from faceproof.reports.audit_page import audit_page, describe
+
+    audit = audited(change=copy_file(0, 2))
+    page = audit_page(audit)
+    assert page.count('<img src="data:image/jpeg;base64,') == 2
+    assert "the same file" in page
+    assert "002.jpg" in page
+    assert "http:" not in page
+    assert "https:" not in page
+    assert describe(audit).startswith("LEAK: duplicates equal across splits, 1")

@@ -1,0 +1,140 @@
+"""Unreadable files: counted, named, left out, refused beyond a share, and remembered."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from faceproof.audit import file_statistics
+from faceproof.audit.readable import readable_rows
+from faceproof.data import folder_data
+from faceproof.data.listing import DataSet
+from faceproof.errors import FaceproofError
+from faceproof.io.cache_folder import cache_folder
+from tests.conftest import MakeImages
+
+LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}
+
+
+@pytest.fixture
+def root(tmp_path: Path, make_images: MakeImages) -> Path:
+    for label in LABELS:
+        make_images(tmp_path / "set" / label, [f"{n}.jpg" for n in range(10)], size=(9, 9))
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the files that were decoded, as they are."""
+    names: list[str] = []
+    look = file_statistics.statistics_of_file
+
+    def counted(path: str) -> object:
+        names.append(Path(path).name)
+        return look(path)
+
+    monkeypatch.setattr(file_statistics, "statistics_of_file", counted)
+    return names
+
+
+def listed(root: Path, max_unreadable: float = 0.01) -> DataSet:
+    return folder_data(
+        "mine", "deepfake", str(root), "{label}/*", LABELS, max_unreadable=max_unreadable
+    )
+
+
+def spoil(root: Path) -> None:
+    (root / "real" / "3.jpg").write_bytes(b"")
+    (root / "fake" / "7.jpg").write_text("<html>")
+
+
+def test_a_good_set_is_left_as_it_is(root: Path, tmp_path: Path) -> None:
+    data = listed(root)
+    rows, unreadable = readable_rows(data, tmp_path / "unreadable.csv")
+    assert rows.equals(data.table)
+    assert unreadable.num_rows == 0
+    assert not (tmp_path / "unreadable.csv").exists()
+
+
+def test_unreadable_files_are_counted_named_and_left_out(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(root)
+    data, record = listed(root, 0.1), tmp_path / "run" / "unreadable.csv"
+    with caplog.at_level(logging.WARNING):
+        rows, unreadable = readable_rows(data, record)
+    bad = [f"{root}/fake/7.jpg", f"{root}/real/3.jpg"]
+    reasons = ["no image format that can be read", "the file is empty"]
+    assert unreadable.to_pydict() == {"path": bad, "reason": reasons}
+    assert rows.to_pylist() == [row for row in data.table.to_pylist() if row["path"] not in bad]
+    lines = [f'"{path}","{reason}"' for path, reason in zip(bad, reasons, strict=True)]
+    assert record.read_text().splitlines() == ['"path","reason"', *lines]
+    assert "2 of 20 files of data set mine cannot be read" in caplog.text
+    assert f"all are listed in {record}" in caplog.text
+
+
+def test_too_many_are_refused_and_still_listed(root: Path, tmp_path: Path) -> None:
+    spoil(root)
+    record = tmp_path / "unreadable.csv"
+    with pytest.raises(FaceproofError) as refusal:
+        readable_rows(listed(root, 0.09), record)
+    message = str(refusal.value)
+    assert f"2 of 20 files of data set mine cannot be read, {root}/fake/7.jpg the first" in message
+    assert "that is 10.0%, more than data.max_unreadable = 9.0%" in message
+    assert f"all are listed in {record}" in message
+    assert len(record.read_text().splitlines()) == 3
+
+
+def test_a_file_that_went_missing_after_listing_is_named(root: Path) -> None:
+    data = listed(root, 0.1)
+    (root / "real" / "0.jpg").unlink()
+    _, unreadable = readable_rows(data)
+    assert unreadable["reason"].to_pylist() == ["the file is not there"]
+
+
+def test_the_second_time_nothing_is_decoded(root: Path, decoded: list[str]) -> None:
+    spoil(root)
+    first = readable_rows(listed(root, 0.1))
+    assert sorted(decoded) == sorted([f"{n}.jpg" for n in range(10)] * 2)
+    decoded.clear()
+    second = readable_rows(listed(root, 0.1))
+    assert decoded == []
+    assert [t.to_pylist() for t in second] == [t.to_pylist() for t in first]
+
+
+def test_only_what_changed_is_decoded_again(
+    root: Path, decoded: list[str], make_images: MakeImages
+) -> None:
+    spoil(root)
+    readable_rows(listed(root, 0.1))
+    decoded.clear()
+    make_images(root / "real", ["3.jpg", "new.jpg"])
+    status = (root / "fake" / "5.jpg").stat()
+    os.utime(root / "fake" / "5.jpg", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    (root / "fake" / "1.jpg").unlink()
+    _, unreadable = readable_rows(listed(root, 0.1))
+    assert sorted(decoded) == ["3.jpg", "5.jpg", "new.jpg"]
+    assert unreadable["path"].to_pylist() == [f"{root}/fake/7.jpg"]
+
+
+def test_the_memory_is_in_the_cache_and_nothing_is_left_half_written(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "cache"))
+    readable_rows(listed(root))
+    written = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert [path.suffix for path in written] == [".parquet"]
+    assert written[0].parent == cache_folder() / "facts-1"
+    monkeypatch.delenv("FACEPROOF_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "faceproof"
+
+
+def test_a_cache_that_cannot_be_written_says_which_setting(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "file"))
+    with pytest.raises(FaceproofError, match=r"cannot be written .*set FACEPROOF_CACHE"):
+        readable_rows(listed(root))

@@ -1,0 +1,295 @@
+"""Decoding: every kind of image against Pillow, and every kind of damage named, never a crash."""
+
+import contextlib
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from faceproof.data.image_io import (
+    UnreadableImageError,
+    decode_image,
+    fit_image,
+    read_file,
+    read_image,
+)
+
+Pixels = npt.NDArray[np.uint8]
+
+# Blocks of 8 px of one colour: no codec has an excuse for a difference.
+BLOCKS = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)
+RGBA = Image.fromarray(np.kron(BLOCKS, np.ones((8, 8, 1), np.uint8)))
+RGB, GREY = RGBA.convert("RGB"), RGBA.convert("L")
+GREY16 = np.asarray(GREY).astype(np.uint16) * 257
+PALETTE = RGB.quantize(16)
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def decoded(folder: Path, data: bytes) -> Pixels:
+    """Read what a file holds, under a name that says nothing true, as (H, W, 3)."""
+    file = folder / "image.jpg"
+    file.write_bytes(data)
+    image = read_image(file)
+    assert image.dtype == torch.uint8
+    return image.permute(1, 2, 0).numpy()
+
+
+def by_pillow(data: bytes) -> Pixels:
+    with Image.open(io.BytesIO(data)) as image:
+        over = image.convert("RGBA")
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", over.size, "white"), over))[..., :3]
+
+
+def png(width: int, height: int, depth: int, colour: int, scanlines: bytes) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(scanlines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(pytest.param(encoded(RGB, kind), id=kind) for kind in FORMATS),
+        pytest.param(encoded(GREY, "JPEG"), id="grey JPEG"),
+        pytest.param(encoded(RGB.convert("CMYK"), "JPEG"), id="CMYK JPEG"),
+        pytest.param(encoded(RGB, "JPEG", progressive=True), id="progressive JPEG"),
+        pytest.param(encoded(GREY, "PNG"), id="grey PNG"),
+        pytest.param(encoded(GREY.convert("1"), "PNG"), id="1-bit PNG"),
+        pytest.param(encoded(RGBA.convert("LA"), "PNG"), id="grey and alpha PNG"),
+        pytest.param(encoded(RGBA, "PNG"), id="RGBA PNG"),
+        pytest.param(encoded(PALETTE, "PNG"), id="palette PNG"),
+        pytest.param(encoded(RGB.quantize(2), "PNG", bits=1), id="two-colour PNG"),
+        pytest.param(encoded(PALETTE, "PNG", transparency=3), id="palette with a clear colour"),
+        pytest.param(encoded(PALETTE, "PNG", transparency=bytes(range(0, 256, 16))), id="tRNS"),
+        pytest.param(encoded(RGB, "PNG", transparency=RGB.getpixel((0, 0))), id="a clear RGB"),
+        pytest.param(encoded(PALETTE, "GIF", transparency=3), id="GIF with a clear colour"),
+        pytest.param(encoded(RGBA, "WEBP", lossless=True), id="RGBA WEBP"),
+        pytest.param(encoded(RGB.convert("CMYK"), "TIFF"), id="CMYK TIFF"),
+        pytest.param(encoded(RGB, "TIFF", compression="tiff_lzw"), id="LZW TIFF"),
+        pytest.param(encoded(RGB.resize((1, 1)), "PNG"), id="1x1 PNG"),
+        pytest.param(encoded(RGB.resize((1, 1)), "JPEG"), id="1x1 JPEG"),
+    ],
+)
+def test_every_kind_of_image_is_as_pillow_sees_it_on_white(tmp_path: Path, data: bytes) -> None:
+    difference = decoded(tmp_path, data).astype(int) - by_pillow(data)
+    assert abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(encoded(Image.fromarray(GREY16), "PNG"), id="PNG"),
+        pytest.param(encoded(Image.fromarray(GREY16), "TIFF"), id="TIFF"),
+        pytest.param(
+            encoded(Image.frombytes("I;16B", GREY.size, GREY16.byteswap().tobytes()), "TIFF"),
+            id="big-endian TIFF",
+        ),
+        pytest.param(b"P5 48 40 65535\n" + GREY16.byteswap().tobytes(), id="PGM"),
+    ],
+)
+def test_16_bit_grey_keeps_its_range(tmp_path: Path, data: bytes) -> None:
+    assert (decoded(tmp_path, data) == np.asarray(GREY)[..., None]).all()
+
+
+def test_16_bit_grey_is_rounded(tmp_path: Path) -> None:
+    values = np.array([[0, 128, 129, 32767, 65406, 65407, 65535]], np.uint16)
+    found = decoded(tmp_path, encoded(Image.fromarray(values), "PNG"))
+    assert found[0, :, 0].tolist() == [0, 0, 1, 127, 254, 255, 255]
+
+
+def test_16_bit_colour(tmp_path: Path) -> None:
+    rows = (np.asarray(RGB).astype(np.uint16) * 257).byteswap()
+    scanlines = b"".join(b"\0" + row.tobytes() for row in rows)
+    assert (decoded(tmp_path, png(48, 40, 16, 2, scanlines)) == np.asarray(RGB)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_of_no_known_range_are_refused(tmp_path: Path, dtype: type) -> None:
+    data = encoded(Image.fromarray(GREY16.astype(dtype) * 100), "TIFF")
+    with pytest.raises(UnreadableImageError, match="of no known range"):
+        decoded(tmp_path, data)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_images_stand_upright(tmp_path: Path, kind: str, orientation: int) -> None:
+    turned = {
+        1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud,
+        5: lambda a: a.transpose(1, 0, 2), 6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2), 8: np.rot90,
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain, marked = encoded(RGB, kind), encoded(RGB, kind, exif=exif)
+    assert (decoded(tmp_path, marked) == turned(by_pillow(plain))).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path, kind: str) -> None:
+    data = encoded(PALETTE, kind, save_all=True, append_images=[PALETTE.rotate(180)])
+    assert np.allclose(decoded(tmp_path, data), by_pillow(data), atol=1)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_truncated_file_is_unreadable_or_whole(tmp_path: Path, kind: str) -> None:
+    data = encoded(RGB, kind)
+    whole, reasons = decoded(tmp_path, data), []
+    for length in range(1, len(data), max(1, len(data) // 50)):
+        try:  # the last bytes of some formats carry nothing
+            assert (decoded(tmp_path, data[:length]) == whole).all()
+        except UnreadableImageError as error:
+            reasons.append(str(error))
+    assert len(reasons) > 40
+    assert all(len(reason.splitlines()) == 1 for reason in reasons)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_a_damaged_file_never_ends_the_process(tmp_path: Path, kind: str) -> None:
+    rng, data = np.random.default_rng(0), encoded(RGB, kind)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for place in rng.integers(8, len(data), 3):
+            damaged[place] = rng.integers(256)
+        with contextlib.suppress(UnreadableImageError):
+            assert decoded(tmp_path, bytes(damaged)).ndim == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"<!DOCTYPE html><title>404</title>", "no image format that can be read"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "no image format that can be read"),
+        (b"\xff\xd8\xff", "no image format that can be read"),
+        (b"\0" * 1000, "no image format that can be read"),
+    ],
+)
+def test_what_is_no_image_is_named_so(tmp_path: Path, data: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableImageError) as refusal:
+        decoded(tmp_path, data)
+    assert str(refusal.value) == reason
+
+
+def test_no_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImageError, match=r"^the file is not there$"):
+        read_image(tmp_path / "absent.jpg")
+    with pytest.raises(UnreadableImageError, match=r"directory|denied"):
+        read_image(tmp_path)
+
+
+def test_a_system_that_gives_a_file_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(RGB, "PNG")
+    (tmp_path / "image").write_bytes(data)
+    original = os.read
+    monkeypatch.setattr(os, "read", lambda file, number: original(file, min(number, 100)))
+    assert read_file(tmp_path / "image") == data
+
+
+def test_what_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    """A file that is a hole takes no room on the disk."""
+    (tmp_path / "image.jpg").touch()
+    os.truncate(tmp_path / "image.jpg", 2**40)
+    with pytest.raises(UnreadableImageError, match="it has 1,099,511,627,776 bytes; at most"):
+        read_image(tmp_path / "image.jpg")
+
+
+def test_what_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe that nobody writes to, which would hold up everything."""
+    os.mkfifo(tmp_path / "image.jpg")
+    with pytest.raises(UnreadableImageError, match="the file is empty"):
+        read_image(tmp_path / "image.jpg")
+
+
+@pytest.mark.parametrize("side", [20_000, 65_500, 2**31 - 1])
+def test_a_header_that_asks_for_all_memory_is_unreadable(tmp_path: Path, side: int) -> None:
+    with pytest.raises(UnreadableImageError, match=r"pixels|size"):
+        decoded(tmp_path, png(side, side, 8, 2, b"\0" * 100))
+    if side < 2**16:
+        data = bytearray(encoded(RGB, "JPEG"))
+        frame = data.index(b"\xff\xc0")
+        data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+        with pytest.raises(UnreadableImageError, match="pixels"):
+            decoded(tmp_path, bytes(data))
+
+
+SMALL_FRAME = b"\xff\xc0\x00\x11\x08\x00\x08\x00\x08\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+BEFORE_A_FRAME = st.sampled_from(
+    [
+        b"\xff\xe1\x00\x15" + SMALL_FRAME,
+        b"\xff\xfe\x00\x02",
+        b"\xff\xdd\x00\x04\x00\x00",
+        *(bytes([0xFF, marker]) for marker in (0x01, 0xD0, 0xD8, 0xFF, 0x00, 0xC8, 0xE0, 0xDC)),
+        SMALL_FRAME,
+    ]
+)
+
+
+@given(before=st.lists(BEFORE_A_FRAME | st.binary(max_size=6), max_size=5))
+@example(before=[])
+@example(before=[b"\xff\x01", b"\xff\xe1\x00\x02"])
+def test_no_header_hides_how_large_a_jpeg_is(before: list[bytes]) -> None:
+    whole = encoded(RGB, "JPEG")
+    data = whole[:2] + b"".join(before) + whole[2:]
+    with pytest.MonkeyPatch.context() as limit:
+        limit.setattr(Image, "MAX_IMAGE_PIXELS", RGB.width * RGB.height // 2 - 1)
+        with pytest.raises(UnreadableImageError):
+            decode_image(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"\xff\xc0 no frame"}])
+@pytest.mark.parametrize("image", [RGB, GREY, RGB.convert("CMYK")])
+def test_a_jpeg_in_order_is_left_to_one_decoder(
+    monkeypatch: pytest.MonkeyPatch, image: Image.Image, options: dict[str, object]
+) -> None:
+    data = encoded(image, "JPEG", **options)
+    seen = by_pillow(data)
+    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("Pillow holds other threads up"))
+    assert np.allclose(decode_image(data).permute(1, 2, 0), seen, atol=2)
+
+
+@pytest.mark.parametrize("shape", [(40, 48), (97, 31), (5, 6), (1, 1), (300, 200)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_fitting_is_pillows_resize(shape: tuple[int, int], interpolation: str) -> None:
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8))
+    fitted = fit_image(F.pil_to_tensor(image), 32, interpolation)
+    expected = image.resize((32, 32), Image.Resampling[interpolation.upper()])
+    difference = fitted.permute(1, 2, 0).numpy().astype(int) - np.asarray(expected)
+    assert fitted.shape == (3, 32, 32)
+    assert fitted.dtype == torch.uint8
+    # torchvision rounds to bytes between its two passes, which bicubic overshoot shows
+    assert abs(difference).max() <= (1 if interpolation == "bilinear" else 8)
+    assert abs(difference).mean() < 0.5
+    reference = F.resize(F.pil_to_tensor(image), [32, 32], InterpolationMode(interpolation))
+    assert torch.equal(fitted, reference)
+
+
+def test_a_image_that_fits_is_not_touched() -> None:
+    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
+    assert torch.equal(fit_image(image, 32, "bicubic"), image)

@@ -1,0 +1,229 @@
+"""Data sets: every configuration on its real layout, tables, combinations, and their refusals."""
+
+import csv
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from faceproof import app
+from faceproof.data import DataSet, combined_data, folder_data, table_data
+from faceproof.data.table import counts, write_table
+from faceproof.errors import FaceproofError
+from tests.conftest import WORLD, MakeImages
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGURED = sorted(
+    file.stem
+    for file in (REPOSITORY / "conf" / "data").glob("[!_]*.yaml")
+    if not file.stem.startswith(("demo", "table", "combined", "shards"))
+)
+SHARED = Path(os.environ.get("FACEPROOF_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}
+
+
+def configured(name: str, *overrides: str) -> DataSet:
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        config = compose("train", overrides=[f"data={name}", *overrides])
+    data = app.build(config.data)
+    assert isinstance(data, DataSet)
+    return data
+
+
+def files(root: Path, name: str) -> list[str]:
+    return sorted(f"{root}/{name}/{d}/{f}" for d, names in WORLD[name].items() for f in names)
+
+
+def column(data: DataSet, name: str) -> list[Any]:
+    values: list[Any] = data.table[name].to_pylist()
+    return values
+
+
+def rows(data: DataSet, *columns: str) -> set[tuple[Any, ...]]:
+    return set(counts(data.table, *columns))
+
+
+def two_folders(make_images: MakeImages, root: Path, number: int = 20) -> Path:
+    for label in ("real", "fake"):
+        make_images(root / label, [f"{n}.jpg" for n in range(number)], size=(8, 8))
+    return root
+
+
+def test_the_world_has_every_data_set_that_is_configured() -> None:
+    assert set(CONFIGURED) == set(WORLD)
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_a_configured_set_lists_every_image_of_its_layout(world: Path, name: str) -> None:
+    data = configured(name)
+    assert column(data, "path") == files(world, name)
+    assert set(column(data, "source")) == {data.name} == {name}
+    assert {label for (label,) in rows(data, "label")} == set(data.task.classes)
+    assert {split for (split,) in rows(data, "split")} <= {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("name", ["face_or_not", "deepfake_and_real", "real_vs_fake_140k"])
+def test_folders_of_splits_are_the_splits(world: Path, name: str) -> None:
+    data = configured(name)
+    for path, split in zip(column(data, "path"), column(data, "split"), strict=True):
+        assert f"/{split}" in path.lower().removeprefix(str(world).lower())
+    assert set(counts(data.table, "split", "label").values()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("deepfake_and_real", {("real", None), ("fake", "openforensics")}),
+        ("real_vs_fake_140k", {("real", None), ("fake", "stylegan")}),
+        ("face_or_not", {("face", None), ("non_face", None)}),
+        ("ciplab", {("real", None)}
+         | {("fake", f"photoshop_{hardness}") for hardness in ("easy", "mid", "hard")}),
+        ("prefixed_generators", {("real", "CelebA"), ("real", "FFHQ"),
+                                 ("fake", "StyleGAN"), ("fake", "StyleGAN2")}),
+        ("celebdf", {("real", None), ("fake", "celeb_synthesis")}),
+        ("faceforensics", {("real", "youtube"), ("fake", "Deepfakes"), ("fake", "Face2Face")}),
+    ],
+)  # fmt: skip
+def test_generators(world: Path, name: str, expected: set[tuple[str, str | None]]) -> None:
+    assert rows(configured(name), "label", "generator") == expected
+
+
+@pytest.mark.parametrize("name", ["celebdf", "faceforensics"])
+def test_videos_are_groups_and_stay_whole(world: Path, name: str) -> None:
+    for seed in range(5):
+        data = configured(name, f"data.split_seed={seed}")
+        folders = [str(Path(path).parent) for path in column(data, "path")]
+        groups = column(data, "group")
+        assert len(set(zip(folders, groups, strict=True))) == len(set(groups)) == len(WORLD[name])
+        assert all(group.startswith(f"{name}/") for group in groups)
+        assert len(rows(data, "group", "split")) == len(set(groups))
+
+
+def test_a_combination_keeps_sources_and_splits(world: Path) -> None:
+    data = configured("combined")
+    parts = ["deepfake_and_real", "real_vs_fake_140k", "ciplab"]
+    assert column(data, "path") == [path for name in parts for path in files(world, name)]
+    for name in parts:
+        alone = configured(name).table.to_pylist()
+        assert [row for row in data.table.to_pylist() if row["source"] == name] == alone
+
+
+def test_a_combination_with_a_image_twice_or_of_two_tasks(world: Path) -> None:
+    part, faces = configured("ciplab"), configured("face_or_not")
+    with pytest.raises(FaceproofError, match=r"both lists 12 .* more than once, .*jpg for one"):
+        combined_data("both", "deepfake", {"a": part, "b": part})
+    with pytest.raises(FaceproofError, match=r"both .*face_or_not, which is of another task"):
+        combined_data("both", "deepfake", {"a": part, "b": faces})
+    with pytest.raises(FaceproofError, match=r"found none in data\.sets"):
+        combined_data("both", "deepfake", {})
+
+
+def test_moving_the_root_changes_no_split(tmp_path: Path, make_images: MakeImages) -> None:
+    old = two_folders(make_images, tmp_path / "old")
+    before = folder_data("x", "deepfake", str(old), "{label}/*", LABELS)
+    shutil.move(old, tmp_path / "new" / "place")
+    after = folder_data("x", "deepfake", str(tmp_path / "new" / "place"), "{label}/*", LABELS)
+    assert column(after, "split") == column(before, "split")
+    assert len(set(column(before, "split"))) == 3
+
+
+def test_auto_leaves_one_folder_to_the_ratios(tmp_path: Path, make_images: MakeImages) -> None:
+    two_folders(make_images, tmp_path / "rest")
+    two_folders(make_images, tmp_path / "test", 2)
+    splits: dict[str, str | None] = {"rest": "auto", "test": "test"}
+    ratios = {"train": 0.5, "val": 0.5}
+    data = folder_data("x", "deepfake", str(tmp_path), "{split}/{label}/*", LABELS, splits,
+                       ratios=ratios)  # fmt: skip
+    found = Counter(column(data, "split"))
+    assert found["test"] == 4
+    assert found["train"] + found["val"] == 40
+    assert min(found.values()) > 2
+
+
+def test_words_that_yaml_reads_as_numbers(tmp_path: Path, make_images: MakeImages) -> None:
+    make_images(tmp_path / "0", ["a.jpg"])
+    make_images(tmp_path / "1", ["a.jpg"])
+    labels: Any = {0: "real", 1: "fake"}
+    data = folder_data("x", "deepfake", str(tmp_path), "{label}/*", labels)
+    assert column(data, "label") == ["real", "fake"]
+
+
+def test_a_layout_without_labels_is_unlabelled(tmp_path: Path, make_images: MakeImages) -> None:
+    make_images(tmp_path, ["a.jpg", "b.jpg"])
+    data = folder_data("x", "face", str(tmp_path), "**", {})
+    assert rows(data, "label", "split") == {(None, "unlabelled")}
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_folders(make_images, tmp_path / "faces", 1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = folder_data("x", "deepfake", "~/faces", "{label}/*", LABELS)
+    assert column(data, "path")[0] == f"{tmp_path}/faces/fake/0.jpg"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "age"}, "no task 'age'; the tasks are deepfake, face"),
+        ({"labels": {"real": "real", "fake": None}}, "no image of class fake; found .*real"),
+        ({"labels": {"real": "real", "fake": "Fake"}}, "has Fake in the column label"),
+        ({"ratios": {"train": 1, "val": 1}}, r"data\.ratios = .* add up to 1"),
+    ],
+)
+def test_settings_that_cannot_be(
+    tmp_path: Path, make_images: MakeImages, change: dict[str, Any], message: str
+) -> None:
+    two_folders(make_images, tmp_path, 4)
+    settings = {"name": "x", "task": "deepfake", "root": str(tmp_path), "layout": "{label}/*"}
+    with pytest.raises(FaceproofError, match=message):
+        folder_data(**{**settings, "labels": LABELS, **change})
+
+
+def test_a_table_of_ones_own(tmp_path: Path) -> None:
+    text = "path,label,group\na/1.jpg,real,v1\n../b.jpg,fake,\n/abs/c.jpg,,\n"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "mine.csv").write_text(text)
+    data = configured("table", f"data.file={tmp_path}/in/mine.csv")
+    assert column(data, "path") == [f"{tmp_path}/in/a/1.jpg", f"{tmp_path}/b.jpg", "/abs/c.jpg"]
+    assert set(column(data, "source")) == {"table"}
+    assert column(data, "split")[2] == "unlabelled"
+    assert set(column(data, "split")[:2]) <= {"train", "val", "test"}
+
+
+def test_a_table_keeps_what_it_says_and_whole_groups(world: Path, tmp_path: Path) -> None:
+    data = configured("celebdf")
+    write_table(data.table, tmp_path / "all.parquet")
+    again = table_data("again", "deepfake", str(tmp_path / "all.parquet"))
+    assert again.table.to_pylist() == data.table.to_pylist()
+    without = data.table.set_column(2, "split", data.table["split"].cast("string"))
+    write_table(without.drop_columns(["split"]), tmp_path / "some.parquet")
+    divided = table_data("again", "deepfake", str(tmp_path / "some.parquet"))
+    assert len(rows(divided, "group", "split")) == len(rows(divided, "group"))
+
+
+def test_a_path_twice_in_a_table_under_two_names(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label\na.jpg,real\n./a.jpg,fake\n")
+    with pytest.raises(FaceproofError, match=r"lists 1 images more than once, .*/a\.jpg"):
+        table_data("t", "deepfake", str(tmp_path / "t.csv"))
+
+
+@pytest.mark.skipif(not (SHARED / "contents.csv").is_file(), reason="the real sets are not here")
+@pytest.mark.parametrize(
+    "name", ["ciplab", "deepfake_and_real", "face_or_not", "real_vs_fake_140k"]
+)
+def test_the_real_sets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEPROOF_DATA", str(SHARED))
+    with (SHARED / "contents.csv").open(newline="") as file:
+        listed = [row for row in csv.DictReader(file) if row["path"].startswith(f"{name}/")]
+    data = configured(name)
+    found = [os.path.relpath(path, SHARED) for path in column(data, "path")]
+    assert sorted(found) == sorted(row["path"] for row in listed)
+    assert Counter(column(data, "label")) == Counter(row["label"] for row in listed)
+    splits = Counter(row["split"] for row in listed)
+    assert "" in splits or Counter(column(data, "split")) == splits

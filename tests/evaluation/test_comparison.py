@@ -1,0 +1,438 @@
+"""Comparisons: that they say what the predictions say, and refuse what cannot be compared."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from sklearn import metrics as sk
+
+from faceproof.data.table import table_from_columns
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.comparison import (
+    FIGURES,
+    Cost,
+    ScoredRun,
+    choose_evaluation,
+    compare_runs,
+    evaluations_of,
+    find_families,
+    find_runs,
+    name_runs,
+    read_scored,
+)
+from faceproof.evaluation.predictions import predictions_table, write_predictions
+from faceproof.io.run_folder import RunFolder, write_epochs
+from faceproof.reports import comparison_page as compare_page
+from faceproof.reports.comparison_page import (
+    cautions,
+    draw,
+    markdown,
+    models_csv,
+    p_value,
+    scaled,
+    show,
+    signed,
+    verdict,
+    write_comparison,
+)
+from faceproof.task import TASKS
+
+TASK = TASKS["deepfake"]
+HOSTILE = "<img src=x onerror=alert(1)>"
+Setting = Mapping[str, Any]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
+    """Return `make_run(name, gap=2.0, seed=0, ...)`, which writes a run with an evaluation.
+
+    The images are the same for every run, and so is what is hard about them; `gap` says how well
+    a run tells the classes apart.
+    """
+
+    def make(
+        name: str,
+        gap: float = 2.0,
+        seed: int = 0,
+        model: str = "resnet18",
+        evaluation: str | None = "demo-test",
+        num_rows: int = 120,
+        frames: int = 0,
+        task: str = "deepfake",
+        report: Setting | None = None,
+        columns: Setting | None = None,
+    ) -> RunFolder:
+        run = RunFolder(tmp_path / name)
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.config.write_text(f"seed: {seed}\nmodel: {{name: {model}, network: {{x: {model}}}}}\n")
+        run.update_record(model=model, data="demo", best_epoch=1, choices={"model": model})
+        run.operating_point.write_text("{}")
+        epochs = [{"epoch": n, "val/loss": 1 / (n + gap), "val/roc_auc": 0.6} for n in range(3)]
+        write_epochs(run.metrics, epochs)
+        if evaluation is not None:
+            folder = run.evaluations / evaluation
+            folder.mkdir(parents=True)
+            rows = _rows(num_rows, frames, task, columns or {})
+            logits = _logits(num_rows, gap, seed, model)
+            predicted = predictions_table(rows, logits, 1 / (1 + np.exp(-logits)))
+            order = np.random.default_rng(seed).permutation(num_rows)  # each run in its own order
+            write_predictions(predicted.take(order), folder / "predictions.parquet")
+            facts = {
+                "task": asdict(TASKS[task]),
+                "model": model,
+                "data": "demo",
+                "split": "test",
+                "threshold": 0.5,
+                "threshold_origin": "given",
+                "operating_point": {"criterion": "youden"},
+                "test_scorings": 1,
+            }
+            (folder / "report.json").write_text(json.dumps(facts | dict(report or {})))
+        return run
+
+    return make
+
+
+def _rows(num_rows: int, frames: int, task: str, columns: Setting) -> Any:
+    classes = TASKS[task].classes
+    width = max(frames, 1)
+    facts = {
+        "path": [f"/data/{n:04}.jpg" for n in range(num_rows)],
+        "label": [classes[n // width % 2] for n in range(num_rows)],
+        "source": ["demo"] * num_rows,
+        "group": [f"video {n // frames}" if frames else None for n in range(num_rows)],
+    }
+    return table_from_columns(facts | dict(columns))
+
+
+def _logits(num_rows: int, gap: float, seed: int, model: str) -> Any:
+    hard = np.random.default_rng(99).normal(0, 1, num_rows)
+    own = np.random.default_rng([seed, *model.encode()]).normal(0, 1, num_rows)
+    return gap * (np.arange(num_rows) % 2 - 0.5) + hard + 0.5 * own
+
+
+def _config(run: RunFolder) -> dict[str, Any]:
+    """Return the settings of `make_run`'s config.yaml, on one level."""
+    seed, model = re.findall(r"(?:seed|name): ([^,\n]+)", run.config.read_text())
+    return {"seed": int(seed), "model.name": model, "model.network.x": model}
+
+
+def _scored(*runs: RunFolder, evaluation: str = "demo-test") -> list[ScoredRun]:
+    return read_scored(runs, evaluation, [_config(run) for run in runs])
+
+
+def _compared(*runs: RunFolder, num_resamples: int = 100, **costs: Any) -> dict[str, Any]:
+    return compare_runs(_scored(*runs), [Cost(**costs)] * len(runs), None, num_resamples)
+
+
+def test_figures_are_those_of_scikit_learn_and_the_best_stands_first(make_run) -> None:
+    found = _compared(make_run("a", 1.0), make_run("b", 3.0, model="vit"))
+    assert [row["name"] for row in found["runs"]] == ["b", "a"]
+    labels = np.arange(120) % 2
+    logits = _logits(120, 3.0, 0, "vit")
+    figures = found["runs"][0]["figures"]
+    assert figures["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, logits))
+    assert figures["average_precision"] == pytest.approx(sk.average_precision_score(labels, logits))
+    for name, score in (("accuracy", sk.accuracy_score), ("jaccard", sk.jaccard_score)):
+        assert figures[name] == pytest.approx(score(labels, logits >= 0))
+    for name in FIGURES:
+        low, high = found["runs"][0]["intervals"][name]
+        assert low <= figures[name] <= high
+        assert low < high
+
+
+def test_a_pair_says_the_first_less_the_second_and_whether_it_is_real(make_run) -> None:
+    runs = [make_run("a", 0.3), make_run("b", 4.0), make_run("c", 3.9, model="vit")]
+    found = _compared(*runs)
+    pairs = {(pair["first"], pair["second"]): pair for pair in found["pairs"]}
+    figures = {row["name"]: row["figures"] for row in found["runs"]}
+    assert len(pairs) == 3
+    for (first, second), pair in pairs.items():
+        for name in ("roc_auc", "accuracy"):
+            expected = figures[first][name] - figures[second][name]
+            assert pair[name]["difference"] == pytest.approx(expected)
+            assert pair[name]["interval"][0] < expected < pair[name]["interval"][1]
+            assert pair[name]["p_value"] <= pair[name]["p_holm"]
+    best, next_best, worst = (row["name"] for row in found["runs"])
+    assert worst == "a"
+    assert pairs[best, worst]["roc_auc"]["real"]
+    assert not pairs[best, next_best]["roc_auc"]["real"]
+    assert "may be chance" in " ".join(verdict(found))
+
+
+def test_frames_of_a_video_count_as_one_unit(make_run) -> None:
+    alone = [make_run("a", 0.8), make_run("b", 1.3, model="vit")]
+    columns = {"label": [TASK.classes[n % 2] for n in range(120)]}
+    videos = [
+        make_run(f"video {name}", gap, model=model, frames=10, columns=columns)
+        for name, gap, model in (("a", 0.8, "resnet18"), ("b", 1.3, "vit"))
+    ]
+    apart, together = _compared(*alone), _compared(*videos)
+    assert (apart["num_units"], together["num_units"]) == (120, 12)
+    assert together["num_groups"] == 12
+    for name in ("roc_auc", "accuracy"):
+        first, second = apart["pairs"][0][name], together["pairs"][0][name]
+        assert first["difference"] == pytest.approx(second["difference"])
+        assert first["interval"] != second["interval"]
+
+
+def test_too_few_units_are_not_tested(make_run) -> None:
+    found = _compared(make_run("a", num_rows=8), make_run("b", num_rows=8, model="vit"))
+    assert found["pairs"][0]["roc_auc"] is None
+    assert found["runs"][0]["intervals"]["accuracy"] is None
+    assert "too few" in " ".join([*verdict(found), *cautions(found)])
+    assert "undefined" in markdown(found)
+
+
+def test_one_class_is_no_comparison_of_ranks(make_run, tmp_path: Path) -> None:
+    columns = {"label": ["fake"] * 120}
+    runs = [make_run("a", columns=columns), make_run("b", columns=columns, model="vit")]
+    found = _compared(*runs)
+    assert found["runs"][0]["figures"]["roc_auc"] is None
+    assert found["pairs"][0]["roc_auc"] is None
+    assert found["pairs"][0]["accuracy"] is not None
+    page = write_comparison(tmp_path / "out", found, _scored(*runs))
+    assert "of one class" in page.read_text()
+
+
+def test_runs_that_differ_in_nothing_but_their_seed_have_a_spread(make_run) -> None:
+    runs = [make_run(str(seed), seed=seed) for seed in range(3)] + [make_run("3", model="vit")]
+    scored = _scored(*runs)
+    names = name_runs(scored)
+    # A folder that is but a number is no name.
+    assert names == ["resnet18 seed=0", "resnet18 seed=1", "resnet18 seed=2", "vit seed=0"]
+    assert find_families(scored, names) == ["resnet18"] * 3 + ["vit seed=0"]
+    (family,) = _compared(*runs)["seeds"]
+    areas = [
+        sk.roc_auc_score(np.arange(120) % 2, _logits(120, 2.0, n, "resnet18")) for n in (0, 1, 2)
+    ]
+    assert family["name"] == "resnet18"
+    assert sorted(family["seeds"]) == [0, 1, 2]
+    assert family["figures"]["roc_auc"] == pytest.approx(
+        {
+            "mean": np.mean(areas),
+            "standard_deviation": np.std(areas, ddof=1),
+            "min": min(areas),
+            "max": max(areas),
+        }
+    )
+    copies = _compared(make_run("x"), make_run("y"))
+    assert copies["seeds"] == []
+    assert copies["pairs"][0]["roc_auc"]["difference"] == 0
+    assert not copies["pairs"][0]["roc_auc"]["real"]
+
+
+def test_names_are_short_and_distinct(make_run) -> None:
+    runs = [make_run("first of them all"), make_run("second of them all", model="vit")]
+    assert name_runs(_scored(*runs)) == ["resnet18", "vit"]
+    runs = [make_run("x"), make_run("y", model="vit")]
+    assert name_runs(_scored(*runs)) == ["x", "y"]
+    runs = [make_run("here/x"), make_run("there/x")]
+    assert name_runs(_scored(*runs)) == ["here/x", "there/x"]
+
+
+def test_a_sweep_folder_stands_for_its_finished_runs(make_run, tmp_path: Path) -> None:
+    runs = [make_run("sweep/0"), make_run("sweep/1/deeper", model="vit"), make_run("sweep/2")]
+    runs[2].operating_point.unlink()
+    found = find_runs([tmp_path / "sweep"])
+    assert [run.path for run in found] == [runs[0].path, runs[1].path]
+    assert len(find_runs([tmp_path / "sweep", runs[0].path])) == 2  # none twice
+    with pytest.raises(FaceproofError, match=r"needs two runs or more; found .*sweep/0"):
+        find_runs([runs[0].path])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FaceproofError, match="is no run and holds none"):
+        find_runs([tmp_path / "empty"])
+
+
+def test_the_evaluation_is_the_one_that_all_have(make_run) -> None:
+    first, second = make_run("a"), make_run("b")
+    make_run("a", evaluation="other-test")
+    assert evaluations_of(first) == ["demo-test", "other-test"]
+    assert choose_evaluation([first, second]) == "demo-test"
+    make_run("b", evaluation="other-test")
+    assert choose_evaluation([first, second]) == "demo-test"  # their own data set's
+    assert choose_evaluation([first, second], "other-test") == "other-test"
+    second.update_record(data="another")
+    with pytest.raises(FaceproofError, match=r"in common: demo-test, other-test; choose one"):
+        choose_evaluation([first, second])
+
+
+def test_a_run_without_the_evaluation_is_told_the_command(make_run) -> None:
+    first, second = make_run("a"), make_run("b", evaluation=None)
+    with pytest.raises(FaceproofError, match=rf"evaluate\.py run={second.path}$"):
+        choose_evaluation([first, second])
+    with pytest.raises(
+        FaceproofError, match=rf"^2 of 2 runs [\s\S]*run={second.path} name=mine$"
+    ) as no:
+        choose_evaluation([first, second], "mine")
+    assert f"{first.path} has demo-test:" in str(no.value)
+    make_run("a", evaluation="hard", report={"data": "x+y", "split": "all"})
+    with pytest.raises(FaceproofError, match=r"data=\[x,y\] split=all name=hard$"):
+        choose_evaluation([first, second], "hard")
+    second.operating_point.unlink()
+    with pytest.raises(FaceproofError, match=rf"train.py resume={second.path} \(it has not"):
+        choose_evaluation([first, second])
+    with pytest.raises(FaceproofError, match="no evaluation; make it"):
+        choose_evaluation([second, make_run("c", evaluation=None)])
+
+
+def test_different_images_are_refused_and_named(make_run) -> None:
+    with pytest.raises(FaceproofError, match="different images, 120 and 118: 2 only in") as no:
+        _scored(make_run("a"), make_run("b", num_rows=118))
+    assert "/data/0118.jpg, /data/0119.jpg" in str(no.value)
+    moved = {"path": [f"/elsewhere/{n:04}.jpg" for n in range(120)]}
+    with pytest.raises(FaceproofError, match=r"120 only in .*0002.jpg, .* 120 only in"):
+        _scored(make_run("c"), make_run("d", columns=moved))
+
+
+def test_different_labels_groups_and_tasks_are_refused(make_run) -> None:
+    first = make_run("a")
+    labels = [TASK.classes[n % 2] for n in range(120)]
+    labels[7] = "real"
+    with pytest.raises(FaceproofError, match=r"1 images are labelled otherwise .*0007.jpg: real"):
+        _scored(first, make_run("b", columns={"label": labels}))
+    unknown: list[str | None] = list(labels)
+    unknown[7] = None
+    with pytest.raises(FaceproofError, match=r"labelled otherwise .*0007.jpg: None there, fake"):
+        _scored(first, make_run("c", columns={"label": unknown}))
+    columns = {"label": [TASK.classes[n % 2] for n in range(120)]}
+    grouped = make_run("d", frames=4, columns=columns)
+    with pytest.raises(FaceproofError, match="120 images are grouped otherwise"):
+        _scored(first, grouped)
+    with pytest.raises(FaceproofError, match=r"the task deepfake and .* the task face"):
+        _scored(first, make_run("e", task="face"))
+
+
+def test_images_without_a_label_are_left_out(make_run) -> None:
+    labels = [TASK.classes[n % 2] if n < 100 else None for n in range(120)]
+    runs = [make_run("a", columns={"label": labels}), make_run("b", columns={"label": labels})]
+    assert _compared(*runs)["num_images"] == 100
+    none = {"label": [None] * 120}
+    with pytest.raises(FaceproofError, match="have no labels"):
+        _scored(make_run("c", columns=none), make_run("d", columns=none))
+
+
+def test_the_folder_holds_the_same_numbers_four_times(make_run, tmp_path: Path) -> None:
+    runs = [
+        make_run("a", 1.0),
+        make_run("b", 3.0, model="vit"),
+        make_run("c", 3.0, seed=1, model="vit"),
+    ]
+    scored = _scored(*runs)
+    costs = [
+        Cost(11_000_000, 1_800_000_000, 3.0, (2.9, 3.2)),
+        *[Cost(86_000_000, 17 * 10**9, 40.0)] * 2,
+    ]
+    found = compare_runs(scored, costs, "a clock", 100)
+    page = write_comparison(tmp_path / "out" / "deep", found, scored)
+    folder = page.parent
+    assert json.loads((folder / "comparison.json").read_text()) == json.loads(json.dumps(found))
+    rows = list(csv.DictReader((folder / "comparison.csv").read_text().splitlines()))
+    assert len(rows) == 3
+    for row, known in zip(rows, found["runs"], strict=True):
+        assert float(row["roc_auc"]) == known["figures"]["roc_auc"]
+        assert float(row["eer_high"]) == known["intervals"]["eer"][1]
+        assert int(row["parameters"]) == known["parameters"]
+    text, table = page.read_text(), (folder / "comparison.md").read_text()
+    for known in found["runs"]:
+        assert f"{known['figures']['roc_auc']:.4f}" in text
+        assert f"{known['figures']['roc_auc']:.4f}" in table
+    assert "± " in text
+    assert "Over seeds" in table
+    assert text.count("<svg") == 4
+    assert {file.stem for file in (folder / "figures").iterdir()} == {
+        "roc", "time", "work", "training",
+    }  # fmt: skip
+    write_comparison(folder, found, scored)  # again, over the old one
+    assert page.read_text() == text
+    (tmp_path / "file").touch()
+    with pytest.raises(FaceproofError, match="is a file"):
+        write_comparison(tmp_path / "file", found, scored)
+
+
+def test_the_page_is_complete_in_itself_and_safe(make_run, tmp_path: Path) -> None:
+    runs = [make_run("a"), make_run("b", model="vit", report={"threshold_origin": HOSTILE})]
+    scored = _scored(*runs)
+    scored = [
+        replace(one, folder=one.folder, report={**one.report, "data": HOSTILE}) for one in scored
+    ]
+    found = compare_runs(scored, [Cost()] * 2, None, 100)
+    found["runs"][0]["name"] = found["pairs"][0]["first"] = found["runs"][0]["family"] = HOSTILE
+    text = write_comparison(tmp_path / "out", found, scored).read_text()
+    assert HOSTILE not in text
+    assert "&lt;img src=x" in text
+    seen: list[str] = []
+
+    class Watcher(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            seen.append(tag)
+            assert tag not in ("script", "img", "link", "iframe")
+            for name, value in attrs:
+                assert name not in ("src", "onerror", "onload")
+                if name.endswith("href"):
+                    assert (value or "").startswith("#")
+
+    Watcher().feed(text)
+    assert "svg" in seen
+    assert "<img" not in markdown(found).replace("\\<", "")
+
+
+def test_verdict_and_cautions_in_words(make_run) -> None:
+    runs = [make_run("a", 0.2), make_run("b", 5.0, model="vit"), make_run("c", 5.0, model="cnn")]
+    found = _compared(*runs)
+    first, second, _ = found["runs"]
+    first["milliseconds"], second["milliseconds"], found["runs"][2]["milliseconds"] = 10.0, 2.0, 1.0
+    words = verdict(found)
+    assert words[0].startswith(f"{first['name']} ranks the images best: ROC-AUC")
+    assert words[1] == (f"Its lead over a is real; that over {second['name']} may be chance.")
+    assert words[-1] == f"{second['name']} is not shown to be worse and is 5.0 times as fast."
+    second["criterion"], second["test_scorings"] = "fpr", 4
+    text = " ".join(cautions(found))
+    assert "different criteria (fpr, youden)" in text
+    assert "up to 4 times" in text
+    assert "owes part of its lead to chance" in text
+
+
+def test_a_long_comparison_is_drawn_and_shown(make_run, tmp_path: Path) -> None:
+    runs = [make_run(f"r{n}", 1 + n / 5, model=f"model {n}") for n in range(12)]
+    scored = _scored(*runs)
+    found = compare_runs(scored, [Cost(1, 10 ** (6 + n % 3), 2.0**n) for n in range(12)], "x", 100)
+    assert len(found["pairs"]) == 66
+    assert set(draw(found, scored)) == {"roc", "time", "work", "training"}
+    looks = compare_page._looks(found["runs"]).values()
+    assert len({(look.colour, look.line["linestyle"]) for look in looks}) == 12
+    assert len({(look.colour, look.marker) for look in looks}) == 12
+    text = write_comparison(tmp_path / "out", found, scored).read_text()
+    assert "56 more pairs" in text
+    console = Console(width=160, record=True, file=io.StringIO())
+    show(console, found, tmp_path)
+    printed = console.export_text()
+    assert all(row["name"] in printed for row in found["runs"])
+    assert f"{found['runs'][0]['figures']['roc_auc']:.4f}" in printed
+
+
+def test_the_csv_leaves_what_is_undefined_empty(make_run) -> None:
+    found = _compared(make_run("a", num_rows=8), make_run("b", num_rows=8, model="vit"))
+    row = next(csv.DictReader(models_csv(found).splitlines()))
+    assert row["accuracy_low"] == row["parameters"] == ""
+
+
+def test_numbers_in_words() -> None:
+    assert [signed(value) for value in (0.0, 0.12345, -0.5, 1e-6, -1e-6)] == [
+        "0", "+0.1235", "-0.5000", "under +0.0001", "above -0.0001",
+    ]  # fmt: skip
+    assert [p_value(value) for value in (1e-9, 0.0123, 0.0994, 0.5, 1.0)] == [
+        "< 0.0001", "0.012", "0.099", "0.50", "1.00",
+    ]  # fmt: skip
+    assert [scaled(value) for value in (7, 1234, 4_010_110, 17_563_061_760)] == [
+        "7", "1.23 k", "4.01 M", "17.6 G",
+    ]  # fmt: skip

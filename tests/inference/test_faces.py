@@ -1,0 +1,331 @@
+"""Finding faces first: where they are, what is cut out, and what they make of an image."""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+import faceproof
+from faceproof.artifact.export import export_cascade, export_run
+from faceproof.cli.artifact_commands import add_commands
+from faceproof.errors import FaceproofError
+from faceproof.inference.faces import RULE, WHOLE, FaceOptions, combine_faces, judge_faces
+from faceproof.inference.scorer import Verdict
+from faceproof.prepare import face_finder
+from faceproof.prepare.face_finder import Box, crop, find_faces
+from tests.small_runs import write_run
+
+data = pytest.importorskip("skimage.data")
+FACE = Box(175, 66, 275, 166)  # from hair to chin, read off the astronaut's photograph
+
+
+def tensor(pixels):
+    colours = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1)
+    return torch.from_numpy(np.ascontiguousarray(colours.transpose(2, 0, 1)))
+
+
+@pytest.fixture(scope="module")
+def one():
+    return tensor(data.astronaut())
+
+
+@pytest.fixture(scope="module")
+def two():
+    return tensor(np.hstack([data.astronaut(), data.astronaut()]))
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
+    return folder / "artifact"
+
+
+@pytest.fixture(scope="module")
+def detector(artifact):
+    return faceproof.load(artifact, "cpu")
+
+
+def is_at(box, place):
+    common = box.common(place)
+    return common / (box.area + place.area - common) > 0.7
+
+
+def moved(box, right):
+    return Box(box.left + right, box.top, box.right + right, box.bottom)
+
+
+def test_a_face_is_found_where_it_is(one):
+    (box,) = find_faces(one)
+    assert is_at(box, FACE)
+    assert find_faces(one) == [box]
+
+
+def test_two_faces_are_found_side_by_side(two):
+    found = sorted(find_faces(two), key=lambda box: box.left)
+    assert len(found) == 2
+    assert is_at(found[0], FACE)
+    assert is_at(found[1], moved(FACE, 512))
+    assert find_faces(two, most=1) == [max(found, key=lambda box: box.area)]
+
+
+def test_boxes_are_in_pixels_of_the_whole_image(one):
+    large = one.repeat_interleave(3, dim=1).repeat_interleave(3, dim=2)
+    (box,) = find_faces(large)
+    assert is_at(box, Box(*(3 * place for place in FACE)))
+
+
+@pytest.mark.parametrize("name", ["brick", "gravel", "text"])
+def test_textures_have_no_face(name):
+    assert find_faces(tensor(getattr(data, name)())) == []
+
+
+def test_images_without_room_for_a_face_have_none():
+    assert find_faces(torch.zeros(3, 10, 2000, dtype=torch.uint8)) == []
+    assert find_faces(torch.zeros(3, 1, 1, dtype=torch.uint8)) == []
+
+
+def test_a_long_strip_is_not_searched_for_long(monkeypatch):
+    searched = []
+    monkeypatch.setattr(
+        face_finder, "_detect", lambda pixels, *_: searched.append(pixels.shape[:2]) or []
+    )
+    find_faces(torch.zeros(3, 6400, 320, dtype=torch.uint8))
+    find_faces(torch.zeros(3, 320, 320, dtype=torch.uint8))
+    strip, square = (height * width for height, width in searched)
+    assert strip <= 1.02 * face_finder.MAX_LONG * square
+
+
+def test_too_small_a_face_is_not_looked_for(one):
+    assert find_faces(one, smallest=0.5) == []
+    with pytest.raises(FaceproofError, match="most = 0 must be a count"):
+        find_faces(one, most=0)
+    with pytest.raises(FaceproofError, match="smallest = 0 a share above 0"):
+        find_faces(one, smallest=0)
+
+
+def test_overlapping_boxes_become_the_largest_of_them():
+    large, inside, apart = Box(0, 0, 50, 50), Box(10, 10, 40, 40), Box(45, 0, 75, 30)
+    every = [apart, inside, large]
+    assert face_finder._largest(every, 8, lambda box: True) == [large, apart]
+    assert face_finder._largest(every, 8, lambda box: box != large) == [inside, apart]
+    equal = [Box(200, 0, 210, 10), Box(100, 0, 110, 10)]
+    assert face_finder._largest(equal, 8, lambda box: True) == equal[::-1]
+
+
+def test_no_more_is_looked_at_twice_than_is_wanted():
+    every = [Box(20 * n, 0, 20 * n + 10, 10) for n in range(50)]
+    asked = []
+    found = face_finder._largest(every, 2, lambda box: asked.append(box) or box != every[0])
+    assert (found, asked) == (every[1:3], every[:3])
+
+
+def numbered(height, width):
+    """Return an image whose pixels tell where they come from: row, column, 0."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([rows, columns, 0 * rows]).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("box", "top_left", "side"),
+    [
+        (Box(40, 50, 60, 70), (44, 34), 32),  # in the middle: 20 and 0.3 of it on each side
+        (Box(0, 0, 20, 20), (0, 0), 32),  # moved inwards at the corner
+        (Box(80, 100, 100, 120), (88, 68), 32),
+        (Box(10, 10, 90, 90), (0, 0), 100),  # no more than the shorter side
+        (Box(40, 50, 50, 70), (44, 29), 32),  # the longer side counts
+    ],
+)
+def test_a_crop_is_a_square_inside_the_image(box, top_left, side):
+    part = crop(numbered(120, 100), box)
+    assert part.shape == (3, side, side)
+    assert tuple(part[:2, 0, 0].tolist()) == top_left
+    assert part[0, -1, -1] == top_left[0] + side - 1
+    assert part[1, -1, -1] == top_left[1] + side - 1
+
+
+def test_a_crop_without_margin_is_the_box():
+    part = crop(numbered(120, 100), Box(40, 50, 60, 70), margin=0.0)
+    assert torch.equal(part, numbered(120, 100)[:, 50:70, 40:60])
+
+
+def verdict(probability, name=None, gate=None):
+    called = name or ("fake" if probability >= 0.5 else "real")
+    return Verdict(called, called, probability, 0.0, 0.5, "deepfake", gate)
+
+
+BOXES = [Box(0, 0, 9 - n, 9 - n) for n in range(3)]
+
+
+def test_a_image_is_called_by_its_most_fake_face(detector):
+    said = [verdict(0.2), verdict(0.9), verdict(0.6)]
+    found = combine_faces(detector, BOXES, said)
+    assert found.image is said[1]
+    assert found.note is None
+    assert not found.whole
+    plain = json.loads(json.dumps(found.to_json()))
+    assert plain["verdict"] == "fake"
+    assert plain["rule"] == RULE
+    assert [face["probability"] for face in plain["faces"]] == [0.2, 0.9, 0.6]
+    assert plain["faces"][1]["box"] == {"left": 0, "top": 0, "right": 8, "bottom": 8}
+
+
+def test_of_equally_fake_faces_the_largest_speaks(detector):
+    said = [verdict(0.9), verdict(0.9)]
+    assert combine_faces(detector, BOXES[:2], said).image is said[0]
+
+
+def test_faces_that_a_gate_does_not_see_do_not_count(detector):
+    none = [verdict(None, "no face", 0.1), verdict(None, "no face", 0.3)]
+    found = combine_faces(detector, BOXES, [none[0], verdict(0.3, gate=0.8), none[1]])
+    assert (found.image.verdict, found.image.probability) == ("real", 0.3)
+    assert found.note == "1 of 3 finds are faces by the gate"
+    found = combine_faces(detector, BOXES[:2], none)
+    assert (found.image.verdict, found.image.probability) == ("no face", None)
+    assert found.image.gate_probability == 0.3
+
+
+def test_each_face_is_judged_as_its_crop_would_be(detector, two):
+    found = judge_faces(detector, two)
+    assert list(found.boxes) == find_faces(two)
+    alone = [detector(crop(two, box)) for box in found.boxes]
+    wanted = [pytest.approx(one.probability, abs=1e-6) for one in alone]
+    assert [face.probability for face in found.faces] == wanted
+    assert found.image.probability == max(face.probability for face in found.faces)
+
+
+def test_without_a_face_the_verdict_says_so_or_is_on_the_whole(detector):
+    plain = tensor(data.brick())
+    found = judge_faces(detector, plain)
+    assert (found.image.verdict, found.image.called) == ("no face", "no face")
+    assert found.image.probability is None
+    assert found.to_json()["faces"] == []
+    whole = judge_faces(detector, plain, FaceOptions(whole_if_none=True))
+    assert whole.image == detector(plain)
+    assert whole.whole
+    assert whole.to_json()["note"] == WHOLE
+
+
+def predict(artifact, *words):
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(required=True))
+    every = ["predict", *words, "--detector", artifact, "--device", "cpu", "--workers", 0]
+    arguments = parser.parse_args([str(word) for word in every])
+    return arguments.run(arguments)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(data.brick()).save(folder / "a_brick.png")
+    Image.fromarray(data.astronaut()).save(folder / "b_one.png")
+    Image.fromarray(np.hstack([data.astronaut()] * 2)).save(folder / "c_two.png")
+    (folder / "d_cut.png").write_bytes(b"no image")
+    (folder / "e_clip.mp4").write_bytes(b"not even opened")
+    return folder
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_the_command_says_it_of_each_image(artifact, detector, photos, tmp_path, size):
+    out = tmp_path / "out.parquet"
+    words = (photos, "--find-faces", "--out", out, "--batch-size", size)
+    assert predict(artifact, *words) == 1
+    brick, one, two, cut, clip = pq.read_table(out).to_pylist()
+    assert (brick["verdict"], brick["probability"], brick["faces"]) == ("no face", None, 0)
+    for row, number in ((one, 1), (two, 2)):
+        said = judge_faces(detector, row["path"]).image
+        assert (row["verdict"], row["called"], row["faces"]) == (said.verdict, said.called, number)
+        assert row["probability"] == pytest.approx(said.probability, abs=1e-6)
+        assert row["logit"] == pytest.approx(said.logit, abs=1e-4)
+    assert cut["error"] == "no image format that can be read"
+    assert clip["error"] == "faces are found in images alone; judge videos without --find-faces"
+    assert cut["faces"] is clip["faces"] is clip["verdict"] is None
+
+
+def test_the_whole_image_is_judged_if_that_is_wished(artifact, detector, photos, tmp_path):
+    out = tmp_path / "out.parquet"
+    wish = ("--find-faces", "--whole-if-none")
+    assert predict(artifact, photos / "a_brick.png", *wish, "--out", out) == 0
+    (row,) = pq.read_table(out).to_pylist()
+    said = detector(photos / "a_brick.png")
+    assert (row["verdict"], row["faces"], row["note"]) == (said.verdict, 0, WHOLE)
+    assert row["probability"] == pytest.approx(said.probability, abs=1e-6)
+
+
+def test_without_the_option_faces_are_not_counted(artifact, photos, tmp_path):
+    assert predict(artifact, photos / "a_brick.png", "--out", tmp_path / "out.parquet") == 0
+    assert pq.read_table(tmp_path / "out.parquet")["faces"].to_pylist() == [None]
+
+
+def test_the_screen_shows_how_many(artifact, photos, capsys):
+    assert predict(artifact, photos / "a_brick.png", photos / "b_one.png", "--find-faces") == 0
+    shown = capsys.readouterr().out
+    assert "no face (faces: 0)" in shown
+    assert "(faces: 1)" in shown
+
+
+def test_an_output_is_not_gone_on_with_otherwise(artifact, photos, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out.csv"
+    with monkeypatch.context() as patched:
+        patched.setattr("faceproof.inference.predict.predict_files", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            predict(artifact, photos / "a_brick.png", "--out", out)
+    with pytest.raises(FaceproofError, match="or with other faces"):
+        predict(artifact, photos / "a_brick.png", "--find-faces", "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--whole-if-none"], "--whole-if-none says what --find-faces does; give both"),
+        (["--find-faces", "--frames-out", "frames"], "--frames-out is of videos"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(artifact, photos, words, message):
+    with pytest.raises(FaceproofError, match=message):
+        predict(artifact, photos, *words)
+
+
+def test_a_detector_of_faces_is_refused(tmp_path, photos, one):
+    export_run(write_run(tmp_path / "run", "face"), tmp_path / "artifact")
+    out = tmp_path / "out.csv"
+    with pytest.raises(FaceproofError, match=r"answers the task face.* leave out --find-faces"):
+        predict(tmp_path / "artifact", photos, "--find-faces", "--out", out)
+    assert not list(tmp_path.glob("out*"))
+    with pytest.raises(FaceproofError, match="answers the task face"):
+        judge_faces(faceproof.load(tmp_path / "artifact", "cpu"), one)
+
+
+def test_a_cascade_asks_its_gate_of_each_face(tmp_path, artifact, one):
+    gate = write_run(tmp_path / "gate", "face", seed=3, size=20, gain=40.0)
+    export_cascade(gate, artifact, tmp_path / "cascade")
+    found = judge_faces(faceproof.load(tmp_path / "cascade", "cpu"), one)
+    assert found.faces[0].gate_probability is not None
+    assert found.image.gate_probability == found.faces[0].gate_probability
+
+
+def test_without_scikit_image_it_says_what_to_install(artifact, photos, monkeypatch, tmp_path):
+    face_finder.load_cascade.cache_clear()
+    monkeypatch.setitem(sys.modules, "skimage.feature", None)
+    with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
+        predict(artifact, photos, "--find-faces", "--out", tmp_path / "out.csv")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_loading_processes_find_the_same(detector, photos):
+    from faceproof.inference.files import Loading, predict_files
+
+    paths = sorted(str(path) for path in photos.glob("*.png"))
+    here, there = (
+        [row for rows in predict_files(detector, paths, how) for row in rows]
+        for how in (Loading(2, 0, faces=FaceOptions()), Loading(2, 1, faces=FaceOptions()))
+    )
+    assert here == there

@@ -1,0 +1,607 @@
+"""The HTTP interface: its answers, its limits, and what it does not let through."""
+
+import asyncio
+import io
+import json
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import faceproof
+from faceproof.artifact.export import export_cascade, export_run
+from faceproof.cli.main import main
+from faceproof.cli.serve import read_token
+from faceproof.errors import FaceproofError
+from faceproof.inference.faces import FaceOptions, judge_faces
+from faceproof.prepare import face_finder
+from faceproof.server.limits import Desk, Limits, RefusedError
+from faceproof.server.metrics import Metrics
+from tests.conftest import write_images
+from tests.small_runs import write_run
+
+pytest.importorskip("fastapi", reason="the server takes faceproof[serve]")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # which of two HTTP clients it drives
+    from starlette.testclient import TestClient
+
+from faceproof.server import api, guards, page_guard, uploads
+from faceproof.server.api import make_app
+from faceproof.server.guards import OVERHEAD
+
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
+    return faceproof.load(folder / "artifact", "cpu")
+
+
+@pytest.fixture(scope="module")
+def client(model):
+    limits = Limits(max_megabytes=0.2, max_pixels=10_000, max_frames=8, timeout=20)
+    with TestClient(make_app(model, limits)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    (path,) = write_images(tmp_path_factory.mktemp("images"), ["a.jpg"], face=True)
+    return path.read_bytes()
+
+
+def send(client, data, **more):
+    return client.post("/api/predict", files={"file": ("name.jpg", data)}, **more)
+
+
+def png(width, height, **options):
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def test_a_image_gets_the_verdict_that_python_gives(client, model, image):
+    answer = send(client, image)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found.pop("kind") == "image"
+    assert found == pytest.approx(model(image).to_json(), abs=1e-6)
+
+
+def test_a_cascade_answers_that_there_is_no_face(tmp_path, model, image):
+    run = write_run(tmp_path / "run", gain=40.0)
+    gate = write_run(tmp_path / "gate", "face", seed=3, size=20, gain=40.0)
+    export_cascade(gate, run, tmp_path / "cascade")
+    cascade = faceproof.load(tmp_path / "cascade", "cpu")
+    faces = write_images(tmp_path, [f"{n}.jpg" for n in range(4)], face=True)
+    others = write_images(tmp_path, [f"n{n}.jpg" for n in range(4)])
+    with TestClient(make_app(cascade, Limits())) as client:
+        found = [send(client, path.read_bytes()).json() for path in (*faces, *others)]
+    faceless = [one for one in found if one["verdict"] == "no face"]
+    assert 0 < len(faceless) < len(found)
+    assert all(one["probability"] is None for one in faceless)
+    assert all(0 <= one["gate_probability"] <= 1 for one in found)
+
+
+def test_a_video_gets_a_verdict(tmp_path, client):
+    pytest.importorskip("av", reason="videos take PyAV")
+    from tests.small_videos import write_video
+
+    file = write_video(tmp_path / "a.mp4", [n / 5 for n in range(20)])
+    answer = send(client, file.read_bytes(), params={"frames": 4})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["kind"], found["frames_read"], len(found["frames"])) == ("video", 4, 4)
+    mean = np.mean([frame["probability"] for frame in found["frames"]])
+    assert found["probability"] == pytest.approx(mean, abs=1e-6)
+    assert found["rule"].startswith("mean of the frames' calibrated probabilities")
+    # The name and the type that a client gives are not looked at.
+    assert send(client, file.read_bytes()[:600]).status_code == 415
+    large = write_video(tmp_path / "large.mp4", [0, 1], side=112)
+    assert send(client, large.read_bytes()).status_code == 413
+
+
+@pytest.fixture(scope="module")
+def finder(model):
+    """The interface of a server that finds faces, and photographs of two people and of none."""
+    photographs = pytest.importorskip("skimage.data", reason="finding faces takes scikit-image")
+    two = np.hstack([photographs.astronaut()] * 2)
+    none = np.stack([photographs.brick()] * 3, axis=-1)
+    with TestClient(make_app(model, Limits(), options=FaceOptions())) as client:
+        yield client, encoded(two), encoded(none)
+
+
+def encoded(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_each_face_gets_a_verdict_where_that_is_asked(finder, model):
+    client, two, none = finder
+    found = send(client, two, params={"faces": "true"}).json()
+    wanted = judge_faces(model, two).to_json()
+    assert found.pop("kind") == "image"
+    assert len(found["faces"]) == 2
+    for one, other in zip(found.pop("faces"), wanted.pop("faces"), strict=True):
+        assert one.pop("box") == other.pop("box")
+        assert one == pytest.approx(other, abs=1e-6)
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert found["rule"].startswith("the face with the highest calibrated probability")
+    faceless = send(client, none, params={"faces": "true"}).json()
+    assert (faceless["verdict"], faceless["probability"], faceless["faces"]) == (
+        "no face",
+        None,
+        [],
+    )
+    # Who does not ask gets the answer on the whole.
+    whole = send(client, two).json()
+    assert "faces" not in whole
+    assert whole["probability"] == pytest.approx(model(two).probability, abs=1e-6)
+
+
+def test_the_whole_is_judged_without_a_face_where_the_server_says_so(finder, model):
+    _, _, none = finder
+    options = FaceOptions(whole_if_none=True)
+    with TestClient(make_app(model, Limits(), options=options)) as client:
+        found = send(client, none, params={"faces": "true"}).json()
+    assert found["probability"] == pytest.approx(model(none).probability, abs=1e-6)
+    assert found["note"] == "no face found: the whole image was judged"
+
+
+def test_where_faces_cannot_be_found_it_is_told(tmp_path, client, finder, image, model):
+    able, _, _ = finder
+    refused = send(client, image, params={"faces": "true"})
+    assert refused.status_code == 422
+    assert "this server does not look for faces" in refused.json()["error"]
+    assert "--find-faces" in refused.json()["error"]
+    for data, status, words in (
+        (b"a video, perhaps", 415, "faces are found in images alone"),
+        (png(60, 60)[:-40], 422, "the image cannot be read"),
+        (png(9000, 9000), 413, "at most 50,000,000 are taken"),
+    ):
+        answer = send(able, data, params={"faces": "true"})
+        assert answer.status_code == status, answer.text
+        assert words in answer.json()["error"]
+    export_run(write_run(tmp_path / "run", "face"), tmp_path / "face")
+    gate = faceproof.load(tmp_path / "face", "cpu")
+    with pytest.raises(FaceproofError, match="whether an image shows one"):
+        make_app(gate, Limits(), options=FaceOptions())
+
+
+def test_a_video_has_no_faces_found(tmp_path, finder):
+    pytest.importorskip("av", reason="videos take PyAV")
+    from tests.small_videos import write_video
+
+    client, _, _ = finder
+    file = write_video(tmp_path / "a.mp4", [0, 1])
+    answer = send(client, file.read_bytes(), params={"faces": "true"})
+    assert answer.status_code == 415
+    assert "judge a video without looking for faces" in answer.json()["error"]
+
+
+def test_a_server_cannot_find_faces_without_the_extra(model, monkeypatch):
+    face_finder.load_cascade.cache_clear()
+    for name in ("skimage.data", "skimage.feature"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
+        make_app(model, Limits(), options=FaceOptions())
+    words = ["serve", "nowhere", "--whole-if-none"]
+    assert main(words) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "words"),
+    [
+        (b"no image", 415, "no image that can be read, and as a video"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "no image"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), 415, "send it as JPEG"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", 415, "no video format"),
+        (png(60, 60)[:-40], 422, "the image cannot be read"),
+        (png(101, 100), 413, "101 x 100 pixels; at most 10,000"),
+        (b"x" * 200_001, 413, "at most 0.2 megabytes"),
+        (b"x" * (200_001 + OVERHEAD), 413, "at most 0.2 megabytes"),
+        (b"", 400, "no file in the field file"),
+    ],
+)
+def test_what_is_refused_is_told_in_words(client, data, status, words):
+    answer = send(client, data)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_other_requests_are_refused_in_words(client, image):
+    for answer, status in (
+        (client.post("/api/predict", json={"path": "/etc/passwd"}), 400),
+        (client.post("/api/predict", data={"file": "/etc/passwd"}), 400),
+        (client.post("/api/predict", files=[("file", b"a"), ("file", b"b")]), 400),
+        (send(client, image, params={"frames": 9}), 422),
+        (send(client, image, params={"frames": "many"}), 422),
+        (client.get("/api/predict"), 405),
+        (client.get("/nothing"), 404),
+        (client.get("/../../etc/passwd"), 404),
+        (client.post("/login", data={"token": "x"}), 404),  # there is no token
+        (client.post("/gradio_api/upload", content=b"x" * 200_001), 404),  # and no page
+        (send(client, image, params={"faces": "true"}), 422),
+        (send(client, image, params={"faces": "some"}), 422),
+    ):
+        assert answer.status_code == status, answer.text
+        assert answer.json()["error"]
+
+
+def test_pixels_are_counted_before_any_is_decoded(client, monkeypatch):
+    def decoded(data):
+        raise AssertionError
+
+    monkeypatch.setattr(uploads, "decode_image", decoded)
+    bomb = png(15_000, 15_000)  # 225 million pixels in few bytes
+    answer = send(client, bomb)
+    assert len(bomb) > 200_000 or answer.status_code == 413
+    assert send(client, png(101, 100)).status_code == 413
+
+
+def test_bytes_are_counted_while_they_arrive(model):
+    """A body without a length is cut off long before its end."""
+    sent = 0
+
+    def endless():
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(1000):
+            sent += 10_000
+            yield b"x" * 10_000
+
+    app = make_app(model, Limits(max_megabytes=0.1))
+    answer = asyncio.run(call(app, endless()))
+    assert answer["status"] == 413
+    assert sent <= 200_000
+
+
+async def call(app, chunks, path=b"/api/predict"):
+    """Call an application as a server does, chunk by chunk."""
+    answer = {"body": b""}
+
+    async def receive():
+        chunk = next(chunks, None)
+        if chunk is Ellipsis:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+    async def send_back(message):
+        answer["status"] = message.get("status", answer.get("status"))
+        answer["body"] += message.get("body", b"")
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path.decode(),
+        "raw_path": path,
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "server": ("x", 80),
+        "client": ("x", 1),
+        "http_version": "1.1",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+    }
+    await app(scope, receive, send_back)
+    return answer
+
+
+def test_a_body_that_does_not_arrive_is_given_up(model):
+    app = make_app(model, Limits(timeout=0.2))
+    answer = asyncio.run(call(app, iter([b"--x\r\n", Ellipsis])))
+    assert answer["status"] == 408
+    assert b"did not arrive within 0.2 seconds" in answer["body"]
+
+
+def test_a_client_that_goes_away_is_no_mistake_of_the_server(model, caplog):
+    """It would be logged with a traceback, and counted as one."""
+
+    async def gone():
+        messages = iter([{"type": "http.request", "body": b"--x\r\n", "more_body": True}])
+
+        async def receive():
+            return next(messages, {"type": "http.disconnect"})
+
+        async def send_back(message):
+            assert message.get("status") != 500
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/predict",
+            "query_string": b"",
+            "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+        }
+        await app(scope, receive, send_back)
+
+    app = make_app(model, Limits())
+    asyncio.run(gone())
+    with TestClient(app) as client:
+        figures = client.get("/metrics").text
+    assert 'faceproof_requests_total{outcome="499"} 1' in figures
+    assert "faceproof_in_work 0.0" in figures
+    assert not caplog.records
+
+
+def test_a_login_that_does_not_arrive_is_given_up(model, monkeypatch):
+    monkeypatch.setattr(guards, "LOGIN_SECONDS", 0.1)
+    app = make_app(model, Limits(), TOKEN)
+    answer = asyncio.run(call(app, iter([b"tok", Ellipsis]), b"/login"))
+    assert answer["status"] == 408
+
+
+def test_more_than_the_queue_holds_is_told_to_come_back(model, image, monkeypatch):
+    started, go = threading.Semaphore(0), threading.Event()
+
+    def slow(*arguments):
+        started.release()
+        go.wait(20)
+        return {
+            "kind": "image",
+            **model(image).to_json(),
+        }
+
+    monkeypatch.setattr(api, "judge_file", slow)
+    with TestClient(make_app(model, Limits(concurrency=1, queue=1))) as client:
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(send(client, image))) for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        assert started.acquire(timeout=10)
+        deadline = time.monotonic() + 10
+        while "faceproof_in_work 2.0" not in client.get("/metrics").text:
+            assert time.monotonic() < deadline
+        refused = send(client, image)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert "busy" in refused.json()["error"]
+        assert client.get("/health").json() == {"status": "ok"}  # alive all the while
+        go.set()
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert send(client, image).status_code == 200
+        figures = client.get("/metrics").text
+    assert 'faceproof_requests_total{outcome="answered"} 3' in figures
+    assert 'faceproof_requests_total{outcome="503"} 1' in figures
+    assert "faceproof_in_work 0.0" in figures
+
+
+def test_what_takes_too_long_is_given_up(model, image, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(api, "judge_file", lambda *arguments: go.wait(20))
+    with TestClient(make_app(model, Limits(timeout=0.2))) as client:
+        answer = send(client, image)
+        go.set()
+    assert answer.status_code == 504
+    assert "no answer within 0.2 seconds" in answer.json()["error"]
+
+
+def test_what_waits_too_long_is_never_begun():
+    desk = Desk(Limits(concurrency=1, timeout=0.2))
+    go, begun = threading.Event(), []
+
+    async def both():
+        first = asyncio.create_task(desk.work(go.wait, 20))
+        await asyncio.sleep(0.05)
+        with pytest.raises(RefusedError, match="no answer within"):
+            await desk.work(begun.append, 1)
+        with pytest.raises(RefusedError):
+            await first
+
+    asyncio.run(both())
+    go.set()
+    desk.close()
+    time.sleep(0.05)
+    assert begun == []
+
+
+def test_an_upload_is_in_no_named_file(client, tmp_path, monkeypatch):
+    """Beyond a megabyte it goes to a file that has no name, and that cannot be left behind."""
+    named = []
+
+    def judged(predictor, file, *arguments):
+        named.extend(tmp_path.iterdir())
+        return judge_file(predictor, file, *arguments)
+
+    judge_file = api.judge_file
+    monkeypatch.setattr(api, "judge_file", judged)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    noise = np.random.default_rng(0).integers(0, 255, (90, 100, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    monkeypatch.setattr("starlette.formparsers.MultiPartParser.spool_max_size", 1000)
+    assert send(client, file.getvalue()).status_code == 200
+    assert send(client, b"x" * 5000).status_code == 415
+    assert named == list(tmp_path.iterdir()) == []
+
+
+def test_a_token_is_asked_for_everywhere_but_for_health(model, image):
+    with TestClient(make_app(model, Limits(), TOKEN), follow_redirects=False) as client:
+        for path in ("/api/card", "/metrics", "/docs", "/openapi.json", "/"):
+            assert client.get(path).status_code == 401
+        assert client.get("/health").status_code == 200
+        refused = send(client, image)
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert "a token is needed" in refused.json()["error"]
+        for wrong in (f"Bearer {TOKEN}x", "Bearer", f"Basic {TOKEN}", "Bearer \xff"):
+            headers = {"authorization": wrong.encode("latin-1")}
+            assert send(client, image, headers=headers).status_code == 401
+        right = {"authorization": f"Bearer {TOKEN}"}
+        assert send(client, image, headers=right).status_code == 200
+        # A browser logs in once.
+        sent_on = client.get("/docs", headers={"accept": "text/html"})
+        assert (sent_on.status_code, sent_on.headers["location"]) == (303, "/login")
+        assert "Token needed" in client.get("/login").text
+        failed = client.post("/login", data={"token": "guess"})
+        assert (failed.status_code, "set-cookie" in failed.headers) == (401, False)
+        assert client.head("/login").status_code == 200
+        for method in ("CONNECT", "PUT"):
+            other = client.request(method, "/login")
+            assert (other.status_code, other.headers["allow"]) == (405, "GET, HEAD, POST")
+        passed = client.post("/login", data={"token": TOKEN})
+        cookie = passed.headers["set-cookie"]
+        assert passed.status_code == 303
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert TOKEN not in cookie
+        assert client.get("/api/card").status_code == 200  # the client keeps cookies
+        client.cookies.clear()
+        assert client.get("/api/card", headers={"cookie": "faceproof_session="}).status_code == 401
+
+
+def test_the_description_names_every_error_and_needs_no_network(client, model):
+    described = client.get("/openapi.json").json()
+    answers = described["paths"]["/api/predict"]["post"]["responses"]
+    assert set(answers) == {"200", "400", "408", "413", "415", "422", "503", "504"}
+    page = client.get("/docs").text
+    assert "POST /api/predict" in page
+    assert "Retry-After" in page
+    assert "<script" not in page
+    assert "https://" not in page
+
+
+def test_every_answer_has_the_headers_of_caution(client, image):
+    for answer in (client.get("/health"), send(client, image), client.get("/nothing")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_the_histogram_adds_up():
+    metrics = Metrics({"g": ("a gauge", lambda: 3.0)})
+    for seconds in (0.001, 0.01, 0.02, 3.0, 100.0):
+        metrics.add("answered", seconds)
+    lines = str(metrics).splitlines()
+    assert 'faceproof_request_seconds_bucket{le="0.01"} 2' in lines
+    assert 'faceproof_request_seconds_bucket{le="0.025"} 3' in lines
+    assert 'faceproof_request_seconds_bucket{le="5.0"} 4' in lines
+    assert 'faceproof_request_seconds_bucket{le="+Inf"} 5' in lines
+    assert "faceproof_request_seconds_count 5" in lines
+    assert "faceproof_request_seconds_sum 103.031000" in lines
+    assert "g 3.0" in lines
+
+
+def test_a_token_that_could_be_guessed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("FACEPROOF_TOKEN", raising=False)
+    assert read_token(None) is None
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert read_token(tmp_path / "token") == TOKEN
+    monkeypatch.setenv("FACEPROOF_TOKEN", "short")
+    with pytest.raises(FaceproofError, match="FACEPROOF_TOKEN holds 5 characters"):
+        read_token(None)
+    with pytest.raises(FaceproofError, match="cannot be read"):
+        read_token(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"max_megabytes": float("inf")},
+        {"concurrency": 0},
+        {"connections": 0},
+        {"queue": -1},
+    ],
+)
+def test_limits_that_let_nothing_through_are_refused(wrong):
+    with pytest.raises(FaceproofError, match="must be"):
+        Limits(**wrong)
+
+
+@pytest.mark.parametrize("options", [None, FaceOptions()])
+def test_the_interface_does_what_its_description_says(model, options):
+    """Requests made up from the description, by schemathesis."""
+    if options is not None:
+        pytest.importorskip("skimage.data", reason="finding faces takes scikit-image")
+    schemathesis = pytest.importorskip("schemathesis", reason="takes schemathesis")
+    from hypothesis import HealthCheck, given, settings
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    app = make_app(model, Limits(max_megabytes=0.2), options=options)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    parameters = schema["/api/predict"]["POST"].definition.raw["parameters"]
+    assert {one["name"] for one in parameters} == {"frames", "faces"}
+    checked = []
+
+    @given(case=schema.as_strategy())
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(case):
+        answer = case.call()
+        # That bytes are an image is more than a schema can say.
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+        checked.append(answer.status_code)
+
+    check()
+    assert len(checked) >= 20
+
+
+class Messages:
+    """What PageGuard needs to know of Gradio's queue."""
+
+    def __init__(self):
+        self.pending_messages_per_session = {}
+        self.pending_event_ids_session = {}
+
+    def put(self, session, number, events):
+        self.pending_messages_per_session[session] = asyncio.Queue()
+        for _ in range(number):
+            self.pending_messages_per_session[session].put_nowait("x")
+        self.pending_event_ids_session[session] = events
+
+
+async def through_the_guard(queue, path, query=b"", body=b""):
+    """Return the status of an answer, 204 where a request is passed on, and the query then."""
+    found = []
+
+    async def app(scope, receive, send):
+        found.append(scope["query_string"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        found.append(message.get("status"))
+
+    method = "POST" if body else "GET"
+    scope = {
+        "type": "http", "path": path, "method": method, "headers": [], "query_string": query,
+    }  # fmt: skip
+    await page_guard.PageGuard(app, {0}, queue)(scope, receive, send)
+    return found
+
+
+def test_sessions_are_forgotten_and_bounded():
+    queue = Messages()
+    queue.put("read", 0, set())
+    queue.put("works", 0, {"e"})
+    queue.put("unread", page_guard.MOST_UNREAD, {"e"})
+    queue.pending_event_ids_session["gone"] = {"e"}
+
+    def get(query):
+        return asyncio.run(through_the_guard(queue, page_guard.ANSWERS, query))
+
+    def join(session):
+        body = json.dumps({"fn_index": 0, "session_hash": session}).encode()
+        return asyncio.run(through_the_guard(queue, page_guard.QUESTIONS, body=body))[-2:]
+
+    assert get(b"session_hash=read&session_hash=") == [b"session_hash=read", 204]
+    assert get(b"session_hash=works")[-1] == 204
+    assert get(b"session_hash=a%20b")[0] == 404
+    assert set(queue.pending_event_ids_session) == {"works", "unread", "gone"}
+    assert join("unread")[0] == 429
+    assert join("works")[1] == 204
+    assert set(queue.pending_event_ids_session) == {"works", "unread"}

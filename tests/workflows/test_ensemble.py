@@ -1,0 +1,123 @@
+"""Ensembles of runs: evaluated and compared like any run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from faceproof import app
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.comparison import find_runs
+from faceproof.evaluation.predictions import logits_of, probabilities_of, read_predictions
+from faceproof.io.run_folder import RunFolder, find_run
+from tests.jobs import evaluate, train
+
+QUIET = "loader.num_workers=0"
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    from tests.conftest import write_faces
+
+    return write_faces(tmp_path_factory.mktemp("faces"), train=12, val=10, test=10)
+
+
+@pytest.fixture(scope="module")
+def runs(faces, tmp_path_factory):
+    """Two runs of different networks and input sizes, and one validated on other images."""
+    folder = tmp_path_factory.mktemp("runs")
+    words = (
+        "data=face_or_not", f"data.root={faces}", "trainer=cpu", "trainer.max_epochs=3",
+        "loader.batch_size=8", "logger=csv", "trainer.precision=32-true", QUIET,
+    )  # fmt: skip
+    small = train(folder / "small", *words, "model=face_cnn", "model.input.size=16")
+    large = train(folder / "large", *words, "model=face_cnn", "model.input.size=24", "seed=1")
+    others = "data.splits={train: val, val: train, test: test}"
+    other = train(folder / "other", *words, "model=face_cnn", "model.input.size=16", others)
+    for run in (small, large):
+        evaluate(run.path, QUIET)
+    return small, large, other
+
+
+@pytest.fixture
+def made(runs, tmp_path):
+    small, large, _ = runs
+    return app.ensemble([small.path, large.path], tmp_path / "both", weights="fitted")
+
+
+def scores(run):
+    return read_predictions(run.evaluations / "face_or_not-test" / "predictions.parquet")
+
+
+def test_its_scores_are_the_weighted_mean_of_its_members(runs, made):
+    evaluate(made.path, QUIET)
+    weights = [one["weight"] for one in json.loads(made.ensemble.read_text())["members"]]
+    assert sum(weights) == pytest.approx(1)
+    mean = sum(w * probabilities_of(scores(run)) for w, run in zip(weights, runs, strict=False))
+    logits = logits_of(scores(made))
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), mean, atol=1e-5)
+
+
+def test_its_threshold_comes_from_validation_without_a_image_scored(made):
+    validation = read_predictions(made.validation)
+    assert validation.num_rows == 20
+    assert all("/val/" in path for path in validation["path"].to_pylist())
+    assert made.read_operating_point()["num_positive"] == 10
+    assert not made.test_scorings.exists()
+
+
+def test_it_needs_nothing_of_its_members_folders(runs, made, tmp_path):
+    moved = RunFolder(tmp_path / "elsewhere")
+    shutil.move(made.path, moved.path)
+    folder = evaluate(moved.path, QUIET)
+    assert (folder / "report.html").is_file()
+    assert moved.read_record()["model"] == "ensemble of face_cnn, face_cnn"
+
+
+def test_it_is_compared_with_its_members(runs, made, tmp_path):
+    evaluate(made.path, QUIET)
+    small, large, _ = runs
+    paths = [small.path, large.path, made.path]
+    app.compare(paths, folder=tmp_path / "page", timing=False)
+    found = json.loads((tmp_path / "page" / "comparison.json").read_text())
+    costs = {row["folder"]: row["parameters"] for row in found["runs"]}
+    assert costs[str(made.path)] == costs[str(small.path)] + costs[str(large.path)]
+    assert len(found["pairs"]) == 3
+    assert len({row["name"] for row in found["runs"]}) == 3
+
+
+def test_its_members_are_no_runs_of_a_folder(runs, made, tmp_path):
+    for run in runs[:2]:
+        shutil.copytree(run.path, tmp_path / run.path.name)
+    found = {run.path.name for run in find_runs([tmp_path])}
+    assert found == {"small", "large", "both"}
+    made.ensemble.touch()
+    assert find_run("latest", tmp_path).path == made.path
+    with pytest.raises(FaceproofError, match="is an ensemble itself"):
+        app.ensemble([made.path, runs[0].path], tmp_path / "x")
+
+
+def test_its_own_training_images_are_left_out_of_figures(made):
+    swapped = "data.splits={train: test, val: null, test: null}"
+    with pytest.raises(FaceproofError, match="was trained on or chosen by"):
+        evaluate(made.path, QUIET, "data=face_or_not", f"data.root={_root(made)}", swapped)
+
+
+def _root(run):
+    path = read_predictions(run.validation)["path"][0].as_py()
+    return path.partition("/val/")[0]
+
+
+def test_what_cannot_be_averaged_is_refused(runs, made, tmp_path):
+    small, large, other = runs
+    with pytest.raises(FaceproofError, match="validated on different images"):
+        app.ensemble([small.path, other.path], tmp_path / "x")
+    with pytest.raises(FaceproofError, match="holds something already"):
+        app.ensemble([small.path, large.path], made.path)
+    with pytest.raises(FaceproofError, match="two runs or more"):
+        app.ensemble([small.path], tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    made.ensemble.write_text(json.dumps({"format": "another"}))
+    with pytest.raises(FaceproofError, match="format 'another'"):
+        evaluate(made.path, QUIET)

@@ -1,0 +1,232 @@
+"""What a run promises by validation, and what becomes of it on other images."""
+
+import json
+import os
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from faceproof import app
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.metrics import figures
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import is_positive, probabilities_of, read_predictions
+from faceproof.task import get_task
+from tests.jobs import compose_job, evaluate, train
+
+FACE = get_task("face")
+QUIET = ("loader.num_workers=0",)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    from tests.conftest import write_faces
+
+    return write_faces(tmp_path_factory.mktemp("faces"), train=16, val=12, test=12)
+
+
+@pytest.fixture(scope="module")
+def run(faces, tmp_path_factory):
+    return train(
+        tmp_path_factory.mktemp("runs") / "run",
+        "data=face_or_not", f"data.root={faces}", "model=face_cnn", "model.input.size=16",
+        "trainer=cpu", "trainer.max_epochs=4", "loader.batch_size=8", "logger=csv", *QUIET,
+    )  # fmt: skip
+
+
+def report_of(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_the_operating_point_is_fitted_on_validation_and_applied_unchanged(run):
+    point = OperatingPoint.from_json(run.read_operating_point())
+    validation = read_predictions(run.validation)
+    assert validation.num_rows == 24
+    assert all("/val/" in path for path in validation["path"].to_pylist())
+    assert (point.num_negative, point.num_positive, point.criterion) == (12, 12, "youden")
+    folder = evaluate(run.path, *QUIET)
+    report, predictions = report_of(folder), read_predictions(folder / "predictions.parquet")
+    assert report["threshold"] == point.threshold
+    logits = predictions["logit"].to_numpy().astype(np.float64)
+    assert probabilities_of(predictions) == pytest.approx(point.calibration.apply(logits), abs=1e-6)
+    called = int(is_positive(probabilities_of(predictions), point.threshold).sum())
+    assert report["num_called_positive"] == called
+
+
+def test_every_figure_follows_from_the_predictions_alone(run):
+    folder = evaluate(run.path, *QUIET)
+    report = report_of(folder)
+    found = figures(read_predictions(folder / "predictions.parquet"), FACE, report["threshold"])
+    assert {name: report["figures"][name] for name in found} == found
+
+
+def test_another_aim_is_fitted_to_validation_too(run):
+    before = run.operating_point.read_text()
+    folder = evaluate(
+        run.path, "threshold.criterion=fpr", "threshold.fpr=0.2", "name=strict", *QUIET
+    )
+    point = report_of(folder)["operating_point"]
+    assert (point["criterion"], point["promised_fpr"], point["num_negative"]) == ("fpr", 0.2, 12)
+    assert run.operating_point.read_text() == before
+    with pytest.raises(FaceproofError, match="criterion is one of youden, f1, fpr, fixed"):
+        evaluate(run.path, "threshold.criterion=best", *QUIET)
+
+
+def test_every_look_at_the_test_images_is_counted(run):
+    lines = run.test_scorings.read_text().splitlines() if run.test_scorings.exists() else []
+    evaluate(run.path, "split=val", *QUIET)
+    for number in (1, 2):
+        folder = evaluate(run.path, *QUIET)
+        assert report_of(folder)["test_scorings"] == len(lines) + number
+    added = [json.loads(line) for line in run.test_scorings.read_text().splitlines()[len(lines) :]]
+    assert [line["images"] for line in added] == [24, 24]
+    assert added[0]["data"] == ["face_or_not"]
+
+
+def test_order_and_batch_size_change_no_figure(run, faces):
+    first = report_of(evaluate(run.path, "loader.batch_size=5", "name=small", *QUIET))
+    second = report_of(evaluate(run.path, "loader.batch_size=24", "name=large", *QUIET))
+    for name, value in first["figures"].items():
+        assert second["figures"][name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_several_data_sets_are_scored_at_one_threshold(run, faces, monkeypatch):
+    monkeypatch.setenv("FACEPROOF_DATA", str(faces.parent))
+    folder = evaluate(run.path, "data=[face_or_not,demo_faces]", *QUIET)
+    report = report_of(folder)
+    assert folder.name == "face_or_not+demo_faces-test"
+    assert {row["value"] for row in report["by_source"]} == {"face_or_not", "demo_faces"}
+    assert report["threshold"] == run.read_operating_point()["threshold"]
+    with pytest.raises(FaceproofError, match="cannot be said of several data sets"):
+        evaluate(run.path, "data=[face_or_not,demo_faces]", "data.max_unreadable=0.5", *QUIET)
+
+
+def test_neutral_and_robustness_stand_beside_the_plain_figures(run):
+    folder = evaluate(run.path, "neutral=jpeg", "robustness=quick", *QUIET)
+    report = report_of(folder)
+    plain = report["neutral"]["plain"]
+    assert plain["accuracy"] == report["figures"]["accuracy"]
+    assert report["neutral"]["wrapped"]["kind"] == "neutral"
+    kinds = [(row["kind"], row["level"]) for row in report["robustness"]]
+    assert kinds[:3] == [("none", 0), ("jpeg", 75), ("jpeg", 30)]
+    lowest = min(row["accuracy"] for row in report["robustness"])
+    assert report["worst_corruption"]["accuracy"] == lowest
+    damaged = pq.read_table(folder / "robustness.parquet")
+    assert damaged.num_rows == 24 * (len(kinds) - 1)
+    assert pq.read_table(folder / "neutral.parquet").num_rows == 24
+    page = (folder / "report.html").read_text()
+    assert "Both classes wrapped alike" in page
+    assert "Under damage" in page
+
+
+def test_damage_is_the_same_every_time(run):
+    folders = [evaluate(run.path, "robustness=quick", f"name={n}", *QUIET) for n in ("one", "two")]
+    tables = [pq.read_table(folder / "robustness.parquet") for folder in folders]
+    assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("option", ["neutral=png", "robustness=all"])
+def test_unknown_conditions_are_refused(run, option):
+    with pytest.raises(FaceproofError, match="must be one of"):
+        evaluate(run.path, option, *QUIET)
+
+
+def test_several_data_sets_by_the_real_command(run, faces):
+    import subprocess
+    import sys
+
+    from tests.jobs import REPOSITORY
+
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "evaluate.py", f"run={run.path}", "data=[face_or_not]"],
+        env=os.environ | {"FACEPROOF_DATA": str(faces.parent)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "face_or_not-test/report.html" in done.stdout
+
+
+def test_images_it_was_trained_on_are_left_out_wherever_they_lie(run, faces, tmp_path):
+    copies = []
+    for split, number in (("train", 5), ("test", 4)):
+        for n in range(number):
+            for label in ("faces", "non-faces"):
+                copy = tmp_path / f"{split}-{label}-{n}.jpg"
+                copy.write_bytes((faces / split / label / f"{n}.jpg").read_bytes())
+                copies.append(f"{copy},{'face' if label == 'faces' else 'non_face'},test")
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["path,label,split", *copies]))
+    folder = evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
+    predictions = read_predictions(folder / "predictions.parquet")
+    assert predictions.num_rows == 8
+    assert all("test-" in path for path in predictions["path"].to_pylist())
+    assert (
+        report_of(folder)["record"]["left out here, for it was trained on or chosen by them"] == 10
+    )
+    whole = evaluate(run.path, "split=all", *QUIET)
+    assert read_predictions(whole / "predictions.parquet").num_rows == 24
+    seen = [line for line in copies if "train-" in line]
+    table.write_text("\n".join(["path,label,split", *seen]))
+    with pytest.raises(FaceproofError, match="was trained on or chosen by; a figure on them"):
+        evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
+
+
+def test_a_set_of_fakes_alone_is_scored_and_its_ranking_undefined(run, faces, tmp_path):
+    table = tmp_path / "faces.csv"
+    lines = [f"{faces}/test/faces/{n}.jpg,face,test" for n in range(6)]
+    table.write_text("\n".join(["path,label,split", *lines]))
+    folder = evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
+    figures_found = report_of(folder)["figures"]
+    assert figures_found["roc_auc"] is None
+    assert figures_found["precision"] is None
+    assert figures_found["recall"] is not None
+
+
+def test_some_frames_of_each_group(run, faces, tmp_path):
+    table = tmp_path / "video.csv"
+    lines = [
+        f"{faces}/test/{folder}/{n}.jpg,{label},test,{label}"
+        for folder, label in (("faces", "face"), ("non-faces", "non_face"))
+        for n in range(9)
+    ]
+    table.write_text("\n".join(["path,label,split,group", *lines]))
+    options = ("data=table", f"data.file={table}", "data.task=face", "frames=3", *QUIET)
+    predictions = read_predictions(evaluate(run.path, *options) / "predictions.parquet")
+    chosen = sorted({path.rsplit("/", 1)[1] for path in predictions["path"].to_pylist()})
+    assert chosen == ["1.jpg", "4.jpg", "7.jpg"]
+
+
+def test_settings_of_an_aim_without_an_aim_are_refused(run):
+    with pytest.raises(FaceproofError, match="fpr, calibration would change nothing without"):
+        evaluate(run.path, "threshold.fpr=0.2", "calibration=isotonic", *QUIET)
+
+
+def test_a_run_that_has_not_ended_says_so(run, tmp_path):
+    import shutil
+
+    half = tmp_path / "half of it"
+    shutil.copytree(run.path, half)
+    (half / "operating_point.json").unlink()
+    command = rf"its training has not ended; .*train\.py 'resume=\"{half}\"'$"
+    with pytest.raises(FaceproofError, match=command):
+        app.evaluate(compose_job("evaluate", tmp_path, (f'run="{half}"', *QUIET)))
+
+
+def test_resuming_a_moved_run_keeps_its_best_epoch_and_fits_anew(run, tmp_path):
+    import shutil
+
+    import torch
+
+    moved = tmp_path / "moved"
+    shutil.copytree(run.path, moved)
+    record = json.loads((moved / "record.json").read_text())
+    rows = [line.split(",") for line in (moved / "metrics.csv").read_text().splitlines()]
+    place = rows[0].index("val/loss")
+    rows[1 + record["best_epoch"]][place] = "0.0"  # no later epoch can be better
+    (moved / "metrics.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    before = (moved / "best.ckpt").read_bytes()
+    again = train(moved, f"resume={moved}", "trainer.max_epochs=6")
+    assert again.best.read_bytes() == before
+    assert torch.load(again.best, weights_only=True)["epoch"] == record["best_epoch"]
+    assert read_predictions(again.validation).num_rows == 24

@@ -1,0 +1,270 @@
+"""`python train.py -m`: six runs through a kill with real processes, the rest pretended."""
+
+import csv
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra.core.plugins import Plugins
+
+from faceproof.io.run_folder import RunFolder
+from tests.jobs import CHOICES, REPOSITORY
+
+TRAIN = REPOSITORY / "train.py"
+CUSTOM = """
+import os, signal, time
+from pathlib import Path
+from faceproof.training.freezing import FreezeSchedule
+
+class Slow(FreezeSchedule):
+    def stage(self, epoch):
+        if epoch == 1 and Path("slow").exists():
+            time.sleep(60)
+        return super().stage(epoch)
+
+def kill(stages):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def fail(stages):
+    raise MemoryError("no more of it")
+"""
+
+
+def leaderboard(folder):
+    with (folder / "leaderboard.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "waited a minute in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def begin(small_faces, tmp_path):
+    """Return what starts `python train.py -m ...` with tiny runs in a group of processes."""
+    (tmp_path / "custom.py").write_text(CUSTOM)
+    words = (
+        "-m", "data=face_or_not", f"data.root={small_faces}", "model=face_cnn",
+        "model.input.size=16", "trainer=smoke", "logger=csv", "loader.num_workers=0",
+        "hydra.sweep.dir=sweep",
+    )  # fmt: skip
+
+    environment = {"PYTHONPATH": str(tmp_path), "FACEPROOF_ALLOW": "custom."}
+
+    def start(*more):
+        return subprocess.Popen(
+            [sys.executable, str(TRAIN), *words, *more],
+            cwd=tmp_path, env=os.environ | environment, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    return start
+
+
+def test_six_runs_killed_in_the_third_end_with_six_results_and_none_runs_twice(begin, tmp_path):
+    words = ("seed=0,1,2,3,4,5", "trainer.max_epochs=2", "freeze._target_=custom.Slow")
+    third = tmp_path / "sweep" / "seed-2"
+    first = begin(*words)
+    until((third / "output.log").exists)  # it is still importing torch
+    (tmp_path / "slow").touch()
+    until((third / "last.ckpt").exists)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    (tmp_path / "slow").unlink()
+    statuses = [row["status"] for row in leaderboard(tmp_path / "sweep")]
+    assert statuses == ["finished"] * 2 + ["running"] + ["waiting"] * 3
+    again = begin(*words)
+    output, _ = again.communicate()
+    assert again.returncode == 0, output
+    assert output.count("finished before") == 2
+    assert output.count("goes on from its last.ckpt") == 1
+    rows = leaderboard(tmp_path / "sweep")
+    assert [row["status"] for row in rows] == ["finished"] * 6
+    assert [row["epochs"] for row in rows] == ["2"] * 6
+    values = [float(row["value"]) for row in rows]
+    assert values == sorted(values)
+    jobs = [json.loads(file.read_text()) for file in (tmp_path / "sweep").glob("*/job.json")]
+    assert sorted(len(job["attempts"]) for job in jobs) == [1, 1, 1, 1, 1, 2]
+
+
+def test_a_run_that_is_killed_or_fails_does_not_end_the_others(begin, tmp_path):
+    sweep = begin("freeze._target_=custom.kill,custom.fail")
+    output, _ = sweep.communicate()
+    assert sweep.returncode == 1
+    assert "2 of 2 runs failed" in output
+    reasons = {row["freeze._target_"]: row["reason"] for row in leaderboard(tmp_path / "sweep")}
+    assert reasons["custom.kill"] == "the process was killed by SIGKILL (out of memory?)"
+    assert "no more of it" in reasons["custom.fail"]
+
+
+def test_one_command_from_runs_to_a_page(begin, tmp_path):
+    sweep = begin("seed=0,1", "compare=true")
+    output, _ = sweep.communicate()
+    assert sweep.returncode == 0, output
+    assert output.count("is evaluated on the test split") == 2
+    page = (tmp_path / "sweep" / "comparison" / "comparison.html").read_text()
+    assert "face_or_not" in page
+    again = begin("seed=0,1")
+    output, _ = again.communicate()
+    assert output.count("finished before") == 2  # what comes after the runs makes no others
+
+
+@pytest.fixture
+def sweeping(tmp_path, monkeypatch):
+    """Return what runs `train.py -m ...` here, with runs that finish at once.
+
+    It returns the exit code; `started` lists the words of each run that began, and those that
+    `failing` says yes to fail.
+    """
+    Plugins.instance()  # Hydra imports its plugins anew when it first looks for them
+    from hydra_plugins.faceproof import multirun
+
+    monkeypatch.chdir(tmp_path)
+
+    def pretend(command, log, lock):
+        words = dict(word.lstrip("+").partition("=")[::2] for word in command if "=" in word)
+        sweep.started.append(words)
+        if sweep.failing(words):
+            return "it broke"
+        run = RunFolder(words["hydra.run.dir"])
+        value = float(words.get("optimizer.lr", 0)) + float(words.get("seed", 0))
+        run.update_record(
+            status="finished", monitor="val/loss", best_epoch=0, epochs=1, best={"val/loss": value}
+        )
+        run.write_operating_point({})
+        return ""
+
+    monkeypatch.setattr(multirun, "run_process", pretend)
+
+    def sweep(*words):
+        monkeypatch.setattr(sys, "argv", [str(TRAIN), *words])
+        try:
+            runpy.run_path(str(TRAIN), run_name="__main__")
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    sweep.started, sweep.failing = [], lambda words: False
+    return sweep
+
+
+def only_sweep():
+    (folder,) = Path("multirun").iterdir()
+    return folder
+
+
+def test_the_same_command_finds_its_folder_and_does_what_is_missing_or_failed(sweeping):
+    sweeping.failing = lambda words: words["seed"] == "1"
+    assert sweeping("-m", "model=resnet18,effnet_bO", "seed=0,1") == 1
+    assert len(sweeping.started) == 2  # what cannot be composed is not started
+    rows = leaderboard(only_sweep())
+    assert [row["status"] for row in rows] == ["finished"] + ["failed"] * 3
+    reasons = {(row["model"], row["seed"]): row["reason"] for row in rows}
+    assert reasons["resnet18", "1"] == "it broke"
+    assert "Could not find 'model/effnet_bO'" in reasons["effnet_bO", "0"]
+    sweeping.failing = lambda words: False
+    assert sweeping("-m", "seed=0,1", "model=resnet18,effnet_bO") == 1
+    assert [words["seed"] for words in sweeping.started] == ["0", "1", "1"]
+    assert [row["status"] for row in leaderboard(only_sweep())] == ["finished"] * 2 + ["failed"] * 2
+
+
+def test_an_unknown_setting_fails_alone_and_is_named(sweeping, capsys):
+    assert sweeping("-m", "+optimizer.lr=1,2", "optimizer=adam", "seed=0") == 1
+    assert "An item is already at 'optimizer.lr'" in capsys.readouterr().out
+
+
+def test_an_experiment_brings_its_own_combinations(sweeping):
+    assert sweeping("-m", "experiments=resnet50_vs_effnet") == 0
+    runs = {(words["model"], words["trainer.max_epochs"]) for words in sweeping.started}
+    assert len(runs) == len(sweeping.started) == 8
+    assert all(words["experiments"] == "resnet50_vs_effnet" for words in sweeping.started)
+    assert all(words["hydra.mode"] == "RUN" for words in sweeping.started)
+
+
+def test_a_pattern_over_experiments_launches_them_all(sweeping):
+    assert sweeping("-m", "experiments=glob(frozen_*)") == 0
+    names = {words["experiments"] for words in sweeping.started}
+    assert names == {f.stem for f in (REPOSITORY / "experiments").glob("frozen_*.yaml")}
+
+
+def test_a_pattern_leaves_out_what_files_share(sweeping):
+    assert sweeping("-m", "augment=glob(*)") == 0
+    assert [words["augment"] for words in sweeping.started] == CHOICES["augment"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["experiments=glob(nothing*)"], "stands for nothing.*there are .*cnn3"),
+        (["seed=range(3,3)"], "stands for nothing"),
+        (["optimizer.lr=interval(0,1)"], "sweep=optuna"),
+        (["sweep=grid,seeds"], "several sweeps"),
+    ],
+)
+def test_what_makes_no_sweep_is_refused(sweeping, words, message):
+    import re
+
+    answer = sweeping("-m", *words)
+    assert isinstance(answer, str)
+    assert re.search(message, answer)
+    assert not sweeping.started
+
+
+@pytest.mark.parametrize(("name", "number"), [("seeds", 5), ("grid", 9)])
+def test_ready_sweeps_with_and_without_the_flag(sweeping, name, number):
+    assert sweeping(f"sweep={name}") == 0
+    assert len(sweeping.started) == number
+    assert sweeping("-m", f"sweep={name}") == 0
+    assert len(sweeping.started) == number
+    assert not any("sweep" in words for words in sweeping.started)
+
+
+def test_the_command_line_stands_over_a_ready_sweep(sweeping):
+    assert sweeping("-m", "sweep=seeds", "seed=7,8") == 0
+    assert [words["seed"] for words in sweeping.started] == ["7", "8"]
+
+
+# Optuna 2.10 runs on SQLAlchemy 1.4, which warns of its end.
+@pytest.mark.filterwarnings("ignore")
+def test_a_search_goes_on_to_its_number_of_trials(sweeping):
+    pytest.importorskip("optuna", reason="needs the extra sweep")
+    search = ("-m", "sweep=optuna", "hydra.sweeper.seed=1")
+    assert sweeping(*search, "hydra.sweeper.n_trials=3") == 0
+    assert len(sweeping.started) == 3
+    assert all(words["scheduler"] == "plateau" for words in sweeping.started)
+    assert all(0 <= float(words["augment.strength"]) <= 2 for words in sweeping.started)
+    assert sweeping(*search, "hydra.sweeper.n_trials=3") == 0
+    assert len(sweeping.started) == 3
+    assert sweeping(*search, "hydra.sweeper.n_trials=5") == 0
+    assert len({words["optimizer.lr"] for words in sweeping.started}) == 5
+    rows = leaderboard(only_sweep())
+    assert len(rows) == 5
+    assert float(rows[0]["value"]) == min(float(w["optimizer.lr"]) for w in sweeping.started)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_failed_trial_does_not_end_the_search_and_is_tried_again(sweeping):
+    pytest.importorskip("optuna", reason="needs the extra sweep")
+    search = ("-m", "sweep=optuna", "hydra.sweeper.n_trials=3")
+    sweeping.failing = lambda words: len(sweeping.started) == 2
+    assert sweeping(*search) == 1
+    first = sweeping.started
+    assert len(first) == 3
+    sweeping.failing, sweeping.started = lambda words: False, []
+    assert sweeping(*search) == 0
+    assert [words["hydra.run.dir"] for words in sweeping.started] == [first[1]["hydra.run.dir"]]
+    assert [row["status"] for row in leaderboard(only_sweep())] == ["finished"] * 3
+
+
+def test_without_the_extra_a_search_says_what_to_install(sweeping, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert "pip install 'faceproof[sweep]'" in str(sweeping("-m", "sweep=optuna"))

@@ -1,0 +1,379 @@
+"""A run that was stopped anywhere and goes on is the run that never stopped, bit for bit."""
+
+import json
+import os
+import shutil
+import signal
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from faceproof.errors import FaceproofError
+from faceproof.io.run_folder import RunFolder, read_epochs
+from faceproof.training import checkpoints
+from faceproof.training.checkpoints import AtomicCheckpointIO
+from faceproof.training.module import DetectorModule
+from faceproof.workflows import train as fit
+from tests.jobs import train
+
+# Four batches an epoch, three epochs; dropout, a freeze schedule that thaws, a plateau.
+TINY = (
+    "data=face_or_not", "model=face_cnn", "model.input.size=16", "trainer=cpu",
+    "trainer.max_epochs=3", "loader.batch_size=4", "loader.num_workers=0", "logger=csv",
+    "augment=colour", "checkpoint.minutes=null", "checkpoint.steps=1",
+    "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]",
+    "scheduler=plateau", "scheduler.patience=0", "patience=5",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from tests.conftest import write_faces
+
+    root = write_faces(tmp_path_factory.mktemp("faces"), train=8, val=4, test=4)
+    return (*TINY, f"data.root={root}")
+
+
+class CrashError(BaseException):
+    """As sudden as a process that is killed."""
+
+
+def crash_in_step(monkeypatch, number):
+    """Let the given optimizer-independent training step never come to its end."""
+    original, steps = DetectorModule.training_step, iter(range(1000))
+
+    def training_step(self, batch, batch_idx):
+        if next(steps) == number:
+            raise CrashError
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(DetectorModule, "training_step", training_step)
+
+
+def train_until_killed(monkeypatch, step, folder, *words):
+    """Train until the given step, in which the process dies."""
+    with monkeypatch.context() as patched:
+        crash_in_step(patched, step)
+        with pytest.raises(CrashError):
+            train(folder, *words)
+
+
+def weights(run, file="last"):
+    return torch.load(getattr(run, file), weights_only=True)
+
+
+def stopping(checkpoint):
+    """Return the state of early stopping."""
+    callbacks = checkpoint["callbacks"]
+    (key,) = [key for key in callbacks if key.startswith("EarlyStopping")]
+    return callbacks[key]
+
+
+def assert_same_run(one, other):
+    first, second = weights(one), weights(other)
+    assert first["state_dict"].keys() == second["state_dict"].keys()
+    for name, tensor in first["state_dict"].items():
+        assert torch.equal(tensor, second["state_dict"][name]), name
+    moments = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (first, second)]
+    for key, state in moments[0].items():
+        for name, value in state.items():
+            assert torch.equal(value, moments[1][key][name]), (key, name)
+    assert first["lr_schedulers"] == second["lr_schedulers"]
+    assert stopping(first) == stopping(second)
+    best = [weights(run, "best")["state_dict"] for run in (one, other)]
+    assert all(torch.equal(tensor, best[1][name]) for name, tensor in best[0].items())
+    drop = "train/images_per_second"
+    tables = [[{**row, drop: None} for row in read_epochs(run.metrics)] for run in (one, other)]
+    assert tables[0] == tables[1]
+    assert one.read_record()["best_epoch"] == other.read_record()["best_epoch"]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole") / "run", *tiny)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6, 7, 9, 11])
+def test_a_run_killed_in_any_step_goes_on_exactly(tiny, whole, tmp_path, monkeypatch, step):
+    train_until_killed(monkeypatch, step, tmp_path / "run", *tiny)
+    assert_same_run(whole, train(tmp_path / "run", f"resume={tmp_path / 'run'}"))
+
+
+def test_with_another_number_of_processes_too(tiny, whole, tmp_path, monkeypatch):
+    train_until_killed(monkeypatch, 6, tmp_path / "run", *tiny, "loader.num_workers=2")
+    words = (f"resume={tmp_path / 'run'}", "loader.num_workers=1")
+    assert_same_run(whole, train(tmp_path / "run", *words))
+
+
+def test_gradients_in_flight_are_computed_again(tiny, tmp_path, monkeypatch):
+    words = (*tiny, "trainer.accumulate_grad_batches=3")  # four batches: the last is a step alone
+    whole = train(tmp_path / "whole", *words)
+    for step in (5, 6, 7):
+        folder = tmp_path / str(step)
+        train_until_killed(monkeypatch, step, folder, *words)
+        assert_same_run(whole, train(folder, f"resume={folder}"))
+
+
+@pytest.mark.parametrize("tables", [(), ("metrics", "best")])
+def test_a_run_killed_before_its_first_checkpoint_is_begun_by_the_same_command(
+    tiny, whole, tmp_path, monkeypatch, tables
+):
+    """The row of an epoch, and its weights if it is the best, are written before its checkpoint."""
+    train_until_killed(monkeypatch, 0, tmp_path / "run", *tiny)
+    run = RunFolder(tmp_path / "run")
+    assert run.samples.is_file()
+    assert not run.last.is_file()
+    for name in tables:
+        shutil.copy(getattr(whole, name), getattr(run, name))
+    assert_same_run(whole, train(run.path, *tiny))
+
+
+def test_a_run_killed_twice_goes_on_exactly(tiny, whole, tmp_path, monkeypatch):
+    words = tiny
+    for step in (5, 1):
+        train_until_killed(monkeypatch, step, tmp_path / "run", *words)
+        words = (f"resume={tmp_path / 'run'}",)
+    assert_same_run(whole, train(tmp_path / "run", *words))
+
+
+@pytest.mark.parametrize(
+    ("number", "step", "done"),
+    [
+        (signal.SIGTERM, 5, 6),  # the step that was under way
+        (signal.SIGINT, 5, 6),
+        (signal.SIGTERM, 3, 4),  # the last of its epoch: after its validation
+        (signal.SIGTERM, 7, 8),
+    ],
+)
+def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
+    tiny, whole, tmp_path, monkeypatch, number, step, done
+):
+    original, steps = DetectorModule.training_step, iter(range(1000))
+
+    def training_step(self, batch, batch_idx):
+        if next(steps) == step:
+            os.kill(os.getpid(), number)
+        return original(self, batch, batch_idx)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patched:
+        patched.setattr(DetectorModule, "training_step", training_step)
+        with pytest.raises(FaceproofError, match=r"go on with: python train\.py resume="):
+            train(tmp_path / "run", *tiny, "checkpoint.steps=null")
+    assert signal.getsignal(number) is before
+    run = RunFolder(tmp_path / "run")
+    assert run.read_record()["status"] == "interrupted"
+    assert weights(run)["global_step"] == done
+    assert_same_run(whole, train(tmp_path / "run", f"resume={run.path}", "checkpoint.steps=1"))
+
+
+def test_a_run_that_had_stopped_early_stops_again_unless_it_is_told_more_patience(
+    tiny, tmp_path, monkeypatch
+):
+    def die(*given):
+        raise CrashError
+
+    # So small a rate changes no weight, and no epoch is better than the first.
+    words = (*tiny, "freeze.stages=[{from_epoch: 0, train: head}]", "optimizer.lr=1e-12")
+    words += ("patience=1", "trainer.max_epochs=5")
+    whole, folder = train(tmp_path / "whole", *words), tmp_path / "run"
+    assert len(read_epochs(whole.metrics)) == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(fit, "store_operating_point", die)  # after the last checkpoint
+        with pytest.raises(CrashError):
+            train(folder, *words)
+    run = train(folder, f"resume={folder}")
+    assert run.operating_point.is_file()
+    assert_same_run(whole, run)
+    patient = train(folder, f"resume={folder}", "patience=3")
+    assert len(read_epochs(patient.metrics)) == 4
+    assert stopping(weights(patient))["patience"] == 3
+
+
+def test_inside_an_epoch_the_batches_must_stay(tiny, tmp_path, monkeypatch):
+    train_until_killed(monkeypatch, 6, tmp_path / "run", *tiny)
+    with pytest.raises(FaceproofError, match=r"loader\.batch_size = 4, and this is 8"):
+        train(tmp_path / "run", f"resume={tmp_path / 'run'}", "loader.batch_size=8")
+    assert len(read_epochs(RunFolder(tmp_path / "run").metrics)) == 1  # nothing was lost
+    train(tmp_path / "run", f"resume={tmp_path / 'run'}")  # and the refused setting is forgotten
+
+
+@pytest.mark.parametrize("word", ["cache.views=2", "augment.rotation=5", "seed=1"])
+def test_what_would_make_another_run_of_it_is_refused(whole, word):
+    with pytest.raises(FaceproofError, match="cannot be changed when a run is resumed"):
+        train(whole.path, f"resume={whole.path}", word)
+
+
+def test_weights_that_are_not_finite_take_no_checkpoint_s_place(tiny, whole, tmp_path, monkeypatch):
+    original = DetectorModule.optimizer_step
+
+    def optimizer_step(self, epoch, batch_idx, *given):
+        original(self, epoch, batch_idx, *given)
+        if (epoch, batch_idx) == (1, 1):
+            self.net.head.logit.linear.bias.data.fill_(float("inf"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DetectorModule, "optimizer_step", optimizer_step)
+        words = r"weights are not finite after step 6, in epoch 1.*go on with: python train\.py"
+        with pytest.raises(FaceproofError, match=words):
+            train(tmp_path / "run", *tiny)
+    run = RunFolder(tmp_path / "run")
+    assert run.read_record()["status"].startswith("stopped: the weights are not finite")
+    assert weights(run)["global_step"] == 5
+    assert_same_run(whole, train(run.path, f"resume={run.path}"))
+
+
+def optimizer(last):
+    return last["optimizer_states"][0]
+
+
+def groups(last):
+    return optimizer(last)["param_groups"]
+
+
+def moments(last):
+    return optimizer(last)["state"][0]
+
+
+BIAS = "net.head.logit.linear.bias"
+OPTIMIZER = r"does not fit the run's own optimizer[\s\S]*optimizer_states: [\s\S]*"
+MISFITS = {
+    "a key less": (lambda last: last["state_dict"].popitem(), "Missing key"),
+    "a key more": (lambda last: last["state_dict"].update(more=torch.ones(1)), "Unexpected key"),
+    "no shape of ours": (lambda last: last["state_dict"].update({BIAS: torch.ones(3)}), "mismatch"),
+    "no number": (lambda last: last["state_dict"][BIAS].fill_(torch.nan), "no numbers"),
+    "no tensor": (lambda last: last["state_dict"].update({BIAS: 0}), "does not fit"),
+    "an epoch of letters": (lambda last: last.update(epoch="x"), "its epoch is of the type str"),
+    "no epoch": (lambda last: last.update(epoch=None), "its epoch is of the type NoneType"),
+    "loops that are none": (lambda last: last.update(loops=[]), "its loops is of the type list"),
+    "a place in a list": (lambda last: last.update(epoch_so_far=[1]), "epoch_so_far is of the"),
+    "no place": (lambda last: last["epoch_so_far"].pop("place"), "its place is of the type None"),
+    "no optimizer": (lambda last: last.update(optimizer_states=[]), OPTIMIZER + "ValueError"),
+    "no state of it": (lambda last: optimizer(last).pop("state"), OPTIMIZER + "KeyError: 'state'"),
+    "a group less": (lambda last: groups(last).pop(), "different number of parameter groups"),
+    "a smaller group": (lambda last: groups(last)[0]["params"].pop(), "size of optimizer's group"),
+    "no rate": (lambda last: groups(last)[0].pop("lr"), OPTIMIZER + "KeyError: 'lr'"),
+    "half a moment": (lambda last: moments(last).pop("exp_avg"), OPTIMIZER + "KeyError: 'exp_avg'"),
+    "no moment": (lambda last: moments(last).update(exp_avg="x"), OPTIMIZER),
+    "another's moment": (lambda last: moments(last).update(exp_avg=torch.ones(3, 7)), OPTIMIZER),
+    "of no parameter": (lambda last: optimizer(last)["state"].update({99: {}}), OPTIMIZER),
+    "other names": (
+        lambda last: groups(last)[0].update(name="x"),
+        OPTIMIZER + "ValueError",
+    ),
+    "an endless rate": (lambda last: groups(last)[-1].update(lr=torch.nan), "are no numbers"),
+    "moments gone": (lambda last: moments(last)["exp_avg"].fill_(torch.inf), "are no numbers"),
+    "no schedule": (lambda last: last.update(lr_schedulers=[]), "its schedule is of the type None"),
+    "a list": (lambda last: last.update(optimizer_states=[[1]]), OPTIMIZER),
+    "no loss": (lambda last: last["epoch_so_far"].update(loss=1.0), "its loss is of the type fl"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), MISFITS.values(), ids=MISFITS)
+def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_lost(
+    tiny, whole, tmp_path, monkeypatch, spoil, message
+):
+    run = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
+    last = weights(run)
+    last["epoch_so_far"] = {"place": 1, "batches": [4, 1]}
+    last["epoch_so_far"] |= dict.fromkeys(("logits", "labels", "loss", "weight"), torch.ones(1))
+    spoil(last)
+    torch.save(last, run.last)
+    before = {file.name: file.read_bytes() for file in run.path.iterdir() if file.is_file()}
+    with pytest.raises(FaceproofError, match=rf"last\.ckpt [\s\S]*{message}"):
+        train(run.path, f"resume={run.path}")
+    assert {f.name: f.read_bytes() for f in run.path.iterdir() if f.is_file()} == before
+
+
+def test_a_run_limited_to_so_many_steps_is_not_gone_on_with(tiny, tmp_path):
+    run = train(tmp_path / "run", *tiny, "trainer.max_epochs=-1", "+trainer.max_steps=4")
+    with pytest.raises(FaceproofError, match=r"trainer\.max_steps.*use trainer\.max_epochs"):
+        train(run.path, f"resume={run.path}", "+trainer.max_steps=8")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+@pytest.mark.parametrize("how", ["norm", "value"])
+def test_gradients_are_clipped_in_every_precision(tiny, tmp_path, precision, how):
+    words = (f"trainer.precision={precision}", f"+trainer.gradient_clip_algorithm={how}")
+    words += ("optimizer=sgd", "trainer.max_epochs=1", "optimizer.lr=1", "optimizer.weight_decay=0")
+    free = train(tmp_path / "free", *tiny, *words)
+    held = train(tmp_path / "held", *tiny, *words, "trainer.gradient_clip_val=1e-9")
+    first = train(tmp_path / "first", *tiny, *words, "optimizer.lr=0")
+    moved = [
+        max(
+            (weights(run)["state_dict"][name] - tensor).abs().max()
+            for name, tensor in start.items()
+        )
+        for start in [weights(first)["state_dict"]]
+        for run in (free, held)
+    ]
+    assert moved[0] > 1e-4
+    assert moved[1] < 1e-6
+
+
+def test_steps_leave_nothing_behind_in_the_process(tiny, tmp_path):
+    before = len(torch.cuda._queued_calls)
+    train(tmp_path / "run", *tiny, "checkpoint.steps=null")
+    # Lightning seeds once; twelve steps that did would be remembered for a GPU that never comes.
+    assert len(torch.cuda._queued_calls) - before < 12
+
+
+def test_what_a_killed_writer_has_left_is_removed(tiny, tmp_path, monkeypatch):
+    train_until_killed(monkeypatch, 5, tmp_path / "run", *tiny)
+    (tmp_path / "run" / "last.ckpt.partial-123").write_bytes(b"half")
+    train(tmp_path / "run", f"resume={tmp_path / 'run'}")
+    assert not list((tmp_path / "run").glob("*.partial-*"))
+
+
+def test_a_checkpoint_is_whole_or_the_one_before_it(tmp_path, monkeypatch):
+    file = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": torch.tensor(1)}, file)
+    original = torch.save
+
+    def full(checkpoint, written):
+        written.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(FaceproofError, match=r"the disk is full; the one before it is whole"):
+        AtomicCheckpointIO().save_checkpoint({"step": torch.tensor(2)}, file)
+    monkeypatch.setattr(torch, "save", original)
+    assert torch.load(file, weights_only=True)["step"] == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_checkpoints_are_written_by_the_clock(tiny, whole, tmp_path, monkeypatch):
+    """A step takes four minutes, so that ten have passed after the third of an epoch's four."""
+    now, places = 0.0, []
+    original, write = DetectorModule.training_step, AtomicCheckpointIO.save_checkpoint
+
+    def training_step(self, batch, batch_idx):
+        nonlocal now
+        now += 240.0
+        return original(self, batch, batch_idx)
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        write(self, checkpoint, path, storage_options)
+        if "epoch_so_far" in (found := torch.load(path, weights_only=True)):  # it is whole
+            places.append((found["epoch"], found["epoch_so_far"]["place"]))
+
+    words = ("checkpoint.minutes=10", "checkpoint.steps=null")
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: now))
+        patched.setattr(DetectorModule, "training_step", training_step)
+        patched.setattr(AtomicCheckpointIO, "save_checkpoint", save_checkpoint)
+        train_until_killed(patched, 11, tmp_path / "run", *tiny, *words)
+    assert places == [(0, 3), (1, 3), (2, 3)]
+    assert_same_run(whole, train(tmp_path / "run", f"resume={tmp_path / 'run'}"))
+
+
+@pytest.mark.parametrize("wrong", ["checkpoint.minutes=0", "checkpoint.steps=-1"])
+def test_intervals_that_are_none_are_refused(tiny, tmp_path, wrong):
+    with pytest.raises(FaceproofError, match="must be above 0"):
+        train(tmp_path / "run", *tiny, wrong)
+
+
+def test_the_checkpoint_holds_plain_data_only(whole):
+    weights(whole)  # weights_only=True refuses anything else
+    assert json.loads(whole.record.read_text())["status"] == "finished"
