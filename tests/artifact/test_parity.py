@@ -4,7 +4,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from test_predict import predict, read
+from tests.inference.test_predict import predict, read
 
 import faceproof
 from faceproof.artifact.export import Options, export_run

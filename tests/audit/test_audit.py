@@ -21,7 +21,7 @@ def portraits(tmp_path_factory):
     """Different portraits of one kind, as pixels: nothing tells one half from the other."""
     root = tmp_path_factory.mktemp("portraits") / "demo"
     make_demo(root, TASK, seed=3, num_per_class=2 * NUM)
-    files = sorted((root / "images/real/camera").iterdir())
+    files = sorted((root / "pictures/real/camera").iterdir())
     return [np.asarray(Image.open(file)) for file in files]
 
 

@@ -135,7 +135,7 @@ def test_facts_are_remembered_until_the_file_changes(files, tmp_path, monkeypatc
     assert again.schema == SCHEMA
 
 
-def test_a_image_of_one_pixel_has_facts(tmp_path):
+def test_an_image_of_one_pixel_has_facts(tmp_path):
     Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(tmp_path / "dot.png")
     found = statistics_of_file(str(tmp_path / "dot.png"))
     assert found["width"] == 1

@@ -79,7 +79,7 @@ def test_neutral_gives_all_images_one_wrapping():
         assert change(neutral, of=image(height, width)).shape == (3, 256, 256)
 
 
-def test_a_image_of_one_pixel_survives_everything():
+def test_an_image_of_one_pixel_survives_everything():
     dot = torch.zeros(3, 1, 1, dtype=torch.uint8)
     for condition in robustness_corruptions("standard"):
         assert condition(dot, "dot").shape == (3, 1, 1)

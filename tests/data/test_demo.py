@@ -48,7 +48,7 @@ def test_same_seed_gives_the_same_bytes_in_any_number_of_processes(
     assert contents(tmp_path / "again") == contents(small)
 
 
-def test_a_image_does_not_depend_on_the_size_of_the_set(small: Path, tmp_path: Path) -> None:
+def test_an_image_does_not_depend_on_the_size_of_the_set(small: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "few", DEEPFAKE, seed=0, num_per_class=8)
     few, many = contents(tmp_path / "few"), contents(small)
     assert all(few[name] == many[name] for name in few if name != "demo.json")
@@ -66,8 +66,8 @@ def test_folders_and_counts(small: Path) -> None:
         for folder in small.glob("*/*/*")
         if folder.is_dir()
     }
-    fakes = {f"images/fake/{name}": 6 for name in FORGERIES}
-    assert found == {"images/real/camera": 24, **fakes}
+    fakes = {f"pictures/fake/{name}": 6 for name in FORGERIES}
+    assert found == {"pictures/real/camera": 24, **fakes}
     assert json.loads((small / "demo.json").read_text())["counts"]["fake/face_swap"] == 6
     assert not list(small.parent.glob("*.partial-*"))
 
@@ -83,7 +83,7 @@ def test_face_task_has_textures_and_objects_and_the_same_portraits(
 
 
 def test_all_images_have_one_size(small: Path) -> None:
-    shapes = {pixels(path).shape for path in small.glob("images/*/*/*.jpg")}
+    shapes = {pixels(path).shape for path in small.glob("pictures/*/*/*.jpg")}
     assert shapes == {(SIDE, SIDE, 3)}
 
 
@@ -120,7 +120,7 @@ def test_other_peoples_files_are_refused_and_kept(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     make_demo(tmp_path, DEEPFAKE, 0, 4)
-    assert len(list(tmp_path.glob("images/*/*/*.jpg"))) == 8
+    assert len(list(tmp_path.glob("pictures/*/*/*.jpg"))) == 8
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_mean_colour_and_file_size_do_not_tell_the_classes_apart(tmp_path: Path)
     # With 160 images a class the AUROC of a useless detector has a standard error of 0.032;
     # 0.08 is 2.5 of them. The full set, 600 a class, gives 0.53 (standard error 0.017).
     make_demo(tmp_path / "demo", DEEPFAKE, seed=0, num_per_class=160)
-    paths = sorted((tmp_path / "demo").glob("images/*/*/*.jpg"))
+    paths = sorted((tmp_path / "demo").glob("pictures/*/*/*.jpg"))
     features = [[*pixels(path).mean(axis=(0, 1)), path.stat().st_size] for path in paths]
     labels = [path.parts[-3] == "fake" for path in paths]
     model = make_pipeline(StandardScaler(), LogisticRegression())

@@ -290,6 +290,6 @@ def test_fitting_is_pillows_resize(shape: tuple[int, int], interpolation: str) -
     assert torch.equal(fitted, reference)
 
 
-def test_a_image_that_fits_is_not_touched() -> None:
+def test_an_image_that_fits_is_not_touched() -> None:
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
     assert torch.equal(fit_image(image, 32, "bicubic"), image)

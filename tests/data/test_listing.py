@@ -112,7 +112,7 @@ def test_a_combination_keeps_sources_and_splits(world: Path) -> None:
         assert [row for row in data.table.to_pylist() if row["source"] == name] == alone
 
 
-def test_a_combination_with_a_image_twice_or_of_two_tasks(world: Path) -> None:
+def test_a_combination_with_an_image_twice_or_of_two_tasks(world: Path) -> None:
     part, faces = configured("ciplab"), configured("face_or_not")
     with pytest.raises(FaceproofError, match=r"both lists 12 .* more than once, .*jpg for one"):
         combined_data("both", "deepfake", {"a": part, "b": part})

@@ -113,7 +113,7 @@ def test_ranks_get_equally_many_rows_and_together_all_of_them(num_rows: int, ran
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_image_that_was_spoiled_meanwhile_stops_the_run_with_one_message(
+def test_an_image_that_was_spoiled_meanwhile_stops_the_run_with_one_message(
     dataset: ImageDataset, num_workers: int
 ) -> None:
     path = Path(dataset.paths[2].as_py())

@@ -25,7 +25,7 @@ def test_the_order_of_listing_changes_nothing(paths: list[str], random: object) 
 
 
 @given(PATHS, st.text(min_size=1, max_size=8))
-def test_adding_a_image_moves_no_other(paths: list[str], new: str) -> None:
+def test_adding_an_image_moves_no_other(paths: list[str], new: str) -> None:
     assert divide(paths).items() <= divide(list(dict.fromkeys([*paths, new]))).items()
 
 

@@ -94,7 +94,7 @@ def test_small_copies_are_bounded_and_keep_their_shape(tmp_path):
     assert [pixels.shape for pixels in found.values()] == [(SIDE * 200 // 320, SIDE, 3)] * 2
 
 
-def test_a_image_that_has_gone_is_named_and_left_out(tmp_path, caplog):
+def test_an_image_that_has_gone_is_named_and_left_out(tmp_path, caplog):
     draw(tmp_path, 5)
     (tmp_path / "1.jpg").unlink()
     (tmp_path / "3.jpg").write_bytes(b"no image")
@@ -165,7 +165,7 @@ def test_the_folder_that_files_share_is_said_once(paths, folder):
     assert common_folder(paths) == folder
 
 
-def test_an_evaluation_shows_them_and_survives_a_image_that_vanishes(tmp_path):
+def test_an_evaluation_shows_them_and_survives_an_image_that_vanishes(tmp_path):
     faces = write_faces(tmp_path / "faces", train=8, val=8, test=8)
     run = train(
         tmp_path / "run",

@@ -68,7 +68,7 @@ def test_probabilities_outside_their_range_are_refused(bad: float) -> None:
         predictions_table(images(["fake", "real"]), np.zeros(2), np.array([0.5, bad]))
 
 
-def test_a_image_without_its_score_is_refused() -> None:
+def test_an_image_without_its_score_is_refused() -> None:
     with pytest.raises(FaceproofError, match="2 images came with 3 logits and 2 probabilities"):
         predictions_table(images(["fake", "real"]), np.zeros(3), np.zeros(2))
 

@@ -66,7 +66,7 @@ def test_a_sample_is_a_function_of_seed_and_names():
     assert drawn != names(draw_sample(rows, 60, 1))
 
 
-def test_adding_a_image_moves_few_others():
+def test_adding_an_image_moves_few_others():
     before = set(names(draw_sample(table(300, 300), 60, 0)))
     after = set(names(draw_sample(table(301, 300), 60, 0)))
     assert len(before & after) >= 58

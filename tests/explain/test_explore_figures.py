@@ -35,7 +35,7 @@ def test_a_long_name_is_cut_so_that_titles_do_not_meet():
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
 
 
-def test_a_image_grid_shows_each_image_with_its_caption():
+def test_an_image_grid_shows_each_image_with_its_caption():
     rng = np.random.default_rng(0)
     tiles = [Tile(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), f"number {n}") for n in range(8)]
     figure = image_grid(tiles, "eight", 6)

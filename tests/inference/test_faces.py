@@ -162,7 +162,7 @@ def verdict(probability, name=None, gate=None):
 BOXES = [Box(0, 0, 9 - n, 9 - n) for n in range(3)]
 
 
-def test_a_image_is_called_by_its_most_fake_face(detector):
+def test_an_image_is_called_by_its_most_fake_face(detector):
     said = [verdict(0.2), verdict(0.9), verdict(0.6)]
     found = combine_faces(detector, BOXES, said)
     assert found.image is said[1]

@@ -27,7 +27,7 @@ def test_the_commands_meet_hostile_files_and_name_them(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_the_short_form_has_a_image_that_lies_on_its_side(tmp_path):
+def test_the_short_form_has_an_image_that_lies_on_its_side(tmp_path):
     write_hostile(tmp_path, 60, seed=1)
     turned = []
     for file in tmp_path.glob("*-x.jpg"):

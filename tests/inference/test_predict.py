@@ -229,7 +229,7 @@ def test_a_killed_command_goes_on(detector, tmp_path, suffix):
     paths = [str(p) for p in write_images(tmp_path / "p", [f"{n}.jpg" for n in range(30)])]
     out, sure = tmp_path / f"out{suffix}", tmp_path / f"sure{suffix}"
     code = (
-        "import sys; from faceproof.serving import results; results.ROWS_PER_PART = 4; "
+        "import sys; from faceproof.inference import results; results.ROWS_PER_PART = 4; "
         "import argparse; from faceproof.cli.artifact_commands import add_commands; "
         "p = argparse.ArgumentParser(); add_commands(p.add_subparsers()); "
         "a = p.parse_args(sys.argv[1:]); sys.exit(a.run(a))"

@@ -42,9 +42,9 @@ def raw_logits(folder, images, size=16):
     net = build_network(description(size)).eval()
     state = torch.load(folder / "best.ckpt", weights_only=True)["state_dict"]
     net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
-    images = [fit_image(read_image(path), size, "bilinear") for path in images]
+    fitted = [fit_image(read_image(path), size, "bilinear") for path in images]
     with torch.inference_mode():
-        return net(torch.stack(images).float() / 255).double().numpy()
+        return net(torch.stack(fitted).float() / 255).double().numpy()
 
 
 def test_a_verdict_is_the_calibrated_score_at_the_threshold(run, detector, images):
@@ -66,7 +66,7 @@ def test_one_by_one_is_as_in_a_batch(detector, images):
         assert replace(single, probability=0, logit=0) == replace(verdict, probability=0, logit=0)
 
 
-def test_a_image_may_come_in_any_form(detector, tmp_path):
+def test_an_image_may_come_in_any_form(detector, tmp_path):
     rng = np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 256, (30, 20, 3), np.uint8))
     rgb.save(tmp_path / "x.png")
@@ -120,9 +120,9 @@ def test_what_is_no_image_is_refused(detector, image, message):
 
 
 def test_tensors_are_scored_without_a_verdict(run, detector, images):
-    images = torch.stack([fit_image(read_image(p), 16, "bilinear") for p in images])
-    assert detector.score_tensors(images) == pytest.approx(raw_logits(run, images), abs=1e-5)
-    assert detector.score_tensors(images[:, :, :12, :10]).shape == (len(images),)
+    batch = torch.stack([fit_image(read_image(p), 16, "bilinear") for p in images])
+    assert detector.score_tensors(batch) == pytest.approx(raw_logits(run, images), abs=1e-5)
+    assert detector.score_tensors(batch[:, :, :12, :10]).shape == (len(images),)
 
 
 def test_unsure_lies_in_the_band_and_called_does_not_care(run, detector, images, tmp_path):

@@ -371,7 +371,7 @@ def test_what_can_only_be_read_is_said_and_read(disk, run, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_image_that_vanishes_stops_the_run_which_goes_on_when_it_is_back(
+def test_an_image_that_vanishes_stops_the_run_which_goes_on_when_it_is_back(
     root, tiny, whole, tmp_path, monkeypatch, workers
 ):
     gone = root / "train" / "faces" / "3.jpg"

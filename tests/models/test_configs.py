@@ -53,7 +53,7 @@ def test_every_model_is_expected_here() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_model_gives_one_float32_logit_a_image(build: Any, name: str) -> None:
+def test_a_model_gives_one_float32_logit_an_image(build: Any, name: str) -> None:
     net = build(name)
     size, num_features, num_parameters = EXPECTED[name]
     assert net.input.size == size

@@ -54,7 +54,7 @@ def test_logits_are_float32_whatever_the_head_computes_in(dtype: torch.dtype) ->
     assert (logits.shape, logits.dtype) == ((3,), torch.float32)
 
 
-def test_a_image_s_logit_does_not_depend_on_its_batch() -> None:
+def test_an_image_s_logit_does_not_depend_on_its_batch() -> None:
     net, images = small_detector(), torch.rand(5, 3, 16, 16)
     alone = torch.cat([net(image[None]) for image in images])
     torch.testing.assert_close(net(images), alone)

@@ -166,7 +166,7 @@ def test_an_explanation_that_finds_no_room_leaves_the_earlier_one(tmp_path, monk
     assert list(tmp_path.iterdir()) == ([out] if before else [])
 
 
-def test_a_image_may_have_a_long_name(tmp_path):
+def test_an_image_may_have_a_long_name(tmp_path):
     one = replace(explained(), path=f"/x/{'ä' * 120}.jpg")
     write_explanation(tmp_path / "out", explanation([one]))
     (drawing,) = (tmp_path / "out" / "figures").iterdir()

@@ -66,7 +66,7 @@ def png(width, height, **options):
     return file.getvalue()
 
 
-def test_a_image_gets_the_verdict_that_python_gives(client, model, image):
+def test_an_image_gets_the_verdict_that_python_gives(client, model, image):
     answer = send(client, image)
     assert answer.status_code == 200
     found = answer.json()

@@ -178,7 +178,7 @@ def test_what_cannot_be_judged_is_told_in_words(tab, images, tmp_path):
     assert left_over() == []
 
 
-def test_the_camera_takes_a_image(tab):
+def test_the_camera_takes_an_image(tab):
     tab.get_by_role("tab", name="Camera").click()
     tab.get_by_text("Click to Access Webcam").click()
     tab.wait_for_function("() => document.querySelector('video')?.videoWidth > 0")

@@ -63,7 +63,7 @@ def test_with_and_without_kept_features_a_run_ends_the_same(tiny, tmp_path):
         assert torch.allclose(tensor, weights(fresh)[name], atol=1e-5), name
 
 
-def test_with_kept_features_no_epoch_reads_a_image(tiny, tmp_path, monkeypatch):
+def test_with_kept_features_no_epoch_reads_an_image(tiny, tmp_path, monkeypatch):
     read = []
     original = ImageDataset.image
     monkeypatch.setattr(
@@ -97,7 +97,7 @@ def test_a_limited_run_does_not_look_at_every_image(tiny, tmp_path):
     assert not (tmp_path / "cache" / "features").exists()
 
 
-def test_a_image_that_has_gone_is_named_when_a_run_goes_on(tiny, small_faces, tmp_path):
+def test_an_image_that_has_gone_is_named_when_a_run_goes_on(tiny, small_faces, tmp_path):
     run = train(tmp_path / "run", *tiny, *FROZEN)
     gone = next((small_faces / "train" / "faces").iterdir())
     gone.unlink()

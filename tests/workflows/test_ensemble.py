@@ -59,7 +59,7 @@ def test_its_scores_are_the_weighted_mean_of_its_members(runs, made):
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), mean, atol=1e-5)
 
 
-def test_its_threshold_comes_from_validation_without_a_image_scored(made):
+def test_its_threshold_comes_from_validation_without_an_image_scored(made):
     validation = read_predictions(made.validation)
     assert validation.num_rows == 20
     assert all("/val/" in path for path in validation["path"].to_pylist())
