@@ -34,7 +34,8 @@ from faceproof.artifact.card import FORMAT, Card, check_card, networks_of
 from faceproof.artifact.card import card_task as card_task  # for those who read a card here
 from faceproof.artifact.model_card import model_card
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import atomic_folder, refuse_foreign_files, restore_folder
+from faceproof.io.atomic import atomic_folder, restore_folder
+from faceproof.io.folders import refuse_foreign_files
 from faceproof.models.build import build_network, described_shapes
 from faceproof.models.detector import Detector
 

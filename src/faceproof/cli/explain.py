@@ -139,8 +139,13 @@ def _explain(arguments: argparse.Namespace) -> int:
     from faceproof.explain.attribution import find_layer
     from faceproof.explain.explanation import ExplainConfig, explain_rows
     from faceproof.explain.subject import load_subject
-    from faceproof.io.folders import EXPLANATION, refuse_other_folder
-    from faceproof.reports.explain_page import Explanation, trust_markdown, write_explanation
+    from faceproof.io.folders import refuse_foreign_folder
+    from faceproof.reports.explain_page import (
+        FILES,
+        Explanation,
+        trust_markdown,
+        write_explanation,
+    )
 
     config = ExplainConfig(
         arguments.methods.split(","),
@@ -149,7 +154,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     subject = load_subject(arguments.subject, arguments.device, arguments.allow)
     config = replace(config, effort=_effort(arguments, subject))
     out = _folder(arguments, subject, "explanation")
-    refuse_other_folder(out, EXPLANATION)
+    refuse_foreign_folder(out, FILES)
     layer = None
     if "cam" in config.methods:
         layer = config.layer or find_layer(subject.net)
@@ -285,16 +290,16 @@ def _trust(
 def _features(arguments: argparse.Namespace) -> int:
     from faceproof.data.table import read_table, select
     from faceproof.explain.effort import choose_effort
-    from faceproof.explain.features import sample_features, write_features
+    from faceproof.explain.features import FILES, sample_features, write_features
     from faceproof.explain.sampling import sample_rows
     from faceproof.explain.subject import load_subject
-    from faceproof.io.folders import FEATURES, refuse_other_folder
+    from faceproof.io.folders import refuse_foreign_folder
 
     subject = load_subject(arguments.subject, arguments.device, arguments.allow)
     if subject.run is None:
         raise FaceproofError(f"{subject.name} is an artifact and names no images; give a run")
     out = _folder(arguments, subject, "features")
-    refuse_other_folder(out, FEATURES)
+    refuse_foreign_folder(out, FILES)
     subject.run.require(subject.run.samples)
     of_split = select(read_table(subject.run.samples), arguments.split)
     if not of_split.num_rows:

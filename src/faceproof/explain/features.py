@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from faceproof.errors import FaceproofError
 from faceproof.explain.subject import BATCH, Subject, read_images
 from faceproof.io.atomic import atomic_folder
-from faceproof.io.folders import FEATURES, refuse_other_folder
+from faceproof.io.folders import refuse_foreign_folder
 from faceproof.io.run_folder import write_text
 from faceproof.models.detector import Detector
 from faceproof.reports.map_plots import INK, dress, spelled
@@ -39,6 +39,10 @@ Features = NDArray[np.float32]
 Points = NDArray[np.float64]
 Plane = Literal["pca", "tsne"]
 
+FILES = (
+    *("features.json", "features.png", "events.out.tfevents.*", "projector_config.pbtxt"),
+    *("*/features/metadata.tsv", "*/features/tensors.tsv", "*/features/sprite.png"),
+)
 PLANES: dict[Plane, str] = {"pca": "PCA", "tsne": "t-SNE"}
 COLUMNS = ("label", "source", "generator")
 TITLES = {"label": "class", "source": "source", "generator": "generator"}
@@ -297,7 +301,7 @@ def write_features(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    refuse_other_folder(folder, FEATURES)
+    refuse_foreign_folder(folder, FILES)
     words = words_of(rows)
     planes: dict[Plane, Points] = {plane: place(features, plane, seed) for plane in PLANES}
     total = float(features.var(0, dtype=np.float64).sum())

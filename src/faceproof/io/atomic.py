@@ -9,8 +9,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
@@ -25,9 +24,7 @@ REASONS = {
     errno.EIO: "the disk fails",
 }
 OF_READING_TOO = (errno.EACCES, errno.EPERM, errno.EIO)
-LEFT_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # where they have looked
 PAUSE = 600.0  # seconds in which a process that fills a folder writes something
-NUM_NAMED = 3
 
 
 class CannotWriteError(FaceproofError):
@@ -73,7 +70,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a new folder beside `folder` to fill; it takes its place whole when all went well.
 
     Args:
-        folder: its place; what is there is replaced, so see `refuse_foreign_files`.
+        folder: its place; what is there is replaced; `io.folders` checks that first.
 
     Raises:
         CannotWriteError: the disk is full or cannot be written to; an older folder still stands.
@@ -109,48 +106,6 @@ def _remove_abandoned(folder: Path) -> None:
         untouched = time.time() - partial.stat().st_mtime
         if untouched > PAUSE and not Path("/proc", process).exists():
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def refuse_unmovable(folder: Path) -> None:
-    """Refuse a folder that cannot be moved out of its place, before anything is computed for it.
-
-    Raises:
-        FaceproofError: it is where a disk is mounted, or the working folder or one around it.
-    """
-    folder = folder.resolve()
-    if os.path.ismount(folder) or folder in (Path.cwd(), *Path.cwd().parents):
-        raise FaceproofError(
-            f"{folder} is to be replaced whole, and cannot be moved: it is where a disk is "
-            "mounted, or the folder you work in; name a folder below it"
-        )
-
-
-def refuse_foreign_files(folder: Path, ours: Sequence[str]) -> None:
-    """Refuse to replace a folder that holds files of someone else.
-
-    Args:
-        folder: the folder.
-        ours: patterns of what may be in it; a star stands for no slash.
-
-    Raises:
-        FaceproofError: something else is in it or below it.
-    """
-    others = []
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        known = any(
-            fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in ours
-        )
-        is_file = file.is_symlink() or not file.is_dir()
-        if is_file and not known and file.name not in LEFT_BY_FILE_MANAGERS:
-            others.append(name)
-    if others:
-        more = len(others) - NUM_NAMED
-        named = ", ".join(others[:NUM_NAMED]) + (f" and {more:,} more" if more > 0 else "")
-        raise FaceproofError(
-            f"{folder} would be replaced whole, and holds what faceproof has not written there: "
-            f"{named}; move that away, or name another folder"
-        )
 
 
 def put_folder(partial: Path, folder: Path) -> None:

@@ -1,35 +1,37 @@
-"""Folders that a command writes to."""
+"""Checks for commands that replace a whole folder: nothing of the user's may be in it."""
 
+import os
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import refuse_foreign_files, refuse_unmovable, restore_folder
+from faceproof.io.atomic import restore_folder
 
-# What such a folder consists of; by the first it is known as ours.
-EXPLANATION = ("explanation.json", "explanation.html", "figures/*.png", "events.out.tfevents.*")
-FEATURES = (
-    *("features.json", "features.png", "events.out.tfevents.*", "projector_config.pbtxt"),
-    *("*/features/metadata.tsv", "*/features/tensors.tsv", "*/features/sprite.png"),
-)
+WRITTEN_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+NUM_NAMED = 3
 
 
 def refuse_file(folder: Path) -> None:
-    """Refuse a folder to write to that is a file, or would lie in one."""
+    """Refuse an output folder that is a file, or that would lie in one.
+
+    Raises:
+        FaceproofError: a file is in the way.
+    """
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
         raise FaceproofError(f"{there} is a file; give --out a folder")
 
 
-def refuse_other_folder(folder: Path, ours: Sequence[str]) -> None:
-    """Refuse to replace a folder that holds anything but what we have written there.
+def refuse_foreign_folder(folder: Path, ours: Sequence[str]) -> None:
+    """Refuse to replace a folder unless it is new, empty, or written by the same command.
 
     Args:
-        folder: the folder.
-        ours: glob patterns of what may be in it, first the file that marks it as ours.
+        folder: the output folder.
+        ours: glob patterns of the files that the command writes. The first one marks the folder.
 
     Raises:
-        FaceproofError: it is a file, is not marked, or holds something else too.
+        FaceproofError: the folder is a file, cannot be moved, or holds other files.
     """
     refuse_file(folder)
     refuse_unmovable(folder)
@@ -40,3 +42,45 @@ def refuse_other_folder(folder: Path, ours: Sequence[str]) -> None:
             "its own"
         )
     refuse_foreign_files(folder, ours)
+
+
+def refuse_unmovable(folder: Path) -> None:
+    """Refuse a folder that cannot be renamed, before anything is computed for it.
+
+    Raises:
+        FaceproofError: it is a mount point, or the working folder or one above it.
+    """
+    folder = folder.resolve()
+    if os.path.ismount(folder) or folder in (Path.cwd(), *Path.cwd().parents):
+        raise FaceproofError(
+            f"{folder} would be replaced whole, and it cannot be moved: it is a mount point, or "
+            "the working folder or one above it; name a folder below it"
+        )
+
+
+def refuse_foreign_files(folder: Path, ours: Sequence[str]) -> None:
+    """Refuse to replace a folder that holds files which faceproof has not written.
+
+    Args:
+        folder: the folder.
+        ours: glob patterns of the files that may be in it; a star matches no slash.
+
+    Raises:
+        FaceproofError: another file is in the folder or below it.
+    """
+    others = []
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        known = any(
+            fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in ours
+        )
+        is_file = file.is_symlink() or not file.is_dir()
+        if is_file and not known and file.name not in WRITTEN_BY_FILE_MANAGERS:
+            others.append(name)
+    if others:
+        more = len(others) - NUM_NAMED
+        named = ", ".join(others[:NUM_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+        raise FaceproofError(
+            f"{folder} would be replaced whole, and holds what faceproof has not written there: "
+            f"{named}; move that away, or name another folder"
+        )

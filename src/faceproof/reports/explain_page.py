@@ -33,7 +33,7 @@ from faceproof.explain.gallery import (
 )
 from faceproof.explain.randomisation import MAX_SIMILARITY
 from faceproof.io.atomic import atomic_folder
-from faceproof.io.folders import EXPLANATION, refuse_other_folder
+from faceproof.io.folders import refuse_foreign_folder
 from faceproof.io.run_folder import write_text
 from faceproof.reports.html import image_url, render
 from faceproof.reports.image_grid import Pixels
@@ -43,6 +43,7 @@ from faceproof.task import Task
 
 Side = Literal["above", "below", "unclear"]  # of zero, by the interval
 
+FILES = ("explanation.json", "explanation.html", "figures/*.png", "events.out.tfevents.*")
 MAX_STEM = 40  # letters of an image's name in that of its drawing
 SHOWN_SIDE = 224  # pixels; smaller images are enlarged
 REMOVED_AS = {
@@ -100,7 +101,7 @@ def write_explanation(folder: Path, found: Explanation, step: int = 0) -> Path:
         FaceproofError: the folder holds something else, or the disk is full or cannot be written
             to; an earlier explanation still stands.
     """
-    refuse_other_folder(folder, EXPLANATION)
+    refuse_foreign_folder(folder, FILES)
     with atomic_folder(folder) as partial:
         _write(partial, found, step)
     return folder / "explanation.html"

@@ -44,12 +44,8 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, worst
 from faceproof.evaluation.statistics import LEVEL, share_interval
-from faceproof.io.atomic import (
-    atomic_folder,
-    refuse_foreign_files,
-    refuse_unmovable,
-    restore_folder,
-)
+from faceproof.io.atomic import atomic_folder, restore_folder
+from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
 from faceproof.reports import html as pages
 from faceproof.reports import plots
 from faceproof.reports.image_grid import Pixels
