@@ -22,7 +22,11 @@ PARTS = frozenset(
     for name in (
         *("data.folder_data", "data.table_data", "data.combined_data", "data.demo_data"),
         *("data.shard_data",),
-        *("augment.transforms.Augment", "training.freezing.FreezeSchedule", "workflows.train.make_trainer"),
+        *(
+            "augment.transforms.Augment",
+            "training.freezing.FreezeSchedule",
+            "workflows.train.make_trainer",
+        ),
         *("training.optimizers.OptimizerSettings", "training.optimizers.Plateau"),
         *("training.optimizers.Cosine", "training.optimizers.Constant"),
         *(

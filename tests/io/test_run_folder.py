@@ -108,7 +108,7 @@ def test_a_file_system_without_locks_is_trained_on(tmp_path, monkeypatch, caplog
     def refuse(file, how):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "lockf", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with caplog.at_level(logging.WARNING), RunFolder(tmp_path / "run").held():
         assert "run cannot be locked (No locks available)" in caplog.text
 

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_file, explain_disk_errors, to_disk, write_text
+from faceproof.io.locks import Lock
 
 ROWS_PER_PART = 4096
 SECONDS_PER_PART = 10.0
@@ -77,26 +78,13 @@ class Results:
             shutil.rmtree(self.folder)
         with explain_disk_errors(path):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = self._take()
+        busy = f"another command is writing {path} ({{holder}}); wait for it"
+        self._lock = Lock(self.folder / "lock", busy)
+        self._lock.acquire()
         self._claim(about)
         self._waiting: list[Row] = []
         self._since = time.monotonic()
         self._next = len(self.parts())
-
-    def _take(self) -> IO[str]:
-        """Hold the folder while this process lives, however it ends."""
-        lock = (self.folder / "lock").open("w")
-        try:
-            import fcntl  # not on Windows, where two commands must not share an output
-        except ImportError:
-            return lock
-        try:
-            # Not flock, which loading processes would inherit, and hold when this one is killed.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise FaceproofError(f"another command is writing {self.path}; wait for it") from error
-        return lock
 
     def _claim(self, about: Mapping[str, Any]) -> None:
         """Say what is being written, or refuse to go on with something else."""
@@ -104,7 +92,7 @@ class Results:
         if not note.is_file():
             write_text(note, json.dumps(about, indent=2) + "\n")
         elif json.loads(note.read_text()) != about:
-            self._lock.close()
+            self._lock.release()
             raise FaceproofError(
                 f"{self.folder} was begun with another detector or backend, or with other faces "
                 "(--find-faces, --whole-if-none); name another file, or "
@@ -166,7 +154,7 @@ class Results:
 
     def close(self) -> None:
         """Let go of the folder; what is written stays."""
-        self._lock.close()
+        self._lock.release()
 
     def _write(self, file: Path, rows: Sequence[Row]) -> None:
         if self.path.suffix == ".parquet":

@@ -10,8 +10,7 @@ import math
 import os
 import re
 import shlex
-import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import yaml
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.atomic import write_text as write_text  # for those who write into a run
+from faceproof.io.locks import Lock
 
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
 # A folder's name that Hydra takes for text as it stands, and a shell too.
@@ -170,41 +170,13 @@ class RunFolder:
                 number += bool(set(json.loads(line)["data"]) & set(data))
         return number
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other trainings out of the folder while this process lives, however it ends.
-
-        Nothing else in this process may open the file: to close it again would give the lock back.
-
-        Raises:
-            FaceproofError: another process trains in it, or the lock is a link.
-        """
-        try:
-            import fcntl  # not on Windows, where two trainings must not share a folder
-        except ImportError:
-            yield
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        _refuse_link(self.lock)
-        with self.lock.open("a+") as file:
-            try:
-                # Not flock, which loading processes would inherit, and hold when this is killed.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EAGAIN, errno.EACCES):
-                    file.seek(0)
-                    raise FaceproofError(
-                        f"{self.path} is being trained in by another process "
-                        f"({file.read().strip() or 'which has just begun'}); wait for its end, or "
-                        "train in another folder by hydra.run.dir"
-                    ) from error
-                log.warning("%s cannot be locked (%s): see to it that no other process trains "
-                            "there", self.path, error.strerror)  # fmt: skip
-            else:
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-                file.flush()
-            yield
+    def held(self) -> Lock:
+        """Return the lock that keeps other trainings out of the folder while this process lives."""
+        return Lock(
+            self.lock,
+            f"{self.path} is being trained in by another process ({{holder}}); wait for its end, "
+            "or train in another folder by hydra.run.dir",
+        )
 
     def require(self, *files: Path) -> None:
         """Refuse a folder that is no finished or resumable run.
