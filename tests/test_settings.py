@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from faceproof import app
 from faceproof.errors import FaceproofError
-from faceproof.settings import OF_GROUPS, check_both_classes, check_data, check_values
+from faceproof.old_settings import OF_GROUPS, check_both_classes, check_data, check_values
 from faceproof.training.dry_run import dry_run
 from tests.jobs import CHOICES, CONF, compose_job, train
 

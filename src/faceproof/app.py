@@ -152,7 +152,7 @@ def train(config: DictConfig) -> float:
         check_config(config, "train")
     OmegaConf.resolve(config)
 
-    from faceproof.settings import check_values
+    from faceproof.old_settings import check_values
     from faceproof.training.dry_run import dry_run
     from faceproof.workflows.train import fit, seed_everything
 
@@ -197,7 +197,7 @@ def check_config(config: DictConfig, name: str) -> None:
     Raises:
         FaceproofError: there is one.
     """
-    from faceproof.settings import check_names
+    from faceproof.old_settings import check_names
 
     written = OmegaConf.load(Path(repository()) / "conf" / f"{name}.yaml")
     check_names(plain(config, resolve=False), plain(written, resolve=False))
@@ -220,7 +220,7 @@ def build_data(node: DictConfig, for_training: bool = False) -> "DataSet":
     Raises:
         FaceproofError: the description makes no sense, or the data set cannot be listed.
     """
-    from faceproof.settings import check_both_classes, check_data
+    from faceproof.old_settings import check_both_classes, check_data
 
     check_data(plain(node))
     if for_training:
@@ -399,7 +399,7 @@ def evaluate(config: DictConfig) -> Path:
     trained = _read_config(run)
 
     from faceproof.augment.corruptions import neutral_corruption, robustness_corruptions
-    from faceproof.settings import check_values
+    from faceproof.old_settings import check_values
     from faceproof.workflows.evaluate import Request, evaluate_run
 
     check_values(plain(config, resolve=False), null=True)

@@ -6,7 +6,7 @@ know is refused with the names that are like it. Nothing here knows Hydra.
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -71,24 +71,58 @@ RATE = Rule(lambda value: is_number(value) and 0 < value < 1, "a rate, above 0 a
 TEXT = Rule(lambda value: isinstance(value, str), "a text")
 
 
-def check(settings: object, where: str, **rules: Rule) -> None:
+class SettingError(FaceproofError):
+    """A setting that is misspelt, missing or of no meaning.
+
+    Args:
+        setting: its name, dotted; empty for the settings as a whole.
+        problem: what is wrong with it, to stand behind the name.
+    """
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting} {problem}".strip())
+        self.setting, self.problem = setting, problem
+
+    def within(self, where: str) -> "SettingError":
+        """Return the same error for settings that stand at a place of larger ones."""
+        return type(self)(join(where, self.setting), self.problem)
+
+
+class UnknownSettingError(SettingError):
+    """A name that nothing reads."""
+
+    def __init__(self, setting: str, known: Iterable[str]) -> None:
+        self.known = sorted(known)
+        where, _, name = setting.rpartition(".")
+        close = get_close_matches(name, self.known)
+        hint = (
+            f"did you mean {join(where, close[0])}?" if close else f"there are {', '.join(self.known)}"
+        )
+        FaceproofError.__init__(self, f"there is no setting {setting}; {hint}")
+        self.setting = setting
+
+    def within(self, where: str) -> "UnknownSettingError":
+        """Return the same error for settings that stand at a place of larger ones."""
+        return UnknownSettingError(join(where, self.setting), self.known)
+
+
+def check(settings: object, **rules: Rule) -> None:
     """Refuse a value that breaks the rule of its name.
 
     Args:
         settings: the dataclass.
-        where: its place in the configuration, such as `optimizer`; empty at the top.
         rules: the rule of each name.
 
     Raises:
-        FaceproofError: it names setting, value and rule.
+        SettingError: it names setting, value and rule.
     """
     for name, rule in rules.items():
         value = getattr(settings, name)
         if not rule.fits(value):
-            raise FaceproofError(f"{join(where, name)} = {value!r} must be {rule.meaning}")
+            raise SettingError(name, f"= {value!r} must be {rule.meaning}")
 
 
-def make(create: Callable[..., Made], values: Mapping[str, Any], where: str = "") -> Made:
+def make(create: Callable[..., Made], values: Any, where: str = "") -> Made:
     """Make a dataclass of settings, and those inside it, from plain values.
 
     Lists become tuples. A mapping becomes the dataclass that its field is annotated with.
@@ -99,39 +133,34 @@ def make(create: Callable[..., Made], values: Mapping[str, Any], where: str = ""
         where: their place in the configuration, for messages.
 
     Raises:
-        FaceproofError: a name is not known or missing, or a value breaks its rule.
+        SettingError: a name is not known or missing, or a value breaks its rule.
     """
+    try:
+        return _make(create, values)
+    except SettingError as error:
+        raise error.within(where) from error
+
+
+def _make(create: Callable[..., Made], values: Any) -> Made:
     if not isinstance(values, Mapping):
-        raise FaceproofError(f"{where} = {values!r} must be settings by name")
+        raise SettingError("", f"= {values!r} must be settings by name")
     parameters = inspect.signature(create).parameters
-    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    known = [name for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD]
+    named = {name: one for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}
     for name in values:
-        if name not in known and not takes_any:
-            raise unknown_setting(str(name), where, known)
-    for name, one in parameters.items():
-        required = one.default is one.empty and one.kind is not one.VAR_KEYWORD
-        if required and name not in values:
-            raise FaceproofError(f"the setting {join(where, name)} is missing")
-    nested = _nested(create) if is_dataclass(create) else {}
+        if name not in named and len(named) == len(parameters):
+            raise UnknownSettingError(str(name), named)
+    for name, one in named.items():
+        if one.default is one.empty and name not in values:
+            raise SettingError(name, "is missing, and has no default")
+    nested = _nested(create) if isinstance(create, type) and is_dataclass(create) else {}
     return create(
         **{
-            name: make(nested[name], value, join(where, name))
+            name: make(nested[name], value, name)
             if name in nested and isinstance(value, Mapping)
             else _frozen(value)
             for name, value in values.items()
         }
     )
-
-
-def unknown_setting(name: str, where: str, known: list[str]) -> FaceproofError:
-    """Return the error for a name that nothing reads, with the names that are like it."""
-    if close := get_close_matches(name, known):
-        return FaceproofError(
-            f"there is no setting {join(where, name)}; did you mean {join(where, close[0])}?"
-        )
-    listed = ", ".join(sorted(known))
-    return FaceproofError(f"there is no setting {join(where, name)}; there are {listed}")
 
 
 def join(where: str, name: str) -> str:
