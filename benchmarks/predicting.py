@@ -16,9 +16,8 @@ WAYS = ("one by one", "expert", "predict", "predict, onnx")
 def rate(way: str, detector: str, data: str, number: int) -> float:
     """Return the images per second of one way, loading the detector left out."""
     from faceproof.artifact.artifact import read_card, read_network
-    from faceproof.inference.predict import Request, predict
     from faceproof.inference.predictor import load
-    from faceproof.performance.memory import reuse_memory
+    from faceproof.workflows.predict import PredictConfig, predict
 
     paths = read_images(data).paths[:number]
     if len(paths) < number:
@@ -37,12 +36,12 @@ def rate(way: str, detector: str, data: str, number: int) -> float:
         for path in paths:
             predictor(path)
         return number / (time.perf_counter() - began)
-    reuse_memory()  # as the command does
     with tempfile.TemporaryDirectory() as place:
         listed = Path(place) / "images.txt"
         listed.write_text("".join(f"{path}\n" for path in paths))
         began = time.perf_counter()
-        predict(predictor, [str(listed)], Request(out=Path(place) / "out.csv"), backend)
+        out = Path(place) / "out.csv"
+        predict(PredictConfig((str(listed),), detector=folder, out=out), predictor)
         return number / (time.perf_counter() - began)
 
 

@@ -16,19 +16,11 @@ ELSEWHERE = ("192.0.2.1", "2001:db8::1", "example.org")  # of those set aside fo
 
 # Run by itself, for what this process has imported already would not be imported again.
 LISTENER = """
-import argparse, contextlib, importlib, io, pkgutil, runpy, sys
+import contextlib, importlib, io, pkgutil, runpy, sys
 
 REACHING = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 reached = []
 sys.addaudithook(lambda event, about: reached.append((event, about)) if event in REACHING else None)
-
-
-def commands(parser, words=()):
-    yield words
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, below in action.choices.items():
-                yield from commands(below, (*words, name))
 
 
 def ask_for_help(run):
@@ -48,7 +40,7 @@ for package in (faceproof, hydra_plugins.faceproof):
                 importlib.import_module(module.name)
             except ModuleNotFoundError as error:  # of an extra
                 assert not (error.name or "faceproof").startswith("faceproof"), error
-found = list(commands(faceproof.cli.main._parser()))
+found = [(), *((name,) for name in faceproof.cli.main.COMMANDS)]
 assert len(found) > 8, found
 for words in found:
     ask_for_help(lambda: faceproof.cli.main.main([*words, "--help"]))

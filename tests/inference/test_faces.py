@@ -1,6 +1,5 @@
 """Finding faces first: where they are, what is cut out, and what they make of an image."""
 
-import argparse
 import json
 import sys
 
@@ -12,7 +11,7 @@ from PIL import Image
 
 import faceproof
 from faceproof.artifact.export import export_cascade, export_run
-from faceproof.cli.artifact_commands import add_commands
+from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import RULE, WHOLE, FaceOptions, combine_faces, judge_faces
 from faceproof.inference.scorer import Verdict
@@ -212,11 +211,8 @@ def test_without_a_face_the_verdict_says_so_or_is_on_the_whole(detector):
 
 
 def predict(artifact, *words):
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers(required=True))
     every = ["predict", *words, "--detector", artifact, "--device", "cpu", "--workers", 0]
-    arguments = parser.parse_args([str(word) for word in every])
-    return arguments.run(arguments)
+    return run([str(word) for word in every])
 
 
 @pytest.fixture(scope="module")
@@ -270,12 +266,12 @@ def test_the_screen_shows_how_many(artifact, photos, capsys):
 
 
 def test_an_output_is_not_gone_on_with_otherwise(artifact, photos, tmp_path, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     out = tmp_path / "out.csv"
     with monkeypatch.context() as patched:
-        patched.setattr("faceproof.inference.predict.predict_files", interrupted)
+        patched.setattr("faceproof.inference.files.predict_files", interrupted)
         with pytest.raises(KeyboardInterrupt):
             predict(artifact, photos / "a_brick.png", "--out", out)
     with pytest.raises(FaceproofError, match="or with other faces"):
@@ -285,8 +281,8 @@ def test_an_output_is_not_gone_on_with_otherwise(artifact, photos, tmp_path, mon
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--whole-if-none"], "--whole-if-none says what --find-faces does; give both"),
-        (["--find-faces", "--frames-out", "frames"], "--frames-out is of videos"),
+        (["--whole-if-none"], "--whole-if-none changes what --find-faces does; give both"),
+        (["--find-faces", "--frames-out", "frames"], "--frames-out is for videos"),
     ],
 )
 def test_what_makes_no_sense_is_refused(artifact, photos, words, message):

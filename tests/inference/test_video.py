@@ -205,7 +205,7 @@ def test_the_verdict_is_that_of_the_mean(tmp_path, detector):
 
 
 def test_predict_takes_videos_among_images(tmp_path, detector, capsys):
-    from tests.inference.test_predict import predict, read
+    from tests.workflows.test_predict import predict, read
 
     folder = tmp_path / "mixed"
     write_images(folder, ["a.jpg"])

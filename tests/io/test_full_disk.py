@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ from faceproof.artifact.export import Options, export_run
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.inference import results
-from faceproof.inference.predict import Request, predict
 from faceproof.inference.predictor import load
 from faceproof.io import cache as kept
 from faceproof.io.atomic import CannotWriteError, explain_disk_errors, write_text
@@ -33,6 +33,7 @@ from faceproof.io.run_folder import RunFolder, read_epochs, write_epochs
 from faceproof.training.checkpoints import AtomicCheckpointIO
 from faceproof.training.loggers import Board
 from faceproof.training.module import DetectorModule
+from faceproof.workflows.predict import PredictConfig, predict
 from tests.conftest import write_faces, write_images
 from tests.jobs import REPOSITORY, evaluate, train
 
@@ -221,10 +222,12 @@ def test_an_export_that_finds_no_room_leaves_the_earlier_artifact(disk, run):
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_predictions_go_on_when_there_is_room_again(disk, run, tmp_path, monkeypatch, suffix):
     export_run(run.path, tmp_path / "detector")
-    predictor = load(tmp_path / "detector")
     images = [str(p) for p in write_images(tmp_path / "p", [f"{n}.jpg" for n in range(12)])]
     monkeypatch.setattr(results, "ROWS_PER_PART", 4)
-    predict(predictor, images, Request(out=tmp_path / f"all{suffix}", batch_size=4), "torch")
+    config = PredictConfig(
+        tuple(images), detector=tmp_path / "detector", out=tmp_path / f"all{suffix}", batch_size=4
+    )
+    predict(config)
     original, parts = results.Results.flush, iter(range(100))
 
     def flush(self):
@@ -232,16 +235,16 @@ def test_predictions_go_on_when_there_is_room_again(disk, run, tmp_path, monkeyp
             disk.fill()
         original(self)
 
-    request = Request(out=disk.path / f"out{suffix}", batch_size=4)
+    config = replace(config, out=disk.path / f"out{suffix}")
     with monkeypatch.context() as patched:
         patched.setattr(results.Results, "flush", flush)
         with pytest.raises(CannotWriteError, match="the disk is full"):
-            predict(predictor, images, request, "torch")
-    assert not request.out.exists()
+            predict(config)
+    assert not config.out.exists()
     assert len(list((disk.path / f"out{suffix}.unfinished").glob(f"[0-9]*{suffix}"))) == 1
     disk.make_room()
-    predict(predictor, images, request, "torch")
-    assert request.out.read_bytes() == (tmp_path / f"all{suffix}").read_bytes()
+    predict(config)
+    assert config.out.read_bytes() == (tmp_path / f"all{suffix}").read_bytes()
 
 
 def wanted(fill):
@@ -359,10 +362,12 @@ def test_what_can_only_be_read_is_said_and_read(disk, run, tmp_path, monkeypatch
         evaluate(run.path, "loader.num_workers=0")
     with pytest.raises(FaceproofError, match=only_read):
         export_run(run.path, disk.path / "other")
-    predictor = load(disk.path / "detector")  # to read it, nothing is written
+    load(disk.path / "detector")  # to read it, nothing is written
     (image,) = write_images(tmp_path, ["a.jpg"])
     with pytest.raises(FaceproofError, match=only_read):
-        predict(predictor, [str(image)], Request(out=disk.path / "out.csv"), "torch")
+        predict(
+            PredictConfig((str(image),), detector=disk.path / "detector", out=disk.path / "out.csv")
+        )
     monkeypatch.setenv("FACEPROOF_CACHE", str(disk.path / "cache"))
     found = kept.keep(wanted(lambda values: pytest.fail("was computed again")), 10**9)
     assert found is not None

@@ -1,174 +1,100 @@
-"""The `faceproof` command: tools that a person runs on files."""
+"""The command `faceproof`: puts the commands together, and turns errors into exit codes."""
 
-import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
+
+from cyclopts import App, CycloptsError
 
 from faceproof import __version__
-from faceproof.cli import artifact_commands as serving_commands
-from faceproof.cli import explain as explain_commands
-from faceproof.cli import explore as explore_commands
-from faceproof.cli import serve as serve_commands
-from faceproof.cli import shard as shard_commands
-from faceproof.data.fetch import ORIGINS, fetch
+from faceproof.cli.shell import make_app
 from faceproof.errors import FaceproofError
 from faceproof.performance.waiting import wait_briefly
 
+# cyclopts takes a lone - for an option without a name.
+STANDARD_INPUT = {"-": "/dev/stdin"}
+TEXT = "Tools for face image detectors. Training and evaluation are train.py and evaluate.py."
+# Each command is `command` in the module of its name; the module is loaded when it is called.
+COMMANDS = {
+    "audit": "say what in a data set stands against training on it",
+    "compare": "set runs against each other that scored the same images",
+    "ensemble": "average the scores of several runs",
+    "explain": "show what in an image speaks for the answer, and how far that can be trusted",
+    "explore": "show what a data set holds",
+    "export": "make a detector artifact of a run, to hand on",
+    "features": "put a run's images on a plane by the features of its backbone",
+    "fetch": "get the original of a ready data set",
+    "predict": "say of images and videos what a detector takes them for",
+    "serve": "put a detector on a page and an HTTP interface",
+    "shard": "write a data set's images as shards, to a folder or an object store",
+    "spectra": "show the mean Fourier spectra of a data set's classes and generators",
+}
+# Commands whose settings are not yet a dataclass.
+LEGACY = set(COMMANDS) - {"fetch", "predict"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    """Run a command and return its exit code: 2 where it cannot be done, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
     wait_briefly()
     try:
-        return int(arguments.run(arguments))
-    except FaceproofError as error:
+        return run(words)
+    except (FaceproofError, CycloptsError) as error:
         print(f"faceproof: {error}", file=sys.stderr)
+        if isinstance(error, CycloptsError):
+            known = words[:1] if words and words[0] in COMMANDS else []
+            print(f"usage: {' '.join(['faceproof', *known])} --help", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("faceproof: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        prog="faceproof",
-        description="Tools for face image detectors. Training and evaluation are train.py and "
-        "evaluate.py.",
-    )
-    parser.add_argument("--version", action="version", version=f"faceproof {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    getter = commands.add_parser(
-        "fetch",
-        help="get the original of a ready data set",
-        description="Get the original of a ready data set into the folder where data=NAME looks "
-        "for it. Kaggle's sets need pip install 'faceproof[fetch]' and the network.",
-    )
-    getter.add_argument("name", metavar="NAME", help=f"one of {', '.join(ORIGINS)}")
-    getter.add_argument(
-        "--root",
-        type=Path,
-        default=Path(os.environ.get("FACEPROOF_DATA", "data")),
-        help="the folder above all data sets (default: FACEPROOF_DATA, or data)",
-    )
-    getter.set_defaults(run=_fetch)
-    auditor = commands.add_parser(
-        "audit",
-        help="say what in a data set stands against training on it",
-        description="Look at every file of a data set for duplicates across splits, odd files and "
-        "incidentals that alone tell the classes apart. Writes audit.json and audit.html. Exit "
-        "code 0: nothing stands against training; 1: something does; 2: it cannot be told.",
-    )
-    auditor.add_argument(
-        "settings", nargs="+", metavar="data=NAME", help="the data set, and data.KEY=VALUE"
-    )
-    auditor.add_argument("--out", type=Path, default=Path("audit"), help="folder (default: audit)")
-    auditor.set_defaults(run=_audit)
-    shard_commands.add_commands(commands)
-    _add_compare(commands)
-    _add_ensemble(commands)
-    explore_commands.add_commands(commands)
-    explain_commands.add_commands(commands)
-    serving_commands.add_commands(commands)
-    serve_commands.add_commands(commands)
-    return parser
+def run(words: Sequence[str]) -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        words: the command's name, its arguments and options.
+
+    Raises:
+        FaceproofError: the command cannot be done.
+        CycloptsError: the words are no command.
+    """
+    if words and words[0] in LEGACY:
+        from faceproof.cli import legacy
+
+        return legacy.run(words)
+    if not words:
+        raise CycloptsError("name a command")
+    tokens = [STANDARD_INPUT.get(word, word) for word in words]
+    try:
+        code = make_parser(words[0])(
+            tokens, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        if isinstance(error.__cause__, FaceproofError):  # of the checks of a settings' dataclass
+            raise error.__cause__ from None
+        raise
+    return int(code or 0)  # of help and version there is none
 
 
-def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    comparer = commands.add_parser(
-        "compare",
-        help="set runs against each other that scored the same images",
-        description="Set runs against each other that scored the same images: every figure with "
-        "its 95%% interval, for each pair whether the difference is real (DeLong's test for "
-        "ROC-AUC, McNemar's for accuracy, Holm-corrected, groups counted in), mean and spread over "
-        "seeds, parameters, multiply-adds and time per image. Writes comparison.html, .json, "
-        ".csv and .md.",
-        epilog="example: faceproof compare multirun/2026-01-12_10-00-00 --out comparison",
-    )
-    comparer.add_argument(
-        "runs",
-        nargs="+",
-        type=Path,
-        metavar="RUN",
-        help="a run folder that train.py has written and evaluate.py evaluated, or the folder of a "
-        "sweep, which stands for every finished run below it",
-    )
-    comparer.add_argument(
-        "--evaluation",
-        metavar="NAME",
-        help="the folder below RUN/evaluations (default: the one that all runs have; of several, "
-        "the test split of the data set they were trained on)",
-    )
-    comparer.add_argument(
-        "--out", type=Path, default=Path("comparison"), help="folder (default: comparison)"
-    )
-    comparer.add_argument(
-        "--no-timing", action="store_true", help="do not time the networks on this machine"
-    )
-    comparer.add_argument(
-        "--device", default="auto", help="where to time them: cpu, cuda or auto (default)"
-    )
-    comparer.set_defaults(run=_compare)
+def make_parser(called: str | None = None) -> App:
+    """Return the command line.
 
-
-def _add_ensemble(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    ensembler = commands.add_parser(
-        "ensemble",
-        help="average the scores of several runs",
-        description="Make a run of several runs that were validated on the same images: their "
-        "calibrated scores are averaged, and calibration and threshold of the average are fitted "
-        "to validation. It is evaluated by evaluate.py and compared like any run. No image is "
-        "scored to make it.",
-        epilog="example: faceproof ensemble runs/A runs/B --weights fitted --out runs/both",
-    )
-    ensembler.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or the folder of a sweep"
-    )
-    ensembler.add_argument("--out", type=Path, required=True, help="the new run folder")
-    ensembler.add_argument(
-        "--average",
-        choices=("probability", "logit"),
-        default="probability",
-        help="what is averaged (default: probability)",
-    )
-    ensembler.add_argument(
-        "--weights",
-        choices=("equal", "fitted"),
-        default="equal",
-        help="fitted: those of the least loss on validation (default: equal)",
-    )
-    ensembler.set_defaults(run=_ensemble)
-
-
-def _ensemble(arguments: argparse.Namespace) -> int:
-    from faceproof import app
-
-    app.ensemble(arguments.runs, arguments.out, arguments.average, arguments.weights)
-    return 0
-
-
-def _compare(arguments: argparse.Namespace) -> int:
-    from faceproof import app
-
-    app.compare(
-        arguments.runs,
-        arguments.evaluation,
-        arguments.out,
-        timing=not arguments.no_timing,
-        device=arguments.device,
-    )
-    return 0
-
-
-def _audit(arguments: argparse.Namespace) -> int:
-    from faceproof import app
-
-    return 0 if app.audit(arguments.settings, arguments.out) else 1
-
-
-def _fetch(arguments: argparse.Namespace) -> int:
-    print(f"{arguments.name} is in {fetch(arguments.name, arguments.root)}")
-    return 0
+    Args:
+        called: the command whose help may be asked for; the others have their summary alone.
+    """
+    app = make_app("faceproof", TEXT)
+    app.version_flags = ("--version",)
+    app.version = f"faceproof {__version__}"
+    app.register_install_completion_command(help="set up the completion of words in this shell")
+    for name, summary in COMMANDS.items():
+        place = f"faceproof.cli.{name}"
+        if name in LEGACY:
+            app.command(make_app(name, summary))
+        elif name == called:
+            app.command(import_module(place).command)
+        else:
+            app.command(f"{place}:command", name=name, help=summary)
+    return app

@@ -13,7 +13,7 @@ from pathlib import Path
 from faceproof.data.layout import walk_files
 from faceproof.errors import FaceproofError
 
-STDIN = "-"
+STDIN = ("-", "/dev/stdin")
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 )
@@ -40,7 +40,7 @@ def list_images(words: Sequence[str]) -> Iterator[str]:
     if not words:
         raise FaceproofError("name images, folders, patterns, a list, or - for standard input")
     for word in words:
-        if word != STDIN and not Path(word).exists() and not _matches(word):
+        if word not in STDIN and not Path(word).exists() and not _matches(word):
             raise FaceproofError(
                 f"there is no file or folder {word}, nor does it match any as a pattern"
             )
@@ -57,7 +57,7 @@ def _glob(pattern: str) -> Iterator[str]:
 
 def _expand(word: str) -> Iterator[str]:
     """Yield what one word stands for."""
-    if word == STDIN:
+    if word in STDIN:
         yield from (line for line in map(_bare, map(os.fsdecode, sys.stdin.buffer)) if line)
     elif Path(word).is_dir():
         yield from _below(word)

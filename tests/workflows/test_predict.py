@@ -1,8 +1,5 @@
 """`faceproof predict`: which images, into which file, and on after a kill."""
 
-import argparse
-import errno
-import io
 import json
 import os
 import shutil
@@ -10,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +18,10 @@ from PIL import Image
 
 import faceproof
 from faceproof.artifact.export import export_cascade, export_run
-from faceproof.cli.artifact_commands import add_commands
+from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
-from faceproof.inference import results
 from faceproof.inference.contact_sheet import SIDE
-from faceproof.inference.files import load_files
 from faceproof.inference.inputs import list_images
-from faceproof.inference.predict import Tally
 from tests.conftest import write_images
 from tests.small_runs import images_of, write_run
 
@@ -56,20 +49,10 @@ def images(tmp_path):
     return tmp_path / "photos"
 
 
-def command(*words):
-    """Run a command as the command line does."""
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers(required=True))
-    arguments = parser.parse_args([str(word) for word in words])
-    return arguments.run(arguments)
-
-
 def predict(detector, *words):
-    return command("predict", *words, "--detector", detector, "--device", "cpu")
-
-
-def names(words):
-    return sorted(Path(path).name for path in list_images([str(word) for word in words]))
+    """Run the command as the command line does."""
+    every = ("predict", *words, "--detector", detector, "--device", "cpu")
+    return run([str(word) for word in every])
 
 
 def read(file):
@@ -82,54 +65,11 @@ def read(file):
     return pyarrow.csv.read_csv(file, convert_options=options).to_pylist()
 
 
-def test_folders_patterns_and_files_are_listed(images):
-    assert names([images]) == ["a.jpg", "b.JPG", "c.jpeg"]
-    assert names([images / "a.jpg", images / "notes.md"]) == ["a.jpg", "notes.md"]
-    assert names([f"{images}/*"]) == ["a.jpg", "b.JPG", "c.jpeg"]
-    assert names([f"{images}/**/*.jp*g"]) == ["a.jpg", "c.jpeg"]
-    assert names([f"{images}/**"]) == ["a.jpg", "b.JPG", "c.jpeg"]
-
-
-def test_lists_are_relative_to_themselves(images, monkeypatch):
-    (images / "list.txt").write_text("a.jpg\r\n\ndeep/er/c.jpeg\n")
-    (images / "list.csv").write_text('label,path\nx,"b.JPG"\ny,/absolute/z.png\n')
-    assert names([images / "list.txt"]) == ["a.jpg", "c.jpeg"]
-    listed = list(list_images([str(images / "list.csv")]))
-    assert listed == [str(images / "b.JPG"), "/absolute/z.png"]
-    (images / "list.csv").write_text("file\nx\n")
-    with pytest.raises(FaceproofError, match="has no column path; found file"):
-        names([images / "list.csv"])
-
-
-def test_standard_input_is_a_path_a_line(monkeypatch):
-    lines = io.TextIOWrapper(io.BytesIO(b"a b.jpg\n\nodd-\xff.jpg\r\n"))
-    monkeypatch.setattr("sys.stdin", lines)
-    assert [os.fsencode(path) for path in list_images(["-"])] == [b"a b.jpg", b"odd-\xff.jpg"]
-
-
-def test_what_names_nothing_is_refused_at_once(detector, tmp_path):
-    for words in ([str(tmp_path / "gone.jpg")], [f"{tmp_path}/*.png"]):
-        with pytest.raises(FaceproofError, match="there is no file or folder"):
-            list_images(words)
-    with pytest.raises(FaceproofError, match="name images, folders"):
-        list_images([])
+def test_an_empty_folder_is_refused(detector, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FaceproofError, match="there are no images in"):
         predict(detector, tmp_path / "empty", "--out", tmp_path / "out.csv")
     assert not list(tmp_path.glob("out*"))
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_paths_are_taken_as_they_are_needed(images, workers):
-    """A list without end is no trouble: few paths are asked for ahead."""
-    asked = count()
-    endless = (str(images / "a.jpg") for _ in asked)
-    batches = load_files(endless, [(16, "bilinear")], batch_size=4, workers=workers)
-    found = list(islice(batches, 3))
-    assert [len(loaded.paths) for loaded in found] == [4, 4, 4]
-    assert found[0].fitted[16, "bilinear"].shape == (4, 3, 16, 16)
-    assert next(asked) <= 4 * (1 + 3 + 2 * 2) + 1
-    batches.close()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
@@ -214,11 +154,11 @@ def test_an_output_is_not_replaced_unasked(detector, images, tmp_path):
         (["--out", "out.xlsx"], "must end in .csv, .jsonl, .parquet"),
         (["--batch-size", "0"], "--batch-size 0 must be a count"),
         (["--contact-sheet", "x.gif"], "must end in .png"),
-        (["--workers", "many"], "must be 'auto' or a count"),
+        (["--workers", "-1"], "must be 'auto' or a count"),
         (["--backend", "onnx"], "was exported without ONNX"),
     ],
 )
-def test_bad_wishes_are_refused_before_anything_is_done(detector, images, words, message):
+def test_bad_settings_are_refused_before_anything_is_done(detector, images, words, message):
     with pytest.raises(FaceproofError, match=message):
         predict(detector, images, *words)
 
@@ -230,9 +170,7 @@ def test_a_killed_command_goes_on(detector, tmp_path, suffix):
     out, sure = tmp_path / f"out{suffix}", tmp_path / f"sure{suffix}"
     code = (
         "import sys; from faceproof.inference import results; results.ROWS_PER_PART = 4; "
-        "import argparse; from faceproof.cli.artifact_commands import add_commands; "
-        "p = argparse.ArgumentParser(); add_commands(p.add_subparsers()); "
-        "a = p.parse_args(sys.argv[1:]); sys.exit(a.run(a))"
+        "from faceproof.cli.main import main; sys.exit(main())"
     )
     words = ["predict", "-", "--detector", str(detector), "--out", str(out), "--batch-size", "4"]
     child = subprocess.Popen([sys.executable, "-c", code, *words], stdin=subprocess.PIPE)
@@ -261,85 +199,10 @@ def test_a_killed_command_goes_on(detector, tmp_path, suffix):
     assert sorted(file.name for file in tmp_path.glob("out*")) == [out.name]
 
 
-def begun(out, path="a", **changes):
-    rows = results.Results(out, {"detector": "x", "backend": "torch"} | changes)
-    rows.add([dict.fromkeys(rows.schema.names) | {"path": path}])
-    rows.flush()
-    return rows
-
-
-def test_two_detectors_are_never_mixed(tmp_path):
-    begun(tmp_path / "out.csv").close()
-    with pytest.raises(FaceproofError, match="was begun with another detector or backend"):
-        begun(tmp_path / "out.csv", detector="y")
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_parts_are_joined_in_their_order(tmp_path, suffix):
-    out = tmp_path / f"out{suffix}"
-    for name in ("a", "b", "c"):
-        begun(out, path=name).close()
-    last = begun(out, path="d")
-    assert [row["path"] for row in last.rows()] == ["a", "b", "c", "d"]
-    last.finish()
-    assert [row["path"] for row in read(out)] == ["a", "b", "c", "d"]
-    assert [file.name for file in tmp_path.iterdir()] == [out.name]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_an_output_is_gone_on_with_whatever_its_names_hold(tmp_path, suffix):
-    odd = ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c", "\n", '", "']
-    out = tmp_path / f"out{suffix}"
-    for name in odd:
-        begun(out, path=f"a{name}b.jpg").close()
-    last = begun(out, path="z")
-    assert [row["path"] for row in last.rows()] == [*(f"a{name}b.jpg" for name in odd), "z"]
-    last.close()
-
-
-def test_parts_stand_until_the_whole_has_reached_the_disk(tmp_path, monkeypatch):
-    out = tmp_path / "out.csv"
-    last = begun(out)
-
-    def full(number):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", full)
-        with pytest.raises(FaceproofError, match="the disk is full"):
-            last.finish()
-    assert not out.exists()
-    assert [row["path"] for row in last.rows()] == ["a"]
-    last.finish()
-    assert [row["path"] for row in read(out)] == ["a"]
-
-
-def test_two_commands_do_not_write_one_file(tmp_path):
-    first = begun(tmp_path / "out.csv")
-    code = (
-        "import sys; from pathlib import Path; from faceproof.inference.results import Results; "
-        "Results(Path(sys.argv[1]), {'detector': 'x', 'backend': 'torch'})"
-    )
-    words = [sys.executable, "-c", code, str(tmp_path / "out.csv")]
-    second = subprocess.run(words, capture_output=True, text=True)
-    assert "another command is writing" in second.stderr
-    first.close()
-    subprocess.run(words, check=True)
-
-
-def test_rows_are_written_when_time_has_passed(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "SECONDS_PER_PART", 0.0)
-    rows = begun(tmp_path / "out.csv")
-    rows.add([dict.fromkeys(rows.schema.names) | {"path": "b, with\na line"}])
-    assert len(rows.parts()) == 2
-    assert [row["path"] for row in rows.rows()] == ["a", "b, with\na line"]
-    rows.close()
-
-
 def test_an_interrupted_command_keeps_what_it_has(detector, images, tmp_path, monkeypatch):
-    from faceproof.inference import predict as module
+    from faceproof.inference import files as module
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         yield [dict.fromkeys(COLUMNS) | {"path": "a", "error": "x"}]
         raise KeyboardInterrupt
 
@@ -347,22 +210,6 @@ def test_an_interrupted_command_keeps_what_it_has(detector, images, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         predict(detector, images, "--out", tmp_path / "out.csv")
     assert len(read(tmp_path / "out.csv.unfinished" / "00000.csv")) == 1
-
-
-def row(probability, threshold=0.5, **changes):
-    known = {"path": str(probability), "verdict": "fake", "error": None, "frames": None}
-    return known | {"probability": probability, "threshold": threshold} | changes
-
-
-def test_the_least_certain_are_those_nearest_to_the_threshold():
-    rng = np.random.default_rng(0)
-    probabilities = rng.random(500).tolist()
-    tally = Tally(least_certain=7)
-    tally.add(row(p) for p in [*probabilities, 0.25])
-    tally.add([row(None, verdict="no face"), row(0.5, error="unreadable")])
-    wanted = sorted(probabilities, key=lambda p: abs(p - 0.5))[:7]
-    assert [one["probability"] for one in tally.nearest] == wanted
-    assert str(tally) == "501 fake, 1 no face, 1 unreadable"
 
 
 def test_a_contact_sheet_shows_them(detector, images, tmp_path):
@@ -390,17 +237,3 @@ def test_a_cascade_has_a_column_for_its_gate(detector, tmp_path, capsys):
     assert faceless["probability"].null_count == faceless.num_rows
     assert predict(tmp_path / "cascade", root) == 0
     assert "probability of a face" in capsys.readouterr().out
-
-
-def test_export_wants_a_run_or_two(tmp_path, capsys):
-    run = write_run(tmp_path / "run")
-    with pytest.raises(FaceproofError, match="either RUN, or both --gate and --detector"):
-        command("export", run, "--gate", run, "--to", tmp_path / "x")
-    with pytest.raises(FaceproofError, match="either RUN, or both"):
-        command("export", "--gate", run, "--to", tmp_path / "x")
-    assert command("export", run, "--to", tmp_path / "artifact") == 0
-    assert f"detector artifact: {tmp_path / 'artifact'}" in capsys.readouterr().out.replace(
-        "\n", ""
-    )
-    gate = write_run(tmp_path / "gate", "face")
-    assert command("export", "--gate", gate, "--detector", run, "--to", tmp_path / "both") == 0

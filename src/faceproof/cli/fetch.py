@@ -1,0 +1,11 @@
+"""`faceproof fetch`."""
+
+from faceproof.cli.shell import shell
+from faceproof.workflows.fetch import FetchConfig, fetch
+
+
+@shell(example="faceproof fetch ciplab")
+def command(config: FetchConfig) -> int:
+    """Get a data set."""
+    fetch(config)
+    return 0

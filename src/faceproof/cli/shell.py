@@ -1,0 +1,62 @@
+"""Makes one command of the command line from a dataclass of settings.
+
+The fields of the dataclass become arguments (those before `KW_ONLY`) and options (those after it),
+with its defaults, and its docstring becomes the help.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import App, Parameter
+
+from faceproof.cli.help_page import HelpPage
+
+
+def _default_in_help(value: Any) -> str | None:
+    """Return a default as the help shows it; None if there is none, "" if it needs no words."""
+    if value is None:
+        return None
+    if value in (False, ()):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def make_app(name: str, text: str, example: str = "") -> App:
+    """Return a command, or the whole command line, with the settings that all of them share."""
+    return App(
+        name=name,
+        help=text,
+        help_epilogue=example and f"example: {example}",
+        help_format="plaintext",
+        help_formatter=HelpPage(),
+        version_flags=(),
+        suppress_keyboard_interrupt=False,  # the exit code of an interrupted command is set in main
+        default_parameter=Parameter(
+            negative_iterable=(),
+            consume_multiple=False,
+            show_default=_default_in_help,
+        ),
+    )
+
+
+def shell(example: str) -> Callable[[Callable[[Any], int]], App]:
+    """Turn a function of one dataclass, which returns the exit code, into a command.
+
+    Args:
+        example: a command line, shown at the end of the help.
+    """
+
+    def decorate(run: Callable[[Any], int]) -> App:
+        (settings,) = (kind for name, kind in get_type_hints(run).items() if name != "return")
+        text, _, _ = (inspect.getdoc(settings) or "").partition("\nAttributes:")
+        app = make_app(run.__module__.rpartition(".")[2], text.strip(), example)
+
+        def call(config: Any) -> int:
+            return run(config)
+
+        call.__annotations__ = {"config": Annotated[settings, Parameter(name="*")], "return": int}
+        app.default(call)
+        return app
+
+    return decorate

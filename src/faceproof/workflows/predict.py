@@ -1,0 +1,171 @@
+"""`faceproof predict`: judge many images and videos with a detector artifact."""
+
+from dataclasses import KW_ONLY, asdict, dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from faceproof import registry
+from faceproof.errors import FaceproofError
+
+if TYPE_CHECKING:
+    from faceproof.inference.faces import FaceOptions
+    from faceproof.inference.files import OnClip
+    from faceproof.inference.predictor import Predictor
+    from faceproof.inference.tally import Tally
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Judge images and videos with a detector artifact.
+
+    Of a video, evenly spaced frames are judged, and their mean probability is compared with the
+    threshold; videos need pip install 'faceproof[video]'. Without --out, up to 50 files are shown
+    as a table. A command that was stopped continues when it is started again.
+
+    Exit code 0: every file was judged; 1: some could not be read, and are rows with a reason; 2:
+    the command could not be run.
+
+    Attributes:
+        paths: images, videos, folders (with all below), patterns, a .csv file with a column path, a
+            .txt file with one path a line, or - for paths on standard input.
+        detector: the artifact's folder, made by faceproof export.
+        out: the file to write, .csv, .jsonl or .parquet.
+        overwrite: replace that file, and start from the beginning.
+        keep_going: exit with 0 even if files could not be read.
+        contact_sheet: a PNG to draw of the images that are least certain.
+        least_certain: how many images it shows, those nearest to the threshold.
+        frames: how many frames of a video are judged.
+        frames_out: a folder for a timeline of each video, its most suspicious frames, and a CSV
+            of all its frames.
+        find_faces: judge each face in an image by itself; the image is called what its face with
+            the highest probability is called. Needs pip install 'faceproof[faces]'.
+        whole_if_none: with --find-faces, judge the whole image where no face is found, instead of
+            answering no face.
+        batch_size: files at a time; by default 32 on a CPU and 64 on a GPU.
+        workers: how many processes read files.
+        device: where the network runs, cpu, cuda or auto.
+        backend: what runs the network; auto is ONNX Runtime on a CPU if the artifact has an ONNX
+            file, else PyTorch.
+        allow: a module with code of your own that the artifact may use; can be repeated.
+    """
+
+    paths: tuple[str, ...]
+    _: KW_ONLY
+    detector: Path
+    out: Path | None = None
+    overwrite: bool = False
+    keep_going: bool = False
+    contact_sheet: Path | None = None
+    least_certain: int = 24
+    frames: int = 32
+    frames_out: Path | None = None
+    find_faces: bool = False
+    whole_if_none: bool = False
+    batch_size: int | None = None
+    workers: int | Literal["auto"] = "auto"
+    device: str = "auto"
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            FaceproofError: one of them, or two together, make no sense.
+        """
+        counts = {
+            "--batch-size": self.batch_size,
+            "--least-certain": self.least_certain,
+            "--frames": self.frames,
+        }
+        for name, value in counts.items():
+            if value is not None and value < 1:
+                raise FaceproofError(f"{name} {value} must be a count from 1 on")
+        if self.contact_sheet is not None and self.contact_sheet.suffix.lower() != ".png":
+            raise FaceproofError(f"--contact-sheet {self.contact_sheet} must end in .png")
+        if self.whole_if_none and not self.find_faces:
+            raise FaceproofError("--whole-if-none changes what --find-faces does; give both")
+        if self.find_faces and self.frames_out is not None:
+            raise FaceproofError(
+                "--frames-out is for videos, and --find-faces for images alone; leave out one"
+            )
+
+
+def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tally":
+    """Judge all files that the paths stand for, show or write the verdicts, and count them.
+
+    Args:
+        config: what to judge, and how.
+        predictor: the detector if it is loaded already; else that of `config` is loaded.
+
+    Raises:
+        FaceproofError: the artifact cannot be loaded, no path names a file, the output exists
+            already, or there are more files than the terminal should show.
+    """
+    from faceproof.data.loaders import explain_dead_workers
+    from faceproof.inference.contact_sheet import write_contact_sheet
+    from faceproof.inference.faces import FaceOptions, check_faces
+    from faceproof.inference.files import Loading, predict_files
+    from faceproof.inference.inputs import list_images
+    from faceproof.inference.output import make_console, show_verdicts, write_verdicts
+    from faceproof.inference.predictor import load
+    from faceproof.inference.results import Results
+    from faceproof.inference.tally import Tally
+    from faceproof.performance.memory import reuse_memory
+
+    reuse_memory()
+    registry.allow(config.allow)
+    predictor = predictor or load(config.detector, config.device, config.backend)
+    faces = FaceOptions(config.whole_if_none) if config.find_faces else None
+    if faces is not None:
+        check_faces(predictor)
+    paths = list_images(config.paths)
+    first = next(paths, None)
+    if first is None:
+        raise FaceproofError(f"there are no images in {', '.join(config.paths)}")
+    paths = chain([first], paths)
+
+    loading = Loading(config.batch_size, config.workers, config.frames, faces)
+    judge = partial(
+        predict_files, predictor, loading=loading, on_clip=_frame_writer(config.frames_out)
+    )
+    tally = Tally(config.least_certain if config.contact_sheet else 0)
+    console = make_console()
+    with explain_dead_workers():  # the death of a worker may be noticed anywhere in this process
+        if config.out is None:
+            show_verdicts(console, predictor, judge, paths, tally)
+        else:
+            about = _about(predictor, faces)
+            results = Results(config.out, about, predictor.gate is not None, config.overwrite)
+            write_verdicts(console, judge, paths, tally, results)
+
+    written = {"verdicts": config.out, "videos": config.frames_out}
+    if config.contact_sheet is not None and tally.nearest:
+        write_contact_sheet(config.contact_sheet, tally.nearest)
+        written["contact sheet"] = config.contact_sheet
+    lines = [str(tally)]
+    lines += [f"{what}: {path}" for what, path in written.items() if path and path.exists()]
+    if config.contact_sheet is not None and not tally.nearest:
+        lines.append("no contact sheet: no image has a probability")
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    return tally
+
+
+def _about(predictor: "Predictor", faces: "FaceOptions | None") -> dict[str, Any]:
+    """Return what must be equal when a command continues an output that another one started."""
+    about: dict[str, Any] = {"detector": predictor.fingerprint, "backend": predictor.backend}
+    return about if faces is None else {**about, "faces": asdict(faces)}
+
+
+def _frame_writer(folder: Path | None) -> "OnClip | None":
+    """Return what writes the frames of each video into a folder; None without a folder."""
+    if folder is None:
+        return None
+    from faceproof.inference.results import printable
+    from faceproof.inference.timeline import write_frames
+
+    return lambda path, clip, verdict: write_frames(
+        folder, Path(printable(path)).stem, clip, verdict
+    )

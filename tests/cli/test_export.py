@@ -1,0 +1,25 @@
+"""`faceproof export` on the command line."""
+
+import pytest
+
+from faceproof.cli.main import run
+from faceproof.errors import FaceproofError
+from tests.small_runs import write_run
+
+
+def command(*words):
+    return run([str(word) for word in words])
+
+
+def test_export_wants_a_run_or_two(tmp_path, capsys):
+    run = write_run(tmp_path / "run")
+    with pytest.raises(FaceproofError, match="either RUN, or both --gate and --detector"):
+        command("export", run, "--gate", run, "--to", tmp_path / "x")
+    with pytest.raises(FaceproofError, match="either RUN, or both"):
+        command("export", "--gate", run, "--to", tmp_path / "x")
+    assert command("export", run, "--to", tmp_path / "artifact") == 0
+    assert f"detector artifact: {tmp_path / 'artifact'}" in capsys.readouterr().out.replace(
+        "\n", ""
+    )
+    gate = write_run(tmp_path / "gate", "face")
+    assert command("export", "--gate", gate, "--detector", run, "--to", tmp_path / "both") == 0

@@ -1,0 +1,87 @@
+"""Results on disk: written in parts, continued after a kill, joined at the end."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from faceproof.errors import FaceproofError
+from faceproof.inference import results
+from tests.workflows.test_predict import read
+
+
+def begun(out, path="a", **changes):
+    rows = results.Results(out, {"detector": "x", "backend": "torch"} | changes)
+    rows.add([dict.fromkeys(rows.schema.names) | {"path": path}])
+    rows.flush()
+    return rows
+
+
+def test_two_detectors_are_never_mixed(tmp_path):
+    begun(tmp_path / "out.csv").close()
+    with pytest.raises(FaceproofError, match="was begun with another detector or backend"):
+        begun(tmp_path / "out.csv", detector="y")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_parts_are_joined_in_their_order(tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    for name in ("a", "b", "c"):
+        begun(out, path=name).close()
+    last = begun(out, path="d")
+    assert [row["path"] for row in last.rows()] == ["a", "b", "c", "d"]
+    last.finish()
+    assert [row["path"] for row in read(out)] == ["a", "b", "c", "d"]
+    assert [file.name for file in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_an_output_is_gone_on_with_whatever_its_names_hold(tmp_path, suffix):
+    odd = ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c", "\n", '", "']
+    out = tmp_path / f"out{suffix}"
+    for name in odd:
+        begun(out, path=f"a{name}b.jpg").close()
+    last = begun(out, path="z")
+    assert [row["path"] for row in last.rows()] == [*(f"a{name}b.jpg" for name in odd), "z"]
+    last.close()
+
+
+def test_parts_stand_until_the_whole_has_reached_the_disk(tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+    last = begun(out)
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(FaceproofError, match="the disk is full"):
+            last.finish()
+    assert not out.exists()
+    assert [row["path"] for row in last.rows()] == ["a"]
+    last.finish()
+    assert [row["path"] for row in read(out)] == ["a"]
+
+
+def test_two_commands_do_not_write_one_file(tmp_path):
+    first = begun(tmp_path / "out.csv")
+    code = (
+        "import sys; from pathlib import Path; from faceproof.inference.results import Results; "
+        "Results(Path(sys.argv[1]), {'detector': 'x', 'backend': 'torch'})"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "out.csv")]
+    second = subprocess.run(words, capture_output=True, text=True)
+    assert "another command is writing" in second.stderr
+    first.close()
+    subprocess.run(words, check=True)
+
+
+def test_rows_are_written_when_time_has_passed(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "SECONDS_PER_PART", 0.0)
+    rows = begun(tmp_path / "out.csv")
+    rows.add([dict.fromkeys(rows.schema.names) | {"path": "b, with\na line"}])
+    assert len(rows.parts()) == 2
+    assert [row["path"] for row in rows.rows()] == ["a", "b, with\na line"]
+    rows.close()
