@@ -186,11 +186,11 @@ def check_api(predictor: Predictor, folder: Path) -> str:
     """Send every file to the HTTP interface; say how many it judged and how many it refused."""
     from starlette.testclient import TestClient
 
-    from faceproof.server.api import make_app
     from faceproof.server.limits import Limits
+    from faceproof.server.server import make_server
 
     statuses: Counter[int] = Counter()
-    with TestClient(make_app(predictor, Limits())) as client:
+    with TestClient(make_server(predictor, Limits(), page=False)) as client:
         for path in sorted(folder.glob("*/*")):
             if not path.is_file() or path.stat().st_size > MAX_SENT:
                 continue

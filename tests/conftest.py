@@ -20,7 +20,6 @@ from PIL import Image
 os.environ["OMP_NUM_THREADS"] = "1"
 # Read when the libraries are imported, so before any test, and by processes that tests start.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("patient", deadline=None)

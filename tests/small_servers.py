@@ -1,13 +1,57 @@
-"""A server of the tests, as `faceproof serve` starts one."""
+"""Servers of the tests: in a thread, and as a process that `faceproof serve` starts."""
 
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 
 import uvicorn
 
 from faceproof.server.server import make_config
+
+STARTING = 120  # seconds for a process to come up
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def started(detector, folder, options):
+    """Start `faceproof serve`, with its log and its temporary files in a folder.
+
+    Yields the port and the process' number.
+    """
+    port = _free_port()
+    command = [sys.executable, "-m", "faceproof", "serve", str(detector), "--port", str(port)]
+    (folder / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment)
+    try:
+        _wait_for(server, port, folder / "log")
+        yield port, server.pid
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for(server, port, log):
+    for _ in range(10 * STARTING):
+        if server.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"the server has not come up: {log.read_text()[-2000:]}")
 
 
 @contextlib.contextmanager
@@ -16,9 +60,7 @@ def listening(application, limits, **settings):
 
     `settings` replace those of Uvicorn's configuration. Yields the port and the server.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     config = make_config(application, limits, "127.0.0.1", port)
     for name, value in settings.items():
         setattr(config, name, value)

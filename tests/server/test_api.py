@@ -1,8 +1,8 @@
 """The HTTP interface: its answers, its limits, and what it does not let through."""
 
 import asyncio
+import base64
 import io
-import json
 import sys
 import threading
 import time
@@ -10,17 +10,18 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import faceproof
 from faceproof.artifact.export import export_cascade, export_run
 from faceproof.cli.main import main
-from faceproof.cli.serve import read_token
+from faceproof.data.image_io import decode_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import FaceOptions, judge_faces
 from faceproof.prepare import face_finder
-from faceproof.server.limits import Desk, Limits, RefusedError
-from faceproof.server.metrics import Metrics
+from faceproof.prepare.face_finder import crop
+from faceproof.server.limits import Limits
 from tests.conftest import write_images
 from tests.small_runs import write_run
 
@@ -29,9 +30,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # which of two HTTP clients it drives
     from starlette.testclient import TestClient
 
-from faceproof.server import api, guards, page_guard, uploads
-from faceproof.server.api import make_app
+from faceproof.server import tokens, uploads
+from faceproof.server.answers import Judge
 from faceproof.server.guards import OVERHEAD
+from faceproof.server.heat_map import HeatMaps
+from faceproof.server.server import make_server
 
 TOKEN = "a-token-of-the-tests"
 
@@ -46,7 +49,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(model):
     limits = Limits(max_megabytes=0.2, max_pixels=10_000, max_frames=8, timeout=20)
-    with TestClient(make_app(model, limits)) as client:
+    with TestClient(make_api_only(model, limits)) as client:
         yield client
 
 
@@ -54,6 +57,10 @@ def client(model):
 def image(tmp_path_factory):
     (path,) = write_images(tmp_path_factory.mktemp("images"), ["a.jpg"], face=True)
     return path.read_bytes()
+
+
+def make_api_only(model, limits, token=None, options=None):
+    return make_server(model, limits, token, page=False, options=options)
 
 
 def send(client, data, **more):
@@ -81,7 +88,7 @@ def test_a_cascade_answers_that_there_is_no_face(tmp_path, model, image):
     cascade = faceproof.load(tmp_path / "cascade", "cpu")
     faces = write_images(tmp_path, [f"{n}.jpg" for n in range(4)], face=True)
     others = write_images(tmp_path, [f"n{n}.jpg" for n in range(4)])
-    with TestClient(make_app(cascade, Limits())) as client:
+    with TestClient(make_api_only(cascade, Limits())) as client:
         found = [send(client, path.read_bytes()).json() for path in (*faces, *others)]
     faceless = [one for one in found if one["verdict"] == "no face"]
     assert 0 < len(faceless) < len(found)
@@ -107,13 +114,74 @@ def test_a_video_gets_a_verdict(tmp_path, client):
     assert send(client, large.read_bytes()).status_code == 413
 
 
+def pixels_of(url):
+    """Return the image in a data URL, (H, W, 3) uint8."""
+    head, _, data = url.partition(",")
+    assert head == "data:image/jpeg;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def test_what_a_page_shows_is_part_of_an_answer_where_that_is_asked(client, model, image):
+    plain = send(client, image).json()
+    assert {"thumbnail", "map"} & set(plain) == set()
+    found = send(client, image, params={"thumbnails": "true", "map": "true"}).json()
+    small, drawn = found.pop("thumbnail"), found.pop("map")
+    assert found == plain
+    with Image.open(io.BytesIO(image)) as itself:
+        assert (small["width"], small["height"]) == itself.size
+        close = np.abs(pixels_of(small["url"]).astype(int) - np.asarray(itself.convert("RGB")))
+    assert close.mean() < 10
+    assert pixels_of(drawn["url"]).shape == pixels_of(small["url"]).shape
+    assert drawn["about"] == "the detector"
+
+
+def test_the_frames_that_look_most_fake_are_shown(tmp_path, client):
+    pytest.importorskip("av", reason="videos take PyAV")
+    from tests.small_videos import write_video
+
+    file = write_video(tmp_path / "a.mp4", [n / 5 for n in range(20)]).read_bytes()
+    plain = send(client, file).json()
+    found = send(client, file, params={"thumbnails": "true", "map": "true"}).json()
+    assert found.pop("map") is None
+    shown = [frame["probability"] for frame in found["frames"] if "thumbnail" in frame]
+    assert len(shown) == 6
+    assert sorted(shown) == sorted(frame["probability"] for frame in plain["frames"])[-6:]
+    for frame in found["frames"]:
+        if "thumbnail" in frame:
+            assert pixels_of(frame.pop("thumbnail")).ndim == 3
+    assert found == plain
+
+
+def test_the_map_is_of_the_face_that_decides(finder, model, monkeypatch):
+    client, two, _ = finder
+    drawn = []
+    draw = HeatMaps.draw
+    monkeypatch.setattr(
+        HeatMaps, "draw", lambda maps, image: drawn.append(image) or draw(maps, image)
+    )
+    found = send(client, two, params={"faces": "true", "map": "true", "thumbnails": "true"}).json()
+    wanted = judge_faces(model, two)
+    number = wanted.faces.index(wanted.image)
+    assert (found["thumbnail"]["width"], found["thumbnail"]["height"]) == (1024, 512)
+    part = crop(decode_image(two), wanted.boxes[number], FaceOptions().margin)
+    assert torch.equal(drawn[0], part)
+
+
+def test_a_map_that_cannot_be_drawn_is_refused_in_words(model, image, monkeypatch):
+    app = make_api_only(model, Limits())
+    monkeypatch.setattr(HeatMaps, "__init__", lambda maps, model: setattr(maps, "problem", "x y"))
+    with TestClient(app) as client:
+        answer = send(client, image, params={"map": "true"})
+    assert (answer.status_code, answer.json()["error"]) == (422, "there is no map: x y")
+
+
 @pytest.fixture(scope="module")
 def finder(model):
     """The interface of a server that finds faces, and photographs of two people and of none."""
     photographs = pytest.importorskip("skimage.data", reason="finding faces takes scikit-image")
     two = np.hstack([photographs.astronaut()] * 2)
     none = np.stack([photographs.brick()] * 3, axis=-1)
-    with TestClient(make_app(model, Limits(), options=FaceOptions())) as client:
+    with TestClient(make_api_only(model, Limits(), options=FaceOptions())) as client:
         yield client, encoded(two), encoded(none)
 
 
@@ -149,7 +217,7 @@ def test_each_face_gets_a_verdict_where_that_is_asked(finder, model):
 def test_the_whole_is_judged_without_a_face_where_the_server_says_so(finder, model):
     _, _, none = finder
     options = FaceOptions(whole_if_none=True)
-    with TestClient(make_app(model, Limits(), options=options)) as client:
+    with TestClient(make_api_only(model, Limits(), options=options)) as client:
         found = send(client, none, params={"faces": "true"}).json()
     assert found["probability"] == pytest.approx(model(none).probability, abs=1e-6)
     assert found["note"] == "no face found: the whole image was judged"
@@ -172,7 +240,7 @@ def test_where_faces_cannot_be_found_it_is_told(tmp_path, client, finder, image,
     export_run(write_run(tmp_path / "run", "face"), tmp_path / "face")
     gate = faceproof.load(tmp_path / "face", "cpu")
     with pytest.raises(FaceproofError, match="whether an image shows one"):
-        make_app(gate, Limits(), options=FaceOptions())
+        make_api_only(gate, Limits(), options=FaceOptions())
 
 
 def test_a_video_has_no_faces_found(tmp_path, finder):
@@ -191,7 +259,7 @@ def test_a_server_cannot_find_faces_without_the_extra(model, monkeypatch):
     for name in ("skimage.data", "skimage.feature"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
-        make_app(model, Limits(), options=FaceOptions())
+        make_api_only(model, Limits(), options=FaceOptions())
     words = ["serve", "nowhere", "--whole-if-none"]
     assert main(words) == 2
 
@@ -227,7 +295,10 @@ def test_other_requests_are_refused_in_words(client, image):
         (client.get("/nothing"), 404),
         (client.get("/../../etc/passwd"), 404),
         (client.post("/login", data={"token": "x"}), 404),  # there is no token
-        (client.post("/gradio_api/upload", content=b"x" * 200_001), 404),  # and no page
+        (client.get("/"), 404),  # and no page
+        (client.post("/upload", content=b"x" * 200_001), 404),
+        (client.get("/static/../limits.py"), 404),
+        (client.get("/static/%2e%2e/limits.py"), 404),
         (send(client, image, params={"faces": "true"}), 422),
         (send(client, image, params={"faces": "some"}), 422),
     ):
@@ -257,7 +328,7 @@ def test_bytes_are_counted_while_they_arrive(model):
             sent += 10_000
             yield b"x" * 10_000
 
-    app = make_app(model, Limits(max_megabytes=0.1))
+    app = make_api_only(model, Limits(max_megabytes=0.1))
     answer = asyncio.run(call(app, endless()))
     assert answer["status"] == 413
     assert sent <= 200_000
@@ -295,7 +366,7 @@ async def call(app, chunks, path=b"/api/predict"):
 
 
 def test_a_body_that_does_not_arrive_is_given_up(model):
-    app = make_app(model, Limits(timeout=0.2))
+    app = make_api_only(model, Limits(timeout=0.2))
     answer = asyncio.run(call(app, iter([b"--x\r\n", Ellipsis])))
     assert answer["status"] == 408
     assert b"did not arrive within 0.2 seconds" in answer["body"]
@@ -322,18 +393,18 @@ def test_a_client_that_goes_away_is_no_mistake_of_the_server(model, caplog):
         }
         await app(scope, receive, send_back)
 
-    app = make_app(model, Limits())
+    app = make_api_only(model, Limits())
     asyncio.run(gone())
     with TestClient(app) as client:
         figures = client.get("/metrics").text
-    assert 'faceproof_requests_total{outcome="499"} 1' in figures
+    assert 'faceproof_requests_total{outcome="499"} 1.0' in figures
     assert "faceproof_in_work 0.0" in figures
     assert not caplog.records
 
 
 def test_a_login_that_does_not_arrive_is_given_up(model, monkeypatch):
-    monkeypatch.setattr(guards, "LOGIN_SECONDS", 0.1)
-    app = make_app(model, Limits(), TOKEN)
+    monkeypatch.setattr(tokens, "LOGIN_SECONDS", 0.1)
+    app = make_api_only(model, Limits(), TOKEN)
     answer = asyncio.run(call(app, iter([b"tok", Ellipsis]), b"/login"))
     assert answer["status"] == 408
 
@@ -341,7 +412,7 @@ def test_a_login_that_does_not_arrive_is_given_up(model, monkeypatch):
 def test_more_than_the_queue_holds_is_told_to_come_back(model, image, monkeypatch):
     started, go = threading.Semaphore(0), threading.Event()
 
-    def slow(*arguments):
+    def slow(judge, *arguments):
         started.release()
         go.wait(20)
         return {
@@ -349,8 +420,8 @@ def test_more_than_the_queue_holds_is_told_to_come_back(model, image, monkeypatc
             **model(image).to_json(),
         }
 
-    monkeypatch.setattr(api, "judge_file", slow)
-    with TestClient(make_app(model, Limits(concurrency=1, queue=1))) as client:
+    monkeypatch.setattr(Judge, "answer", slow)
+    with TestClient(make_api_only(model, Limits(concurrency=1, queue=1))) as client:
         answers = []
         threads = [
             threading.Thread(target=lambda: answers.append(send(client, image))) for _ in range(2)
@@ -372,50 +443,31 @@ def test_more_than_the_queue_holds_is_told_to_come_back(model, image, monkeypatc
         assert [answer.status_code for answer in answers] == [200, 200]
         assert send(client, image).status_code == 200
         figures = client.get("/metrics").text
-    assert 'faceproof_requests_total{outcome="answered"} 3' in figures
-    assert 'faceproof_requests_total{outcome="503"} 1' in figures
+    assert 'faceproof_requests_total{outcome="answered"} 3.0' in figures
+    assert 'faceproof_requests_total{outcome="503"} 1.0' in figures
     assert "faceproof_in_work 0.0" in figures
 
 
 def test_what_takes_too_long_is_given_up(model, image, monkeypatch):
     go = threading.Event()
-    monkeypatch.setattr(api, "judge_file", lambda *arguments: go.wait(20))
-    with TestClient(make_app(model, Limits(timeout=0.2))) as client:
+    monkeypatch.setattr(Judge, "answer", lambda *arguments: go.wait(20))
+    with TestClient(make_api_only(model, Limits(timeout=0.2))) as client:
         answer = send(client, image)
         go.set()
     assert answer.status_code == 504
     assert "no answer within 0.2 seconds" in answer.json()["error"]
 
 
-def test_what_waits_too_long_is_never_begun():
-    desk = Desk(Limits(concurrency=1, timeout=0.2))
-    go, begun = threading.Event(), []
-
-    async def both():
-        first = asyncio.create_task(desk.work(go.wait, 20))
-        await asyncio.sleep(0.05)
-        with pytest.raises(RefusedError, match="no answer within"):
-            await desk.work(begun.append, 1)
-        with pytest.raises(RefusedError):
-            await first
-
-    asyncio.run(both())
-    go.set()
-    desk.close()
-    time.sleep(0.05)
-    assert begun == []
-
-
 def test_an_upload_is_in_no_named_file(client, tmp_path, monkeypatch):
     """Beyond a megabyte it goes to a file that has no name, and that cannot be left behind."""
     named = []
 
-    def judged(predictor, file, *arguments):
+    def answer(judge, *arguments):
         named.extend(tmp_path.iterdir())
-        return judge_file(predictor, file, *arguments)
+        return judged(judge, *arguments)
 
-    judge_file = api.judge_file
-    monkeypatch.setattr(api, "judge_file", judged)
+    judged = Judge.answer
+    monkeypatch.setattr(Judge, "answer", answer)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     noise = np.random.default_rng(0).integers(0, 255, (90, 100, 3), np.uint8)
     file = io.BytesIO()
@@ -427,10 +479,12 @@ def test_an_upload_is_in_no_named_file(client, tmp_path, monkeypatch):
 
 
 def test_a_token_is_asked_for_everywhere_but_for_health(model, image):
-    with TestClient(make_app(model, Limits(), TOKEN), follow_redirects=False) as client:
+    with TestClient(make_api_only(model, Limits(), TOKEN), follow_redirects=False) as client:
         for path in ("/api/card", "/metrics", "/docs", "/openapi.json", "/"):
             assert client.get(path).status_code == 401
         assert client.get("/health").status_code == 200
+        assert client.get("/static/page.css").status_code == 200  # of the login form
+        assert client.get("/static/page.js").status_code == 401
         refused = send(client, image)
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
         assert "a token is needed" in refused.json()["error"]
@@ -475,50 +529,10 @@ def test_every_answer_has_the_headers_of_caution(client, image):
     for answer in (client.get("/health"), send(client, image), client.get("/nothing")):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
-        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+        assert "unsafe" not in policy
         assert answer.headers["cache-control"] == "no-store"
-
-
-def test_the_histogram_adds_up():
-    metrics = Metrics({"g": ("a gauge", lambda: 3.0)})
-    for seconds in (0.001, 0.01, 0.02, 3.0, 100.0):
-        metrics.add("answered", seconds)
-    lines = str(metrics).splitlines()
-    assert 'faceproof_request_seconds_bucket{le="0.01"} 2' in lines
-    assert 'faceproof_request_seconds_bucket{le="0.025"} 3' in lines
-    assert 'faceproof_request_seconds_bucket{le="5.0"} 4' in lines
-    assert 'faceproof_request_seconds_bucket{le="+Inf"} 5' in lines
-    assert "faceproof_request_seconds_count 5" in lines
-    assert "faceproof_request_seconds_sum 103.031000" in lines
-    assert "g 3.0" in lines
-
-
-def test_a_token_that_could_be_guessed_is_refused(tmp_path, monkeypatch):
-    monkeypatch.delenv("FACEPROOF_TOKEN", raising=False)
-    assert read_token(None) is None
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
-    assert read_token(tmp_path / "token") == TOKEN
-    monkeypatch.setenv("FACEPROOF_TOKEN", "short")
-    with pytest.raises(FaceproofError, match="FACEPROOF_TOKEN holds 5 characters"):
-        read_token(None)
-    with pytest.raises(FaceproofError, match="cannot be read"):
-        read_token(tmp_path / "gone")
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"timeout": 0},
-        {"timeout": float("nan")},
-        {"max_megabytes": float("inf")},
-        {"concurrency": 0},
-        {"connections": 0},
-        {"queue": -1},
-    ],
-)
-def test_limits_that_let_nothing_through_are_refused(wrong):
-    with pytest.raises(FaceproofError, match="must be"):
-        Limits(**wrong)
 
 
 @pytest.mark.parametrize("options", [None, FaceOptions()])
@@ -530,10 +544,10 @@ def test_the_interface_does_what_its_description_says(model, options):
     from hypothesis import HealthCheck, given, settings
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-    app = make_app(model, Limits(max_megabytes=0.2), options=options)
+    app = make_api_only(model, Limits(max_megabytes=0.2), options=options)
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     parameters = schema["/api/predict"]["POST"].definition.raw["parameters"]
-    assert {one["name"] for one in parameters} == {"frames", "faces"}
+    assert {one["name"] for one in parameters} == {"frames", "faces", "map", "thumbnails"}
     checked = []
 
     @given(case=schema.as_strategy())
@@ -546,62 +560,3 @@ def test_the_interface_does_what_its_description_says(model, options):
 
     check()
     assert len(checked) >= 20
-
-
-class Messages:
-    """What PageGuard needs to know of Gradio's queue."""
-
-    def __init__(self):
-        self.pending_messages_per_session = {}
-        self.pending_event_ids_session = {}
-
-    def put(self, session, number, events):
-        self.pending_messages_per_session[session] = asyncio.Queue()
-        for _ in range(number):
-            self.pending_messages_per_session[session].put_nowait("x")
-        self.pending_event_ids_session[session] = events
-
-
-async def through_the_guard(queue, path, query=b"", body=b""):
-    """Return the status of an answer, 204 where a request is passed on, and the query then."""
-    found = []
-
-    async def app(scope, receive, send):
-        found.append(scope["query_string"])
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-
-    async def receive():
-        return {"type": "http.request", "body": body}
-
-    async def send(message):
-        found.append(message.get("status"))
-
-    method = "POST" if body else "GET"
-    scope = {
-        "type": "http", "path": path, "method": method, "headers": [], "query_string": query,
-    }  # fmt: skip
-    await page_guard.PageGuard(app, {0}, queue)(scope, receive, send)
-    return found
-
-
-def test_sessions_are_forgotten_and_bounded():
-    queue = Messages()
-    queue.put("read", 0, set())
-    queue.put("works", 0, {"e"})
-    queue.put("unread", page_guard.MOST_UNREAD, {"e"})
-    queue.pending_event_ids_session["gone"] = {"e"}
-
-    def get(query):
-        return asyncio.run(through_the_guard(queue, page_guard.ANSWERS, query))
-
-    def join(session):
-        body = json.dumps({"fn_index": 0, "session_hash": session}).encode()
-        return asyncio.run(through_the_guard(queue, page_guard.QUESTIONS, body=body))[-2:]
-
-    assert get(b"session_hash=read&session_hash=") == [b"session_hash=read", 204]
-    assert get(b"session_hash=works")[-1] == 204
-    assert get(b"session_hash=a%20b")[0] == 404
-    assert set(queue.pending_event_ids_session) == {"works", "unread", "gone"}
-    assert join("unread")[0] == 429
-    assert join("works")[1] == 204
-    assert set(queue.pending_event_ids_session) == {"works", "unread"}

@@ -1,22 +1,8 @@
 """`faceproof serve`: a detector as a page and an HTTP interface."""
 
 import argparse
-import contextlib
-import gc
-import math
-import os
-import sys
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from faceproof.errors import FaceproofError
-
-if TYPE_CHECKING:
-    from faceproof.server.limits import Limits
-
-TOKEN = "FACEPROOF_TOKEN"
-MIN_TOKEN = 16  # characters: a token can be guessed at as fast as the server answers
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,7 +11,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "serve",
         help="put a detector on a page and an HTTP interface",
         description="Serve a detector artifact: a page at /, the HTTP interface at /api/predict, "
-        "its description at /docs, figures for Prometheus at /metrics. Nothing that is sent is "
+        "its description at /docs, metrics for Prometheus at /metrics. Nothing that is sent is "
         "kept. Needs pip install 'faceproof[serve]', and 'faceproof[video]' for videos.",
         epilog="example: faceproof serve detector, then open http://127.0.0.1:7860",
     )
@@ -36,7 +22,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--token-file",
         type=Path,
         metavar="FILE",
-        help=f"ask for the token in it, {MIN_TOKEN} characters or more (or set {TOKEN})",
+        help="ask for the token in it, 16 characters or more (or set FACEPROOF_TOKEN)",
     )
     server.add_argument(
         "--find-faces",
@@ -85,76 +71,22 @@ def _add_limits(server: argparse.ArgumentParser) -> None:
     )
 
 
-def read_token(file: Path | None) -> str | None:
-    """Return the token of a file or of the environment; None if there is neither.
-
-    Raises:
-        FaceproofError: it cannot be read, or could be guessed.
-    """
-    if file is not None:
-        try:
-            token = file.read_text("utf-8").strip()
-        except OSError as error:
-            raise FaceproofError(f"--token-file {file} cannot be read: {error.strerror}") from error
-        origin = f"--token-file {file}"
-    else:
-        if TOKEN not in os.environ:
-            return None
-        token, origin = os.environ[TOKEN].strip(), TOKEN
-    if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        raise FaceproofError(
-            f"{origin} holds {len(token)} characters; a token is {MIN_TOKEN} or more plain ones, "
-            "such as openssl rand -hex 16 makes"
-        )
-    return token
-
-
-def _limits(arguments: argparse.Namespace) -> "Limits":
-    """Return the limits that were asked for."""
-    from faceproof.server.limits import Limits
-
-    # Infinity and what is no number have no whole part; `Limits` refuses them in words.
-    pixels = arguments.max_pixels
-    return Limits(
-        max_megabytes=arguments.max_megabytes,
-        max_pixels=int(pixels) if math.isfinite(pixels) else pixels,
-        max_frames=arguments.max_frames,
-        concurrency=arguments.concurrency,
-        queue=arguments.queue,
-        timeout=arguments.timeout,
-        connections=arguments.connections,
-    )
-
-
 def _serve(arguments: argparse.Namespace) -> int:
-    try:
-        import fastapi  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn
-    except ImportError as error:
-        raise FaceproofError(
-            f"serving takes the package {error.name}, which is not installed: "
-            "pip install 'faceproof[serve]'"
-        ) from error
-    from faceproof.inference.faces import face_options
-    from faceproof.inference.predictor import load
-    from faceproof.server.server import make_config, make_server
+    from faceproof.server.limits import Limits
+    from faceproof.workflows.serve import ServeConfig, serve
 
-    limits = _limits(arguments)
-    token = read_token(arguments.token_file)
-    faces = face_options(arguments.find_faces, arguments.whole_if_none)
-    predictor = load(arguments.detector, arguments.device, arguments.backend)
-    app = make_server(predictor, limits, token, not arguments.no_page, faces)
-    if token is None and arguments.host not in LOOPBACK:
-        print(
-            f"faceproof: everybody who reaches {arguments.host} can use this server; "
-            "--token-file asks for a token",
-            file=sys.stderr,
+    limits = {item.name: getattr(arguments, item.name) for item in dataclasses.fields(Limits)}
+    return serve(
+        ServeConfig(
+            detector=arguments.detector,
+            host=arguments.host,
+            port=arguments.port,
+            token_file=arguments.token_file,
+            find_faces=arguments.find_faces,
+            whole_if_none=arguments.whole_if_none,
+            page=not arguments.no_page,
+            device=arguments.device,
+            backend=arguments.backend,
+            limits=Limits(**limits),
         )
-    gc.collect()
-    gc.freeze()  # what is there from the start stays; to look through it takes a tenth of a second
-    server = uvicorn.Server(make_config(app, limits, arguments.host, arguments.port))
-    with contextlib.suppress(KeyboardInterrupt):  # the usual end of a server
-        server.run()
-    gc.unfreeze()  # or libraries complain at the end that they are not tidied up
-    return 0 if server.started else 1
+    )

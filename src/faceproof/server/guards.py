@@ -1,21 +1,13 @@
-"""What stands before the routes: who may come in, how much they may bring, and where they may go.
-
-Plain ASGI, because the page below is an application of its own, which these must hold for too.
-"""
+"""ASGI middleware of the server: security headers, and uploads counted while they arrive."""
 
 import asyncio
-import hmac
 import json
-import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
+from contextlib import ExitStack
 from typing import Any
-from urllib.parse import parse_qs
 
-from faceproof.reports.html import render
-from faceproof.server.limits import Desk, RefusedError, too_large
+from faceproof.server.desk import Desk, RefusedError, too_large
 from faceproof.server.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -25,21 +17,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREDICT = "/api/predict"
-PAGE_UPLOAD = "/gradio_api/upload"
-UPLOADS = (PREDICT, PAGE_UPLOAD)
-GONE = 499  # as nginx calls it; nobody is there to read it
+GONE = 499  # nginx's status for a client that went away; nobody is there to read it
 OVERHEAD = 10_000  # bytes of a form around its file
-MAX_OTHER = 100_000  # bytes of any other request
-MAX_PATH = 200  # bytes; a name of more than 255 is an error to a file system
-LOGIN_SECONDS = 10.0
-COOKIE = "faceproof_session"
-# Everything comes from the server itself, so that the page works without any network, and no
-# page of a stranger can frame it. Gradio's scripts are partly inline.
+LINGER = 5.0  # seconds for a client to read why its upload was refused
+# Scripts, styles and requests come from this server alone; images are part of the API's answers.
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -47,124 +31,81 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
 }
 
 
 class SecurityHeaders:
-    """Adds headers that tell a browser what this server never does."""
+    """Adds the headers that tell a browser what this server never does."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.headers = [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
+            await send(message)
+
+        await self.app(scope, receive, send_more)
+
+
+class CloseUnread:
+    """Ends a connection on which a request was answered before its body was read.
+
+    A client that is still sending could not read the answer if the connection ended at once, so
+    what it sends is dropped for a short time first.
+    """
 
     def __init__(self, app: App) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        path = str(scope.get("path", ""))
-        extra = {**HEADERS, "Cache-Control": "no-store"}
-        if path.startswith(("/assets/", "/static/")):
-            extra.pop("Cache-Control")  # the page's own scripts
+        unread = scope["type"] == "http" and (
+            header(scope, b"content-length") not in (b"", b"0")
+            or bool(header(scope, b"transfer-encoding"))
+        )
 
-        async def send_more(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                ours = [(k.lower().encode(), v.encode()) for k, v in extra.items()]
-                names = {name for name, _ in ours}
-                kept = [h for h in message.get("headers", ()) if h[0].lower() not in names]
-                message = {**message, "headers": [*kept, *ours]}
-            await send(message)
+        async def receive_body() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and bool(message.get("more_body", False))
+            return message
 
-        await self.app(scope, receive, send_more)
+        async def send_and_linger(message: Message) -> None:
+            if not unread:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                close = (b"connection", b"close")
+                await send({**message, "headers": [*message.get("headers", ()), close]})
+            elif message.get("more_body", False):
+                await send(message)
+            else:
+                await send({**message, "more_body": True})
+                await drop_body(receive)
+                await send({"type": "http.response.body", "body": b""})
 
-
-class KnownPaths:
-    """Lets through what the page and the API need, and nothing else of Gradio's many routes."""
-
-    def __init__(self, app: App, paths: Iterable[str]) -> None:
-        self.app = app
-        self.known = re.compile("|".join(paths))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        path = str(scope.get("path", ""))
-        length = len(path.encode("utf-8", "replace"))
-        if scope["type"] == "http" and (
-            ".." in path or length > MAX_PATH or not self.known.fullmatch(path)
-        ):
-            await refuse(send, RefusedError(404, "there is nothing here; see /docs"))
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            await self.app(scope, receive, send)
+        await self.app(scope, receive_body, send_and_linger)
 
 
-class TokenGate:
-    """Asks for a token: as a bearer, or once by a form, which a cookie remembers.
-
-    The cookie is a random word of this process, so that the token is not stored in a browser.
-    """
-
-    def __init__(self, app: App, token: str) -> None:
-        self.app = app
-        self.token = token.encode()
-        self.session = secrets.token_urlsafe(32)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        if scope["type"] != "http" or scope["path"] == "/health" or self._knows(scope):
-            await self.app(scope, receive, send)
-        elif scope["path"] == "/login":
-            await self._login(scope, receive, send)
-        elif scope["method"] == "GET" and b"text/html" in header(scope, b"accept"):
-            await respond(send, 303, b"", [(b"location", b"/login")])
-        else:
-            words = "a token is needed: send the header Authorization: Bearer TOKEN"
-            await refuse(send, RefusedError(401, words, {"WWW-Authenticate": "Bearer"}))
-
-    def _knows(self, scope: Scope) -> bool:
-        kind, _, word = header(scope, b"authorization").partition(b" ")
-        if kind.lower() == b"bearer" and hmac.compare_digest(word.strip(), self.token):
-            return True
-        cookie: SimpleCookie = SimpleCookie()
-        try:
-            cookie.load(header(scope, b"cookie").decode("latin-1"))
-        except CookieError:
-            return False
-        found = cookie[COOKIE].value if COOKIE in cookie else ""
-        return hmac.compare_digest(found.encode(), self.session.encode())
-
-    async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Show the form, or take what it sends."""
-        if scope["method"] in ("GET", "HEAD"):
-            await self._form(send, 200, failed=False)
-            return
-        if scope["method"] != "POST":
-            words = "send the token by POST, or ask for its form by GET"
-            await refuse(send, RefusedError(405, words, {"Allow": "GET, HEAD, POST"}))
-            return
-        body, more = b"", True
-        try:
-            async with asyncio.timeout(LOGIN_SECONDS):
-                while more and len(body) <= OVERHEAD:
-                    message = await receive()
-                    body += message.get("body", b"")
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            await refuse(send, late(LOGIN_SECONDS))
-            return
-        (word,) = parse_qs(body.decode("latin-1"), encoding="utf-8").get("token", [""])[:1]
-        if not hmac.compare_digest(word.encode("utf-8", "replace"), self.token):
-            await self._form(send, 401, failed=True)
-            return
-        secure = "; Secure" if scope.get("scheme") == "https" else ""
-        cookie = f"{COOKIE}={self.session}; Path=/; HttpOnly; SameSite=Strict{secure}"
-        await respond(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
-
-    async def _form(self, send: Send, status: int, failed: bool) -> None:
-        page = render("login.html.j2", {}, failed=failed).encode()
-        await respond(send, status, page, [(b"content-type", b"text/html; charset=utf-8")])
+async def drop_body(receive: Receive) -> None:
+    """Read the rest of a body, for a short time, and forget it."""
+    try:
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        return
 
 
 class UploadGuard:
-    """Counts what is uploaded while it arrives: how many at once, how large, and how slowly."""
+    """Bounds uploads while they arrive: how many at once, how large, and how slowly."""
 
     def __init__(self, app: App, desk: Desk, metrics: Metrics) -> None:
         self.app = app
@@ -173,48 +114,50 @@ class UploadGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] != PREDICT:
             await self.app(scope, receive, send)
-        elif scope["path"] in UPLOADS and scope["method"] == "POST":
-            start = time.perf_counter()
-            status = 500  # should the application break
-            most = self.desk.limits.max_bytes + OVERHEAD
+            return
+        start, status = time.perf_counter(), 500
+        # The place is free again as soon as the answer begins: who does not read it holds no place.
+        with ExitStack() as place:
             try:
-                with self.desk.place():
-                    if scope["path"] == PAGE_UPLOAD:
-                        self.desk.look_for_room()
-                    status = await self._pass(scope, receive, send, most)
+                place.enter_context(self.desk.place())
+                status = await self._pass(scope, receive, send, place.close)
             except RefusedError as refusal:
                 status = refusal.status
+                place.close()
                 await refuse(send, refusal)
             finally:
-                if scope["path"] == PREDICT:
-                    outcome = "answered" if status == 200 else f"{status}"
-                    self.metrics.add(outcome, time.perf_counter() - start)
-        else:
-            await self._pass(scope, receive, send, MAX_OTHER)
+                outcome = "answered" if status == 200 else f"{status}"
+                self.metrics.add(outcome, time.perf_counter() - start)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send, most: int) -> int:
+    async def _pass(
+        self, scope: Scope, receive: Receive, send: Send, release: Callable[[], None]
+    ) -> int:
         """Pass a request on, and return the status of its answer.
 
-        What is refused while it is read is answered here, whatever the application makes of it.
+        Raises:
+            RefusedError: too much arrives, or too slowly, whatever the application makes of that.
         """
         limits = self.desk.limits
+        most = limits.max_bytes + OVERHEAD
+        declared = header(scope, b"content-length")
+        if declared.isdigit() and int(declared) > most:
+            raise too_large(limits)
         refusal: RefusedError | None = None
-        status = 0
-        arrived, more = 0, True
+        arrived, more, status = 0, True, 0
         end = time.monotonic() + limits.timeout
 
-        async def counted() -> Message:
+        async def receive_counted() -> Message:
             nonlocal refusal, arrived, more
             if not more:
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), max(end - time.monotonic(), 0.001))
             except TimeoutError:
-                refusal = late(limits.timeout)
+                refusal = too_slow(limits.timeout)
                 raise refusal from None
-            if message["type"] == "http.disconnect":  # no mistake of ours, and none to be logged
+            if message["type"] == "http.disconnect":  # no mistake of ours, and nothing to log
                 refusal = RefusedError(GONE, "the client went away")
                 raise refusal
             arrived += len(message.get("body", b""))
@@ -224,36 +167,31 @@ class UploadGuard:
                 raise refusal
             return message
 
-        async def watched(message: Message) -> None:
+        async def send_unless_refused(message: Message) -> None:
             nonlocal status
             if refusal is None:
                 status = message.get("status", status)
+                release()
                 await send(message)
 
-        declared = header(scope, b"content-length")
-        if declared.isdigit() and int(declared) > most:
-            refusal = too_large(limits)
-        else:
-            try:
-                await self.app(scope, counted, watched)
-            except Exception:
-                if refusal is None:
-                    raise
-        if refusal is not None and not status:
-            await refuse(send, refusal)
-            status = refusal.status
+        try:
+            await self.app(scope, receive_counted, send_unless_refused)
+        except Exception:
+            if refusal is None:
+                raise
+        if refusal is not None:
+            raise refusal
         return status
 
 
 def header(scope: Scope, name: bytes) -> bytes:
-    """Return the first header of a name, in lower case; empty if there is none."""
+    """Return the first header of a name, which is in lower case; empty if there is none."""
     return next((bytes(value) for key, value in scope["headers"] if key == name), b"")
 
 
-def late(seconds: float) -> RefusedError:
-    """Return the refusal of a request that arrives too slowly."""
-    words = f"the request did not arrive within {seconds:g} seconds"
-    return RefusedError(408, words, {"Connection": "close"})
+def too_slow(seconds: float) -> RefusedError:
+    """Return the error for a request that arrives too slowly."""
+    return RefusedError(408, f"the request did not arrive within {seconds:g} seconds")
 
 
 async def refuse(send: Send, refusal: RefusedError) -> None:

@@ -1,4 +1,4 @@
-"""What in an image an answer rests on, drawn over the image."""
+"""Draws, over an image, what a detector's answer rests on."""
 
 import copy
 import threading
@@ -17,20 +17,21 @@ from faceproof.inference.predictor import Predictor
 from faceproof.inference.scorer import TorchNetwork
 
 SIDE = 480  # pixels, the longer side of what is drawn
-STRONGEST = 0.85  # opacity of the strongest places
-# Of the map's absolute values, what is drawn at full strength: a few odd cells do not stretch it.
+MAX_OPACITY = 0.85  # of the strongest places
+# Percentile of the map's absolute values that is drawn at full strength: a few odd cells do not
+# stretch the scale.
 FULL = 99.5
 
 
 class HeatMaps:
     """Draws maps with a copy of a detector's network, one at a time.
 
-    A copy, because the gradients are caught by hooks, which must not meet the images that other
-    threads judge. Of an ensemble the member of the largest weight is asked.
+    It needs a copy because gradients are caught by hooks, which must not meet the images that other
+    threads judge. Of an ensemble it takes the member of the largest weight.
 
     Attributes:
         problem: why there can be no maps; None if there can.
-        about: what the map is of.
+        about: what the maps are of.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -71,11 +72,11 @@ class HeatMaps:
         fitted = to_unit(fit_image(image, *self._fit)[None])
         with self._lock, torch.inference_mode(False), torch.enable_grad():
             (found,) = self._attribute(self._net, fitted.clone(), "cam", self._layer)
-        return _overlay(shrunk(image), found)
+        return _overlay(shrink(image, SIDE), found)
 
 
-def shrunk(image: Tensor, side: int = SIDE) -> Image.Image:
-    """Return an image, (3, H, W) uint8, no larger than it is shown."""
+def shrink(image: Tensor, side: int) -> Image.Image:
+    """Return an image, (3, H, W) uint8, whose longer side is at most `side` pixels."""
     small: Image.Image = F.to_pil_image(image)
     small.thumbnail((side, side), Image.Resampling.BICUBIC)
     return small
@@ -87,9 +88,9 @@ def _overlay(image: Image.Image, found: np.ndarray) -> Image.Image:
     reach = float(np.percentile(np.abs(found), FULL)) or 1.0
     scaled = Image.fromarray((found / reach).clip(-1, 1).astype(np.float32))
     values = np.asarray(scaled.resize(image.size, Image.Resampling.BILINEAR))
-    # The ends of the scale are the colours; how strong a place speaks is its opacity.
+    # The colour is one end of the scale; the opacity says how strong a place speaks.
     colours = np.asarray(SIGNED((values > 0).astype(float)))[..., :3] * 255
-    opacity = STRONGEST * np.abs(values)[..., None]
+    opacity = MAX_OPACITY * np.abs(values)[..., None]
     grey = np.asarray(image.convert("L").convert("RGB"), np.float32)
     mixed = grey * (1 - opacity) + colours * opacity
     return Image.fromarray(mixed.round().astype(np.uint8))

@@ -1,54 +1,49 @@
-"""What a server has done, in Prometheus' text format."""
+"""Counts what a server does, for Prometheus."""
 
-import threading
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Mapping
-from itertools import accumulate
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
+from faceproof.server.desk import Desk
+
+BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Requests by outcome and how long they took, and gauges that are read when asked for.
+    """Requests by outcome, how long they took, and how many uploads are in work.
 
-    Args:
-        gauges: by name, with a description and what gives the value.
+    The registry is this server's own, so that several servers in one process do not share counts.
     """
 
-    def __init__(self, gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
-        self._gauges = gauges
-        self._lock = threading.Lock()
-        self._outcomes: Counter[str] = Counter()
-        self._counts = [0] * (len(BOUNDS) + 1)
-        self._seconds = 0.0
+    def __init__(self, desk: Desk) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "faceproof_requests",
+            "Images and videos received, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "faceproof_request_seconds",
+            "Seconds from a request's arrival to its answer.",
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        in_work = Gauge(
+            "faceproof_in_work",
+            "Uploads that arrive, wait or are judged.",
+            registry=self.registry,
+        )
+        in_work.set_function(lambda: desk.present)
+        places = Gauge("faceproof_places", "How many of them there may be.", registry=self.registry)
+        places.set(desk.limits.places)
 
     def add(self, outcome: str, seconds: float) -> None:
         """Count a request."""
-        with self._lock:
-            self._outcomes[outcome] += 1
-            self._counts[bisect_left(BOUNDS, seconds)] += 1
-            self._seconds += seconds
+        self._requests.labels(outcome).inc()
+        self._seconds.observe(seconds)
 
-    def __str__(self) -> str:
-        with self._lock:
-            outcomes = sorted(self._outcomes.items())
-            counts, seconds = list(accumulate(self._counts)), self._seconds
-        name = "faceproof_request_seconds"
-        lines = [
-            "# HELP faceproof_requests_total Images and videos received, by outcome.",
-            "# TYPE faceproof_requests_total counter",
-            *(f'faceproof_requests_total{{outcome="{o}"}} {n}' for o, n in outcomes),
-            f"# HELP {name} Seconds from a request's arrival to its answer.",
-            f"# TYPE {name} histogram",
-        ]
-        for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
-            lines.append(f'{name}_bucket{{le="{bound}"}} {count}')
-        lines += [f"{name}_sum {seconds:.6f}", f"{name}_count {counts[-1]}"]
-        for gauge, (description, value) in self._gauges.items():
-            lines += [
-                f"# HELP {gauge} {description}",
-                f"# TYPE {gauge} gauge",
-                f"{gauge} {value()}",
-            ]
-        return "\n".join(lines) + "\n"
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

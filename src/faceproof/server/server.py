@@ -1,4 +1,4 @@
-"""The whole server: interface, page, and what guards both."""
+"""Puts a detector's API, its page and what guards them into one application."""
 
 import os
 
@@ -8,9 +8,14 @@ from fastapi import FastAPI
 
 from faceproof.inference.faces import FaceOptions
 from faceproof.inference.predictor import Predictor
-from faceproof.server.api import guarded, make_api, make_metrics
-from faceproof.server.connections import bounded
-from faceproof.server.limits import Desk, Limits
+from faceproof.server.answers import Judge
+from faceproof.server.api import make_api
+from faceproof.server.desk import Desk
+from faceproof.server.guards import CloseUnread, SecurityHeaders, UploadGuard
+from faceproof.server.limits import Limits
+from faceproof.server.metrics import Metrics
+from faceproof.server.page import add_page, add_static
+from faceproof.server.tokens import TokenGate
 
 
 def make_server(
@@ -25,24 +30,29 @@ def make_server(
     Args:
         predictor: the detector.
         limits: how much it takes.
-        token: that is asked for; None for none.
-        page: whether there is a page at /, which takes Gradio.
-        options: how faces are found where that is asked for; None refuses to.
+        token: that clients must send; None for none.
+        page: whether there is a page at /.
+        options: how faces are found where a client asks for that; None refuses to.
 
     Raises:
-        FaceproofError: Gradio is wanted and not installed, or faces cannot be found.
+        FaceproofError: faces cannot be found with this detector, or the extra is not installed.
     """
     # Threads that judge at the same time share the cores instead of fighting for them.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.concurrency))
     desk = Desk(limits)
-    metrics = make_metrics(desk)
-    app = make_api(predictor, desk, metrics, token is not None, options)
-    if not page:
-        return guarded(app, desk, metrics, token)
-    from faceproof.server.page import PAGE_PATHS, mount_page
-
-    mount_page(app, predictor, desk, options)
-    return guarded(app, desk, metrics, token, PAGE_PATHS)
+    metrics = Metrics(desk)
+    judge = Judge(predictor, limits, options)
+    app = make_api(judge, desk, metrics, token is not None)
+    add_static(app)
+    if page:
+        add_page(app, judge)
+    # The last one added is the first to see a request.
+    app.add_middleware(UploadGuard, desk=desk, metrics=metrics)
+    if token is not None:
+        app.add_middleware(TokenGate, token=token)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(CloseUnread)
+    return app
 
 
 def make_config(app: FastAPI, limits: Limits, host: str, port: int) -> uvicorn.Config:
@@ -51,8 +61,9 @@ def make_config(app: FastAPI, limits: Limits, host: str, port: int) -> uvicorn.C
         app,
         host=host,
         port=port,
-        http=bounded(limits),
-        ws="none",  # the page needs none
+        http="h11",  # bounds the head of a request, which httptools does not
+        ws="none",
+        limit_concurrency=limits.connections + 1,  # uvicorn refuses the one that reaches it
         log_level="info",
         access_log=False,  # names of images and addresses of people are nobody's business
         server_header=False,

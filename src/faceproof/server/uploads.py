@@ -1,4 +1,4 @@
-"""What a stranger has sent: is it an image or a video, is it small enough, and what is it."""
+"""Reads what a client has sent as an image or a video, within the limits of the server."""
 
 from typing import BinaryIO
 
@@ -15,7 +15,8 @@ from faceproof.inference.video import (
     UnreadableVideoError,
     read_clip,
 )
-from faceproof.server.limits import Limits, RefusedError, too_late
+from faceproof.server.desk import RefusedError, too_late
+from faceproof.server.limits import Limits
 
 NO_VIDEOS = (
     "the file is no image that can be read, and faces are found in images alone; judge a video "
@@ -45,7 +46,7 @@ def read_upload(
     image = _read_image(file, limits)
     if image is not None:
         return image
-    bounds = Bounds(limits.max_pixels, deadline)
+    bounds = Bounds(int(limits.max_pixels), deadline)
     try:
         return read_clip(file, fits, num_frames, bounds)
     except UnknownVideoError as error:
@@ -93,7 +94,8 @@ def _read_image(file: BinaryIO, limits: Limits) -> Tensor | None:
     if size[0] * size[1] > limits.max_pixels:
         raise RefusedError(
             413,
-            f"the image has {size[0]} x {size[1]} pixels; at most {limits.max_pixels:,} are taken",
+            f"the image has {size[0]} x {size[1]} pixels; at most {limits.max_pixels:,.0f} are "
+            "taken",
         )
     file.seek(0)
     try:

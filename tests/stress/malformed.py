@@ -19,32 +19,29 @@ from PIL import Image
 from benchmarks import hostile_files
 
 CLOSED, OPEN = "closed", "open"
+PREDICT = "/api/predict"
 PATIENCE = 60  # seconds; far more than the server may take, on a machine that has much else to do
 FORM = "multipart/form-data; boundary=x"
 ROUTES = (
-    "/", "/health", "/metrics", "/docs", "/openapi.json", "/login", "/config", "/api/card",
-    "/api/predict", "/assets/x.js", "/gradio_api/upload", "/gradio_api/queue/join",
+    "/", "/health", "/metrics", "/docs", "/openapi.json", "/login", "/api/card", "/api/predict",
+    "/static/page.js", "/static/page.css",
 )  # fmt: skip
 METHODS = (
     "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS", "HEAD", "GET", "POST", "PROPFIND",
     "get",
 )  # fmt: skip
 TRICKS = (
-    "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/assets/../../../etc/passwd",
-    "/assets/%2e%2e%2f%2e%2e%2fetc/passwd", "/static/..%5c..%5cetc%5cpasswd", "//etc/passwd",
-    "/assets//etc/passwd", "/svelte/....//....//etc/passwd", "/%00", "/assets/%00/etc/passwd",
+    "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/static/../../../etc/passwd",
+    "/static/%2e%2e%2f%2e%2e%2fetc/passwd", "/static/..%5c..%5cetc%5cpasswd", "//etc/passwd",
+    "/static//etc/passwd", "/static/....//....//etc/passwd", "/%00", "/static/%00/etc/passwd",
     "/%c0%ae%c0%ae/etc/passwd", "/api/predict/../../etc", "/health/", "/HEALTH", "/health%20",
-    "/health;x=1", "/file:///etc/passwd", "/assets/%ff%fe", "http://127.0.0.1/health", "*", "",
-    "health", "/api/predict?frames=1&frames=2", "/gradio_api/heartbeat/../../etc",
-    "/?page=x", "/assets/" + 150 * "%c3%a9", "/gradio_api/info?page=x",
+    "/health;x=1", "/file:///etc/passwd", "/static/%ff%fe", "http://127.0.0.1/health", "*", "",
+    "health", "/api/predict?frames=1&frames=2", "/api/../../etc",
+    "/?page=x", "/static/" + 150 * "%c3%a9",
 )  # fmt: skip
-GRADIO = (
-    "file=/etc/passwd", "file=http://127.0.0.1/", "file/etc/passwd", "proxy=http://127.0.0.1/",
-    "proxy=file:///etc/passwd", "stream/a/1/2/playlist.m3u8", "custom_component/x/client/y/z.js",
-    "call/judge", "run/predict", "api/judge", "component_server", "process_recording", "vibe-code",
-    "runs", "run-history/records", "openapi.json", "deep_link", "info", "app_id", "startup-events",
-    "queue/data", "queue/data?session_hash=%00", "queue/data?session_hash=nobody",
-    "upload_progress?upload_id=nobody", "heartbeat/", "profiling/traces", "token", "dev/reload",
+STRANGE = (
+    "file=/etc/passwd", "file/etc/passwd", "proxy=http://127.0.0.1/", "upload", "queue/join",
+    "run/predict", "predict/", "card/", "card?path=/etc/passwd", "openapi.json", "admin", ".env",
 )  # fmt: skip
 HEADERS = (
     "X: " + "a" * 20_000, "\r\n".join(f"X-{n}: {n}" for n in range(400)), "X: a\x00b",
@@ -59,7 +56,7 @@ HEADERS = (
     "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: a",
     "Connection: upgrade\r\nUpgrade: h2c", "X-Forwarded-For: \r\nX-Forwarded-Proto: file",
-    "X-Forwarded-Host: evil\"><script>", "X-Forwarded-Host: a:b", "X-Gradio-Server: http://[",
+    "X-Forwarded-Host: evil\"><script>", "X-Forwarded-Host: a:b",
     "Forwarded: for=\"_x\"", "Accept: text/html;q=x",
 )  # fmt: skip
 CONTENT_TYPES = (
@@ -93,9 +90,8 @@ PARTS = (
 )
 ODD_JSON = (
     None, True, 1e308, "x", [], {}, [[]] * 3, {"path": "/etc/passwd"}, {"path": None}, {"path": 5},
-    {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, {"a": {"b": {"c": []}}},
-    {"path": "http://127.0.0.1/", "url": "http://127.0.0.1/", "meta": {"_type": "gradio.FileData"}},
-    {"url": "file:///etc/passwd", "meta": {"_type": "gradio.FileData"}}, -1, "\u0000", "x" * 5000,
+    {"file": "/etc/passwd"}, {"a": {"b": {"c": []}}}, {"file": "http://127.0.0.1/"}, -1, "\u0000",
+    {"url": "file:///etc/passwd"}, "x" * 5000,
 )  # fmt: skip
 
 
@@ -119,7 +115,9 @@ class Target:
 Kind = Callable[[Target, random.Random], Awaitable[str]]
 
 
-async def exchange(target: Target, data: bytes, then: bytes = b"", every: float = 0.0) -> str:
+async def exchange(
+    target: Target, data: bytes, then: bytes = b"", every: float = 0.0, patience: int = PATIENCE
+) -> str:
     """Send bytes, some more of them one by one, and return what came back."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
@@ -136,7 +134,7 @@ async def exchange(target: Target, data: bytes, then: bytes = b"", every: float 
                     break
                 writer.write(bytes([byte]))
                 await writer.drain()
-        for _ in range(PATIENCE):  # one by one: a machine that is stopped meanwhile costs but one
+        for _ in range(patience):  # one by one: a machine that is stopped meanwhile costs but one
             await asyncio.wait([answer], timeout=1)
             if answer.done() and answer.result().startswith((b"HTTP/1.1 100", b"\r\n")):
                 answer = asyncio.create_task(reader.readline())  # it may go on
@@ -170,25 +168,31 @@ def form(data: bytes, name: str = "file") -> bytes:
     return head.encode() + data + b"\r\n--x--\r\n"
 
 
-def upload(draw: random.Random) -> tuple[str, str]:
-    """Return one of the two routes that take files, and the name of its field."""
-    return draw.choice([("/api/predict", "file"), ("/gradio_api/upload", "files")])
+def field_name(draw: random.Random) -> str:
+    """Return the name of the field that holds the file, or a wrong one."""
+    return draw.choice(["file", "file", "files"])
 
 
 async def noise(target: Target, draw: random.Random) -> str:
     """Send bytes that are no HTTP."""
     end = draw.choice([b"", b"\r\n\r\n"])
     start = draw.choice([b"", b"GET ", b"POST /api/predict HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00"])
-    return await exchange(target, start + draw.randbytes(draw.choice([1, 50, 5000])) + end)
+    return await _unheard(target, start + draw.randbytes(draw.choice([1, 50, 5000])) + end)
+
+
+async def _unheard(target: Target, data: bytes, then: bytes = b"", every: float = 0.0) -> str:
+    """Send what may be no whole head, for which uvicorn waits as long as its sender does."""
+    said = await exchange(target, data, then, every, patience=2)
+    return CLOSED if said == OPEN else said
 
 
 async def content_type(target: Target, draw: random.Random) -> str:
     """Call a form something else, or something else a form."""
-    path, name = upload(draw)
+    name = field_name(draw)
     body = draw.choice(
         [form(target.good, name), b"", b"{}", b'{"file": "/etc/passwd"}', b"a=b&c=%zz"]
     )
-    return await exchange(target, request("POST", path, "", body, draw.choice(CONTENT_TYPES)))
+    return await exchange(target, request("POST", PREDICT, "", body, draw.choice(CONTENT_TYPES)))
 
 
 async def broken_form(target: Target, draw: random.Random) -> str:
@@ -196,22 +200,22 @@ async def broken_form(target: Target, draw: random.Random) -> str:
     parts = draw.choices(PARTS, k=draw.choice([0, 1, 1, 2, 6, 1200]))
     start, end = draw.choice([b"--x", b"--x", b"-x", b""]), draw.choice([b"--x--\r\n", b"--x", b""])
     body = b"".join(start + b"\r\n" + part + b"\r\n" for part in parts) + end
-    query = draw.choice(["", "?upload_id=z"])
-    return await exchange(target, request("POST", upload(draw)[0] + query, "", body, FORM))
+    query = draw.choice(["", "?frames=2"])
+    return await exchange(target, request("POST", PREDICT + query, "", body, FORM))
 
 
 async def headers(target: Target, draw: random.Random) -> str:
     """Send headers that are absurd."""
-    path, name = upload(draw)
+    name = field_name(draw)
     more = "\r\n".join(draw.sample(HEADERS, draw.choice([1, 1, 2])))
     if draw.random() < 0.5:
         return await exchange(target, request("GET", draw.choice(ROUTES), more))
-    return await exchange(target, request("POST", path, more, form(target.good, name), FORM))
+    return await exchange(target, request("POST", PREDICT, more, form(target.good, name), FORM))
 
 
 async def path(target: Target, draw: random.Random) -> str:
     """Ask for what lies elsewhere, or nowhere, at length."""
-    long = draw.choice(["/", "/assets/", "/?", "/api/predict?frames="]) + "a" * draw.choice(
+    long = draw.choice(["/", "/static/", "/?", "/api/predict?frames="]) + "a" * draw.choice(
         [2000, 60_000]
     )
     return await exchange(target, request("GET", draw.choice([*TRICKS, *TRICKS, long])))
@@ -229,46 +233,46 @@ async def parameters(target: Target, draw: random.Random) -> str:
     value = draw.choice(
         ["-1", "0", "1e9", "9" * 400, "true", "", "%00", "%ff", "nan", "1;2", "null", "[]", "True"]
     )
-    query = f"{draw.choice(['frames', 'faces', 'file'])}={value}"
+    query = f"{draw.choice(['frames', 'faces', 'map', 'thumbnails', 'file'])}={value}"
     body = form(draw.choice([target.good, b"no image", b""]))
     return await exchange(target, request("POST", f"/api/predict?{query}", "", body, FORM))
 
 
 async def too_large(target: Target, draw: random.Random) -> str:
     """Send more than is taken, with its length or in chunks."""
-    path, name = upload(draw)
+    name = field_name(draw)
     body = form(bytes(target.largest + draw.choice([1, 50_000, 3_000_000])), name)
     if draw.random() < 0.5:
-        return await exchange(target, request("POST", path, "", body, FORM))
-    return await exchange(target, _chunked(path, body))
+        return await exchange(target, request("POST", PREDICT, "", body, FORM))
+    return await exchange(target, _chunked(body))
 
 
-def _chunked(path: str, body: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    head = request("POST", path, "Transfer-Encoding: chunked", None, FORM)
+def _chunked(body: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    head = request("POST", PREDICT, "Transfer-Encoding: chunked", None, FORM)
     chunks = [body[start : start + 60_000] for start in range(0, len(body), 60_000)]
     return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 
 
 async def chunks(target: Target, draw: random.Random) -> str:
     """Send chunks that lie about themselves, or never end."""
-    path, name = upload(draw)
+    name = field_name(draw)
     body = form(target.good, name)
     end = draw.choice([b"", b"zz\r\n", b"-5\r\nx", b"ffffffffffffffffff\r\nx", b"5\r\nx", b"0"])
-    return await exchange(target, _chunked(path, body, end))
+    return await exchange(target, _chunked(body, end))
 
 
 async def slow_head(target: Target, draw: random.Random) -> str:
     """Send a head byte by byte, or stop in the middle."""
     head = request("GET", "/health", "X: " + "a" * 1000)
     start = draw.randrange(len(head) - 4)
-    return await exchange(
+    return await _unheard(
         target, head[:start], draw.choice([b"", b"a" * 1000]), target.seconds / 20
     )
 
 
 async def slow_body(target: Target, draw: random.Random) -> str:
     """Send a body byte by byte, or stop in the middle, or after the answer."""
-    path, name = draw.choice([upload(draw), ("/gradio_api/queue/join", ""), ("/health", "")])
+    path, name = draw.choice([(PREDICT, "file"), ("/login", ""), ("/health", "")])
     body = form(target.good, name)
     data = request(draw.choice(["POST", "POST", "GET"]), path, "", body, FORM)
     rest = b"a" * (len(body) if draw.random() < 0.5 else 0)
@@ -279,8 +283,8 @@ async def slow_body(target: Target, draw: random.Random) -> str:
 
 async def truncated(target: Target, draw: random.Random) -> str:
     """Go away in the middle of a body."""
-    path, name = upload(draw)
-    data = request("POST", path, "", form(target.good, name), FORM)
+    name = field_name(draw)
+    data = request("POST", PREDICT, "", form(target.good, name), FORM)
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", target.port)
         writer.write(data[: draw.randrange(50, len(data))])
@@ -334,45 +338,24 @@ BOMBS: tuple[Callable[[random.Random], bytes], ...] = (
 
 async def bomb(target: Target, draw: random.Random) -> str:
     """Send what is no image, or a far larger one than it seems."""
-    query = draw.choice(["", "", "?faces=true", "?frames=4"])
+    query = draw.choice(["", "?thumbnails=true", "?map=true", "?faces=true", "?frames=4"])
     body = form(draw.choice(BOMBS)(draw))
     return await exchange(target, request("POST", f"/api/predict{query}", "", body, FORM))
 
 
-async def page_route(target: Target, draw: random.Random) -> str:
-    """Ask for what Gradio could do but this page does not need."""
-    path = f"/gradio_api/{draw.choice(GRADIO)}"
-    if draw.random() < 0.5:
+async def strange_route(target: Target, draw: random.Random) -> str:
+    """Ask for routes that other servers have, or send JSON where there is nothing to send."""
+    path = f"/api/{draw.choice([*STRANGE, 'predict', 'predict'])}"
+    if draw.random() < 0.3:
         return await exchange(target, request("GET", path))
     body = json.dumps(draw.choice(ODD_JSON)).encode()
+    body = draw.choice([body, body, body[:-3], b"[" * 50_000, b"\xff\xfe"])
     return await exchange(target, request("POST", path, "", body, "application/json"))
 
 
-async def page_queue(target: Target, draw: random.Random) -> str:
-    """Put odd things into the page's queue."""
-    body: object = {
-        "data": draw.choice([[odd, draw.choice(ODD_JSON)] for odd in ODD_JSON] + list(ODD_JSON)),
-        "fn_index": draw.choice([0, 0, 1, 1, 2, -1, 10**9, "x", None, 0.5]),
-        "session_hash": draw.choice(["abc", "abc", "", None, 5, "\u0000", "x" * 3000]),
-        "trigger_id": draw.choice([None, 3, "x"]),
-        "event_data": draw.choice([None, {"a": 1}, "x"]),
-        draw.choice(["api_name", "event_id", "batched", "simple_format", "request"]): draw.choice(
-            ODD_JSON
-        ),
-    }
-    path = draw.choice(["queue/join", "queue/join", "queue/join", "cancel", "reset"])
-    data = json.dumps(draw.choice([body, body, body, *ODD_JSON])).encode()
-    data = draw.choice([data, data, data, data, data[:-3], b"[" * 50_000, b"\xff\xfe"])
-    return await exchange(
-        target, request("POST", f"/gradio_api/{path}", "", data, "application/json")
-    )
-
-
 async def left_open(target: Target, draw: random.Random) -> str:
-    """Leave a stream open for a while, or do not read what was asked for."""
-    path = draw.choice(
-        ["/gradio_api/heartbeat/abc", "/gradio_api/queue/data?session_hash=abc", "/", "/config"]
-    )
+    """Leave a connection open for a while, or do not read what was asked for."""
+    path = draw.choice(["/", "/static/page.js", "/openapi.json", "/metrics"])
     _, writer = await asyncio.open_connection("127.0.0.1", target.port)
     with contextlib.suppress(ConnectionError):
         for _ in range(draw.choice([1, 1, 30])):  # pipelined
@@ -385,5 +368,5 @@ async def left_open(target: Target, draw: random.Random) -> str:
 
 KINDS: tuple[Kind, ...] = (
     noise, content_type, broken_form, headers, path, method, parameters, too_large, chunks,
-    slow_head, slow_body, truncated, bomb, page_route, page_queue, left_open,
+    slow_head, slow_body, truncated, bomb, strange_route, left_open,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""python -m benchmarks.load: many clients at once against a server of its own.
+"""python -m tests.stress.load: many clients at once against a server of its own.
 
 Starts `faceproof serve` on an artifact, sends images from as many clients as wanted for some
 time, and prints how many were answered or refused, how long that took, what of a processor's time
@@ -10,62 +10,72 @@ import argparse
 import asyncio
 import json
 import os
-import socket
-import subprocess
-import sys
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import numpy as np
 
+from tests.small_servers import started
+
 
 def main() -> None:
     """Run the load test."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.stress.load", description=__doc__)
     parser.add_argument("detector", type=Path, metavar="DIR", help="what faceproof export made")
     parser.add_argument("images", type=Path, nargs="+", help="files to send, in turn")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="options of serve")
     given = parser.parse_args()
-    data = [path.read_bytes() for path in given.images]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    serve = [sys.executable, "-m", "faceproof", "serve", str(given.detector), "--port", str(port)]
-    server = subprocess.Popen([*serve, *given.serve], stderr=subprocess.DEVNULL)
-    try:
-        found = asyncio.run(_measure(f"http://127.0.0.1:{port}", data, given, server.pid))
-    finally:
-        server.terminate()
-        server.wait()
+    found = check(given.detector, given.images, given.clients, given.seconds, given.serve)
     print(json.dumps(found, indent=2))
 
 
+def check(
+    detector: Path, images: Sequence[Path], clients: int, seconds: float, serve: Sequence[str] = ()
+) -> dict[str, object]:
+    """Start a server, send it images for a while, and return what it did.
+
+    Args:
+        detector: the artifact that it serves.
+        images: files to send, in turn.
+        clients: how many send at a time.
+        seconds: how long.
+        serve: further options of the server.
+    """
+    data = [path.read_bytes() for path in images]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        started(detector, Path(folder), [*serve]) as (port, pid),
+    ):
+        return asyncio.run(_measure(f"http://127.0.0.1:{port}", data, clients, seconds, pid))
+
+
 async def _measure(
-    address: str, data: list[bytes], given: argparse.Namespace, pid: int
+    address: str, data: list[bytes], clients: int, duration: float, pid: int
 ) -> dict[str, object]:
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-        await _wait_for(client)
         for number in range(20):  # what is made once is not counted as growth
             await _send(client, data[number % len(data)])
         before, seconds, outcomes = _memory(pid), [], Counter[str]()
         busy = _processor(pid)
         health: list[float] = []
-        end = time.monotonic() + given.seconds
-        clients = [_go_on(client, data, n, end, seconds, outcomes) for n in range(given.clients)]
-        await asyncio.gather(*clients, _look_in(client, end, health))
+        end = time.monotonic() + duration
+        sending = [_go_on(client, data, n, end, seconds, outcomes) for n in range(clients)]
+        await asyncio.gather(*sending, _look_in(client, end, health))
         busy = _processor(pid) - busy
         await asyncio.sleep(1)
         metrics = (await client.get("/metrics")).text
     return {
-        "clients": given.clients,
-        "seconds": given.seconds,
+        "clients": clients,
+        "seconds": duration,
         "outcomes": dict(outcomes),
-        "answers a second": round(outcomes["200"] / given.seconds, 1),
+        "answers a second": round(outcomes["200"] / duration, 1),
         "processor, ms an answer": round(1000 * busy / max(outcomes["200"], 1), 2),
         "median, s": round(float(np.quantile(seconds, 0.5)), 3),
         "99 %, s": round(float(np.quantile(seconds, 0.99)), 3),
@@ -76,16 +86,6 @@ async def _measure(
             line for line in metrics.splitlines() if line.startswith("faceproof_in_work ")
         ),
     }
-
-
-async def _wait_for(client: httpx.AsyncClient) -> None:
-    for _ in range(600):
-        try:
-            await client.get("/health")
-            return
-        except httpx.TransportError:
-            await asyncio.sleep(0.1)
-    raise SystemExit("the server has not come up")
 
 
 async def _send(client: httpx.AsyncClient, data: bytes) -> httpx.Response:

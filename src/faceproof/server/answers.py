@@ -1,0 +1,214 @@
+"""What the server says of an upload: the fields of an answer, and how they are computed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from faceproof.inference.faces import FaceOptions, check_faces, judge_faces
+from faceproof.inference.predictor import Predictor, stack_fitted
+from faceproof.inference.timeline import most_positive
+from faceproof.inference.video import Clip
+from faceproof.inference.video_verdict import judge_clip
+from faceproof.prepare.face_finder import crop
+from faceproof.reports.html import image_url
+from faceproof.server.desk import RefusedError
+from faceproof.server.heat_map import HeatMaps, shrink
+from faceproof.server.limits import Limits
+from faceproof.server.uploads import read_for_faces, read_upload
+
+THUMBNAIL = 720  # pixels, the longer side
+NOT_FINDING = (
+    "this server does not look for faces; leave out faces=true, or start it by faceproof serve DIR "
+    "--find-faces, which takes pip install 'faceproof[faces]'"
+)
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    error: str = Field(description="in plain words")
+
+
+class Place(BaseModel):
+    """A rectangle in pixels of the image as it is shown, turned upright."""
+
+    left: int
+    top: int
+    right: int = Field(description="the first one outside")
+    bottom: int = Field(description="the first one outside")
+
+
+class Face(BaseModel):
+    """What the detector says of one face of an image."""
+
+    box: Place
+    verdict: str = Field(description="a class, unsure, or no face where a gate says so")
+    called: str
+    probability: float | None
+    logit: float | None
+    threshold: float
+    task: str
+    gate_probability: float | None
+
+
+class Frame(BaseModel):
+    """What the detector says of one frame of a video."""
+
+    time: float = Field(description="in seconds")
+    verdict: str
+    probability: float | None
+    thumbnail: str | None = Field(
+        None, description="with thumbnails=true, of the frames of the highest probability: a JPEG "
+        "as a data URL",
+    )  # fmt: skip
+
+
+class Thumbnail(BaseModel):
+    """A small copy of an image."""
+
+    url: str = Field(description="a JPEG as a data URL")
+    width: int = Field(description="of the image itself, in pixels, upright")
+    height: int = Field(description="of the image itself, in pixels, upright")
+
+
+class Map(BaseModel):
+    """What an answer rests on, drawn over the image, or over the face that decides."""
+
+    url: str = Field(
+        description="a JPEG as a data URL; orange speaks for the positive class, blue against it"
+    )
+    about: str = Field(description="what the map is of: the detector, or one of its networks")
+
+
+class Answer(BaseModel):
+    """What the detector says of an image or a video."""
+
+    kind: str = Field(description="image or video")
+    verdict: str = Field(description="a class, unsure, or no face")
+    called: str = Field(description="the class by the threshold alone, or no face")
+    probability: float | None = Field(
+        description="calibrated, of the positive class; of a video the mean over its frames; "
+        "null where there is no face"
+    )
+    threshold: float = Field(description="called positive from this probability on")
+    task: str
+    gate_probability: float | None = Field(description="of a face; of cascades alone")
+    logit: float | None = Field(None, description="of an image, the raw score")
+    low: float | None = Field(None, description="of a video: 10 % of the frames lie below")
+    high: float | None = Field(None, description="of a video: 10 % of the frames lie above")
+    share: float | None = Field(None, description="of a video: frames called positive")
+    seconds: float | None = Field(None, description="of a video, how long it lasts")
+    frames_wanted: int | None = Field(None, description="of a video")
+    frames_read: int | None = Field(None, description="of a video")
+    rule: str | None = Field(None, description="of a video or of faces, how the verdict is made")
+    note: str | None = Field(None, description="what should be known of a video's frames, or faces")
+    frames: list[Frame] | None = Field(None, description="of a video, in their order")
+    faces: list[Face] | None = Field(
+        None, description="with faces=true: the faces that were found, the largest first"
+    )
+    thumbnail: Thumbnail | None = Field(None, description="with thumbnails=true: of an image")
+    map: Map | None = Field(
+        None, description="with map=true: of an image; null of a video and where there is no face"
+    )
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a client asks of an upload.
+
+    Attributes:
+        frames: how many of a video are judged.
+        faces: find the faces in an image and judge each by itself.
+        map: draw what the answer on an image rests on.
+        thumbnails: return small copies to show beside the answer.
+    """
+
+    frames: int
+    faces: bool = False
+    map: bool = False
+    thumbnails: bool = False
+
+
+class Judge:
+    """Answers questions on uploads.
+
+    Attributes:
+        predictor: the detector.
+        limits: how large an upload may be.
+        options: how faces are found; None where the server does not find any.
+    """
+
+    def __init__(self, predictor: Predictor, limits: Limits, options: FaceOptions | None) -> None:
+        if options is not None:
+            check_faces(predictor)
+        self.predictor = predictor
+        self.limits = limits
+        self.options = options
+
+    @cached_property
+    def maps(self) -> HeatMaps:
+        """Return what draws maps; made when first needed, for it copies a network."""
+        return HeatMaps(self.predictor)
+
+    def answer(self, file: BinaryIO, question: Question, deadline: float) -> dict[str, Any]:
+        """Return the answer on a file, with the fields of `Answer`.
+
+        Args:
+            file: what was sent.
+            question: what is asked of it.
+            deadline: of a video, on the clock of `time.monotonic`.
+
+        Raises:
+            RefusedError: the file cannot be judged, or the server cannot do what is asked.
+        """
+        if question.map and self.maps.problem is not None:
+            raise RefusedError(422, f"there is no map: {self.maps.problem}")
+        if question.faces:
+            return self._faces(file, question)
+        fits = self.predictor.fits
+        found = read_upload(file, fits, self.limits, question.frames, deadline)
+        if isinstance(found, Clip):
+            return self._video(found, question)
+        (verdict,) = self.predictor.judge(stack_fitted([self.predictor.fit(found)]))
+        shown = self._shown(question, found, found, verdict.probability)
+        return {"kind": "image", **verdict.to_json(), **shown}
+
+    def _faces(self, file: BinaryIO, question: Question) -> dict[str, Any]:
+        """Answer on the faces of an image; the map is of what decides, a face or the whole."""
+        if self.options is None:
+            raise RefusedError(422, NOT_FINDING)
+        image = read_for_faces(file, self.limits)
+        found = judge_faces(self.predictor, image, self.options)
+        decides = image
+        for box, face in zip(found.boxes, found.faces, strict=True):
+            if face is found.image:
+                decides = crop(image, box, self.options.margin)
+        shown = self._shown(question, image, decides, found.image.probability)
+        return {"kind": "image", **found.to_json(), **shown}
+
+    def _video(self, clip: Clip, question: Question) -> dict[str, Any]:
+        verdict = judge_clip(self.predictor, clip)
+        answer = verdict.to_json()
+        if question.thumbnails:
+            for number in most_positive(verdict):
+                small = shrink(clip.thumbnails[number], THUMBNAIL)
+                answer["frames"][number]["thumbnail"] = image_url(small)
+        return {"kind": "video", **answer, **({"map": None} if question.map else {})}
+
+    def _shown(
+        self, question: Question, image: Tensor, decides: Tensor, probability: float | None
+    ) -> dict[str, Any]:
+        """Return the copy of an image, (3, H, W) uint8, and the map that a client asks for."""
+        shown: dict[str, Any] = {}
+        if question.thumbnails:
+            url = image_url(shrink(image, THUMBNAIL))
+            shown["thumbnail"] = {"url": url, "width": image.shape[2], "height": image.shape[1]}
+        if question.map:
+            shown["map"] = None
+            if probability is not None:
+                url = image_url(self.maps.draw(decides))
+                shown["map"] = {"url": url, "about": self.maps.about}
+        return shown

@@ -1,0 +1,101 @@
+"""Serves a detector as a page and an HTTP API: the story of `faceproof serve`."""
+
+import contextlib
+import gc
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from faceproof.errors import FaceproofError
+from faceproof.server.limits import Limits
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """What is served, where, and to whom.
+
+    Attributes:
+        detector: the artifact's folder, as faceproof export writes it.
+        host: address to listen at; the default can be reached from this machine only.
+        port: to listen at.
+        token_file: file with a token that clients must send, 16 characters or more; the environment
+            variable FACEPROOF_TOKEN does the same.
+        find_faces: let clients have each face in an image judged by itself, by a box on the page or
+            ?faces=true; needs pip install 'faceproof[faces]'.
+        whole_if_none: with find_faces, judge the whole image where no face is found, instead of
+            answering no face.
+        page: whether there is a page at /; else the HTTP API alone.
+        device: cpu, cuda or auto.
+        backend: what computes, torch or onnx.
+        allow: modules of the user's own whose functions the artifact may name.
+        limits: how much the server takes.
+    """
+
+    detector: Path
+    host: str = "127.0.0.1"
+    port: int = 7860
+    token_file: Path | None = None
+    find_faces: bool = False
+    whole_if_none: bool = False
+    page: bool = True
+    device: str = "auto"
+    backend: Literal["torch", "onnx"] = "torch"
+    allow: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.whole_if_none and not self.find_faces:
+            raise FaceproofError("--whole-if-none says what --find-faces does; give both")
+
+
+def serve(config: ServeConfig) -> int:
+    """Serve a detector until the process is told to end; return the exit code.
+
+    Raises:
+        FaceproofError: a package is not installed, or the detector, the token or a setting is of
+            no use.
+    """
+    _check_packages()
+    import uvicorn
+
+    from faceproof.inference.faces import face_options
+    from faceproof.inference.predictor import load
+    from faceproof.server.server import make_config, make_server
+    from faceproof.server.tokens import read_token
+
+    token = read_token(config.token_file)
+    options = face_options(config.find_faces, config.whole_if_none)
+    predictor = load(config.detector, config.device, config.backend, config.allow)
+    app = make_server(predictor, config.limits, token, config.page, options)
+    if token is None and config.host not in LOOPBACK:
+        print(
+            f"faceproof: everybody who reaches {config.host} can use this server; "
+            "--token-file asks for a token",
+            file=sys.stderr,
+        )
+    gc.collect()
+    gc.freeze()  # what is there from the start stays; looking through it takes a tenth of a second
+    server = uvicorn.Server(make_config(app, config.limits, config.host, config.port))
+    with contextlib.suppress(KeyboardInterrupt):  # the usual end of a server
+        server.run()
+    gc.unfreeze()  # or libraries complain at the end that they are not tidied up
+    return 0 if server.started else 1
+
+
+def _check_packages() -> None:
+    """Refuse to start without the packages of the extra `serve`."""
+    try:
+        import fastapi  # noqa: F401
+        import markdown_it  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise FaceproofError(
+            f"serving takes the package {error.name}, which is not installed: "
+            "pip install 'faceproof[serve]'"
+        ) from error

@@ -1,0 +1,131 @@
+"""Connections of a real server, and places that are free again."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
+
+from faceproof.server import guards
+from faceproof.server.desk import Desk
+from faceproof.server.guards import CloseUnread, UploadGuard
+from faceproof.server.limits import Limits
+from faceproof.server.metrics import Metrics
+from tests.small_servers import listening
+
+BARE = {"lifespan": "off", "log_level": "critical"}  # for applications that are one function
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+
+
+async def unread(scope, receive, send):
+    """Answer without a look at the body."""
+    await guards.respond(send, 413, b"too large", [])
+
+
+async def read(scope, receive, send):
+    while (await receive()).get("more_body"):
+        pass
+    await guards.respond(send, 200, b"read", [])
+
+
+def closed_after(connection):
+    """Return what the other side says until it ends a connection."""
+    said = b""
+    connection.settimeout(20)
+    with connection, contextlib.suppress(ConnectionError):
+        while part := connection.recv(100_000):
+            said += part
+    return said
+
+
+@contextlib.contextmanager
+def dripping(connection):
+    """Send a byte now and then."""
+    ended = threading.Event()
+
+    def drip():
+        with contextlib.suppress(OSError):
+            while not ended.wait(0.05):
+                connection.sendall(b"a")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def test_the_rest_of_a_request_that_is_answered_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(guards, "LINGER", 0.3)
+    with listening(CloseUnread(unread), Limits(), **BARE) as (port, _):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(HEAD % 100_000)
+        start = time.monotonic()
+        with dripping(connection):
+            said = closed_after(connection)
+        assert time.monotonic() - start < 10
+    assert said.startswith(b"HTTP/1.1 413")
+    assert b"connection: close" in said.lower()
+
+
+def test_who_still_sends_can_read_why_it_was_refused():
+    """A connection that ended at once would take the answer with it."""
+    with listening(CloseUnread(unread), Limits(), **BARE) as (port, _):
+        for _ in range(5):
+            connection = socket.create_connection(("127.0.0.1", port))
+            connection.sendall(HEAD % 8_000_000)
+            for _ in range(80):
+                connection.sendall(bytes(100_000))
+            assert closed_after(connection).endswith(b"too large")
+
+
+def test_a_connection_whose_request_was_read_is_used_again():
+    with listening(CloseUnread(read), Limits(), **BARE) as (port, _):
+        connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+        with connection:
+            for _ in range(2):
+                connection.sendall(HEAD % 3 + b"abc")
+                said = b""
+                while not said.endswith(b"read"):
+                    said += connection.recv(1000)
+                assert b"close" not in said.lower()
+
+
+def test_only_so_many_connections_are_served():
+    with listening(read, Limits(connections=2), **BARE) as (port, _):
+        ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+        time.sleep(0.2)
+        third = socket.create_connection(("127.0.0.1", port))
+        third.sendall(ask)
+        assert closed_after(third).startswith(b"HTTP/1.1 503")
+        idle[0].sendall(ask)
+        assert closed_after(idle[0]).startswith(b"HTTP/1.1 200")
+        fourth = socket.create_connection(("127.0.0.1", port))
+        fourth.sendall(ask)
+        assert closed_after(fourth).startswith(b"HTTP/1.1 200")
+        idle[1].close()
+
+
+def test_an_answer_that_nobody_reads_holds_no_place():
+    desk = Desk(Limits(concurrency=1, queue=0))
+    present = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        present.append((message["type"], desk.present))
+
+    async def answer(scope, receive, send):
+        present.append(("work", desk.present))
+        await read(scope, receive, send)
+
+    scope = {"type": "http", "path": guards.PREDICT, "headers": []}
+    asyncio.run(UploadGuard(answer, desk, Metrics(desk))(scope, receive, send))
+    desk.close()
+    assert present == [("work", 1), ("http.response.start", 0), ("http.response.body", 0)]
