@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from faceproof.data.image_io import fit_image, read_image
+from faceproof.data.image_io import read_image
+from faceproof.data.model_input import fit_image
 from faceproof.data.table import table_from_columns, write_table
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.operating_point import OperatingPoint

@@ -4,13 +4,13 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from tests.inference.test_predict import predict, read
 
 import faceproof
 from faceproof.artifact.export import Options, export_run
 from faceproof.evaluation.predictions import is_positive, read_predictions
 from faceproof.inference import predictor
 from tests.conftest import write_faces
+from tests.inference.test_predict import predict, read
 from tests.jobs import evaluate, train
 
 

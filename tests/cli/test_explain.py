@@ -16,7 +16,8 @@ from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.cli import explain as explain_commands
 from faceproof.cli.explain import add_commands
 from faceproof.data.demo.make import make_demo
-from faceproof.data.image_io import fit_image, read_image
+from faceproof.data.image_io import read_image
+from faceproof.data.model_input import fit_image
 from faceproof.data.table import read_table, select, table_from_columns, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import DEFAULT

@@ -10,20 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
-from faceproof.data.image_io import (
-    UnreadableImageError,
-    decode_image,
-    fit_image,
-    read_file,
-    read_image,
-)
+from faceproof.data.image_io import UnreadableImageError, decode_image, read_file, read_image
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -47,8 +38,8 @@ def decoded(folder: Path, data: bytes) -> Pixels:
     file = folder / "image.jpg"
     file.write_bytes(data)
     image = read_image(file)
-    assert image.dtype == torch.uint8
-    return image.permute(1, 2, 0).numpy()
+    assert image.dtype == np.uint8
+    return image.transpose(1, 2, 0)
 
 
 def by_pillow(data: bytes) -> Pixels:
@@ -271,25 +262,4 @@ def test_a_jpeg_in_order_is_left_to_one_decoder(
     data = encoded(image, "JPEG", **options)
     seen = by_pillow(data)
     monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("Pillow holds other threads up"))
-    assert np.allclose(decode_image(data).permute(1, 2, 0), seen, atol=2)
-
-
-@pytest.mark.parametrize("shape", [(40, 48), (97, 31), (5, 6), (1, 1), (300, 200)])
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_fitting_is_pillows_resize(shape: tuple[int, int], interpolation: str) -> None:
-    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8))
-    fitted = fit_image(F.pil_to_tensor(image), 32, interpolation)
-    expected = image.resize((32, 32), Image.Resampling[interpolation.upper()])
-    difference = fitted.permute(1, 2, 0).numpy().astype(int) - np.asarray(expected)
-    assert fitted.shape == (3, 32, 32)
-    assert fitted.dtype == torch.uint8
-    # torchvision rounds to bytes between its two passes, which bicubic overshoot shows
-    assert abs(difference).max() <= (1 if interpolation == "bilinear" else 8)
-    assert abs(difference).mean() < 0.5
-    reference = F.resize(F.pil_to_tensor(image), [32, 32], InterpolationMode(interpolation))
-    assert torch.equal(fitted, reference)
-
-
-def test_an_image_that_fits_is_not_touched() -> None:
-    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    assert torch.equal(fit_image(image, 32, "bicubic"), image)
+    assert np.allclose(decode_image(data).transpose(1, 2, 0), seen, atol=2)

@@ -11,14 +11,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from faceproof.data import folder_data
 from faceproof.data.datasets import Batch, ImageDataset, label_numbers
-from faceproof.data.image_io import fit_image, read_image
+from faceproof.data.image_io import read_image
 from faceproof.data.loaders import (
     WorkerDiedError,
     choose_workers,
     explain_dead_workers,
     make_loader,
-    to_unit,
 )
+from faceproof.data.model_input import fit_image
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
@@ -187,11 +187,3 @@ def test_other_errors_are_left_alone(error: Exception) -> None:
     with pytest.raises(type(error)) as raised, explain_dead_workers():
         raise error
     assert raised.value is error
-
-
-def test_to_unit_spans_zero_to_one() -> None:
-    image = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(2, 3, 4, 3)
-    unit = to_unit(image)
-    assert unit.dtype == torch.float32
-    assert torch.equal(unit[1, 2, 3], torch.tensor([0, 0.2, 1]))
-    assert unit.is_contiguous(memory_format=torch.channels_last)

@@ -14,7 +14,8 @@ from scipy.special import expit, logit
 
 import faceproof
 from faceproof.artifact.export import export_cascade, export_run
-from faceproof.data.image_io import fit_image, read_image
+from faceproof.data.image_io import read_image
+from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import is_positive
 from faceproof.models.build import build_network

@@ -13,7 +13,8 @@ import torch
 
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import ImageDataset
-from faceproof.data.image_io import fit_image, read_image
+from faceproof.data.image_io import read_image
+from faceproof.data.model_input import fit_image
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder, read_epochs

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 
 from faceproof import __version__
 from faceproof.artifact.artifact import (
@@ -290,7 +291,7 @@ def _images(runs: Sequence[Path]) -> Iterator[Any]:
         step = max(1, rows.num_rows * len(runs) // NUM_CHECKED)
         for name in rows["path"].take(list(range(0, rows.num_rows, step))).to_pylist():
             try:
-                yield read_image(name)
+                yield torch.from_numpy(read_image(name))
             except UnreadableImageError:
                 continue
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from faceproof.data.loaders import to_unit
+from faceproof.data.model_input import to_unit
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector
 

@@ -204,7 +204,7 @@ def statistics_of_file(path: str) -> dict[str, Any]:
     """Return the facts of one file but its stamp; `reason` alone where it cannot be read."""
     try:
         data = read_file(path)
-        image = decode_image(data).numpy()
+        image = decode_image(data)
     except UnreadableImageError as error:
         return {"path": path, "reason": str(error)}
     try:

@@ -1,18 +1,18 @@
-"""What happens to an image between its making and its judging: re-encoding, resizing, noise.
+"""Corruptions for robustness evaluations: JPEG, blur, noise and others, in fixed levels.
 
-A condition is applied to the decoded image before it is fitted to a model's input. What is random
-in it is a function of the image alone, so that two detectors see the same damage.
+A corruption changes a decoded image before it is resized to a model's input. Noise is a function
+of the image's name alone, so that two detectors see the same corrupted image.
 """
 
 import io
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image, ImageFilter
-from torch import Tensor
 
+from faceproof.data.image_io import Pixels
 from faceproof.errors import FaceproofError
 
 NEUTRAL_SIDE = 256  # pixels
@@ -20,19 +20,22 @@ NEUTRAL_QUALITY = 90
 
 
 @dataclass(frozen=True)
-class Condition:
-    """One kind of damage at one level.
+class Corruption:
+    """One kind of corruption at one level.
 
-    | kind       | level                                                                  |
-    |------------|------------------------------------------------------------------------|
-    | none       | none                                                                   |
-    | neutral    | JPEG quality, after a resize to 256 x 256: all images wrapped alike  |
-    | jpeg       | JPEG quality                                                           |
-    | resize     | scale down, and back up again                                          |
-    | blur       | standard deviation of a Gaussian, pixels                               |
-    | noise      | standard deviation of Gaussian noise, grey levels of 255               |
-    | brightness | factor                                                                 |
-    | screenshot | how many times it was shown, grabbed and re-encoded                    |
+    | kind       | level                                                              |
+    |------------|--------------------------------------------------------------------|
+    | none       | ignored                                                            |
+    | neutral    | JPEG quality, after a resize of every image to 256 x 256           |
+    | jpeg       | JPEG quality                                                       |
+    | resize     | scale of a reduction, after which the old size is restored         |
+    | blur       | standard deviation of a Gaussian, in pixels                        |
+    | noise      | standard deviation of Gaussian noise, in grey levels of 255        |
+    | brightness | factor                                                             |
+    | screenshot | number of times the image is shown, grabbed and encoded again      |
+
+    Raises:
+        FaceproofError: the kind is unknown.
     """
 
     kind: str
@@ -41,22 +44,22 @@ class Condition:
     def __post_init__(self) -> None:
         if self.kind not in CHANGES:
             raise FaceproofError(
-                f"there is no condition {self.kind!r}; there are {', '.join(CHANGES)}"
+                f"there is no corruption {self.kind!r}; choose one of {', '.join(CHANGES)}"
             )
 
     def __str__(self) -> str:
         return self.kind if self.kind == "none" else f"{self.kind} {self.level:g}"
 
-    def __call__(self, image: Tensor, name: str) -> Tensor:
-        """Return the damaged image, (3, H, W) uint8 as it came.
+    def __call__(self, image: Pixels, name: str) -> Pixels:
+        """Return the corrupted image, (3, H, W) uint8.
 
         Args:
             image: (3, H, W) uint8.
-            name: what the random part is drawn by; the image's path below its data set.
+            name: seeds the random part; the image's path below its data set.
         """
-        opened = Image.fromarray(image.permute(1, 2, 0).numpy())
+        opened = Image.fromarray(image.transpose(1, 2, 0))
         changed = CHANGES[self.kind](opened, self.level, name)
-        return torch.from_numpy(np.array(changed)).permute(2, 0, 1).contiguous()
+        return np.ascontiguousarray(np.array(changed).transpose(2, 0, 1))
 
 
 def _jpeg(image: Image.Image, quality: float, name: str) -> Image.Image:
@@ -91,7 +94,7 @@ def _brightness(image: Image.Image, factor: float, name: str) -> Image.Image:
 
 
 def _screenshot(image: Image.Image, times: float, name: str) -> Image.Image:
-    """Show an image at another size, a little brighter, and grab and send it: `times` times."""
+    """Show an image larger and brighter, grab it and send it on, `times` times."""
     size = image.size
     for _ in range(int(times)):
         shown = _brightness(_scaled(image, 1.3), 1.03, name)
@@ -104,7 +107,7 @@ def _neutral(image: Image.Image, quality: float, name: str) -> Image.Image:
     return _jpeg(square, quality, name)
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Image.Image, float, str], Image.Image]] = {
     "none": lambda image, level, name: image,
     "neutral": _neutral,
     "jpeg": _jpeg,
@@ -115,7 +118,7 @@ CHANGES = {
     "screenshot": _screenshot,
 }
 
-NEUTRAL = {"jpeg": Condition("neutral", NEUTRAL_QUALITY)}
+NEUTRAL = {"jpeg": Corruption("neutral", NEUTRAL_QUALITY)}
 
 # From mild to strong, in this order.
 LEVELS: dict[str, dict[str, tuple[float, ...]]] = {
@@ -131,22 +134,22 @@ LEVELS: dict[str, dict[str, tuple[float, ...]]] = {
 }
 
 
-def robustness_corruptions(name: str) -> list[Condition]:
-    """Return the conditions of a set of levels.
+def robustness_corruptions(name: str) -> list[Corruption]:
+    """Return all corruptions of a named set of levels.
 
     Raises:
-        FaceproofError: there is no such set.
+        FaceproofError: the set is unknown.
     """
     if name not in LEVELS:
         raise FaceproofError(f"robustness={name} must be one of {', '.join(LEVELS)}")
-    return [Condition(kind, level) for kind, levels in LEVELS[name].items() for level in levels]
+    return [Corruption(kind, level) for kind, levels in LEVELS[name].items() for level in levels]
 
 
-def neutral_corruption(name: str) -> Condition:
-    """Return the condition that wraps all images alike.
+def neutral_corruption(name: str) -> Corruption:
+    """Return the corruption that gives all images the same size and encoding.
 
     Raises:
-        FaceproofError: there is none of that name.
+        FaceproofError: the name is unknown.
     """
     if name not in NEUTRAL:
         raise FaceproofError(f"neutral={name} must be one of {', '.join(NEUTRAL)}")

@@ -1,5 +1,9 @@
-"""The rows of an image table as batches: from files, decoded already, or as kept features."""
+"""PyTorch data sets over an image table: decoded from files, decoded in memory, or as features.
 
+Each returns whole batches, so a loader needs no collation.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from faceproof.augment.corruptions import Condition
-from faceproof.data.image_io import UnreadableImageError, fit_image, read_image
+from faceproof.data.image_io import Pixels, UnreadableImageError, read_image
+from faceproof.data.model_input import fit_image
 from faceproof.data.samplers import EpochSampler
 from faceproof.errors import FaceproofError
 from faceproof.performance.cores import by_all_cores
@@ -18,12 +22,15 @@ from faceproof.task import Task
 
 NO_LABEL = -1
 
+# A change to a decoded image, (3, H, W) uint8, before it is resized; it knows the image's name.
+ImageChange = Callable[[Pixels, str], Pixels]
+
 
 class Batch(NamedTuple):
-    """What a loader yields.
+    """A batch of images.
 
-    `image` is (B, 3, S, S) uint8, `label` (B,) int64 with -1 for unlabelled images, `row` (B,)
-    int64, where they stand in the table.
+    `image` is (B, 3, S, S) uint8, `label` (B,) int64 with -1 for unlabelled images, and `row` (B,)
+    int64, the images' rows in their table.
     """
 
     image: Tensor
@@ -32,9 +39,9 @@ class Batch(NamedTuple):
 
 
 class FeatureBatch(NamedTuple):
-    """What a loader yields where a frozen backbone's features are kept.
+    """A batch of cached features of a frozen backbone.
 
-    `features` is what the backbone returns for B images; the rest is as in `Batch`.
+    `features` is what the backbone returned for B images; the rest is as in `Batch`.
     """
 
     features: Tensor
@@ -43,14 +50,25 @@ class FeatureBatch(NamedTuple):
 
 
 class ImageGoneError(FaceproofError):
-    """An image that could be read when the run began; of a loading process's traceback rid."""
+    """An image was readable when the run began and no longer is.
+
+    torch puts a worker's traceback in front of the message; it is removed.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class ImageDataset(Dataset[Batch]):
-    """The rows of an image table as tensors, resized for one model's input."""
+    """The images of a table, decoded from their files and resized to a model's input.
+
+    Args:
+        table: an image table.
+        task: numbers the labels.
+        size: side of the model's input, in pixels.
+        interpolation: of the resize, `bilinear` or `bicubic`.
+        change: applied to each decoded image before the resize, such as a corruption.
+    """
 
     def __init__(
         self,
@@ -58,28 +76,29 @@ class ImageDataset(Dataset[Batch]):
         task: Task,
         size: int,
         interpolation: str,
-        condition: Condition | None = None,
+        change: ImageChange | None = None,
     ) -> None:
         paths = table["path"]
-        self.paths = paths.chunk(0) if paths.num_chunks == 1 else paths.combine_chunks()  # a copy
+        # One array: combining copies, and strings of Python would be copied into every worker.
+        self.paths = paths.chunk(0) if paths.num_chunks == 1 else paths.combine_chunks()
         self.labels = label_numbers(table, task)
         self.size = size
         self.interpolation = interpolation
-        self.condition = condition
+        self.change = change
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitems__(self, rows: list[int]) -> Batch:
-        """Return a whole batch: torch's loader asks for it so."""
+        """Return the batch of some rows; torch's loader calls this."""
         shape = (len(rows), 3, self.size, self.size)
-        # As decoders lay out an image: to turn it round takes as long as to decode it.
+        # The memory layout of decoded images: transposing takes as long as decoding.
         images = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         self.fill(images, rows)
         return Batch(images, torch.from_numpy(self.labels[rows]), torch.tensor(rows))
 
     def fill(self, images: Tensor, rows: list[int]) -> None:
-        """Put images in their places, (B, 3, S, S) uint8."""
+        """Write the images of some rows into a tensor, (B, 3, S, S) uint8."""
 
         def put(place: int) -> None:
             images[place] = self.image(rows[place])
@@ -87,7 +106,11 @@ class ImageDataset(Dataset[Batch]):
         by_all_cores(put, len(rows))
 
     def image(self, row: int) -> Tensor:
-        """Return an image, (3, S, S) uint8."""
+        """Return one image, (3, S, S) uint8.
+
+        Raises:
+            ImageGoneError: its file can no longer be read.
+        """
         path = self.paths[row].as_py()
         try:
             decoded = read_image(path)
@@ -96,14 +119,19 @@ class ImageDataset(Dataset[Batch]):
                 f"{path} could be read when the run began and no longer can: {error}; "
                 "put it back, or start again without it"
             ) from error
-        if self.condition is not None:
-            # The name below the data set's folder: where that lies should change nothing.
-            decoded = self.condition(decoded, "/".join(path.split("/")[-3:]))
+        if self.change is not None:
+            # Not the whole path: where the data set's folder lies must not change the result.
+            decoded = self.change(decoded, "/".join(path.split("/")[-3:]))
         return fit_image(decoded, self.size, self.interpolation)
 
 
 class CachedImages(Dataset[Batch]):
-    """Images that are decoded and resized already, (N, 3, S, S) uint8."""
+    """Images that are decoded and resized already.
+
+    Args:
+        images: (N, 3, S, S) uint8.
+        labels: (N,) int64.
+    """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.images = images
@@ -113,18 +141,18 @@ class CachedImages(Dataset[Batch]):
         return len(self.labels)
 
     def __getitems__(self, rows: list[int]) -> Batch:
-        """Return a whole batch."""
+        """Return the batch of some rows; torch's loader calls this."""
         images = torch.from_numpy(self.images[rows])
         return Batch(images, torch.from_numpy(self.labels[rows]), torch.tensor(rows))
 
 
 class CachedFeatures(Dataset[FeatureBatch]):
-    """A frozen backbone's features of every view of every image, (K, N, ...).
+    """A frozen backbone's features of each view of each image.
 
     Args:
-        features: in epoch e, view e modulo K is given.
-        labels: (N,).
-        sampler: says which epoch it is; None for a single view.
+        features: (K, N, ...) float32 for K views; epoch e takes view e modulo K.
+        labels: (N,) int64.
+        sampler: knows the epoch; None for a single view.
     """
 
     def __init__(
@@ -138,7 +166,7 @@ class CachedFeatures(Dataset[FeatureBatch]):
         return len(self.labels)
 
     def __getitems__(self, rows: list[int]) -> FeatureBatch:
-        """Return a whole batch."""
+        """Return the batch of some rows; torch's loader calls this."""
         view = self.sampler.epoch % len(self.features) if self.sampler else 0
         features = torch.from_numpy(self.features[view, rows])
         return FeatureBatch(features, torch.from_numpy(self.labels[rows]), torch.tensor(rows))

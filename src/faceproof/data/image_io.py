@@ -1,58 +1,66 @@
-"""From a file to a tensor: decoding, conversion to 8-bit RGB, and the resize to a model's input."""
+"""Read and decode image files of every format to 8-bit RGB arrays, for all of faceproof.
+
+No PyTorch here: tables, audits and reports decode images too. `data.model_input` takes an array on
+to a model's input.
+"""
 
 import io
 import math
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torchvision.io import ImageReadMode
-from torchvision.io import decode_image as decode_by_torchvision
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from faceproof.data.shards.reading import find_member, read_member
 from faceproof.data.shards.store import ShardError
 from faceproof.errors import FaceproofError
 
+Pixels = npt.NDArray[np.uint8]
+
 JPEG = b"\xff\xd8\xff"
-# ITU-T T.81, table B.1: what begins a frame that libjpeg decodes, and what may stand before it.
+JPEG_END = b"\xff\xd9"
+# ITU-T T.81, table B.1: markers that begin a frame, and segments that may precede one.
 FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
 SEGMENT_MARKERS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
-# What lies under transparent pixels is arbitrary; white is what viewers put there.
+EXIF_MARKER = 0xE1
+EXIF_HEADER = 6  # bytes: "Exif" and two zeros
+ORIENTATION = 0x0112  # the EXIF tag
+# Colours under transparent pixels are arbitrary; viewers show white.
 BACKGROUND = 255
-MAX_BYTES = 2**29  # of a file: more than any image has that may be decoded
-# Of a pipe that nobody writes to; and bytes as they are, where a system knows others.
-NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-# What decoders raise for files that are not what they seem; anything else is a defect.
+MAX_BYTES = 2**29  # of a file: more than any image within Pillow's limit on pixels takes
+# A pipe without a writer must not block; Windows must not translate line ends.
+OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# What the decoders raise for damaged files; any other exception is a defect of ours.
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class UnreadableImageError(FaceproofError):
-    """A file that cannot be decoded as an image; the message is the reason alone."""
+    """A file cannot be decoded as an image; the message is the reason alone."""
 
 
-def read_image(path: str | Path) -> Tensor:
+def read_image(path: str | Path) -> Pixels:
     """Decode an image file to RGB, (3, H, W) uint8, upright by its EXIF orientation.
 
-    Grey, palette, CMYK and 16-bit images are converted; transparency is laid on white; of an
-    animation the first frame is taken.
+    Grey, palette, CMYK and 16-bit images are converted, transparency is laid on white, and an
+    animation gives its first frame.
 
     Raises:
-        UnreadableImageError: the file is missing, empty, truncated, or no image.
+        UnreadableImageError: the file is missing, empty, truncated, or not an image.
     """
     return decode_image(read_file(path))
 
 
 def read_file(path: str | Path) -> bytes:
-    """Read the bytes of an image file, or of one that lies in a shard.
+    """Return the bytes of an image file, or of an image inside a shard.
 
     Raises:
-        UnreadableImageError: the file is missing, empty, huge, or cannot be opened, or its shard
-            is missing or damaged.
+        UnreadableImageError: the file is missing, empty, too large or cannot be opened, or its
+            shard is missing or damaged.
     """
     try:
         if isinstance(path, str) and (member := find_member(path)) is not None:
@@ -68,120 +76,182 @@ def read_file(path: str | Path) -> bytes:
 
 
 def _read_whole(path: str | Path) -> bytes:
-    """Return the bytes of a file, by as few calls as may be.
+    """Return the bytes of a file in as few system calls as possible.
 
-    Each lets go of Python's lock, for which the threads that read other images then wait.
+    Each call releases Python's lock, and this thread then waits for the threads that read other
+    images.
     """
-    if "\0" in str(path):  # which every version of Python refuses in other words
+    if "\0" in str(path):  # each version of Python words this error in another way
         raise UnreadableImageError("its path holds a null byte")
-    file = os.open(path, os.O_RDONLY | NOT_WAITING)
+    file = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     try:
         size = os.fstat(file).st_size
-        if size > MAX_BYTES:  # of a file that is a hole no disk is full, but the memory would be
+        if size > MAX_BYTES:  # a sparse file fits any disk, but not the memory
             raise UnreadableImageError(f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")
         data = os.read(file, size)
-        while len(data) < size and (more := os.read(file, size - len(data))):  # as networks may
+        while len(data) < size and (more := os.read(file, size - len(data))):  # network disks
             data += more
         return data
     finally:
         os.close(file)
 
 
-def decode_image(data: bytes) -> Tensor:
+def decode_image(data: bytes) -> Pixels:
     """Decode the bytes of an image file to RGB, (3, H, W) uint8; see `read_image`.
 
+    The rows of memory are pixels, as the decoders write them: the array is a view of (H, W, 3).
+
     Raises:
-        UnreadableImageError: they are truncated, or no image.
+        UnreadableImageError: the bytes are truncated, or not an image.
     """
     try:
-        return _decode(data)
+        header = _read_jpeg_header(data)
+        rgb = _decode_by_pillow(data) if header is None else _decode_jpeg(data, header)
     except UnreadableImageError:
         raise
     except UNREADABLE as error:
         raise UnreadableImageError(reason_of(error)) from error
+    return rgb.transpose(2, 0, 1)
 
 
-def _decode(data: bytes) -> Tensor:
-    """Decode and convert.
+@dataclass(frozen=True)
+class _JpegHeader:
+    """What decoding needs to know of a JPEG file.
 
-    torchvision decodes JPEG, Pillow the rest: torchvision 0.29 takes the indices of a palette PNG
-    for grey, ignores colours marked as transparent, and ends the process on a damaged PNG.
+    Attributes:
+        num_channels: of its colours.
+        exif: the first EXIF segment, empty if there is none.
+        end: the place in the file from which on there are pixels.
     """
-    if _is_plain_jpeg(data):
-        return _decode_jpeg(data)
+
+    num_channels: int
+    exif: bytes
+    end: int
+
+
+def _read_jpeg_header(data: bytes) -> _JpegHeader | None:
+    """Return the header of a JPEG file that declares an acceptable size; None for other formats.
+
+    Pillow, which reads the headers of every other format and odd ones of JPEG, needs up to a
+    quarter of the time of the whole decoding for it, and holds Python's lock meanwhile.
+    """
+    if not data.startswith(JPEG):
+        return None
+    exif = b""
+    place = 2
+    while place + 10 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker in FRAME_MARKERS:
+            height, width, channels = struct.unpack_from(">HHB", data, place + 5)
+            if 0 < height * width <= (Image.MAX_IMAGE_PIXELS or math.inf):
+                return _JpegHeader(channels, exif, place)
+            break
+        length = int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker not in SEGMENT_MARKERS or length < 2:
+            break
+        if marker == EXIF_MARKER and not exif:
+            exif = data[place + 4 : place + 2 + length]
+        place += 2 + length
+    with Image.open(io.BytesIO(data)) as image:  # refuses absurd sizes
+        return _JpegHeader(len(image.getbands()), image.info.get("exif", b""), place)
+
+
+def _decode_jpeg(data: bytes, header: _JpegHeader) -> Pixels:
+    """Decode a JPEG file to (H, W, 3) uint8 by libjpeg-turbo's exact methods."""
+    if data.find(JPEG_END, header.end) < 0:
+        raise UnreadableImageError("the image is incomplete or truncated")
+    channels = "CMYK" if header.num_channels == 4 else "RGB"
+    try:
+        pixels = simplejpeg.decode_jpeg(data, channels, fastdct=False, fastupsample=False)
+    except ValueError as error:
+        pixels = _decode_damaged_jpeg(data, channels, error)
+    if channels == "CMYK":
+        pixels = _cmyk_to_rgb(pixels)
+    return _upright(pixels, _exif_orientation(header.exif))
+
+
+def _decode_damaged_jpeg(data: bytes, channels: str, error: ValueError) -> Pixels:
+    """Decode a JPEG file about which simplejpeg complains, by Pillow, to (H, W, channels).
+
+    Pillow accepts wrong data inside a whole image, as viewers do. simplejpeg can be told to do so
+    too, but then returns images of which the second half was never written.
+
+    Raises:
+        ValueError: what simplejpeg said, if Pillow refuses it too.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            pixels: Pixels = np.array(image.convert(channels))
+    except UNREADABLE:
+        raise error from None
+    return 255 - pixels if channels == "CMYK" else pixels  # Pillow turns Adobe's around
+
+
+def _cmyk_to_rgb(cmyk: Pixels) -> Pixels:
+    """Convert (H, W, 4), stored inverted as Adobe does, to (H, W, 3) by multiplying with black."""
+    product = cmyk[..., :3].astype(np.uint32) * cmyk[..., 3:] + 128
+    return ((product + (product >> 8)) >> 8).astype(np.uint8)  # product / 255, rounded
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """Return the orientation, 1 to 8, that an EXIF segment states first; 1 if it states none."""
+    tiff = exif[EXIF_HEADER:]
+    order = "<" if tiff.startswith(b"II") else ">"
+    try:
+        magic, start = struct.unpack_from(f"{order}HI", tiff, 2)
+        (count,) = struct.unpack_from(f"{order}H", tiff, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12) if magic == 42 else ():
+            if struct.unpack_from(f"{order}H", tiff, entry)[0] == ORIENTATION:
+                return int(struct.unpack_from(f"{order}H", tiff, entry + 8)[0])
+    except struct.error:  # the segment is cut short
+        pass
+    return 1
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn and mirror (H, W, 3) as an EXIF orientation says; unknown ones change nothing."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_by_pillow(data: bytes) -> Pixels:
+    """Decode a file of any format but JPEG to (H, W, 3) uint8."""
     with Image.open(io.BytesIO(data)) as image:  # reads the header, and refuses absurd sizes
-        if data.startswith(JPEG):
-            return _decode_jpeg(data)
         upright = ImageOps.exif_transpose(image)
     if upright.mode == "F":
         raise UnreadableImageError("its pixels are floating-point numbers of no known range")
     if upright.mode.startswith("I"):
         return _grey16_to_rgb8(upright)
     if upright.has_transparency_data:
-        return _on_background(F.pil_to_tensor(upright.convert("RGBA")))
-    opaque: Tensor = F.pil_to_tensor(upright.convert("RGB"))
-    return opaque
+        return _on_background(np.array(upright.convert("RGBA")))
+    return np.array(upright.convert("RGB"))
 
 
-def _is_plain_jpeg(data: bytes) -> bool:
-    """Say whether bytes are a JPEG whose header is in order and declares no absurd size.
-
-    Pillow, which all else is left to, takes up to a quarter as long for its header as torchvision
-    for the whole image, and lets no other thread run meanwhile.
-    """
-    if not data.startswith(JPEG):
-        return False
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker in FRAME_MARKERS:
-            height, width = struct.unpack_from(">HH", data, place + 5)
-            return bool(0 < height * width <= (Image.MAX_IMAGE_PIXELS or math.inf))
-        length = int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker not in SEGMENT_MARKERS or length < 2:
-            return False
-        place += 2 + length
-    return False
-
-
-def _decode_jpeg(data: bytes) -> Tensor:
-    buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy: writable
-    rgb: Tensor = decode_by_torchvision(buffer, ImageReadMode.RGB, apply_exif_orientation=True)
-    return rgb
-
-
-def _grey16_to_rgb8(image: Image.Image) -> Tensor:
-    """Convert 16-bit grey to (3, H, W) uint8; 65535 becomes 255."""
-    grey = F.pil_to_tensor(image.convert("I"))
+def _grey16_to_rgb8(image: Image.Image) -> Pixels:
+    """Convert 16-bit grey to (H, W, 3) uint8; 65535 becomes 255."""
+    grey = np.array(image.convert("I"))
     if grey.min() < 0 or grey.max() > 65535:
         raise UnreadableImageError("its pixels have more than 16 bits, of no known range")
-    rgb: Tensor = ((grey + 128) // 257).to(torch.uint8).expand(3, -1, -1).contiguous()
-    return rgb
+    return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _on_background(rgba: Tensor) -> Tensor:
-    """Lay (4, H, W) uint8 with alpha on the background; (3, H, W) uint8."""
-    alpha = rgba[3:].to(torch.int32)
-    over = rgba[:3].to(torch.int32) * alpha + BACKGROUND * (255 - alpha)
-    return ((over + 127) // 255).to(torch.uint8)
+def _on_background(rgba: Pixels) -> Pixels:
+    """Lay (H, W, 4) uint8 with alpha on the background; (H, W, 3) uint8."""
+    alpha = rgba[..., 3:].astype(np.int32)
+    over = rgba[..., :3].astype(np.int32) * alpha + BACKGROUND * (255 - alpha)
+    return ((over + 127) // 255).astype(np.uint8)
 
 
 def reason_of(error: Exception) -> str:
-    """Say in one line why a file could not be read; torchvision puts its source path in front."""
+    """Say in one line why a file could not be read."""
     if isinstance(error, FileNotFoundError):
         return "the file is not there"
     if isinstance(error, UnidentifiedImageError):
         return "no image format that can be read"
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return first.rsplit(".cpp:", 1)[-1].partition(", ")[2] or first if ".cpp:" in first else first
-
-
-def fit_image(image: Tensor, size: int, interpolation: str) -> Tensor:
-    """Resize (3, H, W) uint8 to (3, size, size), whatever its aspect, with antialiasing.
-
-    Training, evaluation and everything that serves go through this one function.
-    """
-    if image.shape[-2:] == (size, size):
-        return image
-    fitted: Tensor = F.resize(image, [size, size], InterpolationMode(interpolation), antialias=True)
-    return fitted
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -9,9 +9,10 @@ import torch
 from rich.progress import track
 from scipy import special
 
-from faceproof.augment.corruptions import Condition
+from faceproof.augment.corruptions import Corruption
 from faceproof.data.datasets import ImageDataset
-from faceproof.data.loaders import explain_dead_workers, make_loader, to_unit
+from faceproof.data.loaders import explain_dead_workers, make_loader
+from faceproof.data.model_input import to_unit
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores
 from faceproof.io.run_folder import RunFolder
@@ -22,7 +23,7 @@ from faceproof.models.weights import check_numbers
 from faceproof.performance.memory import reuse_memory
 from faceproof.task import Task
 
-Scorer = Callable[[pa.Table, Condition | None], Scores]
+Scorer = Callable[[pa.Table, Corruption | None], Scores]
 
 
 def load_best(run: RunFolder, net: Detector) -> Detector:
@@ -66,7 +67,7 @@ def run_scorer(
     load_best(run, net)
     progress = sys.stdout.isatty()
 
-    def score_rows(rows: pa.Table, condition: Condition | None = None) -> Scores:
+    def score_rows(rows: pa.Table, condition: Corruption | None = None) -> Scores:
         return score(net, rows, task, batch_size, num_workers, device, condition, progress)
 
     return score_rows
@@ -77,7 +78,7 @@ def combined_scorer(
 ) -> Scorer:
     """Return what scores images by several detectors, one after the other, as one."""
 
-    def score_rows(rows: pa.Table, condition: Condition | None = None) -> Scores:
+    def score_rows(rows: pa.Table, condition: Corruption | None = None) -> Scores:
         return combine([scorer(rows, condition) for scorer in scorers])
 
     return score_rows
@@ -91,7 +92,7 @@ def score(
     batch_size: int = 64,
     num_workers: int | str = "auto",
     device: str = "auto",
-    condition: Condition | None = None,
+    condition: Corruption | None = None,
     progress: bool = False,
 ) -> Scores:
     """Score images in float32, in one process, each exactly once.

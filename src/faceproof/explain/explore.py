@@ -18,8 +18,9 @@ from rich.progress import track
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.transforms import GREY
-from faceproof.data.image_io import UnreadableImageError, fit_image, read_image
+from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.data.listing import DataSet
+from faceproof.data.model_input import fit_image
 from faceproof.data.table import SPLITS, counts
 from faceproof.errors import FaceproofError
 from faceproof.explain.sampling import (

@@ -301,7 +301,7 @@ def spectrum_reader(size: int) -> Callable[[str], Spectrum | TooSmall | Unreadab
 
     def read(path: str) -> Spectrum | TooSmall | Unreadable:
         try:
-            image = read_image(path).numpy()
+            image = read_image(path)
         except UnreadableImageError as error:
             return Unreadable(path, str(error))
         _, height, width = image.shape

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from faceproof.artifact.artifact import card_task, read_card, read_network
-from faceproof.data.image_io import UnreadableImageError, fit_image, read_image
+from faceproof.data.image_io import UnreadableImageError, read_image
+from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.scoring import load_best

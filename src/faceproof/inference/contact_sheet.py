@@ -7,7 +7,6 @@ from typing import Any
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from torchvision.transforms.v2 import functional as F
 
 from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.io.atomic import atomic_file
@@ -50,7 +49,7 @@ def write_contact_sheet(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _thumbnail(path: str) -> Image.Image:
     """Return an image made to fit; an empty frame if it can no longer be read."""
     try:
-        image = F.to_pil_image(read_image(path))
+        image = Image.fromarray(read_image(path).transpose(1, 2, 0))
     except UnreadableImageError:
         return ImageOps.expand(Image.new("RGB", (SIDE - 2, SIDE - 2), PAPER), 1, FAINT)
     fitted: Image.Image = ImageOps.contain(image, (SIDE, SIDE))

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from faceproof.data.image_io import fit_image
+from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.predictor import ImageLike, Predictor, stack_fitted, to_rgb
 from faceproof.inference.scorer import NO_FACE, Fit, Fitted, Verdict

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import NamedTuple
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
-from faceproof.data.image_io import fit_image, read_image
+from faceproof.data.image_io import read_image
 from faceproof.data.loaders import choose_workers
+from faceproof.data.model_input import fit_image
 from faceproof.inference.faces import (
     FaceOptions,
     FacesVerdict,
@@ -88,7 +90,7 @@ class _Files(Dataset[_File]):
                 if self.faces is not None:
                     return _File(path, error=NO_VIDEOS)
                 return _File(path, clip=read_clip(path, self.fits, self.num_frames))
-            image = read_image(path)
+            image = torch.from_numpy(read_image(path))
         except ValueError as error:  # what is unreadable, or a path that no system takes
             return _File(path, error=str(error))
         if self.faces is not None:

@@ -17,12 +17,8 @@ from torchvision.transforms.v2 import functional as F
 
 from faceproof.artifact.artifact import read_card, read_entry, read_network
 from faceproof.artifact.card import Card, card_task, networks_of
-from faceproof.data.image_io import (
-    UnreadableImageError,
-    decode_image,
-    fit_image,
-    read_image,
-)
+from faceproof.data.image_io import UnreadableImageError, decode_image, read_image
+from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.operating_point import OperatingPoint
@@ -156,11 +152,11 @@ def to_rgb(image: ImageLike) -> Tensor:
     """
     if isinstance(image, str | Path):
         try:
-            return read_image(image)
+            return torch.from_numpy(read_image(image))
         except UnreadableImageError as error:
             raise FaceproofError(f"{image} cannot be read: {error}") from error
     if isinstance(image, bytes):
-        return decode_image(image)
+        return torch.from_numpy(decode_image(image))
     if isinstance(image, Image.Image):
         return _from_pillow(image)
     # A copy, because numpy's arrays may be read-only.
@@ -184,7 +180,7 @@ def _from_pillow(image: Image.Image) -> Tensor:
     file = io.BytesIO()
     plain = upright if upright.mode in PNG_MODES else upright.convert("RGB")
     plain.save(file, "PNG", compress_level=1)
-    return decode_image(file.getvalue())
+    return torch.from_numpy(decode_image(file.getvalue()))
 
 
 def load(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from faceproof.data.loaders import to_unit
+from faceproof.data.model_input import to_unit
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine
 from faceproof.evaluation.operating_point import OperatingPoint

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faceproof.data.image_io import fit_image
+from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.scorer import Fit, Fitted
 

@@ -172,7 +172,8 @@ def bin_edges(values: Values) -> Values:
 
 def draw_images(found: Exploration, label: str) -> Figure:
     """Draw some images of a class, each with its generator, or its file's name if it has none."""
-    from faceproof.data.image_io import fit_image, read_image
+    from faceproof.data.image_io import read_image
+    from faceproof.data.model_input import fit_image
 
     rows = drawn_rows(found, label)
     tiles = [

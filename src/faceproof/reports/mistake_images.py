@@ -43,7 +43,7 @@ def small_copy(path: str) -> Pixels:
     Raises:
         UnreadableImageError: it cannot be read.
     """
-    small = Image.fromarray(read_image(path).permute(1, 2, 0).contiguous().numpy())
+    small = Image.fromarray(read_image(path).transpose(1, 2, 0))
     small.thumbnail((SIDE, SIDE))
     return np.asarray(small, np.uint8)
 

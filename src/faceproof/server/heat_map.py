@@ -10,8 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from faceproof.data.image_io import fit_image
-from faceproof.data.loaders import to_unit
+from faceproof.data.model_input import fit_image, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.inference.predictor import Predictor
 from faceproof.inference.scorer import TorchNetwork

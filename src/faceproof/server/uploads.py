@@ -2,6 +2,7 @@
 
 from typing import BinaryIO
 
+import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -99,7 +100,7 @@ def _read_image(file: BinaryIO, limits: Limits) -> Tensor | None:
         )
     file.seek(0)
     try:
-        return decode_image(file.read())
+        return torch.from_numpy(decode_image(file.read()))
     except UnreadableImageError as error:
         raise RefusedError(422, f"the image cannot be read: {error}") from error
 

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import CachedImages, ImageDataset, ImageGoneError
-from faceproof.data.loaders import make_loader, to_unit
+from faceproof.data.loaders import make_loader
+from faceproof.data.model_input import to_unit
 from faceproof.errors import FaceproofError
 from faceproof.io.cache import Wanted, keep, key_of
 from faceproof.models.detector import Detector

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
-from faceproof.data.loaders import make_loader, to_unit
+from faceproof.data.loaders import make_loader
+from faceproof.data.model_input import to_unit
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
 from faceproof.data.table import select

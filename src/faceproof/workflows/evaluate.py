@@ -14,7 +14,7 @@ from rich.table import Table
 
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
-from faceproof.augment.corruptions import Condition
+from faceproof.augment.corruptions import Corruption
 from faceproof.data.frames import evenly_spaced
 from faceproof.data.listing import DataSet
 from faceproof.data.table import concat_tables, describe_counts, read_parquet, select
@@ -88,8 +88,8 @@ class Request:
     name: str | None = None
     frames: int | None = None
     threshold: ThresholdConfig | None = None
-    neutral: Condition | None = None
-    robustness: Sequence[Condition] = ()
+    neutral: Corruption | None = None
+    robustness: Sequence[Corruption] = ()
 
 
 def store_operating_point(
@@ -150,7 +150,7 @@ def evaluate_run(
     point = _operating_point(run, own.task, wanted.threshold)
     console = Console()
 
-    def predict(condition: Condition | None = None) -> pa.Table:
+    def predict(condition: Corruption | None = None) -> pa.Table:
         logits = score_rows(rows, condition)
         return predictions_table(rows, logits, point.calibration.apply(logits))
 
@@ -247,7 +247,7 @@ def _operating_point(
 
 def _damage(
     wanted: Request,
-    predict: Callable[[Condition | None], pa.Table],
+    predict: Callable[[Corruption | None], pa.Table],
     plain: pa.Table,
     task: Task,
     threshold: float,
