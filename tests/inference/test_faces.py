@@ -1,4 +1,4 @@
-"""Finding faces first: where they are, what is cut out, and what they make of an image."""
+"""Judging the faces in an image: which are judged, and what they make of the image."""
 
 import json
 import sys
@@ -15,12 +15,12 @@ from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import RULE, WHOLE, FaceOptions, combine_faces, judge_faces
 from faceproof.inference.scorer import Verdict
-from faceproof.prepare import face_finder
-from faceproof.prepare.face_finder import Box, crop, find_faces
+from faceproof.prepare import face_detector
+from faceproof.prepare.boxes import Box, crop
+from faceproof.prepare.face_detector import find_faces
 from tests.small_runs import write_run
 
 data = pytest.importorskip("skimage.data")
-FACE = Box(175, 66, 275, 166)  # from hair to chin, read off the astronaut's photograph
 
 
 def tensor(pixels):
@@ -48,109 +48,6 @@ def artifact(tmp_path_factory):
 @pytest.fixture(scope="module")
 def detector(artifact):
     return faceproof.load(artifact, "cpu")
-
-
-def is_at(box, place):
-    common = box.common(place)
-    return common / (box.area + place.area - common) > 0.7
-
-
-def moved(box, right):
-    return Box(box.left + right, box.top, box.right + right, box.bottom)
-
-
-def test_a_face_is_found_where_it_is(one):
-    (box,) = find_faces(one)
-    assert is_at(box, FACE)
-    assert find_faces(one) == [box]
-
-
-def test_two_faces_are_found_side_by_side(two):
-    found = sorted(find_faces(two), key=lambda box: box.left)
-    assert len(found) == 2
-    assert is_at(found[0], FACE)
-    assert is_at(found[1], moved(FACE, 512))
-    assert find_faces(two, most=1) == [max(found, key=lambda box: box.area)]
-
-
-def test_boxes_are_in_pixels_of_the_whole_image(one):
-    large = one.repeat_interleave(3, dim=1).repeat_interleave(3, dim=2)
-    (box,) = find_faces(large)
-    assert is_at(box, Box(*(3 * place for place in FACE)))
-
-
-@pytest.mark.parametrize("name", ["brick", "gravel", "text"])
-def test_textures_have_no_face(name):
-    assert find_faces(tensor(getattr(data, name)())) == []
-
-
-def test_images_without_room_for_a_face_have_none():
-    assert find_faces(torch.zeros(3, 10, 2000, dtype=torch.uint8)) == []
-    assert find_faces(torch.zeros(3, 1, 1, dtype=torch.uint8)) == []
-
-
-def test_a_long_strip_is_not_searched_for_long(monkeypatch):
-    searched = []
-    monkeypatch.setattr(
-        face_finder, "_detect", lambda pixels, *_: searched.append(pixels.shape[:2]) or []
-    )
-    find_faces(torch.zeros(3, 6400, 320, dtype=torch.uint8))
-    find_faces(torch.zeros(3, 320, 320, dtype=torch.uint8))
-    strip, square = (height * width for height, width in searched)
-    assert strip <= 1.02 * face_finder.MAX_LONG * square
-
-
-def test_too_small_a_face_is_not_looked_for(one):
-    assert find_faces(one, smallest=0.5) == []
-    with pytest.raises(FaceproofError, match="most = 0 must be a count"):
-        find_faces(one, most=0)
-    with pytest.raises(FaceproofError, match="smallest = 0 a share above 0"):
-        find_faces(one, smallest=0)
-
-
-def test_overlapping_boxes_become_the_largest_of_them():
-    large, inside, apart = Box(0, 0, 50, 50), Box(10, 10, 40, 40), Box(45, 0, 75, 30)
-    every = [apart, inside, large]
-    assert face_finder._largest(every, 8, lambda box: True) == [large, apart]
-    assert face_finder._largest(every, 8, lambda box: box != large) == [inside, apart]
-    equal = [Box(200, 0, 210, 10), Box(100, 0, 110, 10)]
-    assert face_finder._largest(equal, 8, lambda box: True) == equal[::-1]
-
-
-def test_no_more_is_looked_at_twice_than_is_wanted():
-    every = [Box(20 * n, 0, 20 * n + 10, 10) for n in range(50)]
-    asked = []
-    found = face_finder._largest(every, 2, lambda box: asked.append(box) or box != every[0])
-    assert (found, asked) == (every[1:3], every[:3])
-
-
-def numbered(height, width):
-    """Return an image whose pixels tell where they come from: row, column, 0."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack([rows, columns, 0 * rows]).to(torch.uint8)
-
-
-@pytest.mark.parametrize(
-    ("box", "top_left", "side"),
-    [
-        (Box(40, 50, 60, 70), (44, 34), 32),  # in the middle: 20 and 0.3 of it on each side
-        (Box(0, 0, 20, 20), (0, 0), 32),  # moved inwards at the corner
-        (Box(80, 100, 100, 120), (88, 68), 32),
-        (Box(10, 10, 90, 90), (0, 0), 100),  # no more than the shorter side
-        (Box(40, 50, 50, 70), (44, 29), 32),  # the longer side counts
-    ],
-)
-def test_a_crop_is_a_square_inside_the_image(box, top_left, side):
-    part = crop(numbered(120, 100), box)
-    assert part.shape == (3, side, side)
-    assert tuple(part[:2, 0, 0].tolist()) == top_left
-    assert part[0, -1, -1] == top_left[0] + side - 1
-    assert part[1, -1, -1] == top_left[1] + side - 1
-
-
-def test_a_crop_without_margin_is_the_box():
-    part = crop(numbered(120, 100), Box(40, 50, 60, 70), margin=0.0)
-    assert torch.equal(part, numbered(120, 100)[:, 50:70, 40:60])
 
 
 def verdict(probability, name=None, gate=None):
@@ -309,7 +206,7 @@ def test_a_cascade_asks_its_gate_of_each_face(tmp_path, artifact, one):
 
 
 def test_without_scikit_image_it_says_what_to_install(artifact, photos, monkeypatch, tmp_path):
-    face_finder.load_cascade.cache_clear()
+    face_detector.load_detector.cache_clear()
     monkeypatch.setitem(sys.modules, "skimage.feature", None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
         predict(artifact, photos, "--find-faces", "--out", tmp_path / "out.csv")

@@ -19,8 +19,8 @@ from faceproof.cli.main import main
 from faceproof.data.image_io import decode_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import FaceOptions, judge_faces
-from faceproof.prepare import face_finder
-from faceproof.prepare.face_finder import crop
+from faceproof.prepare import face_detector
+from faceproof.prepare.boxes import crop
 from faceproof.server.limits import Limits
 from tests.conftest import write_images
 from tests.small_runs import write_run
@@ -255,7 +255,7 @@ def test_a_video_has_no_faces_found(tmp_path, finder):
 
 
 def test_a_server_cannot_find_faces_without_the_extra(model, monkeypatch):
-    face_finder.load_cascade.cache_clear()
+    face_detector.load_detector.cache_clear()
     for name in ("skimage.data", "skimage.feature"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):

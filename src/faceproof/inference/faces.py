@@ -17,7 +17,8 @@ from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.predictor import ImageLike, Predictor, stack_fitted, to_rgb
 from faceproof.inference.scorer import NO_FACE, Fit, Fitted, Verdict
-from faceproof.prepare.face_finder import MARGIN, MAX_FACES, Box, crop, find_faces, load_cascade
+from faceproof.prepare.boxes import MARGIN, Box, crop
+from faceproof.prepare.face_detector import MAX_FACES, find_faces, load_detector
 
 RULE = "the face with the highest calibrated probability of the positive class"
 WHOLE = "no face found: the whole image was judged"
@@ -101,7 +102,7 @@ def check_faces(predictor: Predictor) -> None:
             "would answer that before it is asked; leave out --find-faces, or take a detector of "
             "the task deepfake"
         )
-    load_cascade()
+    load_detector()
 
 
 def fit_faces(

@@ -25,7 +25,7 @@ from faceproof.inference.scorer import Fit, Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
 from faceproof.performance.cores import by_all_cores
-from faceproof.prepare.face_finder import Box
+from faceproof.prepare.boxes import Box
 
 MANY = 10**9
 ON_CPU, ON_GPU = 32, 64  # files at a time

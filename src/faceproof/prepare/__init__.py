@@ -1,1 +1,1 @@
-"""Finding faces in images."""
+"""Prepares images for a detector: finds faces and cuts them out."""

@@ -12,7 +12,7 @@ from faceproof.inference.predictor import Predictor, stack_fitted
 from faceproof.inference.timeline import most_positive
 from faceproof.inference.video import Clip
 from faceproof.inference.video_verdict import judge_clip
-from faceproof.prepare.face_finder import crop
+from faceproof.prepare.boxes import crop
 from faceproof.reports.html import image_url
 from faceproof.server.desk import RefusedError
 from faceproof.server.heat_map import HeatMaps, shrink

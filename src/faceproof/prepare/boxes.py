@@ -1,0 +1,57 @@
+"""Rectangles around faces, and the square that is cut out around one."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+MARGIN = 0.3  # of a face's side, added on each side of it
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels; `right` and `bottom` are the first ones outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def area(self) -> int:
+        """Return the number of pixels inside."""
+        return max(0, self.right - self.left) * max(0, self.bottom - self.top)
+
+    def common(self, other: "Box") -> int:
+        """Return the number of pixels that lie in both boxes."""
+        return Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        ).area
+
+
+def crop(image: Tensor, box: Box, margin: float = MARGIN) -> Tensor:
+    """Cut a square around a face out of an image.
+
+    At a border the square is moved inwards, and in an image that is too small it shrinks to the
+    image's shorter side: nothing is padded or distorted.
+
+    Args:
+        image: (3, H, W) uint8.
+        box: the face.
+        margin: what is added on each side, as a share of the box's longer side.
+
+    Returns:
+        (3, S, S) uint8.
+    """
+    height, width = image.shape[-2:]
+    longer = max(box.right - box.left, box.bottom - box.top)
+    side = max(1, min(round(longer * (1 + 2 * margin)), height, width))
+    left = _inside((box.left + box.right - side) // 2, side, width)
+    top = _inside((box.top + box.bottom - side) // 2, side, height)
+    return image[:, top : top + side, left : left + side]
+
+
+def _inside(start: int, side: int, length: int) -> int:
+    """Move an interval into [0, length)."""
+    return max(0, min(start, length - side))
