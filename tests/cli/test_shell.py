@@ -78,7 +78,7 @@ def test_help_is_the_docstring_and_fits_eighty_columns(
     text = capsys.readouterr().out
     assert "Count things." in text
     assert "  --number INT          how many, on two lines (default: 3)" in text
-    assert "  --ratio FLOAT         a share (default: 5e+07)" in text
+    assert "  --ratio FLOAT         a share (default: 50,000,000)" in text
     assert "  --fast                do it fast.\n" in text
     assert "  --shown, --no-shown   show it (default: True)" in text
     assert "example: faceproof count a b" in text

@@ -7,7 +7,6 @@ from pathlib import Path
 from faceproof.cli import artifact_commands as serving_commands
 from faceproof.cli import explain as explain_commands
 from faceproof.cli import explore as explore_commands
-from faceproof.cli import serve as serve_commands
 from faceproof.cli import shard as shard_commands
 
 
@@ -43,7 +42,6 @@ def _parser() -> argparse.ArgumentParser:
     explore_commands.add_commands(commands)
     explain_commands.add_commands(commands)
     serving_commands.add_commands(commands)
-    serve_commands.add_commands(commands)
     return parser
 
 

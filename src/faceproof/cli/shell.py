@@ -19,7 +19,7 @@ def _default_in_help(value: Any) -> str | None:
         return None
     if value in (False, ()):
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:,.10g}" if isinstance(value, float) else str(value)
 
 
 def make_app(name: str, text: str, example: str = "") -> App:

@@ -3,8 +3,7 @@
 import contextlib
 import gc
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -14,28 +13,33 @@ from faceproof.server.limits import Limits
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ServeConfig:
-    """What is served, where, and to whom.
+    """Serve a detector artifact as a web page and an HTTP API.
+
+    The page is at /, the HTTP API at /api/predict, its description at /docs, and metrics for
+    Prometheus are at /metrics. Nothing that is sent is stored. Needs pip install
+    'faceproof[serve]', and 'faceproof[video]' for videos.
 
     Attributes:
-        detector: the artifact's folder, as faceproof export writes it.
-        host: address to listen at; the default can be reached from this machine only.
-        port: to listen at.
-        token_file: file with a token that clients must send, 16 characters or more; the environment
-            variable FACEPROOF_TOKEN does the same.
+        detector: the artifact's folder, made by faceproof export.
+        host: the address to listen at; the default can be reached from this machine only.
+        port: the port to listen at.
+        token_file: a file with a token that clients must send, 16 characters or more; the
+            environment variable FACEPROOF_TOKEN does the same.
         find_faces: let clients have each face in an image judged by itself, by a box on the page or
             ?faces=true; needs pip install 'faceproof[faces]'.
-        whole_if_none: with find_faces, judge the whole image where no face is found, instead of
+        whole_if_none: with --find-faces, judge the whole image where no face is found, instead of
             answering no face.
-        page: whether there is a page at /; else the HTTP API alone.
-        device: cpu, cuda or auto.
-        backend: what computes, torch or onnx.
-        allow: modules of the user's own whose functions the artifact may name.
+        page: serve the page, not the HTTP API alone.
+        device: where the network runs, cpu, cuda or auto.
+        backend: what runs the network.
+        allow: a module with code of your own that the artifact may use; can be repeated.
         limits: how much the server takes.
     """
 
     detector: Path
+    _: KW_ONLY
     host: str = "127.0.0.1"
     port: int = 7860
     token_file: Path | None = None
@@ -44,12 +48,12 @@ class ServeConfig:
     page: bool = True
     device: str = "auto"
     backend: Literal["torch", "onnx"] = "torch"
-    allow: Sequence[str] = ()
+    allow: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.whole_if_none and not self.find_faces:
-            raise FaceproofError("--whole-if-none says what --find-faces does; give both")
+            raise FaceproofError("--whole-if-none changes what --find-faces does; give both")
 
 
 def serve(config: ServeConfig) -> int:
