@@ -28,7 +28,8 @@ from faceproof.data.image_io import (
     read_file,
     reason_of,
 )
-from faceproof.data.shards.reading import SHARD, find_member, roots_of, shard_set
+from faceproof.data.shards.paths import SHARD, find_member, roots_of
+from faceproof.data.shards.reading import shard_set
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import CannotWriteError
@@ -179,7 +180,7 @@ def _remembered(memory: Path | None) -> pa.Table:
 
 def _known_in_shards(names: pa.ChunkedArray) -> pa.Table:
     """Return what was learned of images when they were written into shards."""
-    read = (shard_set(root).stats(FORMAT) for root in roots_of(names))
+    read = (shard_set(root).file_statistics(FORMAT) for root in roots_of(names))
     found = [
         _of(stats.select(SCHEMA.names).cast(SCHEMA), names) for stats in read if stats is not None
     ]

@@ -12,8 +12,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="write a data set's images as shards, to a folder or an object store",
         description="Write the files of a data set, byte for byte, into shards of many images "
         "each, with the image table and what the audit needs beside them. Files that cannot be "
-        "read are left out and named. data=shards trains, evaluates and audits from them. Needs "
-        "pip install 'faceproof[shards]'.",
+        "read are left out and named. data=shards trains, evaluates and audits from them.",
         epilog="example: faceproof shard data=demo --to s3://bucket/demo",
     )
     sharder.add_argument(
@@ -23,28 +22,29 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--to",
         required=True,
         metavar="PLACE",
-        help="a folder that is not there yet, or s3://BUCKET/FOLDER; AWS_ENDPOINT_URL names "
-        "another S3-compatible store",
+        help="a folder that does not exist yet, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER; "
+        "AWS_ENDPOINT_URL names another S3-compatible store",
     )
     sharder.add_argument(
         "--megabytes",
         type=float,
         default=MEGABYTES,
         metavar="N",
-        help=f"size of a shard (default: {MEGABYTES:g})",
+        help=f"size of a shard: the bytes of its images (default: {MEGABYTES:g})",
     )
     sharder.set_defaults(run=_shard)
 
 
 def _shard(arguments: argparse.Namespace) -> int:
     from faceproof import app
-    from faceproof.data.shards.writing import write_shards
+    from faceproof.workflows.shard import ShardConfig, write_shards
 
+    config = ShardConfig(arguments.to, arguments.megabytes)
     data = app.compose_data(arguments.settings)
-    written = write_shards(data, arguments.to, arguments.megabytes)
-    size = sum(shard["bytes"] for shard in written.shards)
+    written = write_shards(data, config)
+    size = sum(shard.bytes for shard in written.index.shards)
     print(
-        f"{data.name}: {written.images:,} images in {len(written.shards):,} shards, "
+        f"{data.name}: {written.index.images:,} images in {len(written.index.shards):,} shards, "
         f"{size / 1e9:.3g} GB, at {written.root}"
     )
     left_out = written.unreadable.to_pylist()

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from faceproof.data.shards.reading import find_member, read_member
+from faceproof.data.shards.paths import find_member
+from faceproof.data.shards.reading import read_member
 from faceproof.data.shards.store import ShardError
 from faceproof.errors import FaceproofError
 

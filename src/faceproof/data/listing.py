@@ -151,7 +151,7 @@ def shard_data(
     """
     question = get_task(task)
     shards = shard_set(root.rstrip("/") if is_url(root) else _absolute(root).as_posix())
-    if (found := shards.index["task"]) != question.name:
+    if (found := shards.index.task) != question.name:
         raise ShardError(f"the shards at {root} are of task {found}; say data.task={found}")
     shards.check()
     columns = [shards.samples[one.name].cast(pa.string()).cast(one.type) for one in SCHEMA]

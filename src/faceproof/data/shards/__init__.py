@@ -1,1 +1,1 @@
-"""Images packed into shards, in a folder or an object store."""
+"""Images packed into shards (tar files), in a folder or an object store."""

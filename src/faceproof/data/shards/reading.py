@@ -1,17 +1,10 @@
-"""Images that lie in shards: many files' bytes in one, in a folder or an object store.
+"""Reading a set of shards, as `faceproof shard` writes it.
 
-A set of shards, as `faceproof shard` writes it:
-
-    chunk-0-0.bin, ...   the shards, in litdata's format
-    index.json           litdata's own index of them
-    samples.parquet      the image table, and where in the shards each image lies
-    facts.parquet        what is known of every file, taken from its bytes when they were written
-    unreadable.csv       the files that were left out, if any
-    shards.json          sizes and checksums of all the others; written last
-
-An image in a shard has a path like any other, which says all that is needed to read it:
-`ROOT/chunk-0-3.bin@OFFSET-LENGTH-CRC32/NAME`. So a table may hold files and members of shards, and
-a run finds its images again by its own record.
+shard-000000.tar, ...     the images: plain tar files, which WebDataset's readers open too
+samples.parquet           the image table, and where in the shards each image lies
+file_statistics.parquet   size, hash, sharpness ... of every file, for the audit
+unreadable.csv            the files that were left out, if any
+shards.json               sizes and checksums of all the others; written last
 """
 
 import functools
@@ -22,39 +15,24 @@ import os
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
-from faceproof.data.shards.store import (
-    VARIABLE,
-    ObjectStore,
-    ShardError,
-    fetched,
-    forget,
-    is_url,
-    max_bytes,
-)
+from faceproof.data.shards.local_copies import VARIABLE, max_bytes, open_copy, remove_copy
+from faceproof.data.shards.paths import PLACE, Member, member_paths
+from faceproof.data.shards.store import ObjectStore, ShardError, is_url
 
-FORMAT = 1  # raised with every change to what is written
-INDEX, SAMPLES, FACTS, UNREADABLE = (
-    "shards.json",
-    "samples.parquet",
-    "facts.parquet",
-    "unreadable.csv",
-)
-PLACE = ("shard", "offset", "length", "crc32")  # columns beside those of an image table
-SHARD = r"^(?P<shard>.+?/[^/@]+\.bin)@"  # of a path, for RE2 too
-MEMBER = re.compile(
-    r"(?P<root>.+?)/(?P<shard>[^/@]+\.bin)@(?P<offset>\d+)-(?P<length>\d+)-(?P<crc>[0-9a-f]{8})/"
-)
+FORMAT = 2  # raised with every change to what is written
+INDEX = "shards.json"
+SAMPLES = "samples.parquet"
+STATISTICS = "file_statistics.parquet"
+UNREADABLE = "unreadable.csv"
 MIXED = 8  # shards whose images are mixed in training
-MAX_OPEN = 2 * MIXED  # that a process keeps open
+MAX_OPEN = 2 * MIXED  # shards that a process keeps open
 
 Opened = TypeVar("Opened")
 
@@ -62,31 +40,60 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Member:
-    """Where an image lies: bytes of a shard, and their CRC-32."""
+class StoredFile:
+    """A file of a set: its name, size and checksum, and in a shard the number of images."""
 
-    root: str
-    shard: str
-    offset: int
-    length: int
-    crc: int
+    name: str
+    bytes: int
+    sha256: str
+    images: int = 0
 
-    def path(self, name: str) -> str:
-        """Return it as a path of the image table."""
-        place = f"{self.offset}-{self.length}-{self.crc:08x}"
-        return f"{self.root}/{self.shard}@{place}/{name}"
-
-
-def find_member(path: str) -> Member | None:
-    """Return where in a shard an image lies, or None for a plain file."""
-    if ".bin@" not in path or not (found := MEMBER.match(path)):
-        return None
-    root, shard, offset, length, crc = found.groups()
-    return Member(root, shard, int(offset), int(length), int(crc, 16))
+    def __post_init__(self) -> None:
+        # Both become part of a path on this machine, and an index may come from anybody.
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256) or self.name != Path(self.name).name:
+            raise ValueError(f"{self.name!r} with checksum {self.sha256!r} is no file of a set")
 
 
-class _Open:
-    """A file that is open as long as somebody reads it."""
+@dataclass(frozen=True)
+class SetIndex:
+    """What shards.json says of a set.
+
+    Attributes:
+        name: the data set that was written.
+        task: the name of its task.
+        images: how many there are.
+        unreadable: how many files were left out.
+        statistics_format: the version of the file statistics.
+        tables: the files beside the shards.
+        shards: the shards.
+        format: the version of all this.
+    """
+
+    name: str
+    task: str
+    images: int
+    unreadable: int
+    statistics_format: int
+    tables: tuple[StoredFile, ...]
+    shards: tuple[StoredFile, ...]
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """Return the text of shards.json."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "SetIndex":
+        """Return the index that `to_json` wrote."""
+        files = {
+            kind: tuple(StoredFile(**entry) for entry in plain[kind])
+            for kind in ("tables", "shards")
+        }
+        return cls(**plain | files)
+
+
+class _OpenFile:
+    """A file that is open as long as there is a reference to it."""
 
     def __init__(self, path: Path) -> None:
         self.number = os.open(path, os.O_RDONLY)
@@ -97,7 +104,7 @@ class _Open:
 
 
 class ShardSet:
-    """A set of shards in a folder, or at an URL such as s3://BUCKET/FOLDER.
+    """A set of shards in a folder, or at a URL such as s3://BUCKET/FOLDER.
 
     Raises:
         ShardError: there is none, or it is of another version.
@@ -107,13 +114,11 @@ class ShardSet:
         self.root = root
         self.store = ObjectStore(root) if is_url(root) else None
         self.index = self._read_index()
-        self.files: dict[str, dict[str, Any]] = {
-            entry["name"]: entry for entry in [*self.index["shards"], *self.index["tables"]]
-        }
-        self._opened = functools.lru_cache(MAX_OPEN)(lambda name: self.bring(name, _Open))
+        self.files = {file.name: file for file in (*self.index.shards, *self.index.tables)}
+        self._open_shard = functools.lru_cache(MAX_OPEN)(lambda name: self.open(name, _OpenFile))
 
-    def _read_index(self) -> dict[str, Any]:
-        """Read shards.json, which is small and never kept."""
+    def _read_index(self) -> SetIndex:
+        """Read shards.json, which is small and never cached."""
         missing = (
             f"{self.root} holds no shards: {INDEX} is not there, which `faceproof shard` writes "
             "last; set data.root to the folder or URL that it has written"
@@ -123,64 +128,71 @@ class ShardSet:
                 text = self.store.read(INDEX, missing)
             else:
                 text = (Path(self.root) / INDEX).read_bytes()
-            index: dict[str, Any] = json.loads(text)
-            found = index["format"]
+            plain = json.loads(text)
+            if (found := plain["format"]) != FORMAT:
+                raise ShardError(
+                    f"the shards at {self.root} are of format {found}, and this version reads "
+                    f"format {FORMAT}; write them again by faceproof shard"
+                )
+            return SetIndex.from_json(plain)
+        except ShardError:
+            raise
         except (FileNotFoundError, NotADirectoryError):
             raise ShardError(missing) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ShardError(f"{self.root}/{INDEX} cannot be read: {error!r}") from error
-        if found != FORMAT:
-            raise ShardError(
-                f"the shards at {self.root} are of format {found}, and this version reads format "
-                f"{FORMAT}; write them again by faceproof shard"
-            )
-        return index
 
     def check(self) -> None:
-        """Refuse shards of a folder that are not there or not as long as they were written.
+        """Refuse a folder whose files are missing or have another size than was written.
+
+        The files of an object store are checked one by one, when they are fetched.
 
         Raises:
-            ShardError: one is.
+            ShardError: a file is missing or damaged.
         """
-        if self.store is not None:  # asked for one by one, when they are needed
-            sizes = sorted((entry["bytes"] for entry in self.index["shards"]), reverse=True)
-            if (needed := sum(sizes[: 2 * MIXED])) > max_bytes():
-                log.warning(
-                    "%s = %.3g holds fewer than the %d shards (%.3g GB) that training needs at a "
-                    "time, so that some will be fetched again and again",
-                    VARIABLE, max_bytes() / 1e9, 2 * MIXED, needed / 1e9,
-                )  # fmt: skip
+        if self.store is None:
+            for name, file in self.files.items():
+                self._check_size(Path(self.root) / name, file.bytes)
             return
-        for name, entry in self.files.items():
-            self._check_size(Path(self.root) / name, entry["bytes"])
+        sizes = sorted((shard.bytes for shard in self.index.shards), reverse=True)
+        if (needed := sum(sizes[:MAX_OPEN])) > max_bytes():
+            log.warning(
+                "%s = %.3g holds fewer than the %d shards (%.3g GB) that training needs at a "
+                "time, so that some will be fetched again and again",
+                VARIABLE, max_bytes() / 1e9, MAX_OPEN, needed / 1e9,
+            )  # fmt: skip
 
-    def _check_size(self, file: Path, num_bytes: int) -> None:
+    def _check_size(self, path: Path, num_bytes: int) -> None:
         try:
-            found = file.stat().st_size
+            found = path.stat().st_size
         except OSError as error:
             raise ShardError(
-                f"{file} is not there; bring it back, or write the shards again"
+                f"{path} is not there; bring it back, or write the shards again"
             ) from error
         if found != num_bytes:
             raise ShardError(
-                f"{file} is damaged: it has {found:,} bytes and was written with {num_bytes:,}; "
+                f"{path} is damaged: it has {found:,} bytes and was written with {num_bytes:,}; "
                 "copy it again, or write the shards again"
             )
 
-    def bring(self, name: str, opened: Callable[[Path], Opened]) -> Opened:
-        """Return a file of the set, opened where it lies on this machine, fetched if need be.
+    def open(self, name: str, opened: Callable[[Path], Opened]) -> Opened:
+        """Open a file of the set where it lies on this machine; fetch it first if need be.
+
+        Args:
+            name: the file's name.
+            opened: opens it, given its path.
 
         Raises:
             ShardError: it is missing or damaged.
         """
-        entry = self.files.get(name)
-        if entry is None:
+        file = self.files.get(name)
+        if file is None:
             raise ShardError(f"{self.root}/{name} is not among the files that {INDEX} lists")
         if self.store is not None:
-            return fetched(self.store, name, entry["bytes"], entry["sha256"], opened)
-        file = Path(self.root) / name
-        self._check_size(file, entry["bytes"])
-        return opened(file)
+            return open_copy(self.store, name, file.bytes, file.sha256, opened)
+        path = Path(self.root) / name
+        self._check_size(path, file.bytes)
+        return opened(path)
 
     def read(self, member: Member) -> bytes:
         """Return the bytes of an image.
@@ -189,37 +201,37 @@ class ShardSet:
             ShardError: its shard is missing, damaged or cannot be fetched.
         """
 
-        def whole() -> bytes | None:
-            file = self._opened(member.shard)  # open while it is read, whatever is opened meanwhile
+        def intact() -> bytes | None:
+            file = self._open_shard(member.shard)  # a reference, so that it stays open meanwhile
             data = os.pread(file.number, member.length, member.offset)
             return data if len(data) == member.length and zlib.crc32(data) == member.crc else None
 
-        return self._sound(member.shard, whole, f"the {member.length:,} bytes from "
-                           f"{member.offset:,} on are not those that were written")  # fmt: skip
+        return self._intact(member.shard, intact, f"the {member.length:,} bytes from "
+                            f"{member.offset:,} on are not those that were written")  # fmt: skip
 
     def _table(self, name: str) -> pa.Table:
-        """Read a table of the set, whose bytes are first compared with its checksum."""
+        """Read a table of the set after comparing its bytes with its checksum."""
 
-        def whole() -> bytes | None:
-            data = self.bring(name, Path.read_bytes)
-            same = hashlib.sha256(data).hexdigest() == self.files[name]["sha256"]
+        def intact() -> bytes | None:
+            data = self.open(name, Path.read_bytes)
+            same = hashlib.sha256(data).hexdigest() == self.files[name].sha256
             return data if same else None
 
-        data = self._sound(name, whole, "its checksum is not that of what was written")
+        data = self._intact(name, intact, "its checksum is not that of what was written")
         return pa.parquet.read_table(pa.BufferReader(data))
 
-    def _sound(self, name: str, whole: Callable[[], bytes | None], found: str) -> bytes:
-        """Return bytes of a file that are those that were written.
+    def _intact(self, name: str, read: Callable[[], bytes | None], found: str) -> bytes:
+        """Return what `read` returns, bytes of a file; it returns None where they are damaged.
 
-        A copy of an object store's file that is not, as after a power cut, is fetched again once.
+        A damaged local copy of an object, as after a power cut, is fetched again once.
         """
-        data = whole()
+        data = read()
         if data is None and self.store is not None:
             log.warning("the copy of %s/%s on this machine is damaged; fetched again", self.root,
                         name)  # fmt: skip
-            forget(name, self.files[name]["sha256"])
-            self._opened.cache_clear()
-            data = whole()
+            remove_copy(name, self.files[name].sha256)
+            self._open_shard.cache_clear()
+            data = read()
         if data is None:
             raise ShardError(
                 f"{self.root}/{name} is damaged: {found}; copy it again, or write the shards again"
@@ -230,35 +242,23 @@ class ShardSet:
     def samples(self) -> pa.Table:
         """Return the columns of the image table, in the order of the shards."""
         written = self._table(SAMPLES)
-        paths = _paths(self.root, written)
+        paths = member_paths(self.root, written)
         return written.drop_columns(list(PLACE)).set_column(0, "path", paths)
 
-    def stats(self, version: int) -> pa.Table | None:
-        """Return what was known of every file when it was written, or None of another version."""
-        if self.index["facts_format"] != version:
+    def file_statistics(self, version: int) -> pa.Table | None:
+        """Return the file statistics that were written with the images.
+
+        Args:
+            version: of file statistics that the caller understands; None for another.
+        """
+        if self.index.statistics_format != version:
             return None
-        return self._table(FACTS).append_column("path", self.samples["path"])
-
-
-def _paths(root: str, written: pa.Table) -> pa.ChunkedArray:
-    """Return what `Member.path` says, of all rows at once and without a Python object for each."""
-    shard, offset, length, crc = (written[name] for name in PLACE)
-    numbers = crc.combine_chunks().to_numpy().astype(">u4").view(np.uint8)
-    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
-    hexadecimal = digits[np.stack([numbers >> 4, numbers & 15], axis=1)]  # (4 N, 2)
-    ends = pa.py_buffer(np.arange(0, 8 * len(crc) + 1, 8, dtype=np.int64))
-    spelt = pa.Array.from_buffers(
-        pa.large_string(), len(crc), [None, ends, pa.py_buffer(hexadecimal)]
-    ).cast(pa.string())
-    return pc.binary_join_element_wise(
-        f"{root}/", shard, "@", offset.cast(pa.string()), "-", length.cast(pa.string()), "-",
-        pa.chunked_array([spelt]), "/", written["path"], "",
-    )  # fmt: skip
+        return self._table(STATISTICS).append_column("path", self.samples["path"])
 
 
 @functools.lru_cache(maxsize=8)
 def shard_set(root: str) -> ShardSet:
-    """Return a set of shards, whose index a process reads once."""
+    """Return a set of shards; a process reads its index once."""
     return ShardSet(root)
 
 
@@ -269,11 +269,3 @@ def read_member(member: Member) -> bytes:
         ShardError: its shard is missing, damaged or cannot be fetched.
     """
     return shard_set(member.root).read(member)
-
-
-def roots_of(paths: pa.ChunkedArray) -> list[str]:
-    """Return the sets of shards that some of the paths lie in."""
-    if not pc.any(pc.match_substring(paths, ".bin@")).as_py():
-        return []
-    shards = pc.struct_field(pc.extract_regex(paths, SHARD), "shard").unique().to_pylist()
-    return sorted({shard.rpartition("/")[0] for shard in shards if shard is not None})

@@ -1,37 +1,34 @@
-"""Object stores, and the bounded folder through which their shards pass.
+"""Object stores (S3, Google Cloud Storage) that hold shards, through `pyarrow.fs`.
 
-litdata speaks to the store. A file is fetched beside its place, compared with its checksum, and
-renamed: it is whole or not there. When there is no room those that were opened longest ago go;
-whoever has one open reads on.
+pyarrow is a dependency anyway and its wheels hold both clients; it works in forked loading
+processes. Credentials come from where Amazon's and Google's tools look for them.
 """
 
 import functools
-import hashlib
 import os
-import re
-import socket
-import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pyarrow as pa
 
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import explain_disk_errors, to_disk
-from faceproof.io.cache_folder import cache_folder
+from faceproof.io.atomic import explain_disk_errors
 
 if TYPE_CHECKING:
-    from litdata.streaming.fs_provider import S3FsProvider
+    from pyarrow.fs import FileSystem
 
-VARIABLE = "FACEPROOF_SHARDS_GB"
-PLACE = "FACEPROOF_SHARDS"  # a folder, in which ours is one; by default the cache folder
-OURS = re.compile(r"[0-9a-f]{64}-")  # how the names of our files begin; nothing else is touched
-DEFAULT_GB = 50.0
-BLOCK = 2**20
-ATTEMPTS = 4  # of every request, with growing pauses
-TIMEOUT = 30  # seconds
-
-Opened = TypeVar("Opened")
+S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # environment variables of Amazon's
+GCS_ENDPOINT = "STORAGE_EMULATOR_HOST"  # environment variable of Google's tools
+ATTEMPTS = 4  # of every request to S3, with growing pauses
+TIMEOUT = 30  # seconds: to connect, to wait for an answer, and for all attempts of Google's client
+PART = 8 * 2**20  # bytes that one request asks for
+PARTS_AT_ONCE = 8
 
 
 class ShardError(FaceproofError):
@@ -42,238 +39,149 @@ def is_url(root: str) -> bool:
     """Say whether shards lie in an object store rather than in a folder.
 
     Raises:
-        ShardError: it is an URL, and of no store that is known, or has no folder.
+        ShardError: it is a URL of an unknown kind of store, or names no folder.
     """
     if "://" not in root:
         return False
     scheme, _, rest = root.partition("://")
     bucket, _, folder = rest.partition("/")
-    if scheme != "s3" or not bucket or not folder.strip("/"):
+    if scheme not in ("s3", "gs") or not bucket or not folder.strip("/"):
         raise ShardError(
-            f"{root!r} is no place for shards: name a folder, or s3://BUCKET/FOLDER; other "
-            "S3-compatible stores are named by the environment variable AWS_ENDPOINT_URL"
+            f"{root!r} is no place for shards: name a folder, s3://BUCKET/FOLDER or "
+            "gs://BUCKET/FOLDER; AWS_ENDPOINT_URL names another S3-compatible store"
         )
     return True
 
 
 class ObjectStore:
-    """A folder of an S3-compatible object store; credentials come from the environment."""
+    """A folder of an object store."""
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._scheme, _, self._folder = root.partition("://")
 
     @property
-    def _provider(self) -> "S3FsProvider":
-        return _provider(os.getpid())  # connections are not for a forked process
+    def _files(self) -> "FileSystem":
+        # A process that was forked makes its own connections.
+        return _connect(self._scheme, self._folder.partition("/")[0], os.getpid())
 
-    def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
-        """Ask the store, and say what could not be done and why."""
-        provider_errors = _errors()
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn errors of the store into one message."""
         try:
-            return ask()
-        except provider_errors as error:
-            reason = str(error) or type(error).__name__
-            raise ShardError(
-                f"{what}: {reason}; check the URL, the credentials and AWS_ENDPOINT_URL"
-            ) from error
+            yield
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).strip() or type(error).__name__
+            advice = "the credentials" + (" and AWS_ENDPOINT_URL" if self._scheme == "s3" else "")
+            raise ShardError(f"{what}: {reason}; check the URL, {advice}") from error
 
     def fetch(self, name: str, file: Path) -> None:
-        """Write an object to a file.
+        """Write an object to a file, several parts at a time.
 
         Raises:
             ShardError: it is not there, or the store does not answer.
             CannotWriteError: the disk is full or cannot be written to.
         """
-        url = f"{self.root}/{name}"
-        provider = self._provider
+        with (
+            self._explained(f"{self.root}/{name} cannot be fetched"),
+            self._files.open_input_file(f"{self._folder}/{name}") as source,
+            ThreadPoolExecutor(PARTS_AT_ONCE) as pool,
+        ):
 
-        def download() -> None:
-            with explain_disk_errors(file):  # which is no trouble of the store
-                provider.download_file(url, str(file))
+            def copy(start: int) -> None:
+                data = source.read_at(PART, start)
+                with explain_disk_errors(file), file.open("r+b") as out:
+                    out.seek(start)
+                    out.write(data)
 
-        self._ask(f"{url} cannot be fetched", download)
+            with explain_disk_errors(file):
+                file.write_bytes(b"")
+            list(pool.map(copy, range(0, source.size(), PART)))
 
     def read(self, name: str, missing: str) -> bytes:
         """Return a small object.
 
         Args:
             name: its name.
-            missing: the message if it is not there.
+            missing: the message of the error if it is not there.
 
         Raises:
             ShardError: it is not there, or the store does not answer.
         """
-        url, provider = f"{self.root}/{name}", self._provider
-        if not self._ask(f"{url} cannot be looked for", lambda: provider.exists(url)):
-            raise ShardError(missing)
-        with tempfile.TemporaryDirectory(prefix="faceproof-") as folder:
-            file = Path(folder) / name
-            self.fetch(name, file)
-            return file.read_bytes()
+        with self._explained(f"{self.root}/{name} cannot be read"):
+            try:
+                with self._files.open_input_file(f"{self._folder}/{name}") as source:
+                    return bytes(source.read())
+            except FileNotFoundError:
+                raise ShardError(missing) from None
 
     def put(self, file: Path) -> None:
-        """Write a file as an object of its name.
+        """Write a file as an object of the same name.
 
         Raises:
-            ShardError: the store does not take it.
+            ShardError: the store refuses it or does not answer.
         """
-        url, provider = f"{self.root}/{file.name}", self._provider
-        self._ask(f"{url} cannot be written", lambda: provider.upload_file(str(file), url))
+        with (
+            self._explained(f"{self.root}/{file.name} cannot be written"),
+            file.open("rb") as source,
+            self._files.open_output_stream(f"{self._folder}/{file.name}") as out,
+        ):
+            shutil.copyfileobj(source, out, PART)
 
     def is_empty(self) -> bool:
-        """Say whether nothing lies in the folder.
+        """Say whether the folder holds no objects.
 
         Raises:
             ShardError: the store does not answer.
         """
-        provider = self._provider
-        what = f"{self.root} cannot be looked at"
-        return bool(self._ask(what, lambda: provider.is_empty(self.root)))
+        from pyarrow.fs import FileSelector
+
+        with self._explained(f"{self.root} cannot be listed"):
+            return not self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
 
 
-@functools.lru_cache(maxsize=1)
-def _provider(process: int) -> "S3FsProvider":
-    """Return litdata's way to the store, of this process."""
-    require_litdata()
-    from botocore.config import Config
-    from litdata.streaming.fs_provider import S3FsProvider
+@functools.lru_cache(maxsize=4)
+def _connect(scheme: str, bucket: str, process: int) -> "FileSystem":
+    """Return the file system of a store, for one process."""
+    from pyarrow.fs import GcsFileSystem
 
-    # litdata itself would try a thousand times, so that a store that is gone looks like a hang.
-    retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
-    config = Config(retries=retries, connect_timeout=TIMEOUT, read_timeout=TIMEOUT)
-    return S3FsProvider({"config": config})
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """Return what a store's client raises."""
-    require_litdata()
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return (Boto3Error, BotoCoreError, ClientError, OSError)
+    if scheme == "s3":
+        return _connect_s3(bucket)
+    if emulator := os.environ.get(GCS_ENDPOINT):
+        address = urlsplit(emulator if "://" in emulator else f"http://{emulator}")
+        return GcsFileSystem(
+            anonymous=True, scheme=address.scheme, endpoint_override=address.netloc,
+            retry_time_limit=timedelta(seconds=TIMEOUT),
+        )  # fmt: skip
+    return GcsFileSystem(retry_time_limit=timedelta(seconds=TIMEOUT))
 
 
-def require_litdata() -> None:
-    """Refuse to go on without the extra.
+def _connect_s3(bucket: str) -> "FileSystem":
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, resolve_s3_region
 
-    Raises:
-        ShardError: it is not installed.
-    """
-    try:
-        import litdata  # noqa: F401
-    except ImportError as error:
-        raise ShardError(
-            f"shards are written and fetched by litdata, which is not there ({error}); "
-            "pip install 'faceproof[shards]'"
-        ) from error
-
-
-def max_bytes() -> int:
-    """Return what the shards of object stores may take on this machine.
-
-    Raises:
-        ShardError: the environment variable is no number above 0.
-    """
-    text = os.environ.get(VARIABLE) or str(DEFAULT_GB)
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = 0.0
-    if not 0 < limit < float("inf"):
-        raise ShardError(f"{VARIABLE} = {text!r} must be a number of gigabytes above 0")
-    return int(limit * 1e9)
+    endpoint = next(filter(None, map(os.environ.get, S3_ENDPOINTS)), None)
+    region = None
+    if endpoint is None:
+        try:
+            region = resolve_s3_region(bucket)  # which may be another than the user's own
+        except OSError:  # out of reach from here: what the environment says must do
+            region = None
+    return S3FileSystem(
+        region=region,
+        endpoint_override=endpoint,
+        connect_timeout=TIMEOUT,
+        request_timeout=TIMEOUT,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        proxy_options=_proxy(endpoint or "https://s3.amazonaws.com"),
+        tls_ca_file_path=os.environ.get("AWS_CA_BUNDLE") or None,
+    )
 
 
-def fetched(
-    store: ObjectStore, name: str, num_bytes: int, sha256: str, opened: Callable[[Path], Opened]
-) -> Opened:
-    """Return a file of an object store, opened where it lies on this machine.
+def _proxy(endpoint: str) -> str | None:
+    """Return the proxy that the environment names for an endpoint; pyarrow does not look there."""
+    from urllib.request import getproxies, proxy_bypass
 
-    Args:
-        store: where it is fetched from, if it is not here yet.
-        name: its name there.
-        num_bytes: its size.
-        sha256: its checksum, by which it is kept, so that another of its name is never taken.
-        opened: opens it, while nobody can remove it.
-
-    Raises:
-        ShardError: it cannot be fetched, is damaged, or there is no room for it.
-        CannotWriteError: the disk is full or cannot be written to.
-    """
-    from filelock import FileLock  # torch brings it
-
-    file = _copy(name, sha256)
-    folder = file.parent
-    try:
-        found = opened(file)
-    except FileNotFoundError:
-        pass
-    else:
-        with suppress(OSError):  # another user's file, or a disk that can only be read
-            os.utime(file)
-        return found
-    with explain_disk_errors(file):
-        folder.mkdir(parents=True, exist_ok=True)
-    # One file at a time on a machine, in parallel parts: so the limit holds at every moment.
-    with explain_disk_errors(file), FileLock(folder / "lock"):
-        if not file.is_file():
-            _make_room(folder, num_bytes, f"{store.root}/{name}")
-            partial = file.with_name(f"{file.name}.partial-{socket.gethostname()}-{os.getpid()}")
-            try:
-                store.fetch(name, partial)
-                _check(partial, num_bytes, sha256, f"{store.root}/{name}")
-                to_disk(partial)
-                partial.replace(file)
-            finally:
-                partial.unlink(missing_ok=True)
-        return opened(file)
-
-
-def forget(name: str, sha256: str) -> None:
-    """Remove the copy of a file, so that it is fetched again.
-
-    Raises:
-        CannotWriteError: the disk can only be read.
-    """
-    file = _copy(name, sha256)
-    with explain_disk_errors(file):
-        file.unlink(missing_ok=True)
-
-
-def _copy(name: str, sha256: str) -> Path:
-    """Return where a file of an object store is kept on this machine."""
-    place = os.environ.get(PLACE)
-    folder = Path(place) / "faceproof-shards" if place else cache_folder() / "shards"
-    return folder / f"{sha256}-{name}"
-
-
-def _make_room(folder: Path, needed: int, what: str) -> None:
-    """Remove what was opened longest ago until there is room; nobody else does meanwhile."""
-    limit = max_bytes()
-    if needed > limit:
-        raise ShardError(
-            f"{what} has {needed / 1e9:.3g} GB and {VARIABLE} allows {limit / 1e9:.3g}; raise it, "
-            "or write smaller shards"
-        )
-    ours = [file for file in folder.iterdir() if OURS.match(file.name)]
-    for dead in ours:
-        if ".partial-" in dead.name:  # of a process that was killed: we hold the lock
-            dead.unlink(missing_ok=True)
-    status = {file: file.stat() for file in ours if ".partial-" not in file.name}
-    used = sum(one.st_size for one in status.values())
-    for oldest in sorted(status, key=lambda file: status[file].st_mtime_ns):
-        if used + needed <= limit:
-            return
-        used -= status[oldest].st_size
-        oldest.unlink()
-
-
-def _check(file: Path, num_bytes: int, sha256: str, what: str) -> None:
-    """Compare a file that was fetched with what was written."""
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
-        raise ShardError(
-            f"{what} is damaged: it has {file.stat().st_size:,} bytes, was written with "
-            f"{num_bytes:,}, and its checksum is another; write the shards again"
-        )
+    address = urlsplit(endpoint)
+    if not address.hostname or proxy_bypass(address.hostname):
+        return None
+    return getproxies().get(address.scheme)
