@@ -21,6 +21,7 @@ from faceproof.data.shards.order import find_shards
 from faceproof.data.shards.reading import INDEX, shard_set
 from faceproof.data.shards.store import ObjectStore
 from faceproof.errors import FaceproofError
+from faceproof.workflows.shard import ShardConfig, Written, write_shards
 
 SMALL = 0.006  # megabytes: about four images a shard
 
@@ -87,3 +88,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def write(data: DataSet, to: str, megabytes: float = 64.0) -> Written:
+    return write_shards(data, ShardConfig((), to=to, megabytes=megabytes))

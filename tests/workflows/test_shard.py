@@ -14,7 +14,6 @@ from faceproof.data.image_io import read_file
 from faceproof.data.shards.reading import INDEX
 from faceproof.errors import FaceproofError
 from faceproof.training.module import DetectorModule
-from faceproof.workflows.shard import ShardConfig, write_shards
 from tests.conftest import write_faces
 from tests.jobs import evaluate, train
 from tests.small_shards import (
@@ -23,6 +22,7 @@ from tests.small_shards import (
     list_files,
     names,
     read_shards,
+    write,
 )
 
 TINY = (
@@ -40,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
 @pytest.fixture(scope="module")
 def written(files: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written") / "set"
-    write_shards(files, ShardConfig(str(folder), SMALL))
+    write(files, str(folder), SMALL)
     return folder
 
 
@@ -98,7 +98,7 @@ def test_unreadable_files_are_left_out_named_and_counted(
 
 def test_shards_are_written_again_from_shards(written: Path, tmp_path: Path) -> None:
     data = read_shards(written)
-    write_shards(data, ShardConfig(str(tmp_path / "larger"), 1))
+    write(data, str(tmp_path / "larger"), 1)
     again = read_shards(tmp_path / "larger")
     assert len(list((tmp_path / "larger").glob("*.tar"))) == 1
     assert sorted(names(again.table)) == sorted(names(data.table))
@@ -112,22 +112,22 @@ def test_a_writing_that_is_interrupted_leaves_nothing(
             raise KeyboardInterrupt
         return read_file(path)
 
-    monkeypatch.setattr("faceproof.workflows.shard.read_file", stopped)
+    monkeypatch.setattr("faceproof.data.image_io.read_file", stopped)
     with pytest.raises(KeyboardInterrupt):
-        write_shards(files, ShardConfig(str(tmp_path / "set"), SMALL))
+        write(files, str(tmp_path / "set"), SMALL)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_changes_meanwhile_is_refused(
     files: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faceproof.workflows.shard.read_file", lambda path: read_file(path) + b"x")
+    monkeypatch.setattr("faceproof.data.image_io.read_file", lambda path: read_file(path) + b"x")
     with pytest.raises(FaceproofError, match=r"\.jpg changed while it was written; begin again"):
-        write_shards(files, ShardConfig(str(tmp_path / "set"), SMALL))
+        write(files, str(tmp_path / "set"), SMALL)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("megabytes", [0, -1, 4001, float("nan")])
 def test_sizes_that_cannot_be(files: DataSet, tmp_path: Path, megabytes: float) -> None:
     with pytest.raises(FaceproofError, match="a shard has more than 0 and at most 4000"):
-        write_shards(files, ShardConfig(str(tmp_path / "set"), megabytes))
+        write(files, str(tmp_path / "set"), megabytes)

@@ -7,7 +7,6 @@ from pathlib import Path
 from faceproof.cli import artifact_commands as serving_commands
 from faceproof.cli import explain as explain_commands
 from faceproof.cli import explore as explore_commands
-from faceproof.cli import shard as shard_commands
 
 
 def run(words: Sequence[str]) -> int:
@@ -36,7 +35,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     auditor.add_argument("--out", type=Path, default=Path("audit"), help="folder (default: audit)")
     auditor.set_defaults(run=_audit)
-    shard_commands.add_commands(commands)
     _add_compare(commands)
     _add_ensemble(commands)
     explore_commands.add_commands(commands)

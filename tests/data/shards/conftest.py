@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from faceproof.data import DataSet
-from faceproof.workflows.shard import ShardConfig, write_shards
 from tests.conftest import write_faces
 from tests.small_shards import (
     SMALL,
     forget,
     list_files,
     wait_for,
+    write,
 )
 
 
@@ -28,7 +28,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
 @pytest.fixture(scope="session")
 def written(files: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written") / "set"
-    write_shards(files, ShardConfig(str(folder), SMALL))
+    write(files, str(folder), SMALL)
     return folder
 
 

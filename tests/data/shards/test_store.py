@@ -18,7 +18,6 @@ from faceproof.data.shards.store import ShardError
 from faceproof.data.table import select
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import CannotWriteError
-from faceproof.workflows.shard import ShardConfig, write_shards
 from tests.small_shards import (
     SMALL,
     assert_equal_batches,
@@ -27,15 +26,16 @@ from tests.small_shards import (
     read_shards,
     refusal,
     upload,
+    write,
 )
 
 
 def test_an_object_store_gives_the_same_batches(
     files: DataSet, written: Path, bucket: str, tmp_path: Path
 ) -> None:
-    write_shards(files, ShardConfig(f"{bucket}/some/set", SMALL))
+    write(files, f"{bucket}/some/set", SMALL)
     with pytest.raises(FaceproofError, match="holds something already"):
-        write_shards(files, ShardConfig(f"{bucket}/some/set", SMALL))
+        write(files, f"{bucket}/some/set", SMALL)
     there, here = read_shards(f"{bucket}/some/set"), read_shards(written)
     assert names(there.table) == names(here.table)
     assert file_statistics.file_statistics_of(there.table)["content"].equals(
@@ -79,7 +79,7 @@ def test_a_full_disk_is_no_trouble_of_the_store(
     with monkeypatch.context() as monkeypatch:
         fill("wb")
         with pytest.raises(CannotWriteError, match=r"faceproof-shards could not .*disk is full"):
-            write_shards(files, ShardConfig(f"{bucket}/new", SMALL))
+            write(files, f"{bucket}/new", SMALL)
 
 
 def test_a_damaged_or_missing_object_is_named_and_not_kept(
@@ -115,7 +115,7 @@ def test_a_store_without_shards_or_that_is_gone_says_so(
         read_file(path)
     for call in (
         lambda: read_shards(f"{bucket}/other"),
-        lambda: write_shards(files, ShardConfig(f"{bucket}/new")),
+        lambda: write(files, f"{bucket}/new"),
     ):
         with pytest.raises(ShardError, match="check the URL, the credentials and AWS_ENDPOINT"):
             call()

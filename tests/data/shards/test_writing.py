@@ -18,12 +18,12 @@ from faceproof.data.shards.reading import MIXED
 from faceproof.data.shards.writing import open_writer
 from faceproof.data.table import SCHEMA, select
 from faceproof.errors import FaceproofError
-from faceproof.workflows.shard import ShardConfig, write_shards
 from tests.small_shards import (
     SMALL,
     like,
     names,
     read_shards,
+    write,
 )
 
 
@@ -49,7 +49,7 @@ def test_the_same_images_give_the_same_shards(
 ) -> None:
     monkeypatch.setattr("time.time", lambda: 0.0)
     monkeypatch.setattr("os.getuid", lambda: 12345)
-    write_shards(files, ShardConfig(str(tmp_path / "again"), SMALL))
+    write(files, str(tmp_path / "again"), SMALL)
     shard_names = sorted(file.name for file in written.glob("*.tar"))
     assert len(shard_names) > MIXED
     for name in [*shard_names, "samples.parquet", "file_statistics.parquet"]:
@@ -142,12 +142,12 @@ def test_a_target_in_use_is_refused(files: DataSet, tmp_path: Path) -> None:
     (tmp_path / "set" / "mine.txt").write_text("mine")
     for target in (tmp_path / "set", tmp_path / "set" / "mine.txt"):
         with pytest.raises(FaceproofError, match="holds something already"):
-            write_shards(files, ShardConfig(str(target), SMALL))
+            write(files, str(target), SMALL)
     assert (tmp_path / "set" / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("root", ["s3://bucket", "s3:///folder", "ftp://host/folder", "s3://b/"])
 def test_places_that_are_none(files: DataSet, root: str) -> None:
-    for call in (lambda: read_shards(root), lambda: write_shards(files, ShardConfig(root))):
+    for call in (lambda: read_shards(root), lambda: write(files, root)):
         with pytest.raises(FaceproofError, match="is no place for shards"):
             call()

@@ -36,6 +36,15 @@ NUM_PARTS = 3  # parts of a path that its name always holds; corruptions are dra
 PER_IMAGE = 4  # bytes that count beside each image; another number would change epochs' orders
 
 
+@dataclass(frozen=True)
+class About:
+    """The data set's name, its task's name, and the version of its file statistics."""
+
+    name: str
+    task: str
+    statistics_format: int
+
+
 @dataclass
 class ShardWriter:
     """Writes a set of shards, image by image.
@@ -67,7 +76,12 @@ class ShardWriter:
         if self._members and self._counted + len(image) + PER_IMAGE > self.max_bytes:
             self._finish_shard()
         header = _header(name, len(self._places["shard"]), len(image))
-        place: tuple[str | int, ...] = (self._shard_name(), self._size + len(header), len(image), zlib.crc32(image))
+        place: tuple[str | int, ...] = (
+            self._shard_name(),
+            self._size + len(header),
+            len(image),
+            zlib.crc32(image),
+        )
         for column, value in zip(self._places.values(), place, strict=True):
             column.append(value)
         member = header + image + bytes(-len(image) % BLOCK)
@@ -81,7 +95,7 @@ class ShardWriter:
         names: list[str],
         statistics: pa.Table,
         unreadable: pa.Table,
-        about: dict[str, str | int],
+        about: About,
     ) -> SetIndex:
         """Write the last shard, the tables and the index, which makes the set complete.
 
@@ -90,7 +104,7 @@ class ShardWriter:
             names: what its paths become.
             statistics: the file statistics of its rows.
             unreadable: a table (path, reason) of the files left out.
-            about: name, task and statistics_format of the index.
+            about: what else the index says.
         """
         if self._members:
             self._finish_shard()
@@ -110,7 +124,9 @@ class ShardWriter:
             _stored(file) for file in sorted(self.folder.iterdir()) if file.name not in shards
         ]
         index = SetIndex(
-            **about,  # type: ignore[arg-type]  # strings and a number
+            name=about.name,
+            task=about.task,
+            statistics_format=about.statistics_format,
             images=rows.num_rows,
             unreadable=unreadable.num_rows,
             tables=tuple(tables),
