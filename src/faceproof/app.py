@@ -340,32 +340,6 @@ def recorded_data(run: RunFolder, config: DictConfig) -> "DataSet":
     return DataSet(config.data.name, get_task(config.data.task), read_table(run.samples))
 
 
-def audit(overrides: list[str], folder: Path) -> bool:
-    """Audit a data set, write `audit.json` and `audit.html`, and say whether it is clear.
-
-    Args:
-        overrides: `data=NAME` and its settings, as for train.py.
-        folder: where to write.
-
-    Raises:
-        FaceproofError: the data set cannot be listed.
-    """
-    data = compose_data(overrides)
-
-    from faceproof.audit.audit import cached_audit
-    from faceproof.audit.file_statistics import file_statistics_of
-    from faceproof.reports.audit_page import describe, verdict, write_audit
-
-    found = cached_audit(data, file_statistics_of(data.table))
-    write_audit(found, folder)
-    print(f"{data.name}: {found.num_images:,} images: {verdict(found)}\n{describe(found)}")
-    for shortcut in found.shortcuts:
-        interval = f"{shortcut.low:.3f} to {shortcut.high:.3f}"
-        print(f"  {shortcut.name:24} ROC-AUC {shortcut.auroc:.3f} ({interval})")
-    print(f"page: {folder / 'audit.html'}")
-    return found.clear
-
-
 def compose_data(overrides: list[str]) -> "DataSet":
     """Make the data set that overrides such as `data=NAME` describe.
 

@@ -64,8 +64,10 @@ def audited(portraits, tmp_path):
     return audit
 
 
-def kinds(audit, level):
-    return {finding.kind: finding.count for finding in audit.findings if finding.level == level}
+def kinds(audit, severity):
+    return {
+        finding.kind: finding.count for finding in audit.findings if finding.severity == severity
+    }
 
 
 def test_a_clean_set_is_clear(audited):
@@ -88,7 +90,7 @@ def test_a_clean_set_is_clear(audited):
     ids=["as PNG", "other quality", "metadata", "other size", "darker"],
 )
 def test_planted_shortcuts_are_found(audited, encode, expected):
-    found = kinds(audited(encode), "against")
+    found = kinds(audited(encode), "warning")
     assert {f"shortcut: {kind}" for kind in expected} <= set(found)
 
 
@@ -113,7 +115,7 @@ def test_a_watermark_is_found(audited):
         corner[:] = np.where(letters, corner * 0.5 + 127, corner * 0.5)
         return jpeg(pixels)
 
-    assert "shortcut: detail along the border" in kinds(audited(marked), "against")
+    assert "shortcut: detail along the border" in kinds(audited(marked), "warning")
 
 
 def copy_file(source, target, quality=None):
@@ -128,25 +130,25 @@ def copy_file(source, target, quality=None):
     return change
 
 
-@pytest.mark.parametrize(("quality", "word"), [(None, "equal"), (60, "near")])
+@pytest.mark.parametrize(("quality", "word"), [(None, "identical files"), (60, "near-duplicates")])
 def test_duplicates_across_splits_leak(audited, quality, word):
     audit = audited(change=copy_file(0, 2, quality))  # train and val, both real
-    assert kinds(audit, "leak") == {f"duplicates {word} across splits": 1}
+    assert kinds(audit, "error") == {f"leak: {word} across splits": 1}
     (pair,) = audit.pairs
     assert pair.leaks
     assert not pair.contradicts
     assert {pair.first[-7:], pair.second[-7:]} == {"000.jpg", "002.jpg"}
 
 
-def test_duplicates_within_a_split_are_a_note(audited):
+def test_duplicates_within_a_split_are_information(audited):
     audit = audited(change=copy_file(0, 1))
     assert audit.clear
-    assert kinds(audit, "note") == {"duplicates equal within a split": 1}
+    assert kinds(audit, "info") == {"identical files within a split": 1}
 
 
-def test_one_image_with_both_labels_stands_against(audited):
+def test_one_image_with_both_labels_is_a_warning(audited):
     audit = audited(change=copy_file(0, 60))  # both in train
-    assert kinds(audit, "against") == {"duplicates equal with other labels": 1}
+    assert kinds(audit, "warning") == {"identical files with different labels": 1}
     assert audit.pairs[0].contradicts
 
 
@@ -156,13 +158,13 @@ def test_many_copies_count_once_each(audited):
             copy_file(0, target)(paths, table)
 
     audit = audited(change=change)
-    assert kinds(audit, "note") == {"duplicates equal within a split": 3}
+    assert kinds(audit, "info") == {"identical files within a split": 3}
 
 
 def test_groups_across_splits_leak(audited):
     groups = ["one", None, "one", "two", "two", *[None] * (2 * NUM - 5)]
-    found = kinds(audited(group=groups), "leak")
-    assert found == {"groups across splits": 2}
+    found = kinds(audited(group=groups), "error")
+    assert found == {"leak: groups across splits": 2}
 
 
 def test_unreadable_and_odd_files(audited):
@@ -173,15 +175,15 @@ def test_unreadable_and_odd_files(audited):
         tiny.save(paths[7], "PNG")
 
     audit = audited(change=change)
-    assert kinds(audit, "against") == {"unreadable files": 2}
-    assert kinds(audit, "note") == {"misnamed files": 1, "tiny images": 1, "long images": 1}
+    assert kinds(audit, "warning") == {"unreadable files": 2}
+    assert kinds(audit, "info") == {"misnamed files": 1, "tiny images": 1, "elongated images": 1}
     assert audit.num_images == 2 * NUM - 2
 
 
 def test_class_balance(audited):
     labels = ["real"] * (2 * NUM - 4) + ["fake"] * 4
     audit = audited(label=labels, split=["train"] * 2 * NUM)
-    assert "class balance" in kinds(audit, "note")
+    assert "class imbalance" in kinds(audit, "info")
     assert not audit.shortcuts  # too few of a class to tell
 
 
@@ -199,7 +201,7 @@ def test_an_audit_is_plain_data(audited):
     assert found["shortcuts"][0]["auroc"] > 0.9
 
 
-def test_an_audit_is_remembered_until_something_changes(portraits, tmp_path, monkeypatch):
+def test_an_audit_is_cached_until_something_changes(portraits, tmp_path, monkeypatch):
     from faceproof.audit import audit as auditing
 
     paths = [tmp_path / f"{number}.jpg" for number in range(8)]
@@ -232,4 +234,4 @@ def test_the_page_shows_the_pairs_and_escapes_names(audited):
     assert "002.jpg" in page
     assert "http:" not in page
     assert "https:" not in page
-    assert describe(audit).startswith("LEAK: duplicates equal across splits, 1")
+    assert describe(audit).startswith("error: leak: identical files across splits (1): ")

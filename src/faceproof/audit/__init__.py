@@ -1,1 +1,1 @@
-"""What lies in a data set's files: statistics, duplicates, and shortcuts that give the label away."""
+"""Inspect a data set's files: statistics, duplicates, and shortcuts that give the label away."""

@@ -1,7 +1,7 @@
-"""The audit: what in a data set would make a detector's figures worthless.
+"""Audit a data set before training: what in it would make a detector's metrics worthless.
 
-Duplicates and groups across splits, contradictory labels, unreadable and odd files, class balance,
-and shortcuts: incidentals of the files that alone tell the classes apart.
+Images and groups that leak across splits, contradictory labels, unreadable and odd files, class
+imbalance, and shortcuts: properties of the files that alone predict the class.
 """
 
 import hashlib
@@ -10,19 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faceproof.audit.duplicates import equal_groups, near_pairs
-from faceproof.audit.shortcuts import Shortcut, find_shortcuts
+from faceproof.audit.duplicates import Pair, find_pairs
+from faceproof.audit.shortcuts import FILE_LIMIT, Shortcut, find_shortcuts
 from faceproof.data.listing import DataSet
 from faceproof.data.table import counts
 from faceproof.io.cache_folder import cache_folder
 from faceproof.io.run_folder import write_text
 
-FORMAT = 1
-MAX_PAIRS = 10_000  # recorded of each kind; all are counted
+FORMAT = 2  # raised with every change to what an audit holds
 MAX_IMBALANCE = 10.0
 MIN_SIDE = 32  # pixels
 MAX_ASPECT = 3.0
@@ -35,46 +33,67 @@ SUFFIXES = {
     "TIFF": {".tif", ".tiff"},
 }
 
-# leak: stops training; against: exit code 1; note: for your information
-Level = Literal["leak", "against", "note"]
-LEVELS: tuple[Level, ...] = ("leak", "against", "note")
+# An error stops training and a warning does not; with either the command ends with exit code 1.
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+LEAK_ADVICE = "keep each image in one split alone, or divide the splits anew"
+# Severity, meaning and advice for each kind of pair that `find_pairs` counts.
+DUPLICATES: dict[str, tuple[Severity, str, str]] = {
+    "identical files across splits": ("error", "the same file is in two splits", LEAK_ADVICE),
+    "near-duplicates across splits": (
+        "error", "images that look almost the same are in two splits", LEAK_ADVICE,
+    ),
+    "identical files with different labels": (
+        "warning", "the same file has both labels, of which one is wrong", "correct or remove them",
+    ),
+    "near-duplicates with different labels": (
+        "info", "images that look almost the same have different labels, as a photo and its "
+        "retouched copy do", "look at the pairs in audit.html",
+    ),
+    "identical files within a split": (
+        "info", "the same file is in its split more than once", "remove the copies",
+    ),
+    "near-duplicates within a split": (
+        "info", "images that look almost the same are in one split", "no action if they are few",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found: how grave, of what kind, how many, and what it means."""
+    """One problem of a data set.
 
-    level: Level
+    Attributes:
+        severity: error, warning or info.
+        kind: what was found; `leak: ...` and `shortcut: ...` are the kinds that invalidate metrics.
+        count: how many files, pairs or groups are concerned.
+        text: what it means.
+        advice: what to do.
+    """
+
+    severity: Severity
     kind: str
     count: int
     text: str
+    advice: str
 
-
-@dataclass(frozen=True)
-class Pair:
-    """Two images that look the same; a distance of 0 with `equal` is the same bytes."""
-
-    first: str
-    second: str
-    distance: int
-    equal: bool
-    labels: tuple[str | None, str | None]
-    splits: tuple[str, str]
-
-    @property
-    def leaks(self) -> bool:
-        """Say whether the pair straddles splits."""
-        return self.splits[0] != self.splits[1]
-
-    @property
-    def contradicts(self) -> bool:
-        """Say whether the same image has both labels."""
-        return None not in self.labels and self.labels[0] != self.labels[1]
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.kind} ({self.count:,}): {self.text}; {self.advice}"
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found in a data set."""
+    """What was found in a data set.
+
+    Attributes:
+        data: its name.
+        num_images: readable images.
+        findings: errors first.
+        balance: number of images by split and label.
+        shortcuts: each measured property of the files, the most predictive first.
+        pairs: the most serious pairs of duplicates.
+    """
 
     data: str
     num_images: int
@@ -85,16 +104,16 @@ class Audit:
 
     @property
     def leaks(self) -> tuple[Finding, ...]:
-        """Return what must not be trained on."""
-        return tuple(finding for finding in self.findings if finding.level == "leak")
+        """Return the errors, which training refuses: images or groups in more than one split."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
 
     @property
     def clear(self) -> bool:
-        """Say whether nothing stands against training."""
-        return all(finding.level == "note" for finding in self.findings)
+        """Say whether there is neither an error nor a warning."""
+        return all(finding.severity == "info" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the audit as plain data."""
+        """Return the audit as plain values."""
         return {"format": FORMAT, "clear": self.clear, **asdict(self)}
 
     @classmethod
@@ -115,16 +134,21 @@ class Audit:
 
 
 def cached_audit(data: DataSet, stats: pa.Table) -> Audit:
-    """Audit a data set, or return what the last audit of the very same images found."""
+    """Audit a data set, or return the cached audit of the very same images.
+
+    Args:
+        data: the data set.
+        stats: the statistics of its files, row by row.
+    """
     digest = hashlib.blake2b(f"{FORMAT} {data.name} {data.max_unreadable}".encode(), digest_size=12)
     for column in (*data.table.columns, stats["content"], stats["reason"]):
         digest.update(repr(column.to_pylist()).encode())
-    memory = cache_folder() / "audits" / f"{digest.hexdigest()}.json"
-    if memory.is_file():
-        return Audit.from_json(json.loads(memory.read_text()))
+    cached = cache_folder() / "audits" / f"{digest.hexdigest()}.json"
+    if cached.is_file():
+        return Audit.from_json(json.loads(cached.read_text()))
     audit = audit_data(data, stats)
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    write_text(memory, json.dumps(audit.to_json()))
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    write_text(cached, json.dumps(audit.to_json()))
     return audit
 
 
@@ -133,7 +157,7 @@ def audit_data(data: DataSet, stats: pa.Table) -> Audit:
 
     Args:
         data: the data set.
-        stats: the facts of its files, row by row.
+        stats: the statistics of its files, row by row.
     """
     good = pc.is_null(stats["reason"])
     rows, readable = data.table.filter(good), stats.filter(good)
@@ -146,107 +170,36 @@ def audit_data(data: DataSet, stats: pa.Table) -> Audit:
     findings = [
         *_unreadable(data, stats.num_rows - rows.num_rows),
         *_duplicates(numbers),
-        *_straddling_groups(rows),
+        *_leaking_groups(rows),
         *_imbalance(balance, data),
         *_odd_files(readable),
-        *(_shortcut_finding(shortcut) for shortcut in shortcuts if shortcut.stands_against),
+        *(_shortcut(shortcut) for shortcut in shortcuts if shortcut.exceeds_limit),
     ]
-    gravest = sorted(findings, key=lambda finding: LEVELS.index(finding.level))
-    return Audit(data.name, rows.num_rows, tuple(gravest), balance, tuple(shortcuts), pairs)
-
-
-def find_pairs(rows: pa.Table, stats: pa.Table) -> tuple[tuple[Pair, ...], dict[str, int]]:
-    """Find equal and near duplicates.
-
-    Returns:
-        The gravest pairs, at most `MAX_PAIRS`, and how many there are of each kind. Of many equal
-        files each is paired with the first alone.
-    """
-    content = _fixed_bytes(stats["content"], 16)
-    equal = [
-        np.stack([np.full(len(run) - 1, run[0]), run[1:]], axis=1)
-        for run in equal_groups(content.view("S16").ravel())
-    ]
-    repeats = np.concatenate([np.empty((0, 2), np.int64), *equal])
-    single = np.setdiff1d(np.arange(rows.num_rows), repeats[:, 1])
-    hashes = _fixed_bytes(stats["look"], 32).view(np.uint16)
-    near, distance = near_pairs(hashes[single])
-    both = np.concatenate([repeats, single[near]])
-    gap = np.concatenate([np.zeros(len(repeats), np.int64), distance])
-    same = np.arange(len(both)) < len(repeats)
-    labels, splits = (
-        rows[name].cast(pa.string()).combine_chunks().dictionary_encode()
-        for name in ("label", "split")
-    )
-    differ = {
-        "split": _differ(splits, both),
-        "label": _differ(labels, both),
-    }
-    numbers = {
-        "equal across splits": int((same & differ["split"]).sum()),
-        "near across splits": int((~same & differ["split"]).sum()),
-        "equal with other labels": int((same & differ["label"]).sum()),
-        "near with other labels": int((~same & differ["label"]).sum()),
-        "equal within a split": int((same & ~differ["split"]).sum()),
-        "near within a split": int((~same & ~differ["split"]).sum()),
-    }
-    gravest = np.lexsort((gap, ~differ["label"], ~differ["split"]))[:MAX_PAIRS]
-    return tuple(_pair(rows, both[n], int(gap[n]), bool(same[n])) for n in gravest), numbers
-
-
-def _fixed_bytes(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.uint8]:
-    """Return a column of fixed-size binary as (N, width) uint8."""
-    array = column.combine_chunks()
-    flat = np.frombuffer(array.buffers()[1], np.uint8)
-    return flat[array.offset * width : (array.offset + len(array)) * width].reshape(-1, width)
-
-
-def _differ(words: pa.DictionaryArray, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Say for each pair of rows whether both have a word and the words differ."""
-    codes = words.indices.fill_null(-1).to_numpy()[pairs]
-    return np.asarray((codes[:, 0] != codes[:, 1]) & (codes >= 0).all(axis=1))
-
-
-def _pair(rows: pa.Table, pair: npt.NDArray[np.int64], distance: int, equal: bool) -> Pair:
-    """Name the two rows of a pair."""
-    first, second = (rows.slice(int(row), 1).to_pylist()[0] for row in pair)
-    return Pair(
-        first["path"],
-        second["path"],
-        distance,
-        equal,
-        (first["label"], second["label"]),
-        (first["split"], second["split"]),
-    )
+    worst_first = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+    return Audit(data.name, rows.num_rows, tuple(worst_first), balance, tuple(shortcuts), pairs)
 
 
 def _duplicates(numbers: dict[str, int]) -> list[Finding]:
-    """Judge the numbers of duplicates."""
-    meanings: dict[str, tuple[Level, str]] = {
-        "equal across splits": ("leak", "the same file stands in two splits"),
-        "near across splits": ("leak", "nearly the same image stands in two splits"),
-        "equal with other labels": ("against", "the same file has both labels"),
-        "near with other labels": ("note", "nearly the same image has both labels"),
-        "equal within a split": ("note", "a file stands in its split more than once"),
-        "near within a split": ("note", "nearly the same image stands in its split twice"),
-    }
-    return [
-        Finding(meanings[kind][0], f"duplicates {kind}", count, meanings[kind][1])
-        for kind, count in numbers.items()
-        if count
-    ]
+    """Judge the numbers of duplicates, by kind."""
+    found = []
+    for name, count in numbers.items():
+        if count:
+            severity, text, advice = DUPLICATES[name]
+            kind = f"leak: {name}" if severity == "error" else name
+            found.append(Finding(severity, kind, count, text, advice))
+    return found
 
 
-def _straddling_groups(rows: pa.Table) -> list[Finding]:
+def _leaking_groups(rows: pa.Table) -> list[Finding]:
     """Find groups with images in more than one split."""
     grouped = rows.filter(pc.is_valid(rows["group"]))
     seen = pa.table({"group": grouped["group"], "split": grouped["split"].cast(pa.string())})
     splits = seen.group_by("group").aggregate([("split", "count_distinct")])
-    straddling = splits.filter(pc.greater(splits["split_count_distinct"], 1))["group"].to_pylist()
-    if not straddling:
+    leaking = splits.filter(pc.greater(splits["split_count_distinct"], 1))["group"].to_pylist()
+    if not leaking:
         return []
-    text = f"a group has images in two splits, {min(straddling)} for one"
-    return [Finding("leak", "groups across splits", len(straddling), text)]
+    text = f"images of one group (a video or a person, say) are in two splits, first {min(leaking)}"
+    return [Finding("error", "leak: groups across splits", len(leaking), text, LEAK_ADVICE)]
 
 
 def _balance(rows: pa.Table) -> dict[str, dict[str, int]]:
@@ -263,21 +216,22 @@ def _imbalance(balance: dict[str, dict[str, int]], data: DataSet) -> list[Findin
     ratio = max(negative, positive) / max(min(negative, positive), 1)
     if ratio <= MAX_IMBALANCE:
         return []
-    text = f"{ratio:.0f} times as many of one class in training: class_weights=balanced"
-    return [Finding("note", "class balance", negative + positive, text)]
+    text = f"training has {ratio:.0f} times as many images of one class as of the other"
+    advice = "train with class_weights=balanced"
+    return [Finding("info", "class imbalance", negative + positive, text, advice)]
 
 
 def _unreadable(data: DataSet, number: int) -> list[Finding]:
     """Judge the number of unreadable files."""
     if number == 0:
         return []
-    too_many = number > data.max_unreadable * data.table.num_rows
-    text = f"cannot be read; data.max_unreadable is {data.max_unreadable:.1%}"
-    return [Finding("against" if too_many else "note", "unreadable files", number, text)]
+    severity: Severity = "warning" if number > data.max_unreadable * data.table.num_rows else "info"
+    text = f"these files cannot be read; data.max_unreadable is {data.max_unreadable:.1%} of all"
+    return [Finding(severity, "unreadable files", number, text, "repair or remove them")]
 
 
 def _odd_files(stats: pa.Table) -> list[Finding]:
-    """Find files of a strange name, size or shape."""
+    """Find files of an odd name, size or shape."""
     formats, suffixes = stats["format"].to_pylist(), stats["suffix"].to_pylist()
     misnamed = sum(
         suffix not in SUFFIXES.get(kind, {suffix})
@@ -286,18 +240,28 @@ def _odd_files(stats: pa.Table) -> list[Finding]:
     width, height = (stats[name].to_numpy() for name in ("width", "height"))
     tiny = int((np.minimum(width, height) < MIN_SIDE).sum())
     long = int((np.maximum(width, height) > MAX_ASPECT * np.minimum(width, height)).sum())
-    texts = {
-        "misnamed files": (misnamed, "the name says another format than the file has"),
-        "tiny images": (tiny, f"a side below {MIN_SIDE} pixels"),
-        "long images": (long, f"one side more than {MAX_ASPECT:.0f} times the other"),
-    }
-    return [Finding("note", kind, number, text) for kind, (number, text) in texts.items() if number]
+    look = "check that they show a face"
+    found = (
+        Finding("info", "misnamed files", misnamed,
+                "the file name ends in another format than the file has",
+                "faceproof reads them; rename them for other programs"),
+        Finding("info", "tiny images", tiny, f"one side is below {MIN_SIDE} pixels", look),
+        Finding("info", "elongated images", long,
+                f"one side is more than {MAX_ASPECT:.0f} times the other", look),
+    )  # fmt: skip
+    return [finding for finding in found if finding.count]
 
 
-def _shortcut_finding(shortcut: Shortcut) -> Finding:
+def _shortcut(shortcut: Shortcut) -> Finding:
     """Say what a strong shortcut means."""
     text = (
-        f"{shortcut.name} alone tells the classes apart: AUROC {shortcut.auroc:.3f} "
-        f"({shortcut.low:.3f} to {shortcut.high:.3f}, limit {shortcut.limit})"
+        f"{shortcut.name} alone predicts the class with ROC-AUC {shortcut.auroc:.3f} (95% interval "
+        f"{shortcut.low:.3f} to {shortcut.high:.3f}; above {shortcut.limit} is too much), so a "
+        "detector can answer without looking at the face"
     )
-    return Finding("against", f"shortcut: {shortcut.name}", 1, text)
+    if shortcut.limit == FILE_LIMIT:
+        advice = "save both classes in the same format, size and quality"
+    else:
+        advice = "this may be the forgeries' own trace or how the classes were collected"
+    advice += "; measure what is left without it by evaluate.py neutral=jpeg"
+    return Finding("warning", f"shortcut: {shortcut.name}", 1, text, advice)

@@ -1,9 +1,11 @@
-"""Pairs of equal and nearly equal images, among a million, without comparing all with all."""
+"""Find identical and nearly identical images for the audit, without comparing all with all."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Hashes = npt.NDArray[np.uint16]
 Pairs = npt.NDArray[np.int64]
@@ -13,6 +15,90 @@ NUM_BANDS = 16  # a hash is 16 words of 16 bits
 # looking only at pairs that agree in a word misses none.
 MAX_DISTANCE = 13
 WINDOW = 256
+MAX_PAIRS = 10_000  # pairs that are recorded; all are counted
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images that look the same.
+
+    Attributes:
+        first: path of the one.
+        second: path of the other.
+        distance: bits, of 256, in which their perceptual hashes differ.
+        equal: whether their bytes are the same.
+        labels: of both; None without one.
+        splits: of both.
+    """
+
+    first: str
+    second: str
+    distance: int
+    equal: bool
+    labels: tuple[str | None, str | None]
+    splits: tuple[str, str]
+
+    @property
+    def leaks(self) -> bool:
+        """Say whether the two are in different splits."""
+        return self.splits[0] != self.splits[1]
+
+    @property
+    def contradicts(self) -> bool:
+        """Say whether the two have different labels."""
+        return None not in self.labels and self.labels[0] != self.labels[1]
+
+
+def find_pairs(rows: pa.Table, stats: pa.Table) -> tuple[tuple[Pair, ...], dict[str, int]]:
+    """Find identical files and near-duplicates.
+
+    Args:
+        rows: the image table.
+        stats: its file statistics, row by row, all readable.
+
+    Returns:
+        The most serious pairs, at most `MAX_PAIRS`, and the number of pairs of each kind. Of many
+        identical files each is paired with the first alone.
+    """
+    repeats = _with_first(equal_groups(_fixed_bytes(stats["content"], 16).view("S16").ravel()))
+    single = np.setdiff1d(np.arange(rows.num_rows), repeats[:, 1])
+    hashes = _fixed_bytes(stats["look"], 32).view(np.uint16)
+    near, near_distance = near_pairs(hashes[single])
+    pairs = np.concatenate([repeats, single[near]])
+    distance = np.concatenate([np.zeros(len(repeats), np.int64), near_distance])
+    equal = np.arange(len(pairs)) < len(repeats)
+    leaks, contradicts = (_differ(rows[name], pairs) for name in ("split", "label"))
+    numbers = {
+        f"{what} {where}": int((same & chosen).sum())
+        for where, chosen in (
+            ("across splits", leaks), ("with different labels", contradicts),
+            ("within a split", ~leaks),
+        )
+        for what, same in (("identical files", equal), ("near-duplicates", ~equal))
+    }  # fmt: skip
+    worst_first = np.lexsort((distance, ~contradicts, ~leaks))[:MAX_PAIRS]
+    found = [_pair(rows, pairs[n], int(distance[n]), bool(equal[n])) for n in worst_first]
+    return tuple(found), numbers
+
+
+def _pair(rows: pa.Table, pair: npt.NDArray[np.int64], distance: int, equal: bool) -> Pair:
+    first, second = (rows.slice(int(row), 1).to_pylist()[0] for row in pair)
+    labels, splits = ((first[name], second[name]) for name in ("label", "split"))
+    return Pair(first["path"], second["path"], distance, equal, labels, splits)
+
+
+def _fixed_bytes(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.uint8]:
+    """Return a column of fixed-size binary as (N, width) uint8."""
+    array = column.combine_chunks()
+    flat = np.frombuffer(array.buffers()[1], np.uint8)
+    return flat[array.offset * width : (array.offset + len(array)) * width].reshape(-1, width)
+
+
+def _differ(column: pa.ChunkedArray, pairs: Pairs) -> npt.NDArray[np.bool_]:
+    """Say for each pair of rows whether both have a value and the values differ."""
+    values = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    codes = values.indices.fill_null(-1).to_numpy()[pairs]
+    return np.asarray((codes[:, 0] != codes[:, 1]) & (codes >= 0).all(axis=1))
 
 
 def near_pairs(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> tuple[Pairs, Pairs]:
@@ -30,18 +116,25 @@ def near_pairs(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> tuple[Pairs,
 
     Returns:
         (M, 2) row numbers, the lower first, sorted, and (M,) distances.
+
+    Raises:
+        ValueError: `max_distance` is out of range.
     """
     if not 0 <= max_distance <= MAX_DISTANCE:
         raise ValueError(f"max_distance must lie within 0 and {MAX_DISTANCE}, found {max_distance}")
     words = np.ascontiguousarray(hashes)
-    runs = list(equal_groups(words.view("S32").ravel())) if len(words) else []
-    repeats = [np.stack([np.full(len(run) - 1, run[0]), run[1:]], axis=1) for run in runs]
-    pairs = np.concatenate([np.empty((0, 2), np.int64), *repeats])
+    pairs = _with_first(equal_groups(words.view("S32").ravel()) if len(words) else iter(()))
     single = np.setdiff1d(np.arange(len(hashes)), pairs[:, 1])
     for band in range(NUM_BANDS):
         found = single[_neighbours(words[single], band, max_distance)]
         pairs = np.unique(np.concatenate([pairs, np.sort(found, axis=1)]), axis=0)
     return pairs, hamming(hashes[pairs[:, 0]], hashes[pairs[:, 1]])
+
+
+def _with_first(groups: Iterator[Pairs]) -> Pairs:
+    """Return each row of a group paired with the group's first row, (M, 2)."""
+    pairs = [np.stack([np.full(len(run) - 1, run[0]), run[1:]], axis=1) for run in groups]
+    return np.concatenate([np.empty((0, 2), np.int64), *pairs])
 
 
 def _neighbours(hashes: Hashes, band: int, max_distance: int) -> Pairs:
@@ -65,12 +158,11 @@ def _neighbours(hashes: Hashes, band: int, max_distance: int) -> Pairs:
 
 def hamming(first: Hashes, second: Hashes) -> Pairs:
     """Count the bits in which (M, 16) hashes differ, row by row."""
-    bits: Pairs = np.bitwise_count(first ^ second).sum(axis=1, dtype=np.int64)
-    return bits
+    return np.asarray(np.bitwise_count(first ^ second).sum(axis=1, dtype=np.int64))
 
 
 def equal_groups(digests: npt.NDArray[np.bytes_]) -> Iterator[Pairs]:
-    """Yield the rows of every digest that stands more than once."""
+    """Yield the row numbers of every digest that occurs more than once."""
     order = np.argsort(digests, kind="stable")
     edges = np.flatnonzero(digests[order][1:] != digests[order][:-1]) + 1
     for run in np.split(order, edges):

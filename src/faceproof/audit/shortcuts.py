@@ -1,8 +1,8 @@
-"""How well a file's incidentals alone tell the classes apart.
+"""Measure how well single properties of the files predict the class, for the audit.
 
-A detector that can learn the file format, the size or a watermark instead of the face will. Each
-kind of incidental is given to a small classifier on its own, and all together; the figure is its
-cross-validated area under the ROC curve. At 0.5 nothing can be learned from it.
+A detector can learn the file format, the size or a watermark instead of the face. Each property is
+given to a small classifier on its own, and all of them together; the result is the cross-validated
+area under the ROC curve. At 0.5 nothing can be learned from the property.
 """
 
 from collections.abc import Callable
@@ -21,24 +21,29 @@ from faceproof.evaluation.statistics import Scores, auc_interval
 
 Features = npt.NDArray[np.float64]
 
-# The lower end of the interval above which a shortcut stands against training. Nothing should be
-# learned from a file's wrapping. What is seen in the image may be the forgery's own trace: on
-# public sets of real and fake faces colour, detail and spectrum reach 0.5 to 0.83.
+# A shortcut is reported if the lower end of its interval is above this. Nothing should be learned
+# from a file's format. What is seen in the image may be the forgery's own trace: on public sets of
+# real and fake faces colour, detail and spectrum reach 0.5 to 0.83.
 FILE_LIMIT = 0.65
 IMAGE_LIMIT = 0.9
 MAX_ROWS = 20_000
 MIN_PER_CLASS = 20
 NUM_FOLDS = 5
 NUM_KNOTS = 4
-MAX_KINDS = 20  # of a word, such as a set of JPEG tables; the rarer ones count as one
+MAX_VALUES = 20  # of a categorical property, such as JPEG tables; rarer ones count as one
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well one kind of incidental predicts the class: AUROC and its 95 % interval.
+    """How well one property of the files predicts the class.
 
-    `limit` is where it begins to stand against training; None for all kinds together, which is a
-    measure of difficulty and no single thing to mend.
+    Attributes:
+        name: the property.
+        auroc: cross-validated area under the ROC curve.
+        low: lower end of its 95% interval.
+        high: upper end.
+        limit: `low` above this is a warning; None for all properties together, which measure how
+            different the classes are and name no single thing to mend.
     """
 
     name: str
@@ -48,16 +53,16 @@ class Shortcut:
     limit: float | None
 
     @property
-    def stands_against(self) -> bool:
+    def exceeds_limit(self) -> bool:
         """Say whether even the interval's lower end is above the limit."""
         return self.limit is not None and self.low > self.limit
 
 
 def find_shortcuts(stats: pa.Table, labels: npt.NDArray[np.int64], seed: int = 0) -> list[Shortcut]:
-    """Measure every kind of incidental, each alone and then together; strongest first.
+    """Measure every property, each alone and then all together; the strongest first.
 
     Args:
-        stats: rows of `facts.SCHEMA`, all readable.
+        stats: rows of `file_statistics.SCHEMA`, all readable.
         labels: (N,) of 0 and 1.
         seed: of the sample (at most `MAX_ROWS` rows) and of the folds.
 
@@ -69,7 +74,7 @@ def find_shortcuts(stats: pa.Table, labels: npt.NDArray[np.int64], seed: int = 0
     if len(labels) > MAX_ROWS:
         sample = np.sort(np.random.default_rng(seed).choice(len(labels), MAX_ROWS, replace=False))
         stats, labels = stats.take(sample), labels[sample]
-    features = {name: (make(stats), limit) for name, (limit, make) in KINDS.items()}
+    features = {name: (make(stats), limit) for name, (limit, make) in PROPERTIES.items()}
     together = np.concatenate([values for values, _ in features.values()], axis=1)
     found = [
         Shortcut(name, *_area(labels, _held_out_scores(values, labels, seed)), limit)
@@ -94,7 +99,7 @@ def _held_out_scores(
     columns = [column for column in features.T if np.ptp(column) > 0]
     if not columns:
         return np.zeros(len(labels))
-    parts = [_bent(column) for column in columns]
+    parts = [_basis(column) for column in columns]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
     folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
     scores: npt.NDArray[np.float64] = cross_val_predict(
@@ -103,10 +108,10 @@ def _held_out_scores(
     return scores
 
 
-def _bent(column: npt.NDArray[np.float64]) -> Features:
-    """Give a linear classifier what it needs to find a middle: a spline, or a word for each value.
+def _basis(column: npt.NDArray[np.float64]) -> Features:
+    """Return a basis (N, K) by which a linear model can bend: a spline, or one column per value.
 
-    Knots stand at quantiles of the distinct values, so that what many files share is one point.
+    Knots are at quantiles of the distinct values, so that a value many files share is one point.
     """
     distinct = np.unique(column)
     if len(distinct) <= NUM_KNOTS:
@@ -117,16 +122,16 @@ def _bent(column: npt.NDArray[np.float64]) -> Features:
     return np.concatenate([column[:, None], bent], axis=1)
 
 
-def _words(column: pa.ChunkedArray) -> Features:
-    """Return (N, K) of 0 and 1, a column for each of the commonest words."""
-    words = column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False).astype(str)
-    _, place, count = np.unique(words, return_inverse=True, return_counts=True)
-    common = np.argsort(-count, kind="stable")[:MAX_KINDS]
+def _one_hot(column: pa.ChunkedArray) -> Features:
+    """Return (N, K) of 0 and 1, a column for each of the most frequent values."""
+    values = column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False).astype(str)
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    common = np.argsort(-count, kind="stable")[:MAX_VALUES]
     return np.asarray(place[:, None] == common, dtype=np.float64)
 
 
 def _numbers(*names: str, log: bool = False) -> Callable[[pa.Table], Features]:
-    """Return a function that takes number columns as (N, K) features."""
+    """Return a function from statistics to features (N, K) of numeric columns."""
 
     def take(stats: pa.Table) -> Features:
         columns = [stats[name].to_numpy().astype(np.float64) for name in names]
@@ -137,7 +142,7 @@ def _numbers(*names: str, log: bool = False) -> Callable[[pa.Table], Features]:
 
 
 def _lists(name: str) -> Callable[[pa.Table], Features]:
-    """Return a function that takes a column of equally long lists as (N, K) features."""
+    """Return a function from statistics to features (N, K) of a column of lists of length K."""
 
     def take(stats: pa.Table) -> Features:
         column = stats[name].combine_chunks()
@@ -148,15 +153,15 @@ def _lists(name: str) -> Callable[[pa.Table], Features]:
 
 
 def _file_type(stats: pa.Table) -> Features:
-    return np.concatenate([_words(stats[name]) for name in ("format", "mode", "suffix")], axis=1)
+    return np.concatenate([_one_hot(stats[name]) for name in ("format", "mode", "suffix")], axis=1)
 
 
-KINDS: dict[str, tuple[float, Callable[[pa.Table], Features]]] = {
+PROPERTIES: dict[str, tuple[float, Callable[[pa.Table], Features]]] = {
     "file type": (FILE_LIMIT, _file_type),
     "file size": (FILE_LIMIT, _numbers("size", log=True)),
     "pixel size": (FILE_LIMIT, _numbers("width", "height", log=True)),
-    "JPEG tables": (FILE_LIMIT, lambda stats: _words(stats["jpeg_tables"])),
-    "metadata": (FILE_LIMIT, lambda stats: _words(stats["metadata"])),
+    "JPEG tables": (FILE_LIMIT, lambda stats: _one_hot(stats["jpeg_tables"])),
+    "metadata": (FILE_LIMIT, lambda stats: _one_hot(stats["metadata"])),
     "mean colour": (IMAGE_LIMIT, _lists("colour")),
     "sharpness": (IMAGE_LIMIT, _numbers("sharpness")),
     "radial spectrum": (IMAGE_LIMIT, _lists("spectrum")),

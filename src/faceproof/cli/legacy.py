@@ -25,10 +25,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     auditor = commands.add_parser(
         "audit",
-        help="say what in a data set stands against training on it",
+        help="find leaks, shortcuts and bad files in a data set",
         description="Look at every file of a data set for duplicates across splits, odd files and "
-        "incidentals that alone tell the classes apart. Writes audit.json and audit.html. Exit "
-        "code 0: nothing stands against training; 1: something does; 2: it cannot be told.",
+        "shortcuts, that is properties of the files that alone predict the class. Writes "
+        "audit.html and audit.json. Exit code 0: neither errors nor warnings; 1: there are some; "
+        "2: the audit cannot be made.",
     )
     auditor.add_argument(
         "settings", nargs="+", metavar="data=NAME", help="the data set, and data.KEY=VALUE"
@@ -131,5 +132,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _audit(arguments: argparse.Namespace) -> int:
     from faceproof import app
+    from faceproof.workflows.audit import AuditConfig, audit
 
-    return 0 if app.audit(arguments.settings, arguments.out) else 1
+    config = AuditConfig(out=arguments.out)
+    return 0 if audit(app.compose_data(arguments.settings), config).clear else 1

@@ -17,10 +17,10 @@ STANDARD_INPUT = {"-": "/dev/stdin"}
 TEXT = "Tools for face image detectors. Training and evaluation are train.py and evaluate.py."
 # Each command is `command` in the module of its name; the module is loaded when it is called.
 COMMANDS = {
-    "audit": "say what in a data set stands against training on it",
+    "audit": "find leaks, shortcuts and bad files in a data set",
     "compare": "set runs against each other that scored the same images",
     "ensemble": "average the scores of several runs",
-    "explain": "show what in an image speaks for the answer, and how far that can be trusted",
+    "explain": "show what in an image speaks for the answer, and how far to trust that",
     "explore": "show what a data set holds",
     "export": "make a detector artifact of a run, to hand on",
     "features": "put a run's images on a plane by the features of its backbone",

@@ -1,51 +1,41 @@
-"""The audit for people: lines on a screen and a page with the pairs it found."""
+"""The audit of a data set for people: lines for the terminal, and a page with the pairs found."""
 
-import json
 from pathlib import Path
 
 from faceproof.audit.audit import Audit
-from faceproof.io.run_folder import write_text
 from faceproof.reports.html import render, thumbnail
+from faceproof.reports.page_folder import write_page
 
-MAX_SHOWN = 100
-WEIGHTS = {"leak": "LEAK", "against": "AGAINST TRAINING", "note": "note"}
+MAX_SHOWN = 100  # pairs on the page
 
 
-def write_audit(audit: Audit, folder: Path) -> None:
-    """Write `audit.json` and `audit.html` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "audit.json", json.dumps(audit.to_json(), indent=2, allow_nan=False) + "\n")
-    write_text(folder / "audit.html", audit_page(audit))
+def write_audit(audit: Audit, folder: Path) -> Path:
+    """Write `audit.json` and `audit.html` into a folder, and return the page."""
+    return write_page(folder, "audit", audit_page(audit), audit.to_json())
 
 
 def audit_page(audit: Audit) -> str:
-    """Return the page of an audit, with the gravest pairs as images."""
+    """Return the page of an audit, with the most serious pairs as images."""
     shown = audit.pairs[:MAX_SHOWN]
-    labels = list(dict.fromkeys(label for row in audit.balance.values() for label in row))
     return render(
         "audit.html.j2",
         {},
         audit=audit,
         verdict=verdict(audit),
-        weights=WEIGHTS,
-        labels=labels,
+        labels=list(dict.fromkeys(label for row in audit.balance.values() for label in row)),
         pairs=[(pair, thumbnail(pair.first), thumbnail(pair.second)) for pair in shown],
-        num_pairs=len(audit.pairs),
-        more="" if len(shown) == len(audit.pairs) else "; audit.json names them all",
     )
 
 
 def verdict(audit: Audit) -> str:
-    """Say in one line whether anything stands against training."""
+    """Say in one line whether the data set can be trained on."""
     if audit.leaks:
-        return "leaks across its splits"
-    return "clear" if audit.clear else "something stands against training"
+        return "errors: images leak between splits, so that its metrics would be worthless"
+    if audit.clear:
+        return "clear: nothing was found that makes its metrics worthless"
+    return "warnings: mend what is named, or keep it in mind when you read its metrics"
 
 
 def describe(audit: Audit) -> str:
-    """Return what was found, a line each."""
-    lines = [
-        f"{WEIGHTS[finding.level]}: {finding.kind}, {finding.count:,}: {finding.text}"
-        for finding in audit.findings
-    ]
-    return "\n".join(lines or ["nothing was found"])
+    """Return the findings, a line each."""
+    return "\n".join(map(str, audit.findings)) or "nothing was found"

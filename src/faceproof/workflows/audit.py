@@ -1,0 +1,49 @@
+"""The story of `faceproof audit`: look at every file of a data set before anybody trains on it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceproof.audit.audit import Audit, cached_audit
+from faceproof.audit.file_statistics import file_statistics_of
+from faceproof.data.listing import DataSet
+from faceproof.io.folders import refuse_file
+from faceproof.reports.audit_page import describe, verdict, write_audit
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """Settings of `faceproof audit`.
+
+    Attributes:
+        out: folder to write `audit.html` and `audit.json` to.
+
+    Raises:
+        FaceproofError: a file is in the way of the folder.
+    """
+
+    out: Path = Path("audit")
+
+    def __post_init__(self) -> None:
+        refuse_file(self.out)
+
+
+def audit(data: DataSet, config: AuditConfig) -> Audit:
+    """Audit a data set, print what was found, and write the page.
+
+    Args:
+        data: the data set.
+        config: where to write.
+    """
+    found = cached_audit(data, file_statistics_of(data.table))
+    page = write_audit(found, config.out)
+    print(f"{data.name}: {found.num_images:,} images: {verdict(found)}\n{describe(found)}")
+    if found.shortcuts:
+        print(
+            "how well each property of the files alone predicts the class (ROC-AUC, 95% interval):"
+        )
+    for shortcut in found.shortcuts:
+        limit = "" if shortcut.limit is None else f"; limit {shortcut.limit}"
+        interval = f"{shortcut.low:.3f} to {shortcut.high:.3f}{limit}"
+        print(f"  {shortcut.name:24} {shortcut.auroc:.3f} ({interval})")
+    print(f"page: {page}")
+    return found
