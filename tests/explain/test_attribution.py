@@ -8,14 +8,8 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.explain.attribution import (
-    METHODS,
-    attribute,
-    find_layer,
-    removed,
-    toward_called,
-)
-from faceproof.explain.effort import Grain
+from faceproof.explain.attribution import attribute, find_layer, removed, toward_called
+from faceproof.explain.config import METHODS, Grain
 from faceproof.models.backbones import cnn3_backbone, face_cnn_backbone, timm_backbone
 from faceproof.models.detector import Detector
 from faceproof.models.heads import HiddenHead, SqueezeExciteHead
@@ -185,9 +179,9 @@ def test_a_layer_can_be_named():
 
 def test_what_is_not_known_is_refused():
     images = torch.rand(1, 3, SIDE, SIDE)
-    with pytest.raises(FaceproofError, match="no method 'gradcam'; choose of cam, occlusion"):
+    with pytest.raises(FaceproofError, match="'gradcam' must be one of cam, occlusion"):
         attribute(patch_network(), images, "gradcam")
-    with pytest.raises(FaceproofError, match="no removal 'black'"):
+    with pytest.raises(FaceproofError, match="'black' must be one of blur, mean"):
         removed(images, "black")  # type: ignore[arg-type]
 
 

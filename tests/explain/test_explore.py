@@ -12,9 +12,6 @@ from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain.explore import explore, mean_images
 from faceproof.explain.sampling import draw_sample
-from faceproof.reports.explore_page import (
-    exploration_json,
-)
 from faceproof.task import get_task
 
 TASK = get_task("deepfake")
@@ -103,7 +100,7 @@ def test_properties_are_those_of_the_files(portraits):
     assert np.allclose(properties["file size"]["real"], sizes)
     luma = [read_image(path).mean((1, 2)) @ [0.299, 0.587, 0.114] for path in real]
     assert np.allclose(properties["mean intensity"]["real"], luma, rtol=1e-4)
-    summary = exploration_json(found)["properties"]["file size"]["by_class"]["real"]
+    summary = found.to_json()["properties"]["file size"]["by_class"]["real"]
     assert summary["median"] == pytest.approx(np.median(sizes))
     assert summary["5%"] == pytest.approx(np.percentile(sizes, 5))
     assert (summary["min"], summary["num"]) == (min(sizes), 12)

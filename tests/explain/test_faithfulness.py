@@ -6,7 +6,8 @@ import torch
 from scipy import special, stats
 
 from faceproof.errors import FaceproofError
-from faceproof.explain.attribution import METHODS, attribute, removed
+from faceproof.explain.attribution import attribute, removed
+from faceproof.explain.config import METHODS
 from faceproof.explain.faithfulness import (
     GRID,
     NUM_STEPS,

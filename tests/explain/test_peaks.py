@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from faceproof.explain.peaks import LOWEST, Peak, find_peaks, num_cells, threshold
-from faceproof.explain.spectra import Running, image_spectrum, whole
+from faceproof.explain.spectrum import RunningStatistics, image_spectrum, whole
 
 SIZE = 64
 Y, X = np.mgrid[:SIZE, :SIZE]
@@ -15,7 +15,7 @@ Y, X = np.mgrid[:SIZE, :SIZE]
 
 def searched(make_image, num=20, size=SIZE):
     """Return the peaks in the mean spectrum of `num` images."""
-    run = Running()
+    run = RunningStatistics()
     for number in range(num):
         run.add(image_spectrum(make_image(number).astype(np.float32)).power)
     assert run.mean.shape == (size, size // 2 + 1)

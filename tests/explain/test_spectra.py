@@ -19,26 +19,19 @@ from faceproof.data.listing import DataSet, demo_data
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain import sampling
+from faceproof.explain.measure_spectra import _moved_to, measure_spectra, suitable_size
 from faceproof.explain.peaks import Peak
-from faceproof.explain.spectra import (
+from faceproof.explain.spectrum import (
     FLOOR,
-    OF_NOISE,
-    Running,
-    _placed,
+    NOISE_IN_MAPS,
+    RunningStatistics,
     curve_frequencies,
     image_spectrum,
-    measure_spectra,
-    suitable_size,
     whole,
 )
-from faceproof.reports.spectra_page import (
-    describe,
-    draw_curves,
-    spectra_json,
-    verdict,
-    write_spectra,
-)
+from faceproof.reports.spectra_page import describe, draw_curves, verdict, write_spectra
 from faceproof.task import get_task
+from faceproof.workflows.spectra import SpectraConfig
 
 TASK = get_task("deepfake")
 SIZE = 32
@@ -114,7 +107,7 @@ def test_white_noise_of_one_grey_level_is_0_db_but_for_the_logarithm():
     spectra = [image_spectrum(rng.normal(9, 1, (64, 64)).astype(np.float32)) for _ in range(60)]
     cells = np.mean([one.power for one in spectra], axis=0)[4:28, 4:28]
     assert cells.mean() == pytest.approx(-10 / math.log(10) * np.euler_gamma, abs=0.1)
-    assert cells.mean() == pytest.approx(OF_NOISE, abs=0.1)
+    assert cells.mean() == pytest.approx(NOISE_IN_MAPS, abs=0.1)
     assert np.mean([one.curve for one in spectra], axis=0)[8:].mean() == pytest.approx(0, abs=0.15)
 
 
@@ -124,7 +117,7 @@ def test_a_flat_image_has_a_spectrum():
 
 def test_running_sums_are_mean_and_deviation_whichever_way_they_are_joined():
     values = np.random.default_rng(4).normal(1e4, 1, (50, 3))
-    parts = [Running(), Running(), Running()]
+    parts = [RunningStatistics(), RunningStatistics(), RunningStatistics()]
     for number, value in enumerate(values):
         parts[number**2 % 3].add(value)
     together = parts[0].joined(parts[2]).joined(parts[1])
@@ -132,7 +125,7 @@ def test_running_sums_are_mean_and_deviation_whichever_way_they_are_joined():
     assert np.allclose(together.mean, values.mean(0), rtol=1e-12)
     assert np.allclose(together.deviation, values.std(0, ddof=1), rtol=1e-9)
     assert np.allclose(together.error, values.std(0, ddof=1) / math.sqrt(50), rtol=1e-9)
-    assert Running().joined(Running()).num == 0
+    assert RunningStatistics().joined(RunningStatistics()).num == 0
 
 
 def test_groups_are_the_images_of_each_name(noisy):
@@ -198,18 +191,18 @@ def test_a_line_that_real_has_too_is_not_said_to_be_lacking(tmp_path):
     (peak,) = fake.difference.peaks
     assert (peak.horizontal, peak.vertical) == (0.25, 0)  # and no other cell of the lobe
     assert peak.height == pytest.approx(20 * math.log10(24 / 16), abs=1)
-    assert not fake.difference.lacked(peak)
+    assert not fake.difference.is_new(peak)
     assert verdict(both) == "some that real has too are stronger in fake"
     assert all("dB over real, which has it too" in line for line in describe(both))
     write_spectra(both, tmp_path / "out")
-    assert "less real, which has it too" in (tmp_path / "out/spectra.html").read_text()
+    assert "minus real, which has it too" in (tmp_path / "out/spectra.html").read_text()
 
 
 def test_a_peak_of_a_difference_stands_where_that_of_the_group_does():
     own = [Peak(0.25, 0.125, 9, 30), Peak(0.5, 0.25, 8, 20)]
     one, far = Peak(0.25 + 1 / SIZE, 0.125, 3, 6), Peak(0.125, -0.25, 2, 6)
     edge, twice = Peak(0.5 - 1 / SIZE, -0.25, 2.5, 6), Peak(0.25, 0.125 - 1 / SIZE, 1, 5)
-    assert _placed([one, edge, far, twice], own, SIZE) == [
+    assert _moved_to(own, [one, edge, far, twice], SIZE) == [
         Peak(0.25, 0.125, 3, 6), Peak(0.5, 0.25, 2.5, 6), far,
     ]  # fmt: skip
 
@@ -279,9 +272,9 @@ def test_the_size_suits_the_images_where_none_is_given(tmp_path):
 
 
 @pytest.mark.parametrize("size", [33, 16, 0, -128])
-def test_odd_and_tiny_sizes_are_refused(noisy, size):
+def test_odd_and_tiny_sizes_are_refused(size):
     with pytest.raises(FaceproofError, match="even and at least 32"):
-        measure_spectra(noisy, size)
+        SpectraConfig(size=size)
 
 
 def test_unreadable_files_are_named_and_too_many_are_refused(noisy):
@@ -305,7 +298,7 @@ def test_too_few_images_leave_peaks_and_one_class_leaves_differences_undefined(n
     columns = {name: values[:1] for name, values in columns.items()}
     one = measure_spectra(DataSet("one", TASK, table_from_columns(columns)), SIZE)
     assert verdict(one).startswith("undefined: no images")
-    text = json.dumps(spectra_json(one), allow_nan=False)
+    text = json.dumps(one.to_json(), allow_nan=False)
     assert json.loads(text)["groups"][0]["curve_deviation"] == [None] * (SIZE // 2)
     assert draw_curves(one).axes
 

@@ -1,30 +1,16 @@
 """The page of an explanation, its numbers, and the sentences about the measures."""
 
-import errno
 import json
 import re
 from dataclasses import replace
 
 import numpy as np
-import pytest
-from matplotlib.figure import Figure
 
-from faceproof.errors import FaceproofError
-from faceproof.explain.effort import LEAST
-from faceproof.explain.explanation import ExplainConfig, MethodTrust, Trust
+from faceproof.explain.config import LEAST, MapConfig
 from faceproof.explain.faithfulness import CurveMetrics
-from faceproof.explain.gallery import Explained
 from faceproof.explain.planted import PlantedMetrics
-from faceproof.explain.randomisation import Stage
-from faceproof.io.atomic import CannotWriteError
-from faceproof.reports.explain_page import (
-    COLUMNS,
-    Explanation,
-    draw_trust,
-    trust_markdown,
-    trust_sentences,
-    write_explanation,
-)
+from faceproof.explain.results import Explained, Explanation, MethodTrust, Stage, Trust
+from faceproof.reports.explain_page import write_explanation
 from faceproof.task import get_task
 
 TASK = get_task("deepfake")
@@ -58,7 +44,7 @@ def explained(section="fake called real"):
 
 
 def explanation(images, measures=None):
-    config = ExplainConfig(("cam", "occlusion"))
+    config = MapConfig(("cam", "occlusion"))
     return Explanation(
         "run", TASK, 0.5, config, "backbone.layer4", images, measures, "its mistakes"
     )
@@ -85,7 +71,7 @@ def test_the_numbers_hold_everything_but_pixels(tmp_path):
     found = json.loads((tmp_path / "out" / "explanation.json").read_text())
     (one,) = found["images"]
     assert (one["logit"], one["probability"], one["called"]) == (-2.0, 0.12, "real")
-    assert (tmp_path / "out" / one["figure"]).is_file()
+    assert (tmp_path / "out" / one["plot"]).is_file()
     assert found["trust"] == json.loads(json.dumps(measures.to_json()))
     assert found["trust"]["methods"]["cam"]["deletion"]["gain"] == 0.21
 
@@ -98,13 +84,13 @@ def test_the_page_says_what_was_computed(tmp_path):
     assert "--effort thorough" not in text
     found = explanation([explained()], trust(cam=method()))
     assert "The effort was chosen by the size of the network and by the device." in text
-    least = replace(found, config=ExplainConfig(("integrated_gradients",), effort=LEAST))
+    least = replace(found, config=MapConfig(("integrated_gradients",), effort=LEAST))
     text = write_explanation(tmp_path / "b", least).read_text()
     assert "integrated gradients in 4 steps" in text
     assert "--effort thorough" in text
     assert "large" not in text.split("</style>")[-1]  # it may be that little was asked for
-    asked = write_explanation(tmp_path / "c", replace(least, effort_asked=True)).read_text()
-    assert "The effort was asked for; <code>--effort thorough</code>" in asked
+    asked = write_explanation(tmp_path / "c", replace(least, effort_chosen=True)).read_text()
+    assert "The effort was chosen by you; <code>--effort thorough</code>" in asked
     numbers = json.loads((tmp_path / "b" / "explanation.json").read_text())["effort"]
     assert numbers["grain"] == {"num_windows": 4, "num_steps": 4}
     assert (numbers["name"], numbers["sample"]) == ("least", 4)
@@ -120,12 +106,6 @@ def test_without_known_places_the_page_has_no_columns_for_them(tmp_path):
         assert text.count("<table") == (3 if shown else 2)
 
 
-def test_a_cascade_of_one_stage_is_not_drawn():
-    one = method()
-    measures = trust(cam=replace(one, stages=one.stages[-1:]))
-    assert list(draw_trust(measures)) == ["curves"]
-
-
 def test_an_explanation_without_measures_or_images_is_one_too(tmp_path):
     text = write_explanation(tmp_path / "a", explanation([explained()])).read_text()
     assert "How far these maps can be trusted" not in text
@@ -133,116 +113,8 @@ def test_an_explanation_without_measures_or_images_is_one_too(tmp_path):
     assert "How far these maps can be trusted" in text
 
 
-def test_an_earlier_explanation_is_replaced_and_nothing_else(tmp_path):
-    write_explanation(tmp_path / "out", explanation([explained(), explained()]))
-    write_explanation(tmp_path / "out", explanation([explained()]))
-    assert len(list((tmp_path / "out" / "figures").iterdir())) == 1
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(FaceproofError, match="holds something else"):
-        write_explanation(tmp_path / "mine", explanation([explained()]))
-    assert (tmp_path / "mine" / "thesis.txt").is_file()
-    (tmp_path / "out" / "thesis.txt").write_text("x")
-    with pytest.raises(FaceproofError, match=r"has not written there: thesis\.txt; move that away"):
-        write_explanation(tmp_path / "out", explanation([explained()]))
-    assert (tmp_path / "out" / "thesis.txt").is_file()
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_an_explanation_that_finds_no_room_leaves_the_earlier_one(tmp_path, monkeypatch, before):
-    out = tmp_path / "out"
-    if before:
-        write_explanation(out, explanation([explained()]))
-    there = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-
-    def fail(*given, **more):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(CannotWriteError, match="could not be written: the disk is full") as told:
-        write_explanation(out, explanation([explained()]))
-    assert "partial" not in str(told.value)
-    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == there
-    assert list(tmp_path.iterdir()) == ([out] if before else [])
-
-
 def test_an_image_may_have_a_long_name(tmp_path):
     one = replace(explained(), path=f"/x/{'ä' * 120}.jpg")
     write_explanation(tmp_path / "out", explanation([one]))
-    (drawing,) = (tmp_path / "out" / "figures").iterdir()
+    (drawing,) = (tmp_path / "out" / "plots").iterdir()
     assert drawing.name == f"00_{'ä' * 40}.png"
-
-
-def test_the_table_can_be_copied_as_markdown():
-    measures = trust(cam=method(), occlusion=method(planted=None))
-    lines = trust_markdown(measures, "cnn3").splitlines()
-    assert len(lines) == 4
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == ["detector", *COLUMNS]
-    assert all(len(row) == 1 + len(COLUMNS) for row in cells)
-    assert cells[2][0] == cells[3][0] == "cnn3"
-    assert cells[2][1:4] == [
-        "class activation",
-        "0.310 (0.520 ± 0.010)",
-        "+0.210 (+0.100 to +0.320)",
-    ]
-    assert cells[2][6:] == [
-        *("yes", "0.10", "0.20"),
-        *("12", "75%, 50% to 90% (50%)", "+0.250 (-0.050 to +0.550)"),
-        *("40% (25%)", "+0.150 (+0.050 to +0.250)", "20%"),
-        *("0.310 (0.520 ± 0.010; 0.250)", "+0.210 (+0.100 to +0.320)"),
-    ]
-    assert cells[3][9:] == ["-"] * 8
-
-
-def test_the_table_tells_worse_than_random_from_not_told():
-    for one, words in (
-        (method(BAD, BAD), "not told"),
-        (method(WORSE, WORSE), "no, worse"),
-        (method(WORSE, GOOD), "deletion no, worse, insertion yes"),
-    ):
-        assert f"| {words} |" in trust_markdown(trust(cam=one), "cnn3")
-
-
-@pytest.mark.parametrize(
-    ("one", "words"),
-    [
-        (method(), "works better than random orders; it lies on the planted forgeries"),
-        (method(BAD, BAD), "names is not told from random orders by 24 images"),
-        (method(WORSE, WORSE), "removing and inserting what it names works worse than random"),
-        (
-            method(GOOD, BAD),
-            "removing what it names works better than random orders, inserting it is not told",
-        ),
-        (method(WORSE, GOOD), "worse than random orders, inserting it works better than random"),
-        (method(flagged=True, last=0.9), "DISTRUST IT: it hardly changes when all weights"),
-        (method(flagged=True, last=None), "DISTRUST IT: it is constant, and names no place; it"),
-        (method(num_constant=2), "2 of its maps are constant, and name no place; it lies"),
-        (method(replace(GOOD, interval=None, beats_random=None)), "one image is too few"),
-        (
-            method(planted=replace(PLANTED, gain_interval=(-0.1, 0.2))),
-            "12 planted forgeries do not tell whether it lies on them more than on those of other",
-        ),
-        (
-            method(planted=replace(PLANTED, gain_interval=(-0.2, -0.1))),
-            "it lies on the planted forgeries less than on those of other images",
-        ),
-    ],
-)
-def test_a_sentence_says_what_the_measures_amount_to(one, words):
-    (sentence,) = trust_sentences(trust(cam=one))
-    assert sentence.startswith("Class activation: ")
-    assert words in sentence
-
-
-def test_the_curves_are_those_of_the_measures():
-    figures = draw_trust(trust(cam=method(), occlusion=method(last=None)))
-    left, right = figures["curves"].axes
-    assert left.lines[0].get_ydata() == pytest.approx(CURVE)
-    assert right.lines[1].get_ydata() == pytest.approx(CURVE[::-1])
-    labels = [text.get_text() for text in left.get_legend().get_texts()]
-    assert labels == ["random orders", "class activation", "occlusion"]
-    (axes,) = figures["randomisation"].axes
-    assert axes.lines[0].get_ydata() == pytest.approx([0.8, 0.1])
-    assert np.isnan(axes.lines[2].get_ydata()[-1])
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["head", "all weights"]

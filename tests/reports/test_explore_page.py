@@ -23,6 +23,7 @@ from faceproof.reports.explore_page import (
     draw_images,
     draw_means,
     draw_properties,
+    shown_images,
     write_exploration,
 )
 from faceproof.task import get_task
@@ -78,7 +79,7 @@ def test_many_words_make_a_higher_drawing_and_the_rarest_are_counted_together(
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in generator.get_yticklabels()]
     assert all(one.y0 > other.y1 for one, other in itertools.pairwise(boxes))
-    monkeypatch.setattr(explore_page, "MAX_WORDS", 5)
+    monkeypatch.setattr(explore_page, "MAX_VALUES", 5)
     counts = explore_page.largest(found.counts["generator"])
     assert [*counts][-1] == "9 others"
     assert counts["none"] == {"real": 12}
@@ -117,10 +118,10 @@ def test_bins_hold_every_value_and_one_value_has_a_bin():
 
 def test_images_and_means_are_labelled(portraits):
     found = explore(portraits)
-    figure = draw_images(found, "fake")
+    figure = draw_images(found, "fake", shown_images(found, "fake"))
     assert len(figure.axes) == 11
     assert {axes.get_xlabel() for axes in figure.axes} == {"first", "second"}
-    assert figure.get_suptitle() == "fake: 11 of 12 images of portraits, drawn by chance"
+    assert figure.get_suptitle() == "fake: 11 of 12 images of portraits, drawn at random"
     means = draw_means(found)
     assert [axes.get_xlabel() for axes in means.axes] == [
         "real (12)", "fake (11)", "first (6)", "second (5)",

@@ -9,16 +9,14 @@ import pytest
 
 from faceproof.data.demo.make import make_demo
 from faceproof.data.listing import demo_data
-from faceproof.explain.spectra import curve_frequencies, measure_spectra, whole
+from faceproof.explain.measure_spectra import measure_spectra
+from faceproof.explain.spectrum import curve_frequencies, whole
 from faceproof.reports.spectra_page import (
     centred,
-    compared,
     draw_curves,
     draw_differences,
     draw_means,
     draw_spectra,
-    shown,
-    spectra_arrays,
     spectra_page,
     write_spectra,
 )
@@ -41,13 +39,13 @@ def demo(tmp_path_factory):
 def test_means_are_drawn_over_frequency_with_their_peaks_ringed(demo):
     figure = draw_means(demo)
     *maps, bar = figure.axes
-    names = [group.name for group in shown(demo)]
+    names = [group.name for group in demo.distinct()]
     assert names[:3] == ["real", "fake", "all images"]
     assert not {"camera", "demo"} & set(names)  # these are `real` and all images once more
     assert [axes.get_title(loc="left").split(" (")[0] for axes in maps] == names
     assert bar.get_ylabel() == "mean log power (dB re 1 grey level)"
     assert "128 x 128 pixels, Hann window" in figure.get_suptitle()
-    for axes, group in zip(maps, shown(demo), strict=True):
+    for axes, group in zip(maps, demo.distinct(), strict=True):
         (drawn,) = axes.images
         assert drawn.get_array().shape == (129, 129)
         assert list(axes.get_xticks()) == [-0.5, 0, 0.5]
@@ -108,7 +106,7 @@ def test_names_are_drawn_as_they_are(demo):
     spectra = replace(demo, data="x$_$", groups=[*demo.of("class"), *groups])
     for draw in (draw_means, draw_differences, draw_curves):
         words = drawn_words(draw(spectra))
-        assert all(group.name in words for group in compared(spectra))
+        assert all(group.name in words for group, _ in spectra.compared())
         assert "x$_$: " in words
 
 
@@ -138,7 +136,7 @@ def test_what_is_written_holds_the_numbers_and_stands_alone(demo, tmp_path):
         (0.0, 0.5),
     }
     with np.load(tmp_path / "spectra/spectra.npz") as arrays:
-        assert set(arrays) == set(spectra_arrays(demo))
+        assert set(arrays) == set(demo.arrays())
         assert arrays["mean:class:real"].shape == (128, 128)
         real, fake = arrays["mean:class:real"], arrays["mean:class:fake"]
         assert np.allclose(arrays["difference:class:fake"], fake - real, atol=1e-4)

@@ -61,35 +61,25 @@ def _add_settings(parser: argparse.ArgumentParser, name: str) -> None:
 
 def _explore(arguments: argparse.Namespace) -> int:
     from faceproof import app
-    from faceproof.explain.explore import explore
-    from faceproof.io.folders import refuse_file
-    from faceproof.reports.explore_page import describe, write_exploration
+    from faceproof.workflows.explore import ExploreConfig, explore
 
-    refuse_file(arguments.out)
-    data = app.compose_data(arguments.settings)
-    found = explore(data, None if arguments.all else arguments.sample, arguments.seed)
-    page = write_exploration(found, arguments.out)
-    print("\n".join([*describe(found), f"page: {page}"]))
+    config = ExploreConfig(
+        sample=arguments.sample, all=arguments.all, seed=arguments.seed, out=arguments.out
+    )
+    explore(app.compose_data(arguments.settings), config)
     return 0
 
 
 def _spectra(arguments: argparse.Namespace) -> int:
     from faceproof import app
-    from faceproof.explain.spectra import check_size, measure_spectra
-    from faceproof.io.folders import refuse_file
-    from faceproof.reports.spectra_page import describe, verdict, write_spectra
+    from faceproof.workflows.spectra import SpectraConfig, spectra
 
-    refuse_file(arguments.out)
-    if arguments.size is not None:
-        check_size(arguments.size)
-    data = app.compose_data(arguments.settings)
-    sample = None if arguments.all else arguments.sample
-    found = measure_spectra(data, arguments.size, sample, arguments.seed)
-    page = write_spectra(found, arguments.out)
-    print(f"{found.data}: {found.num_drawn:,} images: {verdict(found)}")
-    for image in found.too_small[:3]:
-        print(f"  too small: {image.path} ({image.width} x {image.height})")
-    if found.too_small:
-        print(f"  {len(found.too_small):,} too small for --size {found.size}; all in spectra.json")
-    print("\n".join([*(f"  {line}" for line in describe(found)), f"page: {page}"]))
+    config = SpectraConfig(
+        sample=arguments.sample,
+        all=arguments.all,
+        size=arguments.size,
+        seed=arguments.seed,
+        out=arguments.out,
+    )
+    spectra(app.compose_data(arguments.settings), config)
     return 0

@@ -1,7 +1,7 @@
-"""Maps of what in an image speaks for an answer: three methods behind one function.
+"""Attribution maps of what in an image speaks for an answer: three methods behind one function.
 
-A map is signed. Here, where the sign is born, positive values speak for the task's positive class
-(fake, or face), as a positive logit does; `toward_called` turns it to the class that was called.
+A map is signed. Its positive values speak for the task's positive class (fake, or face), as a
+positive logit does; `toward_called` turns it toward the class that was called.
 
 | method               | what a value of the map is                                              |
 |----------------------|-------------------------------------------------------------------------|
@@ -9,15 +9,15 @@ A map is signed. Here, where the sign is born, positive values speak for the tas
 | occlusion            | what the logit loses when a window is removed, mean over the windows    |
 | integrated_gradients | the share of the logit's change from the removed image to this one    |
 
-`cam` is HiResCAM (Draelos and Carin 2020). Where the head averages the feature map first it is, but
-for a factor, Grad-CAM (Selvaraju et al. 2017); where the head is a layer on the flat map, as in
+`cam` is HiResCAM (Draelos and Carin 2020). Where the head averages the feature map first, it equals
+Grad-CAM (Selvaraju et al. 2017) up to a factor. Where the head is a layer on the flat map, as in
 cnn3, it is exact, while Grad-CAM would move evidence to other places.
 Occlusion: Zeiler and Fergus 2014. Integrated gradients: Sundararajan et al. 2017. All by captum.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,17 +27,14 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from faceproof.errors import FaceproofError
-from faceproof.explain.effort import FINE, Grain
+from faceproof.explain.config import FINE, METHODS, REMOVALS, Grain, Removal, check_choice
+from faceproof.explain.subject import has_channels_last
 from faceproof.models.detector import Detector
 
 Maps = NDArray[np.float32]
-Removal = Literal["blur", "mean"]
 
-METHODS = ("cam", "occlusion", "integrated_gradients")
-REMOVALS: tuple[Removal, ...] = ("blur", "mean")
-
-BLUR = 1 / 8  # deviation of the blur that removes, as a share of the side: no feature is left
-OVERLAP = 0.6  # of two windows of occlusion, as a share of the way from one to the next
+BLUR = 1 / 8  # standard deviation, as a share of the side, so that no feature is left
+OVERLAP = 0.6  # of two windows of occlusion, as a share of the stride
 BATCH = 8  # images at a time, which bounds the memory
 PER_PASS = 32  # changed copies of images in one pass through the network
 
@@ -66,8 +63,7 @@ def attribute(
     Raises:
         FaceproofError: there is no such method or layer, or its output is no feature map.
     """
-    if method not in METHODS:
-        raise FaceproofError(f"there is no method {method!r}; choose of {', '.join(METHODS)}")
+    check_choice(method, METHODS)
     net.eval()
     place = net.input_mean.device
     explain = _METHODS[method]
@@ -88,7 +84,7 @@ def toward_called(maps: Maps, called_positive: NDArray[np.bool_]) -> Maps:
 
 
 def removed(images: Tensor, removal: Removal) -> Tensor:
-    """Return images of which nothing is left that a detector could go by.
+    """Return images from which everything that a detector could use is removed.
 
     Args:
         images: (B, 3, S, S).
@@ -98,8 +94,7 @@ def removed(images: Tensor, removal: Removal) -> Tensor:
     Raises:
         FaceproofError: there is no such removal.
     """
-    if removal not in REMOVALS:
-        raise FaceproofError(f"there is no removal {removal!r}; choose of {', '.join(REMOVALS)}")
+    check_choice(removal, REMOVALS)
     if removal == "mean":
         return images.mean((2, 3), keepdim=True).expand_as(images).contiguous()
     deviation = BLUR * images.shape[-1]
@@ -132,7 +127,7 @@ def _occlusion(net: Detector, images: Tensor, layer: str, removal: Removal, grai
             baselines=removed(images, removal),
             perturbations_per_eval=max(1, PER_PASS // len(images)),
         )
-    return maps[:, 0]  # a window takes all three channels, so that their maps are equal
+    return maps[:, 0]  # a window covers all three channels, so their maps are equal
 
 
 def _integrated_gradients(
@@ -157,8 +152,9 @@ _METHODS: dict[str, Callable[[Detector, Tensor, str, Removal, Grain], Tensor]] =
 def find_layer(net: Detector) -> str:
     """Return the name of the module whose output is the backbone's last feature map.
 
-    Of a convolutional backbone the last output (B, C, h, w) before it is averaged or flattened; of a
-    transformer the input of the last block's attention, for behind it only the class token counts.
+    Of a convolutional backbone it is the last output (B, C, h, w) before it is averaged or
+    flattened. Of a transformer it is the input of the last block's attention, because after it only
+    the class token counts.
 
     Raises:
         FaceproofError: the backbone has no such output.
@@ -184,10 +180,10 @@ def find_layer(net: Detector) -> str:
 
 
 def _outputs(net: Detector) -> list[tuple[str, Tensor]]:
-    """Return what the modules of the backbone give for one grey image, in order of their end."""
+    """Return the outputs of the backbone's modules for one grey image, in the order they finish."""
     found: list[tuple[str, Tensor]] = []
 
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def recorder(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor) and len(output) == 1:
                 found.append((name, output))
@@ -195,7 +191,7 @@ def _outputs(net: Detector) -> list[tuple[str, Tensor]]:
         return hook
 
     backbone = [(name, part) for name, part in net.named_modules() if name.startswith("backbone")]
-    hooks = [part.register_forward_hook(note(name)) for name, part in backbone]
+    hooks = [part.register_forward_hook(recorder(name)) for name, part in backbone]
     size = net.input.size
     try:
         with torch.no_grad():
@@ -218,11 +214,7 @@ def _module(net: Detector, layer: str) -> nn.Module:
 
 def _spatial(net: Detector, values: Tensor) -> tuple[int, ...]:
     """Return height and width of (B, C, h, w), or of (B, h, w, C) in backbones that say so."""
-    return tuple(values.shape[1:3] if _channels_last(net) else values.shape[2:4])
-
-
-def _channels_last(net: Detector) -> bool:
-    return str(getattr(net.backbone, "output_fmt", "NCHW")).upper().endswith("NHWC")
+    return tuple(values.shape[1:3] if has_channels_last(net) else values.shape[2:4])
 
 
 def _as_map(net: Detector, layer: str, values: Tensor) -> Tensor:
@@ -232,7 +224,7 @@ def _as_map(net: Detector, layer: str, values: Tensor) -> Tensor:
         FaceproofError: the values have no places in the image.
     """
     if values.ndim == 4 and min(_spatial(net, values)) > 1:
-        return torch.sum(values, 3 if _channels_last(net) else 1)
+        return torch.sum(values, 3 if has_channels_last(net) else 1)
     if values.ndim == 3:
         prefix = int(getattr(net.backbone, "num_prefix_tokens", 0))
         tokens: Tensor = values[:, prefix:].sum(2)

@@ -1,13 +1,15 @@
-"""Whether a map shows what the detector goes by: images from which its places are removed.
+"""Measure whether a map shows what the detector uses: remove the places that the map names.
 
-Deletion and insertion (Petsiuk, Das and Saenko 2018). Pixels go in square cells, the best of the
-map first: scattered pixels would be a pattern of their own, and a fine map, a coarse one and chance
-should remove things of the same kind. What a removed pixel becomes is the caller's.
+Deletion and insertion (Petsiuk, Das and Saenko 2018). Pixels are removed in square cells, those the
+map ranks first before the others: scattered pixels would be a pattern of their own, and a fine map,
+a coarse map and chance should remove things of the same kind. The caller chooses what a removed
+pixel becomes.
 
-    deletion    cells go from the image; a good map makes the probability fall soon: a small area
-    insertion   cells come into the removed image; it should rise soon: a large area
+    deletion    cells are removed from the image; with a good map the probability falls soon, and
+                the area under its curve is small
+    insertion   cells are inserted into the removed image; it rises soon, and the area is large
 
-Everything here is arrays in, numbers out; the network comes in as a function.
+Arrays come in and numbers go out; the network comes in as a function.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +35,7 @@ NUM_ORDERS = 5  # random ones
 
 @dataclass(frozen=True)
 class CurveMetrics:
-    """What the curves of one map say, over images.
+    """What the curves of one method say, over images.
 
     Attributes:
         area: mean area under the map's curve, in [0, 1].
@@ -53,13 +55,13 @@ class CurveMetrics:
 
 
 def cells_of(side: int, grid: int = GRID) -> NDArray[np.int64]:
-    """Return the number of each pixel's cell, (side, side); cells differ by a pixel at most."""
+    """Return the number of each pixel's cell, (side, side); cells differ by one pixel at most."""
     line = np.arange(side) * min(grid, side) // side
     return np.asarray(line[:, None] * min(grid, side) + line[None, :])
 
 
 def map_orders(maps: NDArray[np.floating], grid: int = GRID) -> Orders:
-    """Return the cells of each map, (B, C), in falling order of their mean."""
+    """Return the cells of each map in falling order of their mean, (B, C)."""
     cells = cells_of(maps.shape[-1], grid).ravel()
     sizes = np.bincount(cells)
     means = [np.bincount(cells, one.ravel().astype(np.float64)) / sizes for one in maps]
@@ -94,7 +96,7 @@ def removal_curves(
         removed: the same images with everything removed.
         called_positive: the class called of each, (B,).
         orders: which cells first, (M, B, C).
-        insert: begin with the removed image and insert, rather than remove.
+        insert: start from the removed image and insert, instead of removing.
         grid: cells a side, as in the orders.
         num_steps: of each curve.
         ends: the probabilities of `images` and of `removed`, (2, B), if they are known already.
@@ -128,12 +130,12 @@ def area(curves: Values) -> Values:
 
 
 def judge_curves(curves: Values, random: Values, insert: bool) -> CurveMetrics:
-    """Set a map's curves against those of random orders of the same images.
+    """Compare a map's curves with those of random orders of the same images.
 
     Args:
         curves: of the map, (B, K).
         random: of random orders, (R, B, K), of the same kind.
-        insert: whether they are insertion curves, of which a larger area is better.
+        insert: whether they are insertion curves, whose larger area is better.
 
     Raises:
         FaceproofError: there are no images.
@@ -156,7 +158,7 @@ def judge_curves(curves: Values, random: Values, insert: bool) -> CurveMetrics:
 def reversed_as_insertion(random_deletion: Values) -> Values:
     """Return the insertion curves of the reversed orders: the same images from the other end.
 
-    A random order reversed is a random order, so that chance need be scored once only.
+    The reverse of a random order is a random order too, so chance is scored only once.
     """
     return random_deletion[..., ::-1]
 

@@ -1,13 +1,13 @@
-"""Finding single frequencies that stand out of a mean spectrum: the grids of up-sampling.
+"""Find single frequencies that stand out of a mean spectrum, as the grids of up-sampling do.
 
-False alarms are held down like this. Each spectrum is compared with what surrounds a cell: first
-the median of its ring is taken off, which removes what falls smoothly with frequency whatever its
-law; then the largest of three local medians (a square, a row, a column), which removes the ridges
-that upright and level edges leave. What is left is divided by its standard error: the largest of
-the robust spread of its ring, which knows how rough the spectrum is, and what the spread over
-images and their number say of that cell and of its ring. Were there no peaks these ratios would
-be nearly normal, as means over many images are. The threshold is therefore the normal quantile
-that any one of all cells exceeds with probability `false_alarm`, whatever the number of images.
+False alarms are held down as follows. Each cell is compared with its surroundings: first the median
+of its ring is subtracted, which removes what falls smoothly with frequency whatever its law; then
+the largest of three local medians (a square, a row, a column), which removes the ridges that
+upright and level edges leave. What is left is divided by its standard error: the largest of the
+robust spread of its ring, the spread over images at that cell, and the median of the latter in its
+ring. Without peaks these ratios are nearly normal, because they are means over many images. The
+threshold is therefore the normal quantile that any one of all cells exceeds with probability
+`false_alarm`, whatever the number of images.
 """
 
 import math
@@ -22,8 +22,8 @@ Map = npt.NDArray[np.float64]
 
 FALSE_ALARM = 0.01  # the probability of any peak in a spectrum that has none
 LOWEST = 1 / 16  # cycles per pixel; below it, the image itself
-MIN_IMAGES = 16  # with fewer a mean of logarithms is too far from normal
-MIN_HEIGHT = 0.5  # dB; what surrounds a cell is not known better, however many the images
+MIN_IMAGES = 16  # with fewer, a mean of logarithms is too far from normal
+MIN_HEIGHT = 0.5  # dB; the surroundings are not known better, however many images there are
 LOBE = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))  # of a Hann window
 MIN_SPAN = 9  # cells of a local median; a line fills 3 or 4 of them, which must be fewer than half
 ROBUST = 1.4826  # times the median absolute deviation is a normal standard deviation
@@ -31,20 +31,19 @@ ROBUST = 1.4826  # times the median absolute deviation is a normal standard devi
 
 @dataclass(frozen=True)
 class Peak:
-    """A frequency that stands out, in cycles per pixel; its mirror image is the same one.
+    """A frequency that stands out; its mirror image is the same one.
 
-    `horizontal` is at least 0. `height` is in the unit of the spectrum, above what surrounds it;
-    `sigmas` is by how many standard errors its clearest cell does so.
+    Attributes:
+        horizontal: cycles per pixel, at least 0.
+        vertical: cycles per pixel.
+        height: above its surroundings, in the unit of the spectrum (dB).
+        sigmas: the same in standard errors, at its clearest cell.
     """
 
     horizontal: float
     vertical: float
     height: float
     sigmas: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return dict(vars(self))
 
     @property
     def period(self) -> float:
@@ -53,7 +52,7 @@ class Peak:
 
     @property
     def images(self) -> list[tuple[float, float]]:
-        """Where it stands in a drawing from -0.5 to 0.5, once at each edge that it touches."""
+        """Its places in a plot from -0.5 to 0.5, once at each edge that it touches."""
         sides = []
         for across, down in {
             (self.horizontal, self.vertical),
@@ -93,12 +92,11 @@ def threshold(size: int, false_alarm: float = FALSE_ALARM) -> float:
 def find_peaks(spectrum: Map, error: Map, false_alarm: float = FALSE_ALARM) -> list[Peak]:
     """Return the peaks of a mean log spectrum, or of a difference of two, the highest first.
 
-    Two peaks are told apart if they are more than 1/16 cycle per pixel from each other in some
-    direction.
+    Two peaks are distinct if they are more than 1/16 cycle per pixel apart in some direction.
 
     Args:
         spectrum: (S, S), unshifted as an FFT has it, symmetric; S even.
-        error: (S, S), the standard error of each cell as the spread over images has it.
+        error: (S, S), the standard error of each cell by its spread over images.
         false_alarm: see `threshold`.
     """
     size = len(spectrum)
@@ -109,8 +107,8 @@ def find_peaks(spectrum: Map, error: Map, false_alarm: float = FALSE_ALARM) -> l
     found &= residual >= MIN_HEIGHT
     heights: dict[tuple[float, float], Peak] = {}
     for row, column in np.argwhere(found):
-        # A window spreads a line over its neighbours, and one of these may be the clearer where
-        # only some of the images have the line.
+        # The window spreads a line over neighbouring cells, of which another may be the clearest
+        # where only some of the images have the line.
         around = [(row + down) % size * size + (column + across) % size for down, across in LOBE]
         top = max(around, key=residual.ravel().__getitem__)
         place = _canonical(*(float(np.fft.fftfreq(size)[side]) for side in divmod(top, size)))
@@ -119,8 +117,8 @@ def find_peaks(spectrum: Map, error: Map, false_alarm: float = FALSE_ALARM) -> l
 
 
 def _canonical(vertical: float, horizontal: float) -> tuple[float, float]:
-    """Return (horizontal, vertical) of the one of two mirror images that goes to the right."""
-    if horizontal == -0.5:  # so an FFT calls half a cycle a pixel
+    """Return (horizontal, vertical) of the one of two mirror images that is on the right."""
+    if horizontal == -0.5:  # an FFT gives half a cycle per pixel as -0.5
         return 0.5, abs(vertical)
     if horizontal < 0 or (horizontal == 0 and vertical < 0):
         horizontal, vertical = -horizontal, -vertical
@@ -128,14 +126,14 @@ def _canonical(vertical: float, horizontal: float) -> tuple[float, float]:
 
 
 def stand_out(spectrum: Map, error: Map) -> tuple[Map, Map]:
-    """Return by how many standard errors, and by how much, each cell exceeds its surroundings.
+    """Return how far each cell exceeds its surroundings, in standard errors and in dB.
 
     Args:
         spectrum: (S, S); see `find_peaks`.
         error: (S, S).
 
     Returns:
-        Two (S, S); cells that are not searched are as meaningless as they are unused.
+        Two (S, S); of cells that are not searched the values mean nothing.
     """
     size = len(spectrum)
     radius = frequency_radius(size)
@@ -159,12 +157,12 @@ def frequency_radius(size: int) -> Map:
 
 
 def _by_ring(values: Map, radius: Map, width: float, summary: Any) -> Map:
-    """Return a summary of each ring of a width, joined by straight lines over the radius."""
+    """Return a summary of each ring, interpolated linearly over the radius, (S, S)."""
     ring = np.rint(radius / width).astype(int)
     order = np.argsort(ring, axis=None, kind="stable")
     cuts = np.flatnonzero(np.diff(ring.ravel()[order])) + 1
     members = np.split(order, cuts)
-    # Nearest the corners a ring holds a few cells only; they go with the last that has enough.
+    # Rings near the corners hold too few cells; there the last ring with enough of them is used.
     members = [cells for cells in members if len(cells) >= 8 or ring.flat[cells[0]] == 0]
     radii = [float(radius.flat[cells].mean()) for cells in members]
     joined: Map = np.interp(

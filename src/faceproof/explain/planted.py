@@ -1,10 +1,10 @@
-"""Whether a map finds a forgery whose place is known.
+"""Measure whether a map finds a forgery whose place is known.
 
-Chance is not the mask's share of the image alone: forgeries mostly lie in the middle, where a map
-that knew nothing of this image might look as well. So each map is also held against the masks of
-the *other* images, and only what it has over these shows that it found this forgery.
+The mask's share of the image alone is not what chance reaches: forgeries are mostly in the middle,
+where a map that knows nothing of the image may point too. So each map is also compared with the
+masks of the *other* images; only what it has beyond those shows that it found this forgery.
 
-The data set `demo` keeps the mask of each forgery; see `faceproof.data.demo.make`.
+The data set `demo` has the mask of each forgery; see `faceproof.data.demo.make`.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from PIL import Image
 from faceproof.evaluation.statistics import Interval, wilson
 from faceproof.explain.faithfulness import CurveMetrics, Flags, Values, mean_interval
 
-MAX_SHARE = 0.8  # a mask of more of the image is no place in it
+MAX_SHARE = 0.8  # a mask that covers more of the image names no place in it
 ROUNDING = 1e-6  # of a map's range; values that differ by less are equally strong
 
 
@@ -27,19 +27,19 @@ class PlantedMetrics:
     """How well maps find planted forgeries, over images.
 
     Attributes:
-        num_images: how many were looked at.
-        hits: share of maps whose largest value lies inside the mask (the pointing game); where
-            several places share it, as in a window of occlusion, the share of them that does.
+        num_images: how many.
+        hits: share of maps whose largest value is inside the mask (the pointing game). Where
+            several places share that value, as in a window of occlusion, their share inside.
         hits_interval: of it.
         hits_elsewhere: the same with the masks of the other images; None for a single image.
-        hits_gain: `hits` less `hits_elsewhere`, mean over images.
-        hits_gain_interval: of it; None where all images agree, for then their spread is unknown.
-        inside: mean share of the map's positive values that lies inside the mask.
+        hits_gain: `hits` minus `hits_elsewhere`, mean over images.
+        hits_gain_interval: of it; None where all images agree, because their spread is unknown.
+        inside: mean share of the map's positive values inside the mask.
         inside_elsewhere: the same with the masks of the others; None for a single image.
-        area: mean share of the image that the mask covers: what chance attains in both.
-        gain: `inside` less `inside_elsewhere`, mean over images.
+        area: mean share of the image that the mask covers, which chance reaches in both.
+        gain: `inside` minus `inside_elsewhere`, mean over images.
         gain_interval: of it; None for fewer than two images.
-        deletion: removing what the map names first, against random orders of these images.
+        deletion: removing what the map ranks first, compared with random orders.
     """
 
     num_images: int
@@ -57,7 +57,7 @@ class PlantedMetrics:
 
 
 def mask_path(image: str | Path) -> Path | None:
-    """Return where the demo set keeps the mask of an image; None for what has none."""
+    """Return the mask file of an image of the demo set; None if it has none."""
     path = Path(image)
     if len(path.parts) < 4 or path.parts[-4] != "pictures":
         return None
@@ -75,7 +75,7 @@ def read_mask(path: Path, size: int) -> Flags:
 def local_mask(image: str | Path, size: int) -> Flags | None:
     """Return the mask of a forgery that has a place in its image; None for all other images.
 
-    A mask of nothing, or of nearly all of the image, is no place.
+    A mask that covers nothing or nearly all of the image names no place.
     """
     path = mask_path(image)
     if path is None:
@@ -85,10 +85,10 @@ def local_mask(image: str | Path, size: int) -> Flags | None:
 
 
 def pointing_hits(maps: NDArray[np.floating], masks: Flags) -> Values:
-    """Return the share of each map's strongest places inside the mask, (B,); mostly there is one.
+    """Return the share of each map's strongest places inside the mask, (B,); usually one place.
 
     Pointing game: Zhang et al., "Top-down neural attention by excitation backprop" (2018). A
-    constant map points nowhere, and so misses.
+    constant map points nowhere and counts as a miss.
 
     Args:
         maps: (B, S, S).
@@ -146,13 +146,13 @@ def _against_others(
     masks: Flags,
     measure: Callable[[NDArray[np.floating], Flags], Values],
 ) -> tuple[float | None, float | None, Interval | None]:
-    """Return a measure with the masks of the other images, what `own` has over it, its interval.
+    """Return a measure with the masks of other images, what `own` exceeds it by, and the interval.
 
     All three are None for a single image.
     """
     if len(maps) < 2:
         return None, None, None
-    # Every map with every other image's mask.
+    # Each map meets the mask of every other image.
     turned = [np.roll(masks, shift, axis=0) for shift in range(1, len(maps))]
     others = np.mean([measure(maps, other) for other in turned], axis=0)
     return float(others.mean()), float((own - others).mean()), mean_interval(own - others)

@@ -1,13 +1,12 @@
-"""Whether a map depends on the network at all: the same map of a network with shuffled weights.
+"""Test whether a map depends on the network at all, by computing it again with shuffled weights.
 
-Adebayo et al., "Sanity checks for saliency maps" (2018). The weights are destroyed from the head
-towards the input, each tensor's values shuffled among themselves, so that their distribution stays.
-A map that stays as it was shows the image (its edges, say) and not what the network learned.
+Adebayo et al., "Sanity checks for saliency maps" (2018). The weights are shuffled from the head
+towards the input, each tensor among its own values, so that their distribution stays. A map that
+stays the same shows the image (its edges, say) and not what the network learned.
 """
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -17,34 +16,12 @@ from scipy import stats
 from torch import Tensor
 
 from faceproof.explain.faithfulness import Values
+from faceproof.explain.results import Stage
 from faceproof.models.detector import Detector, parameter_blocks
 
-# A map that keeps more than this rank correlation, on average, when no weight is in its place any
-# more hardly depends on the network. Maps of unrelated networks lie near 0 to 0.3.
-MAX_SIMILARITY = 0.5
 NUM_PARTS = 2  # of the backbone, shuffled one after another
 
 Explain = Callable[[Detector, Tensor], NDArray[np.floating]]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """How alike maps are before and after some of the weights were shuffled.
-
-    Attributes:
-        shuffled: what was shuffled, in words.
-        share: share of the parameters.
-        spearman: mean absolute rank correlation of the maps, over the images whose map has ranks
-            before anything is shuffled; None where none has.
-        magnitude: the same of the maps' absolute values, which stay alike where only signs change.
-        num_constant: images whose map has no ranks before, being constant or not finite.
-    """
-
-    shuffled: str
-    share: float
-    spearman: float | None
-    magnitude: float | None
-    num_constant: int = 0
 
 
 def randomisation_test(
@@ -63,7 +40,7 @@ def randomisation_test(
         before: their maps by this network, (B, S, S).
         explain: network and images to maps (B, S, S), signed toward one class.
         seed: of the shuffling.
-        num_stages: explain again after the last so many only; None for all.
+        num_stages: explain again after the last stages only, so many; None for all.
     """
     changed = deepcopy(net)
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
@@ -88,12 +65,6 @@ def randomisation_test(
     return stages
 
 
-def hardly_changes(stages: Sequence[Stage]) -> bool:
-    """Say whether a map is to be distrusted: constant, or alike when all weights are shuffled."""
-    last = stages[-1].spearman
-    return last is None or last > MAX_SIMILARITY
-
-
 def shuffle_weights(net: Detector, names: Sequence[str], seed: int) -> None:
     """Shuffle the values of each of these parameters among themselves, in place."""
     random = torch.Generator().manual_seed(seed)
@@ -108,9 +79,9 @@ def shuffle_weights(net: Detector, names: Sequence[str], seed: int) -> None:
 def similarity(first: NDArray[np.floating], second: NDArray[np.floating]) -> Values:
     """Return the absolute Spearman correlation of maps (B, S, S), (B,).
 
-    Absolute, because a map that is merely turned over shows the same places. NaN where the first
-    map has no ranks, being constant or not finite; 0 where only the second has none, for then
-    nothing is left of the first.
+    Absolute, because a map of the opposite sign shows the same places. NaN where the first map has
+    no ranks, because it is constant or not finite; 0 where only the second has none, because then
+    nothing of the first is left.
     """
     ranked = _has_ranks(first)
     found = np.where(ranked, 0.0, np.nan)
@@ -127,13 +98,13 @@ def _has_ranks(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _mean(values: Values) -> float | None:
-    """Return the mean of what is known; None where nothing is."""
+    """Return the mean of the finite values; None without any."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
 
 
 def _cascade(net: Detector) -> list[tuple[str, list[str]]]:
-    """Return what is shuffled in turn, every parameter once: the head, then the backbone backwards."""
+    """Return the names to shuffle in turn: those of the head, then the backbone from its end."""
     head = [name for name, _ in net.named_parameters() if not name.startswith("backbone.")]
     blocks = parameter_blocks(net)[::-1]
     bounds = np.linspace(0, len(blocks), min(NUM_PARTS, len(blocks)) + 1).round().astype(int)

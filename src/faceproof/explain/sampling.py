@@ -1,4 +1,4 @@
-"""Which images of a data set are looked at, and reading them several at a time."""
+"""Draw the images that a command measures, and read them in several threads."""
 
 import hashlib
 import os
@@ -19,26 +19,26 @@ UNLABELLED = "unlabelled"
 Result = TypeVar("Result")
 
 
-def class_words(rows: pa.Table) -> list[str]:
+def class_names(rows: pa.Table) -> list[str]:
     """Return the class name of every row of an image table, or `unlabelled`."""
     return [label or UNLABELLED for label in rows["label"].to_pylist()]
 
 
 def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
-    """Draw `num` rows in which each class has the share that it has in all rows.
+    """Draw rows at random, stratified by class.
 
-    Which they are is a function of the seed and the images' names, so that adding images to a
-    data set moves few others. They come class by class and, within one, in the order of the draw.
+    The draw is a function of the seed and the images' names, so that adding images to a data set
+    changes few others. Rows come class by class, and within a class in the order of the draw.
 
     Args:
         rows: an image table.
-        num: how many, at least one of each class; None for all of them, in an order drawn too.
-        seed: another seed is another draw.
+        num: how many, at least one of each class; None for all of them, in random order.
+        seed: of the draw.
 
     Raises:
         FaceproofError: `num` is less than one for each class.
     """
-    classes = np.array(class_words(rows))
+    classes = np.array(class_names(rows))
     names, totals = np.unique(classes, return_counts=True)
     if num is not None and num < len(names):
         raise FaceproofError(
@@ -58,28 +58,26 @@ def sample_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
     if not rows.num_rows:
         return rows
     drawn = draw_sample(rows, None, seed)
-    groups = drawn["group"].to_pylist()
-    seen: set[str] = set()
-    keep = []
-    for group in groups:
-        keep.append(group is None or group not in seen)
+    seen: set[str | None] = set()
+    first = []
+    for group in drawn["group"].to_pylist():
+        first.append(group is None or group not in seen)
         seen.add(group)
-    alone = drawn.filter(pa.array(keep))
-    return draw_sample(alone, number, seed)
+    return draw_sample(drawn.filter(pa.array(first)), number, seed)
 
 
 def _key(path: str, seed: int) -> bytes:
-    """Return where an image stands in the draw.
+    """Return the sort key of an image in the draw.
 
-    It goes by the name below the data set's folder: where that lies should change nothing.
+    It depends on the last parts of the path alone, so that moving the data set changes nothing.
     """
     name = "/".join(path.split("/")[-3:])
-    near = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
-    return near + hashlib.blake2b(path.encode(), digest_size=8).digest()  # decides between equals
+    key = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+    return key + hashlib.blake2b(path.encode(), digest_size=8).digest()  # breaks ties
 
 
 def _shares(totals: np.ndarray, num: int | None) -> list[int]:
-    """Divide `num` in proportion to `totals`, each at least one, by largest remainders."""
+    """Divide `num` in proportion to `totals` by largest remainders, at least one each."""
     if num is None or num >= totals.sum():
         return [int(total) for total in totals]
     exact = totals * num / totals.sum()
@@ -96,8 +94,8 @@ def read_each(paths: list[str], work: Callable[[str], Result], words: str) -> It
 
     Args:
         paths: the files.
-        work: reads one file; called from several threads, for decoders release the lock.
-        words: what stands before the progress bar, which is shown on terminals only.
+        work: reads one file. Several threads call it, because decoders release Python's lock.
+        words: label of the progress bar, which is shown on terminals only.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
 
@@ -109,5 +107,5 @@ def read_each(paths: list[str], work: Callable[[str], Result], words: str) -> It
 
 
 def on_terminal() -> bool:
-    """Say whether somebody watches, so that a progress bar is of use."""
+    """Say whether standard output is a terminal, on which a progress bar makes sense."""
     return sys.stdout.isatty()

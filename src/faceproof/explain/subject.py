@@ -1,4 +1,4 @@
-"""A detector to be explained, and images as its network wants them."""
+"""Load the detector to explain, and read images in the form its network expects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,11 @@ from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.scoring import load_best
+from faceproof.explain.config import EFFORTS, THOROUGH, Effort, suitable_effort
 from faceproof.explain.faithfulness import Images, Values
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
+from faceproof.models.cost import count_multiply_adds
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.devices import pick_device
 from faceproof.task import Task, get_task
@@ -25,12 +27,12 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Subject:
-    """A detector to be explained.
+    """A detector to explain.
 
     Attributes:
         net: its network, with its weights.
         task: names the classes.
-        point: from logits to answers.
+        point: calibration and threshold.
         name: the run or the artifact.
         run: the run folder; None for an artifact.
     """
@@ -53,6 +55,19 @@ class Subject:
     def probabilities(self, images: Images) -> Values:
         """Return the calibrated probabilities of the positive class, (N,)."""
         return self.point.calibration.apply(self.logits(images))
+
+    def effort(self, name: str) -> Effort:
+        """Return the effort of that name; `auto` is the largest that suits network and device."""
+        if name in EFFORTS:
+            return EFFORTS[name]
+        if self.net.input_mean.device.type != "cpu":
+            return THOROUGH
+        return suitable_effort(count_multiply_adds(self.net))
+
+
+def has_channels_last(net: Detector) -> bool:
+    """Say whether the backbone's feature maps are (B, h, w, C) instead of (B, C, h, w)."""
+    return str(getattr(net.backbone, "output_fmt", "NCHW")).upper().endswith("NHWC")
 
 
 def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
@@ -97,16 +112,16 @@ def _load_artifact(folder: Path, allow: Sequence[str]) -> Subject:
     return Subject(read_network(folder, card, allow), card_task(card), point, card["name"])
 
 
-def read_images(paths: Sequence[str], wanted: ImageInput) -> Images:
-    """Read image files as a network wants them, (N, 3, S, S) float32 in [0, 1].
+def read_images(paths: Sequence[str], expected: ImageInput) -> Images:
+    """Read image files in the form a network expects, (N, 3, S, S) float32 in [0, 1].
 
     Raises:
         FaceproofError: one cannot be read.
     """
-    images = np.empty((len(paths), 3, wanted.size, wanted.size), np.float32)
+    images = np.empty((len(paths), 3, expected.size, expected.size), np.float32)
     for row, path in enumerate(paths):
         try:
-            fitted = fit_image(read_image(path), wanted.size, wanted.interpolation)
+            fitted = fit_image(read_image(path), expected.size, expected.interpolation)
         except UnreadableImageError as error:
             raise FaceproofError(f"{path} cannot be explained: {error}") from error
         images[row] = fitted.float().div(255).numpy()

@@ -1,8 +1,7 @@
-"""The figures of this room that hold images and maps, in the style of `evaluation.plots`.
+"""Draw maps: the colours of maps with a sign, and grids of maps over spatial frequency.
 
-What lines and bars look like, colours and both ways out (`plot_svg`, `save_png`) are taken from
-there. Maps that only grow are shaded from light to dark; maps with a sign go from dark blue over
-white to vermillion, so that a grey print tells the two ends apart.
+Maps without a sign are shaded from light to dark. Maps with one go from dark blue over white to
+vermillion, so that a grey print tells the two ends apart.
 """
 
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from faceproof.reports.image_grid import Tile, image_grid, panels
-from faceproof.reports.plots import INK, MUTED, RULE, SHADES, WIDTH, dress
+from faceproof.reports.image_grid import panels
+from faceproof.reports.plots import MUTED, SHADES, WIDTH, dress
 
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#00345c", "#ffffff", "#d55e00"])
 MAX_LETTERS = 16
@@ -23,29 +22,11 @@ MIN_COLUMNS, MAX_COLUMNS = 4, 5  # maps in a row
 
 Map = npt.NDArray[np.float64]
 
-__all__ = [
-    "INK",
-    "MUTED",
-    "RULE",
-    "SHADES",
-    "SIGNED",
-    "WIDTH",
-    "MapPanel",
-    "Tile",
-    "dress",
-    "image_grid",
-    "map_grid",
-    "panels",
-    "shared_limits",
-    "shortened",
-    "spelled",
-]  # fmt: skip
 
+def literal(name: str) -> str:
+    """Return a name so that matplotlib draws it letter by letter, in titles, labels and legends.
 
-def spelled(name: str) -> str:
-    """Return a name so that it is drawn letter by letter, in titles, labels and legends.
-
-    Drawn as it is, `$` would begin a formula, and a name that begins with `_` would be missing from
+    Unescaped, `$` would begin a formula, and a name that begins with `_` would be left out of
     legends.
     """
     return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")
@@ -58,7 +39,13 @@ def shortened(name: str) -> str:
 
 @dataclass(frozen=True)
 class MapPanel:
-    """A map over two frequencies, its title, and the places to ring, as (horizontal, vertical)."""
+    """A map to draw.
+
+    Attributes:
+        title: heads it.
+        values: (S + 1, S + 1), from -0.5 to 0.5 cycles per pixel both ways.
+        marks: places to ring, as (horizontal, vertical).
+    """
 
     title: str
     values: Map
@@ -66,7 +53,7 @@ class MapPanel:
 
 
 def shared_limits(maps: Sequence[Map], signed: bool) -> tuple[float, float]:
-    """Return limits of a colour scale that all maps share and a few odd cells do not stretch."""
+    """Return limits of one colour scale for all maps, which a few odd cells do not stretch."""
     values = np.concatenate([values.ravel() for values in maps])
     if not signed:
         low, high = np.percentile(values, (0.5, 99.8))
@@ -79,8 +66,8 @@ def map_grid(grid: Sequence[MapPanel], limits: tuple[float, float], unit: str) -
     """Draw maps over frequency side by side on one scale, zero frequency in the middle.
 
     Args:
-        grid: maps, (S + 1, S + 1) each, from -0.5 to 0.5 cycles per pixel both ways.
-        limits: of the colour scale; one that is even about 0 is drawn in colours with a sign.
+        grid: the maps.
+        limits: of the colour scale; a scale that is symmetric about 0 has the colours of a sign.
         unit: what the colours mean.
     """
     colours: Colormap = SIGNED if limits[0] == -limits[1] else SHADES
@@ -90,21 +77,13 @@ def map_grid(grid: Sequence[MapPanel], limits: tuple[float, float], unit: str) -
     for number, (axes, panel) in enumerate(zip(places, grid, strict=True)):
         edge = 0.5 + 0.5 / (len(panel.values) - 1)
         drawn = axes.imshow(
-            panel.values,
-            cmap=colours,
-            vmin=limits[0],
-            vmax=limits[1],
-            extent=(-edge, edge, edge, -edge),
-            interpolation="none",
-        )
+            panel.values, cmap=colours, vmin=limits[0], vmax=limits[1],
+            extent=(-edge, edge, edge, -edge), interpolation="none",
+        )  # fmt: skip
         _ring(axes, panel.marks)
         last_row = number + columns >= len(grid)
-        dress(
-            axes,
-            panel.title,
-            "horizontal (cycles/pixel)" if last_row else "",
-            "vertical (cycles/pixel)" if number % columns == 0 else "",
-        )
+        across = "horizontal (cycles/pixel)" if last_row else ""
+        dress(axes, panel.title, across, "" if number % columns else "vertical (cycles/pixel)")
         axes.grid(visible=False)
         axes.set_xticks([-0.5, 0, 0.5])
         axes.set_yticks([-0.5, 0, 0.5])
@@ -116,18 +95,12 @@ def map_grid(grid: Sequence[MapPanel], limits: tuple[float, float], unit: str) -
 
 
 def _ring(axes: Axes, marks: Sequence[tuple[float, float]]) -> None:
-    """Ring places, dark on a light halo so that it shows on any ground."""
+    """Ring places, dark on a light halo so that the ring shows on any ground."""
     if not marks:
         return
     across, down = zip(*marks, strict=True)
     for colour, width in (("white", 2.6), ("#111827", 1.1)):
         axes.scatter(
-            across,
-            down,
-            s=70,
-            facecolors="none",
-            edgecolors=colour,
-            linewidths=width,
-            clip_on=False,
-            zorder=3,
-        )
+            across, down, s=70, facecolors="none", edgecolors=colour, linewidths=width,
+            clip_on=False, zorder=3,
+        )  # fmt: skip

@@ -1,13 +1,14 @@
 """The story of `faceproof audit`: look at every file of a data set before anybody trains on it."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from faceproof.audit.audit import Audit, cached_audit
-from faceproof.audit.file_statistics import file_statistics_of
-from faceproof.data.listing import DataSet
 from faceproof.io.folders import refuse_file
-from faceproof.reports.audit_page import describe, verdict, write_audit
+
+if TYPE_CHECKING:
+    from faceproof.audit.audit import Audit
+    from faceproof.data.listing import DataSet
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,24 @@ class AuditConfig:
         FaceproofError: a file is in the way of the folder.
     """
 
+    _: KW_ONLY
     out: Path = Path("audit")
 
     def __post_init__(self) -> None:
         refuse_file(self.out)
 
 
-def audit(data: DataSet, config: AuditConfig) -> Audit:
+def audit(data: "DataSet", config: AuditConfig) -> "Audit":
     """Audit a data set, print what was found, and write the page.
 
     Args:
         data: the data set.
         config: where to write.
     """
+    from faceproof.audit.audit import cached_audit
+    from faceproof.audit.file_statistics import file_statistics_of
+    from faceproof.reports.audit_page import describe, verdict, write_audit
+
     found = cached_audit(data, file_statistics_of(data.table))
     page = write_audit(found, config.out)
     print(f"{data.name}: {found.num_images:,} images: {verdict(found)}\n{describe(found)}")

@@ -1,68 +1,32 @@
-"""Images beside their maps: the drawings.
+"""Draw images beside their attribution maps.
 
-A map is drawn from dark blue (against the class it is turned to) over white to vermillion (for it),
-each on its own scale: only the places of a map mean something, not its strength.
+A map is drawn from dark blue (against the class it speaks of) over white to vermillion (for it).
+Each map has its own scale: its places mean something, its strength does not.
 """
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
+from faceproof.explain.results import Explained, Map
 from faceproof.reports.image_grid import Pixels
-from faceproof.reports.map_plots import INK, MUTED, SIGNED
+from faceproof.reports.map_plots import SIGNED
+from faceproof.reports.plots import INK, MUTED
 from faceproof.task import Task
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-Map = npt.NDArray[np.float32]
 
 NAMES = {
     "cam": "class activation",
     "occlusion": "occlusion",
     "integrated_gradients": "integrated gradients",
 }
-STRONGEST = 99.5  # the percentile of a map's size that gets the full colour
-SMOOTHING = 1 / 60  # deviation, as a share of the side, of integrated gradients when drawn
+STRONGEST = 99.5  # percentile of a map's absolute values that gets the full colour
+SMOOTHING = 1 / 60  # of integrated gradients when drawn: deviation as a share of the side
 COVER = 0.8  # how much of the image the full colour hides
 CELL = 1.9  # inches
-
-
-@dataclass(frozen=True)
-class Explained:
-    """An image, what the detector said of it, and its maps.
-
-    Attributes:
-        path: the file.
-        image: (3, S, S) float in [0, 1], as the network got it.
-        logit: positive means the positive class.
-        probability: of the positive class, calibrated.
-        called: the class called at the threshold.
-        toward: the class for which positive values of the maps speak.
-        maps: (S, S) by method.
-        label: the true class, or None.
-        generator: what made the fake, or None.
-        section: which part of a gallery it belongs to.
-    """
-
-    path: str
-    image: Map
-    logit: float
-    probability: float
-    called: str
-    toward: str
-    maps: Mapping[str, Map] = field(default_factory=dict)
-    label: str | None = None
-    generator: str | None = None
-    section: str = "images"
 
 
 def to_pixels(image: Map) -> Pixels:
@@ -71,7 +35,7 @@ def to_pixels(image: Map) -> Pixels:
 
 
 def strength(values: Map, method: str) -> Map:
-    """Return a map as it is drawn, (S, S) in [-1, 1]; all zero where it is constant at zero."""
+    """Return a map as it is drawn, (S, S) in [-1, 1]; a map of zeros stays one."""
     if method == "integrated_gradients":
         values = ndimage.gaussian_filter(values, SMOOTHING * len(values))
     strongest = float(np.percentile(np.abs(values), STRONGEST))
@@ -87,9 +51,9 @@ def map_pixels(values: Map, method: str) -> Pixels:
 
 
 def overlay_pixels(image: Map, values: Map, method: str) -> Pixels:
-    """Return the map laid over the image in grey, (S, S, 3) uint8; where it is weak, grey stays.
+    """Return the map laid over the image, (S, S, 3) uint8; where it is weak the image shows.
 
-    In grey, because colours of the image would be taken for those of the map.
+    The image is grey, because its colours would be taken for those of the map.
     """
     grey = np.repeat(to_pixels(image).mean(2, keepdims=True), 3, axis=2)
     scaled = strength(values, method)
@@ -99,7 +63,7 @@ def overlay_pixels(image: Map, values: Map, method: str) -> Pixels:
 
 
 def verdict_words(one: Explained, task: Task) -> str:
-    """Say what the detector called an image, how probable it found that, and what is true."""
+    """Say what the detector called an image, with which probability, and what is true."""
     share = one.probability if one.called == task.positive else 1 - one.probability
     words = f"called {one.called} ({share:.1%})"
     if one.label is None:
@@ -109,7 +73,7 @@ def verdict_words(one: Explained, task: Task) -> str:
 
 
 def strip(one: Explained, task: Task) -> Figure:
-    """Draw an image beside its overlays, and below each overlay the map alone."""
+    """Draw an image beside its overlays, with the map alone below each."""
     columns = 1 + len(one.maps)
     figure = Figure(figsize=(CELL * columns, 2 * CELL + 0.75), layout="constrained")
     grid = figure.subplots(2, columns, squeeze=False)
@@ -135,22 +99,3 @@ def plot_pixels(figure: Figure, dpi: int = 100) -> Pixels:
     figure.savefig(file, format="png", dpi=dpi, facecolor="white")
     with Image.open(file) as drawn:
         return np.asarray(drawn.convert("RGB"))
-
-
-def log_gallery(
-    writer: "SummaryWriter", explained: Sequence[Explained], task: Task, step: int = 0
-) -> None:
-    """Add each explained image to TensorBoard's images, under its section.
-
-    Args:
-        writer: where the event file is.
-        explained: the images, in the order in which they are numbered.
-        task: names the classes.
-        step: the step they belong to.
-    """
-    counts: dict[str, int] = {}
-    for one in explained:
-        counts[one.section] = counts.get(one.section, 0) + 1
-        tag = f"{one.section.replace(' ', '_')}/{counts[one.section]:02d}"
-        writer.add_image(tag, plot_pixels(strip(one, task)), step, dataformats="HWC")
-    writer.flush()

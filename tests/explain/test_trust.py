@@ -1,6 +1,7 @@
 """How much is computed: less for a larger network, and never more than is said."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,22 +11,21 @@ from PIL import Image
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import DEFAULT
-from faceproof.explain import effort as effort_module
-from faceproof.explain.effort import (
-    COARSE,
-    EFFORTS,
-    LEAST,
-    STANDARD,
-    THOROUGH,
-    choose_effort,
-)
-from faceproof.explain.explanation import ExplainConfig, explain_rows, measure_trust
+from faceproof.explain.config import COARSE, EFFORTS, LEAST, STANDARD, THOROUGH, MapConfig
+from faceproof.explain.explanation import explain_rows
+from faceproof.explain.results import Stage
 from faceproof.explain.subject import Subject
+from faceproof.explain.trust import measure_trust
 from faceproof.task import get_task
+from faceproof.workflows.explain import ExplainConfig
 from tests.known_networks import patch_network, timm_network
 
 # What the module says that three methods take, passes backwards counted as forward ones.
 PASSES = {"thorough": 7700, "standard": 3800, "coarse": 1030, "least": 380}
+
+
+def subject_of(net):
+    return Subject(net, get_task("deepfake"), DEFAULT, "x")
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,17 @@ PASSES = {"thorough": 7700, "standard": 3800, "coarse": 1030, "least": 380}
     ],
 )
 def test_a_larger_network_is_given_less(monkeypatch, multiply_adds, chosen):
-    monkeypatch.setattr(effort_module, "count_multiply_adds", lambda net: int(multiply_adds))
-    assert choose_effort("auto", patch_network()) is chosen
+    counted = "faceproof.explain.subject.count_multiply_adds"
+    monkeypatch.setattr(counted, lambda net: int(multiply_adds))
+    assert subject_of(patch_network()).effort("auto") is chosen
 
 
 def test_the_work_is_counted_and_a_name_is_obeyed():
-    net = timm_network("test_vit")
-    assert choose_effort("auto", net) is THOROUGH
-    assert choose_effort("least", net) is LEAST
+    subject = subject_of(timm_network("test_vit"))
+    assert subject.effort("auto") is THOROUGH
+    assert subject.effort("least") is LEAST
     with pytest.raises(FaceproofError, match="must be one of auto, thorough, standard"):
-        choose_effort("most", net)
+        ExplainConfig(Path("x"), effort="most")
 
 
 @pytest.mark.parametrize("name", ["coarse", "least"])
@@ -65,8 +66,8 @@ def test_no_more_images_go_through_the_network_than_is_said(name, tmp_path):
 
     net.register_forward_hook(count)
     rows = _rows(tmp_path, 12)
-    subject = Subject(net, get_task("deepfake"), DEFAULT, "x")
-    config = ExplainConfig(effort=effort)
+    subject = subject_of(net)
+    config = MapConfig(effort=effort)
     for section in ("missed", "alarm"):
         explain_rows(subject, rows.slice(0, effort.shown), config, section)
     found = measure_trust(subject, rows.slice(0, effort.sample), rows.slice(0, 0), "some", config)
@@ -82,16 +83,14 @@ def test_no_more_images_go_through_the_network_than_is_said(name, tmp_path):
 
 def test_the_randomised_images_are_of_both_classes(tmp_path, monkeypatch):
     """A sample comes class by class; its first few would be of one."""
-    from faceproof.explain import explanation
-
     seen = []
     monkeypatch.setattr(
-        explanation, "randomisation_test",
+        "faceproof.explain.trust.randomisation_test",
         lambda net, images, *rest: seen.append(images.mean((1, 2, 3))) or _stages(),
     )  # fmt: skip
     rows = _rows(tmp_path, 6)
-    subject = Subject(patch_network(), get_task("deepfake"), DEFAULT, "x")
-    config = ExplainConfig(("cam",), effort=replace(LEAST, num_randomised=2))
+    subject = subject_of(patch_network())
+    config = MapConfig(("cam",), effort=replace(LEAST, num_randomised=2))
     measure_trust(subject, rows, rows.slice(0, 0), "some", config)
     (means,) = seen
     wanted = [_noise(0).mean() / 255, _noise(5).mean() / 255]
@@ -99,8 +98,6 @@ def test_the_randomised_images_are_of_both_classes(tmp_path, monkeypatch):
 
 
 def _stages():
-    from faceproof.explain.randomisation import Stage
-
     return [Stage("all weights", 1.0, 0.1, 0.1)]
 
 

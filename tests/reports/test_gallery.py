@@ -1,14 +1,11 @@
-"""Which mistakes are shown, and what the drawings hold."""
+"""The pictures of images and their maps: what they hold."""
 
 import numpy as np
 import pytest
 from matplotlib.image import AxesImage
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
 
-from faceproof.explain.gallery import (
-    Explained,
-    log_gallery,
+from faceproof.explain.results import Explained
+from faceproof.reports.gallery import (
     map_pixels,
     overlay_pixels,
     plot_pixels,
@@ -84,15 +81,3 @@ def test_a_strip_holds_image_overlays_and_maps():
     assert all((a == b).all() for a, b in zip(drawn, wanted, strict=True))
     assert figure.get_suptitle().startswith("a.jpg\ncalled fake (88.0%)")
     assert plot_pixels(figure).std() > 10
-
-
-def test_the_gallery_goes_to_tensorboard(tmp_path):
-    sections = ["fake called real", "fake called real", "real called fake"]
-    with SummaryWriter(tmp_path) as writer:
-        log_gallery(writer, [explained(section=name) for name in sections], TASK, step=3)
-    events = EventAccumulator(str(tmp_path)).Reload()
-    tags = events.Tags()["images"]
-    assert tags == ["fake_called_real/01", "fake_called_real/02", "real_called_fake/01"]
-    (image,) = events.Images(tags[0])
-    assert image.step == 3
-    assert image.width > image.height > 100

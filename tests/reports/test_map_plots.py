@@ -1,4 +1,4 @@
-"""Drawings that hold images and maps."""
+"""Grids of maps over frequency."""
 
 import itertools
 
@@ -7,22 +7,11 @@ import pytest
 
 from faceproof.reports.map_plots import (
     MapPanel,
-    Tile,
-    image_grid,
     map_grid,
-    panels,
     shared_limits,
     shortened,
 )
 from faceproof.reports.plots import plot_svg
-
-
-def test_places_stay_empty_so_that_type_is_of_one_size():
-    figure, places = panels(2, 6, 10, 2)
-    assert len(places) == 2
-    assert tuple(figure.get_size_inches()) == (10, 2)
-    assert len(panels(7, 3, 10, 2)[1]) == 7
-    assert panels(7, 3, 10, 2)[0].get_size_inches()[1] == 6
 
 
 def test_a_long_name_is_cut_so_that_titles_do_not_meet():
@@ -33,16 +22,6 @@ def test_a_long_name_is_cut_so_that_titles_do_not_meet():
     figure.draw_without_rendering()
     titles = [axes._left_title.get_window_extent() for axes in figure.axes[:5]]
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
-
-
-def test_an_image_grid_shows_each_image_with_its_caption():
-    rng = np.random.default_rng(0)
-    tiles = [Tile(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), f"number {n}") for n in range(8)]
-    figure = image_grid(tiles, "eight", 6)
-    assert [axes.get_xlabel() for axes in figure.axes] == [tile.caption for tile in tiles]
-    assert np.array_equal(figure.axes[3].images[0].get_array(), tiles[3].pixels)
-    assert figure.get_suptitle() == "eight"
-    assert not any(len(axes.get_xticks()) for axes in figure.axes)
 
 
 def test_limits_are_shared_and_not_stretched_by_odd_cells():

@@ -1,0 +1,192 @@
+"""What an explanation consists of, as plain data: images with their maps, and measures of the maps.
+
+The page and its plots need this alone, and no network.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceproof.explain.config import MapConfig
+from faceproof.explain.faithfulness import CurveMetrics
+from faceproof.explain.planted import PlantedMetrics
+from faceproof.task import Task
+
+Map = npt.NDArray[np.float32]
+
+MAX_STEM = 40  # letters of an image's name in that of its plot
+# A map that keeps more than this mean rank correlation when all weights are shuffled hardly depends
+# on the network. Maps of unrelated networks are near 0 to 0.3.
+MAX_SIMILARITY = 0.5
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An image, what the detector said of it, and its maps.
+
+    Attributes:
+        path: the file.
+        image: (3, S, S) float in [0, 1], the input of the network.
+        logit: positive means the positive class.
+        probability: of the positive class, calibrated.
+        called: the class called at the threshold.
+        toward: the class for which positive values of the maps speak.
+        maps: (S, S) by method.
+        label: the true class, or None.
+        generator: what made the fake, or None.
+        section: the part of the page it belongs to.
+    """
+
+    path: str
+    image: Map
+    logit: float
+    probability: float
+    called: str
+    toward: str
+    maps: Mapping[str, Map] = field(default_factory=dict)
+    label: str | None = None
+    generator: str | None = None
+    section: str = "images"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the pixels as plain values."""
+        names = ("section", "path", "label", "generator", "logit", "probability", "called")
+        return {name: getattr(self, name) for name in (*names, "toward")}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How similar maps are before and after some of the weights are shuffled.
+
+    Attributes:
+        shuffled: what was shuffled, in words.
+        share: share of the parameters.
+        spearman: absolute rank correlation of the maps, mean over the images whose map has ranks
+            before anything is shuffled; None where none has.
+        magnitude: the same of the maps' absolute values, which stay alike where only signs change.
+        num_constant: images whose map has no ranks before, because it is constant or not finite.
+    """
+
+    shuffled: str
+    share: float
+    spearman: float | None
+    magnitude: float | None
+    num_constant: int = 0
+
+
+def hardly_changes(stages: Sequence[Stage]) -> bool:
+    """Say whether a map is constant, or stays similar when all weights are shuffled."""
+    last = stages[-1].spearman
+    return last is None or last > MAX_SIMILARITY
+
+
+@dataclass(frozen=True)
+class MethodTrust:
+    """How far the maps of one method can be trusted.
+
+    Attributes:
+        deletion: removing what the map ranks first, compared with random orders.
+        insertion: inserting it.
+        deletion_curve: mean probability of the called class at equal shares removed.
+        insertion_curve: the same at shares inserted.
+        stages: how similar the maps are when weights are shuffled.
+        hardly_changes: whether they depend too little on the weights.
+        planted: how well they find forgeries whose place is known; None where there are none.
+    """
+
+    deletion: CurveMetrics
+    insertion: CurveMetrics
+    deletion_curve: list[float]
+    insertion_curve: list[float]
+    stages: list[Stage]
+    hardly_changes: bool
+    planted: PlantedMetrics | None
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The measures of all methods.
+
+    Attributes:
+        images: which images they were measured on, in words.
+        num_images: how many.
+        num_randomised: how many of them went through the randomisation test.
+        num_planted: forgeries whose place is known.
+        num_found: how many of these were called positive, so that a map could find them.
+        random_deletion: the mean curve of random orders.
+        random_insertion: the same, inserted.
+        mask_deletion: removing first what the masks of those found cover; None without any.
+        methods: by method.
+    """
+
+    images: str
+    num_images: int
+    num_randomised: int
+    num_planted: int
+    num_found: int
+    random_deletion: list[float]
+    random_insertion: list[float]
+    mask_deletion: CurveMetrics | None
+    methods: dict[str, MethodTrust] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All that the page of an explanation shows.
+
+    Attributes:
+        name: the run or the artifact.
+        task: names the classes.
+        threshold: an image is called positive from this probability on.
+        config: how the maps were computed.
+        layer: the feature map of `cam`; None without `cam`.
+        images: those explained, section by section.
+        trust: the measures of the maps; None if they were not taken.
+        source: where the images come from, in words.
+        effort_chosen: whether the user chose the effort, instead of its following the network.
+    """
+
+    name: str
+    task: Task
+    threshold: float
+    config: MapConfig
+    layer: str | None
+    images: Sequence[Explained]
+    trust: Trust | None
+    source: str
+    effort_chosen: bool = False
+
+    @property
+    def plot_names(self) -> list[str]:
+        """The name of the plot of each image, without suffix."""
+        stems = (Path(one.path).stem[:MAX_STEM] for one in self.images)
+        return [f"plots/{number:02d}_{stem}" for number, stem in enumerate(stems)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the pixels as plain values."""
+        return {
+            "explained": self.name,
+            "task": self.task.name,
+            "classes": list(self.task.classes),
+            "threshold": self.threshold,
+            "methods": list(self.config.methods),
+            "layer": self.layer,
+            "removal": self.config.removal,
+            "toward": self.config.toward,
+            "seed": self.config.seed,
+            "effort": self.config.effort.to_json(),
+            "source": self.source,
+            "images": [
+                one.to_json() | {"plot": f"{name}.png"}
+                for one, name in zip(self.images, self.plot_names, strict=True)
+            ],
+            "trust": None if self.trust is None else self.trust.to_json(),
+        }

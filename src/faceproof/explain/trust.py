@@ -1,0 +1,172 @@
+"""Measure how far the maps of a detector can be trusted.
+
+Three measures of each method: deletion and insertion curves (`explain.faithfulness`), shuffled
+weights (`explain.randomisation`), and forgeries whose place is known (`explain.planted`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.predictions import is_positive
+from faceproof.explain.attribution import Maps, attribute, removed, toward_called
+from faceproof.explain.config import MapConfig
+from faceproof.explain.explanation import maps_of
+from faceproof.explain.faithfulness import (
+    CurveMetrics,
+    Flags,
+    Images,
+    Values,
+    judge_curves,
+    map_orders,
+    random_orders,
+    removal_curves,
+    reversed_as_insertion,
+)
+from faceproof.explain.planted import local_mask, planted_metrics
+from faceproof.explain.randomisation import randomisation_test
+from faceproof.explain.results import MethodTrust, Trust, hardly_changes
+from faceproof.explain.sampling import draw_sample
+from faceproof.explain.subject import Subject, read_images
+from faceproof.models.detector import Detector
+
+MASK_SIDE = 64  # pixels, enough to tell whether a forgery has a place
+
+
+def planted_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
+    """Draw images among those whose forgery has a known place; none where no place is known."""
+    places = [local_mask(path, MASK_SIDE) is not None for path in rows["path"].to_pylist()]
+    known = rows.filter(pa.array(places, pa.bool_()))
+    return draw_sample(known, number, seed) if known.num_rows else known
+
+
+def measure_trust(
+    subject: Subject, rows: pa.Table, planted: pa.Table, words: str, config: MapConfig
+) -> Trust:
+    """Measure how far maps of these images can be trusted.
+
+    Args:
+        subject: the detector.
+        rows: the images of the curves and of the randomisation test.
+        planted: images among which are forgeries with a known place.
+        words: which images these are.
+        config: how to compute the maps.
+
+    Raises:
+        FaceproofError: there are no images, or one cannot be read.
+    """
+    if not rows.num_rows:
+        raise FaceproofError(f"there are no images to measure maps by: {words}")
+    images = read_images(rows["path"].to_pylist(), subject.net.input)
+    sample = _prepare(subject, images, config)
+    hidden, masks, num_planted = _planted_images(subject, planted)
+    forged = _Forged(_prepare(subject, hidden, config), masks) if len(masks) else None
+    chance = sample.random.mean((0, 1))
+    return Trust(
+        images=words,
+        num_images=len(images),
+        num_randomised=len(_spread(len(images), config.effort.num_randomised)),
+        num_planted=num_planted,
+        num_found=len(masks),
+        random_deletion=chance.tolist(),
+        random_insertion=chance[::-1].tolist(),
+        mask_deletion=forged.sample.deletion(masks.astype(float)) if forged else None,
+        methods={
+            method: _measure_method(subject, sample, forged, method, config)
+            for method in config.methods
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Images, the classes they are called, and what gives their curves; `random` are by chance."""
+
+    images: Images
+    called: Flags
+    curves: Callable[..., Values]
+    random: Values
+
+    def deletion(self, maps: NDArray[np.floating]) -> CurveMetrics:
+        """Judge maps (B, S, S), signed toward the called class, by removing what they name."""
+        return judge_curves(self.curves(map_orders(maps)[None])[0], self.random, insert=False)
+
+
+@dataclass(frozen=True)
+class _Forged:
+    """Images with a planted forgery that are called positive, and its place, (B, S, S)."""
+
+    sample: _Sample
+    masks: Flags
+
+
+def _prepare(subject: Subject, images: Images, config: MapConfig) -> _Sample:
+    effort = config.effort
+    empty = removed(torch.from_numpy(images), config.removal).numpy()
+    ends = np.stack([subject.probabilities(images), subject.probabilities(empty)])
+    called = is_positive(ends[0], subject.point.threshold)
+    curves = partial(
+        removal_curves, subject.probabilities, images, empty, called,
+        num_steps=effort.num_steps, ends=ends,
+    )  # fmt: skip
+    orders = random_orders(len(images), images.shape[-1], config.seed, effort.num_orders)
+    return _Sample(images, called, curves, curves(orders))
+
+
+def _measure_method(
+    subject: Subject, sample: _Sample, forged: _Forged | None, method: str, config: MapConfig
+) -> MethodTrust:
+    effort = config.effort
+    maps = maps_of(subject, sample.images, method, config)
+    orders = map_orders(toward_called(maps, sample.called))[None]
+    deletion = sample.curves(orders)[0]
+    insertion = sample.curves(orders, insert=True)[0]
+
+    def explain(net: Detector, images: Tensor) -> Maps:
+        return attribute(net, images, method, config.layer, config.removal, effort.grain)
+
+    few = _spread(len(maps), effort.num_randomised)
+    stages = randomisation_test(
+        subject.net, torch.from_numpy(sample.images[few]), maps[few], explain, config.seed,
+        effort.num_stages,
+    )  # fmt: skip
+    planted = None
+    if forged is not None:
+        found = maps_of(subject, forged.sample.images, method, config)
+        planted = planted_metrics(found, forged.masks, forged.sample.deletion(found))
+    return MethodTrust(
+        deletion=judge_curves(deletion, sample.random, insert=False),
+        insertion=judge_curves(insertion, reversed_as_insertion(sample.random), insert=True),
+        deletion_curve=deletion.mean(0).tolist(),
+        insertion_curve=insertion.mean(0).tolist(),
+        stages=stages,
+        hardly_changes=hardly_changes(stages),
+        planted=planted,
+    )
+
+
+def _spread(num: int, most: int) -> NDArray[np.int64]:
+    """Return the places of at most `most` of `num` images, spread over their classes."""
+    return np.linspace(0, num - 1, min(num, most)).round().astype(np.int64)
+
+
+def _planted_images(subject: Subject, rows: pa.Table) -> tuple[Images, Flags, int]:
+    """Return the forgeries of known place that are called positive, their masks, and how many.
+
+    The number counts those that are missed too: their maps speak for the other class and can find
+    nothing.
+    """
+    size = subject.net.input.size
+    masks = {path: local_mask(path, size) for path in rows["path"].to_pylist()}
+    known = {path: mask for path, mask in masks.items() if mask is not None}
+    images = read_images(list(known), subject.net.input)
+    found = is_positive(subject.probabilities(images), subject.point.threshold)
+    places = np.array(list(known.values()), bool).reshape(-1, size, size)
+    return images[found], places[found], len(known)

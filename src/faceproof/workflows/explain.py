@@ -1,0 +1,310 @@
+"""The story of `faceproof explain`: maps of what a detector looks at, and how far to trust them."""
+
+import importlib.util
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceproof.errors import FaceproofError
+from faceproof.explain.config import (
+    EFFORTS,
+    METHODS,
+    EffortName,
+    MapConfig,
+    Removal,
+    Toward,
+    check_choice,
+)
+from faceproof.io.folders import refuse_file, refuse_foreign_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from torch.utils.tensorboard import SummaryWriter
+
+    from faceproof.explain.results import Explained, Explanation, Trust
+    from faceproof.explain.subject import Subject
+    from faceproof.task import Task
+
+# What the output folder consists of; the first file marks it as an explanation.
+FILES = ("explanation.json", "explanation.html", "plots/*.png", "events.out.tfevents.*")
+MAX_IMAGES = 200  # on a page; their pixels and maps are in memory until it is written
+
+
+@dataclass(frozen=True)
+class ExplainConfig:
+    """Show what in an image speaks for the answer, and how far that can be trusted.
+
+    Draws maps of what in each image speaks for the class that was called. Without an IMAGE: of a
+    run's most confident mistakes in an evaluation, with measures of how far such maps can be
+    trusted: deletion and insertion curves compared with random orders, the maps of the network with
+    shuffled weights, and, on data=demo, whether they find the planted forgeries. Writes
+    explanation.html, explanation.json, plots and a TensorBoard gallery, and prints the measures as
+    a Markdown table.
+
+    Attributes:
+        subject: a run folder that train.py has written, or a detector artifact.
+        images: image files.
+        methods: of cam, occlusion and integrated_gradients.
+        sanity: measure how far the maps can be trusted, on the images named, or without any on a
+            sample of the run's validation images (default: only without images).
+        effort: how fine the maps are and how much is measured; auto takes less the more an image
+            costs the network, so that a CPU needs about two minutes at most.
+        sample: validation images to measure on (default: 24, 16, 8 or 4, by effort).
+        mistakes: mistakes of each direction to show; 0 for none (default: 6, 6, 3 or 2, by effort).
+        evaluation: the folder below RUN/evaluations whose mistakes are shown (default: the only
+            one, or of several the test split of the data set the run was trained on).
+        toward: what a map's positive values speak for, the class that was called, or always the
+            positive one (fake, or face).
+        removal: what a removed pixel becomes, blurred, or the image's mean colour.
+        layer: the module whose output is the feature map of cam (default: the backbone's last).
+        out: folder to write to (default: RUN/explanation, or explanation for an artifact).
+        seed: of everything random.
+        device: cpu, cuda or auto.
+        allow: a module with code of your own that the network may use; can be repeated.
+
+    Raises:
+        FaceproofError: a setting is not one of those allowed, or a file is in the way of `out`.
+    """
+
+    subject: Path
+    images: tuple[str, ...] = ()
+    _: KW_ONLY
+    methods: tuple[str, ...] = METHODS
+    sanity: bool | None = None
+    effort: EffortName = "auto"
+    sample: int | None = None
+    mistakes: int | None = None
+    evaluation: str | None = None
+    toward: Toward = "called"
+    removal: Removal = "blur"
+    layer: str | None = None
+    out: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.maps()
+        check_choice(self.effort, ("auto", *EFFORTS))
+        for name, number in (("--sample", self.sample), ("--mistakes", self.mistakes)):
+            if number is not None and number < 0:
+                raise FaceproofError(f"{name} is {number}; it is a number of images")
+        if self.out is not None:
+            refuse_file(self.out)
+
+    def maps(self) -> MapConfig:
+        """Return the settings of the maps, with the largest effort."""
+        return MapConfig(self.methods, self.layer, self.removal, self.toward, self.seed)
+
+
+def explain(config: ExplainConfig) -> Path:
+    """Explain a run's mistakes or the images named, and write and print what was found.
+
+    Returns:
+        The page.
+
+    Raises:
+        FaceproofError: captum is not installed, the detector or an image cannot be read, the run
+            has no such evaluation, or the folder holds something else.
+    """
+    require_captum()
+    from faceproof.explain.attribution import find_layer
+    from faceproof.explain.explanation import explain_rows
+    from faceproof.explain.results import Explanation
+    from faceproof.explain.subject import load_subject
+
+    subject = load_subject(config.subject, config.device, config.allow)
+    maps = _with_effort(config, subject)
+    out = output_folder(config.out, subject, "explanation")
+    refuse_foreign_folder(out, FILES)
+    layer = None
+    if "cam" in maps.methods:
+        layer = maps.layer or find_layer(subject.net)
+    sections, source = _choose_images(config, subject, maps.effort.shown)
+    _refuse_too_many(sections)
+    explained = [
+        one for name, rows in sections.items() for one in explain_rows(subject, rows, maps, name)
+    ]
+    wanted = not config.images if config.sanity is None else config.sanity
+    trust = _measure(config, subject, sections, maps) if wanted else None
+    found = Explanation(
+        subject.name, subject.task, subject.point.threshold, maps, layer, explained, trust, source,
+        effort_chosen=config.effort != "auto",
+    )  # fmt: skip
+    page = write(out, found, step=_best_epoch(subject))
+    _print(found, page)
+    return page
+
+
+def require_captum() -> None:
+    """Refuse to continue without the library that computes the maps.
+
+    Raises:
+        FaceproofError: it is not installed.
+    """
+    if importlib.util.find_spec("captum") is None:
+        raise FaceproofError("maps need the extra explain: pip install 'faceproof[explain]'")
+
+
+def output_folder(out: Path | None, subject: "Subject", name: str) -> Path:
+    """Return the folder to write to: the one named, or one in the run."""
+    if out is not None:
+        return out
+    return Path(name) if subject.run is None else subject.run.path / name
+
+
+def _with_effort(config: ExplainConfig, subject: "Subject") -> MapConfig:
+    """Return the settings of the maps, with the effort and numbers of images for this network."""
+    effort = subject.effort(config.effort)
+    sample = effort.sample if config.sample is None else config.sample
+    shown = effort.shown if config.mistakes is None else config.mistakes
+    return replace(config.maps(), effort=replace(effort, sample=sample, shown=shown))
+
+
+def _choose_images(
+    config: ExplainConfig, subject: "Subject", number: int
+) -> tuple[dict[str, "pa.Table"], str]:
+    """Return the images to explain by section, and where they come from.
+
+    Raises:
+        FaceproofError: none are named, and there is no evaluation whose mistakes could be shown.
+    """
+    from faceproof.data.table import table_from_columns
+    from faceproof.evaluation.mistakes import mistakes
+    from faceproof.evaluation.predictions import read_predictions
+
+    if config.images:
+        return {"images": table_from_columns({"path": list(config.images)})}, "those named"
+    if subject.run is None:
+        raise FaceproofError(
+            f"{subject.name} is an artifact and holds no evaluation; name the images to explain"
+        )
+    if not number:
+        return {}, "none, the measures alone"
+    folder = _evaluation(subject, config.evaluation)
+    predictions = read_predictions(folder / "predictions.parquet")
+    found = mistakes(predictions, subject.task, subject.point.threshold)
+    first = {name: rows.slice(0, number) for name, rows in found.items()}
+    return first, f"the most confident mistakes of the evaluation {folder.name}"
+
+
+def _evaluation(subject: "Subject", name: str | None) -> Path:
+    """Return the folder of the evaluation whose mistakes are shown.
+
+    Raises:
+        FaceproofError: there is none, or none of several is the one to take by default.
+    """
+    assert subject.run is not None
+    folder = subject.run.evaluations
+    names = sorted(path.parent.name for path in folder.glob("[!.]*/predictions.parquet"))
+    if name is None and len(names) == 1:
+        return folder / names[0]
+    chosen = name or f"{subject.run.read_record().get('data')}-test"
+    if chosen not in names:
+        there = f"there are {', '.join(names)}" if names else "there is none"
+        raise FaceproofError(
+            f"{subject.name} has no evaluation {chosen}; {there}; make one by python evaluate.py "
+            f"{subject.run.argument('run')}, name one by --evaluation, or use --mistakes 0"
+        )
+    return folder / chosen
+
+
+def _refuse_too_many(sections: dict[str, "pa.Table"]) -> None:
+    """Refuse more images than a page can show.
+
+    Raises:
+        FaceproofError: there are more.
+    """
+    number = sum(rows.num_rows for rows in sections.values())
+    if number > MAX_IMAGES:
+        raise FaceproofError(
+            f"{number:,} images with their maps are more than one page can show, which is "
+            f"{MAX_IMAGES}; name fewer, or set --mistakes lower; faceproof predict answers for "
+            "any number, without maps"
+        )
+
+
+def _measure(
+    config: ExplainConfig, subject: "Subject", sections: dict[str, "pa.Table"], maps: MapConfig
+) -> "Trust":
+    """Measure the maps on the images named, or on a sample of the run's validation images."""
+    from faceproof.data.table import read_table, select
+    from faceproof.explain.sampling import sample_rows
+    from faceproof.explain.trust import measure_trust, planted_rows
+
+    if config.images:
+        rows = sections["images"]
+        return measure_trust(subject, rows, rows, "those named", maps)
+    assert subject.run is not None
+    subject.run.require(subject.run.samples)
+    validation = select(read_table(subject.run.samples), "val")
+    rows = sample_rows(validation, maps.effort.sample, config.seed)
+    planted = planted_rows(validation, maps.effort.sample, config.seed)
+    words = f"a sample of its {validation.num_rows:,} validation images"
+    return measure_trust(subject, rows, planted, words, maps)
+
+
+def _best_epoch(subject: "Subject") -> int:
+    """Return the epoch whose weights are explained; 0 where it is not known."""
+    return subject.run.read_record().get("best_epoch") or 0 if subject.run else 0
+
+
+def write(out: Path, found: "Explanation", step: int = 0) -> Path:
+    """Write page, numbers, plots and TensorBoard gallery; an earlier explanation is replaced whole.
+
+    Args:
+        out: the folder.
+        found: what to show.
+        step: of the gallery, the epoch whose weights are explained.
+
+    Returns:
+        The page.
+
+    Raises:
+        FaceproofError: the folder holds something else, or the disk is full or cannot be written
+            to; an earlier explanation stays.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    from faceproof.io.atomic import atomic_folder
+    from faceproof.reports.explain_page import write_explanation
+
+    refuse_foreign_folder(out, FILES)
+    with atomic_folder(out) as partial:
+        page = write_explanation(partial, found)
+        with SummaryWriter(partial) as writer:
+            log_gallery(writer, found.images, found.task, step)
+    return out / page.name
+
+
+def log_gallery(
+    writer: "SummaryWriter", explained: "Sequence[Explained]", task: "Task", step: int
+) -> None:
+    """Add each explained image to TensorBoard's images, numbered within its section.
+
+    Args:
+        writer: of the event file.
+        explained: the images.
+        task: names the classes.
+        step: the step they belong to.
+    """
+    from faceproof.reports.gallery import plot_pixels, strip
+
+    counts: dict[str, int] = {}
+    for one in explained:
+        counts[one.section] = counts.get(one.section, 0) + 1
+        tag = f"{one.section.replace(' ', '_')}/{counts[one.section]:02d}"
+        writer.add_image(tag, plot_pixels(strip(one, task)), step, dataformats="HWC")
+    writer.flush()
+
+
+def _print(found: "Explanation", page: Path) -> None:
+    from faceproof.reports.trust_report import trust_markdown
+
+    if found.trust is not None:
+        measured = f"{found.trust.num_images} images, {found.trust.images}"
+        print(f"{found.name}: {measured}; effort {found.config.effort.name}")
+        print(trust_markdown(found.trust, found.name))
+    print(f"page: {page}")

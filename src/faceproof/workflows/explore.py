@@ -1,0 +1,59 @@
+"""The story of `faceproof explore`: what a data set holds."""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceproof.explain.config import check_seed
+from faceproof.io.folders import refuse_file
+
+if TYPE_CHECKING:
+    from faceproof.data.listing import DataSet
+
+
+@dataclass(frozen=True)
+class ExploreConfig:
+    """Settings of `faceproof explore`.
+
+    Attributes:
+        sample: measure N images, each class in proportion.
+        all: measure all images instead.
+        seed: of the sample.
+        out: folder to write to.
+
+    Raises:
+        FaceproofError: the seed is out of range, or a file is in the way of the folder.
+    """
+
+    _: KW_ONLY
+    sample: int = 2000
+    all: bool = False
+    seed: int = 0
+    out: Path = Path("explore")
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        refuse_file(self.out)
+
+
+def explore(data: "DataSet", config: ExploreConfig) -> Path:
+    """Measure a data set, print what it holds, and write the page.
+
+    Args:
+        data: the data set.
+        config: what to measure, and where to write.
+
+    Returns:
+        The page.
+
+    Raises:
+        FaceproofError: too many files cannot be read, or the sample is smaller than the number of
+            classes.
+    """
+    from faceproof.explain.explore import explore as measure
+    from faceproof.reports.explore_page import describe, write_exploration
+
+    found = measure(data, None if config.all else config.sample, config.seed)
+    page = write_exploration(found, config.out)
+    print("\n".join([*describe(found), f"page: {page}"]))
+    return page

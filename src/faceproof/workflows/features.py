@@ -1,0 +1,183 @@
+"""The story of `faceproof features`: a run's images on a plane, by the features of its backbone."""
+
+import json
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from faceproof.errors import FaceproofError
+from faceproof.explain.config import check_choice, check_seed
+from faceproof.io.folders import refuse_file, refuse_foreign_folder
+from faceproof.workflows.explain import output_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from torch import Tensor
+    from torch.utils.tensorboard import SummaryWriter
+
+    from faceproof.explain.feature_map import FeatureMap, Features
+    from faceproof.explain.subject import Subject
+
+# What the output folder consists of; the first file marks it as ours.
+FILES = (
+    *("features.json", "features.png", "events.out.tfevents.*", "projector_config.pbtxt"),
+    *("*/features/metadata.tsv", "*/features/tensors.tsv", "*/features/sprite.png"),
+)
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """Put a run's images on a plane by the features of its backbone.
+
+    Draws the features of a sample of the run's images by PCA and t-SNE, coloured by class, source
+    and generator, and writes them for TensorBoard's projector.
+
+    Attributes:
+        subject: a run folder that train.py has written.
+        sample: images, at most one of a group (a video, say) (default: 500; on a CPU 200 for a
+            network as large as a ViT-B/16).
+        split: of which split.
+        out: folder to write to (default: RUN/features).
+        seed: of everything random.
+        device: cpu, cuda or auto.
+        allow: a module with code of your own that the network may use; can be repeated.
+
+    Raises:
+        FaceproofError: the seed is out of range, there is no such split, or a file is in the way of
+            the folder.
+    """
+
+    subject: Path
+    _: KW_ONLY
+    sample: int | None = None
+    split: Literal["val", "train"] = "val"
+    out: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_choice(self.split, ("val", "train"))
+        if self.out is not None:
+            refuse_file(self.out)
+
+
+def features(config: FeaturesConfig) -> "FeatureMap":
+    """Place a sample of a run's images by their features, and write and print what was found.
+
+    Raises:
+        FaceproofError: the run or an image cannot be read, the split is empty, or the folder holds
+            something else.
+    """
+    from faceproof.explain.feature_map import map_features
+    from faceproof.explain.features import sample_features
+    from faceproof.explain.subject import load_subject
+
+    subject = load_subject(config.subject, config.device, config.allow)
+    out = output_folder(config.out, subject, "features")
+    rows = _choose_images(config, subject)
+    refuse_foreign_folder(out, FILES)
+    values, thumbnails = sample_features(subject, rows)
+    title = f"{rows.num_rows:,} {config.split} images by the backbone's features, {subject.name}"
+    found = map_features(values, rows, title, config.seed)
+    write(out, found, (values, rows, thumbnails), subject.task.classes)
+    print(title)
+    for name, (share, chance) in found.nearest.items():
+        words = f"nearest neighbour of the same {name}: {share:.3f} (by chance {chance:.3f})"
+        print(f"  {words}")
+    print(f"plot: {out / 'features.png'}; projector: tensorboard --logdir {out}")
+    return found
+
+
+def _choose_images(config: FeaturesConfig, subject: "Subject") -> "pa.Table":
+    """Draw the images of a run's split, at most one of a group.
+
+    Raises:
+        FaceproofError: the detector is no run, or the split is empty.
+    """
+    from faceproof.data.table import read_table, select
+    from faceproof.explain.sampling import sample_rows
+
+    if subject.run is None:
+        raise FaceproofError(f"{subject.name} is an artifact and names no images; give a run")
+    subject.run.require(subject.run.samples)
+    rows = select(read_table(subject.run.samples), config.split)
+    if not rows.num_rows:
+        raise FaceproofError(
+            f"{subject.name} has no images in the split {config.split} to take features of; "
+            "choose the other --split"
+        )
+    number = subject.effort("auto").num_placed if config.sample is None else config.sample
+    return sample_rows(rows, number, config.seed)
+
+
+def write(
+    out: Path,
+    found: "FeatureMap",
+    projected: tuple["Features", "pa.Table", "Tensor"],
+    classes: "Sequence[str]",
+) -> None:
+    """Write plot, numbers and projector files; an earlier result is replaced whole.
+
+    Args:
+        out: the folder.
+        found: the planes and numbers.
+        projected: what the projector shows; see `log_projector`.
+        classes: take the first colours of the plot.
+
+    Raises:
+        FaceproofError: the folder holds something else, or the disk is full or cannot be written
+            to; an earlier result stays.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    from faceproof.io.atomic import atomic_folder, write_text
+    from faceproof.reports.feature_plots import draw_features
+    from faceproof.reports.plots import save_png
+
+    refuse_foreign_folder(out, FILES)
+    figure = draw_features(found, classes)
+    with atomic_folder(out) as partial:
+        save_png(figure, partial / "features.png")
+        with SummaryWriter(partial) as writer:
+            log_projector(writer, *projected, seed=found.seed)
+        text = json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n"
+        write_text(partial / "features.json", text)
+
+
+def log_projector(
+    writer: "SummaryWriter", values: "Features", rows: "pa.Table", thumbnails: "Tensor", seed: int
+) -> None:
+    """Add features to TensorBoard's projector, with images, class, source and generator.
+
+    Wide features are projected to a few directions first, because the projector reads them as text.
+
+    Args:
+        writer: of the event file; the projector's files go beside it.
+        values: (N, C).
+        rows: the N rows of the image table.
+        thumbnails: (N, 3, s, s) in [0, 1].
+        seed: of the projection.
+    """
+    import torch
+
+    from faceproof.explain.feature_map import NONE, TITLES, narrowed
+
+    columns = [[value or NONE for value in rows[name].to_pylist()] for name in TITLES]
+    files = [Path(path).name for path in rows["path"].to_pylist()]
+    # A tab or line feed in a name would be read as the next column or image.
+    metadata = [
+        [" ".join(word.split()) or NONE for word in line]
+        for line in zip(*columns, files, strict=True)
+    ]
+    writer.add_embedding(
+        torch.from_numpy(narrowed(values, seed)).float(),
+        metadata=metadata,
+        label_img=thumbnails,
+        tag="features",
+        metadata_header=[*TITLES.values(), "file"],
+    )
+    writer.flush()
