@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from faceproof.models.backbones import timm_backbone
-from faceproof.models.detector import Detector, ImageInput, make_detector
+from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import LinearHead
 from faceproof.reports.plots import plot_svg
 
@@ -80,6 +80,6 @@ def drawn_words(figure: Figure) -> str:
 
 def timm_network(name: str, size: int = 64, **options: object) -> Detector:
     torch.manual_seed(0)
-    plain = {"size": size, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"}
     backbone = timm_backbone(name, size=size, **options)
-    return make_detector(backbone, partial(LinearHead, num_outputs=1), plain).eval()
+    plain = ImageInput(size, (0, 0, 0), (1, 1, 1), "bilinear")
+    return Detector(backbone, partial(LinearHead, num_outputs=1), plain).eval()

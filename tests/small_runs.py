@@ -22,11 +22,9 @@ POINT = OperatingPoint(Calibration("temperature", 0.5), 0.5, "youden", None, 4, 
 
 
 def description(size=16, num_hidden=8):
-    head = {"_target_": "faceproof.models.heads.HiddenHead", "_partial_": True}
     return {
-        "_target_": "faceproof.models.make_detector",
-        "backbone": {"_target_": "faceproof.models.backbones.face_cnn_backbone", "size": size},
-        "head": {**head, "num_hidden": num_hidden, "num_outputs": 2},
+        "backbone": {"name": "face_cnn"},
+        "head": {"name": "hidden", "num_hidden": num_hidden, "num_outputs": 2},
         "input": {"size": size, "mean": [0.4] * 3, "std": [0.1] * 3, "interpolation": "bilinear"},
     }
 
@@ -48,7 +46,7 @@ def write_network(folder: Path, task="deepfake", seed=0, size=16, gain=1.0):
     """Write what a run keeps of its network."""
     folder.mkdir(parents=True)
     network = description(size)
-    config = {"model": {"name": "face_cnn", "network": network}, "data": {"task": task}}
+    config = {"model": {"name": "face_cnn", **network}, "data": {"task": task}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     torch.manual_seed(seed)
     net = build_network(network)

@@ -99,7 +99,7 @@ def run(small_faces, tmp_path):
     """
     common = (
         "data=face_or_not", f"data.root={small_faces}", "model=face_cnn", "model.input.size=16",
-        "model.network.head.dropout=0", "augment=none", "trainer.precision=32-true",
+        "model.head.dropout=0", "augment=none", "trainer.precision=32-true",
         "optimizer=sgd", "scheduler=none", "trainer.max_epochs=3", "logger=csv",
         "loader.num_workers=0",
         "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]",

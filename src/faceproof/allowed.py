@@ -29,13 +29,6 @@ PARTS = frozenset(
         ),
         *("training.optimizers.OptimizerSettings", "training.optimizers.Plateau"),
         *("training.optimizers.Cosine", "training.optimizers.Constant"),
-        *(
-            "models.make_detector",
-            "models.backbones.timm_backbone",
-            "models.backbones.face_cnn_backbone",
-        ),
-        *("models.backbones.cnn3_backbone", "models.heads.LinearHead", "models.heads.HiddenHead"),
-        *("models.heads.SqueezeExciteHead", "models.heads.ConvTailHead"),
     )
 )
 # Classes right in these modules: nothing that reads a file, runs a command or fetches.

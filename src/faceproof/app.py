@@ -6,6 +6,7 @@ shell completion answer at once.
 
 import contextlib
 import functools
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -285,12 +286,13 @@ def build_threshold_config(config: DictConfig) -> "ThresholdConfig":
 
 def build_network(model: DictConfig, initial: bool) -> tuple["Detector", str]:
     """Make a network, with its initial weights if wanted, and say what these are."""
-    from faceproof.models import load_initial_weights
+    from faceproof.models import build, load_initial_weights
 
-    net = build(model.network)
+    settings = build.read_model(plain(model))
+    net = build.build_network(settings)
     if not initial:
         return net, "those of a checkpoint"
-    return net, load_initial_weights(net, str(model.weights), model.swap_classes)
+    return net, load_initial_weights(net, settings.weights, settings.swap_classes)
 
 
 def hyperparameters(config: DictConfig) -> dict[str, str | int | float | bool]:
@@ -486,18 +488,15 @@ def compare(
 
 def _networks(run: RunFolder) -> list[tuple[str, Callable[[], "Detector"]]]:
     """Return the description of each network of a run, or of an ensemble's, and what makes it."""
+    from faceproof.models.build import build_network, read_model
     from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
     members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
-    models = [_read_config(member).model for member in members]
+    models = [read_model(plain(_read_config(member).model)) for member in members]
     return [
-        (OmegaConf.to_yaml(model.network, resolve=True), functools.partial(_untrained, model))
+        (json.dumps(model.network, sort_keys=True), functools.partial(build_network, model))
         for model in models
     ]
-
-
-def _untrained(model: DictConfig) -> "Detector":
-    return build_network(model, initial=False)[0]
 
 
 def ensemble(

@@ -22,7 +22,7 @@ from faceproof.task import get_task
 
 # What is read of the groups that are not built whole.
 OF_GROUPS: dict[str, frozenset[str]] = {
-    "model": frozenset({"name", "weights", "swap_classes", "input", "network"}),
+    "model": frozenset({"name", "weights", "swap_classes", "input", "backbone", "head"}),
     "logger": frozenset({"tensorboard"}),
 }
 WITHIN_SETS = re.compile(r"^data\.(sets\.[^.]+\.)+")

@@ -145,9 +145,11 @@ def _make(create: Callable[..., Made], values: Any) -> Made:
     if not isinstance(values, Mapping):
         raise SettingError("", f"= {values!r} must be settings by name")
     parameters = inspect.signature(create).parameters
-    named = {name: one for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    named = {name: one for name, one in parameters.items() if one.kind not in variable}
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     for name in values:
-        if name not in named and len(named) == len(parameters):
+        if name not in named and not takes_any:
             raise UnknownSettingError(str(name), named)
     for name, one in named.items():
         if one.default is one.empty and name not in values:

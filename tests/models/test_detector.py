@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models import Detector, ImageInput, make_detector, parameter_blocks
+from faceproof.models import Detector, ImageInput, InputConfig, parameter_blocks
 from faceproof.models.backbones import SmallBackbone, face_cnn_backbone, timm_backbone
-from faceproof.models.detector import image_input
 from faceproof.models.heads import HiddenHead, LinearHead
+from tests.small_networks import join
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)
 PLAIN = {"size": 16, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"}
@@ -18,7 +18,7 @@ PLAIN = {"size": 16, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bili
 
 def small_detector(**changes: Any) -> Detector:
     torch.manual_seed(0)
-    return make_detector(face_cnn_backbone(16), lambda n: HiddenHead(n, 8), PLAIN | changes).eval()
+    return join(face_cnn_backbone(16), lambda n: HiddenHead(n, 8), **PLAIN | changes).eval()
 
 
 def test_normalising_inside_is_normalising_outside() -> None:
@@ -63,8 +63,8 @@ def test_an_image_s_logit_does_not_depend_on_its_batch() -> None:
 def test_what_is_not_given_is_what_timm_says() -> None:
     backbone = timm_backbone("tf_efficientnet_lite0.in1k")
     half = (0.5, 0.5, 0.5)
-    assert image_input(backbone) == ImageInput(224, half, half, "bicubic")
-    assert image_input(backbone, size=160, std=[1, 1, 1]) == ImageInput(
+    assert InputConfig().resolve(backbone) == ImageInput(224, half, half, "bicubic")
+    assert InputConfig(160, std=(1, 1, 1)).resolve(backbone) == ImageInput(
         160, half, (1, 1, 1), "bicubic"
     )
 
@@ -76,23 +76,28 @@ def test_a_backbone_that_does_not_say_its_input_must_be_told(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "rule"),
     [
-        {"size": 0},
-        {"mean": (0.5,)},
-        {"std": (1, 1)},
-        {"std": (1, 1, 0)},
-        {"std": (1, 1, -1)},
+        ({"size": 0}, "a positive size in whole pixels, at most 4096"),
+        ({"size": 16.5}, "a positive size"),
+        ({"size": 4097}, "a positive size"),
+        ({"mean": (0.5,)}, "three means from -1 to 1"),
+        ({"mean": ("0", "0", "0")}, "three means"),
+        ({"std": (1, 1)}, "three positive stds from 0.001 to 10"),
+        ({"std": (1, 1, 0)}, "three positive stds"),
+        ({"std": (1, 1, -1)}, "three positive stds"),
     ],
 )
-def test_an_input_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(FaceproofError, match=r"model\.input needs a positive size, three means"):
-        small_detector(**changes)
+def test_an_input_that_cannot_be_is_refused(changes: dict[str, Any], rule: str) -> None:
+    message = rf"model\.input\.{next(iter(changes))} = .* {rule}"
+    for kind in (ImageInput, InputConfig):
+        with pytest.raises(FaceproofError, match=message):
+            kind(**PLAIN | changes)
 
 
 def test_an_unknown_interpolation_is_refused_with_the_known_ones() -> None:
     with pytest.raises(FaceproofError, match=r"'cubic' must be one of bilinear, bicubic, nearest"):
-        small_detector(interpolation="cubic")
+        ImageInput(**PLAIN | {"interpolation": "cubic"})
 
 
 def test_blocks_cover_the_backbone_once_and_leave_the_head() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceproof import app
-from faceproof.models import Detector, load_initial_weights
+from faceproof.models import Detector, build_network, load_initial_weights
 from faceproof.models.state_dicts import read_state
 from tests.jobs import REPOSITORY, compose_job
 from tests.small_networks import save
@@ -95,8 +95,7 @@ def stir(model: nn.Module) -> nn.Module:
 
 
 def build(tmp_path: Path, *overrides: str) -> Detector:
-    net: Detector = app.build(compose_job("train", tmp_path, overrides).model.network)
-    return net.eval()
+    return build_network(app.plain(compose_job("train", tmp_path, overrides).model)).eval()
 
 
 @torch.inference_mode()

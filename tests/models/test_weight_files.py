@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from faceproof.errors import FaceproofError
-from faceproof.models import Detector, load_initial_weights, make_detector
+from faceproof.models import Detector, load_initial_weights
 from faceproof.models.backbones import timm_backbone
 from faceproof.models.heads import LinearHead, SqueezeExciteHead
 from faceproof.models.state_dicts import by_position, read_state
 from faceproof.models.weights import load_backbone, load_file
 from faceproof.training.module import DetectorModule
-from tests.small_networks import State, of_timm, resnet, same, save, small
+from tests.small_networks import State, join, of_timm, resnet, same, save, small
 
 
 def test_float16_files_load_as_float32(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_classifier_of_two_outputs_is_the_head(tmp_path: Path, suffix: str) ->
 
 def test_both_classifiers_of_a_distilled_model_are_left_aside() -> None:
     name = "deit_tiny_distilled_patch16_224"
-    net = make_detector(timm_backbone(name), LinearHead, {})
+    net = join(timm_backbone(name), LinearHead)
     assert "head.weight and head.bias and head_dist.weight" in load_backbone(
         net, of_timm(1000, name)
     )

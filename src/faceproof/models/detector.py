@@ -1,7 +1,7 @@
 """The network contract: images in [0, 1] in, one logit each out."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -9,10 +9,32 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
+from faceproof.settings import Rule, check, is_count, is_number, one_of, optional
 
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
-# Of images in [0, 1]; the least std in use, 1 / 255, brings them to [0, 255].
+# Of images in [0, 1]; a std of 1 / 255, the smallest in use, brings them to [0, 255].
 SIZES, MEANS, STDS = (1, 4096), (-1, 1), (1e-3, 10)
+
+
+def _three(bounds: tuple[float, float]) -> Callable[[Any], bool]:
+    """Return what says whether a value is three numbers within bounds."""
+    low, high = bounds
+
+    def fits(value: Any) -> bool:
+        three = isinstance(value, tuple) and len(value) == 3
+        return three and all(is_number(one) and low <= one <= high for one in value)
+
+    return fits
+
+
+RULES = {
+    "size": Rule(
+        lambda value: is_count(value, SIZES[0]) and value <= SIZES[1],
+        f"a positive size in whole pixels, at most {SIZES[1]}",
+    ),
+    "mean": Rule(_three(MEANS), f"three means from {MEANS[0]} to {MEANS[1]}"),
+    "std": Rule(_three(STDS), f"three positive stds from {STDS[0]:g} to {STDS[1]}"),
+    "interpolation": one_of("bilinear", "bicubic", "nearest"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,43 +47,40 @@ class ImageInput:
     interpolation: str
 
     def __post_init__(self) -> None:
-        wanted = (((self.size,), SIZES, 1), (self.mean, MEANS, 3), (self.std, STDS, 3))
-        for values, (low, high), num in wanted:
-            if len(values) != num or not all(low <= value <= high for value in values):
-                raise FaceproofError(
-                    "model.input needs a positive size, three means and three positive stds (of "
-                    f"{SIZES}, {MEANS} and {STDS}, the least and the highest); found {self}"
-                )
-        if self.interpolation not in INTERPOLATIONS:
+        check(self, "model.input", **RULES)
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """The settings of `ImageInput`; None is what the backbone's own weights were trained with."""
+
+    size: int | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    interpolation: str | None = None
+
+    def __post_init__(self) -> None:
+        check(self, "model.input", **{name: optional(rule) for name, rule in RULES.items()})
+
+    def resolve(self, backbone: nn.Module) -> ImageInput:
+        """Return the input of a backbone, with what is not set as timm knows it of its weights.
+
+        Raises:
+            FaceproofError: something is not set and the backbone is not timm's.
+        """
+        own = getattr(backbone, "pretrained_cfg", None) or {}
+        known = {**own, "size": own.get("input_size", (None, None))[1]}
+        values: dict[str, Any] = {
+            name: known.get(name) if value is None else value
+            for name, value in asdict(self).items()
+        }
+        if missing := [name for name, value in values.items() if value is None]:
             raise FaceproofError(
-                f"model.input.interpolation = {self.interpolation!r} must be one of "
-                f"{', '.join(INTERPOLATIONS)}"
+                f"this backbone does not say its input; set model.input.{missing[0]}"
             )
-
-
-def image_input(
-    backbone: nn.Module,
-    size: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    interpolation: str | None = None,
-) -> ImageInput:
-    """Return a model's input; what is not given is what timm says of the backbone's weights.
-
-    Raises:
-        FaceproofError: something is not given and the backbone is not timm's.
-    """
-    given = {"size": size, "mean": mean, "std": std, "interpolation": interpolation}
-    own = getattr(backbone, "pretrained_cfg", None) or {}
-    known = {"size": own.get("input_size", (None, None))[1], **own}
-    values: dict[str, Any] = {
-        name: known.get(name) if value is None else value for name, value in given.items()
-    }
-    if missing := [name for name, value in values.items() if value is None]:
-        raise FaceproofError(f"this backbone does not say its input; set model.input.{missing[0]}")
-    return ImageInput(
-        values["size"], tuple(values["mean"]), tuple(values["std"]), values["interpolation"]
-    )
+        return ImageInput(
+            values["size"], tuple(values["mean"]), tuple(values["std"]), values["interpolation"]
+        )
 
 
 class Backbone(Protocol):
@@ -87,7 +106,7 @@ class Detector(nn.Module):
     Args:
         backbone: (B, 3, S, S) -> features, with `num_features`, and `group_matcher` as timm has it.
         head: features -> (B,) logits; called with the number of features to be made.
-        input: how the images come; see `image_input`.
+        input: how the images come.
     """
 
     input_mean: Tensor
@@ -117,7 +136,7 @@ class Detector(nn.Module):
         return self.classify(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the backbone's features of (B, 3, S, S) in [0, 1]: (B, C), or maps (B, C, h, w)."""
+        """Return the features of (B, 3, S, S) in [0, 1]: (B, C), or maps (B, C, h, w)."""
         features: Tensor = self.backbone((images - self.input_mean) / self.input_std)
         return features
 
@@ -127,28 +146,19 @@ class Detector(nn.Module):
         return logits.float()
 
 
-def make_detector(
-    backbone: nn.Module, head: Callable[[int], nn.Module], input: Mapping[str, Any]
-) -> Detector:
-    """Put a detector together; `input` has the arguments of `image_input`."""
-    return Detector(backbone, head, image_input(backbone, **input))
-
-
 def parameter_blocks(net: Detector) -> list[list[str]]:
     """Return the names of the backbone's parameters in blocks, from the input to the features.
 
-    The blocks are those that the backbone itself names (timm's coarse groups: a stem, then stages or
-    transformer blocks), which is what "the last N blocks" counts. A normalisation that follows the
-    last of them belongs to it.
+    The blocks are those that the backbone itself names (timm's coarse groups: a stem, then stages
+    or transformer blocks); "the last N blocks" counts these. A normalisation after the last block
+    belongs to it.
     """
     try:
         groups = group_parameters(
             net.backbone, cast(Backbone, net.backbone).group_matcher(coarse=True)
         )
-    except (
-        AttributeError,
-        AssertionError,
-    ):  # a few of timm's backbones name none, or none so coarse
+    # A few of timm's backbones name no groups, or none so coarse.
+    except (AttributeError, AssertionError):
         groups = _group_by_children(net.backbone)
     sizes = {name: parameter.ndim for name, parameter in net.backbone.named_parameters()}
     blocks: list[list[str]] = []

@@ -1,7 +1,6 @@
-"""State dicts of other people's files: read without executing anything, ordered, and matched."""
+"""Read the state dicts of other people's weights files, and match them to a network's names."""
 
-import io
-import pickletools
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -21,15 +20,10 @@ State = Mapping[str, Tensor]
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.", "net.", "model.")
 CLASSIFIERS = ("classifier", "fc", "head")
-# What a pickle of tensors may name. torch allows more, which may make much of little.
-NAMEABLE = re.compile(
-    r"collections (OrderedDict|Counter)|(__builtin__|builtins) (set|complex)"
-    r"|torch (Size|device|bool|\w*(float|int|complex)\w+|\w+Storage)"
-    r"|torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state)"
-    r"|torch\.nn\.parameter Parameter|torch\.serialization _get_layout"
-)
-OLD_PICKLES = 5  # of a torch before 1.6, one after the other: the fourth holds what was saved
 KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+MAX_PICKLE = 2**26  # bytes beside the tensors; 25,000 tensors with an optimizer's state take 2**23
+# What torch lets a pickle make of a number or a short text, of any size.
+GROWING = re.compile(rb"c\w+\n(bytearray|encode)\n")
 
 
 def load_plain(path: Path, mapped: bool = False) -> Any:
@@ -40,105 +34,68 @@ def load_plain(path: Path, mapped: bool = False) -> Any:
         mapped: leave the tensors on disk until they are used.
 
     Raises:
-        FaceproofError: it is damaged, would execute code when unpickled, or would take far more
-            memory than it has bytes.
+        FaceproofError: it is damaged, would execute code when unpickled, or declares more than it
+            has bytes.
     """
     try:
-        _refuse_bomb(path)
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"PK"
+            pickled = _pickle_in_archive(path, file) if zipped else path.read_bytes()
+        if found := GROWING.search(pickled):
+            raise _other_content(path, found[1].decode())
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
     except FaceproofError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
+        named = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+        if isinstance(error, pickle.UnpicklingError) and named:
+            raise _other_content(path, named[1]) from error
         raise FaceproofError(
             f"{path} is no readable file of tensors; it is damaged or of another type"
         ) from error
 
 
-def _refuse_bomb(path: Path) -> None:
-    """Refuse a file that would run code or take far more memory than it has bytes, unopened.
+def _other_content(path: Path, name: str) -> FaceproofError:
+    return FaceproofError(
+        f"{path} holds {name} beside tensors and is not loaded, because unpickling that could run "
+        "code or fill the memory; save the model's state_dict() alone"
+    )
 
-    torch.save stores tensors in an archive as they are, under numbers within it.
+
+def _pickle_in_archive(path: Path, file: IO[bytes]) -> bytes:
+    """Return the pickle in an archive of torch.save, whose tensors lie beside it as they are.
 
     Raises:
-        FaceproofError: an archive unpacks to more than itself or names something outside of
-            itself or no tensor's number, or a pickle is none of tensors and plain data.
+        FaceproofError: the archive declares more bytes than the file has, or it has entries that
+            torch.save does not write.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
-        if file.read(2) != b"PK":
-            file.seek(0)
-            for _ in range(OLD_PICKLES):
-                _check_pickle(path, file)
-            return
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            declared = sum(entry.file_size for entry in entries)
-            if declared > size:
-                raise FaceproofError(
-                    f"{path} has {size:,} bytes and would unpack to {declared:,}; torch.save "
-                    "compresses nothing, so it is not loaded"
-                )
-            for entry in entries:
-                name = entry.filename
-                if name.startswith("/") or ".." in name.split("/"):
-                    raise FaceproofError(f"{path} names {name!r}, outside of itself")
-                # torch takes capitals for small letters: one entry would have many names.
-                if re.search(r"/data/.*\D", name, re.IGNORECASE | re.DOTALL):
-                    raise FaceproofError(f"{path} names {name!r}, and torch.save gives numbers")
-                if name.lower().endswith("/data.pkl"):
-                    _check_pickle(path, io.BytesIO(archive.read(entry)))
-
-
-def _check_pickle(path: Path, pickled: IO[bytes]) -> None:
-    """Read a pickle without making what it holds; refuse it unless that is tensors and plain data.
-
-    Torch's rebuilding functions copy what they are given, such as sizes, and a pickle can give
-    the same again and again. In one that was written from objects each is given about once, so
-    all copies together hold no more items than the pickle has bytes.
-
-    Raises:
-        FaceproofError: it names something else, or has much copied.
-    """
-    stack: list[list[Any]] = []  # for each thing the things in it
-    marks: list[int] = []
-    memo: dict[Any, list[Any]] = {}
-    copied, began = 0, pickled.tell()
-    for code, given, _ in pickletools.genops(pickled):
-        if code.name == "GLOBAL" and not NAMEABLE.fullmatch(str(given)):
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        declared = sum(entry.file_size for entry in entries)
+        if declared > size:
             raise FaceproofError(
-                f"{path} holds {str(given).replace(' ', '.')} beside tensors and is not loaded, "
-                "because unpickling that could run code or fill the memory; save the model's "
-                "state_dict() alone"
+                f"{path} has {size:,} bytes and would unpack to {declared:,}; torch.save "
+                "compresses nothing, so it is not loaded"
             )
-        if code.name == "MARK":
-            marks.append(len(stack))
-        elif code.name.endswith("PUT"):
-            memo[given] = stack[-1]
-        elif code.name.endswith("GET"):
-            stack.append(memo[given])
-        else:
-            marked = pickletools.markobject in code.stack_before
-            start = marks.pop() if marked else len(stack) - len(code.stack_before)
-            items = stack[start:]
-            del stack[start:]
-            if code.name in ("APPENDS", "SETITEMS"):
-                stack[-1].extend(items)
-            elif code.name in ("APPEND", "SETITEM"):
-                items[0].extend(items[1:])
-                stack.append(items[0])
-            elif code.name in ("REDUCE", "NEWOBJ", "BUILD"):  # a function or object, and for it
-                copied += len(items[1]) + sum(map(len, items[1]))
-                if copied > pickled.tell() - began:
-                    raise FaceproofError(f"{path} would fill the memory with copies; not loaded")
-                made = items[0] if code.name == "BUILD" else []
-                made.extend([item for one in items[1] for item in one])
-                stack.append(made)
-            elif code.stack_after:
-                stack.append(items)
+        for entry in entries:
+            name = entry.filename
+            if name.startswith("/") or ".." in name.split("/"):
+                raise FaceproofError(f"{path} names {name!r}, outside of itself")
+            # torch takes capitals for small letters: one entry would have many names.
+            if re.search(r"/data/.*\D", name, re.IGNORECASE | re.DOTALL):
+                raise FaceproofError(f"{path} names {name!r}, and torch.save gives numbers")
+        pickles = [entry for entry in entries if entry.filename.lower().endswith("/data.pkl")]
+        if (pickled := sum(entry.file_size for entry in pickles)) > MAX_PICKLE:
+            raise FaceproofError(
+                f"{path} has a pickle of {pickled:,} bytes beside its tensors; at most "
+                f"{MAX_PICKLE:,} are loaded"
+            )
+        return b"".join(archive.read(entry) for entry in pickles)
 
 
 def read_state(path: Path) -> State:
-    """Read the state dict in a file; nothing in it is executed.
+    """Return the state dict in a file; nothing in it is executed.
 
     Raises:
         FaceproofError: the file is missing, of another type, or holds anything but tensors.
@@ -196,7 +153,7 @@ def by_position(state: State, own: State) -> dict[str, Tensor] | None:
 
 
 def strip_prefixes(state: State) -> State:
-    """Take off what wrappers put before every key (`module.`, `_orig_mod.`, `net.`, `model.`)."""
+    """Remove what wrappers put before every key (`module.`, `_orig_mod.`, `net.`, `model.`)."""
     for _ in PREFIXES:
         for prefix in PREFIXES:
             if state and all(key.startswith(prefix) for key in state):

@@ -101,8 +101,8 @@ def _check_network(net: Detector) -> None:
             logits = net(torch.zeros(1, 3, side, side, device=device))
     except (AssertionError, RuntimeError, TypeError, ValueError, IndexError) as error:
         raise FaceproofError(
-            f"the network cannot look at an image of {side} x {side} pixels: {error}; backbone, head "
-            "and size do not fit each other: look at model.network and model.input"
+            f"the network cannot look at an image of {side} x {side} pixels: {error}; backbone, "
+            "head and size do not fit each other: look at model.backbone and model.input"
         ) from error
     finally:
         for module in training:
@@ -110,7 +110,7 @@ def _check_network(net: Detector) -> None:
     if tuple(logits.shape) != (1,):
         raise FaceproofError(
             f"the network answers an image by {tuple(logits.shape)} numbers, and one logit is "
-            "wanted; look at model.network.head"
+            "wanted; look at model.head"
         )
     if not logits.isfinite().all():
         raise FaceproofError(
