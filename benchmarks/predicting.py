@@ -24,7 +24,7 @@ def rate(way: str, detector: str, data: str, number: int) -> float:
         raise SystemExit(f"data set {data} has {len(paths)} training images, fewer than {number}")
     folder = Path(detector)
     if way == "expert":
-        net = read_network(folder, read_card(folder))
+        net = read_network(folder, read_card(folder).networks[0])
         workers = baselines.num_workers(number, BATCH_SIZE)
         began = time.perf_counter()
         baselines.expert_scoring(net, paths, net.input.size, BATCH_SIZE, workers)
@@ -50,7 +50,7 @@ def measure_predicting(data: str, detector: str, number: int, rounds: int) -> li
     from faceproof.artifact.artifact import read_card
 
     card = read_card(Path(detector))
-    ways = [way for way in WAYS if not way.endswith("onnx") or card.get("onnx")]
+    ways = [way for way in WAYS if not way.endswith("onnx") or card.networks[0].onnx]
     found = in_turns(
         {
             way: partial(
@@ -68,8 +68,8 @@ def measure_predicting(data: str, detector: str, number: int, rounds: int) -> li
     )
     return [
         {
-            "backbone": card["architecture"]["backbone"].get("name", "own"),
-            "side": card["input"]["size"],
+            "backbone": card.networks[0].backbone.get("model", card.networks[0].backbone["name"]),
+            "side": card.networks[0].input.size,
             "images": number,
             **medians(found),
             **{

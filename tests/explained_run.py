@@ -19,9 +19,8 @@ from faceproof.task import get_task
 TASK = get_task("deepfake")
 SIZE = 32
 NETWORK = {
-    "_target_": "faceproof.models.make_detector",
-    "backbone": {"_target_": "faceproof.models.backbones.face_cnn_backbone", "size": SIZE},
-    "head": {"_target_": "faceproof.models.heads.HiddenHead", "_partial_": True, "num_hidden": 8},
+    "backbone": {"name": "face_cnn"},
+    "head": {"name": "hidden", "num_hidden": 8},
     "input": {"size": SIZE, "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear"},
 }
 
@@ -49,7 +48,7 @@ def make_explained_run(folder: Path) -> RunFolder:
         logits = score(net, rows, TASK, num_workers=0)
         net.head.logit.linear.bias -= float(np.median(logits))
     torch.save({"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, made.best)
-    config = {"model": {"name": "face_cnn", "network": NETWORK}, "data": {"task": "deepfake"}}
+    config = {"model": {"name": "face_cnn", **NETWORK}, "data": {"task": "deepfake"}}
     made.config.write_text(yaml.safe_dump(config))
     made.write_operating_point(DEFAULT.to_json())
     made.update_record(data="demo")

@@ -16,6 +16,7 @@ from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.models.build import build_network
 from faceproof.task import get_task
+from faceproof.workflows.ensemble import FORMAT
 from tests.conftest import write_images
 
 POINT = OperatingPoint(Calibration("temperature", 0.5), 0.5, "youden", None, 4, 4)
@@ -88,7 +89,8 @@ def write_ensemble(folder: Path, average="probability", sizes=(16, 20), task="de
         calibration = Calibration("temperature", 0.5 + seed).to_json()
         member = {"name": f"m{seed}", "folder": f"members/m{seed}", "weight": (1 + seed) / 3}
         members.append({**member, "calibration": calibration})
-    (folder / "ensemble.json").write_text(json.dumps({"average": average, "members": members}))
+    notes = {"format": FORMAT, "average": average, "members": members}
+    (folder / "ensemble.json").write_text(json.dumps(notes))
     record = {"model": "ensemble of two", "data": "tiny"}
     (folder / "record.json").write_text(json.dumps(record))
     return finish_run(folder, task)
@@ -106,6 +108,11 @@ def change_card(folder: Path, change):
     file.write_text(json.dumps(card))
 
 
+def network_of(card):
+    """Return the first network's entry in a card of plain values."""
+    return card["detector"]["networks"][0]
+
+
 def change_weights(folder: Path, change, name="model.safetensors"):
     """Change the weights, and the checksum with them."""
     import safetensors.torch
@@ -118,4 +125,4 @@ def change_weights(folder: Path, change, name="model.safetensors"):
 def replace_weights(folder: Path, data: bytes, name="model.safetensors"):
     (folder / name).write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    change_card(folder, lambda card: card["weights"].update(sha256=digest))
+    change_card(folder, lambda card: network_of(card)["weights"].update(sha256=digest))

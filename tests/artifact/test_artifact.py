@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,17 @@ import safetensors.torch
 import torch
 
 import faceproof
-from faceproof.artifact.artifact import Package, read_card, refuse_occupied, write_artifact
-from faceproof.artifact.export import export_cascade, export_run
+from faceproof.artifact.artifact import read_card, refuse_occupied, write_artifact
 from faceproof.errors import FaceproofError
-from tests.small_runs import change_card, change_weights, replace_weights, write_run
+from faceproof.workflows.export import export_cascade, export_run
+from tests.small_runs import (
+    change_card,
+    change_weights,
+    network_of,
+    replace_weights,
+    write_ensemble,
+    write_run,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +41,8 @@ def artifact(exported, tmp_path):
 
 def written(folder, name):
     """Write an artifact of that name whose files no one checks."""
-    card = json.loads((folder / "card.json").read_text()) | {"name": name}
-    facts = {key: card.pop(key) for key in ("format", "made", "versions")}
-    write_artifact(folder, Package(card, {"a": b"a"}), facts, lambda _: None, overwrite=True)
+    card = replace(read_card(folder), name=name)
+    write_artifact(folder, card, {"a": b"a"}, lambda _: None, overwrite=True)
 
 
 @pytest.mark.parametrize("where", ["fsync", "rename"])
@@ -53,9 +60,9 @@ def test_an_artifact_that_cannot_take_its_place_leaves_the_earlier_one(
         patched.setattr(os if where == "fsync" else Path, where, fail)
         with pytest.raises(FaceproofError, match="artifact could not be written: the disk fails"):
             written(artifact, "other")
-    assert faceproof.load(artifact).card["name"] != "other"
+    assert faceproof.load(artifact).card.name != "other"
     written(artifact, "other")
-    assert read_card(artifact)["name"] == "other"
+    assert read_card(artifact).name == "other"
     assert [path.name for path in artifact.parent.iterdir()] == ["artifact"]
 
 
@@ -71,15 +78,28 @@ def test_an_artifact_is_weights_a_card_and_a_text(exported):
         "README.md", "card.json", "model.safetensors",
     ]  # fmt: skip
     card = json.loads((exported / "card.json").read_text())
-    assert (card["format"], card["kind"]) == ("faceproof detector 1", "detector")
-    assert card["task"] == {"name": "deepfake", "classes": ["real", "fake"]}
-    assert card["input"] == {
+    assert (card["format"], card["gate"]) == ("faceproof detector 2", None)
+    detector = card["detector"]
+    assert detector["task"] == {"name": "deepfake", "classes": ["real", "fake"]}
+    assert network_of(card)["input"] == {
         "size": 16, "mean": [0.4] * 3, "std": [0.1] * 3, "interpolation": "bilinear",
     }  # fmt: skip
-    assert card["trained_on"]["images"] == {
+    assert detector["trained_on"]["images"] == {
         "train": {"fake": 4, "real": 4}, "val": {"fake": 4, "real": 4},
     }  # fmt: skip
-    assert faceproof.load(exported).card == card
+    read = faceproof.load(exported).card
+    assert (read.kind, read.to_json()) == ("detector", card)
+
+
+def point(card):
+    return card["detector"]["operating_point"]
+
+
+def deep():
+    node = 1
+    for _ in range(30):
+        node = [node]
+    return node
 
 
 def refused(folder, message, **options):
@@ -101,7 +121,7 @@ def test_a_file_is_refused_and_a_pickle_never_opened(tmp_path):
 
 def test_weights_in_a_pickle_are_refused(artifact):
     (artifact / "model.pt").write_bytes((artifact / "model.safetensors").read_bytes())
-    change_card(artifact, lambda card: card["weights"].update(file="model.pt"))
+    change_card(artifact, lambda card: network_of(card)["weights"].update(file="model.pt"))
     refused(artifact, "only safetensors are loaded")
 
 
@@ -132,22 +152,46 @@ def test_a_card_of_absurd_size_is_refused(artifact):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.pop("architecture"), "lacks or should not have architecture"),
-        (lambda c: c.pop("made"), "lacks made"),
+        (lambda c: network_of(c).pop("backbone"), r"networks\.0 lacks or should not have backbone"),
+        (lambda c: c.pop("made"), "it lacks or should not have made"),
         (lambda c: c.update(code="print()"), "lacks or should not have code"),
-        (lambda c: c.update(kind="oracle"), "its kind is 'oracle'"),
-        (lambda c: c["task"].update(classes=["fake", "real"]), "classes of deepfake are real, fak"),
-        (lambda c: c["task"].update(name="age"), "there is no task 'age'"),
-        (lambda c: c["operating_point"].update(threshold=1.5), "makes no sense"),
-        (lambda c: c["operating_point"].update(threshold=float("nan")), "holds NaN"),
-        (lambda c: c["operating_point"].update(threshold="0.5"), "a value of a wrong kind"),
-        (lambda c: c["operating_point"]["calibration"].update(temperature=10**400), "a wrong kind"),
-        (lambda c: c["weights"].update(sha256=5), "is not the file that the card was written for"),
-        (lambda c: c["operating_point"].pop("criterion"), "lacks or should not have: .'criterion'"),
-        (lambda c: c["operating_point"]["calibration"].update(temperature=-1), "no rising map"),
-        (lambda c: c["input"].update(size=32), "not that of its architecture"),
-        (lambda c: c.update(weights={"file": "model.safetensors"}), "weights entry lacks"),
-        (lambda c: c.update(task=None), "a value of a wrong kind"),
+        (lambda c: c["detector"].update(average="mode"), "found 'mode' of 1"),
+        (lambda c: c["detector"].update(networks=[]), "found None of 0"),
+        (lambda c: c["detector"].update(networks={}), r"detector\.networks = .* must be a list"),
+        (lambda c: network_of(c).update(weight=0.5), "networks sum to 1; found 0.5"),
+        (lambda c: network_of(c).update(weight=-1), "weight is from 0 to 1; found -1"),
+        (
+            lambda c: c["detector"]["task"].update(classes=["fake", "real"]),
+            "deepfake are real, fake",
+        ),
+        (lambda c: c["detector"]["task"].update(classes=["real"]), "must be a list of 2"),
+        (lambda c: c["detector"]["task"].update(name="age"), "there is no task 'age'"),
+        (lambda c: c["detector"].update(task=None), r"detector\.task = 'None' must be a mapping"),
+        (lambda c: c.update(gate=c["detector"]), "the gate of a cascade answers the task face"),
+        (lambda c: c.update(name=3), "name = '3' must be a text"),
+        (lambda c: point(c).update(threshold=1.5), "makes no sense"),
+        (lambda c: point(c).update(threshold=float("nan")), "holds NaN"),
+        (lambda c: point(c).update(threshold="0.5"), r"threshold = '0\.5' must be a finite number"),
+        (lambda c: point(c).update(threshold=True), "threshold = 'True' must be a finite number"),
+        (
+            lambda c: point(c).update(num_positive=0.5),
+            "= '0.5' must be a whole number",
+        ),
+        (lambda c: point(c).update(warnings=[[]]), r"warnings\.0 = '\[\]' must be a text"),
+        (lambda c: point(c).pop("criterion"), "lacks or should not have criterion"),
+        (lambda c: point(c).update(format="other"), "its format is 'other'"),
+        (lambda c: point(c)["calibration"].update(temperature=10**400), "must be a finite number"),
+        (lambda c: point(c)["calibration"].update(temperature=-1), "no rising map"),
+        (lambda c: network_of(c)["weights"].update(sha256=5), "sha256 = '5' must be a text"),
+        (lambda c: network_of(c)["weights"].update(sha256="5"), "is not the file that the card"),
+        (lambda c: network_of(c)["weights"].pop("sha256"), "lacks or should not have sha256"),
+        (lambda c: network_of(c)["input"].update(size=10**6), "positive size"),
+        (lambda c: network_of(c)["input"].update(size=16.5), "must be a whole number"),
+        (lambda c: network_of(c)["input"].update(size=10**30), "must be a whole number"),
+        (lambda c: network_of(c)["backbone"].update(x=deep()), "nested more than 20 levels"),
+        (lambda c: network_of(c)["backbone"].update(x=10**30), "must be a whole number"),
+        (lambda c: network_of(c)["head"].update(nmae=1), r"no setting model\.head\.nmae"),
+        (lambda c: network_of(c)["head"].pop("name"), "settings with a name"),
     ],
 )
 def test_a_card_that_disagrees_with_itself_is_refused(artifact, change, message):
@@ -155,28 +199,16 @@ def test_a_card_that_disagrees_with_itself_is_refused(artifact, change, message)
     refused(artifact, message)
 
 
-def test_a_description_that_would_run_something_is_refused(artifact):
-    change_card(artifact, lambda c: c["architecture"]["backbone"].update(_target_="os.system"))
-    refused(artifact, "names 'os.system', which is not run")
-    change_card(
-        artifact,
-        lambda c: c["architecture"].update(
-            backbone={
-                "_target_": "faceproof.models.backbones.timm_backbone",
-                "name": "resnet18",
-                "checkpoint_path": "x.pth",
-            }
-        ),
-    )
+def test_a_card_that_would_run_something_is_refused(artifact):
+    change_card(artifact, lambda c: network_of(c)["backbone"].update(name="os.system"))
+    refused(artifact, r"model\.backbone\.name = 'os\.system' is code that is not faceproof's")
+    resnet = {"name": "timm", "model": "resnet18", "checkpoint_path": "x.pth"}
+    change_card(artifact, lambda c: network_of(c).update(backbone=resnet))
     refused(artifact, "may not set checkpoint_path")
 
 
 def test_an_input_that_is_not_that_of_the_weights_is_refused(artifact):
-    def change(card):
-        for given in (card["input"], card["architecture"]["input"]):
-            given["mean"] = [0.5, 0.5, 0.5]
-
-    change_card(artifact, change)
+    change_card(artifact, lambda c: network_of(c)["input"].update(mean=[0.5, 0.5, 0.5]))
     refused(artifact, r"was trained with input mean \[0.4.* the card says \[0.5")
 
 
@@ -201,7 +233,7 @@ def test_weights_of_absurd_size_are_refused_unread(artifact):
         (lambda s: {k: v for k, v in s.items() if "bias" not in k}, "lacks or should not have 6"),
         (lambda s: {**s, "extra": torch.zeros(1)}, "lacks or should not have 1 tensors: extra"),
         (lambda s: {**s, "head.hidden.bias": torch.zeros(9)}, r"head.hidden.bias is \(9,\)"),
-        (lambda s: {k: v.half() for k, v in s.items()}, "torch.float16, and the card's"),
+        (lambda s: {k: v.half() for k, v in s.items()}, "torch.float16, and the card's network"),
         (lambda s: {**s, "head.hidden.bias": torch.full((8,), torch.nan)}, "that are not finite"),
         (lambda s: {**s, "head.hidden.bias": torch.full((8,), torch.inf)}, "that are not finite"),
     ],
@@ -238,7 +270,7 @@ def test_damaged_weights_are_refused(artifact, data):
 )
 def test_paths_that_leave_the_folder_are_refused(artifact, name):
     shutil.copy(artifact / "model.safetensors", artifact.parent / "model.safetensors")
-    change_card(artifact, lambda card: card["weights"].update(file=name))
+    change_card(artifact, lambda card: network_of(card)["weights"].update(file=name))
     refused(artifact, "which is not one of its own")
 
 
@@ -267,4 +299,14 @@ def test_a_cascade_of_a_cascade_is_refused(tmp_path):
         export_cascade(gate, tmp_path / "cascade", tmp_path / "deeper")
     with pytest.raises(FaceproofError, match="the gate of a cascade answers the task face"):
         export_cascade(detector, gate, tmp_path / "swapped")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cascade", "d", "g", "tiny"]
+    export_run(write_ensemble(tmp_path / "e"), tmp_path / "ensemble")
+    kinds = [read_card(tmp_path / name).kind for name in ("cascade", "ensemble")]
+    assert kinds == ["cascade", "ensemble"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "cascade",
+        "d",
+        "e",
+        "ensemble",
+        "g",
+        "tiny",
+    ]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import faceproof
-from faceproof.artifact.export import export_cascade, export_run
+from faceproof.workflows.export import export_cascade, export_run
 from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import RULE, WHOLE, FaceOptions, combine_faces, judge_faces

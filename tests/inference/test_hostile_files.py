@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmarks.hostile import answers, check, check_api, check_commands, compare
 from benchmarks.hostile_files import write_good, write_hostile
-from faceproof.artifact.export import Options, export_run
+from faceproof.workflows.export import export_run
 from faceproof.data.image_io import UNREADABLE
 from faceproof.inference.predictor import load
 from tests.small_runs import write_run
@@ -39,7 +39,7 @@ def test_the_short_form_has_an_image_that_lies_on_its_side(tmp_path):
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector")
-    export_run(write_run(folder / "run"), folder / "detector", Options())
+    export_run(write_run(folder / "run"), folder / "detector")
     return load(folder / "detector")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.special import expit, logit
 
 import faceproof
-from faceproof.artifact.export import export_cascade, export_run
+from faceproof.workflows.export import export_cascade, export_run
 from faceproof.data.image_io import read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import faceproof
-from faceproof.artifact.export import export_cascade, export_run
+from faceproof.workflows.export import export_cascade, export_run
 from faceproof.evaluation.predictions import is_positive
 from faceproof.inference import video
 from faceproof.inference.timeline import clock, most_positive

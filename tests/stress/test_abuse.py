@@ -2,7 +2,7 @@
 
 import pytest
 
-from faceproof.artifact.export import export_run
+from faceproof.workflows.export import export_run
 from tests.small_runs import write_run
 from tests.stress import abuse
 

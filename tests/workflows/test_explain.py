@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from faceproof.artifact.export import export_run
+from faceproof.workflows.export import export_run
 from faceproof.data.image_io import read_image
 from faceproof.data.model_input import fit_image
 from faceproof.data.table import read_table, select, table_from_columns

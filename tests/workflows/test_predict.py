@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import faceproof
-from faceproof.artifact.export import export_cascade, export_run
+from faceproof.workflows.export import export_cascade, export_run
 from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
 from faceproof.inference.contact_sheet import SIDE

@@ -1,163 +1,259 @@
-"""The card of a detector artifact: what keys it has, and that it agrees with itself.
+"""The card of a detector artifact: everything that is known of a detector but its weights.
 
-key               of
-format            all: "faceproof detector 1"
-made, versions    all: when and with what it was exported
-kind              all: detector, ensemble or cascade
-name, task        all: the task with its classes in the order of their numbers
-operating_point   a detector or ensemble: calibration, threshold and unsure band
-trained_on        likewise: name, images by split and class, and their fingerprint
-evaluations       likewise: figures with 95 % intervals, each on which images
-initial_weights   likewise
-trained_with      likewise: versions
-architecture      a network: what `models.build` makes it of
-input             a network: size, mean, std and interpolation
-weights, onnx     a network: file and its SHA-256; `onnx` may be null
-average, parts    an ensemble: what is averaged, and networks, each with name, weight and
-                  calibration
-parts             a cascade: `gate` and `detector`, each a detector or ensemble
+`card.json` holds the dataclasses below by the names of their fields. A card may come from a
+stranger: `read_json` takes it for data, and refuses one that is incomplete or contradicts itself.
 """
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from faceproof.artifact.parse import parse, plain
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import AVERAGES
 from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.models.detector import ImageInput
 from faceproof.task import Task, get_task
 
-FORMAT = "faceproof detector 1"
+FORMAT = "faceproof detector 2"
 MAX_ROUNDING = 1e-6  # of weights that sum to 1
 
-HEAD = {"format", "made", "versions"}
-NETWORK = {"architecture", "input", "weights", "onnx"}
-MEMBER = NETWORK | {"name", "weight", "calibration"}
-SCORED = {
-    *("kind", "name", "task", "operating_point", "trained_on", "evaluations"),
-    *("initial_weights", "trained_with"),
-}
-KEYS = {
-    "detector": SCORED | NETWORK,
-    "ensemble": SCORED | {"average", "parts"},
-    "cascade": {"kind", "name", "task", "parts"},
-}
 
-Card = dict[str, Any]
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the artifact's folder, and the SHA-256 of its bytes."""
 
+    file: str
+    sha256: str
 
-def file_entry(name: str, data: bytes) -> dict[str, str]:
-    """Return how a card names a file."""
-    return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.file):
+            raise FaceproofError(f"it names the file {self.file!r}, which is not one of its own")
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> "StoredFile":
+        """Return the entry of a file of these bytes."""
+        return cls(name, hashlib.sha256(data).hexdigest())
 
 
-def networks_of(card: Card) -> Iterator[Card]:
-    """Yield the entries of a card that describe one network each."""
-    if card["kind"] == "cascade":
-        for part in card["parts"].values():
-            yield from networks_of(part)
-    else:
-        yield from [card] if card["kind"] == "detector" else card["parts"]
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One network.
 
-
-def check_card(card: Any) -> Card:
-    """Return a card if it is whole and agrees with itself.
-
-    Raises:
-        FaceproofError: it does not; other exceptions where a value is of a wrong type.
+    Attributes:
+        name: of the model.
+        backbone: its settings, see `faceproof.models.ModelConfig`.
+        head: likewise.
+        input: how images come, nothing left open.
+        weights: a safetensors file.
+        onnx: the same network for ONNX Runtime; None if it was not exported.
+        initial_weights: what it was trained from, in words.
+        trained_with: versions of the packages that trained it.
+        weight: in an ensemble's average.
+        calibration: in an ensemble, of its own logits.
     """
-    found = card.get("format") if isinstance(card, dict) else None
-    if found != FORMAT:
-        raise FaceproofError(f"its format is {found!r}, and this version reads {FORMAT!r}")
-    _check_part({key: value for key, value in card.items() if key not in HEAD})
-    if missing := HEAD - set(card):
-        raise FaceproofError(f"it lacks {', '.join(sorted(missing))}")
-    return dict(card)
 
+    name: str
+    backbone: dict[str, Any]
+    head: dict[str, Any]
+    input: ImageInput
+    weights: StoredFile
+    onnx: StoredFile | None = None
+    initial_weights: str | None = None
+    trained_with: dict[str, str] | None = None
+    weight: float = 1.0
+    calibration: Calibration = field(default_factory=Calibration)
 
-def _check_part(part: Card) -> None:
-    """Check a detector, ensemble or cascade."""
-    kind = part.get("kind")
-    if kind not in KEYS:
-        raise FaceproofError(f"its kind is {kind!r} and not one of {', '.join(KEYS)}")
-    _check_keys(part, KEYS[kind], kind)
-    task = card_task(part)
-    if kind == "cascade":
-        _check_cascade(part, task)
-        return
-    OperatingPoint.from_json(part["operating_point"])
-    if kind == "ensemble":
-        _check_ensemble(part)
-    for entry in networks_of(part):
-        _check_network(entry)
-
-
-def _check_keys(found: Card, wanted: set[str], what: str) -> None:
-    if odd := sorted(set(found) ^ wanted):
-        raise FaceproofError(f"a {what} lacks or should not have {', '.join(odd)}")
-
-
-def card_task(part: Card) -> Task:
-    """Return the task of a card.
-
-    Raises:
-        FaceproofError: there is none of that name, or its classes are others.
-    """
-    task = get_task(part["task"]["name"])
-    if part["task"] != task_entry(task):
-        raise FaceproofError(
-            f"its task is {part['task']}, and the classes of {task.name} are "
-            f"{', '.join(task.classes)}"
-        )
-    return task
-
-
-def task_entry(task: Task) -> Card:
-    """Return how a card names a task: its classes in the order of their numbers."""
-    return {"name": task.name, "classes": list(task.classes)}
-
-
-def _check_cascade(part: Card, task: Task) -> None:
-    _check_keys(part["parts"], {"gate", "detector"}, "cascade")
-    for name, wanted in (("gate", "face"), ("detector", "deepfake")):
-        inner = part["parts"][name]
-        if inner.get("kind") == "cascade":
-            raise FaceproofError("a cascade is made of detectors and ensembles")
-        _check_part(inner)
-        if inner["task"]["name"] != wanted:
+    def __post_init__(self) -> None:
+        if not self.weights.file.endswith(".safetensors"):
             raise FaceproofError(
-                f"the {name} of a cascade answers the task {wanted}; this one answers "
-                f"{inner['task']['name']}"
+                f"its weights are {self.weights.file!r}; only safetensors are loaded, because a "
+                "pickle can run code"
             )
-    if task.name != "deepfake":
-        raise FaceproofError("the task of a cascade is deepfake")
+        if not 0 <= self.weight <= 1:
+            raise FaceproofError(f"a network's weight is from 0 to 1; found {self.weight}")
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The settings that build the network."""
+        return {"backbone": self.backbone, "head": self.head, "input": asdict(self.input)}
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """The files of this network."""
+        return [self.weights] if self.onnx is None else [self.weights, self.onnx]
 
 
-def _check_ensemble(part: Card) -> None:
-    if part["average"] not in AVERAGES or not part["parts"]:
-        raise FaceproofError(
-            f"an ensemble averages {' or '.join(AVERAGES)} of some networks; found "
-            f"{part['average']!r} of {len(part['parts'])}"
-        )
-    for entry in part["parts"]:
-        _check_keys(entry, MEMBER, "member of an ensemble")
-        Calibration.from_json(entry["calibration"])
-        if not 0 <= entry["weight"] <= 1:
-            raise FaceproofError(f"a member's weight is from 0 to 1; found {entry['weight']}")
-    total = sum(entry["weight"] for entry in part["parts"])
-    if abs(total - 1) > MAX_ROUNDING:
-        raise FaceproofError(f"the weights of an ensemble sum to 1; found {total}")
+@dataclass(frozen=True)
+class TrainingData:
+    """What a detector was trained on and chosen by.
+
+    Attributes:
+        name: of the data set.
+        images: how many, by split and class; None where the run has no image table.
+        fingerprint: SHA-256 of the images' digests, wherever they lie.
+    """
+
+    name: str | None
+    images: dict[str, dict[str, int]] | None
+    fingerprint: str
 
 
-def _check_network(entry: Card) -> None:
-    _check_keys(entry["weights"], {"file", "sha256"}, "weights entry")
-    if not str(entry["weights"]["file"]).endswith(".safetensors"):
-        raise FaceproofError(
-            f"its weights are {entry['weights']['file']!r}; only safetensors are loaded, because "
-            "a pickle can run code"
-        )
-    if entry["onnx"] is not None:
-        _check_keys(entry["onnx"], {"file", "sha256"}, "onnx entry")
-    if entry["architecture"]["input"] != entry["input"]:
-        raise FaceproofError("its input is not that of its architecture")
+@dataclass(frozen=True)
+class EvaluationEntry:
+    """What an evaluation measured.
+
+    Attributes:
+        name: of the evaluation.
+        data: the data set.
+        split: its split.
+        num_images: how many were scored.
+        threshold: at which the metrics were measured.
+        same_operating_point: whether that was this detector's threshold and calibration.
+        metrics: values by name; None where undefined.
+        intervals: 95 % intervals by name.
+    """
+
+    name: str
+    data: str
+    split: str
+    num_images: int
+    threshold: float
+    same_operating_point: bool
+    metrics: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A task by name, and its classes in the order of their numbers."""
+
+    name: str
+    classes: tuple[str, str]
+
+    def __post_init__(self) -> None:
+        known = get_task(self.name)
+        if self.classes != known.classes:
+            raise FaceproofError(
+                f"its classes are {', '.join(self.classes)}, and the classes of {known.name} are "
+                f"{', '.join(known.classes)}"
+            )
+
+    @classmethod
+    def of(cls, task: Task) -> "TaskEntry":
+        """Return the entry of a task."""
+        return cls(task.name, task.classes)
+
+
+@dataclass(frozen=True)
+class DetectorEntry:
+    """A network, or an ensemble of several, with an operating point.
+
+    Attributes:
+        name: of the model.
+        task: what it answers.
+        operating_point: calibration, threshold and unsure band.
+        trained_on: the data it was trained on and chosen by.
+        evaluations: what was measured.
+        networks: one, or those of an ensemble.
+        average: what an ensemble averages, `probability` or `logit`; None for one network.
+    """
+
+    name: str
+    task: TaskEntry
+    operating_point: OperatingPoint
+    trained_on: TrainingData
+    evaluations: tuple[EvaluationEntry, ...]
+    networks: tuple[NetworkEntry, ...]
+    average: str | None = None
+
+    def __post_init__(self) -> None:
+        known = self.average is None or self.average in AVERAGES
+        if not known or not self.networks or (self.average is None and len(self.networks) > 1):
+            raise FaceproofError(
+                f"a detector is one network, or averages {' or '.join(AVERAGES)} of several; found "
+                f"{self.average!r} of {len(self.networks)}"
+            )
+        total = sum(network.weight for network in self.networks)
+        if abs(total - 1) > MAX_ROUNDING:
+            raise FaceproofError(f"the weights of a detector's networks sum to 1; found {total}")
+
+    @property
+    def kind(self) -> str:
+        """`detector` or `ensemble`."""
+        return "detector" if self.average is None else "ensemble"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A detector artifact's card.
+
+    Attributes:
+        format: `FORMAT`.
+        made: when it was exported, in UTC.
+        versions: of the packages that exported it.
+        name: of the detector.
+        detector: what judges.
+        gate: in a cascade, what is asked first whether there is a face; else None.
+    """
+
+    format: str
+    made: str
+    versions: dict[str, str]
+    name: str
+    detector: DetectorEntry
+    gate: DetectorEntry | None = None
+
+    def __post_init__(self) -> None:
+        if self.gate is None:
+            return
+        for role, part, wanted in (
+            ("gate", self.gate, "face"),
+            ("detector", self.detector, "deepfake"),
+        ):
+            if part.task.name != wanted:
+                raise FaceproofError(
+                    f"the {role} of a cascade answers the task {wanted}; this one answers "
+                    f"{part.task.name}"
+                )
+
+    @property
+    def kind(self) -> str:
+        """`detector`, `ensemble` or `cascade`."""
+        return self.detector.kind if self.gate is None else "cascade"
+
+    @property
+    def task(self) -> TaskEntry:
+        """The task that it answers; of a cascade the detector's."""
+        return self.detector.task
+
+    @property
+    def parts(self) -> dict[str, DetectorEntry]:
+        """The gate, if there is one, and the detector, by their roles."""
+        gate = {} if self.gate is None else {"gate": self.gate}
+        return {**gate, "detector": self.detector}
+
+    @property
+    def networks(self) -> list[NetworkEntry]:
+        """All networks, those of the gate first."""
+        return [network for part in self.parts.values() for network in part.networks]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as plain values."""
+        return {one: plain(getattr(self, one)) for one in self.__dataclass_fields__}
+
+    @classmethod
+    def read_json(cls, values: Any) -> "Card":
+        """Return the card that `to_json` wrote.
+
+        Raises:
+            FaceproofError: it is of another format, incomplete, or contradicts itself.
+        """
+        found = values.get("format") if isinstance(values, Mapping) else None
+        if found != FORMAT:
+            raise FaceproofError(f"its format is {found!r}, and this version reads {FORMAT!r}")
+        card: Card = parse(cls, values)
+        return card

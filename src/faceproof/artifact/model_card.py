@@ -1,10 +1,9 @@
 """The card of a detector for people: what it answers, what was measured, and what was not."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.artifact.card import Card, DetectorEntry, EvaluationEntry, NetworkEntry
 
 DASH = "-"
 SHOWN = (
@@ -17,8 +16,7 @@ SHOWN = (
     ("eer", "equal error rate"),
     ("ece", "calibration error"),
 )
-
-Card = Mapping[str, Any]
+TITLES = {"gate": "The gate", "detector": "The detector"}
 
 
 def model_card(card: Card, folder: str) -> str:
@@ -28,26 +26,26 @@ def model_card(card: Card, folder: str) -> str:
         card: its card.
         folder: the name of its folder, for the commands.
     """
-    negative, positive = card["task"]["classes"]
     lines = [
-        f"# {card['name']}",
+        f"# {card.name}",
         "",
-        f'A detector made with faceproof (format "{card["format"]}"), exported {card["made"]}.',
+        f'A detector made with faceproof (format "{card.format}"), exported {card.made}.',
         "",
         "## What it answers",
         "",
-        *_question(card, negative, positive),
+        *_question(card),
         "",
-        *(line for title, part in _parts(card) for line in _describe(title, part)),
+        *(line for role, part in card.parts.items() for line in _describe(TITLES[role], part)),
         *_limits(card),
-        *_usage(folder, bool(_onnx_files(card))),
+        *_usage(folder, any(network.onnx for network in card.networks)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _question(card: Card, negative: str, positive: str) -> list[str]:
+def _question(card: Card) -> list[str]:
     """Say what is asked and how the answers read."""
-    if card["kind"] == "cascade":
+    negative, positive = card.task.classes
+    if card.gate is not None:
         return [
             f"Whether an image shows a face, and if so whether it is {negative} or {positive}. "
             "Only what the gate takes for a face is shown to the detector.",
@@ -55,50 +53,43 @@ def _question(card: Card, negative: str, positive: str) -> list[str]:
             f"Answers: `no face`, `{negative}`, `{positive}`, or `unsure`.",
         ]
     return [
-        f"Whether an image is {negative} or {positive} (task `{card['task']['name']}`). The "
+        f"Whether an image is {negative} or {positive} (task `{card.task.name}`). The "
         f"probability is that of `{positive}`; a positive logit means `{positive}`.",
         "",
         f"Answers: `{negative}`, `{positive}`, or `unsure`.",
     ]
 
 
-def _parts(card: Card) -> list[tuple[str, Card]]:
-    """Return what has an operating point, with a heading."""
-    if card["kind"] != "cascade":
-        return [("The detector", card)]
-    return [("The gate", card["parts"]["gate"]), ("The detector", card["parts"]["detector"])]
-
-
-def _describe(title: str, part: Card) -> Iterator[str]:
+def _describe(title: str, part: DetectorEntry) -> Iterator[str]:
     """Describe a detector or ensemble."""
-    yield from (f"## {title}: {part['name']}", "")
-    if part["kind"] == "ensemble":
-        shares = [f"{entry['name']} ({entry['weight']:.3g})" for entry in part["parts"]]
+    yield from (f"## {title}: {part.name}", "")
+    if part.average is not None:
+        shares = [f"{network.name} ({network.weight:.3g})" for network in part.networks]
         yield (
-            f"- An ensemble: the weighted mean of the members' calibrated {part['average']}, "
+            f"- An ensemble: the weighted mean of the members' calibrated {part.average}, "
             f"weights in brackets: {', '.join(shares)}."
         )
-    for entry in part["parts"] if part["kind"] == "ensemble" else [part]:
-        yield _input(entry)
+    for network in part.networks:
+        yield _input(network)
     yield from _operating_point(part)
     yield from _training(part)
     yield ""
     yield from _evaluations(part)
 
 
-def _input(entry: Card) -> str:
-    given = entry["input"]
+def _input(network: NetworkEntry) -> str:
+    given = network.input
     return (
-        f"- Input of {entry['name']}: the whole image, resized to {given['size']} x "
-        f"{given['size']} pixels ({given['interpolation']}), mean {given['mean']}, std "
-        f"{given['std']} of values in [0, 1]."
+        f"- Input of {network.name}: the whole image, resized to {given.size} x {given.size} "
+        f"pixels ({given.interpolation}), mean {list(given.mean)}, std {list(given.std)} of values "
+        "in [0, 1]."
     )
 
 
-def _operating_point(part: Card) -> Iterator[str]:
+def _operating_point(part: DetectorEntry) -> Iterator[str]:
     """Describe calibration, threshold and unsure band."""
-    point = OperatingPoint.from_json(dict(part["operating_point"]))
-    positive = part["task"]["classes"][1]
+    point = part.operating_point
+    positive = part.task.classes[1]
     calibration = point.calibration
     how = calibration.method
     if how == "temperature":
@@ -117,45 +108,43 @@ def _operating_point(part: Card) -> Iterator[str]:
         yield f"- {warning}"
 
 
-def _training(part: Card) -> Iterator[str]:
+def _training(part: DetectorEntry) -> Iterator[str]:
     """Say what it was trained on."""
-    trained = part["trained_on"]
-    counts = trained["images"]
+    trained = part.trained_on
     seen = DASH
-    if counts is not None:
+    if trained.images is not None:
         seen = "; ".join(
             f"{split} " + ", ".join(f"{count:,} {label}" for label, count in classes.items())
-            for split, classes in counts.items()
+            for split, classes in trained.images.items()
         )
-    yield f"- Trained on {trained['name'] or DASH}: {seen} (fingerprint {trained['fingerprint']})."
-    weights = part["initial_weights"]
-    if isinstance(weights, Mapping):
-        weights = "; ".join(f"{name}: {value or DASH}" for name, value in weights.items())
-    yield f"- Initial weights: {weights or DASH}."
+    yield f"- Trained on {trained.name or DASH}: {seen} (fingerprint {trained.fingerprint})."
+    weights = [network.initial_weights or DASH for network in part.networks]
+    if part.average is not None:
+        names = [network.name for network in part.networks]
+        weights = [f"{name}: {one}" for name, one in zip(names, weights, strict=True)]
+    yield f"- Initial weights: {'; '.join(weights)}."
 
 
-def _evaluations(part: Card) -> Iterator[str]:
-    """Tabulate the figures, each with its 95 % interval, or dashes where nothing was measured."""
-    yield from ("Figures, with 95 % intervals:", "")
+def _evaluations(part: DetectorEntry) -> Iterator[str]:
+    """Tabulate the metrics, each with its 95 % interval, or dashes where nothing was measured."""
+    yield from ("Metrics, with 95 % intervals:", "")
     names = [title for _, title in SHOWN]
     yield "| Images | " + " | ".join(names) + " |"
     yield "|---|" + "---|" * len(names)
-    for found in part["evaluations"] or [None]:
-        if found is None:
-            yield f"| none scored | {' | '.join([DASH] * len(names))} |"
-            continue
-        cells = [_figure(found, name) for name, _ in SHOWN]
-        images = f"{found['data']}, {found['split']}: {found['num_images']:,}"
-        if not found["same_operating_point"]:
-            images += f" (at another threshold, {found['threshold']:.4f})"
-        yield f"| {images} | " + " | ".join(cells) + " |"
+    for found in part.evaluations:
+        images = f"{found.data}, {found.split}: {found.num_images:,}"
+        if not found.same_operating_point:
+            images += f" (at another threshold, {found.threshold:.4f})"
+        yield f"| {images} | {' | '.join(_metric(found, name) for name, _ in SHOWN)} |"
+    if not part.evaluations:
+        yield f"| none scored | {' | '.join([DASH] * len(names))} |"
     yield ""
 
 
-def _figure(found: Card, name: str) -> str:
-    value, interval = found["figures"].get(name), found["intervals"].get(name)
+def _metric(found: EvaluationEntry, name: str) -> str:
+    value, interval = found.metrics.get(name), found.intervals.get(name)
     if value is None:
-        return "undefined" if name in found["figures"] else DASH
+        return "undefined" if name in found.metrics else DASH
     if interval is None:
         return f"{value:.3f} (no interval)"
     # Outwards, so that no end looks too good.
@@ -164,10 +153,10 @@ def _figure(found: Card, name: str) -> str:
 
 
 def _limits(card: Card) -> Iterator[str]:
-    """Say what the figures do not promise."""
+    """Say what the metrics do not promise."""
     yield from ("## Limits", "")
     yield (
-        "- The figures hold for images like those they were measured on. Other generators, "
+        "- The metrics hold for images like those they were measured on. Other generators, "
         "cameras, compressions and crops were not measured unless they stand in a table above."
     )
     yield (
@@ -175,19 +164,12 @@ def _limits(card: Card) -> Iterator[str]:
         "give far more false alarms or misses, and the probabilities may not mean what they say. "
         "Measure on labelled images of your own first."
     )
-    if any(part["evaluations"] == [] for _, part in _parts(card)):
+    if not all(part.evaluations for part in card.parts.values()):
         yield "- No evaluation was stored with it (or one of its parts): a dash means not measured."
-    if card["kind"] == "cascade":
+    if card.gate is not None:
         yield "- Gate and detector were measured one by one, not together."
     yield "- An answer is a hint for a person, not a proof."
     yield ""
-
-
-def _onnx_files(card: Card) -> Sequence[str]:
-    """Return the ONNX files of a card."""
-    found = [part.get("onnx") for _, part in _parts(card)]
-    found += [entry["onnx"] for _, part in _parts(card) for entry in part.get("parts", [])]
-    return [entry["file"] for entry in found if entry]
 
 
 def _usage(folder: str, with_onnx: bool) -> Iterator[str]:

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from faceproof.cli import artifact_commands as serving_commands
 from faceproof.cli import explain as explain_commands
 from faceproof.cli import explore as explore_commands
 
@@ -40,7 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_ensemble(commands)
     explore_commands.add_commands(commands)
     explain_commands.add_commands(commands)
-    serving_commands.add_commands(commands)
     return parser
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from faceproof.artifact.artifact import card_task, read_card, read_network
+from faceproof import registry
+from faceproof.artifact.artifact import read_card, read_network
 from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
@@ -73,14 +74,20 @@ def has_channels_last(net: Detector) -> bool:
 def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
     """Return the detector of a run folder or of an artifact, on its device.
 
+    Args:
+        path: the folder.
+        device: a torch device, or `auto`.
+        allow: modules of the user's own code that it may name; see `faceproof.registry`.
+
     Raises:
         FaceproofError: the path is neither, or it cannot be loaded.
     """
+    registry.allow(allow)
     run = RunFolder(path)
     if run.best.is_file():
-        subject = _load_run(run, allow)
+        subject = _load_run(run)
     elif (path / "card.json").is_file():
-        subject = _load_artifact(path, allow)
+        subject = _load_artifact(path)
     elif (path / "ensemble.json").is_file():
         raise FaceproofError(f"{path} is an ensemble, and a map is of one network; name a member")
     else:
@@ -93,7 +100,7 @@ def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
     return subject
 
 
-def _load_run(run: RunFolder, allow: Sequence[str]) -> Subject:
+def _load_run(run: RunFolder) -> Subject:
     run.require(run.config, run.operating_point)
     config = run.read_config()
     net = load_best(run, build_network(config["model"]))
@@ -101,15 +108,15 @@ def _load_run(run: RunFolder, allow: Sequence[str]) -> Subject:
     return Subject(net, get_task(config["data"]["task"]), point, run.path.resolve().name, run)
 
 
-def _load_artifact(folder: Path, allow: Sequence[str]) -> Subject:
+def _load_artifact(folder: Path) -> Subject:
     card = read_card(folder)
-    if card["kind"] != "detector":
+    if card.kind != "detector":
         raise FaceproofError(
-            f"{folder} is {card['kind']} of several networks, and a map is of one; name the "
-            "artifact or the run of one of them"
+            f"{folder} is {card.kind} of several networks, and a map is of one; name the artifact "
+            "or the run of one of them"
         )
-    point = OperatingPoint.from_json(card["operating_point"])
-    return Subject(read_network(folder, card, allow), card_task(card), point, card["name"])
+    net = read_network(folder, card.networks[0])
+    return Subject(net, get_task(card.task.name), card.detector.operating_point, card.name)
 
 
 def read_images(paths: Sequence[str], expected: ImageInput) -> Images:

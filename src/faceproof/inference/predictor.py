@@ -15,13 +15,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from faceproof.artifact.artifact import read_card, read_entry, read_network
-from faceproof.artifact.card import Card, card_task, networks_of
+from faceproof import registry
+from faceproof.artifact.artifact import read_card, read_file, read_network
+from faceproof.artifact.card import Card, DetectorEntry, NetworkEntry
 from faceproof.data.image_io import UnreadableImageError, decode_image, read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.calibration import Calibration
-from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import Scores, is_positive
 from faceproof.inference.scorer import (
     NO_FACE,
@@ -33,6 +32,7 @@ from faceproof.inference.scorer import (
     Verdict,
 )
 from faceproof.models.devices import pick_device
+from faceproof.task import get_task
 
 BACKENDS = ("torch", "onnx", "auto")
 # Pillow's modes that a PNG can hold; the others are brought to RGB first.
@@ -76,7 +76,7 @@ class Predictor:
         self.fits = tuple(dict.fromkeys(network.fit for network in self.networks()))
 
     def networks(self) -> list[Network]:
-        """Return all its networks, in the order of `artifact.networks_of`."""
+        """Return all its networks, in the order of the card."""
         scorers = [scorer for scorer in (self.gate, self.scorer) if scorer is not None]
         return [member.network for scorer in scorers for member in scorer.members]
 
@@ -195,40 +195,32 @@ def load(
         device: a torch device, or `auto` for a GPU where there is one.
         backend: `torch`, `onnx` for ONNX Runtime (on the CPU) if the artifact was exported so, or
             `auto`; see `choose_backend`.
-        allow: full names of backbones or heads of one's own that its architecture may name.
+        allow: modules of the user's own code that it may name; see `faceproof.registry`.
 
     Raises:
         FaceproofError: it is no artifact, not whole, or not what its card says.
     """
     if backend not in BACKENDS:
         raise FaceproofError(f"backend = {backend!r} must be one of {', '.join(BACKENDS)}")
+    registry.allow(allow)
     folder = Path(path)
     card = read_card(folder)
     if backend == "auto":
         backend = choose_backend(card, device)
-    fingerprint = hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps(card.to_json(), sort_keys=True).encode()).hexdigest()
     place = pick_device(device) if backend == "torch" else torch.device("cpu")
 
-    def scorer(part: Card) -> Scorer:
-        def network(entry: Card) -> Network:
-            if backend == "onnx":
-                return _onnx_network(folder, entry)
-            return TorchNetwork(read_network(folder, entry, allow), place)
+    def network(entry: NetworkEntry) -> Network:
+        if backend == "onnx":
+            return _onnx_network(folder, entry)
+        return TorchNetwork(read_network(folder, entry), place)
 
-        task, point = card_task(part), OperatingPoint.from_json(part["operating_point"])
-        if part["kind"] == "detector":
-            return Scorer(task, point, [Member(network(part))])
-        members = [
-            Member(network(entry), entry["weight"], Calibration.from_json(entry["calibration"]))
-            for entry in part["parts"]
-        ]
-        return Scorer(task, point, members, part["average"])
+    def scorer(part: DetectorEntry) -> Scorer:
+        members = [Member(network(one), one.weight, one.calibration) for one in part.networks]
+        return Scorer(get_task(part.task.name), part.operating_point, members, part.average)
 
-    if card["kind"] == "cascade":
-        parts = card["parts"]
-        inner, gate = scorer(parts["detector"]), scorer(parts["gate"])
-        return Predictor(card, fingerprint, place, inner, gate, backend)
-    return Predictor(card, fingerprint, place, scorer(card), backend=backend)
+    gate = None if card.gate is None else scorer(card.gate)
+    return Predictor(card, fingerprint, place, scorer(card.detector), gate, backend)
 
 
 def choose_backend(card: Card, device: str) -> str:
@@ -236,18 +228,18 @@ def choose_backend(card: Card, device: str) -> str:
 
     An export with ONNX fails unless both gave the same logits and verdicts on real images.
     """
-    exported = all(entry["onnx"] is not None for entry in networks_of(card))
+    exported = all(network.onnx is not None for network in card.networks)
     on_cpu = pick_device(device).type == "cpu"
     return "onnx" if exported and on_cpu and find_spec("onnxruntime") is not None else "torch"
 
 
-def _onnx_network(folder: Path, entry: Card) -> Network:
+def _onnx_network(folder: Path, entry: NetworkEntry) -> Network:
     """Load one network of an artifact for ONNX Runtime."""
     from faceproof.artifact.onnx import MAX_BYTES, OnnxNetwork
 
-    if entry["onnx"] is None:
+    if entry.onnx is None:
         raise FaceproofError(
             f"{folder} was exported without ONNX; export it by faceproof export --onnx, or take "
             "the backend torch"
         )
-    return OnnxNetwork(read_entry(folder, entry["onnx"], MAX_BYTES), entry["input"])
+    return OnnxNetwork(read_file(folder, entry.onnx, MAX_BYTES), entry.input)

@@ -126,7 +126,10 @@ def build_network(model: ModelConfig | Mapping[str, Any]) -> Detector:
         input = config.input.resolve(backbone)
 
         def head(num_features: int) -> nn.Module:
-            return make(partial(create_head, num_features), _options(config.head), "model.head")
+            made: nn.Module = make(
+                partial(create_head, num_features), _options(config.head), "model.head"
+            )
+            return made
 
         return Detector(backbone, head, input)
     except FaceproofError:

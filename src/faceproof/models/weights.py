@@ -1,4 +1,4 @@
-"""Initial weights: from timm's hub, from a package, or from a file; strictly, and said aloud."""
+"""Load initial weights from timm's hub, a package or a file, strictly; say what was loaded."""
 
 import logging
 import os
@@ -20,17 +20,17 @@ log = logging.getLogger(__name__)
 
 
 def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False) -> str:
-    """Put initial weights into a network and return, for the record, what they are.
+    """Load initial weights into a network and return, for the record, what they are.
 
     Args:
         net: the network.
-        weights: `auto` (a file named after the backbone in the folder FACEPROOF_WEIGHTS, else ImageNet
-            weights if they can be had, else random with a warning), `imagenet` (or an error),
-            `none`, or a .safetensors, .pth, .pt or .ckpt file.
+        weights: `auto` (a file named after the backbone in the folder FACEPROOF_WEIGHTS, else
+            ImageNet weights if they can be fetched, else random with a warning), `imagenet` (or an
+            error), `none`, or a .safetensors, .pth, .pt or .ckpt file.
         swap_classes: the file's outputs number the positive class 0 (system B's files do).
 
     Raises:
-        FaceproofError: the weights cannot be had, or do not fit the network.
+        FaceproofError: the weights cannot be fetched, or do not fit the network.
     """
     if weights == "none":
         return "random initial weights"
@@ -75,7 +75,7 @@ def _load_imagenet(net: Detector) -> str:
     if not cfg.get("hf_hub_id"):
         raise FaceproofError(f"timm has no pre-trained weights for {name}; set model.weights=none")
     full_name = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
-    # With its classifier, because timm loads strictly only then; and of the backbone's own input size.
+    # With its classifier, because timm loads strictly only then, and for the backbone's input size.
     pretrained = timm.create_model(
         full_name,
         pretrained=True,
@@ -115,7 +115,7 @@ def _hub_file(repository: str) -> Path:
     except Exception as error:  # its clients' errors have no base: requests', httpx's, httpx2's
         reason, *_ = [*str(error).splitlines(), ""]
         raise FaceproofError(
-            f"the ImageNet weights {repository} cannot be had from the hub "
+            f"the ImageNet weights {repository} cannot be fetched from the hub "
             f"({type(error).__name__}: {reason}); connect to the network once, or "
             "set model.weights to a file or to none"
         ) from error
@@ -151,12 +151,12 @@ def _load_matched(net: Detector, state: State, own: State) -> str:
 
 
 def check_numbers(net: nn.Module, path: Path) -> None:
-    """Refuse weights that were loaded from a file and are no numbers.
+    """Refuse weights from a file that are not numbers (NaN).
 
-    An infinite variance, as a file of half precision may hold, only silences its channel.
+    An infinite variance, which a file of half precision may hold, only silences its channel.
 
     Raises:
-        FaceproofError: there are such; the message names the first.
+        FaceproofError: a weight is NaN; the message names the first tensor.
     """
     if broken := [name for name, value in net.state_dict().items() if value.isnan().any()]:
         raise FaceproofError(
@@ -166,7 +166,7 @@ def check_numbers(net: nn.Module, path: Path) -> None:
 
 
 def _warn_of_other_input(net: Detector, state: State) -> None:
-    """Say it if the file's network normalised its images in another way than this one does."""
+    """Warn if the file's network normalised its images in another way than this one does."""
     for name in OWN_BUFFERS:
         if name in state and not torch.allclose(state[name].float(), getattr(net, name).cpu()):
             log.warning(
@@ -203,7 +203,7 @@ def _agree(state: State, own: State) -> bool:
 
 
 def _load_whole(net: Detector, state: State, own: State) -> str:
-    """Load backbone and head; a head of another kind or size is left aside, a backbone is not."""
+    """Load backbone and head; a head of another kind or size is skipped, a backbone is refused."""
     _check(_backbone_of(state), _backbone_of(own))
     if head_fits := _agree(state, own):
         kept = state
@@ -218,7 +218,7 @@ def _load_whole(net: Detector, state: State, own: State) -> str:
 
 
 def load_backbone(net: Detector, state: State) -> str:
-    """Load a classifier's state dict into the backbone; its last layer is left aside, said aloud.
+    """Load a classifier's state dict into the backbone, without its last layer.
 
     Keys are matched by name, or, where no name is the backbone's, by order and shape: the same
     architecture in another library keeps its layers in the same order.
@@ -241,7 +241,7 @@ def load_backbone(net: Detector, state: State) -> str:
 
 
 def _check(state: State, own: State) -> None:
-    """Refuse a backbone's state dict whose keys or shapes are not the backbone's."""
+    """Refuse a state dict whose keys or shapes are not the backbone's."""
     missing, surplus = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     shapes = [
         f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"

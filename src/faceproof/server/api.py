@@ -50,7 +50,7 @@ def make_api(judge: Judge, desk: Desk, metrics: Metrics, token: bool) -> FastAPI
         desk.close()
 
     app = FastAPI(
-        title=f"faceproof: {judge.predictor.card['name']}",
+        title=f"faceproof: {judge.predictor.card.name}",
         description="What a detector takes images and videos for. Nothing that is sent is kept.",
         version=__version__,
         docs_url=None,  # FastAPI's own page takes its scripts from elsewhere
@@ -119,7 +119,7 @@ def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> No
     @app.get("/api/card", summary="The detector's card", responses=_locked(token))
     async def card() -> dict[str, Any]:
         """Return what is known of the detector: classes, threshold, metrics, versions."""
-        return judge.predictor.card
+        return judge.predictor.card.to_json()
 
     @app.get("/health", summary="Whether the server is alive")
     async def health() -> Health:

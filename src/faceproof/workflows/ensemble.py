@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,10 @@ def read_ensemble(run: RunFolder) -> Ensemble:
         )
     members = []
     for one in notes["members"]:
-        folder = RunFolder(run.path / one["folder"])
+        inner = Path(one["folder"])
+        if inner.is_absolute() or ".." in inner.parts:
+            raise FaceproofError(f"{run.ensemble} names a member outside of the run: {inner}")
+        folder = RunFolder(run.path / inner)
         folder.require(folder.config, folder.best)
         calibration = Calibration.from_json(one["calibration"])
         members.append(Member(folder, float(one["weight"]), calibration))

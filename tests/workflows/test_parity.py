@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import faceproof
-from faceproof.artifact.export import Options, export_run
 from faceproof.evaluation.predictions import is_positive, read_predictions
 from faceproof.inference import predictor
+from faceproof.workflows.export import export_run
 from tests.conftest import write_faces
 from tests.inference.test_predict import predict, read
 from tests.jobs import evaluate, train
@@ -25,7 +25,7 @@ def scored(tmp_path_factory):
         "loader.batch_size=8", "loader.num_workers=0", "logger=csv",
     )  # fmt: skip
     folder = evaluate(run.path, "loader.num_workers=0")
-    export_run(run.path, root / "artifact", Options(onnx=True))
+    export_run(run.path, root / "artifact", onnx=True)
     return root / "artifact", read_predictions(folder / "predictions.parquet")
 
 
@@ -65,11 +65,12 @@ def test_what_computes_is_chosen_by_what_is_there(scored, tmp_path, monkeypatch)
 def test_the_card_tells_of_the_run(scored):
     artifact, predictions = scored
     card = json.loads((artifact / "card.json").read_text())
-    (evaluation,) = card["evaluations"]
+    detector = card["detector"]
+    (evaluation,) = detector["evaluations"]
     assert evaluation["num_images"] == predictions.num_rows
     assert evaluation["same_operating_point"]
-    assert card["trained_on"]["name"] == "face_or_not"
-    assert card["trained_on"]["images"]["train"] == {"face": 12, "non_face": 12}
-    assert card["initial_weights"] == "random initial weights"
+    assert detector["trained_on"]["name"] == "face_or_not"
+    assert detector["trained_on"]["images"]["train"] == {"face": 12, "non_face": 12}
+    assert detector["networks"][0]["initial_weights"] == "random initial weights"
     assert pq.read_schema(artifact.parent / "run" / "seen.parquet").names == ["path", "content"]
     assert "face_or_not, test: 16" in (artifact / "README.md").read_text()

@@ -11,12 +11,15 @@ import pytest
 import yaml
 
 import faceproof
+from faceproof import registry
 from faceproof.artifact import onnx
-from faceproof.artifact.export import Options, export_cascade, export_run
+from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
+from faceproof.models import ImageInput
+from faceproof.workflows.export import ExportConfig, export_cascade, export_run
 from tests.small_runs import images_of, write_ensemble, write_run
 
-OVERWRITE = Options(overwrite=True)
+INPUT = ImageInput(16, (0, 0, 0), (1, 1, 1), "bilinear")
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_figures_stand_with_their_intervals(run, tmp_path):
     assert "0.100 (no interval)" in second
     assert "(at another threshold, 0.9000)" in first
     card = json.loads((tmp_path / "artifact" / "card.json").read_text())
-    assert [one["same_operating_point"] for one in card["evaluations"]] == [False, True]
+    assert [one["same_operating_point"] for one in card["detector"]["evaluations"]] == [False, True]
 
 
 def test_what_was_not_measured_is_a_dash(run, tmp_path):
@@ -67,7 +70,7 @@ def test_the_fingerprint_is_of_the_images_not_of_where_they_lie(tmp_path):
     for place in ("here", "there"):
         export_run(write_run(tmp_path / place / "run"), tmp_path / place / "artifact")
         card = json.loads((tmp_path / place / "artifact" / "card.json").read_text())
-        prints.append(card["trained_on"]["fingerprint"])
+        prints.append(card["detector"]["trained_on"]["fingerprint"])
     assert prints[0] == prints[1]
     export_run(write_run(tmp_path / "face" / "run", "face"), tmp_path / "face" / "artifact")
 
@@ -79,24 +82,24 @@ def test_nothing_is_overwritten_unasked(run, tmp_path):
         export_run(run, tmp_path / "artifact")
     assert (tmp_path / "artifact" / "card.json").read_text() == before
     (tmp_path / "artifact" / "README.md").write_text("old")
-    export_run(run, tmp_path / "artifact", OVERWRITE)
+    export_run(run, tmp_path / "artifact", overwrite=True)
     assert (tmp_path / "artifact" / "README.md").read_text() != "old"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(FaceproofError, match="is no detector artifact; name another folder"):
-        export_run(run, tmp_path / "mine", OVERWRITE)
+        export_run(run, tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "thesis.tex").exists()
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("text", ["{}", "no JSON", '{"format": "faceproof detector 1"}'])
+@pytest.mark.parametrize("text", ["{}", "no JSON", '{"format": "faceproof detector 2"}'])
 def test_a_card_of_another_program_makes_no_artifact_to_replace(run, tmp_path, text):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "card.json").write_text(text)
     (mine / "thesis.tex").touch()
     with pytest.raises(FaceproofError, match=r"mine is there; name another folder: .*card\.json"):
-        export_run(run, mine, OVERWRITE)
+        export_run(run, mine, overwrite=True)
     assert (mine / "card.json").read_text() == text
     assert (mine / "thesis.tex").exists()
 
@@ -110,7 +113,7 @@ def test_an_artifact_that_holds_files_of_someone_else_is_not_replaced(run, tmp_p
     before = (folder / "card.json").read_text()
     named = "written there: notes/model.safetensors, thesis.tex; move that away"
     with pytest.raises(FaceproofError, match=named):
-        export_run(run, folder, OVERWRITE)
+        export_run(run, folder, overwrite=True)
     assert (folder / "thesis.tex").exists()
     assert (folder / "card.json").read_text() == before
 
@@ -119,7 +122,8 @@ def test_a_report_that_is_being_written_is_not_among_the_evaluations(run, tmp_pa
     evaluation(run)
     evaluation(run, name=".tiny-test.partial-host-1")
     export_run(run, tmp_path / "artifact")
-    (one,) = json.loads((tmp_path / "artifact" / "card.json").read_text())["evaluations"]
+    card = json.loads((tmp_path / "artifact" / "card.json").read_text())
+    (one,) = card["detector"]["evaluations"]
     assert one["name"] == "tiny-test"
 
 
@@ -133,21 +137,39 @@ def test_an_unfinished_run_is_refused(run, tmp_path, file):
     assert not (tmp_path / "artifact").exists()
 
 
-def test_a_backbone_of_ones_own_is_exported_if_it_is_allowed(run, tmp_path, monkeypatch):
+def test_a_backbone_of_ones_own_is_exported_if_it_is_allowed(run, tmp_path, monkeypatch, capsys):
     (tmp_path / "own_backbones.py").write_text(
-        "from faceproof.models.backbones import face_cnn_backbone as t\n"
+        "from faceproof.models.backbones import face_cnn_backbone as small\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(registry, "_allowed", set())
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["model"]["network"]["backbone"]["_target_"] = "own_backbones.t"
+    config["model"]["backbone"] = {"name": "own_backbones.small"}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(FaceproofError, match="allow it in Python"):
-        export_run(run, tmp_path / "artifact")
-    allow = ("own_backbones.t",)
-    export_run(run, tmp_path / "artifact", Options(allow=allow))
-    assert faceproof.load(tmp_path / "artifact", allow=allow)(images_of(run)[0]).called
-    with pytest.raises(FaceproofError, match="is not run"):
+    command = ["export", str(run), "--to", str(tmp_path / "artifact")]
+    assert main(command) == 2
+    assert "--allow own_backbones for faceproof's commands" in capsys.readouterr().err
+    assert not (tmp_path / "artifact").exists()
+    assert main([*command, "--allow", "own_backbones"]) == 0
+    monkeypatch.setattr(registry, "_allowed", set())
+    with pytest.raises(FaceproofError, match=r"'own_backbones\.small' is code that is not facep"):
         faceproof.load(tmp_path / "artifact")
+    predict = ["predict", images_of(run)[0], "--detector", str(tmp_path / "artifact")]
+    assert main(predict) == 2
+    assert main([*predict, "--allow", "own_backbones", "--device", "cpu", "--workers", "0"]) == 0
+    monkeypatch.setattr(registry, "_allowed", set())
+    detector = faceproof.load(tmp_path / "artifact", allow=["own_backbones"])
+    assert detector(images_of(run)[0]).called
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{}, {"gate": "a"}, {"detector": "b"}, {"run": "a", "gate": "b", "detector": "c"}],
+)
+def test_either_a_run_or_both_parts_of_a_cascade_are_exported(parts, tmp_path):
+    with pytest.raises(FaceproofError, match="either RUN, or both --gate and --detector"):
+        ExportConfig(to=tmp_path, **{name: Path(part) for name, part in parts.items()})
 
 
 def agree(folder, images):
@@ -161,7 +183,7 @@ def agree(folder, images):
 
 
 def test_onnx_gives_the_same_verdicts(run, tmp_path):
-    export_run(run, tmp_path / "artifact", Options(onnx=True))
+    export_run(run, tmp_path / "artifact", onnx=True)
     assert (tmp_path / "artifact" / "model.onnx").is_file()
     images = images_of(run)
     assert len({v.verdict for v in agree(tmp_path / "artifact", images)}) == 2
@@ -181,14 +203,14 @@ def test_onnx_gives_the_same_verdicts(run, tmp_path):
 
 def test_each_network_of_a_cascade_of_an_ensemble_has_its_onnx(run, tmp_path):
     ensemble = write_ensemble(tmp_path / "ensemble", task="face")
-    export_cascade(ensemble, run, tmp_path / "artifact", Options(onnx=True))
+    export_cascade(ensemble, run, tmp_path / "artifact", onnx=True)
     assert sorted(file.name for file in (tmp_path / "artifact").glob("*.onnx")) == [
         "detector-model.onnx", "gate-member-0.onnx", "gate-member-1.onnx",
     ]  # fmt: skip
     agree(tmp_path / "artifact", images_of(run))
     export_run(run, tmp_path / "plain")
     with pytest.raises(FaceproofError, match="was exported without ONNX"):
-        export_cascade(ensemble, tmp_path / "plain", tmp_path / "other", Options(onnx=True))
+        export_cascade(ensemble, tmp_path / "plain", tmp_path / "other", onnx=True)
 
 
 def test_an_onnx_model_that_disagrees_is_not_left_behind(run, tmp_path, monkeypatch):
@@ -198,7 +220,7 @@ def test_an_onnx_model_that_disagrees_is_not_left_behind(run, tmp_path, monkeypa
 
     monkeypatch.setattr(onnx, "OnnxNetwork", Wrong)
     with pytest.raises(FaceproofError, match=r"disagree on model.onnx: on 8 .* 0.0003, more than"):
-        export_run(run, tmp_path / "artifact", Options(onnx=True))
+        export_run(run, tmp_path / "artifact", onnx=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "tiny"]
 
 
@@ -206,19 +228,19 @@ def test_onnx_needs_images_to_be_held_against_pytorch(run, tmp_path):
     for path in images_of(run):
         Path(path).unlink()
     with pytest.raises(FaceproofError, match="none of the run's validation images"):
-        export_run(run, tmp_path / "artifact", Options(onnx=True))
+        export_run(run, tmp_path / "artifact", onnx=True)
     assert not (tmp_path / "artifact").exists()
 
 
 def test_what_is_no_model_of_ours_is_refused():
     with pytest.raises(FaceproofError, match="ONNX Runtime cannot load the model"):
-        onnx.OnnxNetwork(b"nonsense", {"size": 16, "interpolation": "bilinear"})
+        onnx.OnnxNetwork(b"nonsense", INPUT)
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[onnx\]'"):
-        onnx.OnnxNetwork(b"", {"size": 16, "interpolation": "bilinear"})
+        onnx.OnnxNetwork(b"", INPUT)
 
 
 def test_an_ensemble_may_not_reach_outside_of_its_run(tmp_path):

@@ -1,0 +1,134 @@
+"""`faceproof export`: from a run, or from a gate and a detector, to a detector artifact."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceproof import __version__, registry
+from faceproof.errors import FaceproofError
+
+if TYPE_CHECKING:
+    from faceproof.workflows.packing import Package
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Make one folder of a run (or of an ensemble of runs), to hand on.
+
+    It holds weights as safetensors, card.json with classes, input, calibration, threshold and
+    measured metrics, and README.md. No pickle, no code. With a gate and a detector instead of a run
+    it is a cascade, which first asks whether there is a face.
+
+    Attributes:
+        run: a run's folder.
+        to: the artifact's folder, which is made.
+        gate: a run or an artifact of the task face, for a cascade.
+        detector: a run or an artifact of the task deepfake, for a cascade.
+        onnx: add an ONNX file of each network, compared with PyTorch on validation images; needs
+            pip install 'faceproof[onnx]'.
+        overwrite: replace an artifact that is there.
+        allow: a module with code of your own that the run may use; can be repeated.
+    """
+
+    run: Path | None = None
+    _: KW_ONLY
+    to: Path
+    gate: Path | None = None
+    detector: Path | None = None
+    onnx: bool = False
+    overwrite: bool = False
+    allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        single = self.run is not None and self.gate is None and self.detector is None
+        cascade = self.run is None and self.gate is not None and self.detector is not None
+        if not single and not cascade:
+            raise FaceproofError("name either RUN, or both --gate and --detector for a cascade")
+
+
+def export(config: ExportConfig) -> None:
+    """Write the artifact that the settings describe; see `export_run` and `export_cascade`."""
+    registry.allow(config.allow)
+    if config.run is not None:
+        export_run(config.run, config.to, config.onnx, config.overwrite)
+    elif config.gate is not None and config.detector is not None:
+        export_cascade(config.gate, config.detector, config.to, config.onnx, config.overwrite)
+
+
+def export_run(run: Path, to: Path, onnx: bool = False, overwrite: bool = False) -> None:
+    """Make a detector artifact of a run: of one network, or of an ensemble.
+
+    Args:
+        run: the run's folder.
+        to: the artifact's folder.
+        onnx: add an ONNX file of each network.
+        overwrite: replace an artifact that is there.
+
+    Raises:
+        FaceproofError: the run is not finished, its network cannot be built, or ONNX Runtime does
+            not agree with PyTorch.
+    """
+    from faceproof.artifact.artifact import refuse_occupied
+    from faceproof.workflows.packing import pack_run
+
+    refuse_occupied(to, overwrite)
+    _write(to, {"detector": pack_run(run, onnx)}, onnx, overwrite)
+
+
+def export_cascade(
+    gate: Path, detector: Path, to: Path, onnx: bool = False, overwrite: bool = False
+) -> None:
+    """Make one artifact of a gate that finds faces and a detector that judges them.
+
+    Args:
+        gate: a run or artifact of the task `face`.
+        detector: a run or artifact of the task `deepfake`.
+        to: the artifact's folder.
+        onnx: add an ONNX file of each network.
+        overwrite: replace an artifact that is there.
+
+    Raises:
+        FaceproofError: as `export_run`, or a part answers another task.
+    """
+    from faceproof.artifact.artifact import is_artifact, refuse_occupied
+    from faceproof.workflows.packing import pack_artifact, pack_run, rename_files
+
+    refuse_occupied(to, overwrite)
+    parts = {}
+    for role, source in (("gate", gate), ("detector", detector)):
+        pack = pack_artifact if is_artifact(source) else pack_run
+        parts[role] = rename_files(pack(source, onnx), role)
+    _write(to, parts, onnx, overwrite)
+
+
+def _write(to: Path, parts: Mapping[str, "Package"], onnx: bool, overwrite: bool) -> None:
+    """Write an artifact, which stands only if it can be loaded and ONNX agrees."""
+    from faceproof.artifact.artifact import write_artifact
+    from faceproof.artifact.card import FORMAT, Card
+    from faceproof.inference.predictor import load
+    from faceproof.workflows.parity import check_parity
+
+    card = Card(
+        format=FORMAT,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={
+            "faceproof": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "torchvision", "timm", "safetensors")},
+        },
+        name=" and ".join(package.entry.name for package in parts.values()),
+        **{role: package.entry for role, package in parts.items()},
+    )
+    runs = [package.run for package in parts.values() if package.run is not None]
+    files = {name: data for package in parts.values() for name, data in package.files.items()}
+
+    def check(folder: Path) -> None:
+        load(folder, "cpu")
+        if onnx and runs:
+            check_parity(folder, runs)
+
+    write_artifact(to, card, files, check, overwrite)

@@ -1,0 +1,185 @@
+"""What goes into a detector artifact: gathered from a run, an ensemble, or another artifact."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from faceproof.artifact.artifact import read_card, read_file, read_network
+from faceproof.artifact.card import (
+    DetectorEntry,
+    EvaluationEntry,
+    NetworkEntry,
+    StoredFile,
+    TaskEntry,
+    TrainingData,
+)
+from faceproof.data.table import counts, read_parquet, read_table
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.scoring import load_best
+from faceproof.io.run_folder import RunFolder
+from faceproof.models.build import build_network, read_model
+from faceproof.task import get_task
+from faceproof.workflows.ensemble import is_ensemble, read_ensemble
+
+
+@dataclass(frozen=True)
+class Package:
+    """A detector or ensemble on its way into an artifact.
+
+    Attributes:
+        entry: what the card says of it.
+        files: the weights and ONNX files that it names.
+        run: the run it is from; None if it is from an artifact.
+    """
+
+    entry: DetectorEntry
+    files: dict[str, bytes]
+    run: RunFolder | None = None
+
+
+def pack_run(path: Path, onnx: bool) -> Package:
+    """Gather what a run's artifact holds."""
+    run = RunFolder(path)
+    run.require(run.operating_point, run.seen)
+    record = run.read_record()
+    files: dict[str, bytes] = {}
+    if not is_ensemble(run):
+        network, task = _pack_network(run, "model", onnx, files)
+        members, average, name = [network], None, network.name
+    else:
+        ensemble = read_ensemble(run)
+        members, average, tasks = [], ensemble.average, set()
+        for number, member in enumerate(ensemble.members):
+            network, task = _pack_network(member.run, f"member-{number}", onnx, files)
+            own_name, share = member.run.path.name, member.weight
+            own = replace(network, name=own_name, weight=share, calibration=member.calibration)
+            members.append(own)
+            tasks.add(task)
+        if len(tasks) != 1:
+            raise FaceproofError(f"{run.ensemble} joins detectors of {', '.join(sorted(tasks))}")
+        name = str(record.get("model") or path.name)
+    point = OperatingPoint.from_json(run.read_operating_point())
+    entry = DetectorEntry(
+        name=name,
+        task=TaskEntry.of(get_task(task)),
+        operating_point=point,
+        trained_on=_training_data(run, record.get("data")),
+        evaluations=tuple(_evaluations(run, point)),
+        networks=tuple(members),
+        average=average,
+    )
+    return Package(entry, files, run)
+
+
+def _pack_network(
+    run: RunFolder, stem: str, onnx: bool, files: dict[str, bytes]
+) -> tuple[NetworkEntry, str]:
+    """Put a run's network into `files`; return what the card says of it, and its task's name."""
+    run.require(run.config, run.best)
+    config, record = run.read_config(), run.read_record()
+    try:
+        values, task = dict(config["model"]), str(config["data"]["task"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FaceproofError(
+            f"{run.config} is no run's configuration: {error} is missing"
+        ) from error
+    model = read_model(values)
+    net = load_best(run, build_network(model))
+    state = {key: value.detach().clone().contiguous() for key, value in net.state_dict().items()}
+    stored = {f"{stem}.safetensors": safetensors.torch.save(state)}
+    if onnx:
+        from faceproof.artifact.onnx import to_onnx
+
+        stored[f"{stem}.onnx"] = to_onnx(net)
+    files |= stored
+    weights, *more = (StoredFile.of(name, data) for name, data in stored.items())
+    entry = NetworkEntry(
+        name=model.name,
+        backbone=dict(model.backbone),
+        head=dict(model.head),
+        input=net.input,
+        weights=weights,
+        onnx=more[0] if more else None,
+        initial_weights=record.get("weights"),
+        trained_with=record.get("versions"),
+    )
+    return entry, task
+
+
+def _training_data(run: RunFolder, name: str | None) -> TrainingData:
+    """Say what a run was trained on and chosen by."""
+    digests = sorted(
+        digest for digest in read_parquet(run.seen)["content"].to_pylist() if digest is not None
+    )
+    images: dict[str, dict[str, int]] | None = None
+    if run.samples.is_file():
+        images = {}
+        for (split, label), number in counts(read_table(run.samples), "split", "label").items():
+            if split in ("train", "val"):
+                images.setdefault(split, {})[str(label)] = number
+    return TrainingData(name, images, hashlib.sha256(b"".join(digests)).hexdigest())
+
+
+def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEntry]:
+    """Yield what a run's evaluations measured."""
+    own = point.to_json()
+    for file in sorted(run.evaluations.glob("[!.]*/report.json")):
+        try:
+            report: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        except json.JSONDecodeError as error:
+            raise FaceproofError(f"{file} is no JSON: {error}; evaluate the run again") from error
+        used = report.get("operating_point") or {}
+        yield EvaluationEntry(
+            name=file.parent.name,
+            data=report["data"],
+            split=report["split"],
+            num_images=report["figures"]["num_images"],
+            threshold=report["threshold"],
+            same_operating_point=all(
+                used.get(key) == own[key] for key in ("threshold", "calibration")
+            ),
+            metrics=report["figures"],
+            intervals={
+                name: None if ends is None else (ends[0], ends[1])
+                for name, ends in report["intervals"]["figures"].items()
+            },
+        )
+
+
+def pack_artifact(folder: Path, onnx: bool) -> Package:
+    """Gather what an artifact holds, checked."""
+    card = read_card(folder)
+    if card.gate is not None:
+        raise FaceproofError(
+            f"{folder} is a cascade, and a cascade is made of detectors and ensembles"
+        )
+    files: dict[str, bytes] = {}
+    for network in card.networks:
+        read_network(folder, network)
+        if onnx and network.onnx is None:
+            raise FaceproofError(
+                f"{folder} was exported without ONNX, so it cannot be part of a cascade with it; "
+                "name its run, or export that with --onnx first"
+            )
+        files |= {stored.file: read_file(folder, stored) for stored in network.files}
+    return Package(card.detector, files)
+
+
+def rename_files(package: Package, prefix: str) -> Package:
+    """Rename the files of a part of a cascade, so that two parts fit into one folder."""
+
+    def rename(stored: StoredFile) -> StoredFile:
+        return replace(stored, file=f"{prefix}-{stored.file}")
+
+    networks = tuple(
+        replace(one, weights=rename(one.weights), onnx=one.onnx and rename(one.onnx))
+        for one in package.entry.networks
+    )
+    files = {f"{prefix}-{name}": data for name, data in package.files.items()}
+    return Package(replace(package.entry, networks=networks), files, package.run)

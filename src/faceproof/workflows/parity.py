@@ -1,0 +1,86 @@
+"""Checks that ONNX Runtime answers as PyTorch does, on a run's validation images."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from faceproof.data.image_io import UnreadableImageError, read_image
+from faceproof.data.table import read_table, select
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.predictions import read_predictions
+from faceproof.inference.predictor import load, stack_fitted
+from faceproof.io.run_folder import RunFolder
+
+NUM_CHECKED = 64  # images on which ONNX Runtime must agree with PyTorch
+TOLERANCE = 1e-4  # between their logits
+
+
+def check_parity(folder: Path, runs: Sequence[RunFolder]) -> None:
+    """Refuse an artifact whose ONNX models disagree with PyTorch in a logit or a verdict.
+
+    Args:
+        folder: the artifact.
+        runs: those whose validation images are judged.
+
+    Raises:
+        FaceproofError: they disagree, or no image can be read.
+    """
+    images = list(islice(_validation_images(runs), NUM_CHECKED))
+    if not images:
+        raise FaceproofError(
+            "the ONNX model cannot be compared with PyTorch: none of the run's validation images "
+            "can be read; put them back, or export without --onnx"
+        )
+    ours, theirs = load(folder, "cpu"), load(folder, "cpu", "onnx")
+    fitted = stack_fitted([ours.fit(image) for image in images])
+    pairs = zip(ours.networks(), theirs.networks(), ours.card.networks, strict=True)
+    for torchs, runtimes, entry in pairs:
+        batch = fitted[torchs.fit]
+        name = entry.weights.file if entry.onnx is None else entry.onnx.file
+        refuse_disagreement(name, runtimes(batch), torchs(batch))
+    answers = zip(ours.judge(fitted), theirs.judge(fitted), strict=True)
+    differing = sum((a.verdict, a.called) != (b.verdict, b.called) for a, b in answers)
+    if differing:
+        raise FaceproofError(
+            f"ONNX Runtime and PyTorch call {differing} of {len(images)} images differently; "
+            "nothing was written. Export without --onnx"
+        )
+
+
+def refuse_disagreement(
+    name: str, theirs: npt.NDArray[np.floating], ours: npt.NDArray[np.floating]
+) -> None:
+    """Refuse an ONNX model whose logits are not PyTorch's.
+
+    Raises:
+        FaceproofError: they differ by more than `TOLERANCE`, or are no numbers.
+    """
+    apart = np.abs(theirs - ours)
+    if not (apart <= TOLERANCE).all():
+        raise FaceproofError(
+            f"ONNX Runtime and PyTorch disagree on {name}: on {len(apart)} images their logits "
+            f"differ by up to {apart.max():.3g}, more than {TOLERANCE:g}; nothing was written. "
+            "Export without --onnx"
+        )
+
+
+def _validation_images(runs: Sequence[RunFolder]) -> Iterator[Tensor]:
+    """Yield the validation images of runs that can be read, (3, H, W) uint8."""
+    for run in runs:
+        if run.samples.is_file():
+            rows = select(read_table(run.samples), "val")
+        else:
+            run.require(run.validation)
+            rows = read_predictions(run.validation)
+        # Spread over the table, which is sorted by class.
+        step = max(1, rows.num_rows * len(runs) // NUM_CHECKED)
+        for name in rows["path"].take(list(range(0, rows.num_rows, step))).to_pylist():
+            try:
+                yield torch.from_numpy(read_image(name))
+            except UnreadableImageError:
+                continue
