@@ -167,7 +167,7 @@ def _make(create: Callable[..., Made], values: Any) -> Made:
 
 def join(where: str, name: str) -> str:
     """Return the dotted name of a setting."""
-    return f"{where}.{name}" if where else name
+    return ".".join(filter(None, (where, name)))
 
 
 @lru_cache

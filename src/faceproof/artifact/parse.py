@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from faceproof.errors import FaceproofError
-from faceproof.settings import join
+from faceproof.settings import SettingError, join
 
 MAX_DEPTH = 20
 MAX_INTEGER = 2**63
@@ -72,7 +72,10 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
         raise FaceproofError(f"{where or 'it'} lacks or should not have {', '.join(odd)}")
     hints = get_type_hints(kind)
     parsed = {name: parse(hints[name], given[name], join(where, name)) for name in names}
-    return kind(**parsed) if read is None else read(value)
+    try:
+        return kind(**parsed) if read is None else read(value)
+    except SettingError as error:
+        raise error.within(where) from error
 
 
 def _bounded(value: Any, where: str, depth: int = 0) -> Any:

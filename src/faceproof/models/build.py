@@ -69,7 +69,6 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check(
             self,
-            "model",
             backbone=NAMED,
             head=NAMED,
             input=Rule(lambda value: isinstance(value, InputConfig), "settings by name"),

@@ -47,7 +47,7 @@ class ImageInput:
     interpolation: str
 
     def __post_init__(self) -> None:
-        check(self, "model.input", **RULES)
+        check(self, **RULES)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class InputConfig:
     interpolation: str | None = None
 
     def __post_init__(self) -> None:
-        check(self, "model.input", **{name: optional(rule) for name, rule in RULES.items()})
+        check(self, **{name: optional(rule) for name, rule in RULES.items()})
 
     def resolve(self, backbone: nn.Module) -> ImageInput:
         """Return the input of a backbone, with what is not set as timm knows it of its weights.
