@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from faceproof.errors import FaceproofError
 
@@ -174,13 +174,13 @@ def join(where: str, name: str) -> str:
 def _nested(create: type) -> dict[str, type]:
     """Return the fields that are dataclasses themselves."""
     hints = get_type_hints(create)
-    found = {}
+    found: dict[str, type] = {}
     for field in fields(create):
         hint = hints[field.name]
         options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         classes = [one for one in options if is_dataclass(one)]
         if len(classes) == 1:
-            found[field.name] = classes[0]
+            found[field.name] = cast(type, classes[0])
     return found
 
 

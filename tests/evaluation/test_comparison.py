@@ -73,7 +73,7 @@ def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
     ) -> RunFolder:
         run = RunFolder(tmp_path / name)
         run.path.mkdir(parents=True, exist_ok=True)
-        backbone = f"{{name: {model}}}"
+        backbone = f"{{model: {model}}}"
         run.config.write_text(f"seed: {seed}\nmodel: {{name: {model}, backbone: {backbone}}}\n")
         run.update_record(model=model, data="demo", best_epoch=1, choices={"model": model})
         run.operating_point.write_text("{}")
@@ -124,7 +124,7 @@ def _logits(num_rows: int, gap: float, seed: int, model: str) -> Any:
 def _config(run: RunFolder) -> dict[str, Any]:
     """Return the settings of `make_run`'s config.yaml, on one level."""
     seed, model = re.findall(r"(?:seed|name): ([^,\n]+)", run.config.read_text())
-    return {"seed": int(seed), "model.name": model, "model.backbone.name": model}
+    return {"seed": int(seed), "model.name": model, "model.backbone.model": model}
 
 
 def _scored(*runs: RunFolder, evaluation: str = "demo-test") -> list[ScoredRun]:

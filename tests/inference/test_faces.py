@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 import faceproof
-from faceproof.workflows.export import export_cascade, export_run
 from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import RULE, WHOLE, FaceOptions, combine_faces, judge_faces
@@ -18,6 +17,7 @@ from faceproof.inference.scorer import Verdict
 from faceproof.prepare import face_detector
 from faceproof.prepare.boxes import Box, crop
 from faceproof.prepare.face_detector import find_faces
+from faceproof.workflows.export import export_cascade, export_run
 from tests.small_runs import write_run
 
 data = pytest.importorskip("skimage.data")

@@ -7,9 +7,9 @@ from PIL import Image
 
 from benchmarks.hostile import answers, check, check_api, check_commands, compare
 from benchmarks.hostile_files import write_good, write_hostile
-from faceproof.workflows.export import export_run
 from faceproof.data.image_io import UNREADABLE
 from faceproof.inference.predictor import load
+from faceproof.workflows.export import export_run
 from tests.small_runs import write_run
 
 

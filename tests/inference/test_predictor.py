@@ -13,12 +13,12 @@ from PIL import Image
 from scipy.special import expit, logit
 
 import faceproof
-from faceproof.workflows.export import export_cascade, export_run
 from faceproof.data.image_io import read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import is_positive
 from faceproof.models.build import build_network
+from faceproof.workflows.export import export_cascade, export_run
 from tests.small_runs import POINT, description, images_of, write_ensemble, write_run
 
 

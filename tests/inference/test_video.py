@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 import faceproof
-from faceproof.workflows.export import export_cascade, export_run
 from faceproof.evaluation.predictions import is_positive
 from faceproof.inference import video
 from faceproof.inference.timeline import clock, most_positive
@@ -22,6 +21,7 @@ from faceproof.inference.video import (
     read_clip,
 )
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
+from faceproof.workflows.export import export_cascade, export_run
 from tests.conftest import write_images
 from tests.small_runs import write_run
 

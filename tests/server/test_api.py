@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 import faceproof
-from faceproof.workflows.export import export_cascade, export_run
 from faceproof.cli.main import main
 from faceproof.data.image_io import decode_image
 from faceproof.errors import FaceproofError
@@ -22,6 +21,7 @@ from faceproof.inference.faces import FaceOptions, judge_faces
 from faceproof.prepare import face_detector
 from faceproof.prepare.boxes import crop
 from faceproof.server.limits import Limits
+from faceproof.workflows.export import export_cascade, export_run
 from tests.conftest import write_images
 from tests.small_runs import write_run
 

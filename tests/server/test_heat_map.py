@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 import faceproof
-from faceproof.workflows.export import export_run
 from faceproof.server import heat_map
 from faceproof.server.heat_map import HeatMaps
+from faceproof.workflows.export import export_run
 from tests.small_runs import write_run
 
 

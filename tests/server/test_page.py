@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import faceproof
-from faceproof.workflows.export import export_cascade
 from faceproof.server.limits import Limits
+from faceproof.workflows.export import export_cascade
 from tests.conftest import write_images
 from tests.small_runs import write_run
 
