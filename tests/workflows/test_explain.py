@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from faceproof.workflows.export import export_run
 from faceproof.data.image_io import read_image
 from faceproof.data.model_input import fit_image
 from faceproof.data.table import read_table, select, table_from_columns
@@ -20,6 +19,7 @@ from faceproof.explain.subject import load_subject
 from faceproof.io.atomic import CannotWriteError
 from faceproof.workflows import explain as workflow
 from faceproof.workflows.explain import ExplainConfig, explain, log_gallery, write
+from faceproof.workflows.export import export_run
 from faceproof.workflows.features import FeaturesConfig, features
 from tests.explained_run import SIZE, TASK, make_explained_run
 from tests.reports.test_explain_page import explained as shown_image
