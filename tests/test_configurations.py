@@ -202,7 +202,7 @@ def test_every_value_of_a_sweep_composes_and_builds(
     with initialize_config_dir(str(CONF), version_base="1.3"):
         whole = compose("train", [word], return_hydra_config=True)
     sweeper = instantiate(whole.hydra.sweeper)
-    assert type(sweeper).__module__ == "hydra_plugins.faceproof.multirun"
+    assert type(sweeper).__module__ == "hydra_plugins.faceproof.sweepers"
     parser = OverridesParser.create()
     for key, text in params.items():
         override = parser.parse_overrides([f"{key}={text}"])[0]

@@ -30,7 +30,7 @@ from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.run_folder import RunFolder, find_run, flatten, is_first_process, write_text
 from faceproof.performance.waiting import wait_briefly
-from faceproof.workflows.sweep import sweep_name
+from faceproof.workflows.sweep_folder import sweep_name
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet

@@ -1,168 +1,95 @@
-"""A sweep: many runs below one folder, of which each may fail alone and none is done twice.
+"""Train many runs, each in a process of its own, and keep a leaderboard.
 
-What has become of a run is read from its folder, so that a sweep can be gone on with whatever ended
-it. Nothing here knows Hydra or torch.
-
-    multirun/NAME/            a function of the command
-      leaderboard.csv         a row a run, best first
-      sweep.lock              held while a sweep or a run of it is alive
-      model-face_cnn+seed-0/  a run folder, and besides
-        job.json              its overrides, status, reason of failure, attempts
-        output.log            what it printed
+A run that fails is recorded and the others follow; a sweep that is started again does what is
+missing or has failed, and nothing else. Nothing here knows Hydra or torch: `Program` says how a
+run is started.
 """
 
-import csv
-import hashlib
-import io
-import json
 import os
-import re
-import shutil
-import signal
-import socket
-import subprocess
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Self
 
-from faceproof.errors import FaceproofError
-from faceproof.evaluation.monitor import better
-from faceproof.io.run_folder import RunFolder, write_text
+from faceproof.io.locks import Lock
+from faceproof.workflows.processes import run_process
+from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder
 
-JOB = "job.json"
-LOG = "output.log"
-STATUSES = ("finished", "running", "interrupted", "failed", "waiting")
-MAX_NAME = 80  # characters of a folder's name; file systems bear 255 bytes
-MAX_SWEEP_NAME = 60
-MAX_REASON = 300
+REFRESH = 20  # seconds between two leaderboards while the runs are elsewhere
 
-
-def run_name(settings: Mapping[str, str]) -> str:
-    """Return a run's folder, readable and without what a shell or Hydra would take for its own.
-
-    The order of the settings does not matter. What a name cannot show in full is told apart by a
-    hash behind it.
-
-    >>> run_name({"optimizer.lr": "0.001", "model": "resnet18"})
-    'model-resnet18+lr-0.001'
-    """
-    settings = dict(sorted(settings.items()))
-    shown = "+".join(_slug(key, value) for key, value in settings.items())
-    short = {_last_part(key) for key in settings}
-    exact = all(_shown(value) == value for value in settings.values())
-    if exact and len(short) == len(settings) and len(shown) <= MAX_NAME:
-        return shown
-    text = [f"{key}={value}" for key, value in settings.items()]
-    return f"{shown[:MAX_NAME].rstrip('+-.')}_{_digest(text)[:6]}"
-
-
-def sweep_name(overrides: Iterable[str]) -> str:
-    """Return a sweep's folder: the same for the same overrides in whatever order.
-
-    What is done when all runs are (compare=true) makes no other sweep. What varies is named first,
-    then the rest while there is room; a hash stands for everything.
-
-    >>> sweep_name(["freeze=head_only", "model=resnet18,vit_b16"])
-    'model-resnet18-vit_b16+freeze-head_only_a4fe235c'
-    """
-    words = sorted(word for word in overrides if not word.startswith("compare="))
-    shown = ""
-    for word in sorted(words, key=lambda word: not re.search(r"=.*[,(]|^sweep=", word)):
-        key, _, value = word.partition("=")
-        slug = _slug(key, value)
-        if "/" not in value and len(shown) + len(slug) < MAX_SWEEP_NAME:
-            shown += "+" * bool(shown) + slug
-    return f"{shown or 'sweep'}_{_digest(words)[:8]}"
-
-
-def _slug(key: str, value: str) -> str:
-    return f"{_last_part(key)}-{_shown(value)}"
-
-
-def _last_part(key: str) -> str:
-    return re.split(r"[./@]", key.lstrip("+~"))[-1]
-
-
-def _shown(value: str) -> str:
-    """Return a value as a name can show it: fractions by four digits, no special characters."""
-    if re.fullmatch(r"-?\d*\.\d{5,}(e-?\d+)?|-?\d\.\d{4,}e-?\d+", value, re.ASCII):
-        value = f"{float(value):.4g}"
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip("-")
-
-
-def _digest(words: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+Overrides = Sequence[str]
+Assigned = tuple[Overrides, Path]  # what to train, and the run folder
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run of a sweep, done or to be done.
+class Program:
+    """How the runs of a sweep are started.
 
-    Args:
-        folder: the run folder.
-        overrides: the words of the command line that make it.
-        settings: those of them by which the sweep's runs differ.
+    Attributes:
+        train: returns the command that trains a run in a folder.
+        evaluate: returns the command that evaluates a run on its test split.
+        compare: writes the page that compares run folders into another folder.
+        check: says why overrides make no run, or returns an empty text.
+        launch: trains runs elsewhere, as on a cluster, and says of each why it failed, or returns
+            an empty text for it; None for processes of this machine, one after the other.
     """
 
-    folder: Path
-    overrides: tuple[str, ...]
-    settings: Mapping[str, str]
+    train: Callable[[Overrides, Path], list[str]]
+    evaluate: Callable[[Path], list[str]]
+    compare: Callable[[list[Path], Path], object]
+    check: Callable[[Overrides], str] = lambda overrides: ""
+    launch: Callable[[list[Assigned]], list[str]] | None = None
 
-    @property
-    def name(self) -> str:
-        """Return the folder's name."""
-        return self.folder.name
 
-    @property
-    def run(self) -> RunFolder:
-        """Return the run folder's paths."""
-        return RunFolder(self.folder)
+def sweep(
+    folder: Path,
+    runs: Sequence[Overrides],
+    swept: Sequence[str],
+    program: Program,
+    compare: bool = False,
+) -> bool:
+    """Train every run that is not finished, and say whether all went well.
 
-    def read(self) -> dict[str, Any]:
-        """Return the notes on it; none before it is planned."""
-        file = self.folder / JOB
-        return json.loads(file.read_text()) if file.is_file() else {}
+    Args:
+        folder: the sweep's folder.
+        runs: the overrides of each run, such as `("model=resnet18", "seed=1")`.
+        swept: the keys by which the runs differ; they name the run folders.
+        program: how runs are started.
+        compare: evaluate the finished runs and compare them on a page.
 
-    def note(self, **facts: Any) -> None:
-        """Add to the notes on it."""
-        write_text(self.folder / JOB, json.dumps(self.read() | facts, indent=2) + "\n")
-
-    @property
-    def finished(self) -> bool:
-        """Say whether training has ended and its threshold is fitted."""
-        record = self.run.read_record()
-        return record.get("status") == "finished" and self.run.operating_point.is_file()
-
-    @property
-    def value(self) -> float | None:
-        """Return the best value of the monitored figure, of a finished run."""
-        record = self.run.read_record()
-        return float(record["best"][record["monitor"]]) if self.finished else None
+    Raises:
+        FaceproofError: another sweep works in the folder.
+    """
+    with Sweep(SweepFolder(folder), swept, program, len(runs)) as started:
+        started.train(runs)
+        if compare:
+            started.compare()
+    return started.report()
 
 
 class Sweep:
-    """The runs of one sweep folder, locked against other sweeps while it is entered.
+    """A sweep at work, between the locking of its folder and the last leaderboard.
 
     Args:
-        folder: the sweep folder.
+        folder: the sweep's folder.
+        swept: the keys by which the runs differ.
+        program: how runs are started.
+        total: how many runs there will be.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
-        self.leaderboard = self.folder / "leaderboard.csv"
-        self.lock = Lock(self.folder / "sweep.lock")
+    def __init__(
+        self, folder: SweepFolder, swept: Sequence[str], program: Program, total: int
+    ) -> None:
+        self.folder, self.swept, self.program, self.total = folder, swept, program, total
+        self.jobs: list[Job] = []
+        self.not_compared: list[Job] = []
 
     def __enter__(self) -> Self:
-        """Lock the folder; what was running when an earlier sweep ended was interrupted."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.lock.acquire()
-        for job in self.jobs():
-            if job.read()["status"] == "running":
-                job.note(status="finished" if job.finished else "interrupted")
+        """Lock the folder."""
+        self.folder.__enter__()
         return self
 
     def __exit__(
@@ -171,257 +98,194 @@ class Sweep:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let the folder go."""
-        self.lock.release()
+        """Write the leaderboard a last time and let the folder go."""
+        for job in self.jobs:
+            if job.read().status == "running" and self.folder.is_abandoned(job):
+                job.note(status="interrupted")
+        self.folder.write_leaderboard()
+        self.folder.__exit__(kind, error, trace)
 
-    def jobs(self) -> list[Job]:
-        """Return every run that was ever planned in the folder."""
-        return [_read_job(file.parent) for file in sorted(self.folder.glob(f"*/{JOB}"))]
+    def train(self, runs: Sequence[Overrides]) -> None:
+        """Train the runs that are not finished; each may fail alone."""
+        todo = []
+        for number, job in enumerate([self.plan(overrides) for overrides in runs], 1):
+            place = self._place(job, number)
+            if not self._is_settled(job, place):
+                todo.append((job, place))
+        self.folder.write_leaderboard()
+        if self.program.launch is not None:
+            self._train_elsewhere(todo)
+        else:
+            for job, place in todo:
+                self._train_here(job, place, self.folder.lock)
 
-    def plan(self, overrides: Sequence[str], swept: Sequence[str]) -> Job:
-        """Return the run of these overrides, with its folder, as it is or as it will be.
-
-        Args:
-            overrides: the words of the command line that make it.
-            swept: the keys by which the sweep's runs differ.
-        """
-        pairs = {key: value for key, _, value in (word.partition("=") for word in overrides)}
-        settings = {key: value for key, value in pairs.items() if key in swept} or pairs
-        job = Job(self.folder / run_name(settings), tuple(overrides), settings)
-        known = job.read()
-        if known and sorted(known["overrides"]) != sorted(overrides):
-            # Another command in the same folder gave that name to another run.
-            distinct = f"{job.name}_{_digest(sorted(overrides))[:6]}"
-            job = Job(self.folder / distinct, job.overrides, settings)
-            known = job.read()
-        job.folder.mkdir(exist_ok=True)
-        if not known:
-            facts = {"overrides": job.overrides, "settings": settings, "reason": ""}
-            job.note(status="waiting", attempts=[], seconds=0.0, **facts)
-        return job
-
-    def start(self, job: Job) -> tuple[str, ...]:
-        """Note that a run begins, and return the overrides to begin it with.
-
-        A run that has a last.ckpt goes on from there under its own configuration; whatever else
-        an earlier attempt has left is removed.
-        """
-        run = job.run
-        attempts = [*job.read()["attempts"], datetime.now(UTC).isoformat(timespec="seconds")]
-        job.note(status="running", reason="", attempts=attempts)
-        if all(file.is_file() for file in (run.config, run.last, run.samples)):
-            return (f"resume={quoted(job.folder)}",)
-        for entry in job.folder.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            elif entry.name not in (JOB, LOG):
-                entry.unlink()
-        return job.overrides
-
-    def end(self, job: Job, reason: str, seconds: float = 0.0) -> bool:
-        """Note how a run has ended, and say whether it is finished.
+    def train_one(
+        self, job: Job, number: int, lock: Lock, watch: Callable[[], str] | None = None
+    ) -> None:
+        """Train a planned run, unless it is finished.
 
         Args:
             job: the run.
-            reason: why it failed, if it did.
-            seconds: how long this attempt took.
+            number: its number among all.
+            lock: what its process holds while it lives.
+            watch: says why the run is to be pruned, if it is.
         """
-        total = round(job.read()["seconds"] + seconds, 1)
-        if job.finished:
-            job.note(status="finished", reason="", seconds=total)
+        place = self._place(job, number)
+        if self._is_settled(job, place, pruned=watch is not None):
+            self.folder.write_leaderboard()
+        elif self.program.launch is not None:
+            self._train_elsewhere([(job, place)])
         else:
-            why = one_line(reason) or "it ended without a result"
-            job.note(status="failed", reason=why, seconds=total)
-        return job.finished
+            self._train_here(job, place, lock, watch)
 
-    def best(self) -> Job | None:
-        """Return the best of the finished runs."""
-        finished = [job for job in self.jobs() if job.finished]
-        return min(finished, key=lambda job: _rank(_row(job)), default=None)
+    def plan(self, overrides: Overrides) -> Job:
+        """Return the run of these overrides, with its folder."""
+        job = self.folder.plan(overrides, self.swept)
+        if job.folder not in {known.folder for known in self.jobs}:
+            self.jobs.append(job)
+        return job
 
-    def write_leaderboard(self) -> None:
-        """Write a row for every run, finished ones first, the best of them at the top."""
-        jobs = self.jobs()
-        rows = sorted(map(_row, jobs), key=_rank)
-        settings = {key: None for job in jobs for key in job.settings}
-        figures = sorted({key for row in rows for key in row if key.startswith("val/")})
-        columns = ["status", "folder", *settings, "monitor", "value", "best_epoch", "epochs"]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [*columns, *figures, "seconds", "reason"], restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.leaderboard, text.getvalue())
+    def _place(self, job: Job, number: int) -> str:
+        return f"[{number}/{self.total}] {job.name}"
 
+    def _is_settled(self, job: Job, place: str, pruned: bool = False) -> bool:
+        """Say whether there is nothing to train: it was done before, or makes no run."""
+        if job.finished:
+            job.note(status="finished", reason="")
+            say(f"{place}: finished before, {job.describe()}")
+        elif pruned and job.pruned:
+            say(f"{place}: pruned before, {job.read().reason}")
+        elif reason := self.program.check(job.overrides):
+            self.folder.start(job)
+            self._end(job, place, reason, 0.0)
+        else:
+            return False
+        return True
 
-def _read_job(folder: Path) -> Job:
-    notes = json.loads((folder / JOB).read_text())
-    return Job(folder, tuple(notes["overrides"]), notes["settings"])
+    def _train_here(
+        self, job: Job, place: str, lock: Lock, watch: Callable[[], str] | None = None
+    ) -> None:
+        """Train a run in a process of this machine."""
+        overrides = self.folder.start(job)
+        how = "resumes from its last.ckpt" if overrides != job.overrides else "runs"
+        say(f"{place}: {how} ({os.path.relpath(job.folder / LOG)})")
+        self.folder.write_leaderboard()
+        pruned = ""
 
+        def watched() -> str:
+            nonlocal pruned
+            assert watch is not None
+            pruned = watch()
+            return pruned
 
-def _row(job: Job) -> dict[str, Any]:
-    """Return a run's row of the leaderboard."""
-    notes, record = job.read(), job.run.read_record()
-    row = dict(job.settings) | {
-        "status": notes["status"],
-        "folder": job.name,
-        "seconds": notes["seconds"],
-        "reason": notes["reason"],
-    }
-    if notes["status"] == "finished" and job.finished:
-        figures = {k: v for k, v in record["best"].items() if k.startswith("val/")}
-        row |= {k: "" if v is None else v for k, v in figures.items()}
-        row |= {key: record[key] for key in ("monitor", "best_epoch", "epochs")}
-        row["value"] = job.value
-    return row
+        begin = time.monotonic()
+        command = self.program.train(overrides, job.folder)
+        log = job.folder / LOG
+        reason = run_process(command, log, lock, None if watch is None else watched)
+        status = "pruned" if pruned else "failed"
+        self._end(job, place, reason, time.monotonic() - begin, status)
 
-
-def _rank(row: Mapping[str, Any]) -> tuple[int, str, float, str]:
-    """Return what rows are sorted by; figures of different kinds are not compared."""
-    place = STATUSES.index(row["status"])
-    if "value" not in row:
-        return place, "", 0.0, row["folder"]
-    value = row["value"] if better(row["monitor"]) == "min" else -row["value"]
-    return place, row["monitor"], value, row["folder"]
-
-
-class Lock:
-    """A lock on a file that the system lets go when the last process that holds it has ended.
-
-    Runs inherit it, so that a sweep cannot begin beside a run that outlived its own sweep.
-
-    Args:
-        path: the file; it stays, and names who has or had the lock.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-
-    def acquire(self) -> None:
-        """Take the lock.
-
-        Raises:
-            FaceproofError: another process has it.
-        """
-        import fcntl  # not on Windows, where the rest of this module can still be imported
-
-        file = self.path.open("a+")
+    def _train_elsewhere(self, todo: Sequence[tuple[Job, str]]) -> None:
+        """Train runs by the program's own launcher, all at a time."""
+        if not todo:
+            return
+        launch = self.program.launch
+        assert launch is not None
+        assigned: list[Assigned] = []
+        for job, place in todo:
+            say(f"{place}: launched")
+            assigned.append((self.folder.start(job), job.folder))
+        self.folder.write_leaderboard()
+        over = threading.Event()
+        live = threading.Thread(target=self._refresh, args=(over,), daemon=True)
+        live.start()
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            file.close()
-            raise FaceproofError(
-                f"a sweep is at work in {self.path.parent} already ({holder}); wait for it, stop "
-                "it, or choose another folder by hydra.sweep.dir"
-            ) from None
-        self._file = file
-        self.note(f"sweep {os.getpid()} on {socket.gethostname()}")
+            reasons = launch(assigned)
+        finally:
+            over.set()
+            live.join()
+        for (job, place), reason in zip(todo, reasons, strict=True):
+            self._end(job, place, reason, _seconds_written(job))
 
-    def note(self, holder: str) -> None:
-        """Write down who has the lock."""
-        assert self._file is not None
-        self._file.truncate(0)
-        self._file.write(holder + "\n")
-        self._file.flush()
+    def _refresh(self, over: threading.Event) -> None:
+        """Keep the leaderboard live while the runs are elsewhere."""
+        while not over.wait(REFRESH):
+            for job in self.jobs:
+                if job.read().status == "running" and job.finished:
+                    job.note(status="finished")
+            self.folder.write_leaderboard()
 
-    def fileno(self) -> int:
-        """Return the descriptor that a process must inherit to hold the lock too."""
-        assert self._file is not None
-        return self._file.fileno()
+    def _end(
+        self, job: Job, place: str, reason: str, seconds: float, status: str = "failed"
+    ) -> None:
+        """Record how a run ended, and print it."""
+        self.folder.end(job, reason, seconds, status)
+        self.folder.write_leaderboard()
+        if job.finished:
+            say(f"{place}: finished in {seconds:.0f} s, {job.describe()}")
+        else:
+            say(f"{place}: {status}: {job.read().reason}")
 
-    def release(self) -> None:
-        """Let go; a process that inherited the lock still has it."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def compare(self) -> None:
+        """Evaluate every finished run that is not yet, and compare all on a page."""
+        from faceproof.evaluation.comparison import evaluations_of  # a second of imports
 
+        if self.folder.shared:  # one of several commands at a time
+            self.folder.lock.acquire(wait=True)
+        finished = [job for job in self.jobs if job.finished]
+        ready = []
+        for number, job in enumerate(finished, 1):
+            evaluation = f"{job.run.read_record()['data']}-test"
+            if evaluation not in evaluations_of(job.run):
+                place = f"[{number}/{len(finished)}] {job.name}"
+                say(f"{place}: is evaluated on the test split")
+                command = self.program.evaluate(job.folder)
+                if reason := run_process(command, job.folder / LOG, self.folder.lock):
+                    say(f"{place}: is left out: {reason}")
+                    self.not_compared.append(job)
+                    continue
+            ready.append(job)
+        if len(ready) < 2:
+            say("fewer than two runs could be evaluated, so there is nothing to compare")
+            return
+        self.program.compare([job.folder for job in ready], self.folder.path / "comparison")
 
-def run_process(command: Sequence[str], log: Path, lock: Lock) -> str:
-    """Run a command to its end, and return why it failed, or nothing.
+    def report(self) -> bool:
+        """Print what failed or was pruned and where the results are; say whether all went well."""
+        from rich.console import Console
+        from rich.table import Table
 
-    Args:
-        command: what to run.
-        log: where its output is appended.
-        lock: what it holds while it lives.
-    """
-    with log.open("ab") as output:
-        output.write(f"\n$ {' '.join(command)}\n".encode())
-        output.flush()
-        begin = output.tell()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=[lock.fileno()],
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "HYDRA_FULL_ERROR": "1"},
-        )
-        lock.note(f"sweep {os.getpid()} and its run {process.pid} on {socket.gethostname()}")
-        try:
-            code = process.wait()
-        except BaseException:  # the sweep is told to end: so is its run
-            _stop(process)
-            raise
-    with log.open("rb") as written:
-        written.seek(begin)
-        return failure_reason(code, written.read().decode(errors="replace"))
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process, softly if it lets us."""
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def failure_reason(code: int, output: str) -> str:
-    """Return why a process failed, in one line; nothing if it did not.
-
-    Args:
-        code: its exit code; negative for the signal that killed it.
-        output: what it printed.
-    """
-    if code == 0:
-        return ""
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"the process was killed by {name}{hint}"
-    lines = [line for line in output.splitlines() if line.strip()]
-    traces = [n for n, line in enumerate(lines) if line.startswith("Traceback (most recent")]
-    if traces:
-        ends = (n for n, line in enumerate(lines) if n > traces[-1] and not line[0].isspace())
-        return one_line("\n".join(lines[next(ends, -1) :]))
-    if errors := [n for n, line in enumerate(lines) if line.startswith("error: ")]:
-        return one_line("\n".join(lines[errors[-1] :]).removeprefix("error: "))
-    return one_line(lines[-1]) if lines else f"the process ended with code {code}"
+        others = [(job, job.read()) for job in self.jobs if not job.finished]
+        pruned = sum(notes.status == "pruned" for _, notes in others)
+        failed = len(others) - pruned
+        console = Console(soft_wrap=True, highlight=False)
+        if others:
+            counts = [f"{failed} of {len(self.jobs)} runs failed"] * bool(failed)
+            counts += [f"{pruned} of {len(self.jobs)} runs pruned"] * bool(pruned)
+            table = Table(title=", ".join(counts))
+            for column in ("run", "status", "why"):
+                table.add_column(column, overflow="fold")
+            for job, notes in others:
+                table.add_row(job.name, notes.status, notes.reason)
+            Console(highlight=False).print(table)
+        if failed:
+            console.print("the same command tries the failed runs again, and nothing else")
+        if best := self.folder.best():
+            console.print(f"best: {best.name}: {best.describe()}", markup=False)
+        console.print(f"leaderboard: {os.path.relpath(self.folder.leaderboard)}", markup=False)
+        folder = os.path.relpath(self.folder.path)
+        console.print("next:", f"  tensorboard --logdir {folder}", sep="\n", markup=False)
+        return not failed and not self.not_compared
 
 
-def one_line(text: str) -> str:
-    """Return a text in one line, cut if it is very long."""
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 3] + "..."
+def say(text: str) -> None:
+    """Print a line of progress at once."""
+    print(text, flush=True)
 
 
-def quoted(path: Path) -> str:
-    """Return a path as Hydra's grammar for overrides wants it."""
-    text = str(path)
-    if re.fullmatch(r"[\w./+-]+", text):
-        return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-class Stopwatch:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._begin = time.monotonic()
-
-    def __call__(self) -> float:
-        """Return the seconds."""
-        return time.monotonic() - self._begin
+def _seconds_written(job: Job) -> float:
+    """Return the seconds between the first and the last file of a finished run."""
+    if not job.finished:
+        return 0.0
+    run = job.run
+    return run.operating_point.stat().st_mtime - run.config.stat().st_mtime

@@ -1,0 +1,357 @@
+"""The folder of a sweep: its runs, what has become of each, and the leaderboard.
+
+The state of a run is read from its folder, so that a sweep can be resumed however it ended.
+
+    multirun/NAME/            a function of the command
+      leaderboard.csv         a row a run, best first
+      sweep.lock              held while the sweep or a run of it is alive
+      search.db               of a search: Optuna's study
+      model-face_cnn+seed-0/  a run folder, and besides
+        job.json              its overrides, status, reason of failure, attempts
+        job.lock              of a search by several machines: held while one works on the run
+        output.log            what it printed
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from faceproof.io.locks import Lock
+from faceproof.io.run_folder import RunFolder, write_text
+from faceproof.workflows.processes import one_line
+
+JOB = "job.json"
+JOB_LOCK = "job.lock"
+LOG = "output.log"
+STATUSES = ("finished", "pruned", "running", "interrupted", "failed", "waiting")
+MAX_NAME = 80  # characters of a folder's name; file systems take 255 bytes
+MAX_SWEEP_NAME = 60
+
+
+def run_name(settings: Mapping[str, str]) -> str:
+    """Return the folder name of a run: readable, and plain for the shell and for Hydra.
+
+    The order of the settings does not matter. Settings that a name cannot show in full are told
+    apart by a hash.
+
+    >>> run_name({"optimizer.lr": "0.001", "model": "resnet18"})
+    'model-resnet18+lr-0.001'
+    """
+    settings = dict(sorted(settings.items()))
+    shown = "+".join(_slug(key, value) for key, value in settings.items())
+    short = {_last_part(key) for key in settings}
+    exact = all(_shown(value) == value for value in settings.values())
+    if exact and len(short) == len(settings) and len(shown) <= MAX_NAME:
+        return shown
+    text = [f"{key}={value}" for key, value in settings.items()]
+    return f"{shown[:MAX_NAME].rstrip('+-.')}_{_digest(text)[:6]}"
+
+
+def sweep_name(overrides: Iterable[str]) -> str:
+    """Return the folder name of a sweep: the same for the same overrides in any order.
+
+    `compare=` does not count, as it changes no run. The name shows what varies first, then the
+    rest while there is room, and a hash of everything.
+
+    >>> sweep_name(["freeze=head_only", "model=resnet18,vit_b16"])
+    'model-resnet18-vit_b16+freeze-head_only_a4fe235c'
+    """
+    words = sorted(word for word in overrides if not word.startswith("compare="))
+    shown = ""
+    for word in sorted(words, key=lambda word: not re.search(r"=.*[,(]|^sweep=", word)):
+        key, _, value = word.partition("=")
+        slug = _slug(key, value)
+        if "/" not in value and len(shown) + len(slug) < MAX_SWEEP_NAME:
+            shown += "+" * bool(shown) + slug
+    return f"{shown or 'sweep'}_{_digest(words)[:8]}"
+
+
+def _slug(key: str, value: str) -> str:
+    return f"{_last_part(key)}-{_shown(value)}"
+
+
+def _last_part(key: str) -> str:
+    return re.split(r"[./@]", key.lstrip("+~"))[-1]
+
+
+def _shown(value: str) -> str:
+    """Return a value as a name can show it: fractions by four digits, no special characters."""
+    if re.fullmatch(r"-?\d*\.\d{5,}(e-?\d+)?|-?\d\.\d{4,}e-?\d+", value, re.ASCII):
+        value = f"{float(value):.4g}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip("-")
+
+
+def _digest(words: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What `job.json` says of a run.
+
+    Attributes:
+        overrides: the words of the command line that make it.
+        settings: those by which the runs of the sweep differ.
+        status: one of `STATUSES`.
+        reason: why it failed or was pruned.
+        attempts: when each attempt began.
+        seconds: how long all attempts took.
+    """
+
+    overrides: list[str]
+    settings: dict[str, str]
+    status: str = "waiting"
+    reason: str = ""
+    attempts: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a sweep, done or to be done.
+
+    Attributes:
+        folder: the run folder.
+        overrides: the words of the command line that make it.
+        settings: those by which the runs of the sweep differ.
+    """
+
+    folder: Path
+    overrides: tuple[str, ...]
+    settings: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Return the folder's name."""
+        return self.folder.name
+
+    @property
+    def run(self) -> RunFolder:
+        """Return the paths of the run."""
+        return RunFolder(self.folder)
+
+    def read(self) -> Notes:
+        """Return the notes on the run."""
+        return Notes(**json.loads((self.folder / JOB).read_text("utf-8")))
+
+    def note(self, **changes: Any) -> None:
+        """Change the notes on the run."""
+        notes = replace(self.read(), **changes)
+        write_text(self.folder / JOB, json.dumps(asdict(notes), indent=2) + "\n")
+
+    @property
+    def finished(self) -> bool:
+        """Say whether training has ended and the threshold is fitted."""
+        record = self.run.read_record()
+        return record.get("status") == "finished" and self.run.operating_point.is_file()
+
+    @property
+    def pruned(self) -> bool:
+        """Say whether a search has stopped the run early."""
+        return self.read().status == "pruned"
+
+    @property
+    def value(self) -> float | None:
+        """Return the best value of the monitored metric; None of an unfinished run."""
+        record = self.run.read_record()
+        return float(record["best"][record["monitor"]]) if self.finished else None
+
+    def describe(self) -> str:
+        """Return the result of a finished run in words."""
+        record = self.run.read_record()
+        return f"{record['monitor']} {self.value:.4f} in epoch {record['best_epoch']}"
+
+
+class SweepFolder:
+    """The runs of a sweep; while it is entered, no other sweep works in the folder.
+
+    Args:
+        path: the folder.
+        shared: several commands work on one search; each run is locked by itself then.
+    """
+
+    def __init__(self, path: Path, shared: bool = False) -> None:
+        self.path, self.shared = path.absolute(), shared
+        self.leaderboard = self.path / "leaderboard.csv"
+        self.lock = Lock(
+            self.path / "sweep.lock",
+            f"a sweep is at work in {self.path} already ({{holder}}); wait for it, stop it, or "
+            "choose another folder by hydra.sweep.dir",
+        )
+
+    def __enter__(self) -> Self:
+        """Lock the folder; runs that an earlier sweep left running are noted as interrupted.
+
+        Raises:
+            FaceproofError: another sweep works in it.
+        """
+        if not self.shared:
+            self.lock.acquire()
+            self.lock.write_holder(f"sweep {os.getpid()} on {socket.gethostname()}")
+        for job in self.jobs():
+            if job.read().status == "running" and self.is_abandoned(job):
+                job.note(status="finished" if job.finished else "interrupted")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let the folder go."""
+        self.lock.release()
+
+    def jobs(self) -> list[Job]:
+        """Return every run that was ever planned in the folder."""
+        return [_read_job(file.parent) for file in sorted(self.path.glob(f"*/{JOB}"))]
+
+    def plan(self, overrides: Sequence[str], swept: Sequence[str]) -> Job:
+        """Return the run of these overrides, with its folder, new or as it is.
+
+        Args:
+            overrides: the words of the command line that make it.
+            swept: the keys by which the runs of the sweep differ.
+        """
+        pairs = {key: value for key, _, value in (word.partition("=") for word in overrides)}
+        settings = {key: value for key, value in pairs.items() if key in swept} or pairs
+        job = Job(self.path / run_name(settings), tuple(overrides), settings)
+        there = (job.folder / JOB).is_file()
+        if there and sorted(job.read().overrides) != sorted(overrides):
+            # Another command in the same folder gave that name to another run.
+            distinct = f"{job.name}_{_digest(sorted(overrides))[:6]}"
+            job = Job(self.path / distinct, job.overrides, settings)
+            there = (job.folder / JOB).is_file()
+        if not there:
+            notes = Notes([*overrides], settings)
+            write_text(job.folder / JOB, json.dumps(asdict(notes), indent=2) + "\n")
+        return job
+
+    @contextlib.contextmanager
+    def working_on(self, job: Job) -> Iterator[Lock]:
+        """Yield the lock for work on a run: the folder's, or in a shared folder the run's own.
+
+        The run's own is waited for: two searches may suggest the same settings at a time.
+        """
+        if not self.shared:
+            yield self.lock
+            return
+        lock = _job_lock(job)
+        lock.acquire(wait=True)
+        try:
+            yield lock
+        finally:
+            lock.release()
+
+    def is_abandoned(self, job: Job) -> bool:
+        """Say whether no other process works on a run."""
+        return not self.shared or _job_lock(job).is_free()
+
+    def start(self, job: Job) -> tuple[str, ...]:
+        """Note that a run begins, and return the overrides to begin it with.
+
+        A run that has a last.ckpt resumes from it under its own configuration; whatever else an
+        earlier attempt left behind is removed.
+        """
+        run = job.run
+        attempts = [*job.read().attempts, datetime.now(UTC).isoformat(timespec="seconds")]
+        job.note(status="running", reason="", attempts=attempts)
+        if all(file.is_file() for file in (run.config, run.last, run.samples)):
+            return (f"resume={quoted(job.folder)}",)
+        for entry in job.folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name not in (JOB, JOB_LOCK, LOG):
+                entry.unlink()
+        return job.overrides
+
+    def end(self, job: Job, reason: str, seconds: float = 0.0, status: str = "failed") -> None:
+        """Note how a run ended.
+
+        Args:
+            job: the run.
+            reason: why it is not finished, if it is not.
+            seconds: how long this attempt took.
+            status: what it is if it is not finished.
+        """
+        total = round(job.read().seconds + seconds, 1)
+        if job.finished:
+            job.note(status="finished", reason="", seconds=total)
+        else:
+            why = one_line(reason) or "it ended without a result"
+            job.note(status=status, reason=why, seconds=total)
+
+    def best(self) -> Job | None:
+        """Return the best of the finished runs."""
+        finished = [job for job in self.jobs() if job.finished]
+        return min(finished, key=lambda job: _rank(_row(job)), default=None)
+
+    def write_leaderboard(self) -> None:
+        """Write a row for every run, finished ones first, the best of them at the top."""
+        jobs = self.jobs()
+        rows = sorted(map(_row, jobs), key=_rank)
+        settings = {key: None for job in jobs for key in job.settings}
+        metrics = sorted({key for row in rows for key in row if key.startswith("val/")})
+        columns = ["status", "folder", *settings, "monitor", "value", "best_epoch", "epochs"]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [*columns, *metrics, "seconds", "reason"], restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.leaderboard, text.getvalue())
+
+
+def _job_lock(job: Job) -> Lock:
+    return Lock(job.folder / JOB_LOCK, f"{job.folder} is being worked on ({{holder}})")
+
+
+def _read_job(folder: Path) -> Job:
+    notes = Job(folder, (), {}).read()
+    return Job(folder, tuple(notes.overrides), notes.settings)
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """Return a run's row of the leaderboard."""
+    notes, record = job.read(), job.run.read_record()
+    row: dict[str, Any] = dict(job.settings) | {
+        "status": notes.status,
+        "folder": job.name,
+        "seconds": notes.seconds,
+        "reason": notes.reason,
+    }
+    if notes.status == "finished" and job.finished:
+        metrics = {k: v for k, v in record["best"].items() if k.startswith("val/")}
+        row |= {k: "" if v is None else v for k, v in metrics.items()}
+        row |= {key: record[key] for key in ("monitor", "best_epoch", "epochs")}
+        row["value"] = job.value
+    return row
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[int, str, float, str]:
+    """Return what rows are sorted by; values of different metrics are not compared."""
+    from faceproof.evaluation.monitor import better  # not for a command that only needs a name
+
+    place = STATUSES.index(row["status"])
+    if "value" not in row:
+        return place, "", 0.0, row["folder"]
+    value = row["value"] if better(row["monitor"]) == "min" else -row["value"]
+    return place, row["monitor"], value, row["folder"]
+
+
+def quoted(path: Path) -> str:
+    """Return a path as the value of an override."""
+    text = str(path)
+    if re.fullmatch(r"[\w./+-]+", text):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,292 @@
+"""Hydra's sweepers of faceproof: they translate Hydra's words and call faceproof.workflows.
+
+`ProductSweeper` trains every combination of the given values, `SearchSweeper` searches by Optuna.
+Hydra imports this module on every start, so nothing heavy is imported at its top; and it imports
+each module here anew, so that all classes are in one.
+"""
+
+import itertools
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    Glob,
+    IntervalSweep,
+    Override,
+    RangeSweep,
+)
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from faceproof.errors import FaceproofError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+    from faceproof.workflows.sweep import Program
+
+OF_THE_SWEEPER = ("hydra/sweeper", "hydra.sweeper.")
+# What is said of the whole sweep and not of a run in a process of its own.
+OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.mode", "hydra.run.")
+
+
+class ProductSweeper(Sweeper):
+    """Every combination of the values given for each setting.
+
+    Args:
+        params: settings and their values, as on the command line, which takes precedence.
+    """
+
+    config: DictConfig
+
+    def __init__(self, params: DictConfig) -> None:
+        self.params = params
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra has composed."""
+        # Words about the sweeper mean nothing to the runs, which are composed without `sweep=`.
+        words = [w for w in config.hydra.overrides.hydra if not w.startswith(OF_THE_SWEEPER)]
+        config.hydra.overrides.hydra = words
+        self.context, self.task, self.config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Train the runs that are not finished, and end the program with 1 if one failed."""
+        from faceproof.workflows.sweep import sweep
+
+        with clear_exit():
+            overrides = parse(self.params, arguments, self.context.config_loader)
+            choices = {o.get_key_element(): values(o, self.config) for o in overrides}
+            swept = [o.get_key_element() for o in overrides if o.is_sweep_override()]
+            runs = [
+                [word(key, value) for key, value in zip(choices, combination, strict=True)]
+                for combination in itertools.product(*choices.values())
+            ]
+            ended_well = sweep(
+                Path(self.config.hydra.sweep.dir),
+                runs,
+                swept,
+                program(self.context, self.task, self.config),
+                self.config.compare,
+            )
+        if not ended_well:
+            sys.exit(1)
+
+
+class SearchSweeper(ProductSweeper):
+    """A search by Optuna; its settings are those of `faceproof.workflows.search.SearchConfig`.
+
+    Args:
+        params: settings and their values or intervals.
+        settings: of the search.
+    """
+
+    def __init__(self, params: DictConfig, **settings: Any) -> None:
+        super().__init__(params)
+        self.settings = settings
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Continue the search, and end the program with 1 if a trial failed."""
+        from faceproof.settings import make
+        from faceproof.workflows.search import SearchConfig, import_optuna, search
+
+        with clear_exit():
+            config = make(SearchConfig, self.settings, "hydra.sweeper")
+            import_optuna()
+            overrides = parse(self.params, arguments, self.context.config_loader)
+            space = {
+                o.get_key_element(): distribution(o, self.config)
+                for o in overrides
+                if o.is_sweep_override()
+            }
+            fixed = [
+                word(o.get_key_element(), values(o, self.config)[0])
+                for o in overrides
+                if not o.is_sweep_override()
+            ]
+            ended_well = search(
+                Path(self.config.hydra.sweep.dir),
+                space,
+                fixed,
+                self.config.monitor,
+                program(self.context, self.task, self.config),
+                config,
+                self.config.compare,
+            )
+        if not ended_well:
+            sys.exit(1)
+
+
+@contextmanager
+def clear_exit() -> Iterator[None]:
+    """End with one message where the user can mend it, and let SIGTERM end the run under way."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    except FaceproofError as error:
+        sys.exit(f"error: {error}")
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: the sweep cannot be set up: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", flush=True)
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "Program":
+    """Return how Hydra starts the runs of a sweep."""
+    from faceproof import app
+    from faceproof.workflows.processes import one_line
+    from faceproof.workflows.sweep import Program
+    from faceproof.workflows.sweep_folder import quoted
+
+    def check(overrides: Sequence[str]) -> str:
+        try:
+            context.config_loader.load_sweep_config(config, list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            text = str(error) if str(error) else str(error.__cause__)
+            return text.partition("\nConfig search path:")[0]
+        return ""
+
+    def train(overrides: Sequence[str], folder: Path) -> list[str]:
+        return [*base_command(config), *overrides, f"hydra.run.dir={quoted(folder)}",
+                "hydra.mode=RUN"]  # fmt: skip
+
+    def evaluate(folder: Path) -> list[str]:
+        script = Path(sys.argv[0]).absolute().with_name("evaluate.py")
+        return [sys.executable, str(script), f"run={quoted(folder)}"]
+
+    def launch(runs: list[tuple[Sequence[str], Path]]) -> list[str]:
+        batch = [
+            [*overrides, f"hydra.sweep.dir={quoted(folder.parent)}",
+             f"hydra.sweep.subdir={quoted(Path(folder.name))}"]
+            for overrides, folder in runs
+        ]  # fmt: skip
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=task, config=config
+        )
+        try:
+            return [failure(returned) for returned in launcher.launch(batch, 0)]
+        except Exception as error:  # a launcher may raise what one of its runs died of
+            return [one_line(f"{type(error).__name__}: {error}")] * len(runs)
+
+    # Hydra's basic launcher trains every run in this process, where one crash would end all.
+    here = config.hydra.runtime.choices["hydra/launcher"] == "basic"
+    return Program(
+        train=train,
+        evaluate=evaluate,
+        compare=lambda runs, folder: app.compare(runs, folder=folder),
+        check=check,
+        launch=None if here else launch,
+    )
+
+
+def base_command(config: DictConfig) -> list[str]:
+    """Return the command that began the sweep, without what makes it one."""
+    hydra = config.hydra
+    command = [sys.executable, str(Path(sys.argv[0]).absolute())]
+    command += ["--config-name", hydra.job.config_name]
+    for source in hydra.runtime.config_sources:
+        if source.provider == "command-line":
+            command += ["--config-dir", source.path]
+    return command + [w for w in hydra.overrides.hydra if not w.startswith(OF_THE_SWEEP)]
+
+
+def failure(returned: JobReturn) -> str:
+    """Return why a run failed that another launcher has done, or an empty text."""
+    try:
+        _ = returned.return_value  # raises what the run raised
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def parse(params: DictConfig, arguments: list[str], loader: ConfigLoader) -> list[Override]:
+    """Return what the runs are made of; the command line takes precedence over `params`."""
+    words = [f"{key!s}={value}" for key, value in params.items()]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*words, *arguments])
+    latest = {override.get_key_element(): override for override in parsed}
+    latest.pop("compare", None)  # is said of the sweep and not of its runs
+    if (kind := latest.pop("sweep", None)) and kind.is_sweep_override():
+        raise FaceproofError(f"{kind.input_line} names several sweeps; choose one")
+    return list(latest.values())
+
+
+def values(override: Override, config: DictConfig) -> list[str | None]:
+    """Return the values that a setting is to have, one after the other.
+
+    Raises:
+        FaceproofError: there is none, or no end of them.
+    """
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str() if "=" in (override.input_line or "") else None]
+    if not override.is_discrete_sweep():
+        raise FaceproofError(
+            f"{override.input_line} has no end of values; that is for sweep=optuna"
+        )
+    pattern: Any = override.value()
+    there: list[str] = []
+    if isinstance(pattern, Glob):
+        there = choices_of(override.key_or_group, config)
+        found: list[str | None] = [*pattern.filter(there)]
+    else:
+        found = [*override.sweep_string_iterator()]
+    if not found:
+        raise FaceproofError(
+            f"{override.input_line} stands for nothing, so there is no run to do"
+            + (f"; there are {', '.join(there)}" if there else "")
+        )
+    return found
+
+
+def choices_of(group: str, config: DictConfig) -> list[str]:
+    """Return the choices of a group, on the whole search path, which Hydra's glob leaves out."""
+    folders = [
+        Path(s.path) / group for s in config.hydra.runtime.config_sources if s.schema == "file"
+    ]
+    return sorted({file.stem for folder in folders for file in folder.glob("[!_]*.yaml")})
+
+
+def distribution(override: Override, config: DictConfig) -> "BaseDistribution":
+    """Return what Optuna draws a setting from; a range includes both of its ends.
+
+    Raises:
+        FaceproofError: there is nothing to draw from.
+    """
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    given: Any = override.value()
+    options: dict[str, Any]
+    if isinstance(given, IntervalSweep):
+        options = {"low": given.start, "high": given.end, "log": "log" in given.tags}
+    elif isinstance(given, RangeSweep) and not given.shuffle:
+        options = {"low": given.start, "high": given.stop, "step": given.step}
+    else:
+        return CategoricalDistribution(values(override, config))
+    whole = all(isinstance(option, int) for option in options.values())
+    try:
+        return IntDistribution(**options) if whole else FloatDistribution(**options)
+    except ValueError as error:
+        raise FaceproofError(f"{override.input_line} cannot be searched: {error}") from error
+
+
+def word(key: str, value: str | None) -> str:
+    """Return an override."""
+    return key if value is None else f"{key}={value}"
