@@ -239,6 +239,7 @@ def test_a_phone_takes_a_photo_with_its_own_camera(browser, address, images):
     with opened(browser, address, **PHONE) as tab:
         assert tab.locator("#photo-label").is_visible()
         assert not tab.locator("#camera-open").is_visible()
+        assert not tab.get_by_text("or drop one here").is_visible()
         assert tab.get_attribute("#photo", "capture") == "environment"
         tab.set_input_files("#photo", str(images["fake"]))
         assert answered(tab).startswith("fake")
