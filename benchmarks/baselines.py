@@ -60,7 +60,7 @@ class ExpertImages(Dataset[tuple[Tensor, int]]):
 
 
 def num_workers(num_images: int, batch_size: int) -> int:
-    """Return the expert's loading processes: as many as there are cores but one."""
+    """Return the expert's worker processes: as many as there are cores but one."""
     return choose_workers("auto", num_images, batch_size, "cuda")
 
 

@@ -34,7 +34,7 @@ def rate(words: list[str], model: str, seconds: float, fetches: bool = False) ->
         model: whose input the images are resized for.
         seconds: after which no further epoch is begun.
         fetches: whether what was fetched is removed before each epoch, so that it is fetched again;
-            what the loading processes hold open, 16 shards, is not.
+            what the worker processes hold open, 16 shards, is not.
     """
     from faceproof.app import compose_data
 

@@ -2,7 +2,7 @@
 
 A process is killed by SIGKILL at a moment drawn at random: from the whole of its training, or as
 soon as it writes a checkpoint after such a moment, or while it starts, before its first checkpoint.
-The run is gone on with by a new process with another number of loading processes; begun again where
+The run is gone on with by a new process with another number of worker processes; begun again where
 there was no checkpoint. Its weights, optimizer, learning rates, early stopping and figures must be
 those of a run that was never killed, bit for bit.
 """

@@ -31,13 +31,13 @@ from benchmarks.measuring import (
 from faceproof import app
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import ImageDataset
+from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.loaders import make_loader
 from faceproof.data.samplers import EpochSampler
 from faceproof.models.detector import Detector
 from faceproof.performance.cores import num_cores
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
-from faceproof.training.caching import CacheSettings
 from faceproof.training.callbacks import BoardImages, ImageRate, ProgressBar
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.loggers import Board, EpochTable
@@ -132,8 +132,8 @@ def faceproof_rate(
             compiled=how.compiled,
         )
         data = ImageDataModule(
-            images.data.table, images.data.task, net.input, Augment(), BATCH_SIZE,
-            cache=CacheSettings(images=how.cache),
+            images.data.table, images.data.task, net.input, Augment(),
+            LoaderConfig(BATCH_SIZE), cache=CacheConfig(images=how.cache),
         )  # fmt: skip
         trainer.fit(module, data)
         return clock.rate
@@ -290,7 +290,7 @@ def measure_loading(
     """Return what the loader reaches of what the decoder alone can do with as many cores.
 
     A row for a CPU's loader, which decodes by all cores in turns with the arithmetic, and one for
-    loading processes, as they serve a GPU.
+    worker processes, as they serve a GPU.
     """
     processes = baselines.num_workers(len(images.paths), BATCH_SIZE)
     return [_measure_loading(images, model, workers, seconds, rounds) for workers in (0, processes)]
@@ -299,7 +299,7 @@ def measure_loading(
 def _measure_loading(
     images: Images, model: str, workers: int, seconds: float, rounds: int
 ) -> dict[str, Any]:
-    """Return the row of so many loading processes."""
+    """Return the row of so many worker processes."""
     how = make_net(compose_model(model)).input
     cores = workers or num_cores()
 

@@ -202,7 +202,7 @@ def test_a_fault_in_one_process_ends_both_with_one_message(run, small_faces, tmp
     for fault, workers, reason in (
         ("vanish 0", 0, gone),
         ("vanish 1", 0, gone),
-        ("kill 1", 1, "a loading process has died"),
+        ("kill 1", 1, "a worker process died"),
         ("die 0", 0, "another process of this run has ended"),
     ):
         monkeypatch.setenv("FAULT", fault)

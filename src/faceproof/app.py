@@ -243,7 +243,7 @@ def _facts(config: DictConfig, data: "DataSet", weights: str) -> dict[str, Any]:
 
 def build_train_config(config: DictConfig) -> "TrainConfig":
     """Make the recipe that a training configuration describes."""
-    from faceproof.training.caching import CacheSettings
+    from faceproof.data.loader_config import CacheConfig, LoaderConfig
     from faceproof.training.checkpoints import Saving
     from faceproof.workflows.train import TrainConfig
 
@@ -254,8 +254,8 @@ def build_train_config(config: DictConfig) -> "TrainConfig":
         freeze=build(config.freeze),
         augment=build(config.augment),
         trainer=build(config.trainer),
-        loader=build(config.loader),
-        cache=_settings(CacheSettings, config, "cache"),
+        loader=_settings(LoaderConfig, config, "loader"),
+        cache=_settings(CacheConfig, config, "cache"),
         saving=_settings(Saving, config, "checkpoint"),
         class_weights=tuple(weights) if OmegaConf.is_list(weights) else weights,
         monitor=config.monitor,

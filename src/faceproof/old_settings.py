@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from faceproof.data.bounds import MOST_WORKERS
 from faceproof.data.layout import layout_pattern
+from faceproof.data.loader_config import MAX_WORKERS as MOST_WORKERS
 from faceproof.data.splits import check_ratios
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError

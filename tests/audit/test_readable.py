@@ -11,7 +11,7 @@ from faceproof.audit.readable import readable_rows
 from faceproof.data import folder_data
 from faceproof.data.listing import DataSet
 from faceproof.errors import FaceproofError
-from faceproof.io.cache_folder import cache_folder
+from faceproof.io.cache import cache_folder
 from tests.conftest import MakeImages
 
 LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}

@@ -1,4 +1,4 @@
-"""Arrays that are kept: found again, checked, bounded, and never half there."""
+"""Arrays that are cached: found again, checked, bounded, and never half there."""
 
 import logging
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceproof.io import cache as kept
-from faceproof.io.cache import Array, Wanted, keep, key_of
+from faceproof.io import cache
+from faceproof.io.cache import Array, CachedArray, key_of, load_or_compute
 
 MANY = 10**9
 
@@ -23,21 +23,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "squares"
 
 
-def squares(key: str = "a", rows: int = 100, agrees: bool = True) -> tuple[Wanted, list[int]]:
-    """Return an array to be kept, and a list that grows when it is computed."""
+def squares(key: str = "a", rows: int = 100, agrees: bool = True) -> tuple[CachedArray, list[int]]:
+    """Return an array to be cached, and a list that grows when it is computed."""
     computed: list[int] = []
 
     def fill(values: Array) -> None:
         computed.append(len(values))
         values[:] = np.arange(len(values))[:, None] ** 2
 
-    return Wanted("squares", key, (rows, 4), np.float32, fill, lambda values: agrees), computed
+    return CachedArray("squares", key, (rows, 4), np.float32, fill, lambda values: agrees), computed
 
 
 def test_what_was_computed_is_found_again(folder: Path) -> None:
     wanted, computed = squares()
     for _ in range(2):
-        values = keep(wanted, MANY)
+        values = load_or_compute(wanted, MANY)
         assert values is not None
         assert values[7].tolist() == [49] * 4
         assert not values.flags.writeable
@@ -48,58 +48,58 @@ def test_what_was_computed_is_found_again(folder: Path) -> None:
 def test_what_no_longer_agrees_is_computed_again(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keep(squares()[0], MANY)
+    load_or_compute(squares()[0], MANY)
     wanted, computed = squares(agrees=False)
-    assert keep(wanted, MANY) is not None
+    assert load_or_compute(wanted, MANY) is not None
     assert computed == [100]
     assert "is not what would be computed now" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"no array at all"])
 def test_a_file_that_is_cut_short_is_computed_again(folder: Path, damage: bytes) -> None:
-    keep(squares()[0], MANY)
+    load_or_compute(squares()[0], MANY)
     (folder / "a.npy").write_bytes(damage)
     wanted, computed = squares()
-    values = keep(wanted, MANY)
+    values = load_or_compute(wanted, MANY)
     assert values is not None
     assert values[3].tolist() == [9] * 4
     assert computed == [100]
 
 
 def test_a_file_whose_last_rows_are_missing_is_computed_again(folder: Path) -> None:
-    keep(squares()[0], MANY)
+    load_or_compute(squares()[0], MANY)
     whole = (folder / "a.npy").read_bytes()
     (folder / "a.npy").write_bytes(whole[:-100])
     wanted, computed = squares()
-    keep(wanted, MANY)
+    load_or_compute(wanted, MANY)
     assert computed == [100]
     assert (folder / "a.npy").read_bytes() == whole
 
 
-def test_the_longest_unused_makes_way(folder: Path) -> None:
+def test_the_longest_unused_is_deleted(folder: Path) -> None:
     for age, key in enumerate("cba"):
-        keep(squares(key)[0], MANY)
+        load_or_compute(squares(key)[0], MANY)
         os.utime(folder / f"{key}.npy", (age, age))
-    kept._in_use.clear()  # as in another process
-    keep(squares("b")[0], MANY)  # is used now
+    cache._in_use.clear()  # as in another process
+    load_or_compute(squares("b")[0], MANY)  # is used now
     size = (folder / "a.npy").stat().st_size
-    keep(squares("d")[0], 3 * size)
+    load_or_compute(squares("d")[0], 3 * size)
     assert sorted(file.stem for file in folder.iterdir()) == ["a", "b", "d"]
 
 
-def test_what_a_process_uses_does_not_make_way_for_more_of_it(folder: Path) -> None:
-    keep(squares("train")[0], MANY)
+def test_what_a_process_uses_is_not_deleted_for_more_of_it(folder: Path) -> None:
+    load_or_compute(squares("train")[0], MANY)
     size = (folder / "train.npy").stat().st_size
-    assert keep(squares("val")[0], size + 100) is None
+    assert load_or_compute(squares("val")[0], size + 100) is None
     assert [file.stem for file in folder.iterdir()] == ["train"]
 
 
-def test_what_does_not_fit_is_not_kept_and_that_is_said(
+def test_what_does_not_fit_is_not_cached_and_that_is_said(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted, computed = squares()
     with caplog.at_level(logging.WARNING):
-        assert keep(wanted, 1000) is None
+        assert load_or_compute(wanted, 1000) is None
     assert not computed
     assert "cache.max_gb" in caplog.text
     assert not list(folder.iterdir())
@@ -109,17 +109,17 @@ def test_what_could_never_fit_pushes_nothing_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key in "ab":
-        keep(squares(key)[0], MANY)
-    monkeypatch.setattr(kept, "_in_use", set())  # as of another process
+        load_or_compute(squares(key)[0], MANY)
+    monkeypatch.setattr(cache, "_in_use", set())  # as of another process
     size = (folder / "a.npy").stat().st_size
-    assert keep(squares("c", 200)[0], size) is None
+    assert load_or_compute(squares("c", 200)[0], size) is None
     assert sorted(file.stem for file in folder.iterdir()) == ["a", "b"]
 
 
 def test_what_killed_processes_left_is_removed_and_what_is_being_filled_counts(
     folder: Path,
 ) -> None:
-    keep(squares("a")[0], MANY)
+    load_or_compute(squares("a")[0], MANY)
     size = (folder / "a.npy").stat().st_size
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -132,11 +132,12 @@ def test_what_killed_processes_left_is_removed_and_what_is_being_filled_counts(
     for file in (dead, alive, far):
         file.write_bytes(bytes(size))
         os.utime(file, (an_hour_ago, an_hour_ago))
-    assert keep(squares("b")[0], 3 * size) is None  # a is in use, and two are being filled
+    # a is in use, and two are being filled
+    assert load_or_compute(squares("b")[0], 3 * size) is None
     assert not dead.exists()
     assert alive.exists()
     assert far.exists()
-    assert keep(squares("b")[0], 4 * size) is not None
+    assert load_or_compute(squares("b")[0], 4 * size) is not None
 
 
 def test_a_computation_that_fails_leaves_nothing(folder: Path) -> None:
@@ -144,8 +145,9 @@ def test_a_computation_that_fails_leaves_nothing(folder: Path) -> None:
         values[0] = 1
         raise OSError("an image has gone")
 
+    array = CachedArray("squares", "a", (3, 3), np.float32, fill=fail, agrees=bool)
     with pytest.raises(OSError, match="has gone"):
-        keep(Wanted("squares", "a", (3, 3), np.float32, fill=fail, agrees=bool), MANY)
+        load_or_compute(array, MANY)
     assert not list(folder.iterdir())
 
 

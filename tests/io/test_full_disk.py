@@ -27,7 +27,7 @@ from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.inference import results
 from faceproof.inference.predictor import load
-from faceproof.io import cache as kept
+from faceproof.io import cache
 from faceproof.io.atomic import CannotWriteError, explain_disk_errors, write_text
 from faceproof.io.run_folder import RunFolder, read_epochs, write_epochs
 from faceproof.training.checkpoints import AtomicCheckpointIO
@@ -248,7 +248,7 @@ def test_predictions_go_on_when_there_is_room_again(disk, run, tmp_path, monkeyp
 
 
 def wanted(fill):
-    return kept.Wanted("squares", "a", (1000, 100), np.float32, fill, lambda values: True)
+    return cache.CachedArray("squares", "a", (1000, 100), np.float32, fill, lambda values: True)
 
 
 def test_what_would_be_kept_is_computed_every_time_where_there_is_no_room(
@@ -258,12 +258,12 @@ def test_what_would_be_kept_is_computed_every_time_where_there_is_no_room(
     other = train(disk.path / "kept", *words)
     monkeypatch.setenv("FACEPROOF_CACHE", str(disk.path))
     train(disk.path / "first", *words, "cache.features=none")  # what is known of files is there
-    monkeypatch.setattr(kept, "_make_room", lambda *given: True)  # another has taken it since
+    monkeypatch.setattr(cache, "_make_room", lambda *given: True)  # another has taken it since
     disk.fill()
     folder = whole.path.with_name("without-room")
     with caplog.at_level(logging.WARNING):
         run = train(folder, *words)
-    assert "nothing is kept" in caplog.text
+    assert "nothing is cached" in caplog.text
     assert "the disk is full" in caplog.text
     assert not list((disk.path / "features").iterdir())
     for name, value in torch.load(run.last, weights_only=True)["state_dict"].items():
@@ -351,8 +351,8 @@ def test_other_errors_keep_their_traceback(tmp_path, monkeypatch):
 def test_what_can_only_be_read_is_said_and_read(disk, run, tmp_path, monkeypatch):
     export_run(run.path, disk.path / "detector")
     monkeypatch.setenv("FACEPROOF_CACHE", str(disk.path / "cache"))
-    monkeypatch.setattr(kept, "SPARE", 0)
-    assert kept.keep(wanted(lambda values: values.fill(1)), 10**9) is not None
+    monkeypatch.setattr(cache, "SPARE", 0)
+    assert cache.load_or_compute(wanted(lambda values: values.fill(1)), 10**9) is not None
     assert disk.mount("-o", "remount,ro").returncode == 0
     monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "cache"))
     only_read = "could not be written: the disk can only be read"
@@ -369,10 +369,15 @@ def test_what_can_only_be_read_is_said_and_read(disk, run, tmp_path, monkeypatch
             PredictConfig((str(image),), detector=disk.path / "detector", out=disk.path / "out.csv")
         )
     monkeypatch.setenv("FACEPROOF_CACHE", str(disk.path / "cache"))
-    found = kept.keep(wanted(lambda values: pytest.fail("was computed again")), 10**9)
+    found = cache.load_or_compute(wanted(lambda values: pytest.fail("was computed again")), 10**9)
     assert found is not None
     assert found[3, 3] == 1
-    assert kept.keep(kept.Wanted("squares", "b", (1,), np.float32, print, bool), 10**9) is None
+    assert (
+        cache.load_or_compute(
+            cache.CachedArray("squares", "b", (1,), np.float32, print, bool), 10**9
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -401,8 +406,8 @@ def test_a_loading_process_that_is_killed_stops_the_run_which_goes_on(
 ):
     words = (*tiny, "loader.num_workers=2")
     said = stopped(monkeypatch, tmp_path / "run", kill_loader, *words)
-    assert said.startswith("a loading process has died (")  # by which way, chance decides
-    assert "take fewer of them (loader.num_workers)" in said
+    assert said.startswith("a worker process died (")  # by which way, chance decides
+    assert "or lower loader.num_workers" in said
     assert_same_run(whole, go_on(tmp_path / "run", "loader.num_workers=1"))
 
 

@@ -27,7 +27,7 @@ import os, signal, sys
 from faceproof.io.run_folder import RunFolder
 
 with RunFolder(sys.argv[1]).held():
-    child = os.fork()  # as a loading process is begun
+    child = os.fork()  # as a worker process is begun
     if child:
         print(child, flush=True)
     signal.pause()
@@ -78,7 +78,7 @@ def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended(
     with pytest.raises(FaceproofError, match=said):
         train(run.path, *words)
     assert files(run) == before
-    holder.kill()  # its loading process lives on
+    holder.kill()  # its worker process lives on
     holder.wait()
     train(run.path, *words)
     assert run.read_record()["status"] == "finished"

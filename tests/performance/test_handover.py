@@ -1,4 +1,4 @@
-"""Batches that loading processes hand over in memory which is used again and again."""
+"""Batches that worker processes pass on in memory that is used again and again."""
 
 import time
 from itertools import islice
@@ -17,7 +17,7 @@ from faceproof.errors import FaceproofError
 from faceproof.performance.handover import AHEAD, Filled, HandedOver, Slots, can_hand_over, taken
 from faceproof.task import TASKS
 
-pytestmark = pytest.mark.skipif(not can_hand_over(), reason="processes begin with nothing here")
+pytestmark = pytest.mark.skipif(not can_hand_over(), reason="workers inherit no memory here")
 SIDE = 4
 
 
@@ -90,7 +90,7 @@ def test_a_place_is_not_written_to_before_its_batch_is_taken(rows: Numbered) -> 
     assert len({view.data_ptr() for view in views[:-1]}) == AHEAD + 1
     assert views[0].data_ptr() == views[-1].data_ptr()
     views[0].fill_(7)
-    filled = Filled(slots.name, 0, 0, np.ones(4, np.int64), np.arange(4))
+    filled = Filled(slots.name, 0, 0, (np.ones(4, np.int64), np.arange(4)), Batch)
     (batch,) = taken([filled])
     views[0].fill_(8)
     assert (batch.image == 7).all()
@@ -109,7 +109,7 @@ def test_for_a_gpu_a_batch_goes_from_its_place_into_pinned_memory(
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     slots = Slots(2, 4, SIDE)
     slots.view(1, 5, 3).fill_(9)
-    batch = pin_memory(Filled(slots.name, 1, 5, np.ones(3, np.int64), np.arange(3)))
+    batch = pin_memory(Filled(slots.name, 1, 5, (np.ones(3, np.int64), np.arange(3)), Batch))
     assert pinned == [(3, 3, SIDE, SIDE), (3,), (3,)]
     assert (batch.image == 9).all()
     assert list(taken([batch])) == [batch]
@@ -132,3 +132,10 @@ def test_where_processes_begin_with_nothing_torch_hands_over(
 ) -> None:
     monkeypatch.setattr("multiprocessing.get_start_method", lambda: "spawn")
     assert make_loader(rows, 4, 1).dataset is rows
+
+
+def test_switched_off_torch_hands_over(rows: Numbered, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEPROOF_PERFORMANCE", "cores,memory")
+    loader = make_loader(rows, 4, 2)
+    assert loader.dataset is rows
+    assert torch.cat([batch.row for batch in loader]).tolist() == list(range(len(rows)))

@@ -11,6 +11,7 @@ from faceproof.performance.waiting import SPINS, wait_briefly
         ({}, {"GOMP_SPINCOUNT": str(SPINS)}),
         ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        ({"FACEPROOF_PERFORMANCE": "none"}, {"FACEPROOF_PERFORMANCE": "none"}),
     ],
 )
 def test_threads_spin_briefly_unless_they_are_told_otherwise(

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from faceproof.augment.transforms import Augment
 from faceproof.data import folder_data
+from faceproof.data.loader_config import LoaderConfig
 from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
@@ -81,7 +82,9 @@ def test_a_step_that_is_not_logged_asks_for_nothing(
         )
         augment = Augment(horizontal_flip=0.5, rotation=10, brightness=0.2, saturation=0.2)
         with questions:
-            trainer.fit(module, ImageDataModule(data.table, data.task, net.input, augment, 1))
+            trainer.fit(
+                module, ImageDataModule(data.table, data.task, net.input, augment, LoaderConfig(1))
+            )
     assert "train/loss_step" in (tmp_path / "bar").read_text()
     asked = count.of_steps[1:]  # by the steps 0, 1, 2, ..
     assert len(asked) > 3 * EVERY

@@ -17,7 +17,7 @@ from faceproof.audit.duplicates import Pair, find_pairs
 from faceproof.audit.shortcuts import FILE_LIMIT, Shortcut, find_shortcuts
 from faceproof.data.listing import DataSet
 from faceproof.data.table import counts
-from faceproof.io.cache_folder import cache_folder
+from faceproof.io.cache import cache_folder
 from faceproof.io.run_folder import write_text
 
 FORMAT = 2  # raised with every change to what an audit holds

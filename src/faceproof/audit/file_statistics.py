@@ -33,7 +33,7 @@ from faceproof.data.shards.reading import shard_set
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import CannotWriteError
-from faceproof.io.cache_folder import cache_folder
+from faceproof.io.cache import cache_folder
 
 FORMAT = 1  # raised with every change to how a fact is computed
 NUM_RINGS = 16

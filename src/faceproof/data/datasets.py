@@ -95,7 +95,11 @@ class ImageDataset(Dataset[Batch]):
         # The memory layout of decoded images: transposing takes as long as decoding.
         images = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         self.fill(images, rows)
-        return Batch(images, torch.from_numpy(self.labels[rows]), torch.tensor(rows))
+        return Batch(images, *map(torch.from_numpy, self.numbers(rows)))
+
+    def numbers(self, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels and rows of a batch, (B,) int64 each."""
+        return self.labels[rows], np.array(rows, np.int64)
 
     def fill(self, images: Tensor, rows: list[int]) -> None:
         """Write the images of some rows into a tensor, (B, 3, S, S) uint8."""

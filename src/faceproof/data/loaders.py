@@ -1,55 +1,52 @@
-"""From an image table to batches of tensors."""
+"""PyTorch loaders over the data sets: in table order or an epoch's order, resumable, by workers."""
 
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from faceproof.data.bounds import MOST_WORKERS
-from faceproof.data.datasets import AnyDataset, ImageDataset
+from faceproof.data.datasets import AnyDataset, Batch, ImageDataset
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
 from faceproof.errors import FaceproofError
-from faceproof.performance.cores import num_cores
+from faceproof.performance.cores import num_cores, takes_turns
 from faceproof.performance.handover import AHEAD, HandedOver, Slots, can_hand_over, taken
 from faceproof.performance.memory import give_back
 
-MAX_WORKERS = 8
-DEATH = "DataLoader worker (pid"
+MAX_AUTO_WORKERS = 8
+DEATH = "DataLoader worker (pid"  # torch's message has no class of its own
 
 
 class WorkerDiedError(FaceproofError):
-    """A loading process that has died."""
+    """A worker process died."""
 
 
 @contextlib.contextmanager
 def explain_dead_workers() -> Iterator[None]:
-    """Say in one message that a loading process has died.
+    """Turn torch's errors about a dead worker process into one message.
 
     Raises:
-        WorkerDiedError: one has.
+        WorkerDiedError: a worker process died.
     """
     try:
         yield
-    # torch has no class of its own for it; the others come where it dies handing a batch over.
+    # All but RuntimeError come from a worker that dies while it passes a batch on.
     except (RuntimeError, EOFError, ConnectionResetError, ConnectionRefusedError) as error:
         text = str(error).strip()
-        raised_within = text.startswith("Caught ")  # by the data set, in a process that lives
-        if raised_within or (isinstance(error, RuntimeError) and DEATH not in text):
+        raised_inside = text.startswith("Caught ")  # by the data set, in a worker that lives
+        if raised_inside or (isinstance(error, RuntimeError) and DEATH not in text):
             raise
-        said = text.splitlines()[0].rstrip(". ") if text else type(error).__name__
+        cause = text.splitlines()[0].rstrip(". ") if text else type(error).__name__
         raise WorkerDiedError(
-            f"a loading process has died ({said}), as when memory runs out; free some, or take "
-            "fewer of them (loader.num_workers)"
+            f"a worker process died ({cause}), as happens when memory runs out; free some memory, "
+            "or lower loader.num_workers"
         ) from error
 
 
-class InTableOrder(SequentialSampler):  # any other kind Lightning takes for a shuffled one
-    """The rows as they stand; shards of an object store are fetched before they are needed."""
+class InTableOrder(SequentialSampler):  # Lightning takes other samplers for shuffled ones
+    """The rows in table order; shards of an object store are fetched ahead of their use."""
 
     def __init__(self, dataset: ImageDataset) -> None:
         super().__init__(dataset)
@@ -62,7 +59,7 @@ class InTableOrder(SequentialSampler):  # any other kind Lightning takes for a s
 
 
 class Loader(DataLoader[Any]):
-    """Gives batches out as they are to be used, however they came."""
+    """Yields batches, however the workers passed them on."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         return taken(super().__iter__())
@@ -71,8 +68,8 @@ class Loader(DataLoader[Any]):
 class ResumableLoader(Loader):
     """A loader whose place in the epoch is part of a checkpoint.
 
-    Loading processes run ahead; what counts is what was given out. The order is drawn when the
-    first batch is asked for, and not before: Lightning makes iterators ahead of saying the epoch.
+    The place counts yielded batches, because workers run ahead. The order is drawn when the first
+    batch is requested and not before: Lightning makes iterators before it sets the epoch.
     """
 
     sampler: EpochSampler
@@ -90,7 +87,7 @@ class ResumableLoader(Loader):
             yield batch
 
     def go_on_from(self, num_given: int) -> None:
-        """Begin the next epoch after so many batches, which were given out before."""
+        """Start the next epoch after this many batches, which an earlier process yielded."""
         self._start = num_given
 
 
@@ -101,83 +98,68 @@ def make_loader(
     sampler: EpochSampler | None = None,
     device: str = "cpu",
 ) -> DataLoader[Any]:
-    """Return a loader over all rows: in table order, or in the sampler's; nothing is dropped.
-
-    What is kept already needs no loading processes.
+    """Return a loader over all rows; no row is dropped. Cached data sets need no workers.
 
     Args:
         dataset: the rows.
-        batch_size: rows at a time.
-        num_workers: loading processes, or `auto`; see `choose_workers`.
-        sampler: the order; None for that of the table.
-        device: the type of device for which the batches are.
+        batch_size: rows in a batch.
+        num_workers: worker processes, or `auto`; see `choose_workers`.
+        sampler: the order; None for table order.
+        device: the type of device that the batches go to.
+
+    Raises:
+        FaceproofError: there is no memory for the batches of the workers.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise FaceproofError(f"loader.batch_size = {batch_size!r} must be a count from 1 on")
-    workers = choose_workers(num_workers, len(dataset), batch_size, device)
     options: dict[str, Any] = {
         "batch_size": batch_size,
-        "collate_fn": _as_it_is,
+        "collate_fn": _unchanged,
         "pin_memory": device == "cuda",
     }
     rows: Any = dataset
     if isinstance(dataset, ImageDataset):
         if sampler is None:
             options["sampler"] = InTableOrder(dataset)
-        if workers:
-            give_back()  # what the table was made with would be in every one of them
+        if workers := choose_workers(num_workers, len(dataset), batch_size, device):
+            give_back()
             options |= {"num_workers": workers, "persistent_workers": True}
             options["prefetch_factor"] = AHEAD
             if can_hand_over():
-                rows = HandedOver(dataset, _slots(dataset, workers, batch_size))
+                rows = HandedOver(dataset, _slots(dataset, workers, batch_size), Batch)
     if sampler is None:
         return Loader(rows, **options)
     return ResumableLoader(rows, sampler, **options)
 
 
 def _slots(dataset: ImageDataset, workers: int, batch_size: int) -> Slots:
-    """Return places for the batches of loading processes.
+    """Return places for the batches of the workers.
 
     Raises:
-        FaceproofError: there is not as much memory.
+        FaceproofError: there is no memory for them.
     """
     try:
         return Slots(workers, min(batch_size, max(len(dataset), 1)), dataset.size)
     except OSError as error:
         raise FaceproofError(
-            f"there is no memory for the batches of {workers} loading processes "
+            f"there is no memory for the batches of {workers} worker processes "
             f"({error.strerror}); lower loader.batch_size = {batch_size} or loader.num_workers"
         ) from error
 
 
-def _as_it_is(batch: Any) -> Any:
-    """Return a batch that its data set has put together."""
+def _unchanged(batch: Any) -> Any:
+    """Return a batch as its data set made it."""
     return batch
 
 
 def choose_workers(
     num_workers: int | str, num_rows: int, batch_size: int, device: str = "cpu"
 ) -> int:
-    """Return the number of loading processes.
+    """Return the number of worker processes.
 
-    `auto`: beside a GPU as many as there are cores but one. For a CPU none: there all cores decode
-    a batch and then compute on it; see `cores`.
-
-    Raises:
-        FaceproofError: it is neither `auto` nor a count, or too high a one.
+    `auto` means none where a CPU's cores take turns at decoding and arithmetic, and elsewhere one
+    less than there are cores.
     """
-    if num_workers == "auto":
-        if device == "cpu":
-            return 0
-        return min(MAX_WORKERS, max(num_cores() - 1, 1), -(-num_rows // batch_size))
-    if isinstance(num_workers, int) and 0 <= num_workers <= MOST_WORKERS:
+    if isinstance(num_workers, int):
         return num_workers
-    raise FaceproofError(
-        f"loader.num_workers = {num_workers!r} must be 'auto' or a count from 0 on, at the most "
-        f"{MOST_WORKERS}"
-    )
-
-
-def to_unit(image: Tensor) -> Tensor:
-    """Bring (B, 3, H, W) uint8 to float32 in [0, 1], channels last."""
-    return image.to(torch.float32, memory_format=torch.channels_last).div_(255)
+    if takes_turns(device):
+        return 0
+    return min(MAX_AUTO_WORKERS, max(num_cores() - 1, 1), -(-num_rows // batch_size))

@@ -1,4 +1,4 @@
-"""The order in which an epoch visits its rows."""
+"""The shuffled order of an epoch, the same in every process and after a resume."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,16 @@ from faceproof.data.shards.order import Shards
 class EpochSampler(Sampler[int]):
     """A shuffled order that is a function of (seed, epoch), divided among ranks.
 
-    Every rank gets equally many rows, or the others would wait for ever: the order is filled up
-    from its own start, by less than `num_ranks` rows. Where the rows lie in `shards` few of these
-    are needed at a time, and each rank goes through its own.
+    Every rank gets the same number of rows, because a rank with more would wait for the others for
+    ever: the order is filled up from its own start, by less than `num_ranks` rows. Rows in shards
+    are ordered such that each rank reads few shards of its own at a time.
+
+    Args:
+        num_rows: rows of the table.
+        seed: of the order.
+        rank: this process, from 0 on.
+        num_ranks: how many processes train together.
+        shards: in which shard each row lies; None for plain files.
     """
 
     def __init__(
@@ -30,10 +37,10 @@ class EpochSampler(Sampler[int]):
         self.num_ranks = num_ranks
         self.shards = shards
         self.epoch = 0
-        self.start = 0  # rows of this rank that the epoch has behind it; of the next order only
+        self.start = 0  # rows of this rank to skip, in the next order only
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; Lightning calls this."""
+        """Set the epoch of the next order; Lightning calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:

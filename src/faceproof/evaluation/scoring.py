@@ -102,7 +102,7 @@ def score(
         rows: an image table.
         task: the task.
         batch_size: images at a time; no figure depends on it.
-        num_workers: loading processes, or `auto`.
+        num_workers: worker processes, or `auto`.
         device: a torch device, or `auto` for a GPU where there is one.
         condition: what happens to the images first.
         progress: show a bar.

@@ -41,7 +41,7 @@ class Loading:
 
     Attributes:
         batch_size: files at a time, on which no verdict depends; None for what suits the device.
-        workers: loading processes, or `auto`; see `choose_workers`.
+        workers: worker processes, or `auto`; see `choose_workers`.
         num_frames: of a video.
         faces: how faces are found and judged one by one; None for images as they are.
     """
@@ -130,7 +130,7 @@ def load_files(
         paths: the files.
         fits: how the networks want their images.
         batch_size: files at a time.
-        workers: loading processes, or `auto`; see `choose_workers`.
+        workers: worker processes, or `auto`; see `choose_workers`.
         num_frames: of a video.
         faces: how faces are found; None for images as they are.
         device: the type of device that judges them.

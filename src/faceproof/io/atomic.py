@@ -1,6 +1,7 @@
-"""Files that are whole or not there: written beside their place, and renamed when they are whole.
+"""Write files and folders atomically: each is written beside its place and renamed when complete.
 
-A disk that is full or cannot be written to is told in one message; what stood there before stands.
+A reader never meets half a file, and a failed write leaves the older version. Errors of a disk that
+the user can mend become one message. Everything in faceproof that writes goes through here.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from faceproof.errors import FaceproofError
 
-# What a system says of a place that a user can mend; all else is a defect and keeps its traceback.
+# System errors that the user can mend; all others are defects and keep their traceback.
 NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk's quota is used up"}
 REASONS = {
     **NO_ROOM,
@@ -23,12 +24,17 @@ REASONS = {
     errno.EPERM: "this user may not write there",
     errno.EIO: "the disk fails",
 }
-OF_READING_TOO = (errno.EACCES, errno.EPERM, errno.EIO)
-PAUSE = 600.0  # seconds in which a process that fills a folder writes something
+ALSO_OF_READING = (errno.EACCES, errno.EPERM, errno.EIO)
+PARTIAL = ".partial-"
+PAUSE = 600.0  # seconds without a write, after which a partial file may be of a dead process
+OTHER_MACHINES_PAUSE = 24 * 3600.0  # the same where its process cannot be looked up
 
 
 class CannotWriteError(FaceproofError):
-    """A place on disk that cannot be written to; of a loading process's traceback rid."""
+    """A place on a disk cannot be written to.
+
+    torch puts a worker's traceback in front of the message; it is removed.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
@@ -36,15 +42,12 @@ class CannotWriteError(FaceproofError):
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it takes the place of `path` when all went well.
-
-    Args:
-        path: the file.
+    """Yield a path beside `path` to write to; without an error it then replaces `path`.
 
     Raises:
-        CannotWriteError: the disk is full or cannot be written to; an older file still stands.
+        CannotWriteError: the disk is full or cannot be written to; an older file is unchanged.
     """
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    partial = partial_place(path)
     try:
         with explain_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,78 +55,64 @@ def atomic_file(path: Path) -> Iterator[Path]:
             to_disk(partial)
             partial.replace(path)
     finally:
-        with contextlib.suppress(OSError):  # a disk that can only be read has none to remove
+        with contextlib.suppress(OSError):  # a read-only disk has no partial file to remove
             partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically.
+
+    Raises:
+        CannotWriteError: the disk is full or cannot be written to.
+    """
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def to_disk(file: Path) -> None:
-    """Wait until a file has reached the disk: after a rename it must outlive a power cut."""
-    number = os.open(file, os.O_RDWR)
+    """Wait until a file is on the disk, so that a rename after it outlives a power cut."""
+    descriptor = os.open(file, os.O_RDWR)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder` to fill; it takes its place whole when all went well.
+    """Yield a new folder beside `folder` to fill; without an error it then replaces `folder`.
 
-    Args:
-        folder: its place; what is there is replaced; `io.folders` checks that first.
+    All that `folder` held is deleted, so check it first; see `io.folders`.
 
     Raises:
-        CannotWriteError: the disk is full or cannot be written to; an older folder still stands.
+        CannotWriteError: the disk is full or cannot be written to; an older folder is unchanged.
     """
     folder = folder.resolve()
-    _remove_abandoned(folder)
-    partial = folder.with_name(f"{_partial_prefix(folder)}{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)  # of an earlier process of that number
+    partial = partial_place(folder.with_name(f".{folder.name}"))
+    if folder.parent.is_dir():
+        for other in folder.parent.iterdir():
+            if other.name.startswith(f".{folder.name}{PARTIAL}") and is_abandoned(other):
+                shutil.rmtree(other, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)  # of an earlier process with this number
     try:
         with explain_disk_errors(folder):
             partial.mkdir(parents=True)
             yield partial
-        put_folder(partial, folder)
-    except CannotWriteError as error:  # may be of a file in the partial folder, which is gone then
+        _put_folder(partial, folder)
+    except CannotWriteError as error:  # may name a file in the partial folder, which is deleted
         raise CannotWriteError(str(error).replace(partial.name, folder.name)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _partial_prefix(folder: Path) -> str:
-    return f".{folder.name}.partial-{socket.gethostname()}-"
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what processes of this machine that were killed had begun to fill."""
-    if not folder.parent.is_dir() or not Path("/proc/self").is_dir():
-        return
-    for partial in folder.parent.iterdir():
-        process = partial.name.removeprefix(_partial_prefix(folder))
-        if not process.isdecimal() or process == partial.name:
-            continue
-        # Of another container of the same name the processes are not seen here.
-        untouched = time.time() - partial.stat().st_mtime
-        if untouched > PAUSE and not Path("/proc", process).exists():
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def put_folder(partial: Path, folder: Path) -> None:
-    """Put a finished folder in its place; an older one is moved out first and deleted last.
-
-    Args:
-        partial: the folder, beside its place.
-        folder: its place.
-
-    Raises:
-        CannotWriteError: the disk is full or cannot be written to; an older folder still stands.
-    """
+def _put_folder(partial: Path, folder: Path) -> None:
+    """Rename a filled folder to its place; an older one is moved away first and deleted last."""
     with explain_disk_errors(folder):
         for file in partial.rglob("*"):
             if file.is_file():
                 to_disk(file)
         restore_folder(folder)
-        old = _moved_out(folder)
+        old = _moved_away(folder)
         shutil.rmtree(old, ignore_errors=True)  # of a process that was killed before it did so
         try:
             if folder.exists():
@@ -135,67 +124,73 @@ def put_folder(partial: Path, folder: Path) -> None:
 
 
 def restore_folder(folder: Path) -> None:
-    """Put back a folder that `put_folder` moved out, and failed or was killed before its end.
-
-    Args:
-        folder: its place; where something lies there by now, nothing is done.
-    """
-    old = _moved_out(folder)
+    """Put back a folder that `atomic_folder` had moved away when its process was killed."""
+    old = _moved_away(folder)
     if not os.path.lexists(folder) and old.is_dir():
         old.rename(folder)
 
 
-def _moved_out(folder: Path) -> Path:
+def _moved_away(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.old"
+
+
+def partial_place(path: Path) -> Path:
+    """Return where this process writes a file or folder before it is renamed to `path`."""
+    return path.with_name(f"{path.name}{PARTIAL}{socket.gethostname()}-{os.getpid()}")
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Say whether the process that was writing a partial file or folder has ended.
+
+    A file without recent writes is abandoned if its process is not seen on this machine; recent
+    ones may be of another container with the same host name, whose processes are not seen here.
+    """
+    host, _, process = partial.name.partition(PARTIAL)[2].rpartition("-")
+    try:
+        untouched = time.time() - partial.stat().st_mtime
+    except FileNotFoundError:  # renamed meanwhile
+        return False
+    if host == socket.gethostname() and Path("/proc/self").is_dir():
+        return untouched > PAUSE and not Path("/proc", process).exists()
+    return untouched > OTHER_MACHINES_PAUSE
 
 
 @contextlib.contextmanager
 def explain_disk_errors(place: Path) -> Iterator[None]:
-    """Say in one message why nothing could be written at a place, where it is for the disk.
+    """Turn an error of the disk, while `place` is written, into one message.
 
     Args:
-        place: the file or folder that was to be written.
+        place: the file or folder to write.
 
     Raises:
         CannotWriteError: the disk is full or cannot be written to.
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch says RuntimeError where a disk is full
-        found = _said(error, place)
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError when a disk is full
+        found = _disk_error(error, place)
         if found is None:
             raise
         number, file = found
-        stands = "; the one before it is whole" if file == place and place.is_file() else ""
+        older = "; the one before it is whole" if file == place and place.is_file() else ""
         advice = "make room in" if number in NO_ROOM else "choose another folder, or mend"
         raise CannotWriteError(
-            f"{file} could not be written: {REASONS[number]}{stands}; {advice} "
+            f"{file} could not be written: {REASONS[number]}{older}; {advice} "
             f"{file.absolute().parent}"
         ) from error
 
 
-def _said(error: BaseException | None, place: Path) -> tuple[int, Path] | None:
-    """Return what a disk said, by an error or by one that it was raised for, and of which file.
+def _disk_error(error: BaseException | None, place: Path) -> tuple[int, Path] | None:
+    """Return number and file of the first disk error among an error and its causes, if any.
 
-    That is the place itself where the file lies beside or below it, or has no name.
+    The file is `place` itself if the error names none, or one beside or below it.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in REASONS:
-            named = error.filename if isinstance(error.filename, str) else place
-            file = Path(named)
+            file = Path(error.filename) if isinstance(error.filename, str) else place
             if file.absolute().is_relative_to(place.absolute().parent):
                 return error.errno, place
-            if error.errno not in OF_READING_TOO:
+            if error.errno not in ALSO_OF_READING:  # else it may be of a file that was read
                 return error.errno, file
         error = error.__cause__ or error.__context__
     return None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file, whole or not at all.
-
-    Raises:
-        CannotWriteError: the disk is full or cannot be written to.
-    """
-    with atomic_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Work on the parts of a batch by all cores, in turns with the arithmetic.
+"""Decode a batch by threads on all cores, in turns with the arithmetic of the network.
 
-On a CPU the arithmetic of a batch uses every core. A loading process beside it takes a core from
-under one of its threads, and the others wait for that one; decoding a batch by all cores and then
-computing on it by all cores loses nothing.
+Switch: `cores`; without it worker processes decode. On a CPU the arithmetic of a batch uses every
+core. A worker process takes a core from one of its threads, and the other threads wait for that
+one; decoding by all cores and then computing by all cores loses nothing. GAIN
 """
 
 import functools
@@ -15,9 +15,11 @@ from typing import TypeVar
 import torch
 from torch.utils.data import get_worker_info
 
-MAX_THREADS = 16  # beyond it they wait for Python's lock
+from faceproof.performance import is_enabled
 
-Found = TypeVar("Found")
+MAX_THREADS = 16  # more only wait for Python's lock
+
+Result = TypeVar("Result")
 
 
 def num_cores() -> int:
@@ -27,21 +29,26 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def by_all_cores(work: Callable[[int], Found], number: int) -> list[Found]:
-    """Return what `work` gives for 0 to `number` - 1, dealt to as many threads as cores.
+def takes_turns(device: str) -> bool:
+    """Say whether batches for a type of device are decoded by all cores instead of by workers."""
+    return device == "cpu" and is_enabled("cores")
 
-    A loading process, which is one of several, works alone.
+
+def by_all_cores(work: Callable[[int], Result], number: int) -> list[Result]:
+    """Return `work(0)` to `work(number - 1)`, computed by as many threads as there are cores.
+
+    In a worker process, which has one core, there is one thread.
 
     Raises:
-        Exception: what `work` raises for one of them.
+        Exception: the first that `work` raises.
     """
     threads = min(num_cores(), MAX_THREADS, number)
-    if threads < 2 or get_worker_info() is not None:
+    if threads < 2 or get_worker_info() is not None or not is_enabled("cores"):
         return [work(place) for place in range(number)]
 
-    inference = torch.is_inference_mode_enabled()  # of the caller's thread alone
+    inference = torch.is_inference_mode_enabled()  # a setting of the calling thread alone
 
-    def share(first: int) -> list[Found]:
+    def share(first: int) -> list[Result]:
         with torch.inference_mode(inference):
             return [work(place) for place in range(first, number, threads)]
 
@@ -51,24 +58,24 @@ def by_all_cores(work: Callable[[int], Found], number: int) -> list[Found]:
 
 @functools.cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Return the threads of a process, which do not divide their work further."""
+    """Return the threads of a process; torch must not divide their work further."""
     number = min(num_cores(), MAX_THREADS)
-    all_begun = Barrier(number + 1)
+    all_started = Barrier(number + 1)
 
-    def alone() -> None:
-        torch.get_num_threads()  # what is set before the first question is forgotten by it
+    def use_one_thread() -> None:
+        torch.get_num_threads()  # the first call in a thread would undo an earlier setting
         torch.set_num_threads(1)
-        all_begun.wait()
+        all_started.wait()
 
-    # What one thread sets is what threads yet to come begin with; so it is set back.
+    # torch gives new threads the setting of the thread that set it last, so it is restored.
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(number, "faceproof-cores", alone)
+    pool = ThreadPoolExecutor(number, "faceproof-cores", use_one_thread)
     try:
         for _ in range(number):
             pool.submit(int)
-        all_begun.wait()
-    except BaseException:  # a thread that cannot be started, or Ctrl-C: the others wait no longer
-        all_begun.abort()
+        all_started.wait()
+    except BaseException:  # a thread that cannot be started, or Ctrl-C: release the others
+        all_started.abort()
         pool.shutdown(cancel_futures=True)
         raise
     finally:

@@ -1,15 +1,15 @@
-"""Batches from loading processes, in memory that both sides hold from the start.
+"""Pass batches from worker processes to the main process in memory that both share throughout.
 
-torch makes new shared memory for every batch: its pages are cleared for the process that writes
-them and mapped anew in the one that reads them, which takes as long as decoding the images.
+Switch: `handover`. torch allocates new shared memory for each batch: the system clears its pages
+for the worker, and maps them anew in the main process, which takes as long as decoding. GAIN
 """
 
 import itertools
 import mmap
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -17,29 +17,49 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from faceproof.data.datasets import Batch, ImageDataset
+from faceproof.performance import is_enabled
 
-AHEAD = 2  # batches that each process may be at work on before one is asked for; torch's default
+AHEAD = 2  # batches that each worker prepares ahead; torch's default
+
+Numbers = tuple[np.ndarray, ...]
+
+
+class Source(Protocol):
+    """A data set of square images that writes its batches where it is told to."""
+
+    size: int  # of a side, in pixels
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def fill(self, images: Tensor, rows: list[int]) -> None:
+        """Write the images of some rows into a tensor, (B, 3, S, S) uint8."""
+        ...
+
+    def numbers(self, rows: list[int]) -> Numbers:
+        """Return what a batch holds beside the images, (B,) each."""
+        ...
 
 
 class Slots:
-    """Places for batches of images in shared memory, a few for each loading process.
+    """Places for batches in shared memory, a few for each worker.
 
-    torch asks a process for a batch only when one that it asked for `AHEAD` batches before is about
-    to be given out. So a process that goes round `AHEAD` + 1 places never writes where somebody
-    reads, if each batch is copied out of its place before the next one is asked for.
+    torch asks a worker for a batch only when the batch that it requested `AHEAD` batches before is
+    about to be yielded. So a worker that goes round `AHEAD` + 1 places never writes where somebody
+    reads, provided that each batch is copied out of its place before the next one is requested.
     """
 
-    def __init__(self, num_processes: int, batch_size: int, size: int) -> None:
-        shape = num_processes, AHEAD + 1, batch_size, size, size, 3
-        memory = mmap.mmap(-1, int(np.prod(shape)))  # nobody's file; a child has it too
+    def __init__(self, num_workers: int, batch_size: int, size: int) -> None:
+        shape = num_workers, AHEAD + 1, batch_size, size, size, 3
+        memory = mmap.mmap(-1, int(np.prod(shape)))  # anonymous, and inherited by forked workers
         self.images = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
         self.name = next(_names)
         _known[self.name] = self
 
-    def view(self, process: int, turn: int, number: int) -> Tensor:
-        """Return the place of a process's batch, (number, 3, S, S) uint8, channels last."""
-        place = self.images[process, turn % (AHEAD + 1), :number]
+    def view(self, worker: int, turn: int, number: int) -> Tensor:
+        """Return the place of a worker's batch, (number, 3, S, S) uint8, channels last."""
+        place = self.images[worker, turn % (AHEAD + 1), :number]
         return place.permute(0, 3, 1, 2)
 
 
@@ -49,61 +69,70 @@ _names = itertools.count()
 
 @dataclass(frozen=True)
 class Filled:
-    """A batch in its place, as a loading process says that it is there."""
+    """The message of a worker that a batch lies in its place.
+
+    Attributes:
+        slots: the name of the places.
+        worker: which worker it is.
+        turn: counts its batches.
+        numbers: what the batch holds beside the images.
+        make: makes a batch of images and numbers, as tensors.
+    """
 
     slots: int
-    process: int
+    worker: int
     turn: int
-    label: np.ndarray
-    row: np.ndarray
+    numbers: Numbers
+    make: Callable[..., Any]
 
-    def take(self) -> Batch:
-        """Copy the batch out of its place, by one thread: others have the images to decode."""
+    def take(self) -> Any:
+        """Return the batch, its images copied by one thread: the others decode."""
         return self._batch(torch.from_numpy(self._view().numpy().copy(order="K")))
 
-    def pin_memory(self) -> Batch:
-        """Copy the batch into memory from which a GPU can fetch it; torch's loader calls this."""
-        return Batch(*(value.pin_memory() for value in self._batch(self._view())))
+    def pin_memory(self) -> Any:
+        """Return the batch in memory that a GPU can fetch from; torch's loader calls this."""
+        return self.make(*(value.pin_memory() for value in self._batch(self._view())))
 
     def _view(self) -> Tensor:
-        return _known[self.slots].view(self.process, self.turn, len(self.row))
+        return _known[self.slots].view(self.worker, self.turn, len(self.numbers[0]))
 
-    def _batch(self, images: Tensor) -> Batch:
-        return Batch(images, torch.from_numpy(self.label), torch.from_numpy(self.row))
+    def _batch(self, images: Tensor) -> Any:
+        return self.make(images, *map(torch.from_numpy, self.numbers))
 
 
 class HandedOver(Dataset[Filled]):
-    """The batches of a data set as loading processes hand them over.
+    """The batches of a data set, as workers hand them over.
 
     Args:
-        dataset: the images.
-        slots: where their batches are put.
+        source: the data set.
+        slots: the places of its batches.
+        make: makes a batch of images and numbers, as tensors.
     """
 
-    def __init__(self, dataset: ImageDataset, slots: Slots) -> None:
-        self.dataset = dataset
+    def __init__(self, source: Source, slots: Slots, make: Callable[..., Any]) -> None:
+        self.source = source
         self.slots = slots
-        self.turn = 0  # of this process
+        self.make = make
+        self.turn = 0  # of this worker
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.source)
 
     def __getitems__(self, rows: list[int]) -> Filled:
-        """Put a batch in its place."""
+        """Write a batch into its place; torch's loader calls this."""
         worker = get_worker_info()
         assert worker is not None
         turn, self.turn = self.turn, self.turn + 1
-        self.dataset.fill(self.slots.view(worker.id, turn, len(rows)), rows)
-        numbers = np.array(rows)
-        return Filled(self.slots.name, worker.id, turn, self.dataset.labels[rows], numbers)
+        self.source.fill(self.slots.view(worker.id, turn, len(rows)), rows)
+        return Filled(self.slots.name, worker.id, turn, self.source.numbers(rows), self.make)
 
 
 def taken(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield batches, each copied out of its place if it still is in one."""
+    """Yield batches, copied out of their places where they still lie in one."""
     for batch in batches:
         yield batch.take() if isinstance(batch, Filled) else batch
 
 
 def can_hand_over() -> bool:
-    """Say whether loading processes begin with the memory of this one, as slots ask for."""
-    return multiprocessing.get_start_method() == "fork"
+    """Say whether worker processes inherit the memory of this one, as slots require."""
+    return is_enabled("handover") and multiprocessing.get_start_method() == "fork"

@@ -1,4 +1,8 @@
-"""How the process gets memory from the system."""
+"""Control how the process gets memory from the system and gives it back.
+
+Switch: `memory`. glibc maps every large block anew and returns it when it is freed, so that the
+system clears its pages for every batch; reused blocks need no clearing. GAIN
+"""
 
 import contextlib
 import ctypes
@@ -10,34 +14,34 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from faceproof.performance import is_enabled
+
 # mallopt's parameters, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MAX_THRESHOLD = 2**31 - 1  # what an int holds
+MAX_THRESHOLD = 2**31 - 1  # the largest C int
 
 log = logging.getLogger(__name__)
 
 
 @functools.cache
 def reuse_memory() -> bool:
-    """Have this process use freed memory again rather than give it back, and say whether it does.
+    """Make this process reuse freed memory instead of returning it; say whether it does.
 
-    glibc maps every large block anew and hands it back when it is freed, so that a network on the
-    CPU spends up to a third of its time in having pages cleared for each batch. With this the
-    process keeps what its largest batch took. Elsewhere than on glibc nothing is changed.
+    The process then holds what its largest batch needed. Only glibc has this setting.
     """
-    if not sys.platform.startswith("linux"):
+    if not (is_enabled("memory") and sys.platform.startswith("linux")):
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # another C library, such as musl
         return False
-    kept = [mallopt(name, MAX_THRESHOLD) for name in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
-    log.debug("large blocks of memory are kept: %s", kept == [1, 1])
-    return kept == [1, 1]
+    done = [mallopt(name, MAX_THRESHOLD) for name in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
+    log.debug("large blocks of memory are reused: %s", done == [1, 1])
+    return done == [1, 1]
 
 
 def give_back() -> None:
-    """Give what is free back to the system, as before processes begin that would share it."""
+    """Return free memory to the system before worker processes start, which would inherit it."""
     pa.default_memory_pool().release_unused()
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):  # another C library, such as musl
@@ -45,7 +49,7 @@ def give_back() -> None:
 
 
 def available_bytes() -> float:
-    """Return how much memory there is to be had; infinity where the system does not say."""
+    """Return how much memory is available; infinity where the system does not say."""
     found = [math.inf]
     with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():

@@ -1,19 +1,23 @@
-"""How threads wait for each other."""
+"""Shorten the time for which idle threads of an arithmetic operation keep their cores busy.
+
+Switch: `waiting`. GNU's OpenMP lets the threads spin for ten times as long by default, and take the
+cores from the threads that decode the next images; if they slept at once, waking them would take
+up to a fifth of the time of a network of many small operations. GAIN
+"""
 
 import os
 from collections.abc import MutableMapping
+
+from faceproof.performance import is_enabled
 
 # Turns of a loop, some tens of microseconds: longer than the gap between two operations.
 SPINS = 30_000
 
 
-def wait_briefly(settings: MutableMapping[str, str] = os.environ) -> None:
-    """Have the threads that share an arithmetic operation sleep soon after it, unless told else.
+def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Set how long threads spin before they sleep, unless the user has set it.
 
-    By default GNU's OpenMP has them spin for ten times as long, and take the cores from the threads
-    that decode the next images (see `data.cores`). Where they sleep at once, waking them takes up
-    to a fifth of the time of a network of many small operations. To be called before torch is
-    imported, which settles it.
+    Call this before torch is imported: OpenMP reads the variables once.
     """
-    if "OMP_WAIT_POLICY" not in settings:
-        settings.setdefault("GOMP_SPINCOUNT", str(SPINS))
+    if is_enabled("waiting", environment) and "OMP_WAIT_POLICY" not in environment:
+        environment.setdefault("GOMP_SPINCOUNT", str(SPINS))

@@ -1,6 +1,7 @@
-"""The LightningDataModule: training and validation rows as batches on the device."""
+"""The LightningDataModule: training and validation images as batches on the device."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
+from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.loaders import make_loader
 from faceproof.data.model_input import to_unit
 from faceproof.data.samplers import EpochSampler
@@ -17,25 +19,65 @@ from faceproof.data.shards.order import find_shards
 from faceproof.data.table import select
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
-from faceproof.training.caching import BackbonePass, CacheSettings, cached_features, cached_images
+from faceproof.training.caching import BackbonePass, cached_features, cached_images
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class FeatureCaching:
+    """Whether backbone features are computed once and cached, and why.
+
+    Attributes:
+        enabled: they are.
+        reason: a sentence for the run's record.
+    """
+
+    enabled: bool = False
+    reason: str = "computed every time: the backbone trains"
+
+    @classmethod
+    def choose(
+        cls, frozen_backbone: bool, augment: Augment, cache: CacheConfig, limited: bool
+    ) -> "FeatureCaching":
+        """Decide it.
+
+        Args:
+            frozen_backbone: the backbone trains in no epoch.
+            augment: the augmentation of training images.
+            cache: the settings of the cache.
+            limited: the trainer reads only some of the images, so that caching all costs more.
+        """
+        if not frozen_backbone:
+            return cls()
+        if cache.features == "none":
+            return cls(reason="computed every time: cache.features=none")
+        if augment.changes and cache.views is None:
+            return cls(
+                reason="computed every time: the augmentation is random; cache.views=4 would "
+                "train on four cached views of each image, augment=none on the image itself"
+            )
+        if limited:
+            return cls(reason="computed every time: the trainer is limited to some of the batches")
+        views = (cache.views if augment.changes else None) or 1
+        return cls(True, f"computed once and cached, {views} view(s) of each training image")
 
 
 class ImageDataModule(LightningDataModule):
-    """Training and validation images; the test rows are not even given to it.
+    """Training and validation images; it does not hold the test rows.
 
     Args:
         table: rows of the splits train and val; others are left out.
-        task: the task.
-        input: how the network wants its images.
-        augment: the change made to training images, on the device.
-        batch_size: images a step.
-        num_workers: loading processes, or `auto`.
+        task: numbers the labels.
+        input: the network's input.
+        augment: the augmentation of training images, applied on the device.
+        loader: batch size and workers.
         seed: of order and augmentation.
-        cache: what is decoded once and kept.
-        frozen_backbone: the backbone trains in no epoch, so that its features may be kept.
-        limited: only some of the images are looked at, so that keeping all is not worth it.
+        cache: what is computed once and cached.
+        features: whether the features of a frozen backbone are.
+
+    Attributes:
+        features: as given, or off with the reason if the cache had no room.
     """
 
     def __init__(
@@ -44,48 +86,45 @@ class ImageDataModule(LightningDataModule):
         task: Task,
         input: ImageInput,
         augment: Augment,
-        batch_size: int = 32,
-        num_workers: int | str = "auto",
+        loader: LoaderConfig | None = None,
         seed: int = 0,
-        cache: CacheSettings | None = None,
-        frozen_backbone: bool = False,
-        limited: bool = False,
+        cache: CacheConfig | None = None,
+        features: FeatureCaching | None = None,
     ) -> None:
         super().__init__()
         self.train_rows = select(table, "train")
         val = select(table, "val")
         self.shards = find_shards(self.train_rows["path"])
-        # A table lists class by class; mixed, a limited validation still sees both.
+        # Tables list class by class; a validation limited to some batches must see both classes.
         if (shards := find_shards(val["path"])) is None:
             order = np.random.default_rng(seed).permutation(val.num_rows)
-        else:  # a few shards at a time, each of which may hold one class alone
+        else:  # few shards at a time, each of which may hold a single class
             order = shards.order(seed, 0)
         self.val_rows = val.take(order)
         self.task = task
         self.input = input
         self.augment = augment
-        self.batch_size = batch_size
-        self.num_workers = num_workers
+        self.loader = loader or LoaderConfig()
         self.seed = seed
-        self.cache = cache or CacheSettings()
-        self.caches_features, self.why = _caches_features(
-            frozen_backbone, augment, self.cache, limited
-        )
+        self.cache = cache or CacheConfig()
+        self.features = features or FeatureCaching()
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the training images in an order that is a function of (seed, epoch)."""
         trainer = self.trainer
         rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        number = self.train_rows.num_rows
-        sampler = EpochSampler(number, self.seed, rank, num_ranks, self.shards)
-        views = self.cache.views if self.augment.changes else None
-        dataset = self._dataset(self.train_rows, self.augment, views or 1, sampler)
-        return make_loader(dataset, self.batch_size, self.num_workers, sampler, self._device)
+        sampler = EpochSampler(self.train_rows.num_rows, self.seed, rank, num_ranks, self.shards)
+        views = (self.cache.views if self.augment.changes else None) or 1
+        dataset = self._dataset(self.train_rows, self.augment, views, sampler)
+        return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation images in a fixed order."""
-        dataset = self._dataset(self.val_rows, Augment(), 1, None)
-        return make_loader(dataset, self.batch_size, self.num_workers, device=self._device)
+        return self._loader(self._dataset(self.val_rows, Augment(), 1, None), None)
+
+    def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
+        config = self.loader
+        return make_loader(dataset, config.batch_size, config.num_workers, sampler, self._device)
 
     @property
     def _device(self) -> str:
@@ -95,33 +134,36 @@ class ImageDataModule(LightningDataModule):
     def _dataset(
         self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
     ) -> AnyDataset:
-        """Return images from their files, or decoded ones or features that are kept."""
-        size, interpolation = self.input.size, self.input.interpolation
-        files = ImageDataset(rows, self.task, size, interpolation)
-        if self.caches_features:
-            found = self._on_this_machine(lambda: self._features(files, rows, augment, views))
+        """Return the images from their files, or from the cache, or their cached features."""
+        files = ImageDataset(rows, self.task, self.input.size, self.input.interpolation)
+        if self.features.enabled:
+            found = self._once_per_machine(lambda: self._features(files, rows, augment, views))
             if found is not None:
                 return CachedFeatures(found, files.labels, sampler)
-            self.why = "computed every time: there was no room to keep them"
-        if self.cache.images == "memory":  # of each process its own
-            return cached_images(files, rows, self.cache, self.num_workers, self._device)
-        return self._on_this_machine(
-            lambda: cached_images(files, rows, self.cache, self.num_workers, self._device)
-        )
+            self.features = FeatureCaching(
+                reason="computed every time: there was no room to cache them"
+            )
+
+        def images() -> AnyDataset:
+            workers = self.loader.num_workers
+            return cached_images(files, rows, self.cache, workers, self._device)
+
+        # Processes share a disk, but not their memory.
+        return images() if self.cache.images == "memory" else self._once_per_machine(images)
 
     def _features(
         self, files: ImageDataset, rows: pa.Table, augment: Augment, views: int
     ) -> np.ndarray | None:
-        """Return the frozen backbone's features of images."""
+        """Return the frozen backbone's features of images, (K, N, ...)."""
         assert self.trainer is not None
         net, plugin = self.trainer.lightning_module.net, self.trainer.precision_plugin
         assert isinstance(net, Detector)
         precision, autocast = str(plugin.precision), plugin.forward_context
         backbone = BackbonePass(net, precision, autocast, augment, self.seed, views)
-        return cached_features(files, rows, backbone, self.cache, self.num_workers)
+        return cached_features(files, rows, backbone, self.cache, self.loader.num_workers)
 
-    def _on_this_machine(self, compute: Callable[[], Found]) -> Found:
-        """Compute in one process of a machine, and let the others find it."""
+    def _once_per_machine(self, compute: Callable[[], Result]) -> Result:
+        """Compute in one process of each machine first; the others then find it in the cache."""
         if self.trainer is None or self.trainer.world_size == 1:
             return compute()
         first = self.trainer.local_rank == 0
@@ -132,7 +174,7 @@ class ImageDataModule(LightningDataModule):
     def on_after_batch_transfer(
         self, batch: Batch | FeatureBatch, dataloader_idx: int
     ) -> Batch | FeatureBatch:
-        """Bring images to [0, 1], and change them where they are trained on."""
+        """Scale images to [0, 1], and augment training images; Lightning calls this."""
         if isinstance(batch, FeatureBatch):
             return batch
         image = to_unit(batch.image)
@@ -141,22 +183,3 @@ class ImageDataModule(LightningDataModule):
             view = epoch % self.cache.views if self.cache.views else epoch
             image = self.augment(image, self.seed, view, batch.row)
         return batch._replace(image=image)
-
-
-def _caches_features(
-    frozen_backbone: bool, augment: Augment, cache: CacheSettings, limited: bool
-) -> tuple[bool, str]:
-    """Say whether backbone features are computed once and kept, and why."""
-    if not frozen_backbone:
-        return False, "computed every time: the backbone trains"
-    if cache.features == "none":
-        return False, "computed every time: cache.features=none"
-    if augment.changes and cache.views is None:
-        return False, (
-            "computed every time: the augmentation is random; cache.views=4 would train on four "
-            "kept views of each image, augment=none on the image itself"
-        )
-    if limited:
-        return False, "computed every time: the trainer is limited to some of the batches"
-    views = cache.views if augment.changes else None
-    return True, f"computed once and kept, {views or 1} view(s) of each training image"

@@ -33,6 +33,7 @@ from faceproof.audit.readable import readable_rows
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import ImageGoneError
 from faceproof.data.listing import DataSet
+from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.loaders import WorkerDiedError, explain_dead_workers
 from faceproof.data.table import counts, describe_counts, write_table
 from faceproof.errors import FaceproofError
@@ -43,7 +44,6 @@ from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
 from faceproof.reports.audit_page import describe, write_audit
-from faceproof.training.caching import CacheSettings
 from faceproof.training.callbacks import (
     BoardImages,
     EarlyStopping,
@@ -62,7 +62,7 @@ from faceproof.training.checkpoints import (
     check_fit,
     num_whole_epochs,
 )
-from faceproof.training.datamodule import ImageDataModule
+from faceproof.training.datamodule import FeatureCaching, ImageDataModule
 from faceproof.training.finite import NonFiniteError
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.loggers import Board, EpochTable
@@ -99,8 +99,8 @@ class TrainConfig:
         freeze: which parameters train from which epoch.
         augment: the change made to training images.
         trainer: makes Lightning's trainer of loggers, callbacks and a folder.
-        loader: `batch_size` and `num_workers`.
-        cache: what is decoded or computed once and kept.
+        loader: batch size and workers.
+        cache: what is computed once and cached.
         saving: when a checkpoint is written inside an epoch.
         class_weights: `none`, `balanced`, or one weight for each class.
         monitor: the figure of validation by which the best epoch is chosen.
@@ -116,8 +116,8 @@ class TrainConfig:
     freeze: FreezeSchedule
     trainer: Callable[..., tuple[pl.Trainer, Precision]]
     augment: Augment = field(default_factory=Augment)
-    loader: Mapping[str, Any] = field(default_factory=dict)
-    cache: CacheSettings = field(default_factory=CacheSettings)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     class_weights: str | tuple[float, float] = "none"
     saving: Saving = field(default_factory=Saving)
     monitor: str = "val/loss"
@@ -186,12 +186,14 @@ def fit(
             "trainer.max_epochs from the start"
         )
     if resume:
-        check_batches(last, train_config.loader.get("batch_size", 32), trainer.world_size)
+        check_batches(last, train_config.loader.batch_size, trainer.world_size)
     images = ImageDataModule(
-        seen, data.task, net.input, train_config.augment, seed=train_config.seed, cache=train_config.cache,
-        frozen_backbone=never_trains_backbone(net, train_config.freeze, trainer.max_epochs),
-        limited=trainer.limit_train_batches != 1.0 or trainer.limit_val_batches != 1.0,
-        **train_config.loader,
+        seen, data.task, net.input, train_config.augment, train_config.loader, train_config.seed,
+        train_config.cache, FeatureCaching.choose(
+            never_trains_backbone(net, train_config.freeze, trainer.max_epochs),
+            train_config.augment, train_config.cache,
+            trainer.limit_train_batches != 1.0 or trainer.limit_val_batches != 1.0,
+        ),
     )  # fmt: skip
     quicken_depthwise(net)
     weights = class_weights(images.train_rows, data, train_config.class_weights)
@@ -220,14 +222,14 @@ def fit(
         images=describe_counts(rows),
         class_weights=weights,
         precision=str(precision.name),
-        features=images.why,
+        features=images.features.reason,
         device=_device(trainer),
         versions=_versions(),
     )
     if trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(rows))
         log.info("computing in %s, channels last: %s", precision.name, precision.reason)
-        log.info("backbone features are %s", images.why)
+        log.info("backbone features are %s", images.features.reason)
         print_summary(net, train_config.freeze, Console())
     try:
         _train(trainer, module, images, home, last if resume else None)
@@ -236,7 +238,7 @@ def fit(
             shutil.rmtree(run.path)
     if not trainer.is_global_zero:
         return math.nan
-    run.update_record(features=images.why)  # as it came to be
+    run.update_record(features=images.features.reason)  # as it came to be
     value = _finish(run, train_config, mode, loggers, hyperparameters)
     store_operating_point(
         run, net, _validation_rows(trainer, images), data.task, train_config.threshold
@@ -335,7 +337,7 @@ def _validation_rows(trainer: pl.Trainer, images: ImageDataModule) -> pa.Table:
     limit = trainer.limit_val_batches
     if isinstance(limit, float):  # a share
         return images.val_rows.slice(0, max(round(limit * images.val_rows.num_rows), 2))
-    return images.val_rows.slice(0, max(int(limit) * images.batch_size, MIN_FITTED))
+    return images.val_rows.slice(0, max(int(limit) * images.loader.batch_size, MIN_FITTED))
 
 
 def _contents(facts: pa.Table) -> pa.Table:

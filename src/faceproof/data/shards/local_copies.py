@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from faceproof.data.shards.store import ObjectStore, ShardError
 from faceproof.io.atomic import explain_disk_errors, to_disk
-from faceproof.io.cache_folder import cache_folder
+from faceproof.io.cache import cache_folder
 from faceproof.io.locks import Lock
 
 VARIABLE = "FACEPROOF_SHARDS_GB"

@@ -64,7 +64,7 @@ class Shards:
         except BaseException:
             stopped.set()
             raise
-        finally:  # not stopped after the last row: loading processes still read some
+        finally:  # not stopped after the last row: worker processes still read some
             wanted.put(None)
 
     def _coming(self, rows: Rows) -> list[tuple[int, str]]:

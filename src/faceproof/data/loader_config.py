@@ -1,0 +1,69 @@
+"""Settings of loading and caching images, `loader` and `cache` in the configuration; torch-free."""
+
+from dataclasses import dataclass
+
+from faceproof import settings
+from faceproof.settings import COUNT, Rule, count_up_to, one_of, optional
+
+MAX_BATCH = 2**16  # images; of 224 pixels a side they are 39 GB of numbers
+MAX_WORKERS = 256  # each worker process holds all of torch
+
+_WORKERS = count_up_to(0, MAX_WORKERS)
+WORKERS = Rule(
+    lambda value: value == "auto" or _WORKERS.fits(value), f"'auto' or {_WORKERS.meaning}"
+)
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    """How images are loaded.
+
+    Attributes:
+        batch_size: images in a batch.
+        num_workers: worker processes that decode images, or `auto`; see `loaders.choose_workers`.
+
+    Raises:
+        FaceproofError: a value is out of range.
+    """
+
+    batch_size: int = 32
+    num_workers: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        settings.check(self, batch_size=count_up_to(1, MAX_BATCH), num_workers=WORKERS)
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """What is computed once and cached.
+
+    Attributes:
+        images: where decoded and resized images are cached: `none`, `memory` for this run, `disk`.
+        features: whether a frozen backbone's features are cached where nothing random precedes it:
+            `auto` or `none`.
+        views: with random augmentation, train on this many cached views of each image instead of a
+            fresh one in every epoch; None for fresh ones, which are not cached.
+        max_gb: the most that either kind may take, in memory or on disk.
+
+    Raises:
+        FaceproofError: a value is out of range.
+    """
+
+    images: str = "none"
+    features: str = "auto"
+    views: int | None = None
+    max_gb: float = 20.0
+
+    def __post_init__(self) -> None:
+        settings.check(
+            self,
+            images=one_of("none", "memory", "disk"),
+            features=one_of("auto", "none"),
+            views=optional(COUNT),
+            max_gb=settings.ABOVE_ZERO,
+        )
+
+    @property
+    def max_bytes(self) -> int:
+        """Return the limit in bytes."""
+        return int(self.max_gb * 1e9)

@@ -1,0 +1,36 @@
+"""Settings of loading and caching: what cannot be is refused, and torch is not needed for it."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from faceproof.data.loader_config import CacheConfig, LoaderConfig
+from faceproof.errors import FaceproofError
+
+
+@pytest.mark.parametrize("number", [-1, "many", 1.5, None, 257, 10**30])
+def test_numbers_of_workers_that_cannot_be(number: Any) -> None:
+    with pytest.raises(FaceproofError, match=r"^num_workers = .* must be 'auto' or a count"):
+        LoaderConfig(num_workers=number)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "8", None, True, 2**16 + 1])
+def test_sizes_of_batches_that_cannot_be(number: Any) -> None:
+    with pytest.raises(FaceproofError, match=r"^batch_size = .* must be a count from 1 on"):
+        LoaderConfig(number)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"images": "ram"}, {"features": "yes"}, {"views": 0}, {"max_gb": 0}]
+)
+def test_caches_that_cannot_be(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(FaceproofError, match=f"^{name} = "):
+        CacheConfig(**wrong)
+
+
+def test_torch_is_not_imported() -> None:
+    code = "import sys, faceproof.data.loader_config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
