@@ -49,7 +49,7 @@ def rate(words: list[str], model: str, seconds: float, fetches: bool = False) ->
         spent, images = 0.0, 0
         for epoch in count():
             sampler.set_epoch(epoch)
-            for file in Path(fetched).rglob("*.bin") if fetches else ():
+            for file in Path(fetched).rglob("*.tar") if fetches else ():
                 file.unlink()
             began = time.perf_counter()
             number = sum(len(batch.label) for batch in loader)
@@ -66,13 +66,13 @@ def measure_shards(data: str, model: str, seconds: float, rounds: int) -> list[d
     An object store is one on this machine, moto's, which takes its time from the same cores. It is
     left out where moto is not installed.
     """
-    from faceproof.data.shards.writing import write_shards
+    from faceproof.workflows.shard import ShardConfig, write_shards
 
     images = read_images(data).data
     with tempfile.TemporaryDirectory() as name, _store() as bucket:
         places = {"folder": f"{name}/set", **({"object store": f"{bucket}/set"} if bucket else {})}
         for place in places.values():
-            written = write_shards(images, place, MEGABYTES)
+            written = write_shards(images, ShardConfig((), to=place, megabytes=MEGABYTES))
         ways = {"files": partial(apart, "benchmarks.shards:rate", [f"data={data}"], model, seconds)}
         for where, place in places.items():
             words = ["data=shards", f"data.root={place}", f"data.task={images.task.name}"]
@@ -83,8 +83,8 @@ def measure_shards(data: str, model: str, seconds: float, rounds: int) -> list[d
     return [
         {
             "shards in": where,
-            "shards": len(written.shards),
-            "megabytes": sum(shard["bytes"] for shard in written.shards) / 1e6,
+            "shards": len(written.index.shards),
+            "megabytes": sum(shard.bytes for shard in written.index.shards) / 1e6,
             "files, images/s": typical["files"],
             "shards, images/s": typical[where],
             "shards / files": ratio(found, where, "files"),
@@ -99,7 +99,7 @@ def _store() -> Iterator[str | None]:
     if find_spec("moto") is None:
         yield None
         return
-    import boto3
+    from pyarrow.fs import S3FileSystem
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -114,7 +114,8 @@ def _store() -> Iterator[str | None]:
     with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             _wait_for(port)
-            boto3.client("s3").create_bucket(Bucket="images")
+            endpoint = os.environ["AWS_ENDPOINT_URL"]
+            S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True).create_dir("images")
             yield "s3://images"
         finally:
             server.terminate()
