@@ -2,6 +2,12 @@
 
 import errno
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +27,13 @@ from faceproof.io.atomic import CannotWriteError
 from tests.small_shards import (
     SMALL,
     assert_equal_batches,
+    forget,
     loader_of,
     names,
     read_shards,
     refusal,
     upload,
+    wait_for,
     write,
 )
 
@@ -119,3 +127,101 @@ def test_a_store_without_shards_or_that_is_gone_says_so(
     ):
         with pytest.raises(ShardError, match="check the URL, the credentials and AWS_ENDPOINT"):
             call()
+
+
+@pytest.fixture
+def gcs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run a store like Google's on this machine, and yield the URL of a folder in it."""
+    program = shutil.which("fake-gcs-server")
+    if program is None:
+        pytest.skip("fake-gcs-server is not on the PATH")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    call = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
+            "-backend", "memory", "-public-host", f"127.0.0.1:{port}"]  # fmt: skip
+    monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(store.GCS_ENDPOINT, address)
+    forget()
+    with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            made = urllib.request.Request(
+                f"{address}/storage/v1/b?project=p",
+                data=b'{"name": "images"}',
+                headers={"Content-Type": "application/json"},
+            )
+            wait_for(lambda: answers(made))
+            yield "gs://images/some/set"
+        finally:
+            server.terminate()
+    forget()
+
+
+def answers(request: urllib.request.Request) -> bool:
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_google_cloud_storage_gives_the_same_batches(
+    files: DataSet, written: Path, gcs_folder: str
+) -> None:
+    assert f"{gcs_folder} holds no shards" in refusal(gcs_folder)
+    write(files, gcs_folder, SMALL)
+    with pytest.raises(FaceproofError, match="holds something already"):
+        write(files, gcs_folder, SMALL)
+    there, here = read_shards(gcs_folder), read_shards(written)
+    assert names(there.table) == names(here.table)
+    rows, wanted = (select(data.table, "train") for data in (there, here))
+    for workers in (0, 2):
+        assert_equal_batches(list(loader_of(rows, there, workers)), list(loader_of(wanted, here)))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environment", "wanted"),
+    [
+        ("https://s3.amazonaws.com", {}, None),
+        ("https://s3.amazonaws.com", {"https_proxy": "http://p:3128"}, "http://p:3128"),
+        ("http://minio:9000", {"https_proxy": "http://p:3128"}, None),
+        ("http://minio:9000", {"http_proxy": "http://p:3128", "no_proxy": "minio"}, None),
+    ],
+)
+def test_the_proxy_is_that_of_the_environment(
+    endpoint: str,
+    environment: dict[str, str],
+    wanted: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert store._proxy(endpoint) == wanted
+
+
+def test_large_objects_come_in_parts_and_in_order(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PART", 1000)
+    (tmp_path / "large").write_bytes(content := os.urandom(12_345))
+    store.ObjectStore(f"{bucket}/set").put(tmp_path / "large")
+    store.ObjectStore(f"{bucket}/set").fetch("large", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+
+
+def test_a_process_may_end_while_shards_are_fetched(written: Path, bucket: str) -> None:
+    upload(written, f"{bucket}/set")
+    program = (
+        "import sys\n"
+        "from faceproof.data.listing import shard_data\n"
+        "from faceproof.data.shards.order import find_shards\n"
+        "found = find_shards(shard_data('shards', 'face', sys.argv[1]).table['path'])\n"
+        "next(found.fetching_ahead(found.order(0, 0)))\n"
+    )
+    call = [sys.executable, "-c", program, f"{bucket}/set"]
+    ended = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
