@@ -115,7 +115,9 @@ def _store() -> Iterator[str | None]:
         try:
             _wait_for(port)
             endpoint = os.environ["AWS_ENDPOINT_URL"]
-            S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True).create_dir("images")
+            S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True).create_dir(
+                "images"
+            )
             yield "s3://images"
         finally:
             server.terminate()
