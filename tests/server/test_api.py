@@ -15,9 +15,9 @@ from PIL import Image
 
 import faceproof
 from faceproof.cli.main import main
-from faceproof.data.image_io import decode_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import FaceOptions, judge_faces
+from faceproof.inference.predictor import to_rgb
 from faceproof.prepare import face_detector
 from faceproof.prepare.boxes import crop
 from faceproof.server.limits import Limits
@@ -163,7 +163,7 @@ def test_the_map_is_of_the_face_that_decides(finder, model, monkeypatch):
     wanted = judge_faces(model, two)
     number = wanted.faces.index(wanted.image)
     assert (found["thumbnail"]["width"], found["thumbnail"]["height"]) == (1024, 512)
-    part = crop(decode_image(two), wanted.boxes[number], FaceOptions().margin)
+    part = crop(to_rgb(two), wanted.boxes[number], FaceOptions().margin)
     assert torch.equal(drawn[0], part)
 
 

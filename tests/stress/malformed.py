@@ -265,9 +265,7 @@ async def slow_head(target: Target, draw: random.Random) -> str:
     """Send a head byte by byte, or stop in the middle."""
     head = request("GET", "/health", "X: " + "a" * 1000)
     start = draw.randrange(len(head) - 4)
-    return await _unheard(
-        target, head[:start], draw.choice([b"", b"a" * 40]), target.seconds / 20
-    )
+    return await _unheard(target, head[:start], draw.choice([b"", b"a" * 40]), target.seconds / 20)
 
 
 async def slow_body(target: Target, draw: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""The page of a detector: one template, one script and one style sheet over the HTTP API."""
+"""The page of a detector: one template, two scripts and one style sheet over the HTTP API."""
 
 from importlib.resources import files
 
@@ -11,7 +11,7 @@ from faceproof.artifact.model_card import model_card
 from faceproof.reports.html import render
 from faceproof.server.answers import Judge
 
-STATIC = {"page.js": "text/javascript", "page.css": "text/css"}
+STATIC = {"page.js": "text/javascript", "answer.js": "text/javascript", "page.css": "text/css"}
 
 
 def add_static(app: FastAPI) -> None:

@@ -1,48 +1,13 @@
 // The page of a detector: sends a picture or a video to the HTTP API and shows the answer.
-// What is shown is built from elements and text alone, so nothing in an answer can become markup.
-"use strict";
 
-const page = document.getElementById("page");
-const settings = JSON.parse(page.dataset.settings);
+import { answerView, h, problemView } from "./answer.js";
+
+const settings = JSON.parse(document.getElementById("page").dataset.settings);
 const panel = document.getElementById("answer");
 const spoken = document.getElementById("spoken");
 const findFaces = document.getElementById("faces"); // null where the server finds none
-const SVG = "http://www.w3.org/2000/svg";
-let current = null; // the file that was judged last, so that it can be sent again for its map
+let current = null; // the file that was judged last, so that it can be sent again
 let running = null; // aborts the request that is under way
-
-// Small functions ------------------------------------------------------------------------------
-
-function fill(node, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-const h = (name, attributes = {}, ...children) =>
-  fill(document.createElement(name), attributes, children);
-const s = (name, attributes = {}, ...children) =>
-  fill(document.createElementNS(SVG, name), attributes, children);
-const note = (...children) => h("p", { class: "note" }, ...children);
-const figure = (url, words, ...caption) =>
-  h("figure", {}, h("img", { src: url, alt: words }), h("figcaption", {}, ...caption));
-const digits = (value) => (value === null ? "-" : value.toFixed(3));
-
-const sentence = (words) => words[0].toUpperCase() + words.slice(1) + (words.endsWith(".") ? "" : ".");
-
-function clock(seconds) {
-  const minutes = Math.floor(seconds / 60) % 60;
-  const hours = Math.floor(seconds / 3600);
-  const two = (value) => String(value).padStart(2, "0");
-  const rest = (seconds % 60).toFixed(2).padStart(5, "0");
-  return `${hours ? `${hours}:` : ""}${two(minutes)}:${rest}`;
-}
-
-// "positive", "negative" or "open": how a verdict is coloured.
-function side(verdict) {
-  if (verdict === settings.positive) return "positive";
-  return verdict === settings.negative ? "negative" : "open";
-}
 
 // Asking the server ----------------------------------------------------------------------------
 
@@ -58,13 +23,10 @@ async function ask(file, options, signal) {
   try {
     const query = new URLSearchParams(options);
     answer = await fetch(`/api/predict?${query}`, { method: "POST", body: form, signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+  } catch {
     throw new Error("the server cannot be reached, or the file has changed; try again");
   }
-  if (answer.status === 401) {
-    location.assign("/login");
-  }
+  if (answer.status === 401) location.assign("/login"); // the server was started anew
   const said = await answer.json().catch(() => ({}));
   if (!answer.ok) {
     throw new Error(said.error || `the server answers with the error ${answer.status}`);
@@ -72,310 +34,32 @@ async function ask(file, options, signal) {
   return said;
 }
 
-function options(more) {
-  const chosen = { thumbnails: true, ...more };
-  if (findFaces && findFaces.checked) chosen.faces = true;
-  return chosen;
-}
-
-function begin() {
-  if (running) running.abort();
-  running = new AbortController();
-  panel.setAttribute("aria-busy", "true");
-  return running;
-}
-
-// Runs a task that shows something; what was begun later wins.
-async function attempt(task) {
-  const mine = begin();
-  try {
-    await task(mine.signal);
-  } catch (error) {
-    if (running !== mine) return;
-    if (error.name !== "AbortError") showProblem(error.message);
-  } finally {
-    if (running === mine) panel.setAttribute("aria-busy", "false");
-  }
-}
-
-function judge(file) {
+// Judges a file and shows the answer, unless another file is sent meanwhile.
+async function judge(file) {
   if (!file) return;
-  current = file;
-  panel.replaceChildren(
-    h("div", { class: "answer waiting" }, h("p", {}, h("span", { class: "spinner" }), "Looking …")),
-  );
+  if (running) running.abort();
+  const mine = new AbortController();
+  [current, running] = [file, mine];
+  const waiting = h("p", {}, h("span", { class: "spinner" }), "Looking …");
+  panel.replaceChildren(h("div", { class: "answer waiting" }, waiting));
+  panel.setAttribute("aria-busy", "true");
   spoken.textContent = "Looking";
-  attempt(async (signal) => showAnswer(await ask(file, options({}), signal)));
-}
-
-// Showing an answer ----------------------------------------------------------------------------
-
-function showProblem(words) {
-  panel.replaceChildren(
-    h("div", { class: "answer problem", role: "alert" },
-      h("p", { class: "word" }, "No answer"),
-      h("p", {}, sentence(words))),
-  );
-  spoken.textContent = "";
-}
-
-function showAnswer(answer) {
-  const deciding = decidingFace(answer);
-  const shown = h("div", { class: `answer ${side(answer.verdict)}` },
-    h("p", { class: "word" }, answer.verdict),
-    ...sentences(answer, deciding),
-  );
-  if (answer.probability !== null) shown.append(...gauge(answer));
-  if (answer.kind === "video") {
-    shown.append(...videoParts(answer));
-  } else {
-    shown.append(...imageParts(answer, deciding));
+  const asked = findFaces && findFaces.checked ? { faces: true } : {};
+  let shown;
+  let words = "";
+  try {
+    const answer = await ask(file, { ...asked, thumbnails: true }, mine.signal);
+    const askMap = async () => (await ask(file, { ...asked, map: true }, mine.signal)).map;
+    shown = answerView(answer, askMap);
+    words = `${answer.verdict}. ${shown.querySelector(".said").textContent}`;
+  } catch (error) {
+    shown = problemView(error.message);
   }
+  if (running !== mine) return;
+  spoken.textContent = words;
   panel.replaceChildren(shown);
-  spoken.textContent = `${answer.verdict}. ${shown.querySelector(".said").textContent}`;
+  panel.setAttribute("aria-busy", "false");
   if (matchMedia("(max-width: 50rem)").matches) panel.scrollIntoView();
-}
-
-// The first of the faces of the highest probability, as the API's rule says; -1 without any.
-function decidingFace(answer) {
-  const shares = (answer.faces || []).map((face) => face.probability ?? -1);
-  const most = Math.max(-1, ...shares);
-  return most < 0 ? -1 : shares.indexOf(most);
-}
-
-function sentences(answer, deciding) {
-  const found = answer.faces || [];
-  if (answer.faces && !found.length && !answer.note) {
-    return [h("p", { class: "said" },
-      "The face finder finds none. It knows upright faces that look at the camera; take the tick " +
-      "away to have the whole picture judged.")];
-  }
-  if (answer.probability === null) {
-    let where = "";
-    if (answer.kind === "video") where = " in any frame";
-    else if (found.length) where = " among the finds";
-    return [h("p", { class: "said" }, `The gate finds no face${where}: probability of a face ` +
-      `${digits(answer.gate_probability)}${found.length ? " at most" : ""}.`)];
-  }
-  const video = answer.kind === "video";
-  const line = h("p", { class: "said" },
-    `${video ? "Mean probability" : "Probability"} of ${settings.positive}`,
-    video ? " over the frames" : "",
-    found.length > 1 ? `, face ${deciding + 1}` : "", ": ",
-    h("strong", {}, digits(answer.probability)),
-    `. From ${digits(answer.threshold)} on it is called ${settings.positive}.`);
-  if (answer.verdict === "unsure") {
-    const [low, high] = settings.unsure.map(digits);
-    line.append(` It lies between ${low} and ${high}, where the detector errs too often to be ` +
-      "believed.");
-  }
-  return [line];
-}
-
-function gauge(answer) {
-  const part = (name, left, width) => {
-    const span = h("span", { class: name });
-    span.style.left = `${100 * left}%`;
-    if (width !== undefined) span.style.width = `${100 * width}%`;
-    return span;
-  };
-  const [low, high] = settings.unsure;
-  const band = high > low;
-  const words = [`The line is the threshold${band ? ", the shaded band is unsure" : ""}.`];
-  if (answer.gate_probability !== null) {
-    words.push(` Probability of a face: ${digits(answer.gate_probability)}.`);
-  }
-  return [
-    h("div", { class: "gauge", "aria-hidden": "true" },
-      band ? part("band", low, high - low) : null,
-      part("bar", 0, answer.probability),
-      part("mark", answer.threshold)),
-    h("div", { class: "ends", "aria-hidden": "true" },
-      h("span", {}, `${settings.negative} 0`), h("span", {}, `1 ${settings.positive}`)),
-    note(...words),
-  ];
-}
-
-function caution(words) {
-  return words ? [h("p", { class: "caution" }, sentence(words))] : [];
-}
-
-// Pictures -------------------------------------------------------------------------------------
-
-function imageParts(answer, deciding) {
-  const faces = answer.faces || [];
-  const parts = [...(faces.length ? [facesTable(answer, deciding)] : [])];
-  if (faces.length > 1) {
-    parts.push(note(
-      "The picture is called what its face of the highest probability of " +
-      `${settings.positive} is called. The more faces, the more chances of a false alarm.`));
-  }
-  parts.push(...caution(answer.faces && answer.note));
-  const pair = h("div", { class: answer.faces ? "pair across" : "pair" });
-  const { url } = answer.thumbnail;
-  pair.append(h("figure", {},
-    h("div", { class: "framed" },
-      h("img", { src: url, alt: faces.length ? "The picture and its faces" : "The picture" }),
-      faces.length ? boxes(answer) : null),
-    h("figcaption", {}, faces.length ? "The picture, and the faces in it" : "The picture")));
-  if (answer.probability !== null) pair.append(mapPart(deciding));
-  parts.push(pair);
-  return parts;
-}
-
-function facesTable(answer, deciding) {
-  const gated = answer.faces.some((face) => face.gate_probability !== null);
-  const head = ["Face", "Verdict", `Probability of ${settings.positive}`];
-  if (gated) head.push("Of a face");
-  const rows = answer.faces.map((face, number) => {
-    const row = h("tr", number === deciding ? { class: "deciding" } : {},
-      h("td", {}, String(number + 1)),
-      h("td", { class: side(face.verdict) }, face.verdict),
-      h("td", {}, digits(face.probability)));
-    if (gated) row.append(h("td", {}, digits(face.gate_probability)));
-    return row;
-  });
-  return h("table", { class: "faces" },
-    h("thead", {}, h("tr", {}, head.map((word) => h("th", { scope: "col" }, word)))),
-    h("tbody", {}, rows));
-}
-
-// Numbered boxes, in pixels of the picture itself: its view box scales them to what is shown.
-function boxes(answer) {
-  const { width, height } = answer.thumbnail;
-  const unit = Math.max(width, height) / 28; // the height of a number
-  const drawn = answer.faces.map(({ box, verdict }, number) => {
-    const label = String(number + 1);
-    const top = Math.max(0, box.top - 1.2 * unit);
-    const wide = (0.4 + 0.6 * label.length) * unit;
-    const text = s("text",
-      { x: box.left + wide / 2, y: top + 0.95 * unit, "font-size": unit, "text-anchor": "middle" },
-      label);
-    return s("g", { class: side(verdict) },
-      s("rect", { class: "box", x: box.left, y: box.top, width: box.right - box.left,
-        height: box.bottom - box.top }),
-      s("rect", { class: "label", x: box.left, y: top, width: wide, height: 1.2 * unit }),
-      text);
-  });
-  return s("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, drawn);
-}
-
-function mapPart(deciding) {
-  const place = h("div", { class: "map" });
-  if (settings.map_problem) {
-    place.append(note(`No map of what the answer rests on: ${settings.map_problem}.`));
-    return place;
-  }
-  const button = h("button", { type: "button", class: "button" }, "Show what the answer rests on");
-  button.addEventListener("click", () => {
-    const file = current;
-    button.disabled = true;
-    button.textContent = "Drawing …";
-    attempt(async (signal) => {
-      let map;
-      try {
-        ({ map } = await ask(file, options({ map: true, thumbnails: false }), signal));
-      } catch (error) {
-        if (error.name === "AbortError") throw error;
-        place.replaceChildren(...caution(error.message));
-        return;
-      }
-      const drawn = figure(map.url, "What the answer rests on",
-        deciding < 0 ? "" : `Face ${deciding + 1}, as it was judged. `,
-        `What the answer of ${map.about} rests on: `,
-        h("span", { class: "orange" }, "orange"), ` speaks for ${settings.positive}, `,
-        h("span", { class: "blue" }, "blue"), ` for ${settings.negative}`);
-      place.replaceChildren(drawn);
-      spoken.textContent = drawn.textContent;
-    });
-  });
-  place.append(button);
-  return place;
-}
-
-// Videos ---------------------------------------------------------------------------------------
-
-function videoParts(answer) {
-  const parts = [];
-  if (answer.probability !== null) {
-    parts.push(note(
-      `${answer.frames.length} frames of ${clock(answer.seconds)}; ` +
-      `${Math.round(100 * answer.share)}% of them called ${settings.positive}; 10% to 90% of ` +
-      `frames at ${digits(answer.low)} to ${digits(answer.high)}. The verdict is the ` +
-      `${answer.rule}.`));
-  }
-  parts.push(...caution(answer.note), timeline(answer));
-  const strip = answer.frames
-    .filter((frame) => frame.thumbnail)
-    .sort((one, other) => other.probability - one.probability);
-  if (strip.length) {
-    parts.push(note(`The frames of the highest probability of ${settings.positive}:`));
-    parts.push(h("div", { class: "strip" }, strip.map((frame) =>
-      figure(frame.thumbnail, `The frame at ${clock(frame.time)}`,
-        `${digits(frame.probability)} at ${clock(frame.time)}`))));
-  }
-  parts.push(frameTable(answer));
-  return parts;
-}
-
-// The probability of each frame over time, with threshold, mean and spread.
-function timeline(answer) {
-  const [width, height, left, bottom, top] = [480, 220, 34, 30, 10];
-  const times = answer.frames.map((frame) => frame.time);
-  const end = Math.max(answer.seconds, ...times, 1e-3);
-  const x = (time) => left + ((width - left - 10) * time) / end;
-  const y = (share) => top + (height - top - bottom) * (1 - share);
-  const line = (share, name) =>
-    s("line", { class: name, x1: left, x2: width - 10, y1: y(share), y2: y(share) });
-  const text = (words, across, down, anchor) =>
-    s("text", { x: across, y: down, "text-anchor": anchor }, words);
-  const drawn = s("svg", {
-    class: "timeline", viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": `Probability of ${settings.positive} over time; the table below holds the numbers`,
-  });
-  for (const share of [0, 0.5, 1]) {
-    drawn.append(line(share, "grid"), text(share.toFixed(1), left - 6, y(share) + 4, "end"));
-  }
-  drawn.append(
-    text("0 s", left, height - 10, "start"),
-    text(`${end.toFixed(1)} s`, width - 10, height - 10, "end"));
-  if (answer.probability !== null) {
-    drawn.append(
-      s("rect", { class: "spread", x: left, width: width - 10 - left, y: y(answer.high),
-        height: y(answer.low) - y(answer.high) }),
-      line(answer.probability, "mean"));
-  }
-  drawn.append(line(answer.threshold, "threshold"));
-  const known = answer.frames.filter((frame) => frame.probability !== null);
-  const points = known.map((frame) => [x(frame.time), y(frame.probability)]);
-  drawn.append(s("polyline", { class: "course", points: points.join(" ") }));
-  drawn.append(...points.map(([cx, cy]) => s("circle", { cx, cy, r: 3 })));
-  for (const frame of answer.frames.filter((one) => one.probability === null)) {
-    drawn.append(text("×", x(frame.time), y(0) + 4, "middle"));
-  }
-  return h("figure", { class: "plot" },
-    h("figcaption", {}, `Probability of ${settings.positive} over time`), drawn, legend(answer));
-}
-
-function legend(answer) {
-  const names = [["course", "frame"], ["threshold", "threshold"]];
-  if (answer.probability !== null) names.push(["mean", "mean"], ["spread", "10% to 90% of frames"]);
-  const faceless = answer.frames.some((frame) => frame.probability === null);
-  return h("p", { class: "legend", "aria-hidden": "true" },
-    names.map(([name, words]) => h("span", {}, h("i", { class: name }), words)),
-    faceless ? h("span", {}, "× no face") : null);
-}
-
-function frameTable(answer) {
-  const head = ["Time", "Verdict", `Probability of ${settings.positive}`];
-  return h("details", {},
-    h("summary", {}, "All frames"),
-    h("table", { class: "frames" },
-      h("thead", {}, h("tr", {}, head.map((word) => h("th", { scope: "col" }, word)))),
-      h("tbody", {}, answer.frames.map((frame) => h("tr", {},
-        h("td", {}, clock(frame.time)),
-        h("td", { class: side(frame.verdict) }, frame.verdict),
-        h("td", {}, digits(frame.probability)))))));
 }
 
 // Choosing, dropping, pasting ------------------------------------------------------------------
@@ -416,8 +100,8 @@ async function openCamera() {
     view.srcObject = await navigator.mediaDevices.getUserMedia(wanted);
   } catch (error) {
     const refused = error.name === "NotAllowedError";
-    showProblem(refused ? "this browser does not let the page use the camera"
-      : `the camera cannot be used: ${error.message || error.name}`);
+    panel.replaceChildren(problemView(refused ? "this browser does not let the page use the camera"
+      : `the camera cannot be used: ${error.message || error.name}`));
     return;
   }
   camera.hidden = false;
