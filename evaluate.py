@@ -4,7 +4,6 @@ import hydra
 from omegaconf import DictConfig
 
 from faceproof import app
-from hydra_plugins.faceproof.guard import guard_hydra
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -15,5 +14,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    guard_hydra()
     main()

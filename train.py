@@ -4,16 +4,14 @@ import hydra
 from omegaconf import DictConfig
 
 from faceproof import app
-from hydra_plugins.faceproof.guard import guard_hydra
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @app.clear_errors
 def main(config: DictConfig) -> float:
-    """Compose, train, and return the best value of the monitored figure, for sweeps."""
+    """Train, and return the best value of the monitored metric, for sweeps."""
     return app.train(config)
 
 
 if __name__ == "__main__":
-    guard_hydra()
     main()

@@ -27,7 +27,7 @@ from faceproof.audit.file_statistics import gather_file_statistics
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import ImageDataset
-from faceproof.data.listing import folder_data
+from faceproof.data.listing import FolderData
 from faceproof.evaluation.scoring import score
 from faceproof.inference.files import Loading, predict_files
 from faceproof.inference.inputs import list_images
@@ -71,7 +71,7 @@ def check(root: Path, number: int, seed: int) -> Iterator[str]:
     task = TASKS["deepfake"]
     for name in ("alone", "among"):
         words = {"real": "real", "fake": "fake"}
-        data = folder_data(name, "deepfake", str(root / name), "{label}/*", words, max_unreadable=1)
+        data = FolderData(name, "deepfake", str(root / name), "{label}/*", words, max_unreadable=1).list()
         listed = num_files(root / name, nameable=True)  # the others are named by a warning
         gone = remove_some(root / name)
         facts = gather_file_statistics(data.table["path"], None)

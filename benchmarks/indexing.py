@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from faceproof.audit.file_statistics import gather_file_statistics
-from faceproof.data.listing import folder_data
+from faceproof.data.listing import FolderData
 
 SIDE = 96
 CHANGED = 10
@@ -22,7 +22,7 @@ def measure_indexing(folder: Path, number: int) -> dict[str, Any]:
     write_images(folder / "images", number)
     began = time.perf_counter()
     words = {"real": "real", "fake": "fake"}
-    data = folder_data("indexed", "deepfake", str(folder / "images"), "{label}/*/*", words)
+    data = FolderData("indexed", "deepfake", str(folder / "images"), "{label}/*/*", words).list()
     listed = time.perf_counter()
     memory, paths = folder / "facts.parquet", data.table["path"]
     gather_file_statistics(paths, memory)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.measuring import apart
 from faceproof.data.datasets import ImageDataset
-from faceproof.data.listing import table_data
+from faceproof.data.listing import TableData
 from faceproof.data.loaders import make_loader
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.table import counts, write_table
@@ -53,7 +53,7 @@ def write_made(size: int, file: str) -> float:
 def opened(file: str) -> dict[str, Any]:
     """Return what it takes to divide a table, count it, and read it by four workers."""
     began = time.perf_counter()
-    data = table_data("scale", "deepfake", file)
+    data = TableData("scale", "deepfake", file).list()
     divided = time.perf_counter()
     balance = counts(data.table, "split", "label")
     counted = time.perf_counter()

@@ -38,9 +38,9 @@ from faceproof.models.detector import Detector
 from faceproof.performance.cores import num_cores
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
-from faceproof.training.callbacks import BoardImages, ImageRate, ProgressBar
+from faceproof.training.callbacks import TensorBoardImages, ImageRate, ProgressBar
 from faceproof.training.datamodule import ImageDataModule
-from faceproof.training.loggers import Board, EpochTable
+from faceproof.training.loggers import TensorBoard, EpochTable
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import Constant
 from faceproof.training.precision import choose_precision
@@ -112,11 +112,11 @@ def faceproof_rate(
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         clock = Deadline(seconds)
         bar = ProgressBar(file=nowhere, force_terminal=True)
-        around = [ImageRate(), BoardImages(images.data.task), bar]
+        around = [ImageRate(), TensorTensorBoardImages(images.data.task), bar]
         trainer, _ = app.build(config.trainer)(
             logger=False
             if bare
-            else [EpochTable(Path(folder) / "metrics.csv"), Board(Path(folder))],
+            else [EpochTable(Path(folder) / "metrics.csv"), TensorBoard(Path(folder))],
             callbacks=[clock, *([] if bare else around)],
             default_root_dir=folder,
             enable_progress_bar=not bare,

@@ -98,7 +98,7 @@ def test_configuration_and_help_need_no_torch(tmp_path):
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(run, tiny):
     before = run.best.read_bytes()
-    with pytest.raises(FaceproofError, match="holds a run already; go on with it by resume="):
+    with pytest.raises(FaceproofError, match="holds a run already; resume it by resume="):
         train(run.path, *tiny)
     run.last.unlink()  # to save room
     with pytest.raises(FaceproofError, match="holds a run already"):
@@ -261,10 +261,10 @@ def interrupted(script, place, *arguments, cwd):
 
 def test_an_interrupted_command_ends_with_one_line(run, tmp_path):
     said = interrupted("train.py", "build_network", "hydra.run.dir=new", cwd=tmp_path)
-    assert said == "interrupted; no checkpoint had been written, so the same command begins anew\n"
+    assert said == "interrupted; no checkpoint had been written, so the same command starts anew\n"
     assert not (tmp_path / "new").exists()
     said = interrupted("train.py", "recorded_data", "resume=run", cwd=tmp_path)
-    assert said == "interrupted; go on with: python train.py resume=run\n"
+    assert said == "interrupted; resume it by: python train.py resume=run\n"
     said = interrupted("evaluate.py", "recorded_data", "run=run", cwd=tmp_path)
     assert said == "interrupted\n"
 

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from faceproof import app
 from faceproof.errors import FaceproofError
+from faceproof.training.config import make_train_config
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
 
@@ -40,19 +41,18 @@ NUM = 16  # images in a folder
 def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
     """Make the images that a data set wants, and return what train.py must be told of them."""
     makers: dict[str, Callable[[Any, Path], tuple[str, ...]]] = {
-        "folder_data": write_layout,
-        "demo_data": lambda node, folder: (f"data.num_per_class={NUM}",),
-        "table_data": write_table,
-        "combined_data": lambda node, folder: tuple(
+        "folder": write_layout,
+        "demo": lambda node, folder: (f"data.num_per_class={NUM}",),
+        "table": write_table,
+        "combined": lambda node, folder: tuple(
             f"data.sets.{name}.{word.removeprefix('data.')}"
             for name, part in node.sets.items()
             for word in write_world(part, folder)
         ),
-        "shard_data": write_shards,
+        "shards": write_shards,
     }
-    target = node._target_.rpartition(".")[2]
-    assert target in makers, f"say in this test how a small world is made for {node._target_}"
-    words = makers[target](node, folder)
+    assert node.kind in makers, f"say in this test how a small world is made for {node.kind}"
+    words = makers[node.kind](node, folder)
     even = tuple(f"data.ratios.{name}={share}" for name, share in EVEN.items())
     return (*words, *even) if "ratios" in node else words
 
@@ -106,19 +106,19 @@ def test_every_file_is_tested_by_one_of_these() -> None:
     named = {Path(group, name) for group, names in CHOICES.items() for name in names}
     parts = {one for one in found if one.name.startswith("_")}
     assert found == named | parts | {Path("train"), Path("evaluate")} | set(map(Path, HYDRA))
-    assert set(CHOICES) - {"hydra"} == {*RECIPE_GROUPS, "data", "model", "trainer", "sweep"}
+    assert set(CHOICES) - {"hydra"} == {*TRAIN_GROUPS, "data", "model", "trainer", "sweep"}
 
 
-RECIPE_GROUPS = ("augment", "freeze", "optimizer", "scheduler", "logger")
+TRAIN_GROUPS = ("augment", "freeze", "optimizer", "scheduler", "logger")
 # Each choice of every group once, several groups at a time; models: test_every_model.
-RECIPES = [
-    tuple(f"{group}={CHOICES[group][i % len(CHOICES[group])]}" for group in RECIPE_GROUPS)
-    for i in range(max(len(CHOICES[group]) for group in RECIPE_GROUPS))
+TRAIN_CONFIGS = [
+    tuple(f"{group}={CHOICES[group][i % len(CHOICES[group])]}" for group in TRAIN_GROUPS)
+    for i in range(max(len(CHOICES[group]) for group in TRAIN_GROUPS))
 ]
 
 
-@pytest.mark.parametrize("train_config", RECIPES, ids=" ".join)
-def test_every_part_of_a_recipe_trains(
+@pytest.mark.parametrize("train_config", TRAIN_CONFIGS, ids=" ".join)
+def test_every_part_of_a_train_config_trains(
     train_config: tuple[str, ...], faces: tuple[str, ...], tmp_path: Path
 ) -> None:
     assert train(tmp_path / "run", *faces, *SMALL, *train_config).best.is_file()
@@ -215,7 +215,8 @@ def test_every_value_of_a_sweep_composes_and_builds(
             values = [str(text)]
         first = tuple(f"{k}={v}" for k, v in params.items() if k == "scheduler")
         for one in values:
-            app.build_train_config(compose_job("train", tmp_path, (*first, f"{key}={one}")))
+            settings = compose_job("train", tmp_path, (*first, f"{key}={one}"))
+            make_train_config(app.training_values(settings))
 
 
 @pytest.mark.parametrize("name", HYDRA)

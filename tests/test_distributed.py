@@ -157,11 +157,11 @@ def test_two_processes_told_to_end_in_an_epoch_go_on_as_if_nothing_had_been(run,
     (tmp_path / "custom.py").write_text(STOPPING)
     done = run("run", *TWO, "freeze._target_=custom.Stopping")
     assert done.returncode == 1
-    assert "interrupted; go on with: python train.py resume=" in done.stderr
+    assert "interrupted; resume it by: python train.py resume=" in done.stderr
     assert "Traceback" not in done.stderr
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 3
-    assert checkpoint["epoch_so_far"]["batches"] == [4, 2]
+    assert checkpoint["begun_epoch"]["batches"] == [4, 2]
     again = run.finish("run", "resume=run")
     states = [torch.load(one.last, weights_only=True)["state_dict"] for one in (whole, again)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
@@ -177,17 +177,17 @@ def test_the_death_of_one_process_ends_the_run_with_a_message(run, tmp_path):
     # Lightning looks after its processes every few seconds, and may be the first to see it.
     said = "another process of this run has ended" in done.stderr
     assert said or "terminated with code -9" in done.stdout
-    assert not said or "go on with: python train.py resume=" in done.stderr
+    assert not said or "resume it by: python train.py resume=" in done.stderr
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_fault_in_one_process_is_said_with_how_to_go_on(run, tmp_path, monkeypatch, rank):
+def test_a_fault_in_one_process_is_said_with_how_to_resume(run, tmp_path, monkeypatch, rank):
     monkeypatch.setenv("RANK_AT_FAULT", rank)
     (tmp_path / "custom.py").write_text(DIVERGING)
     done = run("run", *TWO, "freeze._target_=custom.Diverging")
     assert done.returncode != 0
     assert "the loss is not finite in epoch 1, step 0" in done.stderr
-    assert "go on with: python train.py resume=" in done.stderr
+    assert "resume it by: python train.py resume=" in done.stderr
     status = RunFolder(tmp_path / "run").read_record()["status"]
     assert status == "stopped: the loss is not finite in epoch 1, step 0"
 
@@ -211,7 +211,7 @@ def test_a_fault_in_one_process_ends_both_with_one_message(run, small_faces, tmp
         assert done.stderr.count("error: ") == 1, done.stderr
         assert "Traceback" not in done.stderr
         assert reason in done.stderr
-        assert "go on with: python train.py resume=" in done.stderr
+        assert "resume it by: python train.py resume=" in done.stderr
         assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
         assert RunFolder(tmp_path / "run").read_record()["status"].startswith("stopped: ")
         shutil.copytree(small_faces, images, dirs_exist_ok=True)

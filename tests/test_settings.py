@@ -6,21 +6,28 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import yaml
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from faceproof import app
+from faceproof import app, registry
+from faceproof.data.listing import (
+    CombinedData,
+    FolderData,
+    OwnData,
+    check_both_classes,
+    make_source,
+)
 from faceproof.errors import FaceproofError
-from faceproof.models import build_network
-from faceproof.old_settings import OF_GROUPS, check_both_classes, check_data, check_values
+from faceproof.models.build import build_network
+from faceproof.training.config import make_train_config
 from faceproof.training.dry_run import dry_run
-from tests.jobs import CHOICES, CONF, compose_job, train
+from tests.jobs import CONF, compose_job, train
 
 SMALL = (
     "model=face_cnn", "model.input.size=16", "trainer=smoke", "loader.batch_size=8",
@@ -82,7 +89,7 @@ def test_a_key_that_nothing_reads_is_refused_though_it_was_added(
 
 def clear(error: BaseException) -> bool:
     """Say whether train.py would end with one message rather than a traceback."""
-    return isinstance(error, FaceproofError | InstantiationException | OmegaConfBaseException)
+    return isinstance(error, FaceproofError | OmegaConfBaseException)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +100,8 @@ def clear(error: BaseException) -> bool:
         ("model: {weigths: none}", r"did you mean model.weights\?"),
         ("logger: {tensorbord: true}", r"did you mean logger.tensorboard\?"),
         ("wholly: 1", "there is no setting wholly; there are augment, cache"),
-        ("optimizer: {learning_rate: 1}", "unexpected keyword argument 'learning_rate'"),
-        ("data: {rooot: here}", "unexpected keyword argument 'rooot'"),
+        ("optimizer: {learning_rate: 1}", "no setting optimizer.learning_rate; there are"),
+        ("data: {rooot: here}", r"no setting data.rooot; did you mean data.root\?"),
     ],
 )
 def test_a_misspelt_key_in_an_experiment_file_is_refused(
@@ -113,43 +120,70 @@ def test_a_misspelt_key_in_an_experiment_file_is_refused(
 def test_a_setting_that_only_an_interpolation_reads_is_none_too_many(tmp_path: Path) -> None:
     config = compose_job("train", tmp_path, ("data=demo", *SMALL, "+side=96"))
     with pytest.raises(FaceproofError, match="no setting side"):
-        app.check_config(config, "train")
+        app.training_values(config)
     config.model.input.size = "${side}"
-    app.check_config(config, "train")
+    values = app.training_values(config)
+    assert "side" not in values
+    assert values["model"]["input"]["size"] == 96
 
 
-def test_what_an_interpolation_stands_for_is_not_looked_at_before_it_is_known() -> None:
-    check_values({"data": {"seed": "${seed}"}, "class_weights": "${a}", "seed": 1})
-    with pytest.raises(FaceproofError, match=r"data\.seed"):
-        check_values({"data": {"seed": "seed"}})
+FOLDER = {
+    "kind": "folder", "name": "x", "task": "face", "root": "here", "layout": "{label}/*",
+    "labels": {"a": "face", "b": "non_face"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"labels": ["real", "fake"]}, "data.labels = .* must be words and their meaning"),
-        ({"ratios": {"train": 0.7, "val": 0.3, "all": "x"}}, "data.ratios = .* must be shares"),
-        ({"generators": {"a": ["b"]}}, "data.generators = .* must be folder words"),
-        ({"sets": ["a"]}, "data.sets = .* must be names and the data sets"),
-        ({"sets": {"a": "b"}}, "data.sets = .* must be names and the data sets"),
-        ({"sets": {"a": {"splits": 3}}}, "data.splits = 3 must be words"),
-        ({"task": ["face"]}, "data.task = .* must be a text"),
+        ({"labels": ["real", "fake"]}, "labels = .* must be words and their meaning"),
+        ({"ratios": {"train": 0.7, "val": 0.3, "all": "x"}}, "ratios = .* must be shares"),
+        ({"generators": {"a": ["b"]}}, "generators = .* must be folder words"),
+        ({"kind": "combined", "sets": ["a"]}, "sets = .* must be names and the data sets"),
+        ({"kind": "combined", "sets": {"a": "b"}}, "sets = .* must be names and the data sets"),
+        ({"kind": "combined", "sets": {"a": {**FOLDER, "splits": 3}}}, "sets.a.splits = 3 must be"),
+        ({"task": ["face"]}, "task = .* must be a text"),
+        ({"kind": "foulder"}, r"data.kind = 'foulder' is not known; did you mean folder\?"),
+        ({"kind": None}, "kind is missing; choose one of folder"),
+        ({"rooot": "x"}, r"no setting rooot; did you mean root\?"),
     ],
 )
-def test_values_of_another_kind_are_refused(wrong: dict[str, object], message: str) -> None:
+def test_values_of_another_kind_are_refused(wrong: dict[str, Any], message: str) -> None:
+    values = {**FOLDER, **wrong}
+    if values["kind"] == "combined":
+        values = {"kind": "combined", "name": "x", "task": "face", "sets": values["sets"]}
     with pytest.raises(FaceproofError, match=message):
-        check_data({"task": "face", **wrong})
+        make_source(values)
 
 
-def test_a_data_set_of_ones_own_has_settings_of_its_own() -> None:
-    own = {"_target_": "mine.make", "labels": ["a"], "ratios": 0.5, "layout": 5, "seed": "x"}
-    combined = {"_target_": "faceproof.data.combined_data", "task": "face", "sets": {"mine": own}}
-    for node in (own, combined):
-        check_data(node)
-        check_both_classes(node)
-        check_values({"data": node})
-    with pytest.raises(FaceproofError, match=r"data\.seed"):  # faceproof's own has not
-        check_data({**own, "_target_": "faceproof.data.folder_data"})
+def own_data(labels: list[str], layout: int) -> object:
+    return labels, layout
+
+
+def test_a_data_set_of_ones_own_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_allowed", set())
+    own = {"kind": f"{__name__}.own_data", "labels": ["a"], "layout": 5}
+    with pytest.raises(FaceproofError, match=r"allow it: allow=\[tests\.test_settings\]"):
+        make_source(own)
+    app.allow_own_code({"data": own})
+    source = make_source(own)
+    assert isinstance(source, OwnData)
+    check_both_classes(source)
+    with pytest.raises(FaceproofError, match=r"returns a tuple; it must return a .*DataSet"):
+        source.list()
+    with pytest.raises(FaceproofError, match=r"no setting data\.root"):
+        make_source({**own, "root": "x"}).list()
+    combined = make_source({"kind": "combined", "name": "x", "task": "face", "sets": {"a": own}})
+    assert isinstance(combined, CombinedData)
+    check_both_classes(combined)
+
+
+def test_folders_of_one_class_are_no_training_set() -> None:
+    one = FolderData("x", "face", "here", "{label}/*", {"a": "face", "b": None})
+    with pytest.raises(FaceproofError, match="no folder word of data.labels means non_face"):
+        check_both_classes(one)
+    other = FolderData("y", "face", "here", "{label}/*", {"a": "non_face"})
+    check_both_classes(CombinedData("both", "face", {"x": one, "y": other}))
 
 
 def test_evaluating_with_a_key_that_nothing_reads_is_refused(tmp_path: Path) -> None:
@@ -173,28 +207,28 @@ IMPOSSIBLE = [
     ("threshold.fpr=one", "threshold.fpr = 'one' must be a rate"),
     ("threshold.fpr=-0.1", "threshold.fpr = -0.1 must be a rate"),
     ("threshold.value=2", "threshold.value = 2 must be a share"),
-    ("threshold.criterion=best", "criterion is one of youden, f1, fpr, fixed"),
+    ("threshold.criterion=best", "criterion = 'best' must be one of youden, f1, fpr, fixed"),
     ("calibration=platt", "calibration = 'platt' must be one of"),
     ("optimizer.lr=-1", "optimizer.lr = -1 must be"),
     ("optimizer.lr=null", "optimizer.lr = None must be"),
-    ("optimizer=sgd optimizer.create.momentum=-1", "optimizer cannot be made: Invalid momentum"),
-    ("optimizer.create._target_=torch.optim.Foo", "Error locating target 'torch.optim.Foo'"),
+    ("optimizer=sgd optimizer.options.momentum=-1", "optimizer cannot be made: Invalid momentum"),
+    ("optimizer.name=torch.optim.Foo", "optimizer.name = 'torch.optim.Foo' cannot be imported"),
     ("loader.batch_size=0", "loader.batch_size = 0 must be a count from 1 on"),
     ("loader.batch_size=many", "loader.batch_size = 'many' must be"),
     ("loader.num_workers=-1", "loader.num_workers = -1 must be 'auto' or a count"),
-    ("loader.num_workers=100000", "at the most 256"),
-    ("loader.batch_size=1000000000000000000000000", "at the most 65536"),
+    ("loader.num_workers=100000", "at most 256"),
+    ("loader.batch_size=1000000000000000000000000", "at most 65536"),
     ("monitor=val/auc", "'val/auc' cannot be monitored"),
     ("monitor=train/loss", "'train/loss' cannot be monitored"),
     ("monitor=3", "monitor = 3 must be the name"),
-    ("patience=-1", "patience = -1 must be null or a count"),
+    ("patience=-1", "patience = -1 must be a count of epochs, from 0 on, or null"),
     ("seed=-1", "seed = -1 must be a whole number"),
     ("seed=null", "seed = None must be a whole number"),
     ("scheduler=plateau scheduler.factor=2", "scheduler.factor = 2 must be"),
     ("scheduler=plateau scheduler.patience=-1", "scheduler.patience = -1 must be"),
     ("scheduler=plateau scheduler.min_lr=-1", "scheduler.min_lr = -1 must be"),
     ("scheduler=plateau scheduler.monitor=val/x", "'val/x' cannot be monitored"),
-    ("scheduler=plateau +scheduler.mode=min", "unexpected keyword argument 'mode'"),
+    ("scheduler=plateau +scheduler.mode=min", "no setting scheduler.mode"),
     ("scheduler.warmup=2", "scheduler.warmup = 2 must be a share"),
     ("scheduler.floor=-1", "scheduler.floor = -1 must be a share"),
     ("trainer.precision=bf15", "trainer cannot be made: Precision 'bf15' is invalid"),
@@ -239,11 +273,11 @@ IMPOSSIBLE = [
     ("augment.strength=-1", "augment.strength = -1 must lie between"),
     ("augment.horizontal_flip=2", "augment.horizontal_flip = 2 must lie between"),
     ("model.input.size=2", "Output size is too small"),
-    ("model.input.size=large", "positive size"),
+    ("model.input.size=large", "model.input.size = 'large' must be a positive size"),
     ("model.input.mean=[0,0]", "three means"),
     ("model.input.mean=[nan,0,0]", "three means"),
     ("model.input.mean=[1e30,0,0]", "three means"),
-    ("model.input.mean=[a,b,c]", "three means"),
+    ("model.input.mean=[a,b,c]", "model.input.mean = .* must be three means"),
     ("model.input.std=[inf,1,1]", "three positive stds"),
     ("model.input.std=[nan,1,1]", "three positive stds"),
     ("model.input.std=[1e-300,1,1]", "three positive stds"),
@@ -255,11 +289,11 @@ IMPOSSIBLE = [
     ("model.head.dropout=2", "dropout probability"),
     ("+model.head.num_outputs=3", "a logit has 1 or 2 outputs"),
     ("model=resnet18 model.weights=none model.input.size=32 +model.backbone.pooled=false",
-     "cannot look at an image of 32 x 32 pixels"),
+     "cannot take an image of 32 x 32 pixels"),
     ("model=effnet_lite_se model.weights=none model.input.size=32 model.backbone.pooled=true",
-     "cannot look at an image of 32 x 32 pixels"),
+     "cannot take an image of 32 x 32 pixels"),
     ("model=vit_b16 model.weights=none model.input.size=224 +model.backbone.size=192",
-     "cannot look at an image of 224 x 224 pixels"),
+     "cannot take an image of 224 x 224 pixels"),
     ("data.splits=random", "data.splits = 'random' must be words"),
     ("data.ratios=0.7", "data.ratios = 0.7 must be shares"),
     ("data.layout=5", "data.layout = 5 must be a text"),
@@ -282,10 +316,10 @@ IMPOSSIBLE = [
     ("model=timm", "Missing mandatory value: (model.)?name"),
     ("logger.tensorboard=maybe", "logger.tensorboard = 'maybe' must be true or false"),
     ("compare=maybe", "compare = 'maybe' must be true or false"),
-    ("checkpoint.minutes=-1", "checkpoint.minutes = -1 must be above 0"),
-    ("checkpoint.steps=0", "checkpoint.steps = 0 must be above 0"),
-    ("checkpoint.steps=1.5", "checkpoint.steps = 1.5 must be above 0 and whole"),
-    ("checkpoint.steps=true", "checkpoint.steps = True must be above 0 and whole"),
+    ("checkpoint.minutes=-1", "checkpoint.minutes = -1 must be a number above 0, or null"),
+    ("checkpoint.steps=0", "checkpoint.steps = 0 must be a count from 1 on, or null"),
+    ("checkpoint.steps=1.5", "checkpoint.steps = 1.5 must be a count from 1 on, or null"),
+    ("checkpoint.steps=true", "checkpoint.steps = True must be a count from 1 on, or null"),
 ]  # fmt: skip
 
 
@@ -306,31 +340,27 @@ def split(words: str) -> list[str]:
     return re.split(r" (?=\+?[a-z_.]+=)", words)
 
 
-def test_a_rehearsal_leaves_network_and_random_numbers_as_they_were(
+def test_a_dry_run_leaves_network_and_random_numbers_as_they_were(
     faces: tuple[str, ...], tmp_path: Path
 ) -> None:
     config = compose_job("train", tmp_path, (*faces, *SMALL, "model=resnet18"))
-    net = build_network(app.plain(config.model))
+    settings = make_train_config(app.training_values(config))
+    net = build_network(settings.model)
     net.head.eval()
-    train_config = app.build_train_config(config)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     modes = [module.training for module in net.modules()]
     drawn = torch.get_rng_state()
-    dry_run(train_config, net)
+    dry_run(settings, net)
     assert torch.equal(drawn, torch.get_rng_state())
     assert modes == [module.training for module in net.modules()]
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(parameter.requires_grad for parameter in net.parameters())
 
 
-def test_settings_that_are_read_by_name_are_those_of_the_files() -> None:
-    for group, names in OF_GROUPS.items():
-        for choice in CHOICES[group]:
-            written = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
-            assert set(written) == names, (group, choice)
-
-
 def test_settings_are_refused_without_torch():
     """What is misspelt is said at once."""
-    seen = "import sys, faceproof.settings; sys.exit('torch' in sys.modules)"
+    seen = (
+        "import sys; from faceproof.evaluation import config; from faceproof.training import config; "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", seen], check=False).returncode == 0

@@ -1,19 +1,19 @@
-"""Where configuration meets the package: the only module that knows Hydra.
+"""Where Hydra meets faceproof: compose a configuration, and call a workflow with plain values.
 
-Everything heavy is imported inside the functions that need it, so that `--help`, `--cfg job` and
-shell completion answer at once.
+The only module of the package that knows Hydra. Everything heavy is imported inside the functions
+that need it, so that `--help`, `--cfg job` and shell completion answer at once.
 """
 
-import contextlib
 import functools
 import json
+import re
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,15 +21,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from faceproof.allowed import check_targets
+from faceproof import registry
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import explain_disk_errors
-from faceproof.io.run_folder import RunFolder, find_run, flatten, is_first_process, write_text
+from faceproof.evaluation.config import EvaluateConfig
+from faceproof.io.atomic import explain_disk_errors, write_text
+from faceproof.io.run_folder import RunFolder, find_run, flatten
 from faceproof.performance.waiting import wait_briefly
+from faceproof.settings import SettingError, UnknownSettingError, make
 from faceproof.workflows.sweep_folder import sweep_name
 
 if TYPE_CHECKING:
@@ -37,13 +38,8 @@ if TYPE_CHECKING:
     from faceproof.evaluation.scoring import Scorer
     from faceproof.models import Detector
     from faceproof.task import Task
-    from faceproof.workflows.evaluate import ThresholdConfig
-    from faceproof.workflows.train import TrainConfig
 
-
-Kind = TypeVar("Kind")
-
-# What a resumed run may be told anew; all else is in its checkpoint or was decided by then.
+# What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
 CHANGEABLE = (
     "trainer.",
     "loader.",
@@ -56,6 +52,14 @@ CHANGEABLE = (
     "patience",
     "compile",
 )
+# Settings of the command itself; a training has no use for them.
+OF_THE_COMMAND = ("allow", "compare", "experiments", "resume", "sweep")
+# Where a configuration may name code of the user's own.
+OWN_CODE = (
+    "data.kind", "model.backbone.name", "model.head.name", "optimizer.name", "scheduler.name",
+    "trainer.strategy.name",
+)  # fmt: skip
+INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
 
 def repository() -> str:
@@ -65,7 +69,7 @@ def repository() -> str:
 
 
 def run_folder(resume: str | None, fresh: str) -> str:
-    """Return the folder of a run: that of the run to go on with, or a fresh one."""
+    """Return the folder of a run: that of the run to resume, or a fresh one."""
     return fresh if resume is None else str(find_run(resume).path)
 
 
@@ -74,20 +78,10 @@ OmegaConf.register_new_resolver("faceproof_run_folder", run_folder, replace=True
 OmegaConf.register_new_resolver("faceproof_sweep_name", sweep_name, replace=True)
 
 
-def build(node: DictConfig) -> Any:
-    """Make what a configuration node describes, out of plain Python values.
-
-    Raises:
-        FaceproofError: it names what a configuration may not; see `faceproof.allowed`.
-    """
-    check_targets(OmegaConf.to_container(node, resolve=True))
-    return instantiate(node, _convert_="all")
-
-
 def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Let an entry point end with one message and exit code 1 where the user can mend it.
 
-    Defects of ours keep their traceback; in a multirun the error is left to the sweep. Ctrl-C
+    Defects of faceproof keep their traceback; in a multirun the error is left to the sweep. Ctrl-C
     outside of the epochs, which write a checkpoint first, ends with exit code 130.
     """
 
@@ -106,18 +100,18 @@ def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
                 raise
             folder = Path(HydraConfig.get().runtime.output_dir)
             _remove_if_unused(folder)
-            print(f"interrupted{_how_to_go_on(config, folder)}", file=sys.stderr)
+            print(f"interrupted{_how_to_resume(config, folder)}", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
 
     return wrapped
 
 
-def _how_to_go_on(config: DictConfig, folder: Path) -> str:
-    """Say how a training is gone on with; nothing of an evaluation, which is asked for again."""
+def _how_to_resume(config: DictConfig, folder: Path) -> str:
+    """Say how a training is resumed; an evaluation is simply started again."""
     if "resume" not in config:
         return ""
     run = RunFolder(folder) if config.resume is None else find_run(config.resume)
-    return f"; {run.how_to_go_on()}"
+    return f"; {run.how_to_resume()}"
 
 
 def _message(error: Exception) -> str:
@@ -131,77 +125,85 @@ def _message(error: Exception) -> str:
 
 
 def _remove_if_unused(folder: Path) -> None:
-    """Remove a run folder in which Hydra wrote its log and nothing else is."""
-    hydras = folder / f"{HydraConfig.get().job.name}.log"
-    if folder.is_dir() and set(folder.iterdir()) <= {hydras}:
-        hydras.unlink(missing_ok=True)
+    """Remove a run folder that holds nothing but Hydra's log."""
+    log = folder / f"{HydraConfig.get().job.name}.log"
+    if folder.is_dir() and set(folder.iterdir()) <= {log}:
+        log.unlink(missing_ok=True)
         folder.rmdir()
 
 
 def train(config: DictConfig) -> float:
-    """Train what a configuration describes and return the best value of the monitored figure.
+    """Train what a configuration describes and return the best value of the monitored metric.
 
     Raises:
-        FaceproofError: the configuration, the images or the training stand against it.
+        FaceproofError: the configuration, the images or the training are at fault.
     """
-    resume = config.resume is not None
-    run = find_run(config.resume) if resume else RunFolder(HydraConfig.get().runtime.output_dir)
-    if resume:
-        config = resumed_config(run, list(HydraConfig.get().overrides.task))
+    registry.allow(config.get("allow") or ())
+    if config.resume is not None:
+        run = find_run(config.resume)
+        values, choices = resumed_values(run, list(HydraConfig.get().overrides.task))
     else:
-        refuse_begun(run)
-        check_config(config, "train")
-    OmegaConf.resolve(config)
+        run = RunFolder(HydraConfig.get().runtime.output_dir)
+        run.refuse_begun()
+        values, choices = training_values(config), _choices(config)
 
-    from faceproof.old_settings import check_values
-    from faceproof.training.dry_run import dry_run
-    from faceproof.workflows.train import fit, seed_everything
+    from faceproof.workflows import train as workflow
 
-    check_values(plain(config))
-    seed_everything(config.seed)
-    train_config = build_train_config(config)
-    # All that needs no image comes before the first one: a large data set is listed for long.
-    net, weights = build_network(config.model, initial=not resume)
-    # With a trainer of its own: a strategy that is given as an object serves one.
-    dry_run(replace(train_config, trainer=build(config.trainer)), net)
-    data = recorded_data(run, config) if resume else build_data(config.data, for_training=True)
-    facts = {} if resume else _facts(config, data, weights)
-    text = OmegaConf.to_yaml(config)
-    # Of several processes of one run the first alone writes into its folder.
-    held = run.held() if is_first_process() else contextlib.nullcontext()
-    with explain_disk_errors(run.path), held:
-        if not resume:
-            refuse_begun(run)  # by another process, while this one listed its images
-        return fit(run, data, net, train_config, facts, hyperparameters(config), text, resume)
+    return workflow.train(run, values, choices, resume=config.resume is not None)
 
 
-def refuse_begun(run: RunFolder) -> None:
-    """Refuse to begin a run where one stands.
+def training_values(config: DictConfig) -> dict[str, Any]:
+    """Return the settings of a training as plain values, and allow the code that they name.
 
     Raises:
-        FaceproofError: there is one, and this is the process that would write into it.
+        FaceproofError: a setting is left open, or nothing reads it.
     """
-    if run.begun and is_first_process():
-        raise FaceproofError(
-            f"{run.path} holds a run already; go on with it by {run.argument('resume')}, or choose "
-            "another folder by hydra.run.dir"
-        )
+    values = {name: value for name, value in plain(config).items() if name not in OF_THE_COMMAND}
+    known = set(_written("train"))
+    if not isinstance(config.compare, bool):
+        raise SettingError("compare", f"= {config.compare!r} must be true or false")
+    interpolated = set(_interpolated(plain(config, resolve=False)))
+    for name in [name for name in values if name not in known]:
+        if name not in interpolated:
+            raise UnknownSettingError(name, known)
+        del values[name]  # it stands for a value that several others share
+    allow_own_code(values)
+    return values
 
 
-def check_config(config: DictConfig, name: str) -> None:
-    """Refuse settings that no file of conf/ has and nothing would read.
+def _written(name: str) -> dict[str, Any]:
+    """Return the settings and groups that a file at the top of conf/ has."""
+    written = plain(OmegaConf.load(Path(repository()) / "conf" / f"{name}.yaml"), resolve=False)
+    defaults = written.pop("defaults")
+    groups = {key: None for entry in defaults if isinstance(entry, dict) for key in entry}
+    groups = {key: None for key in groups if not key.startswith("override")}
+    return {name: value for name, value in (groups | written).items() if name != "hydra"}
 
-    Args:
-        config: what was composed.
-        name: of the file that it was composed of, train or evaluate.
 
-    Raises:
-        FaceproofError: there is one.
-    """
-    from faceproof.old_settings import check_names
+def _interpolated(node: Any) -> Iterator[str]:
+    """Yield the names that other settings read by an interpolation, as `${side}` does."""
+    if isinstance(node, Mapping | list):
+        for part in node.values() if isinstance(node, Mapping) else node:
+            yield from _interpolated(part)
+    elif isinstance(node, str):
+        for path in INTERPOLATED.findall(node):
+            yield from path.split(".")
 
-    written = OmegaConf.load(Path(repository()) / "conf" / f"{name}.yaml")
-    check_names(plain(config, resolve=False), plain(written, resolve=False))
+
+def allow_own_code(values: Mapping[str, Any]) -> None:
+    """Allow the modules whose code the user's own settings name; see `registry`."""
+    flat = flatten(values)
+    for key, name in flat.items():
+        place = re.sub(r"^data\.(sets\.[^.]+\.)+", "data.", key)
+        if place in OWN_CODE and isinstance(name, str) and "." in name:
+            registry.allow([name.rpartition(".")[0]])
+
+
+def _choices(config: DictConfig) -> dict[str, str]:
+    """Return which file of conf/ each group was taken from."""
+    choices = HydraConfig.get().runtime.choices
+    groups = [str(group) for group in config]
+    return {group: choices[group] for group in groups if choices.get(group) is not None}
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
@@ -211,184 +213,104 @@ def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
     return values
 
 
-def build_data(node: DictConfig, for_training: bool = False) -> "DataSet":
-    """Make the data set that a configuration describes.
+def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the settings of a run to resume, changed by the command line, and its choices.
 
-    Args:
-        node: the configuration.
-        for_training: whether it must be able to hold images of both classes.
-
-    Raises:
-        FaceproofError: the description makes no sense, or the data set cannot be listed.
-    """
-    from faceproof.old_settings import check_both_classes, check_data
-
-    check_data(plain(node))
-    if for_training:
-        check_both_classes(plain(node))
-    data: DataSet = build(node)
-    return data
-
-
-def _facts(config: DictConfig, data: "DataSet", weights: str) -> dict[str, Any]:
-    """Return what the record says of a run's configuration."""
-    choices = HydraConfig.get().runtime.choices
-    return {
-        "model": config.model.name,
-        "data": data.name,
-        "weights": weights,
-        "choices": {group: choices.get(group) for group in config if group in choices},
-    }
-
-
-def build_train_config(config: DictConfig) -> "TrainConfig":
-    """Make the recipe that a training configuration describes."""
-    from faceproof.data.loader_config import CacheConfig, LoaderConfig
-    from faceproof.training.checkpoints import Saving
-    from faceproof.workflows.train import TrainConfig
-
-    weights = config.class_weights
-    return TrainConfig(
-        optimizer=build(config.optimizer),
-        scheduler=build(config.scheduler),
-        freeze=build(config.freeze),
-        augment=build(config.augment),
-        trainer=build(config.trainer),
-        loader=_settings(LoaderConfig, config, "loader"),
-        cache=_settings(CacheConfig, config, "cache"),
-        saving=_settings(Saving, config, "checkpoint"),
-        class_weights=tuple(weights) if OmegaConf.is_list(weights) else weights,
-        monitor=config.monitor,
-        patience=config.patience,
-        tensorboard=config.logger.tensorboard,
-        seed=config.seed,
-        compile=config.get("compile", False),  # older runs have no such setting
-        threshold=build_threshold_config(config),
-    )
-
-
-def _settings(kind: Callable[..., Kind], config: DictConfig, group: str) -> Kind:
-    """Make plain settings of a group; one that an older run does not have is left to itself."""
-    given = OmegaConf.to_container(config[group]) if group in config else {}
-    try:
-        return kind(**given)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise FaceproofError(f"{group} has a setting that it does not know: {error}") from error
-
-
-def build_threshold_config(config: DictConfig) -> "ThresholdConfig":
-    """Make the criterion of a threshold."""
-    from faceproof.workflows.evaluate import ThresholdConfig
-
-    wanted = config.threshold
-    return ThresholdConfig(wanted.criterion, wanted.fpr, wanted.value, config.calibration)
-
-
-def build_network(model: DictConfig, initial: bool) -> tuple["Detector", str]:
-    """Make a network, with its initial weights if wanted, and say what these are."""
-    from faceproof.models import build, load_initial_weights
-
-    settings = build.read_model(plain(model))
-    net = build.build_network(settings)
-    if not initial:
-        return net, "those of a checkpoint"
-    return net, load_initial_weights(net, settings.weights, settings.swap_classes)
-
-
-def hyperparameters(config: DictConfig) -> dict[str, str | int | float | bool]:
-    """Return the settings of a run on one level, for TensorBoard's HParams tab."""
-    plain = flatten(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-    return {
-        key: value if isinstance(value, str | int | float | bool) else str(value)
-        for key, value in plain.items()
-        if not key.endswith(("_target_", "_partial_")) and value is not None
-    }
-
-
-def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
-    """Return the configuration of a run to go on with, changed by what the command line says.
+    The run's configuration is read as plain data: nothing in it is interpolated or called.
 
     Raises:
         FaceproofError: the run cannot be resumed, or an override is not one of its settings.
     """
     run.require(run.config, run.last, run.samples)
-    config = _read_config(run)
-    record = run.read_record()
-    if OmegaConf.select(config, "trainer.precision") == "auto" and "precision" in record:
-        config.trainer.precision = record["precision"]  # here it may be chosen otherwise
+    values, record = run.read_config(), run.read_record()
     choices = record.get("choices", {})
-    flat = flatten(OmegaConf.to_container(config))  # type: ignore[arg-type]
+    flat = flatten(values)
+    if flat.get("trainer.precision") == "auto" and "precision" in record:
+        values["trainer"]["precision"] = record["precision"]  # another machine may choose another
     for override in _parsed(overrides):
         key = override.key_or_group
-        if key == "resume" or (key in choices and override.value() == choices[key]):
+        if key in OF_THE_COMMAND or (key in choices and override.value() == choices[key]):
             continue
-        known = OmegaConf.select(config, key, throw_on_missing=False)
-        if not key.startswith(CHANGEABLE) or OmegaConf.is_config(known) or key not in flat:
+        if not key.startswith(CHANGEABLE) or key not in flat:
             raise FaceproofError(
                 f"{override.input_line} cannot be changed when a run is resumed: its configuration "
                 f"in {run.config.name} stands, and only single settings of {', '.join(CHANGEABLE)} "
                 "may be given anew, such as trainer.max_epochs=20"
             )
-        OmegaConf.update(config, key, override.value())
-    return config
-
-
-def recorded_data(run: RunFolder, config: DictConfig) -> "DataSet":
-    """Return the images that a run was trained on, as it recorded them."""
-    from faceproof.data import DataSet
-    from faceproof.data.table import read_table
-    from faceproof.task import get_task
-
-    return DataSet(config.data.name, get_task(config.data.task), read_table(run.samples))
+        *groups, name = key.split(".")
+        functools.reduce(dict.__getitem__, groups, values)[name] = override.value()
+    return values, choices
 
 
 def compose_data(overrides: list[str]) -> "DataSet":
-    """Make the data set that overrides such as `data=NAME` describe.
+    """List the data set that overrides such as `data=NAME` describe.
 
     Raises:
-        FaceproofError: they name no data set or no setting of it.
+        FaceproofError: they name no data set or no setting of it, or it cannot be listed.
     """
-    if strangers := [word for word in overrides if not word.lstrip("+").startswith("data")]:
-        raise FaceproofError(f"{strangers[0]!r} is no setting of a data set; say data=NAME")
+    if others := [word for word in overrides if not word.lstrip("+").startswith("data")]:
+        raise FaceproofError(f"{others[0]!r} is no setting of a data set; name one by data=NAME")
     try:
         if GlobalHydra.instance().is_initialized():  # inside evaluate.py
             config = compose("train", overrides)
         else:
             with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
                 config = compose("train", overrides)
-        data = build_data(config.data)
+        values = plain(config.data)
     except (HydraException, OmegaConfBaseException) as error:
         raise FaceproofError(_message(error)) from error
-    return data
+    return list_data(values)
+
+
+def list_data(values: Mapping[str, Any]) -> "DataSet":
+    """List the data set that the user's settings describe.
+
+    Raises:
+        FaceproofError: the settings describe none, or it cannot be listed.
+    """
+    from faceproof.data.listing import make_source
+    from faceproof.settings import SettingError
+
+    allow_own_code({"data": values})
+    try:
+        return make_source(values).list()
+    except SettingError as error:
+        raise error.within("data") from error
 
 
 def evaluate(config: DictConfig) -> Path:
     """Score the best epoch of a run on a split of a data set, and return the report's folder.
 
     Raises:
-        FaceproofError: there is no such run, the data set answers another question, or the split
-            is empty.
+        FaceproofError: there is no such run, the data set is of another task, or the split is
+            empty.
     """
-    check_config(config, "evaluate")
-    run = find_run(config.run)
+    registry.allow(config.get("allow") or ())
+    values = {name: value for name, value in plain(config).items() if name != "allow"}
+    values.pop("data", None)
+    settings = make(EvaluateConfig, values)
+    run = find_run(settings.run)
     run.require(run.config, run.samples)
-    trained = _read_config(run)
 
     from faceproof.augment.corruptions import neutral_corruption, robustness_corruptions
-    from faceproof.old_settings import check_values
     from faceproof.workflows.evaluate import Request, evaluate_run
+    from faceproof.workflows.train import recorded_data
 
-    check_values(plain(config, resolve=False), null=True)
+    neutral, robustness = settings.neutral, settings.robustness
     request = Request(
-        split=config.split,
-        name=config.name,
-        frames=config.frames,
-        threshold=requested_threshold(config),
-        neutral=None if config.neutral is None else neutral_corruption(config.neutral),
-        robustness=() if config.robustness is None else robustness_corruptions(config.robustness),
+        split=settings.split,
+        name=settings.name,
+        frames=settings.frames,
+        threshold=settings.requested_threshold(),
+        neutral=None if neutral is None else neutral_corruption(neutral),
+        robustness=() if robustness is None else robustness_corruptions(robustness),
     )
-    own, others = recorded_data(run, trained), requested_data(config)
-    scorer = build_scorer(run, own.task, device=config.device, **build(config.loader))
+    own, others = recorded_data(run), requested_data(config)
+    loader = settings.loader
+    scorer = build_scorer(
+        run, own.task, device=settings.device, batch_size=loader.batch_size,
+        num_workers=loader.num_workers,
+    )  # fmt: skip
     with explain_disk_errors(run.evaluations):
         return evaluate_run(run, scorer, own, others, request)
 
@@ -396,32 +318,14 @@ def evaluate(config: DictConfig) -> Path:
 def build_scorer(run: RunFolder, task: "Task", **options: Any) -> "Scorer":
     """Return what scores images by a run's best epoch, or by an ensemble's members."""
     from faceproof.evaluation.scoring import combined_scorer, run_scorer
+    from faceproof.models.build import build_network
     from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
     if is_ensemble(run):
         ensemble = read_ensemble(run)
         scorers = [build_scorer(one.run, task, **options) for one in ensemble.members]
         return combined_scorer(scorers, ensemble.combine)
-    net, _ = build_network(_read_config(run).model, initial=False)
-    return run_scorer(run, net, task, **options)
-
-
-def requested_threshold(config: DictConfig) -> "ThresholdConfig | None":
-    """Return the criterion that an evaluation asks for, None for the run's own.
-
-    Raises:
-        FaceproofError: settings of a criterion are given without one.
-    """
-    from faceproof.workflows.evaluate import ThresholdConfig
-
-    wanted = {**config.threshold, "calibration": config.calibration}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    if given and "criterion" not in given:
-        raise FaceproofError(
-            f"{', '.join(given)} would change nothing without threshold.criterion: the run's own "
-            "threshold and calibration stand unless another criterion is given"
-        )
-    return ThresholdConfig(**given) if given else None
+    return run_scorer(run, build_network(run.read_config()["model"]), task, **options)
 
 
 def requested_data(config: DictConfig) -> list["DataSet"]:
@@ -431,12 +335,12 @@ def requested_data(config: DictConfig) -> list["DataSet"]:
     overrides = list(HydraConfig.get().overrides.task)
     chosen: Any = [o.value() for o in _parsed(overrides) if o.key_or_group == "data"][-1]
     if isinstance(chosen, str):
-        return [build_data(config.data)]
+        return [list_data(plain(config.data))]
     if not chosen:
         raise FaceproofError("data=[] names no data set; leave it out for the run's own")
     # Hydra would lay several choices of a group over one another.
     if settings := [word for word in overrides if word.lstrip("+~").startswith("data.")]:
-        raise FaceproofError(f"{settings[0]} cannot be said of several data sets at once")
+        raise FaceproofError(f"{settings[0]} cannot be set for several data sets at once")
     return [compose_data([f"data={name}"]) for name in chosen]
 
 
@@ -472,9 +376,7 @@ def compare(
 
     runs = find_runs(paths)
     name = choose_evaluation(runs, evaluation)
-    configs = [_read_config(run) for run in runs]
-    plain = [flatten(OmegaConf.to_container(one, resolve=True)) for one in configs]  # type: ignore[arg-type]
-    scored = read_scored(runs, name, plain)
+    scored = read_scored(runs, name, [flatten(run.read_config()) for run in runs])
     described = [_networks(run) for run in runs]
     networks = dict(pair for one in described for pair in one)
     of_each = [[text for text, _ in one] for one in described]
@@ -492,7 +394,7 @@ def _networks(run: RunFolder) -> list[tuple[str, Callable[[], "Detector"]]]:
     from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
     members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
-    models = [read_model(plain(_read_config(member).model)) for member in members]
+    models = [read_model(member.read_config()["model"]) for member in members]
     return [
         (json.dumps(model.network, sort_keys=True), functools.partial(build_network, model))
         for model in models
@@ -514,6 +416,7 @@ def ensemble(
         FaceproofError: the runs cannot be averaged, or the folder is in use.
     """
     from faceproof.evaluation.comparison import find_runs
+    from faceproof.evaluation.operating_point import ThresholdConfig
     from faceproof.task import get_task
     from faceproof.workflows.ensemble import make_ensemble
 
@@ -522,32 +425,22 @@ def ensemble(
         raise FaceproofError(f"{ensembles[0]} is an ensemble itself; name its members' runs")
     if len(runs) < 2:
         raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
-    first = _read_config(runs[0])
+    first = runs[0].read_config()
     run = RunFolder(folder)
-    made = make_ensemble(
-        run, runs, get_task(first.data.task), build_threshold_config(first), average, weights
+    threshold = make(
+        ThresholdConfig, {**first["threshold"], "calibration": first["calibration"]}, "threshold"
     )
+    made = make_ensemble(run, runs, get_task(first["data"]["task"]), threshold, average, weights)
     config = {
         "model": {"name": "ensemble"},
         "ensemble": {"average": average, "weights": weights, "members": list(map(str, paths))},
-        "data": {"name": first.data.name, "task": first.data.task},
+        "data": {"name": first["data"]["name"], "task": first["data"]["task"]},
     }
-    write_text(run.config, OmegaConf.to_yaml(config))
+    write_text(run.config, yaml.safe_dump(config, sort_keys=False))
     for member in made.members:
         print(f"{member.weight:.3f}  {member.run.path.name}")
     print(f"next:\n  python evaluate.py {run.argument('run')}")
     return run
-
-
-def _read_config(run: RunFolder) -> DictConfig:
-    """Return the configuration of a run.
-
-    Raises:
-        FaceproofError: the file is damaged.
-    """
-    config = OmegaConf.create(run.read_config())
-    assert isinstance(config, DictConfig)
-    return config
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

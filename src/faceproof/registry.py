@@ -1,10 +1,10 @@
-"""What a name in the settings stands for: a part of faceproof's, or code of the user's own.
+"""What a name in the settings stands for: a part of faceproof, or code of the user's own.
 
-Settings hold names and numbers, never something to call. A short name, such as `adamw`, is looked up
-among faceproof's parts. A dotted one, `my_package.MyOptimizer`, is imported, and only if the user
-has named its module for this process: by typing it, in a `conf/` of their own, by `allow=[my_package]`
-or `--allow my_package`, or by the environment variable FACEPROOF_ALLOW. What a run folder or an
-artifact names is data of whoever made it, and allows nothing.
+Settings hold names and numbers, never something to call. A short name, such as `adamw`, is looked
+up among faceproof's parts. A dotted name, `my_package.MyOptimizer`, is imported, and only if the
+user has named its module for this process: in settings that they type or keep in a `conf/` of their
+own, by `allow=[my_package]` or `--allow my_package`, or by the environment variable
+FACEPROOF_ALLOW. What a run folder or an artifact names is data, and allows nothing.
 """
 
 import importlib

@@ -95,9 +95,8 @@ class UnknownSettingError(SettingError):
         self.known = sorted(known)
         where, _, name = setting.rpartition(".")
         close = get_close_matches(name, self.known)
-        hint = (
-            f"did you mean {join(where, close[0])}?" if close else f"there are {', '.join(self.known)}"
-        )
+        listed = f"there are {', '.join(self.known)}"
+        hint = f"did you mean {join(where, close[0])}?" if close else listed
         FaceproofError.__init__(self, f"there is no setting {setting}; {hint}")
         self.setting = setting
 
@@ -178,7 +177,7 @@ def _nested(create: type) -> dict[str, type]:
     for field in fields(create):
         hint = hints[field.name]
         options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        classes = [one for one in options if is_dataclass(one)]
+        classes = [one for one in options if isinstance(one, type) and is_dataclass(one)]
         if len(classes) == 1:
             found[field.name] = cast(type, classes[0])
     return found

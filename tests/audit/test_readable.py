@@ -8,7 +8,7 @@ import pytest
 
 from faceproof.audit import file_statistics
 from faceproof.audit.readable import readable_rows
-from faceproof.data import folder_data
+from faceproof.data import FolderData
 from faceproof.data.listing import DataSet
 from faceproof.errors import FaceproofError
 from faceproof.io.cache import cache_folder
@@ -39,9 +39,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def listed(root: Path, max_unreadable: float = 0.01) -> DataSet:
-    return folder_data(
+    return FolderData(
         "mine", "deepfake", str(root), "{label}/*", LABELS, max_unreadable=max_unreadable
-    )
+    ).list()
 
 
 def spoil(root: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from faceproof import app
-from faceproof.data import DataSet, combined_data, folder_data, table_data
+from faceproof.data import CombinedData, DataSet, FolderData, TableData
 from faceproof.data.table import counts, write_table
 from faceproof.errors import FaceproofError
 from tests.conftest import WORLD, MakeImages
@@ -115,18 +115,18 @@ def test_a_combination_keeps_sources_and_splits(world: Path) -> None:
 def test_a_combination_with_an_image_twice_or_of_two_tasks(world: Path) -> None:
     part, faces = configured("ciplab"), configured("face_or_not")
     with pytest.raises(FaceproofError, match=r"both lists 12 .* more than once, .*jpg for one"):
-        combined_data("both", "deepfake", {"a": part, "b": part})
+        CombinedData("both", "deepfake", {"a": part, "b": part}).list()
     with pytest.raises(FaceproofError, match=r"both .*face_or_not, which is of another task"):
-        combined_data("both", "deepfake", {"a": part, "b": faces})
+        CombinedData("both", "deepfake", {"a": part, "b": faces}).list()
     with pytest.raises(FaceproofError, match=r"found none in data\.sets"):
-        combined_data("both", "deepfake", {})
+        CombinedData("both", "deepfake", {}).list()
 
 
 def test_moving_the_root_changes_no_split(tmp_path: Path, make_images: MakeImages) -> None:
     old = two_folders(make_images, tmp_path / "old")
-    before = folder_data("x", "deepfake", str(old), "{label}/*", LABELS)
+    before = FolderData("x", "deepfake", str(old), "{label}/*", LABELS).list()
     shutil.move(old, tmp_path / "new" / "place")
-    after = folder_data("x", "deepfake", str(tmp_path / "new" / "place"), "{label}/*", LABELS)
+    after = FolderData("x", "deepfake", str(tmp_path / "new" / "place"), "{label}/*", LABELS).list()
     assert column(after, "split") == column(before, "split")
     assert len(set(column(before, "split"))) == 3
 
@@ -136,8 +136,8 @@ def test_auto_leaves_one_folder_to_the_ratios(tmp_path: Path, make_images: MakeI
     two_folders(make_images, tmp_path / "test", 2)
     splits: dict[str, str | None] = {"rest": "auto", "test": "test"}
     ratios = {"train": 0.5, "val": 0.5}
-    data = folder_data("x", "deepfake", str(tmp_path), "{split}/{label}/*", LABELS, splits,
-                       ratios=ratios)  # fmt: skip
+    data = FolderData("x", "deepfake", str(tmp_path), "{split}/{label}/*", LABELS, splits,
+                       ratios=ratios).list()  # fmt: skip
     found = Counter(column(data, "split"))
     assert found["test"] == 4
     assert found["train"] + found["val"] == 40
@@ -148,13 +148,13 @@ def test_words_that_yaml_reads_as_numbers(tmp_path: Path, make_images: MakeImage
     make_images(tmp_path / "0", ["a.jpg"])
     make_images(tmp_path / "1", ["a.jpg"])
     labels: Any = {0: "real", 1: "fake"}
-    data = folder_data("x", "deepfake", str(tmp_path), "{label}/*", labels)
+    data = FolderData("x", "deepfake", str(tmp_path), "{label}/*", labels).list()
     assert column(data, "label") == ["real", "fake"]
 
 
 def test_a_layout_without_labels_is_unlabelled(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path, ["a.jpg", "b.jpg"])
-    data = folder_data("x", "face", str(tmp_path), "**", {})
+    data = FolderData("x", "face", str(tmp_path), "**", {}).list()
     assert rows(data, "label", "split") == {(None, "unlabelled")}
 
 
@@ -163,7 +163,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(
 ) -> None:
     two_folders(make_images, tmp_path / "faces", 1)
     monkeypatch.setenv("HOME", str(tmp_path))
-    data = folder_data("x", "deepfake", "~/faces", "{label}/*", LABELS)
+    data = FolderData("x", "deepfake", "~/faces", "{label}/*", LABELS).list()
     assert column(data, "path")[0] == f"{tmp_path}/faces/fake/0.jpg"
 
 
@@ -182,7 +182,7 @@ def test_settings_that_cannot_be(
     two_folders(make_images, tmp_path, 4)
     settings = {"name": "x", "task": "deepfake", "root": str(tmp_path), "layout": "{label}/*"}
     with pytest.raises(FaceproofError, match=message):
-        folder_data(**{**settings, "labels": LABELS, **change})
+        FolderData(**{**settings, "labels": LABELS, **change}).list()
 
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:
@@ -199,18 +199,18 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
 def test_a_table_keeps_what_it_says_and_whole_groups(world: Path, tmp_path: Path) -> None:
     data = configured("celebdf")
     write_table(data.table, tmp_path / "all.parquet")
-    again = table_data("again", "deepfake", str(tmp_path / "all.parquet"))
+    again = TableData("again", "deepfake", str(tmp_path / "all.parquet")).list()
     assert again.table.to_pylist() == data.table.to_pylist()
     without = data.table.set_column(2, "split", data.table["split"].cast("string"))
     write_table(without.drop_columns(["split"]), tmp_path / "some.parquet")
-    divided = table_data("again", "deepfake", str(tmp_path / "some.parquet"))
+    divided = TableData("again", "deepfake", str(tmp_path / "some.parquet")).list()
     assert len(rows(divided, "group", "split")) == len(rows(divided, "group"))
 
 
 def test_a_path_twice_in_a_table_under_two_names(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\na.jpg,real\n./a.jpg,fake\n")
     with pytest.raises(FaceproofError, match=r"lists 1 images more than once, .*/a\.jpg"):
-        table_data("t", "deepfake", str(tmp_path / "t.csv"))
+        TableData("t", "deepfake", str(tmp_path / "t.csv")).list()
 
 
 @pytest.mark.skipif(not (SHARED / "contents.csv").is_file(), reason="the real sets are not here")

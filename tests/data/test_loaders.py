@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from faceproof.data import folder_data
+from faceproof.data import FolderData
 from faceproof.data.datasets import Batch, ImageDataset, label_numbers
 from faceproof.data.image_io import read_image
 from faceproof.data.loaders import (
@@ -30,9 +30,9 @@ SIZES = st.integers(0, 40)
 
 @pytest.fixture
 def dataset(small_faces: Path) -> ImageDataset:
-    data = folder_data(
+    data = FolderData(
         "small", "face", str(small_faces), "*/{label}/*", {"faces": "face", "non-faces": "non_face"}
-    )
+    ).list()
     return ImageDataset(data.table, FACE, 16, "bilinear")
 
 

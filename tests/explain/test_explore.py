@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from faceproof.data.image_io import read_image
-from faceproof.data.listing import DataSet, folder_data
+from faceproof.data.listing import DataSet, FolderData
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain.explore import explore, mean_images
@@ -39,10 +39,10 @@ def portraits(tmp_path, make_images):
     make_images(root / "fake/first", [f"{n}.jpg" for n in range(6)], (50, 50), 2)
     make_images(root / "fake/second", [f"{n}.jpg" for n in range(5)], (60, 30), 3)
     (root / "fake/second/5.jpg").write_bytes(b"no image")
-    return folder_data(
+    return FolderData(
         "portraits", "deepfake", str(root), "{label}/{generator}/*",
         {"real": "real", "fake": "fake"}, max_unreadable=0.1,
-    )  # fmt: skip
+    ).list()  # fmt: skip
 
 
 def test_a_sample_keeps_the_share_of_each_class():

@@ -15,7 +15,7 @@ from faceproof.cli.explore import add_commands
 from faceproof.data.demo.forgeries import UPSAMPLED_FREQUENCY
 from faceproof.data.demo.make import make_demo
 from faceproof.data.image_io import read_image
-from faceproof.data.listing import DataSet, demo_data
+from faceproof.data.listing import DataSet, DemoData
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain import sampling
@@ -66,7 +66,7 @@ def demo(tmp_path_factory):
     """Small demonstration spectra: 20 images of each forgery."""
     root = tmp_path_factory.mktemp("spectra") / "demo"
     make_demo(root, TASK, seed=1, num_per_class=80)
-    data = demo_data("demo", "deepfake", str(root), seed=1, num_per_class=80)
+    data = DemoData("demo", "deepfake", str(root), seed=1, num_per_class=80).list()
     return measure_spectra(data)
 
 

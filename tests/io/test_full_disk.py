@@ -31,7 +31,7 @@ from faceproof.io import cache
 from faceproof.io.atomic import CannotWriteError, explain_disk_errors, write_text
 from faceproof.io.run_folder import RunFolder, read_epochs, write_epochs
 from faceproof.training.checkpoints import AtomicCheckpointIO
-from faceproof.training.loggers import Board
+from faceproof.training.loggers import TensorBoard
 from faceproof.training.module import DetectorModule
 from faceproof.workflows.predict import PredictConfig, predict
 from tests.conftest import write_faces, write_images
@@ -108,7 +108,9 @@ def stopped(monkeypatch, folder, act, *words, step=5):
     """Train until something that happens in a step stops the run; return what is said."""
     with monkeypatch.context() as patched:
         in_step(patched, step, act)
-        with pytest.raises(FaceproofError, match=r"go on with: python train\.py resume=") as error:
+        with pytest.raises(
+            FaceproofError, match=r"resume it by: python train\.py resume="
+        ) as error:
             train(folder, *words)
     assert not list(folder.glob("*.partial-*"))
     torch.load(folder / "last.ckpt", weights_only=True)
@@ -154,7 +156,7 @@ def test_the_command_ends_with_one_message_and_a_code(disk, tiny, whole):
     assert "Traceback" not in done.stderr
     assert done.stderr.count("error: ") == 1
     assert "last.ckpt could not be written: the disk is full; the one before it" in done.stderr
-    assert "; go on with: python train.py resume=" in done.stderr
+    assert "; resume it by: python train.py resume=" in done.stderr
     assert disk.mount("-o", "remount,size=8m").returncode == 0
     assert_same_run(whole, go_on(disk.path / "run"))
 
@@ -176,7 +178,7 @@ def test_a_run_whose_events_find_no_room_either_says_it_once(disk, tiny, whole, 
 
 
 def test_events_that_find_no_room_are_left_out_with_one_warning(disk, caplog):
-    board = Board(disk.path / "run")
+    board = TensorBoard(disk.path / "run")
     board.log_metrics({"before": 1.0}, 0)
     board.save()
     disk.fill()
@@ -186,7 +188,7 @@ def test_events_that_find_no_room_are_left_out_with_one_warning(disk, caplog):
     disk.make_room()
     board.log_metrics({"after": 1.0}, 0)  # behind what may be half a record
     board.finalize("failed")
-    assert caplog.text.count("TensorBoard has no more events") == 1
+    assert caplog.text.count("no more TensorBoard events") == 1
     events = EventAccumulator(str(disk.path / "run")).Reload()
     assert {"before", "after"} & set(events.Tags()["scalars"]) == {"before"}
 

@@ -26,7 +26,7 @@ HOLD = """
 import os, signal, sys
 from faceproof.io.run_folder import RunFolder
 
-with RunFolder(sys.argv[1]).held():
+with RunFolder(sys.argv[1]).locked():
     child = os.fork()  # as a worker process is begun
     if child:
         print(child, flush=True)
@@ -86,7 +86,7 @@ def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended(
 
 def test_the_command_says_so_and_leaves_the_first_alone(tiny, tmp_path):
     run = RunFolder(tmp_path / "run")
-    with run.held():
+    with run.locked():
         done = subprocess.run(
             [sys.executable, REPOSITORY / "train.py", *tiny, f"hydra.run.dir={run.path}"],
             capture_output=True, text=True, check=False,
@@ -100,7 +100,7 @@ def test_the_command_says_so_and_leaves_the_first_alone(tiny, tmp_path):
 def test_a_folder_is_held_by_one_after_the_other_in_one_process(tmp_path):
     run = RunFolder(tmp_path / "run")
     for _ in range(2):
-        with run.held():
+        with run.locked():
             assert str(os.getpid()) in run.lock.read_text()
 
 
@@ -109,7 +109,7 @@ def test_a_file_system_without_locks_is_trained_on(tmp_path, monkeypatch, caplog
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with caplog.at_level(logging.WARNING), RunFolder(tmp_path / "run").held():
+    with caplog.at_level(logging.WARNING), RunFolder(tmp_path / "run").locked():
         assert "run cannot be locked (No locks available)" in caplog.text
 
 
@@ -172,7 +172,7 @@ def test_nothing_is_written_where_a_link_in_a_run_points(tmp_path):
     run.path.mkdir()
     for file in (run.lock, run.test_scorings):
         file.symlink_to(mine)
-    with pytest.raises(FaceproofError, match=r"train\.lock is a link"), run.held():
+    with pytest.raises(FaceproofError, match=r"train\.lock is a link"), run.locked():
         pass
     with pytest.raises(FaceproofError, match=r"test_scorings\.jsonl is a link"):
         run.log_test_scoring(["lab"], "test", "lab-test", 3)

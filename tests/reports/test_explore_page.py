@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from faceproof.cli.explore import add_commands
-from faceproof.data.listing import DataSet, folder_data
+from faceproof.data.listing import DataSet, FolderData
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain.explore import explore
@@ -40,10 +40,10 @@ def portraits(tmp_path, make_images):
     make_images(root / "fake/first", [f"{n}.jpg" for n in range(6)], (50, 50), 2)
     make_images(root / "fake/second", [f"{n}.jpg" for n in range(5)], (60, 30), 3)
     (root / "fake/second/5.jpg").write_bytes(b"no image")
-    return folder_data(
+    return FolderData(
         "portraits", "deepfake", str(root), "{label}/{generator}/*",
         {"real": "real", "fake": "fake"}, max_unreadable=0.1,
-    )  # fmt: skip
+    ).list()  # fmt: skip
 
 
 def test_counts_are_drawn_as_bars_with_their_numbers(portraits):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faceproof.data.demo.make import make_demo
-from faceproof.data.listing import demo_data
+from faceproof.data.listing import DemoData
 from faceproof.explain.measure_spectra import measure_spectra
 from faceproof.explain.spectrum import curve_frequencies, whole
 from faceproof.reports.spectra_page import (
@@ -32,7 +32,7 @@ def demo(tmp_path_factory):
     """Small demonstration spectra: 20 images of each forgery."""
     root = tmp_path_factory.mktemp("spectra") / "demo"
     make_demo(root, TASK, seed=1, num_per_class=80)
-    data = demo_data("demo", "deepfake", str(root), seed=1, num_per_class=80)
+    data = DemoData("demo", "deepfake", str(root), seed=1, num_per_class=80).list()
     return measure_spectra(data)
 
 

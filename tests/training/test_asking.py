@@ -3,6 +3,7 @@
 There is no GPU here; what is asked of a CPU would be asked of it.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ from pytorch_lightning import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from faceproof.augment.transforms import Augment
-from faceproof.data import folder_data
+from faceproof.data import FolderData
 from faceproof.data.loader_config import LoaderConfig
 from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
-from faceproof.training.callbacks import BoardImages, ImageRate, ProgressBar
+from faceproof.training.callbacks import ImageRate, ProgressBar, TensorBoardImages
+from faceproof.training.config import ConstantConfig, OptimizerConfig
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.finite import LossWatch
-from faceproof.training.loggers import Board, EpochTable
+from faceproof.training.loggers import EpochTable, TensorBoard
 from faceproof.training.module import DetectorModule
-from faceproof.training.optimizers import Constant, OptimizerSettings
-from faceproof.workflows.train import make_trainer
+from faceproof.training.optimizers import make_optimizer
+from faceproof.training.schedulers import make_scheduler
+from faceproof.training.trainer import make_trainer
 
 ASKING = (
     "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "_linalg_check_errors",
@@ -63,7 +66,7 @@ def test_a_step_that_is_not_logged_asks_for_nothing(
     # Of a GPU it asks for what has come to the CPU; see test_finite.py.
     monkeypatch.setattr(LossWatch, "check", lambda self: None)
     words = {"faces": "face", "non-faces": "non_face"}
-    data = folder_data("small", "face", str(small_faces), "*/{label}/*", words)
+    data = FolderData("small", "face", str(small_faces), "*/{label}/*", words).list()
     how = ImageInput(12, (0, 0, 0), (1, 1, 1), "bilinear")
     net = Detector(face_cnn_backbone(12), lambda features: HiddenHead(features, 8), how)
     questions = Questions()
@@ -71,14 +74,20 @@ def test_a_step_that_is_not_logged_asks_for_nothing(
     with (tmp_path / "bar").open("w") as drawn:
         bar = ProgressBar(file=drawn, force_terminal=True)
         bar.pause = 1e9  # it is brought up to date at the start and the end
+        options = {
+            "accelerator": "cpu", "precision": "32-true", "max_epochs": 1,
+            "log_every_n_steps": EVERY, "limit_val_batches": 0, "enable_checkpointing": False,
+        }  # fmt: skip
         trainer, _ = make_trainer(
-            accelerator="cpu", precision="32-true", max_epochs=1, log_every_n_steps=EVERY,
-            limit_val_batches=0, default_root_dir=tmp_path, enable_checkpointing=False,
-            logger=[EpochTable(tmp_path / "metrics.csv"), Board(tmp_path)],
-            callbacks=[ImageRate(), BoardImages(data.task), bar, count],
+            options, default_root_dir=tmp_path,
+            logger=[EpochTable(tmp_path / "metrics.csv"), TensorBoard(tmp_path)],
+            callbacks=[ImageRate(), TensorBoardImages(data.task), bar, count],
         )  # fmt: skip
         module = DetectorModule(
-            net, OptimizerSettings(torch.optim.SGD, 0.01), Constant(), (1.0, 2.0)
+            net,
+            functools.partial(make_optimizer, OptimizerConfig("sgd", 0.01)),
+            functools.partial(make_scheduler, ConstantConfig()),
+            (1.0, 2.0),
         )
         augment = Augment(horizontal_flip=0.5, rotation=10, brightness=0.2, saturation=0.2)
         with questions:

@@ -155,10 +155,10 @@ def interrupted(monkeypatch, folder, *words):
 
     with monkeypatch.context() as patched:
         patched.setattr(DetectorModule, "training_step", training_step)
-        with pytest.raises(FaceproofError, match="interrupted; go on with"):
+        with pytest.raises(FaceproofError, match="interrupted; resume it by"):
             train(folder, *words)
     found = torch.load(folder / "last.ckpt", weights_only=True)
-    assert found["epoch_so_far"]["place"] == 3
+    assert found["begun_epoch"]["place"] == 3
     return train(folder, f"resume={folder}")
 
 

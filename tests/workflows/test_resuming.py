@@ -146,7 +146,7 @@ def test_a_run_killed_twice_goes_on_exactly(tiny, whole, tmp_path, monkeypatch):
         (signal.SIGTERM, 7, 8),
     ],
 )
-def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
+def test_a_signal_writes_a_checkpoint_and_says_how_to_resume(
     tiny, whole, tmp_path, monkeypatch, number, step, done
 ):
     original, steps = DetectorModule.training_step, iter(range(1000))
@@ -159,7 +159,7 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
     before = signal.getsignal(number)
     with monkeypatch.context() as patched:
         patched.setattr(DetectorModule, "training_step", training_step)
-        with pytest.raises(FaceproofError, match=r"go on with: python train\.py resume="):
+        with pytest.raises(FaceproofError, match=r"resume it by: python train\.py resume="):
             train(tmp_path / "run", *tiny, "checkpoint.steps=null")
     assert signal.getsignal(number) is before
     run = RunFolder(tmp_path / "run")
@@ -215,7 +215,7 @@ def test_weights_that_are_not_finite_take_no_checkpoint_s_place(tiny, whole, tmp
 
     with monkeypatch.context() as patched:
         patched.setattr(DetectorModule, "optimizer_step", optimizer_step)
-        words = r"weights are not finite after step 6, in epoch 1.*go on with: python train\.py"
+        words = r"weights are not finite after step 6, in epoch 1.*resume it by: python train\.py"
         with pytest.raises(FaceproofError, match=words):
             train(tmp_path / "run", *tiny)
     run = RunFolder(tmp_path / "run")
@@ -247,8 +247,8 @@ MISFITS = {
     "an epoch of letters": (lambda last: last.update(epoch="x"), "its epoch is of the type str"),
     "no epoch": (lambda last: last.update(epoch=None), "its epoch is of the type NoneType"),
     "loops that are none": (lambda last: last.update(loops=[]), "its loops is of the type list"),
-    "a place in a list": (lambda last: last.update(epoch_so_far=[1]), "epoch_so_far is of the"),
-    "no place": (lambda last: last["epoch_so_far"].pop("place"), "its place is of the type None"),
+    "a place in a list": (lambda last: last.update(begun_epoch=[1]), "begun_epoch is of the"),
+    "no place": (lambda last: last["begun_epoch"].pop("place"), "its place is of the type None"),
     "no optimizer": (lambda last: last.update(optimizer_states=[]), OPTIMIZER + "ValueError"),
     "no state of it": (lambda last: optimizer(last).pop("state"), OPTIMIZER + "KeyError: 'state'"),
     "a group less": (lambda last: groups(last).pop(), "different number of parameter groups"),
@@ -266,7 +266,7 @@ MISFITS = {
     "moments gone": (lambda last: moments(last)["exp_avg"].fill_(torch.inf), "are no numbers"),
     "no schedule": (lambda last: last.update(lr_schedulers=[]), "its schedule is of the type None"),
     "a list": (lambda last: last.update(optimizer_states=[[1]]), OPTIMIZER),
-    "no loss": (lambda last: last["epoch_so_far"].update(loss=1.0), "its loss is of the type fl"),
+    "no loss": (lambda last: last["begun_epoch"].update(loss=1.0), "its loss is of the type fl"),
 }
 
 
@@ -276,8 +276,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_lost(
 ):
     run = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
     last = weights(run)
-    last["epoch_so_far"] = {"place": 1, "batches": [4, 1]}
-    last["epoch_so_far"] |= dict.fromkeys(("logits", "labels", "loss", "weight"), torch.ones(1))
+    last["begun_epoch"] = {"place": 1, "batches": [4, 1]}
+    last["begun_epoch"] |= dict.fromkeys(("logits", "labels", "loss", "weight"), torch.ones(1))
     spoil(last)
     torch.save(last, run.last)
     before = {file.name: file.read_bytes() for file in run.path.iterdir() if file.is_file()}
@@ -355,8 +355,8 @@ def test_checkpoints_are_written_by_the_clock(tiny, whole, tmp_path, monkeypatch
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
         write(self, checkpoint, path, storage_options)
-        if "epoch_so_far" in (found := torch.load(path, weights_only=True)):  # it is whole
-            places.append((found["epoch"], found["epoch_so_far"]["place"]))
+        if "begun_epoch" in (found := torch.load(path, weights_only=True)):  # it is whole
+            places.append((found["epoch"], found["begun_epoch"]["place"]))
 
     words = ("checkpoint.minutes=10", "checkpoint.steps=null")
     with monkeypatch.context() as patched:

@@ -1,12 +1,21 @@
-"""Images: tables of samples, data sets, splits, loading and augmentation."""
+"""Image tables, data sets, splits and loading."""
 
 from faceproof.data.listing import (
+    CombinedData,
     DataSet,
-    combined_data,
-    demo_data,
-    folder_data,
-    shard_data,
-    table_data,
+    DemoData,
+    FolderData,
+    ShardData,
+    TableData,
+    make_source,
 )
 
-__all__ = ["DataSet", "combined_data", "demo_data", "folder_data", "shard_data", "table_data"]
+__all__ = [
+    "CombinedData",
+    "DataSet",
+    "DemoData",
+    "FolderData",
+    "ShardData",
+    "TableData",
+    "make_source",
+]

@@ -32,10 +32,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.calibration import Calibration, fit_calibration
+from faceproof.evaluation.calibration import METHODS, Calibration, fit_calibration
 from faceproof.evaluation.predictions import Labels, Scores, is_positive
 from faceproof.evaluation.reliability import confidences, risk_coverage
 from faceproof.evaluation.statistics import Codes, Interval
+from faceproof.settings import RATE, SHARE, check, one_of
 
 FORMAT = "faceproof operating point 1"
 CRITERIA = ("youden", "f1", "fpr", "fixed")
@@ -126,6 +127,30 @@ class OperatingPoint:
 
 
 DEFAULT = OperatingPoint(Calibration(), 0.5)
+
+
+@dataclass(frozen=True)
+class ThresholdConfig:
+    """What a threshold is for, and how probabilities are calibrated.
+
+    Args:
+        criterion: youden, f1, fpr or fixed.
+        fpr: the false-positive rate to keep, for the criterion fpr.
+        value: the threshold, for the criterion fixed.
+        calibration: auto, temperature, isotonic or none.
+    """
+
+    criterion: str = "youden"
+    fpr: float = 0.01
+    value: float = 0.5
+    calibration: str = "auto"
+
+    def __post_init__(self) -> None:
+        check(self, criterion=one_of(*CRITERIA), fpr=RATE, value=SHARE)
+        if self.calibration not in METHODS:  # a setting of its own, beside those of `threshold`
+            raise FaceproofError(
+                f"calibration = {self.calibration!r} must be one of {', '.join(METHODS)}"
+            )
 
 
 def fit_operating_point(

@@ -79,11 +79,23 @@ class RunFolder:
         """
         return self.last.is_file() or self.operating_point.is_file()
 
-    def how_to_go_on(self) -> str:
-        """Say how a run that has stopped is gone on with."""
+    def refuse_begun(self) -> None:
+        """Refuse to begin a run where there is one.
+
+        Raises:
+            FaceproofError: there is one, and this is the process that would write into it.
+        """
+        if self.begun and is_first_process():
+            raise FaceproofError(
+                f"{self.path} holds a run already; resume it by {self.argument('resume')}, or "
+                "choose another folder by hydra.run.dir"
+            )
+
+    def how_to_resume(self) -> str:
+        """Say how a run that has stopped is resumed."""
         if self.last.is_file():
-            return f"go on with: python train.py {self.argument('resume')}"
-        return "no checkpoint had been written, so the same command begins anew"
+            return f"resume it by: python train.py {self.argument('resume')}"
+        return "no checkpoint had been written, so the same command starts anew"
 
     def argument(self, key: str) -> str:
         """Return `key=FOLDER` as it must be written on a shell's command line for Hydra.
@@ -170,7 +182,7 @@ class RunFolder:
                 number += bool(set(json.loads(line)["data"]) & set(data))
         return number
 
-    def held(self) -> Lock:
+    def locked(self) -> Lock:
         """Return the lock that keeps other trainings out of the folder while this process lives."""
         return Lock(
             self.lock,

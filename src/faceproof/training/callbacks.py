@@ -1,16 +1,14 @@
-"""What happens around training: freezing, timing, printed lines and TensorBoard images."""
+"""Callbacks of training: freezing, early stopping, speed, progress, and TensorBoard's images."""
 
 import math
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer, callbacks
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.loggers import TensorBoardLogger
-from rich.console import Console
-from rich.table import Table
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
@@ -19,12 +17,12 @@ from faceproof.evaluation.metrics import confusion, has_both_classes
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.reports.plots import confusion_heatmap, roc_plot
 from faceproof.task import Task
-from faceproof.training.freezing import FreezeSchedule, set_trainable
+from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.module import STEP_LOSS, DetectorModule
 
 NUM_SAMPLES = 16
 PER_SECOND = 4  # times that the progress bar is drawn; Lightning's 100 take a tenth of a core
-THRESHOLD = 0.5  # of the live figures; a run's own is fitted when training has ended
+THRESHOLD = 0.5  # of the live metrics; the run's own threshold is fitted after training
 
 
 class Freezing(Callback):
@@ -38,7 +36,7 @@ class Freezing(Callback):
         self.schedule = schedule
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Freeze; a run that goes on inside an epoch has no other hook."""
+        """Freeze; a run that is resumed inside an epoch has no other hook (trap T14)."""
         self._apply(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -55,17 +53,17 @@ class Freezing(Callback):
 
 
 class EarlyStopping(callbacks.EarlyStopping):
-    """Lightning's early stopping, of which a resumed run forgets nothing but the patience.
+    """Lightning's early stopping; a resumed run keeps its count, and may be given a new patience.
 
-    Its name is Lightning's too, by which a checkpoint keeps its state.
+    A checkpoint finds its state by the class's name, which is Lightning's too.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the count of epochs; the patience may have been given anew."""
+        """Restore the count of epochs, but not the patience."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop a run that had stopped: Lightning lets each that goes on train another epoch."""
+        """Stop a run that had stopped: Lightning trains each resumed run for another epoch."""
         undefined = self.stopping_reason is EarlyStoppingReason.NON_FINITE_METRIC
         if undefined or self.wait_count >= max(self.patience, 1):
             trainer.should_stop = True
@@ -80,7 +78,7 @@ class ImageRate(Callback):
         self.images = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; a run that goes on inside an epoch has no start of it."""
+        """Start the clock; a run that is resumed inside an epoch does not start one."""
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -101,13 +99,13 @@ class ImageRate(Callback):
 
 
 class ProgressBar(callbacks.RichProgressBar):
-    """Lightning's bar, brought up to date when it is drawn and not in every step.
+    """Lightning's progress bar, updated when it is drawn and not in every step.
 
-    To show a figure is to wait for the GPU that computes it, and Lightning asks in every step for
-    each that is logged for its bar; this one looks for the loss by itself.
+    A value can only be shown once the GPU has computed it. Lightning waits for it in every step;
+    this bar waits only when it is drawn.
 
     Args:
-        console: what the bar is drawn on, as rich's console takes it.
+        console: arguments of rich's console, on which the bar is drawn.
     """
 
     def __init__(self, **console: Any) -> None:
@@ -118,36 +116,36 @@ class ProgressBar(callbacks.RichProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note how far the epoch is, if the bar is drawn now or the epoch is at its end."""
+        """Update the bar if it is drawn now, or at the end of the epoch."""
         now = time.monotonic()
         if now - self._updated_at >= self.pause or batch_idx + 1 == self.total_train_batches:
             self._updated_at = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return what stands beside the bar."""
+        """Return the values beside the bar."""
         items: dict[str, Any] = super().get_metrics(trainer, pl_module)
         loss = trainer.callback_metrics.get(STEP_LOSS)
         return items if loss is None else {**items, STEP_LOSS: loss.item()}
 
 
 class EpochLines(Callback):
-    """Prints a line an epoch, where there is no terminal for a progress bar."""
+    """Prints a line for each epoch, where there is no terminal for a progress bar."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print validation's figures."""
-        figures = trainer.callback_metrics
+        """Print validation's metrics."""
+        metrics = trainer.callback_metrics
         shown = ", ".join(
-            f"{name} {figures[name].item():.4f}"
+            f"{name} {metrics[name].item():.4f}"
             for name in ("val/loss", "val/accuracy", "val/roc_auc")
-            if name in figures
+            if name in metrics
         )
         if trainer.is_global_zero:
             print(f"epoch {trainer.current_epoch}: {shown}", flush=True)
 
 
-class BoardImages(Callback):
-    """Shows in TensorBoard what training sees, and validation's confusion matrix and ROC curve."""
+class TensorBoardImages(Callback):
+    """Shows training images, validation's confusion matrix and its ROC curve in TensorBoard."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -160,7 +158,7 @@ class BoardImages(Callback):
         batch_idx: int,
     ) -> None:
         """Show the first augmented images, once."""
-        if batch_idx or isinstance(batch, FeatureBatch):  # of which there is no image to show
+        if batch_idx or isinstance(batch, FeatureBatch):  # cached features, no images
             return
         board = _board(trainer)
         if board is not None and trainer.global_step == 0:
@@ -170,7 +168,7 @@ class BoardImages(Callback):
             board.add_text("train/samples", ", ".join(names), 0)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the figures of this epoch."""
+        """Show the plots of this epoch."""
         board = _board(trainer)
         if board is None or not _is_drawn(trainer.current_epoch, trainer.max_epochs):
             return
@@ -186,7 +184,7 @@ class BoardImages(Callback):
 
 
 def _is_drawn(epoch: int, max_epochs: int | None) -> bool:
-    """Say whether an epoch's figures are drawn: the 1st, 2nd, 4th, 8th .. and the last.
+    """Say whether an epoch's plots are drawn: the 1st, 2nd, 4th, 8th ... and the last.
 
     Drawing takes as long as an epoch of a small network.
     """
@@ -203,25 +201,24 @@ def _board(trainer: Trainer) -> SummaryWriter | None:
     return None
 
 
-def print_summary(net: Detector, schedule: FreezeSchedule, console: Console) -> None:
-    """Print the network block by block, and from which epoch each part trains."""
-    sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
-    blocks = parameter_blocks(net)
-    first = schedule.first_epoch(blocks, list(sizes))
-    inside = {name for block in blocks for name in block}
-    parts = [(f"backbone block {number}", block) for number, block in enumerate(blocks)]
-    parts.append(("head", [name for name in sizes if name not in inside]))
-    table = Table("part", "parameters", "trains", title="model")
-    for part, names in parts:
-        table.add_row(part, f"{sum(sizes[n] for n in names):,}", _trains([first[n] for n in names]))
-    table.add_row("all", f"{sum(sizes.values()):,}", _trains(list(first.values())))
-    console.print(table)
+def set_trainable(net: nn.Module, trainable: frozenset[str]) -> None:
+    """Freeze every parameter of a network but the named ones.
+
+    Frozen means without gradient and in eval mode: a module whose parameters are all frozen is in
+    eval mode with all that is in it, so that batch statistics do not move and dropout does not
+    draw. Everything else is in train mode.
+    """
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name in trainable)
+    net.train()
+    _rest_frozen(net)
 
 
-def _trains(epochs: Sequence[int | None]) -> str:
-    """Say from which epoch parameters train."""
-    known = {epoch for epoch in epochs if epoch is not None}
-    if not known:
-        return "never (frozen)"
-    when = "from the start" if known == {0} else f"from epoch {min(known)}"
-    return f"{when}, in part" if None in epochs or len(known) > 1 else when
+def _rest_frozen(module: nn.Module) -> None:
+    """Put the frozen parts below a module into eval mode."""
+    for child in module.children():
+        parameters = list(child.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            child.eval()
+        else:
+            _rest_frozen(child)

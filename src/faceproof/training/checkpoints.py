@@ -1,6 +1,6 @@
-"""Checkpoints: whole or not there, inside epochs too, and written when a run is told to end.
+"""Checkpoints that are written atomically, inside epochs too, and when a run is asked to stop.
 
-Lightning's own are written at the end of an epoch and straight into their file. A run killed
+Lightning writes its own at the end of an epoch and straight into their file. A run that is killed
 inside an epoch, or while a file is written, must lose nothing but the steps since its last one.
 """
 
@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,11 +24,14 @@ from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_file
 from faceproof.models.state_dicts import load_plain
 from faceproof.models.weights import check_numbers
+from faceproof.training.config import CheckpointConfig
 from faceproof.training.finite import NonFiniteError
 from faceproof.training.loggers import EpochTable
 from faceproof.training.module import DetectorModule
 
-SO_FAR = "epoch_so_far"  # in a checkpoint inside an epoch: its place, and its figures so far
+BEGUN_EPOCH = (
+    "begun_epoch"  # in a checkpoint inside an epoch: its place, and the state of its metrics
+)
 OF_CHECKPOINT: dict[str, type] = {
     "epoch": int,
     "global_step": int,
@@ -40,13 +42,13 @@ OF_CHECKPOINT: dict[str, type] = {
     "lr_schedulers": list,
 }
 OF_PLACE: dict[str, type] = {"place": int, "batches": list}  # all else there are tensors
-FIGURES_SO_FAR = ("logits", "labels", "loss", "weight")
+EPOCH_STATE = ("logits", "labels", "loss", "weight")
 PLAIN = {"fused", "foreach", "capturable"}  # what an optimizer does otherwise than in Python
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequestedError(Exception):
-    """The run was told to end and has written its checkpoint."""
+    """The run was asked to stop and has written its checkpoint."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -55,7 +57,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint; the old one stands until the new one is whole.
+        """Write a checkpoint; the old one stays until the new one is complete.
 
         Raises:
             CannotWriteError: the disk is full or cannot be written to.
@@ -65,52 +67,34 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, written)
 
 
-@dataclass(frozen=True)
-class Saving:
-    """When a checkpoint is written inside an epoch; at its end there is always one.
-
-    Args:
-        minutes: at the most so long after the one before; None for never.
-        steps: after so many optimizer steps; None for never.
-    """
-
-    minutes: float | None = 10.0
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("minutes", self.minutes), ("steps", self.steps)):
-            if value is not None and not (isinstance(value, int | float) and value > 0):
-                raise FaceproofError(f"checkpoint.{name} = {value!r} must be above 0, or null")
-
-
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt`: from it a run goes on as if it had never stopped.
+    """Writes `last.ckpt`, from which a run is resumed as if it had never stopped.
 
     Inside an epoch it is written between optimizer steps only, so no gradient is in flight.
 
     Args:
         path: the file.
-        saving: when it is written inside an epoch.
+        config: when it is written inside an epoch.
     """
 
-    def __init__(self, path: Path, saving: Saving) -> None:
-        self.path, self.saving = path, saving
+    def __init__(self, path: Path, config: CheckpointConfig) -> None:
+        self.path, self.config = path, config
         self.stop_requested = False
         self._written_at = time.monotonic()
         self._written_step = 0
         self._inside = False
-        self._so_far: dict[str, Any] | None = None
+        self._begun: dict[str, Any] | None = None
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take up the figures of an epoch that was begun, and listen for the signal to end."""
+        """Restore the state of an epoch that was begun, and listen for signals to stop."""
         assert isinstance(pl_module, DetectorModule)
         self._written_step = trainer.global_step
-        if self._so_far is not None:
-            cast(ResumableLoader, trainer.train_dataloader).go_on_from(self._so_far.pop("place"))
-            self._so_far.pop("batches")
-            pl_module.take_up(self._so_far)
-            self._so_far = None
+        if self._begun is not None:
+            cast(ResumableLoader, trainer.train_dataloader).go_on_from(self._begun.pop("place"))
+            self._begun.pop("batches")
+            pl_module.restore_epoch_state(self._begun)
+            self._begun = None
         with contextlib.suppress(ValueError):  # not in the main thread, where no signal arrives
             for number in SIGNALS:
                 self._handlers[number] = signal.signal(number, self._request)
@@ -122,7 +106,7 @@ class LastCheckpoint(Checkpoint):
         self._handlers = {}
 
     def _request(self, number: int, frame: Any) -> None:
-        """Note that the run is to end after this step; a second signal ends it at once."""
+        """Stop after this step; a second signal ends the process at once."""
         self.stop_requested = True
         print("ends after this step with a checkpoint; once more to end at once", file=sys.stderr)
         signal.signal(number, signal.default_int_handler)
@@ -130,7 +114,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write a checkpoint between two steps, if it is time or the run is to end."""
+        """Write a checkpoint between two steps, if it is due or the run is to stop."""
         stop = self._shall_stop(trainer)
         between = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not between or batch_idx + 1 >= trainer.num_training_batches:
@@ -143,41 +127,41 @@ class LastCheckpoint(Checkpoint):
             raise StopRequestedError
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the row and then the checkpoint of a whole epoch, which is not trained again."""
+        """Write the row and then the checkpoint of a finished epoch, which is not trained again."""
         for logger in trainer.loggers:
             if isinstance(logger, EpochTable) and trainer.is_global_zero:
-                figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
-                logger.log_metrics({**figures, "epoch": trainer.current_epoch})
+                metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+                logger.log_metrics({**metrics, "epoch": trainer.current_epoch})
         self._write(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End a run that was told so while its last epoch was validated."""
+        """Stop a run that was asked to while its last epoch was validated."""
         if self._shall_stop(trainer):
             raise StopRequestedError
 
     def _shall_stop(self, trainer: Trainer) -> bool:
-        """Say whether any process was told to end."""
+        """Say whether any process was asked to stop."""
         if trainer.world_size == 1:
             return self.stop_requested
         return bool(trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False))
 
     def _is_due(self, trainer: Trainer) -> bool:
-        saving = self.saving
-        steps = saving.steps and trainer.global_step - self._written_step >= saving.steps
-        minutes = saving.minutes and time.monotonic() - self._written_at >= saving.minutes * 60
-        if trainer.world_size > 1 and saving.minutes:
+        config = self.config
+        steps = config.steps and trainer.global_step - self._written_step >= config.steps
+        minutes = config.minutes and time.monotonic() - self._written_at >= config.minutes * 60
+        if trainer.world_size > 1 and config.minutes:
             minutes = trainer.strategy.broadcast(bool(minutes))  # one clock for all
         return bool(steps or minutes)
 
     def _write(self, trainer: Trainer) -> None:
-        """Write the file, but never weights from which no run could go on."""
+        """Write the file, unless its weights are not finite: no run could be resumed from them."""
         module = cast(DetectorModule, trainer.lightning_module)
         fault = None
         try:
-            module.losses.check()  # which step it was says more than what became of the weights
+            module.losses.check()  # the step is a better message than its effect on the weights
         except NonFiniteError as error:
             fault = error
-        # All processes are asked, those too that have a fault to tell.
+        # All processes take part, those with a fault too.
         if not trainer.strategy.reduce_boolean_decision(fault is None and module.is_finite()):
             raise fault or NonFiniteError(
                 f"the weights are not finite after step {trainer.global_step}, in epoch "
@@ -189,56 +173,55 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the place in a begun epoch, and what its figures are made of."""
+        """Add the place in a begun epoch, and the state of its metrics."""
         assert isinstance(pl_module, DetectorModule)
         if self._inside:
             loader = cast(ResumableLoader, trainer.train_dataloader)
             batches = [loader.batch_size, trainer.world_size]
             place = {"place": loader.num_given, "batches": batches}
-            checkpoint[SO_FAR] = {**pl_module.so_far(), **place}
+            checkpoint[BEGUN_EPOCH] = {**pl_module.epoch_state(), **place}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep what the figures of a begun epoch are made of, until training starts."""
-        self._so_far = checkpoint.get(SO_FAR)
+        """Keep the state of a begun epoch until training starts."""
+        self._begun = checkpoint.get(BEGUN_EPOCH)
 
 
 def num_whole_epochs(path: Path) -> int:
-    """Return how many epochs a checkpoint file has behind it; see `read_place`."""
-    epoch, so_far = read_place(path)
-    return epoch if so_far else epoch + 1
+    """Return how many finished epochs a checkpoint file holds; see `read_place`."""
+    epoch, begun = read_place(path)
+    return epoch if begun else epoch + 1
 
 
 def check_batches(path: Path, batch_size: int, num_ranks: int) -> None:
-    """Refuse to go on inside an epoch with other batches: there is no such place then.
+    """Refuse to resume inside an epoch with other batches: its place would be another.
 
     Raises:
-        FaceproofError: the checkpoint is of such a place and was written with other batches.
+        FaceproofError: the checkpoint was written inside an epoch with other batches.
     """
-    _, so_far = read_place(path)
+    _, begun = read_place(path)
     now = {"loader.batch_size": batch_size, "the number of processes": num_ranks}
-    for (name, here), there in zip(now.items(), (so_far or {}).get("batches", []), strict=False):
+    for (name, here), there in zip(now.items(), (begun or {}).get("batches", []), strict=False):
         if here != there:
             raise FaceproofError(
                 f"the checkpoint was written inside an epoch with {name} = {there}, and this is "
-                f"{here}: only at an epoch's end can that change; go on with {there} to the end of "
-                "the epoch"
+                f"{here}: it can change only at the end of an epoch; resume with {there} first"
             )
 
 
 def read_place(path: Path) -> tuple[int, dict[str, Any] | None]:
-    """Return the epoch of a checkpoint file, and what it has of it if it is not whole.
+    """Return the epoch of a checkpoint file, and its state where the epoch is not finished.
 
     Raises:
-        FaceproofError: it is damaged, would execute code, or is no checkpoint of training.
+        FaceproofError: it is damaged, would execute code, or is not a checkpoint of a training.
     """
     checkpoint = _read(path)
-    return checkpoint["epoch"], checkpoint.get(SO_FAR)
+    return checkpoint["epoch"], checkpoint.get(BEGUN_EPOCH)
 
 
 def check_fit(path: Path, net: nn.Module, optimizer: Callable[[nn.Module], Optimizer]) -> None:
-    """Refuse a checkpoint file that is not of this network; its weights are in it afterwards.
+    """Refuse a checkpoint file that is not of this network; afterwards the network has its weights.
 
     Args:
         path: the file.
@@ -259,10 +242,10 @@ def check_fit(path: Path, net: nn.Module, optimizer: Callable[[nn.Module], Optim
 
 
 def _try_step(path: Path, net: nn.Module, optimizer: Optimizer, states: list[Any]) -> None:
-    """Refuse an optimizer's state from which no step can be made, by making one on zero gradients.
+    """Refuse an optimizer state from which no step can be made, by making one on zero gradients.
 
-    Each optimizer keeps what it likes of each parameter, so that it alone can tell. The weights
-    that are moved are to be loaded afterwards.
+    Every optimizer has a state of its own, which it alone can check. The caller loads the weights
+    afterwards, which the step moves.
     """
     names = [group["name"] for group in optimizer.param_groups]
     try:
@@ -276,13 +259,13 @@ def _try_step(path: Path, net: nn.Module, optimizer: Optimizer, states: list[Any
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
         if not all(parameter.isfinite().all() for parameter in net.parameters()):
-            raise ValueError("its next step leads to what are no numbers")
+            raise ValueError("its next step gives weights that are not finite")
     except MemoryError:
         raise
-    except Exception as error:  # an optimizer can stumble in any way over what is not its own
+    except Exception as error:  # an optimizer may raise anything on a foreign state
         reason = f"{type(error).__name__}: {error}"
         raise FaceproofError(
-            f"{path} does not fit the run's own optimizer, which cannot go on from its "
+            f"{path} does not fit the run's own optimizer, which cannot be resumed from its "
             f"optimizer_states: {reason}"
         ) from error
     finally:
@@ -290,19 +273,19 @@ def _try_step(path: Path, net: nn.Module, optimizer: Optimizer, states: list[Any
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a checkpoint, its tensors on disk, with all that goes on from it of the right kind."""
+    """Return a checkpoint, its tensors mapped from disk, after a check of its types."""
     checkpoint = load_plain(path, mapped=True)
     if not isinstance(checkpoint, dict) or not OF_CHECKPOINT.keys() <= checkpoint.keys():
         raise FaceproofError(
-            f"{path} is no checkpoint to go on from; it lacks what train.py writes"
+            f"{path} is not a checkpoint to resume from; it lacks what train.py writes"
         )
     _check_kinds(path, checkpoint, OF_CHECKPOINT)
     for schedule in checkpoint["lr_schedulers"] or [None]:
         _check_kinds(path, {"schedule": schedule}, {"schedule": dict})
-    if SO_FAR in checkpoint:
-        _check_kinds(path, checkpoint, {SO_FAR: dict})
-        figures = dict.fromkeys([*FIGURES_SO_FAR, *checkpoint[SO_FAR]], Tensor)
-        _check_kinds(path, checkpoint[SO_FAR], figures | OF_PLACE)
+    if BEGUN_EPOCH in checkpoint:
+        _check_kinds(path, checkpoint, {BEGUN_EPOCH: dict})
+        tensors = dict.fromkeys([*EPOCH_STATE, *checkpoint[BEGUN_EPOCH]], Tensor)
+        _check_kinds(path, checkpoint[BEGUN_EPOCH], tensors | OF_PLACE)
     return checkpoint
 
 
@@ -310,6 +293,6 @@ def _check_kinds(path: Path, found: Mapping[str, Any], kinds: Mapping[str, type]
     for name, kind in kinds.items():
         if not isinstance(found.get(name), kind):
             raise FaceproofError(
-                f"{path} is no checkpoint to go on from; its {name} is of the type "
-                f"{type(found.get(name)).__name__}, and train.py writes {kind.__name__}"
+                f"{path} is not a checkpoint to resume from; its {name} is a "
+                f"{type(found.get(name)).__name__}, and train.py writes a {kind.__name__}"
             )

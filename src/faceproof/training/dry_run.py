@@ -1,23 +1,22 @@
-"""A recipe tried without an image: what would fail once the files were read fails at once."""
+"""A dry run: build all of a training without an image, so that what must fail fails at once."""
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.monitor import better
 from faceproof.models.detector import Detector, parameter_blocks
-from faceproof.workflows.train import TrainConfig
+from faceproof.training.config import TrainConfig
+from faceproof.training.optimizers import make_optimizer
+from faceproof.training.schedulers import make_scheduler
+from faceproof.training.trainer import make_trainer
 
-Made = TypeVar("Made")
-
-NUM_STEPS = 100  # of a training that is only imagined
-# What a run could not come to its end with: the attribute of the trainer, what fits, and why.
+NUM_STEPS = 100  # of the imaginary training
+# Attributes of the trainer with which a run could not finish: what fits, and why.
 TRAINER_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("max_epochs", lambda value: type(value) is int and value != 0, "1 or more, or -1 for no end"),
     (
@@ -45,42 +44,26 @@ TRAINER_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 )
 
 
-def dry_run(train_config: TrainConfig, net: Detector) -> None:
-    """Refuse a recipe that cannot be followed to its end with this network.
+def dry_run(config: TrainConfig, net: Detector) -> None:
+    """Refuse settings with which this network could not be trained to the end.
 
-    The network is as it was afterwards, and no random number has been drawn.
+    The network stays as it is, and no random number is drawn.
 
     Args:
-        train_config: how to train. Its trainer is made once, so it must not be the one that trains
-            where a strategy is given as an object.
+        config: how to train.
         net: the network.
 
     Raises:
-        FaceproofError: a part of the recipe cannot be made, or does not fit the network.
+        FaceproofError: a part cannot be built, or does not fit the network.
     """
-    better(train_config.monitor)
-    train_config.freeze.check(parameter_blocks(net), [name for name, _ in net.named_parameters()])
-    optimizer = _made("optimizer", lambda: train_config.optimizer(net))
-    _made("scheduler", lambda: train_config.scheduler(optimizer, NUM_STEPS))
-    _check_trainer(_made("trainer", lambda: _trainer(train_config)))
+    config.freeze.check(parameter_blocks(net), [name for name, _ in net.named_parameters()])
+    make_scheduler(config.scheduler, make_optimizer(config.optimizer, net), NUM_STEPS)
+    # With a callback that wants checkpoints, as those of a run do.
+    trainer, _ = make_trainer(
+        config.trainer, logger=False, callbacks=[ModelCheckpoint()], enable_progress_bar=False
+    )
+    _check_trainer(trainer)
     _check_network(net)
-
-
-def _made(what: str, make: Callable[[], Made]) -> Made:
-    """Make a part of a recipe, and say which one it is that cannot be made."""
-    try:
-        return make()
-    except (MisconfigurationException, ArithmeticError, AssertionError, TypeError, ValueError,
-            RuntimeError) as error:  # fmt: skip
-        reason = str(error) or type(error).__name__
-        raise FaceproofError(f"the {what} cannot be made: {reason}; look at {what}.*") from error
-
-
-def _trainer(train_config: TrainConfig) -> Trainer:
-    # A callback that asks for checkpoints, as a run's do.
-    trainer, _ = train_config.trainer(logger=False, callbacks=[ModelCheckpoint()],
-                                enable_progress_bar=False)  # fmt: skip
-    return trainer
 
 
 def _check_trainer(trainer: Trainer) -> None:
@@ -101,19 +84,19 @@ def _check_network(net: Detector) -> None:
             logits = net(torch.zeros(1, 3, side, side, device=device))
     except (AssertionError, RuntimeError, TypeError, ValueError, IndexError) as error:
         raise FaceproofError(
-            f"the network cannot look at an image of {side} x {side} pixels: {error}; backbone, "
-            "head and size do not fit each other: look at model.backbone and model.input"
+            f"the network cannot take an image of {side} x {side} pixels: {error}; backbone, head "
+            "and size do not fit each other: look at model.backbone, model.head and model.input"
         ) from error
     finally:
         for module in training:
             module.training = True
     if tuple(logits.shape) != (1,):
         raise FaceproofError(
-            f"the network answers an image by {tuple(logits.shape)} numbers, and one logit is "
-            "wanted; look at model.head"
+            f"the network returns {tuple(logits.shape)} for one image, and a single logit is "
+            "expected; look at model.head"
         )
     if not logits.isfinite().all():
         raise FaceproofError(
-            f"the network answers a black image by {logits.item()}, which is no number; look at "
-            "model.input and model.weights"
+            f"the network returns {logits.item()} for a black image, which is not a finite number; "
+            "look at model.input and model.weights"
         )

@@ -1,13 +1,11 @@
 """Freeze schedules: which parameters train from which epoch, as data.
 
-The state is a pure function of the epoch, and the schedule knows nothing but parameter names.
+What trains is a pure function of the epoch; a schedule knows nothing but parameter names.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-from torch import nn
 
 from faceproof.errors import FaceproofError
 
@@ -124,26 +122,3 @@ def _matching(term: str, blocks: Sequence[Sequence[str]], names: list[str]) -> s
             f"{names[-1]}, and the other terms are all, head, last_N"
         )
     return found
-
-
-def set_trainable(net: nn.Module, trainable: frozenset[str]) -> None:
-    """Freeze every parameter of a network but the named ones.
-
-    Frozen means without gradient and in eval mode: a module whose parameters are all frozen is in
-    eval mode with all that is in it, so that batch statistics do not move and dropout does not
-    draw. Everything else is in train mode.
-    """
-    for name, parameter in net.named_parameters():
-        parameter.requires_grad_(name in trainable)
-    net.train()
-    _rest_frozen(net)
-
-
-def _rest_frozen(module: nn.Module) -> None:
-    """Put the frozen parts below a module into eval mode."""
-    for child in module.children():
-        parameters = list(child.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            child.eval()
-        else:
-            _rest_frozen(child)

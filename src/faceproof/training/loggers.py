@@ -1,4 +1,4 @@
-"""What a run logs to: metrics.csv, a row an epoch, and TensorBoard."""
+"""Where a run's metrics go: metrics.csv, with a row for each epoch, and TensorBoard."""
 
 import functools
 import logging
@@ -10,15 +10,15 @@ from typing import Any
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from faceproof.io.run_folder import read_epochs, write_epochs
+from faceproof.io.run_folder import flatten, read_epochs, write_epochs
 
 log = logging.getLogger(__name__)
 
 
 class EpochTable(Logger):
-    """A logger that keeps what is logged once an epoch, one row each.
+    """A logger that writes what is logged once an epoch to a CSV file, a row for each epoch.
 
-    An existing file is gone on with: rows of epochs that are trained again are replaced.
+    An existing file is continued; an epoch that is trained again replaces its row.
 
     Args:
         path: the CSV file.
@@ -40,22 +40,22 @@ class EpochTable(Logger):
         return ""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Put figures into the row of their epoch; those of single steps are TensorBoard's."""
-        figures = {name: value for name, value in metrics.items() if not name.endswith("_step")}
-        epoch = figures.pop("epoch", None)
-        if epoch is None or not figures:
+        """Add metrics to the row of their epoch; those of single steps go to TensorBoard alone."""
+        row = {name: value for name, value in metrics.items() if not name.endswith("_step")}
+        epoch = row.pop("epoch", None)
+        if epoch is None or not row:
             return
-        self.rows.setdefault(int(epoch), {"epoch": int(epoch)}).update(figures)
+        self.rows.setdefault(int(epoch), {"epoch": int(epoch)}).update(row)
         write_epochs(self.path, list(self.rows.values()))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kw: Any) -> None:
         """Leave hyperparameters to the run's config.yaml."""
 
 
-class Board(TensorBoardLogger):
+class TensorBoard(TensorBoardLogger):
     """TensorBoard events right in the run folder.
 
-    A disk that takes no more of them is said once; they stop, and the run goes on.
+    Where the disk is full, a warning is logged, no more events are written, and training continues.
 
     Args:
         folder: the run folder.
@@ -77,15 +77,32 @@ class Board(TensorBoardLogger):
         return writer
 
     def _write(self, write: Callable[[bytes], None], record: bytes) -> None:
-        """Write a record; none follows one that may be half there, which nothing could read."""
+        """Write a record; after one that may be half written nothing could be read, so none follows."""
         if self.failed:
             return
         try:
             write(record)
         except OSError as error:
             self.failed = True
-            log.warning("TensorBoard has no more events of this run: %s", error)
+            log.warning("no more TensorBoard events of this run are written: %s", error)
 
     def save(self) -> None:
         """Write what is buffered, without Lightning's hparams.yaml: config.yaml has it all."""
         self.experiment.flush()
+
+    def close_with(self, values: Mapping[str, Any], best: Mapping[str, float]) -> None:
+        """Log the settings with the best metrics for the HParams tab, and close the file.
+
+        Args:
+            values: the settings of the run.
+            best: metrics by name.
+        """
+        if not self.failed:
+            settings = {key: value for key, value in flatten(values).items() if value is not None}
+            shown = {
+                key: value if isinstance(value, str | int | float | bool) else str(value)
+                for key, value in settings.items()
+            }
+            self.log_hyperparams(shown, dict(best))
+            self.save()
+            self.finalize("success")

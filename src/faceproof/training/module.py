@@ -14,10 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.training.finite import LossWatch, NonFiniteError
 from faceproof.training.live_metrics import EpochMetrics, MeanLoss
-from faceproof.training.optimizers import Plateau
+from faceproof.training.losses import weighted_bce
 
 STEP_LOSS = "train/loss_step"
-Scheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
 
 
 class DetectorModule(LightningModule):
@@ -29,24 +28,28 @@ class DetectorModule(LightningModule):
         scheduler: makes the scheduler of an optimizer and a number of steps.
         class_weights: weights of the negative and the positive class in the training loss.
         seed: of what is drawn inside a step, such as dropout.
-        compiled: have torch.compile make the network's steps; its weights' names stay.
+        compiled: have torch.compile compile the network's forward pass; its weights keep their
+            names.
+        plateau_monitor: the metric that a ReduceLROnPlateau goes by.
     """
 
     def __init__(
         self,
         net: nn.Module,
         optimizer: Callable[[nn.Module], Optimizer],
-        scheduler: Scheduler,
+        scheduler: Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau],
         class_weights: tuple[float, float] = (1.0, 1.0),
         seed: int = 0,
         compiled: bool = False,
+        plateau_monitor: str = "val/loss",
     ) -> None:
         super().__init__()
         self.net = net
-        # The method and not the module, which would be a second one with names of its own.
-        self.answer = torch.compile(net.forward) if compiled else net.forward
+        # The method, not the module: a compiled module renames every weight.
+        self.compute_logits = torch.compile(net.forward) if compiled else net.forward
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.plateau_monitor = plateau_monitor
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self.seed = seed
         self.rates: dict[str, float] = {}  # of this epoch's first step
@@ -65,10 +68,10 @@ class DetectorModule(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (B,) logits of (B, 3, S, S) images in [0, 1]."""
-        return self.answer(images)  # type: ignore[no-any-return]
+        return self.compute_logits(images)  # type: ignore[no-any-return]
 
     def score(self, batch: Batch | FeatureBatch) -> Tensor:
-        """Return (B,) float32 logits of a batch, from its images or from kept features."""
+        """Return (B,) float32 logits of a batch, from its images or from cached features."""
         if isinstance(batch, FeatureBatch):
             return self.net.classify(batch.features).float()  # type: ignore[operator, no-any-return]
         return self(batch.image).float()  # type: ignore[no-any-return]
@@ -76,19 +79,18 @@ class DetectorModule(LightningModule):
     def training_step(self, batch: Batch | FeatureBatch, batch_idx: int) -> Tensor:
         """Return the mean loss of a batch."""
         logits = self.score(batch)
-        weights: Tensor = self.class_weights[batch.label]  # type: ignore[index]
-        loss = F.binary_cross_entropy_with_logits(logits, batch.label.float(), weights)
+        loss = weighted_bce(logits, batch.label, self.class_weights)  # type: ignore[arg-type]
         self.losses.add(loss, f"epoch {self.current_epoch}, step {batch_idx}", batch.row)
         value, size = loss.detach(), len(logits)
         if self._is_logged_step():
-            # Not for Lightning's bar, which would ask a GPU for it in every step; see ProgressBar.
+            # Not by Lightning's bar, which would wait for the GPU in every step; see ProgressBar.
             self.log(STEP_LOSS, value, batch_size=size)
         self.train_loss.update(value, size)
         self.train_metrics.update(logits, batch.label)
         return loss
 
     def _is_logged_step(self) -> bool:
-        """Say whether the loggers take this step's values; to give them more takes time."""
+        """Say whether the loggers take this step's values; logging more often takes time."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and (self.trainer.global_step + 1) % every == 0
 
@@ -100,46 +102,45 @@ class DetectorModule(LightningModule):
         """Make every draw inside a step a function of (seed, epoch, step, process)."""
         parts = (self.seed, self.current_epoch, batch_idx, self.global_rank)
         seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
-        # Not torch.manual_seed, which remembers every call for a GPU that may come.
+        # Not torch.manual_seed, which keeps a list of its calls until a GPU is first used.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
     def on_train_epoch_start(self) -> None:
-        """Begin an epoch's figures, and note the learning rate of every group."""
+        """Reset the epoch's metrics, and note the learning rate of every group."""
         self.train_loss.reset()
         self.train_metrics.reset()
         groups = self.trainer.optimizers[0].param_groups
         self.rates = {group["name"]: group["lr"] for group in groups}
 
     def on_validation_epoch_start(self) -> None:
-        """Begin an epoch's figures."""
+        """Reset the epoch's metrics."""
         self.losses.check()
         self.val_metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Log validation's figures, its loss unweighted."""
+        """Log validation's metrics, its loss unweighted."""
         logits, labels = self.val_metrics.scores()
         loss = F.binary_cross_entropy_with_logits(logits, labels.float())
         if not torch.isfinite(loss):
             where = f"the validation of epoch {self.current_epoch}"
             raise NonFiniteError(f"the loss is not finite in {where}")
-        figures = {"loss": loss, **self.val_metrics.compute()}
-        self.log_dict({f"val/{name}": value for name, value in figures.items()})
+        metrics = {"loss": loss, **self.val_metrics.compute()}
+        self.log_dict({f"val/{name}": value for name, value in metrics.items()})
 
     def on_train_epoch_end(self) -> None:
-        """Log training's figures, and step a plateau scheduler.
+        """Log training's metrics, and step a plateau scheduler.
 
-        Lightning would step it after the last checkpoint has been written, so that a resumed run
-        would have missed the step.
+        Lightning would step it after the last checkpoint is written, so that a resumed run would
+        miss the step.
         """
-        figures = {"loss": self.train_loss.compute(), **self.train_metrics.compute()}
-        self.log_dict({f"train/{name}": value for name, value in figures.items()})
+        metrics = {"loss": self.train_loss.compute(), **self.train_metrics.compute()}
+        self.log_dict({f"train/{name}": value for name, value in metrics.items()})
         self.log_dict({f"lr/{name}": rate for name, rate in self.rates.items()})
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
-            assert isinstance(self.make_scheduler, Plateau)
-            scheduler.step(self.trainer.callback_metrics[self.make_scheduler.monitor].item())
+            scheduler.step(self.trainer.callback_metrics[self.plateau_monitor].item())
 
     def configure_gradient_clipping(
         self,
@@ -159,15 +160,17 @@ class DetectorModule(LightningModule):
         else:
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
-    def so_far(self) -> dict[str, Tensor]:
-        """Return what the figures of the epoch under way are made of, for a checkpoint.
+    def epoch_state(self) -> dict[str, Tensor]:
+        """Return what the metrics of the current epoch are computed from, for a checkpoint.
 
-        Of several processes all must ask, and each is told of all.
+        All processes must call it, and each gets the values of all.
         """
-        logits, labels = (self._of_all(scores).flatten() for scores in self.train_metrics.scores())
+        logits, labels = (
+            self._gathered(scores).flatten() for scores in self.train_metrics.scores()
+        )
         sums = {
-            "loss": self._of_all(self.train_loss.total).sum(),
-            "weight": self._of_all(self.train_loss.number).sum(),
+            "loss": self._gathered(self.train_loss.total).sum(),
+            "weight": self._gathered(self.train_loss.number).sum(),
         }
         rates = {
             f"lr/{name}": torch.tensor(rate, dtype=torch.float64)
@@ -175,24 +178,24 @@ class DetectorModule(LightningModule):
         }
         return {"logits": logits, "labels": labels, **sums, **rates}
 
-    def _of_all(self, values: Tensor) -> Tensor:
+    def _gathered(self, values: Tensor) -> Tensor:
         """Return the values of all processes, or a copy where there is one."""
         if self.trainer.world_size == 1:
             return values.clone()
         return self.all_gather(values)  # type: ignore[return-value]
 
-    def take_up(self, so_far: Mapping[str, Tensor]) -> None:
-        """Go on with the figures of an epoch that was begun before; the first process has them."""
+    def restore_epoch_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `epoch_state` returned; the first process holds all of it."""
         self.train_metrics.reset()
         self.train_loss.reset()
         if self.global_rank == 0:
-            place = {name: value.to(self.device) for name, value in so_far.items()}
+            place = {name: value.to(self.device) for name, value in state.items()}
             self.train_metrics.update(place["logits"], place["labels"])
             self.train_loss.total += place["loss"]
             self.train_loss.number += place["weight"]
         self.rates = {
             name.removeprefix("lr/"): value.item()
-            for name, value in so_far.items()
+            for name, value in state.items()
             if name.startswith("lr/")
         }
 

@@ -22,7 +22,7 @@ from faceproof.data.table import read_parquet, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine, fit_weights
-from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig
 from faceproof.evaluation.predictions import (
     Scores,
     label_numbers,
@@ -34,7 +34,7 @@ from faceproof.evaluation.predictions import (
 from faceproof.evaluation.scoring import sigmoid
 from faceproof.io.run_folder import RunFolder, write_text
 from faceproof.task import Task
-from faceproof.workflows.evaluate import ThresholdConfig, fit_threshold
+from faceproof.workflows.evaluate import fit_threshold
 
 FORMAT = "faceproof ensemble 1"
 WEIGHTS = ("equal", "fitted")

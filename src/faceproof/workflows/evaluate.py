@@ -19,11 +19,10 @@ from faceproof.data.frames import evenly_spaced
 from faceproof.data.listing import DataSet
 from faceproof.data.table import concat_tables, describe_counts, read_parquet, select
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.calibration import METHODS
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
-    check_threshold,
+    ThresholdConfig,
     fit_operating_point,
 )
 from faceproof.evaluation.predictions import (
@@ -44,31 +43,6 @@ from faceproof.task import Task
 SHOWN = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "jaccard", "eer")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ThresholdConfig:
-    """What a threshold is for; see `operating_point`.
-
-    Args:
-        criterion: youden, f1, fpr or fixed.
-        fpr: the false-positive rate to keep, for the criterion fpr.
-        value: the threshold, for the criterion fixed.
-        calibration: auto, temperature, isotonic or none.
-    """
-
-    criterion: str = "youden"
-    fpr: float = 0.01
-    value: float = 0.5
-    calibration: str = "auto"
-
-    def __post_init__(self) -> None:
-        # Refused here, before a training begins, not when its end needs them.
-        check_threshold(self.criterion, self.fpr, self.value)
-        if self.calibration not in METHODS:
-            raise FaceproofError(
-                f"calibration = {self.calibration!r} must be one of {', '.join(METHODS)}"
-            )
 
 
 @dataclass(frozen=True)

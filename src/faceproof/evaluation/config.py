@@ -1,0 +1,64 @@
+"""The settings of an evaluation, checked before anything is read. Nothing here imports torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from faceproof.data.loader_config import LoaderConfig
+from faceproof.data.table import SPLITS
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.operating_point import ThresholdConfig
+from faceproof.settings import COUNT, TEXT, Rule, check, make, one_of, optional
+
+BY_NAME = Rule(lambda value: isinstance(value, Mapping), "criterion, fpr and value, by name")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What to evaluate, and how.
+
+    Attributes:
+        run: a run folder, or `latest`.
+        split: the split to score, or `all`.
+        frames: at most so many images of each group (video), evenly spaced; None for all.
+        neutral: `jpeg` scores again with both classes re-encoded alike.
+        robustness: `standard` or `quick` scores again under growing corruption.
+        threshold: `criterion`, `fpr` and `value`; null for the run's own.
+        calibration: of that other threshold; null for the run's own.
+        name: the evaluation's folder below `evaluations/`; null for data sets and split.
+        loader: batch size and loading processes.
+        device: cpu, cuda or auto.
+    """
+
+    run: str
+    split: str = "test"
+    frames: int | None = None
+    neutral: str | None = None
+    robustness: str | None = None
+    threshold: Mapping[str, Any] = field(default_factory=dict)
+    calibration: str | None = None
+    name: str | None = None
+    loader: LoaderConfig = field(default_factory=lambda: LoaderConfig(batch_size=64))
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        check(
+            self, run=TEXT, split=one_of(*SPLITS, "all"), frames=optional(COUNT),
+            threshold=BY_NAME, name=optional(TEXT), device=TEXT,
+        )  # fmt: skip
+        self.requested_threshold()
+
+    def requested_threshold(self) -> ThresholdConfig | None:
+        """Return the other threshold that is asked for, or None for the run's own.
+
+        Raises:
+            FaceproofError: settings of a threshold are given without a criterion.
+        """
+        wanted = {**self.threshold, "calibration": self.calibration}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        if given and "criterion" not in given:
+            raise FaceproofError(
+                f"{', '.join(given)} would change nothing without threshold.criterion: the run's "
+                "own threshold and calibration stand unless another criterion is given"
+            )
+        return make(ThresholdConfig, given, "threshold") if given else None

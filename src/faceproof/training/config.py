@@ -1,0 +1,262 @@
+"""Every setting of a training, checked before anything is built. Nothing here imports torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from faceproof.data.listing import Source, make_source
+from faceproof.data.loader_config import CacheConfig, LoaderConfig
+from faceproof.evaluation.monitor import better
+from faceproof.evaluation.operating_point import ThresholdConfig
+from faceproof.registry import find
+from faceproof.settings import (
+    ABOVE_ZERO,
+    AMOUNT,
+    COUNT,
+    SEED,
+    SHARE,
+    SWITCH,
+    TEXT,
+    Rule,
+    SettingError,
+    UnknownSettingError,
+    check,
+    is_count,
+    is_number,
+    make,
+    optional,
+)
+from faceproof.training.freezing import FreezeSchedule
+
+if TYPE_CHECKING:
+    from faceproof.augment.transforms import Augment
+    from faceproof.models.build import ModelConfig
+
+BY_NAME = Rule(lambda value: isinstance(value, Mapping), "options by name")
+EPOCHS = Rule(is_count, "a count of epochs, from 0 on")
+FACTOR = Rule(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 on, below 1")
+# The loss is multiplied by the weights: far outside of these bounds it vanishes or overflows.
+LIGHTEST, HEAVIEST = 1e-6, 1e6
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How to make an optimizer; see `training.optimizers`.
+
+    Attributes:
+        name: an optimizer of torch's or timm's in lower case, such as `adamw`, or a class of one's
+            own that takes parameter groups.
+        lr: the learning rate of the head, and of the backbone unless that has its own.
+        backbone_lr: the learning rate of the backbone; None for `lr`.
+        weight_decay: for weights; biases and normalisation (one-dimensional) have none.
+        options: further arguments of the optimizer, such as `momentum`.
+    """
+
+    name: str
+    lr: float
+    backbone_lr: float | None = None
+    weight_decay: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(
+            self, name=TEXT, lr=AMOUNT, backbone_lr=optional(AMOUNT), weight_decay=AMOUNT,
+            options=BY_NAME,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PlateauConfig:
+    """Multiply the learning rate by `factor` when the monitored metric stops improving.
+
+    Attributes:
+        factor: the multiplier, below 1.
+        patience: epochs without improvement that change nothing.
+        min_lr: the lowest learning rate.
+        monitor: a metric of validation, such as `val/loss`.
+    """
+
+    factor: float = 0.1
+    patience: int = 3
+    min_lr: float = 0.0
+    monitor: str = "val/loss"
+
+    def __post_init__(self) -> None:
+        check(self, factor=FACTOR, patience=EPOCHS, min_lr=AMOUNT)
+        better(self.monitor)
+
+
+@dataclass(frozen=True)
+class CosineConfig:
+    """Raise the learning rate linearly, then lower it along half a cosine, step by step.
+
+    Attributes:
+        warmup: the share of all steps in which it rises.
+        floor: the last learning rate as a share of the highest.
+    """
+
+    warmup: float = 0.1
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self, warmup=SHARE, floor=SHARE)
+
+
+@dataclass(frozen=True)
+class ConstantConfig:
+    """Leave the learning rate as it is."""
+
+
+SCHEDULERS: dict[str, Any] = {
+    "cosine": CosineConfig,
+    "plateau": PlateauConfig,
+    "none": ConstantConfig,
+}
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When `last.ckpt` is written inside an epoch; at the end of an epoch it always is.
+
+    Attributes:
+        minutes: at most so long after the one before; None for never.
+        steps: after so many optimizer steps; None for never.
+    """
+
+    minutes: float | None = 10.0
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        check(self, minutes=optional(ABOVE_ZERO), steps=optional(COUNT))
+
+
+@dataclass(frozen=True)
+class LoggerConfig:
+    """Where metrics go beside `metrics.csv`."""
+
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        check(self, tensorboard=SWITCH)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train what on which images.
+
+    Attributes:
+        data: the data set, not listed yet.
+        model: the network and its initial weights.
+        optimizer: the optimizer.
+        scheduler: the learning-rate schedule.
+        freeze: which parameters train from which epoch.
+        augment: the random change of training images.
+        trainer: options of Lightning's trainer, and `precision`, which may be `auto`.
+        loader: batch size and loading processes.
+        cache: what is computed once.
+        checkpoint: when a checkpoint is written inside an epoch.
+        logger: where metrics go.
+        threshold: what the threshold is for, and how probabilities are calibrated.
+        class_weights: `none`, `balanced`, or the weights of the negative and the positive class.
+        monitor: the metric of validation by which the best epoch is chosen.
+        patience: epochs without improvement after which training stops; None for never.
+        seed: of everything random.
+        compile: have torch.compile compile the training steps.
+    """
+
+    data: Source
+    model: "ModelConfig"
+    optimizer: OptimizerConfig
+    scheduler: PlateauConfig | CosineConfig | ConstantConfig
+    freeze: FreezeSchedule
+    augment: "Augment"
+    trainer: Mapping[str, Any]
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    threshold: ThresholdConfig = field(default_factory=ThresholdConfig)
+    class_weights: str | tuple[float, float] = "none"
+    monitor: str = "val/loss"
+    patience: int | None = None
+    seed: int = 0
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        check(
+            self, trainer=BY_NAME, patience=optional(EPOCHS), seed=SEED, compile=SWITCH,
+            monitor=Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
+        )  # fmt: skip
+        better(self.monitor)
+        _check_class_weights(self.class_weights)
+
+
+def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> TrainConfig:
+    """Return the settings of a training from the plain values of a configuration.
+
+    What is misspelt is refused before torch is imported.
+
+    Args:
+        values: the structure of `conf/train.yaml`, composed and resolved.
+        data: the data set, where it is not the one that the values describe.
+
+    Raises:
+        FaceproofError: a setting is unknown, missing or of no meaning.
+    """
+    known = [*TrainConfig.__dataclass_fields__, "calibration"]
+    for name in values:
+        if name not in known:
+            raise UnknownSettingError(name, known)
+    settings = dict(values)
+    calibration = settings.pop("calibration", "auto")
+    made: dict[str, Any] = {
+        "data": data or _within("data", make_source, settings["data"]),
+        "scheduler": _within("scheduler", _make_scheduler, settings.pop("scheduler")),
+        "threshold": make(
+            ThresholdConfig, {**settings.pop("threshold", {}), "calibration": calibration},
+            "threshold",
+        ),
+    }  # fmt: skip
+    for name, create in (
+        ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
+        ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),
+    ):  # fmt: skip
+        made[name] = make(create, settings.pop(name, {}), name)
+
+    from faceproof.augment.transforms import Augment
+    from faceproof.models.build import ModelConfig
+
+    made["augment"] = make(Augment, settings.pop("augment", {}), "augment")
+    made["model"] = make(ModelConfig, settings.pop("model"), "model")
+    weights = settings.get("class_weights")
+    if isinstance(weights, list):
+        settings["class_weights"] = tuple(weights)
+    return TrainConfig(**(settings | made))
+
+
+def _within(where: str, create: Any, values: Any) -> Any:
+    try:
+        return create(values)
+    except SettingError as error:
+        raise error.within(where) from error
+
+
+def _make_scheduler(values: Any) -> Any:
+    """Return the settings of a learning-rate schedule, one of `SCHEDULERS` or of one's own."""
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise SettingError("name", f"is missing; choose one of {', '.join(SCHEDULERS)}")
+    settings = {key: value for key, value in values.items() if key != "name"}
+    return make(find(values["name"], SCHEDULERS, "scheduler.name"), settings)
+
+
+def _check_class_weights(weights: Any) -> None:
+    if weights in ("none", "balanced"):
+        return
+    two = isinstance(weights, tuple) and len(weights) == 2
+    if two and all(is_number(weight) and LIGHTEST <= weight <= HEAVIEST for weight in weights):
+        return
+    raise SettingError(
+        "class_weights",
+        f"= {weights!r} must be none, balanced, or two positive numbers: [negative, positive], "
+        f"each from {LIGHTEST:g} to {HEAVIEST:g}",
+    )

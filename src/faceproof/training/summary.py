@@ -1,0 +1,57 @@
+"""What a training prints: the network before it, the best epoch after it."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from faceproof.io.run_folder import RunFolder
+from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.training.freezing import FreezeSchedule
+
+
+def print_network(net: Detector, schedule: FreezeSchedule, console: Console) -> None:
+    """Print the network block by block, and from which epoch each part trains."""
+    sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
+    blocks = parameter_blocks(net)
+    first = schedule.first_epoch(blocks, list(sizes))
+    inside = {name for block in blocks for name in block}
+    parts = [(f"backbone block {number}", block) for number, block in enumerate(blocks)]
+    parts.append(("head", [name for name in sizes if name not in inside]))
+    table = Table("part", "parameters", "trains", title="model")
+    for part, names in parts:
+        table.add_row(part, f"{sum(sizes[n] for n in names):,}", _trains([first[n] for n in names]))
+    table.add_row("all", f"{sum(sizes.values()):,}", _trains(list(first.values())))
+    console.print(table)
+
+
+def _trains(epochs: Sequence[int | None]) -> str:
+    """Say from which epoch parameters train."""
+    known = {epoch for epoch in epochs if epoch is not None}
+    if not known:
+        return "never (frozen)"
+    when = "from the start" if known == {0} else f"from epoch {min(known)}"
+    return f"{when}, in part" if None in epochs or len(known) > 1 else when
+
+
+def print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None:
+    """Print the metrics of the best epoch and the two commands to run next."""
+    table = Table(
+        "metric", "train", "validation",
+        title=f"best epoch: {best['epoch']} (of {num_epochs}, from 0)",
+    )  # fmt: skip
+    names = [name.removeprefix("val/") for name in best if name.startswith("val/")]
+    for name in sorted(names, key=lambda name: (name != "loss", name)):
+        table.add_row(name, _shown(best.get(f"train/{name}")), _shown(best[f"val/{name}"]))
+    console = Console()
+    console.print(table)
+    console.print("next:", f"  python evaluate.py {run.argument('run')}",
+                  f"  tensorboard --logdir {shlex.quote(os.path.relpath(run.path))}",
+                  sep="\n", soft_wrap=True, highlight=False)  # fmt: skip
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
