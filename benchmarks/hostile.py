@@ -71,7 +71,9 @@ def check(root: Path, number: int, seed: int) -> Iterator[str]:
     task = TASKS["deepfake"]
     for name in ("alone", "among"):
         words = {"real": "real", "fake": "fake"}
-        data = FolderData(name, "deepfake", str(root / name), "{label}/*", words, max_unreadable=1).list()
+        data = FolderData(
+            name, "deepfake", str(root / name), "{label}/*", words, max_unreadable=1
+        ).list()
         listed = num_files(root / name, nameable=True)  # the others are named by a warning
         gone = remove_some(root / name)
         facts = gather_file_statistics(data.table["path"], None)

@@ -38,9 +38,9 @@ from faceproof.models.detector import Detector
 from faceproof.performance.cores import num_cores
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
-from faceproof.training.callbacks import TensorBoardImages, ImageRate, ProgressBar
+from faceproof.training.callbacks import ImageRate, ProgressBar, TensorBoardImages
 from faceproof.training.datamodule import ImageDataModule
-from faceproof.training.loggers import TensorBoard, EpochTable
+from faceproof.training.loggers import EpochTable, TensorBoard
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import Constant
 from faceproof.training.precision import choose_precision

@@ -360,7 +360,8 @@ def test_a_dry_run_leaves_network_and_random_numbers_as_they_were(
 def test_settings_are_refused_without_torch():
     """What is misspelt is said at once."""
     seen = (
-        "import sys; from faceproof.evaluation import config; from faceproof.training import config; "
+        "import sys; from faceproof.evaluation import config; "
+        "from faceproof.training import config; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", seen], check=False).returncode == 0

@@ -22,7 +22,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from faceproof.workflows.export import export_run
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.inference import results
@@ -33,6 +32,7 @@ from faceproof.io.run_folder import RunFolder, read_epochs, write_epochs
 from faceproof.training.checkpoints import AtomicCheckpointIO
 from faceproof.training.loggers import TensorBoard
 from faceproof.training.module import DetectorModule
+from faceproof.workflows.export import export_run
 from faceproof.workflows.predict import PredictConfig, predict
 from tests.conftest import write_faces, write_images
 from tests.jobs import REPOSITORY, evaluate, train

@@ -1,8 +1,8 @@
 """The kinds of data sets: settings that are checked at once, and a method that lists the images.
 
-Each kind is a dataclass with the settings of a file in `conf/data/`, and `list()` returns its image
-table. A data set of one's own is a function that takes its settings by name and returns a `DataSet`;
-`kind: my_package.my_function` names it.
+Each kind is a dataclass with the settings of a file in `conf/data/`; its `list()` returns the image
+table. A data set of one's own is a function that takes its settings by name and returns a
+`DataSet`: `kind: my_package.my_function`.
 """
 
 import os

@@ -55,7 +55,7 @@ class EpochTable(Logger):
 class TensorBoard(TensorBoardLogger):
     """TensorBoard events right in the run folder.
 
-    Where the disk is full, a warning is logged, no more events are written, and training continues.
+    Where the disk is full, a warning is logged and training continues without events.
 
     Args:
         folder: the run folder.

@@ -71,8 +71,8 @@ def store_operating_point(
 ) -> None:
     """Score validation with the best epoch and store the run's calibration and threshold.
 
-    The validation scores stay with the run, so that another criterion can be fitted later without a look
-    at any test image.
+    The validation scores stay with the run, so that another threshold can be fitted later without
+    any test image.
     """
     load_best(run, net)
     logits = score(net, val, task)

@@ -339,7 +339,9 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
         FaceproofError: the monitored metric was undefined in every epoch.
     """
     run, config = training.run, training.config
-    run.update_record(features=training.images.features.reason)  # there may have been no room for them
+    run.update_record(
+        features=training.images.features.reason
+    )  # there may have been no room for them
     epochs = read_epochs(run.metrics)
     rows = [row for row in epochs if row.get(config.monitor) is not None]
     if not rows:
