@@ -38,7 +38,7 @@ from faceproof.models.detector import Detector
 from faceproof.performance.cores import num_cores
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
-from faceproof.training.callbacks import ImageRate, ProgressBar, TensorBoardImages
+from faceproof.training.callbacks import ImageRate, ProgressBar
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.loggers import EpochTable, TensorBoard
 from faceproof.training.module import DetectorModule

@@ -180,7 +180,7 @@ def test_a_data_set_of_ones_own_has_settings_of_its_own(monkeypatch: pytest.Monk
 
 def test_folders_of_one_class_are_no_training_set() -> None:
     one = FolderData("x", "face", "here", "{label}/*", {"a": "face", "b": None})
-    with pytest.raises(FaceproofError, match="no folder word of data.labels means non_face"):
+    with pytest.raises(FaceproofError, match=r"no folder word of data\.labels means non_face"):
         check_both_classes(one)
     other = FolderData("y", "face", "here", "{label}/*", {"a": "non_face"})
     check_both_classes(CombinedData("both", "face", {"x": one, "y": other}))
