@@ -1,4 +1,4 @@
-"""Which files of a data set can be read; the others are named, counted and left out."""
+"""Leave unreadable files out of a data set: they are named, counted, and refused if too many."""
 
 import logging
 from pathlib import Path
@@ -18,26 +18,27 @@ log = logging.getLogger(__name__)
 def readable_rows(
     data: DataSet, record: Path | None = None, stats: pa.Table | None = None
 ) -> tuple[pa.Table, pa.Table]:
-    """Divide the table of a data set into rows that can be read and files that cannot.
+    """Return the rows of a data set whose files can be read, and the unreadable files.
 
     Args:
         data: the data set.
-        record: a CSV file that lists the unreadable files (path, reason), written if there are any.
-        stats: the facts of its files, where they are at hand.
+        record: a CSV file for the unreadable files (path, reason), written if there are any.
+        stats: the file statistics of its rows; None to gather them.
 
     Returns:
-        The readable rows, and a table (path, reason) of the others.
+        The readable rows, and a table (path, reason) of the other files.
 
     Raises:
         FaceproofError: more than `data.max_unreadable` of the files are unreadable.
     """
-    known = file_statistics_of(data.table) if stats is None else stats
-    good = pc.is_null(known["reason"])
-    unreadable = known.filter(pc.invert(good)).select(["path", "reason"])
+    stats = file_statistics_of(data.table) if stats is None else stats
+    good = pc.is_null(stats["reason"])
+    unreadable = stats.filter(pc.invert(good)).select(["path", "reason"])
     if unreadable.num_rows == 0:
         return data.table, unreadable
     if record is not None:
-        _write_csv(unreadable, record)
+        with atomic_file(record) as partial:
+            pyarrow.csv.write_csv(unreadable, partial)
     share = unreadable.num_rows / data.table.num_rows
     first = unreadable.slice(0, 1).to_pylist()[0]
     found = (
@@ -48,13 +49,7 @@ def readable_rows(
     if share > data.max_unreadable:
         raise FaceproofError(
             f"{found}{listed}; that is {share:.1%}, more than data.max_unreadable = "
-            f"{data.max_unreadable:.1%}: mend or remove them, or raise data.max_unreadable"
+            f"{data.max_unreadable:.1%}: repair or remove them, or raise data.max_unreadable"
         )
     log.warning("%s; left out%s", found, listed)
     return data.table.filter(good), unreadable
-
-
-def _write_csv(table: pa.Table, path: Path) -> None:
-    """Write a table as CSV."""
-    with atomic_file(path) as partial:
-        pyarrow.csv.write_csv(table, partial)
