@@ -10,8 +10,8 @@ from faceproof.evaluation.predictions import is_positive, read_predictions
 from faceproof.inference import predictor
 from faceproof.workflows.export import export_run
 from tests.conftest import write_faces
-from tests.inference.test_predict import predict, read
 from tests.jobs import evaluate, train
+from tests.workflows.test_predict import predict, read
 
 
 @pytest.fixture(scope="module")
