@@ -1,4 +1,4 @@
-"""Audit a data set before training: what in it would make a detector's metrics worthless.
+"""Audit a data set before training: what in it would distort a detector's metrics.
 
 Images and groups that leak across splits, contradictory labels, unreadable and odd files, class
 imbalance, and shortcuts: properties of the files that alone predict the class.
@@ -66,7 +66,7 @@ class Finding:
 
     Attributes:
         severity: error, warning or info.
-        kind: what was found; `leak: ...` and `shortcut: ...` are the kinds that invalidate metrics.
+        kind: what was found; `leak: ...` and `shortcut: ...` are the kinds that distort metrics.
         count: how many files, pairs or groups are concerned.
         text: what it means.
         advice: what to do.
@@ -262,6 +262,6 @@ def _shortcut(shortcut: Shortcut) -> Finding:
     if shortcut.limit == FILE_LIMIT:
         advice = "save both classes in the same format, size and quality"
     else:
-        advice = "this may be the forgeries' own trace or how the classes were collected"
+        advice = "this may be a trace of the class itself, or of how its images were collected"
     advice += "; measure what is left without it by evaluate.py neutral=jpeg"
     return Finding("warning", f"shortcut: {shortcut.name}", 1, text, advice)

@@ -30,9 +30,9 @@ def audit_page(audit: Audit) -> str:
 def verdict(audit: Audit) -> str:
     """Say in one line whether the data set can be trained on."""
     if audit.leaks:
-        return "errors: images leak between splits, so that its metrics would be worthless"
+        return "errors: images leak between splits, so metrics on them would be too good"
     if audit.clear:
-        return "clear: nothing was found that makes its metrics worthless"
+        return "clear: nothing was found that would distort its metrics"
     return "warnings: mend what is named, or keep it in mind when you read its metrics"
 
 
