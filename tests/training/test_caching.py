@@ -79,6 +79,12 @@ def test_with_cached_features_no_epoch_reads_an_image(tiny, tmp_path, monkeypatc
     assert len(read) == 4 + 4 + fitted
 
 
+def test_a_new_run_looks_at_its_files_once(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("faceproof.training.caching.file_statistics_of", None)
+    run = train(tmp_path / "run", *tiny, *FROZEN)
+    assert "computed once" in run.read_record()["features"]
+
+
 def test_views_come_round_and_are_the_same_cached_or_not(tiny, tmp_path):
     words = (*tiny, "freeze=head_only", "augment=shift", "trainer.max_epochs=4", "cache.views=2")
     kept = train(tmp_path / "kept", *words)

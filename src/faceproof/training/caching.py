@@ -50,7 +50,7 @@ def cached_images(
 
     Args:
         dataset: reads and resizes the images.
-        table: their image table.
+        table: their image table, with the digests of the files as `content` where they are known.
         config: where images are cached.
         num_workers: worker processes that decode them; see `choose_workers`.
         device: the type of device that trains.
@@ -106,12 +106,13 @@ def _image_key(dataset: ImageDataset, table: pa.Table) -> list[str | bytes]:
     Raises:
         ImageGoneError: a file can no longer be read.
     """
-    stats = file_statistics_of(table)
-    if stats["content"].null_count:
-        path = stats["path"].filter(stats["content"].is_null())[0].as_py()
+    known = "content" in table.column_names
+    digests = (table if known else file_statistics_of(table))["content"]
+    if digests.null_count:
+        path = table["path"].filter(digests.is_null())[0].as_py()
         raise ImageGoneError(f"{path} could be read when the run began and no longer can")
     contents = hashlib.sha256()
-    for chunk in stats["content"].chunks:
+    for chunk in digests.chunks:
         contents.update(b"".join(chunk.to_pylist()))
     decoders = ", ".join(f"{name} {version(name)}" for name in ("torchvision", "Pillow"))
     size = f"{dataset.size} {dataset.interpolation}"

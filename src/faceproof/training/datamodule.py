@@ -67,7 +67,8 @@ class ImageDataModule(LightningDataModule):
     """Training and validation images; it does not hold the test rows.
 
     Args:
-        table: rows of the splits train and val; others are left out.
+        table: rows of the splits train and val; others are left out. A column `content` may hold
+            the digests of the files, which the cache needs.
         task: numbers the labels.
         input: the network's input.
         augment: the augmentation of training images, applied on the device.

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -118,9 +118,10 @@ def evaluate_run(
     wanted = request or Request()
     sets = list(others) or [own]
     parts = [_rows_of(run, own.task, data, wanted) for data in sets]
-    found = concat_tables(part for part, _ in parts)
-    unreadable = concat_tables(bad for _, bad in parts)
-    rows = found if wanted.split in ("train", "val") else _unseen(run, found)
+    found = concat_tables(part.rows for part in parts)
+    unreadable = concat_tables(part.unreadable for part in parts)
+    contents = concat_tables(part.contents for part in parts)["content"]
+    rows = found if wanted.split in ("train", "val") else _unseen(run, found, contents)
     point = _operating_point(run, own.task, wanted.threshold)
     console = Console()
 
@@ -160,9 +161,15 @@ def evaluate_run(
     return folder
 
 
-def _rows_of(
-    run: RunFolder, task: Task, data: DataSet, wanted: Request
-) -> tuple[pa.Table, pa.Table]:
+class _Part(NamedTuple):
+    """What is scored of a data set: readable rows, digests of their files, and the other files."""
+
+    rows: pa.Table
+    contents: pa.Table
+    unreadable: pa.Table
+
+
+def _rows_of(run: RunFolder, task: Task, data: DataSet, wanted: Request) -> _Part:
     """Return the rows of a split that can be read, and the others."""
     if data.task != task:
         raise FaceproofError(
@@ -178,17 +185,19 @@ def _rows_of(
         )
     if wanted.frames is not None:
         rows = evenly_spaced(rows, wanted.frames)
-    return readable_rows(replace(data, table=rows))
+    statistics = file_statistics_of(rows)
+    readable, unreadable = readable_rows(replace(data, table=rows), stats=statistics)
+    known = statistics.filter(pc.is_null(statistics["reason"]))
+    return _Part(readable, known.select(["content"]), unreadable)
 
 
-def _unseen(run: RunFolder, rows: pa.Table) -> pa.Table:
+def _unseen(run: RunFolder, rows: pa.Table, contents: pa.ChunkedArray) -> pa.Table:
     """Leave out the images that the run was trained on or chosen by, wherever they lie now.
 
     Raises:
         FaceproofError: no other is left.
     """
     seen = read_parquet(run.seen)
-    contents = file_statistics_of(rows)["content"]
     known = pc.or_(pc.is_in(rows["path"], seen["path"]), pc.is_in(contents, seen["content"]))
     num_seen = pc.sum(known).as_py() or 0
     if num_seen == rows.num_rows:

@@ -179,7 +179,7 @@ def _prepare(
     if not is_first_process():  # one process writes the run folder; the others' files are dropped
         run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
     # A resumed run takes the very same rows; a file that has vanished is named when it is read.
-    rows = data.table if resume else _audit(run, data)
+    rows, statistics = (data.table, None) if resume else _audit(run, data)
     _check_splits(rows, data)
     if not resume:
         write_table(rows, run.samples)
@@ -187,7 +187,8 @@ def _prepare(
     made = make_run_trainer(run, data.task, config, resume)
     if resume:
         _check_resumable(last, made.trainer, config)
-    images = _datamodule(rows, data, net, config, made.trainer)
+    table = rows if statistics is None else rows.append_column("content", statistics["content"])
+    images = _datamodule(table, data, net, config, made.trainer)
     quicken_depthwise(net)
     weights = class_weights(images.train_rows, data.task, config.class_weights)
     module = DetectorModule(
@@ -202,8 +203,8 @@ def _prepare(
     return Training(run, home, config, net, rows, images, weights, module, made)
 
 
-def _audit(run: RunFolder, data: DataSet) -> pa.Table:
-    """Look at every file before training, and return the rows that can be read.
+def _audit(run: RunFolder, data: DataSet) -> tuple[pa.Table, pa.Table]:
+    """Look at every file before training; return the readable rows and their file statistics.
 
     The findings go to the run's `unreadable.csv`, `audit.json`, `audit.html` and record.
 
@@ -224,7 +225,7 @@ def _audit(run: RunFolder, data: DataSet) -> pa.Table:
     if not audit.clear:
         log.warning("the audit of %s found:\n%s", data.name, describe(audit))
     _store_seen(run, statistics, rows)
-    return rows
+    return rows, statistics.filter(pc.is_null(statistics["reason"]))
 
 
 def _store_seen(run: RunFolder, statistics: pa.Table, rows: pa.Table) -> None:
