@@ -14,9 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from faceproof.data.demo import make as demo
+from faceproof.data.demo.canvas import SIDE
 from faceproof.data.demo.forgeries import FORGERIES, UPSAMPLED_FREQUENCY
 from faceproof.data.demo.make import image_rng, make_demo
-from faceproof.data.demo.portraits import SIDE, Portrait, render_portrait
+from faceproof.data.demo.portraits import Portrait, render_portrait
 from faceproof.errors import FaceproofError
 from faceproof.task import get_task
 

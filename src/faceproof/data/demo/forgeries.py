@@ -11,19 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from faceproof.data.demo.portraits import (
-    PIXEL,
-    SIDE,
-    Array,
-    Portrait,
-    X,
-    Y,
-    blur,
-    mix,
-    noise,
-    render_portrait,
-    smoothstep,
-)
+from faceproof.data.demo.canvas import PIXEL, SIDE, Array, X, Y, blur, mix, noise, smoothstep
+from faceproof.data.demo.portraits import Portrait, render_portrait
 
 Forged = tuple[Array, NDArray[np.bool_]]
 Forgery = Callable[[Portrait, np.random.Generator], Forged]

@@ -25,14 +25,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from faceproof.data.demo.canvas import SIDE, Array
 from faceproof.data.demo.forgeries import FORGERIES
-from faceproof.data.demo.portraits import (
-    SIDE,
-    Array,
-    render_object,
-    render_portrait,
-    render_texture,
-)
+from faceproof.data.demo.portraits import render_portrait
+from faceproof.data.demo.scenes import render_object, render_texture
 from faceproof.errors import FaceproofError
 from faceproof.task import Task, get_task
 
