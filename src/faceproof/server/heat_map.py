@@ -12,14 +12,13 @@ from torchvision.transforms.v2 import functional as F
 
 from faceproof.data.model_input import fit_image, to_unit
 from faceproof.errors import FaceproofError
+from faceproof.explain.results import Map
 from faceproof.inference.predictor import Predictor
 from faceproof.inference.scorer import TorchNetwork
+from faceproof.reports.gallery import overlay_pixels
 
 SIDE = 480  # pixels, the longer side of what is drawn
-MAX_OPACITY = 0.85  # of the strongest places
-# Percentile of the map's absolute values that is drawn at full strength: a few odd cells do not
-# stretch the scale.
-FULL = 99.5
+METHOD = "cam"
 
 
 class HeatMaps:
@@ -70,7 +69,7 @@ class HeatMaps:
             raise FaceproofError(self.problem)
         fitted = to_unit(fit_image(image, *self._fit)[None])
         with self._lock, torch.inference_mode(False), torch.enable_grad():
-            (found,) = self._attribute(self._net, fitted.clone(), "cam", self._layer)
+            (found,) = self._attribute(self._net, fitted.clone(), METHOD, self._layer)
         return _overlay(shrink(image, SIDE), found)
 
 
@@ -81,15 +80,7 @@ def shrink(image: Tensor, side: int) -> Image.Image:
     return small
 
 
-def _overlay(image: Image.Image, found: np.ndarray) -> Image.Image:
-    from faceproof.reports.map_plots import SIGNED
-
-    reach = float(np.percentile(np.abs(found), FULL)) or 1.0
-    scaled = Image.fromarray((found / reach).clip(-1, 1).astype(np.float32))
-    values = np.asarray(scaled.resize(image.size, Image.Resampling.BILINEAR))
-    # The colour is one end of the scale; the opacity says how strong a place speaks.
-    colours = np.asarray(SIGNED((values > 0).astype(float)))[..., :3] * 255
-    opacity = MAX_OPACITY * np.abs(values)[..., None]
-    grey = np.asarray(image.convert("L").convert("RGB"), np.float32)
-    mixed = grey * (1 - opacity) + colours * opacity
-    return Image.fromarray(mixed.round().astype(np.uint8))
+def _overlay(image: Image.Image, found: Map) -> Image.Image:
+    values = Image.fromarray(found.astype(np.float32)).resize(image.size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, np.float32).transpose(2, 0, 1) / 255
+    return Image.fromarray(overlay_pixels(pixels, np.asarray(values), METHOD))
