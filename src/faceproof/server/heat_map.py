@@ -82,5 +82,5 @@ def shrink(image: Tensor, side: int) -> Image.Image:
 
 def _overlay(image: Image.Image, found: Map) -> Image.Image:
     values = Image.fromarray(found.astype(np.float32)).resize(image.size, Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, np.float32).transpose(2, 0, 1) / 255
+    pixels = np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
     return Image.fromarray(overlay_pixels(pixels, np.asarray(values), METHOD))
