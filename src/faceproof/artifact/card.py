@@ -7,7 +7,7 @@ stranger: `read_json` takes it for data, and refuses one that is incomplete or c
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from faceproof.artifact.parse import parse, plain
@@ -243,7 +243,7 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain values."""
-        return {one: plain(getattr(self, one)) for one in self.__dataclass_fields__}
+        return {one.name: plain(getattr(self, one.name)) for one in fields(self)}
 
     @classmethod
     def read_json(cls, values: Any) -> "Card":

@@ -1,4 +1,7 @@
-"""Backbones: from images to features. Any of timm's, and the small ones of systems A and G."""
+"""Backbones: from images to features. All of timm's, and the small ones of systems A and G.
+
+Each is a function that takes the backbone's settings and returns a module with `num_features`.
+"""
 
 from difflib import get_close_matches
 from typing import Any
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
 
-# Arguments of timm's by which it would fetch weights, or read a file.
+# Arguments by which timm would fetch weights or read a file.
 REACHING_OUT = ("pretrained", "checkpoint_path", "cache_dir")
 
 

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, and time per image on this machine."""
+"""Measure what a network costs: parameters, multiply-adds, and time per image on this machine."""
 
 import copy
 import platform
@@ -36,8 +36,8 @@ def count_parameters(net: nn.Module) -> int:
 def count_multiply_adds(net: Detector) -> int:
     """Return the multiply-adds of one image, in convolutions and matrix products.
 
-    That is what the field calls "FLOPs" of an architecture: normalisation, activations and pooling
-    are not counted. Nothing is computed, only shapes are followed.
+    The field calls this number the "FLOPs" of an architecture: normalisation, activations and
+    pooling are not counted. Only shapes are followed, nothing is computed.
     """
     shadow = copy.deepcopy(net).to("meta").eval()
     side = net.input.size
@@ -52,10 +52,10 @@ def time_networks(
     batch_size: int = BATCH_SIZE,
     seconds: float = SECONDS_PER_NETWORK,
 ) -> list[Timing]:
-    """Time the networks in turns, so that what else the machine does hits all of them alike.
+    """Time the networks in turns, so that other load on the machine slows all of them alike.
 
     In float32, without gradients, in the memory layout of scoring. The images are on the device
-    already: what it takes to read and decode them is not the network's.
+    already: reading and decoding them is not timed.
 
     Args:
         nets: the networks; they are moved to the device and put into eval mode.
@@ -97,7 +97,7 @@ def _seconds(net: Detector, images: torch.Tensor, device: torch.device) -> float
 
 
 def _wait(device: torch.device) -> None:
-    """Wait until an accelerator has done what it was given."""
+    """Wait until an accelerator has finished."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
@@ -111,7 +111,7 @@ def _timing(spent: Sequence[float], batch_size: int) -> Timing:
 
 
 def device_name(device: torch.device) -> str:
-    """Say what a device is, in words."""
+    """Return the name of a device for people."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
@@ -120,7 +120,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _processor() -> str:
-    """Return the processor's name, as far as the system tells."""
+    """Return the processor's name, or its architecture where the system has no name for it."""
     try:
         with Path("/proc/cpuinfo").open() as file:
             names = [line.partition(":")[2].strip() for line in file if "model name" in line]

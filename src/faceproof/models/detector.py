@@ -1,4 +1,4 @@
-"""The network contract: images in [0, 1] in, one logit each out."""
+"""The contract of every network: images in [0, 1] in, one logit each out."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -84,7 +84,7 @@ class InputConfig:
 
 
 class Backbone(Protocol):
-    """What a detector asks of a backbone: timm's contract, which small networks can follow too."""
+    """What a detector needs of a backbone: timm's contract, which small networks follow too."""
 
     num_features: int
 
@@ -118,7 +118,7 @@ class Detector(nn.Module):
         super().__init__()
         self.input = input
         self.backbone = backbone
-        # Some of timm's backbones end with one more layer, and `num_features` are those before it.
+        # Some of timm's backbones end with one more layer; `num_features` counts those before it.
         wider = getattr(backbone, "head_hidden_size", None)
         self.head = head(wider or cast(Backbone, backbone).num_features)
         self.register_buffer("input_mean", torch.tensor(input.mean).view(3, 1, 1).float())

@@ -1,4 +1,4 @@
-"""Where a network computes."""
+"""Choose the device that a network runs on."""
 
 import torch
 
@@ -9,7 +9,7 @@ def pick_device(device: str) -> torch.device:
     """Return a device; `auto` is a GPU where there is one, else the CPU.
 
     Raises:
-        FaceproofError: torch knows no such device, or it is not there.
+        FaceproofError: torch knows no such device, or this machine has none.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

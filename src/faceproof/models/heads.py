@@ -1,4 +1,4 @@
-"""Heads: from a backbone's features to one logit an image."""
+"""Heads: from a backbone's features to one logit per image."""
 
 from itertools import pairwise
 
@@ -81,7 +81,7 @@ class ConvTailHead(nn.Module):
     layer with ReLU, dropout, and the logit.
     """
 
-    EPS = 1e-3  # the recipe's, from Keras; torch's default is 1e-5
+    EPS = 1e-3  # of Keras, in which system D is written; torch's default is 1e-5
 
     def __init__(
         self,

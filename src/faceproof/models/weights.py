@@ -206,14 +206,14 @@ def _load_whole(net: Detector, state: State, own: State) -> str:
     """Load backbone and head; a head of another kind or size is skipped, a backbone is refused."""
     _check(_backbone_of(state), _backbone_of(own))
     if head_fits := _agree(state, own):
-        kept = state
+        used = state
     else:
-        kept = {key: value for key, value in state.items() if key.startswith("backbone.")}
-    net.load_state_dict({**dict(net.state_dict()), **kept})
+        used = {key: value for key, value in state.items() if key.startswith("backbone.")}
+    net.load_state_dict({**dict(net.state_dict()), **used})
     if head_fits:
         return "backbone and head loaded"
-    aside = [key for key in state if key not in kept]
-    log.warning("the file's head does not fit and is left aside: %s", _some(aside) or "none there")
+    skipped = [key for key in state if key not in used]
+    log.warning("the file's head does not fit and is skipped: %s", _some(skipped) or "it has none")
     return "backbone loaded, head at random (that of the file does not fit)"
 
 
@@ -237,7 +237,7 @@ def load_backbone(net: Detector, state: State) -> str:
             inner, last, how = renamed, surplus, "backbone loaded (matched by order and shape)"
     _check(inner, own)
     net.backbone.load_state_dict(inner)
-    return f"{how}, {' and '.join(last)} left aside" if last else how
+    return f"{how}, {' and '.join(last)} skipped" if last else how
 
 
 def _check(state: State, own: State) -> None:
