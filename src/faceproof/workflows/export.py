@@ -60,13 +60,7 @@ def export(config: ExportConfig) -> None:
 
 
 def export_run(run: Path, to: Path, onnx: bool = False, overwrite: bool = False) -> None:
-    """Make a detector artifact of a run: of one network, or of an ensemble.
-
-    Args:
-        run: the run's folder.
-        to: the artifact's folder.
-        onnx: add an ONNX file of each network.
-        overwrite: replace an artifact that is there.
+    """Make a detector artifact of a run: of one network, or of an ensemble; see `ExportConfig`.
 
     Raises:
         FaceproofError: the run is not finished, its network cannot be built, or ONNX Runtime does
@@ -82,14 +76,7 @@ def export_run(run: Path, to: Path, onnx: bool = False, overwrite: bool = False)
 def export_cascade(
     gate: Path, detector: Path, to: Path, onnx: bool = False, overwrite: bool = False
 ) -> None:
-    """Make one artifact of a gate that finds faces and a detector that judges them.
-
-    Args:
-        gate: a run or artifact of the task `face`.
-        detector: a run or artifact of the task `deepfake`.
-        to: the artifact's folder.
-        onnx: add an ONNX file of each network.
-        overwrite: replace an artifact that is there.
+    """Make one artifact of a gate that finds faces and a detector; see `ExportConfig`.
 
     Raises:
         FaceproofError: as `export_run`, or a part answers another task.
