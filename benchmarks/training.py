@@ -112,7 +112,7 @@ def faceproof_rate(
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         clock = Deadline(seconds)
         bar = ProgressBar(file=nowhere, force_terminal=True)
-        around = [ImageRate(), TensorTensorBoardImages(images.data.task), bar]
+        around = [ImageRate(), TensorBoardImages(images.data.task), bar]
         trainer, _ = app.build(config.trainer)(
             logger=False
             if bare

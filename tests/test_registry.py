@@ -109,13 +109,13 @@ def test_a_stranger_s_run_interpolates_and_calls_nothing(
     small_faces: Path, witness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = train(tmp_path / "run", "data=face_or_not", f"data.root={small_faces}", *TINY)
-    monkeypatch.setenv("SECRET", "hidden")
+    monkeypatch.setenv("SECRET", "s3cr3t-value")
     values = yaml.safe_load(run.config.read_text())
     values["data"] |= {"name": "${oc.env:SECRET}", "_target_": "tattler.halving", "kind": "x.y"}
     values["model"]["name"] = "${oc.env:SECRET}"
     run.config.write_text(yaml.safe_dump(values))
     folder = evaluate(run.path, "name=looked_at")
-    assert "hidden" not in (folder / "report.html").read_text()
+    assert "s3cr3t-value" not in (folder / "report.html").read_text()
     values["optimizer"]["name"] = "tattler.halving"
     run.config.write_text(yaml.safe_dump(values))
     with pytest.raises(FaceproofError, match=r"optimizer.name = 'tattler.halving' is code that"):

@@ -29,7 +29,7 @@ LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}
 def configured(name: str, *overrides: str) -> DataSet:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = compose("train", overrides=[f"data={name}", *overrides])
-    data = app.build(config.data)
+    data = app.list_data(app.plain(config.data))
     assert isinstance(data, DataSet)
     return data
 
@@ -172,7 +172,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(
     [
         ({"task": "age"}, "no task 'age'; the tasks are deepfake, face"),
         ({"labels": {"real": "real", "fake": None}}, "no image of class fake; found .*real"),
-        ({"labels": {"real": "real", "fake": "Fake"}}, "has Fake in the column label"),
+        ({"labels": {"real": "real", "fake": "Fake"}}, "labels.fake = .Fake. must be one of real, fake"),
         ({"ratios": {"train": 1, "val": 1}}, r"data\.ratios = .* add up to 1"),
     ],
 )

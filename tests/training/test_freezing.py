@@ -6,7 +6,8 @@ from faceproof.errors import FaceproofError
 from faceproof.models import parameter_blocks
 from faceproof.models.backbones import timm_backbone
 from faceproof.models.heads import LinearHead
-from faceproof.training.freezing import FreezeSchedule, set_trainable
+from faceproof.training.callbacks import set_trainable
+from faceproof.training.freezing import FreezeSchedule
 from tests.small_networks import join
 
 BLOCKS = [["backbone.stem.weight"], ["backbone.a.weight", "backbone.a.bias"], ["backbone.b.weight"]]

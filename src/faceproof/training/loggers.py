@@ -55,7 +55,7 @@ class EpochTable(Logger):
 class TensorBoard(TensorBoardLogger):
     """TensorBoard events right in the run folder.
 
-    Where the disk is full, a warning is logged and training continues without events.
+    Where the disk is full, a warning is logged and training continues.
 
     Args:
         folder: the run folder.
