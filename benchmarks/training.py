@@ -1,5 +1,6 @@
 """Training: faceproof against the notebook loop and the expert loop, from files on disk."""
 
+import functools
 import os
 import statistics
 import tempfile
@@ -12,7 +13,6 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -34,31 +34,36 @@ from faceproof.data.datasets import ImageDataset
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.loaders import make_loader
 from faceproof.data.samplers import EpochSampler
+from faceproof.models.build import build_network
 from faceproof.models.detector import Detector
 from faceproof.performance.cores import num_cores
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
-from faceproof.training.callbacks import ImageRate, ProgressBar
+from faceproof.training.callbacks import ImageRate, ProgressBar, TensorBoardImages
+from faceproof.training.config import ConstantConfig, TrainConfig, make_train_config
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.loggers import EpochTable, TensorBoard
 from faceproof.training.module import DetectorModule
-from faceproof.training.optimizers import Constant
+from faceproof.training.optimizers import make_optimizer
 from faceproof.training.precision import choose_precision
+from faceproof.training.schedulers import make_scheduler
+from faceproof.training.trainer import make_trainer
 
 BATCH_SIZE = 32
 TRIAL = 3.0  # seconds of each kind of numbers, by which the expert chooses
 
 
-def compose_model(name: str, *words: str) -> DictConfig:
-    """Compose a training configuration for a model."""
+def compose_model(name: str, *words: str) -> TrainConfig:
+    """Compose the settings of a training for a model."""
+    settings = [f"model={name}", "model.weights=none", "optimizer=adam", *words]
     with initialize_config_dir(str(Path(app.repository()) / "conf"), version_base="1.3"):
-        return compose("train", [f"model={name}", "model.weights=none", "optimizer=adam", *words])
+        return make_train_config(app.training_values(compose("train", settings)))
 
 
-def make_net(config: DictConfig) -> Detector:
+def make_net(config: TrainConfig) -> Detector:
     """Make a model's network with random weights."""
     torch.manual_seed(0)
-    return app.build_network(config.model, initial=True)[0]
+    return build_network(config.model)
 
 
 class Deadline(Callback):
@@ -105,7 +110,7 @@ class Setting:
 
 
 def faceproof_rate(
-    config: DictConfig, net: Detector, images: Images, seconds: float, how: Setting, bare: bool
+    config: TrainConfig, net: Detector, images: Images, seconds: float, how: Setting, bare: bool
 ) -> float:
     """Train by faceproof's own module and data module; with metrics, loggers and bar, or bare."""
     reuse_memory()
@@ -113,22 +118,26 @@ def faceproof_rate(
         clock = Deadline(seconds)
         bar = ProgressBar(file=nowhere, force_terminal=True)
         around = [ImageRate(), TensorBoardImages(images.data.task), bar]
-        trainer, _ = app.build(config.trainer)(
+        options = {
+            **config.trainer,
+            "enable_checkpointing": False,
+            "max_epochs": 10_000,  # the deadline ends it
+            "limit_val_batches": 0,
+        }
+        trainer, _ = make_trainer(
+            options,
             logger=False
             if bare
             else [EpochTable(Path(folder) / "metrics.csv"), TensorBoard(Path(folder))],
             callbacks=[clock, *([] if bare else around)],
             default_root_dir=folder,
             enable_progress_bar=not bare,
-            enable_checkpointing=False,
-            max_epochs=10_000,  # the deadline ends it
-            limit_val_batches=0,
         )
         quicken_depthwise(net)  # as fit does
         module = (BareModule if bare else DetectorModule)(
             net.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-            app.build(config.optimizer),
-            Constant(),
+            functools.partial(make_optimizer, config.optimizer),
+            functools.partial(make_scheduler, ConstantConfig()),
             compiled=how.compiled,
         )
         data = ImageDataModule(

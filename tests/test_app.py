@@ -238,21 +238,21 @@ def test_any_folder_name_arrives_as_it_is(name):
 
 
 INTERRUPTED = """
-import os, runpy, signal, sys
-from faceproof import app
+import importlib, os, runpy, signal, sys
 
 def interrupt(*given, **more):
     os.kill(os.getpid(), signal.SIGINT)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 place, sys.argv = sys.argv[1], sys.argv[2:]
-setattr(app, place, interrupt)
+module, _, name = place.rpartition(".")
+setattr(importlib.import_module(f"faceproof.{module}"), name, interrupt)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 def interrupted(script, place, *arguments, cwd):
-    """Run an entry point that is interrupted when it calls a function of `app`."""
+    """Run an entry point that is interrupted when it calls a function."""
     found = command("-c", INTERRUPTED, place, REPOSITORY / script, *arguments, cwd=cwd)
     assert found.returncode == 130, found.stderr
     assert found.stdout == ""
@@ -260,12 +260,14 @@ def interrupted(script, place, *arguments, cwd):
 
 
 def test_an_interrupted_command_ends_with_one_line(run, tmp_path):
-    said = interrupted("train.py", "build_network", "hydra.run.dir=new", cwd=tmp_path)
+    said = interrupted(
+        "train.py", "workflows.train.build_network", "hydra.run.dir=new", cwd=tmp_path
+    )
     assert said == "interrupted; no checkpoint had been written, so the same command starts anew\n"
     assert not (tmp_path / "new").exists()
-    said = interrupted("train.py", "recorded_data", "resume=run", cwd=tmp_path)
+    said = interrupted("train.py", "workflows.train.recorded_data", "resume=run", cwd=tmp_path)
     assert said == "interrupted; resume it by: python train.py resume=run\n"
-    said = interrupted("evaluate.py", "recorded_data", "run=run", cwd=tmp_path)
+    said = interrupted("evaluate.py", "workflows.train.recorded_data", "run=run", cwd=tmp_path)
     assert said == "interrupted\n"
 
 

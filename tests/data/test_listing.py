@@ -172,7 +172,10 @@ def test_the_home_folder_may_be_written_as_a_tilde(
     [
         ({"task": "age"}, "no task 'age'; the tasks are deepfake, face"),
         ({"labels": {"real": "real", "fake": None}}, "no image of class fake; found .*real"),
-        ({"labels": {"real": "real", "fake": "Fake"}}, "labels.fake = .Fake. must be one of real, fake"),
+        (
+            {"labels": {"real": "real", "fake": "Fake"}},
+            "labels.fake = .Fake. must be one of real, fake",
+        ),
         ({"ratios": {"train": 1, "val": 1}}, r"data\.ratios = .* add up to 1"),
     ],
 )

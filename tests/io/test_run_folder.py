@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from faceproof import app
+from faceproof.data import FolderData
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
 from tests.conftest import write_faces
@@ -116,13 +116,13 @@ def test_a_file_system_without_locks_is_trained_on(tmp_path, monkeypatch, caplog
 def test_a_run_that_another_began_in_the_meantime_is_not_overwritten(
     trained, tiny, tmp_path, monkeypatch
 ):
-    run, listed = RunFolder(tmp_path / "run"), app.build_data
+    run, listed = RunFolder(tmp_path / "run"), FolderData.list
 
-    def build_data(*given, **more):
+    def list_slowly(source):
         shutil.copytree(trained.path, run.path, dirs_exist_ok=True)
-        return listed(*given, **more)
+        return listed(source)
 
-    monkeypatch.setattr(app, "build_data", build_data)
+    monkeypatch.setattr(FolderData, "list", list_slowly)
     with pytest.raises(FaceproofError, match="holds a run already"):
         train(run.path, *tiny)
     assert {**files(run), "train.lock": b""} == {**files(trained), "train.lock": b""}

@@ -77,7 +77,7 @@ class TensorBoard(TensorBoardLogger):
         return writer
 
     def _write(self, write: Callable[[bytes], None], record: bytes) -> None:
-        """Write a record; after one that may be half written nothing could be read, so none follows."""
+        """Write a record, unless one before it may be half written: nothing after it is readable."""
         if self.failed:
             return
         try:
