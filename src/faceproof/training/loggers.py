@@ -77,7 +77,7 @@ class TensorBoard(TensorBoardLogger):
         return writer
 
     def _write(self, write: Callable[[bytes], None], record: bytes) -> None:
-        """Write a record, unless one before it may be half written: nothing after it is readable."""
+        """Write a record, unless one before it may be half written: what follows is unreadable."""
         if self.failed:
             return
         try:
