@@ -232,15 +232,17 @@ class Search:
 
     def run(self) -> None:
         """Do trials until the study has them all; wait for those of other commands."""
-        self._take_up_failed()
+        with self.sweep.folder.turn():
+            self._take_up_failed()
         while True:
-            self._take_up_lost()
-            trials = self.study.trials
-            number = self._num_counted(trials)
-            running = [trial for trial in trials if trial.state == self.states.RUNNING]
-            if number < self.config.n_trials:
-                self._do_trial(number + 1)
-            elif running:
+            with self.sweep.folder.turn():  # two commands must not both ask for the last trial
+                self._take_up_lost()
+                trials = self.study.trials
+                number = self._num_counted(trials)
+                trial = self._ask() if number < self.config.n_trials else None
+            if trial is not None:
+                self._train(trial, number + 1)
+            elif any(one.state == self.states.RUNNING for one in trials):
                 time.sleep(WAIT)
             else:
                 break
@@ -284,7 +286,7 @@ class Search:
         """Say whether nobody works on a running trial; its folder tells, or its signs of life."""
         if not self.sweep.folder.shared:  # the folder is locked, so nobody else works
             return True
-        folder = self.sweep.folder.path / trial.user_attrs.get(FOLDER, "-")
+        folder = self.sweep.folder.path / Path(trial.user_attrs.get(FOLDER, "-")).name
         if (folder / JOB).is_file():
             return self.sweep.folder.is_abandoned(Job(folder, (), {}))
         began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
@@ -295,15 +297,18 @@ class Search:
         self.study.tell(number, state=self.states.FAIL, skip_if_finished=True)
         self._try_again(number, params)
 
-    def _do_trial(self, number: int) -> None:
-        """Ask for settings, train them, and tell the result."""
+    def _ask(self) -> "Trial":
+        """Return a new trial with its settings."""
         try:
-            trial = self.study.ask(dict(self.space))
+            return self.study.ask(dict(self.space))
         except ValueError as error:
             raise FaceproofError(
                 f"the study {self.study.study_name} searched among other values before ({error}); "
                 "choose another by hydra.sweeper.study_name, or another folder by hydra.sweep.dir"
             ) from error
+
+    def _train(self, trial: "Trial", number: int) -> None:
+        """Train the settings of a trial, and tell the result."""
         drawn = [f"{key}={value}" for key, value in trial.params.items()]
         job = self.sweep.plan([*self.fixed, *drawn])
         with self._heartbeat(trial), self.sweep.folder.working_on(job) as lock:

@@ -228,27 +228,28 @@ class Sweep:
 
     def compare(self) -> None:
         """Evaluate every finished run that is not yet, and compare all on a page."""
+        finished = [job for job in self.jobs if job.finished]
+        with self.folder.turn():
+            ready = [job for n, job in enumerate(finished, 1) if self._evaluate(job, n, finished)]
+            if len(ready) > 1:
+                self.program.compare([job.folder for job in ready], self.folder.path / "comparison")
+            else:
+                say("fewer than two runs could be evaluated, so there is nothing to compare")
+
+    def _evaluate(self, job: Job, number: int, finished: Sequence[Job]) -> bool:
+        """Evaluate a run unless it is; say whether it is evaluated now."""
         from faceproof.evaluation.comparison import evaluations_of  # a second of imports
 
-        if self.folder.shared:  # one of several commands at a time
-            self.folder.lock.acquire(wait=True)
-        finished = [job for job in self.jobs if job.finished]
-        ready = []
-        for number, job in enumerate(finished, 1):
-            evaluation = f"{job.run.read_record()['data']}-test"
-            if evaluation not in evaluations_of(job.run):
-                place = f"[{number}/{len(finished)}] {job.name}"
-                say(f"{place}: is evaluated on the test split")
-                command = self.program.evaluate(job.folder)
-                if reason := run_process(command, job.folder / LOG, self.folder.lock):
-                    say(f"{place}: is left out: {reason}")
-                    self.not_compared.append(job)
-                    continue
-            ready.append(job)
-        if len(ready) < 2:
-            say("fewer than two runs could be evaluated, so there is nothing to compare")
-            return
-        self.program.compare([job.folder for job in ready], self.folder.path / "comparison")
+        if f"{job.run.read_record()['data']}-test" in evaluations_of(job.run):
+            return True
+        place = f"[{number}/{len(finished)}] {job.name}"
+        say(f"{place}: is evaluated on the test split")
+        command = self.program.evaluate(job.folder)
+        reason = run_process(command, job.folder / LOG, self.folder.lock)
+        if reason:
+            say(f"{place}: is left out: {reason}")
+            self.not_compared.append(job)
+        return not reason
 
     def report(self) -> bool:
         """Print what failed or was pruned and where the results are; say whether all went well."""

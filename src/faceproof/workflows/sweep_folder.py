@@ -255,6 +255,18 @@ class SweepFolder:
         finally:
             lock.release()
 
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Yield when no other command of a shared folder is in its turn."""
+        if not self.shared:
+            yield
+            return
+        self.lock.acquire(wait=True)
+        try:
+            yield
+        finally:
+            self.lock.release()
+
     def is_abandoned(self, job: Job) -> bool:
         """Say whether no other process works on a run."""
         return not self.shared or _job_lock(job).is_free()
