@@ -21,6 +21,7 @@ TITLES = {
     "startup": "start-up",
     "scale": "a table of many images",
     "indexing": "looking at many files",
+    "performance": "each part of faceproof.performance on and off, images per second",
 }
 MODELS = ["effnet_se", "resnet18", "densenet121", "face_cnn"]
 
@@ -68,6 +69,10 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         if given.detector is None:
             raise SystemExit("predict needs --detector DIR: what faceproof export made")
         return measure_predicting(given.data, given.detector, given.images, given.rounds)
+    if given.name == "performance":
+        from benchmarks.performance import measure_performance
+
+        return measure_performance(given.data, given.models, given.seconds, given.rounds)
     if given.name == "profile":
         from benchmarks.profiling import measure_profile
 

@@ -34,11 +34,17 @@ def images_per_second(batches: Iterator[int], seconds: float) -> float:
     return images / (time.perf_counter() - began)
 
 
-def apart(function: str, *given: Any, as_commands: bool = False) -> Any:
+def apart(
+    function: str,
+    *given: Any,
+    as_commands: bool = False,
+    settings: Mapping[str, str] | None = None,
+) -> Any:
     """Call a function `module:name` of plain values in a process of its own, and return its answer.
 
     What one contender does to the process, such as how it gets memory, is then no other's.
     `as_commands`: as faceproof's commands start; see `faceproof.performance.waiting`.
+    `settings`: environment variables.
     """
     module, _, name = function.partition(":")
     call = (
@@ -47,14 +53,14 @@ def apart(function: str, *given: Any, as_commands: bool = False) -> Any:
         f"from {module} import {name}\n"
         f"print('ANSWER', json.dumps({name}(*json.loads(sys.argv[1]))))"
     )
-    settings = dict(os.environ)
+    environment = {**os.environ, **(settings or {})}
     if as_commands:
-        wait_briefly(settings)
+        wait_briefly(environment)
     done = subprocess.run(
         [sys.executable, "-c", call, json.dumps(given)],
         capture_output=True,
         text=True,
-        env=settings,
+        env=environment,
     )
     answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
     if done.returncode or not answers:

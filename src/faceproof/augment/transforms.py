@@ -1,8 +1,8 @@
-"""Random augmentation of a batch, with other parameters for every image.
+"""Random augmentation of training images: flips, an affine warp, and colour.
 
-What happens to an image is a function of (seed, epoch, image): no generator holds a state, so
-the order of batches, the number of workers and a resumed run change nothing. It runs on whatever
-device the batch is on.
+Every image gets its own parameters, which are a function of (seed, epoch, image). No generator
+holds a state, so that the order of batches, the number of workers and a resume change nothing. It
+runs on the device of the batch.
 """
 
 import functools
@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from faceproof.errors import FaceproofError
 
-# Multipliers below 2^31, so that products of 32-bit words stay within int64. From Chris Wellons'
-# hash-prospector (public domain), where they are the least biased two-round pair known.
+# Multipliers below 2^31 keep products of 32-bit words within int64. From Chris Wellons'
+# hash-prospector (public domain), the least biased two-round pair known there.
 MIX = ((16, 0x21F0AAAD), (15, 0x735A2D97))
 MASK = 0xFFFFFFFF
 NUM_DRAWS = 10
@@ -30,13 +30,13 @@ def _mix(word: Tensor) -> Tensor:
 
 
 def uniforms(seed: int, epoch: int, index: Tensor, num: int) -> Tensor:
-    """Draw `num` numbers for each image, as a function of (seed, epoch, index) alone.
+    """Draw `num` numbers for each image, a function of (seed, epoch, index) alone.
 
     Args:
         seed: the run's seed.
-        epoch: the epoch.
+        epoch: the epoch, from 0 on.
         index: (B,) int64, the images' rows in their table.
-        num: how many numbers to draw.
+        num: how many numbers per image.
 
     Returns:
         (B, num) float32, uniform in [0, 1).
@@ -45,16 +45,16 @@ def uniforms(seed: int, epoch: int, index: Tensor, num: int) -> Tensor:
     for part in (torch.full_like(index, epoch), index & MASK, index >> 32):
         word = _mix(word ^ _mix(part + 0x9E3779B9 & MASK))
     columns = torch.arange(1, num + 1, device=index.device)
-    # 24 bits: what float32 holds exactly
+    # float32 holds 24 bits exactly
     return (_mix(word[:, None] ^ _mix(columns)) >> 8).float() / 2**24
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Ranges of random change; zero leaves that change out.
+    """Ranges of random changes; zero switches a change off.
 
-    Geometry is one affine warp with reflected borders, so that no black corner tells anything.
-    Colour follows torchvision's terms, before normalisation.
+    Geometry is one affine warp with reflected borders: black corners would show what was turned.
+    Colour changes are those of torchvision's ColorJitter, before normalisation.
 
     Args:
         horizontal_flip: probability.
@@ -66,10 +66,10 @@ class Augment:
         contrast: likewise, about the image's mean grey.
         saturation: likewise, about each pixel's grey.
         hue: turn of the chroma plane, as a share of a full turn, to either side.
-        strength: factor on every range from rotation to hue; probabilities stay.
+        strength: factor on every range from rotation to hue, but not on probabilities.
 
     Raises:
-        FaceproofError: a range is negative or goes beyond what has a meaning.
+        FaceproofError: a range is negative or too large.
     """
 
     horizontal_flip: float = 0.0
@@ -97,13 +97,13 @@ class Augment:
 
     @property
     def changes(self) -> bool:
-        """Say whether anything is changed at all."""
+        """Say whether any change is switched on."""
         ranges = (self.rotation, self.translation, self.zoom, self.brightness, self.contrast)
         ranged = self.strength and any((*ranges, self.saturation, self.hue))
         return bool(self.horizontal_flip or self.vertical_flip or ranged)
 
     def __call__(self, images: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
-        """Return changed images: (B, 3, H, W) float in [0, 1] in and out."""
+        """Return the augmented images, (B, 3, H, W) float in [0, 1] like the given ones."""
         draws = uniforms(seed, epoch, index, NUM_DRAWS)
         for dim, chance, draw in ((3, self.horizontal_flip, 0), (2, self.vertical_flip, 1)):
             if chance:
@@ -119,7 +119,7 @@ class Augment:
         return images
 
     def _warp(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Rotate, scale and shift about the centre; `draws` is (B, 4) in ±strength."""
+        """Rotate, scale and shift about the centre; `draws`, (B, 4), are within ±strength."""
         angle = draws[:, 0] * math.radians(self.rotation)
         scale = 1 / (1 + draws[:, 1] * self.zoom)
         shift = 2 * self.translation * draws[:, 2:4]  # the sampling grid spans -1 to 1
@@ -133,7 +133,7 @@ class Augment:
         return warped
 
     def _recolour(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Change brightness, contrast, saturation and hue; `draws` is (B, 4) in ±strength."""
+        """Change brightness, contrast, saturation, hue; `draws`, (B, 4), are within ±strength."""
         brightness, contrast, saturation = (
             1 + draws[:, column] * extent
             for column, extent in enumerate((self.brightness, self.contrast, self.saturation))
@@ -158,12 +158,12 @@ TO_RGB = torch.linalg.inv(TO_YIQ)
 
 @functools.cache
 def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the three on a device: to bring them there anew is to wait for it."""
+    """Return grey, TO_YIQ and TO_RGB on a device; each copy to a GPU would wait for it."""
     return GREY.to(device, dtype), TO_YIQ.to(device, dtype), TO_RGB.to(device, dtype)
 
 
 def _chroma_matrix(saturation: Tensor, angle: Tensor) -> Tensor:
-    """Return (B, 3, 3) that scale and turn the chroma plane of YIQ and keep the luma."""
+    """Return (B, 3, 3) matrices that scale and turn the chroma plane of YIQ; luma stays."""
     _, to_yiq, to_rgb = _constants(saturation.device, saturation.dtype)
     middle = torch.zeros(len(saturation), 3, 3, device=saturation.device)
     middle[:, 0, 0] = 1
