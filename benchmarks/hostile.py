@@ -121,13 +121,13 @@ def check_commands(root: Path, number: int, seed: int) -> Iterator[str]:
     evaluated = dict(zip(*(table[name].to_pylist() for name in ("path", "logit")), strict=True))
     _command(root, (0,), *tool, "export", run, "--to", detector)
     _command(root, (1,), *tool, "predict", images / "among", "--detector", detector, "--out", out)
-    rows = [json.loads(line) for line in out.read_text("utf-8").split("\n") if line]
+    rows = [Row(**json.loads(line)) for line in out.read_text("utf-8").split("\n") if line]
     if len(rows) != num_files(images / "among", nameable=False):
         raise AssertionError("a file has no row")
     yield f"predict: {_said(rows)}"
     predictor = load(detector)
     alone = answers(predictor, images / "alone")
-    compare(alone, {row["path"]: row for row in rows})
+    compare(alone, {row.path: row for row in rows})
     yield f"evaluation: {compare_evaluated(alone, evaluated)} good images scored as alone"
     yield "predict: the good images get the same answers, alone and among them"
     yield f"API: {check_api(predictor, images / 'among')}"
@@ -146,12 +146,12 @@ def answers(predictor: Predictor, folder: Path) -> dict[str, Row]:
     """Return what a detector says of the files below a folder, some of which vanish meanwhile."""
     paths = list(list_images([str(folder)]))
     remove_some(folder)
-    rows = {r["path"]: r for some in predict_files(predictor, paths, Loading(8, 0)) for r in some}
+    rows = {r.path: r for some in predict_files(predictor, paths, Loading(8, 0)) for r in some}
     if rows.keys() != {printable(path) for path in paths}:
         raise AssertionError("a file has no row")
     for row in rows.values():
-        if (row["verdict"] is None) != bool(row["error"]):
-            raise AssertionError(f"{row['path']} has neither a verdict nor a reason, or both")
+        if (row.verdict is None) != bool(row.error):
+            raise AssertionError(f"{row.path} has neither a verdict nor a reason, or both")
     return rows
 
 
@@ -159,10 +159,9 @@ def compare(alone: dict[str, Row], among: dict[str, Row]) -> None:
     """Hold the answers on good images against those on the same among hostile files."""
     for path, row in alone.items():
         other = among[path.replace("/alone/", "/among/")]
-        if abs(other["logit"] - row["logit"]) > ROUNDING or other["verdict"] != row["verdict"]:
+        if abs(other.logit - row.logit) > ROUNDING or other.verdict != row.verdict:
             raise AssertionError(
-                f"{path} is judged otherwise among hostile files: {other['logit']} and not "
-                f"{row['logit']}"
+                f"{path} is judged otherwise among hostile files: {other.logit} and not {row.logit}"
             )
 
 
@@ -171,8 +170,8 @@ def compare_evaluated(alone: dict[str, Row], evaluated: dict[str, float]) -> int
     number = 0
     for path, row in alone.items():
         logit = evaluated.get(path.replace("/alone/", "/among/"))  # None: of another split
-        if logit is not None and abs(logit - row["logit"]) > ROUNDING:
-            raise AssertionError(f"{path} is evaluated otherwise: {logit} and not {row['logit']}")
+        if logit is not None and abs(logit - row.logit) > ROUNDING:
+            raise AssertionError(f"{path} is evaluated otherwise: {logit} and not {row.logit}")
         number += logit is not None
     if not number:
         raise AssertionError("no good image was evaluated")
@@ -180,7 +179,7 @@ def compare_evaluated(alone: dict[str, Row], evaluated: dict[str, float]) -> int
 
 
 def _said(rows: list[Row]) -> str:
-    bad = sum(bool(row["error"]) for row in rows)
+    bad = sum(bool(row.error) for row in rows)
     return f"{len(rows) - bad:,} judged, {bad:,} named with a reason"
 
 

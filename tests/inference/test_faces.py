@@ -80,7 +80,7 @@ def test_faces_that_a_gate_does_not_see_do_not_count(detector):
     none = [verdict(None, "no face", 0.1), verdict(None, "no face", 0.3)]
     found = combine_faces(detector, BOXES, [none[0], verdict(0.3, gate=0.8), none[1]])
     assert (found.image.verdict, found.image.probability) == ("real", 0.3)
-    assert found.note == "1 of 3 finds are faces by the gate"
+    assert found.note == "1 of 3 detections pass the gate"
     found = combine_faces(detector, BOXES[:2], none)
     assert (found.image.verdict, found.image.probability) == ("no face", None)
     assert found.image.gate_probability == 0.3

@@ -54,7 +54,7 @@ def test_a_detector_answers_or_says_why_not(detector, tmp_path):
     alone, among = answers(detector, tmp_path / "alone"), answers(detector, tmp_path / "among")
     assert len(alone) == 8
     compare(alone, among)
-    errors = [row["error"] for row in among.values() if row["error"]]
+    errors = [row.error for row in among.values() if row.error]
     assert len(errors) > 30
     assert "the file is not there" in errors  # it vanished between listing and reading
     named = [path.rpartition("/")[2] for path in among]

@@ -14,14 +14,14 @@ from tests.workflows.test_predict import read
 
 def begun(out, path="a", **changes):
     rows = results.Results(out, {"detector": "x", "backend": "torch"} | changes)
-    rows.add([dict.fromkeys(rows.schema.names) | {"path": path}])
+    rows.add([results.Row(path)])
     rows.flush()
     return rows
 
 
 def test_two_detectors_are_never_mixed(tmp_path):
     begun(tmp_path / "out.csv").close()
-    with pytest.raises(FaceproofError, match="was begun with another detector or backend"):
+    with pytest.raises(FaceproofError, match="was started with another detector or backend"):
         begun(tmp_path / "out.csv", detector="y")
 
 
@@ -31,7 +31,7 @@ def test_parts_are_joined_in_their_order(tmp_path, suffix):
     for name in ("a", "b", "c"):
         begun(out, path=name).close()
     last = begun(out, path="d")
-    assert [row["path"] for row in last.rows()] == ["a", "b", "c", "d"]
+    assert [row.path for row in last.rows()] == ["a", "b", "c", "d"]
     last.finish()
     assert [row["path"] for row in read(out)] == ["a", "b", "c", "d"]
     assert [file.name for file in tmp_path.iterdir()] == [out.name]
@@ -44,7 +44,7 @@ def test_an_output_is_gone_on_with_whatever_its_names_hold(tmp_path, suffix):
     for name in odd:
         begun(out, path=f"a{name}b.jpg").close()
     last = begun(out, path="z")
-    assert [row["path"] for row in last.rows()] == [*(f"a{name}b.jpg" for name in odd), "z"]
+    assert [row.path for row in last.rows()] == [*(f"a{name}b.jpg" for name in odd), "z"]
     last.close()
 
 
@@ -60,7 +60,7 @@ def test_parts_stand_until_the_whole_has_reached_the_disk(tmp_path, monkeypatch)
         with pytest.raises(FaceproofError, match="the disk is full"):
             last.finish()
     assert not out.exists()
-    assert [row["path"] for row in last.rows()] == ["a"]
+    assert [row.path for row in last.rows()] == ["a"]
     last.finish()
     assert [row["path"] for row in read(out)] == ["a"]
 
@@ -81,7 +81,7 @@ def test_two_commands_do_not_write_one_file(tmp_path):
 def test_rows_are_written_when_time_has_passed(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "SECONDS_PER_PART", 0.0)
     rows = begun(tmp_path / "out.csv")
-    rows.add([dict.fromkeys(rows.schema.names) | {"path": "b, with\na line"}])
+    rows.add([results.Row("b, with\na line")])
     assert len(rows.parts()) == 2
-    assert [row["path"] for row in rows.rows()] == ["a", "b, with\na line"]
+    assert [row.path for row in rows.rows()] == ["a", "b, with\na line"]
     rows.close()

@@ -1,13 +1,16 @@
 """Counting verdicts, and the images that are least certain."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from faceproof.inference.results import Row
 from faceproof.inference.tally import Tally
 
 
 def row(probability, threshold=0.5, **changes):
-    known = {"path": str(probability), "verdict": "fake", "error": None, "frames": None}
-    return known | {"probability": probability, "threshold": threshold} | changes
+    known = Row(str(probability), verdict="fake", probability=probability, threshold=threshold)
+    return replace(known, **changes)
 
 
 def test_the_least_certain_are_those_nearest_to_the_threshold():
@@ -17,5 +20,5 @@ def test_the_least_certain_are_those_nearest_to_the_threshold():
     tally.add(row(p) for p in [*probabilities, 0.25])
     tally.add([row(None, verdict="no face"), row(0.5, error="unreadable")])
     wanted = sorted(probabilities, key=lambda p: abs(p - 0.5))[:7]
-    assert [one["probability"] for one in tally.nearest] == wanted
+    assert [one.probability for one in tally.nearest] == wanted
     assert str(tally) == "501 fake, 1 no face, 1 unreadable"

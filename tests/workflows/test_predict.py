@@ -21,6 +21,7 @@ from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
 from faceproof.inference.contact_sheet import SIDE
 from faceproof.inference.inputs import list_images
+from faceproof.inference.results import Row
 from faceproof.workflows.export import export_cascade, export_run
 from tests.conftest import write_images
 from tests.small_runs import images_of, write_run
@@ -142,7 +143,7 @@ def test_a_name_that_is_no_text_is_spelt_out(detector, images, tmp_path):
 def test_an_output_is_not_replaced_unasked(detector, images, tmp_path):
     out = tmp_path / "out.csv"
     predict(detector, images, "--out", out)
-    with pytest.raises(FaceproofError, match=r"is there and finished; .* --overwrite"):
+    with pytest.raises(FaceproofError, match=r"exists and is finished; .* --overwrite"):
         predict(detector, images, "--out", out)
     assert predict(detector, images / "a.jpg", "--out", out, "--overwrite") == 0
     assert len(read(out)) == 1
@@ -203,7 +204,7 @@ def test_an_interrupted_command_keeps_what_it_has(detector, images, tmp_path, mo
     from faceproof.inference import files as module
 
     def interrupted(*arguments, **options):
-        yield [dict.fromkeys(COLUMNS) | {"path": "a", "error": "x"}]
+        yield [Row("a", error="x")]
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "predict_files", interrupted)

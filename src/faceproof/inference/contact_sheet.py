@@ -1,14 +1,14 @@
-"""A contact sheet: small images with what was said of them, for a person to look through."""
+"""Draws a contact sheet: small images with their verdicts, for a person to look through."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from faceproof.data.image_io import UnreadableImageError, read_image
+from faceproof.inference.results import Row
 from faceproof.io.atomic import atomic_file
 
 COLUMNS = 6
@@ -18,12 +18,12 @@ LINE = 18
 INK, FAINT, PAPER = "#1a1a1a", "#666666", "#ffffff"
 
 
-def write_contact_sheet(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_contact_sheet(file: Path, rows: Sequence[Row]) -> None:
     """Draw images in the order of the rows, each with its name, probability and verdict.
 
     Args:
         file: the PNG to write.
-        rows: what `predict_files` yields, one or more, each with a probability.
+        rows: the results of one or more images, each with a probability.
     """
     columns = min(COLUMNS, len(rows))
     cell = (SIDE + GAP, SIDE + GAP + 2 * LINE)
@@ -35,11 +35,11 @@ def write_contact_sheet(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     draw = ImageDraw.Draw(sheet)
     for number, row in enumerate(rows):
         left, top = GAP + number % columns * cell[0], GAP + number // columns * cell[1]
-        image = _thumbnail(row["path"])
+        image = _thumbnail(row.path)
         offset = ((SIDE - image.width) // 2, (SIDE - image.height) // 2)
         sheet.paste(image, (left + offset[0], top + offset[1]))
-        name = _shortened("/".join(Path(row["path"]).parts[-2:]), font)
-        said = f"{row['probability']:.3f}  {row['verdict']}"
+        name = _shortened("/".join(Path(row.path).parts[-2:]), font)
+        said = f"{row.probability:.3f}  {row.verdict}"
         draw.text((left, top + SIDE + 2), said, INK, font)
         draw.text((left, top + SIDE + 2 + LINE), name, FAINT, font)
     with atomic_file(file) as partial:
@@ -47,7 +47,7 @@ def write_contact_sheet(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _thumbnail(path: str) -> Image.Image:
-    """Return an image made to fit; an empty frame if it can no longer be read."""
+    """Return an image, reduced; an empty frame if it can no longer be read."""
     try:
         image = Image.fromarray(read_image(path).transpose(1, 2, 0))
     except UnreadableImageError:
@@ -58,9 +58,8 @@ def _thumbnail(path: str) -> Image.Image:
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont) -> str:
     """Leave out the middle of a name that is wider than its image."""
-    kept = len(name)
-    short = name
-    while font.getlength(short) > SIDE and kept > 2:
-        kept -= 1
-        short = f"{name[: kept // 2]}…{name[-(kept - kept // 2) :]}"
+    number, short = len(name), name
+    while font.getlength(short) > SIDE and number > 2:
+        number -= 1
+        short = f"{name[: number // 2]}…{name[-(number - number // 2) :]}"
     return short

@@ -1,10 +1,10 @@
-"""What a detector says of an image by the faces in it.
+"""Judges an image by the faces in it.
 
-The rule: each face that is found is cut out and judged as an image of its own; the image is
-called what its face with the highest probability of the positive class is called, so one forged
-face makes a forged image. In a cascade only faces that its gate takes for one count. Without any
-the verdict is `no face`, unless the whole image is to be judged then. The more faces, the more
-chances of a false alarm: the probability is that of one face, not of the image.
+Each face that is found is cut out and judged as an image of its own. The image is called what its
+face with the highest probability of the positive class is called, so one forged face makes a forged
+image. In a cascade, only faces that pass its gate count. Without any, the verdict is `no face`,
+unless the whole image shall be judged then. The more faces, the more chances of a false alarm: the
+probability is that of one face, not of the image.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,9 @@ class FaceOptions:
 
     Attributes:
         whole_if_none: judge the whole image where no face is found.
-        most: faces of an image, the largest ones.
-        margin: around a face, as a share of its side; as in the detector's training images.
+        most: how many faces of an image are judged at most, the largest ones.
+        margin: around a face, as a share of its side; it should be that of the detector's training
+            images.
     """
 
     whole_if_none: bool = False
@@ -39,20 +40,9 @@ class FaceOptions:
     margin: float = MARGIN
 
 
-def face_options(find_faces: bool, whole_if_none: bool) -> FaceOptions | None:
-    """Return how faces are found, as two options of a command say; None if they are not wanted.
-
-    Raises:
-        FaceproofError: the second option is given without the first.
-    """
-    if whole_if_none and not find_faces:
-        raise FaceproofError("--whole-if-none says what --find-faces does; give both")
-    return FaceOptions(whole_if_none) if find_faces else None
-
-
 @dataclass(frozen=True)
 class FacesVerdict:
-    """What a detector says of an image by its faces.
+    """The verdict on an image by its faces.
 
     Attributes:
         image: the verdict on the image; see the rule above.
@@ -68,13 +58,13 @@ class FacesVerdict:
 
     @property
     def note(self) -> str | None:
-        """Say what should be known of the faces; None if there is nothing."""
+        """Return what should be known about the faces; None if there is nothing."""
         if self.whole:
             return WHOLE
         counted = sum(face.probability is not None for face in self.faces)
         if counted == len(self.faces):
             return None
-        return f"{counted} of {len(self.faces)} finds are faces by the gate"
+        return f"{counted} of {len(self.faces)} detections pass the gate"
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as plain values, with the faces' boxes and verdicts."""
@@ -93,14 +83,14 @@ def check_faces(predictor: Predictor) -> None:
     """Refuse to find faces where that cannot be done.
 
     Raises:
-        FaceproofError: the detector's own question is whether there is a face, or scikit-image is
-            not installed.
+        FaceproofError: the task of the detector is whether there is a face, or scikit-image is not
+            installed.
     """
     if predictor.task.name == "face":
         raise FaceproofError(
             "this detector answers the task face: whether an image shows one. Finding faces first "
-            "would answer that before it is asked; leave out --find-faces, or take a detector of "
-            "the task deepfake"
+            "would answer that question already; leave out --find-faces, or use a detector of the "
+            "task deepfake"
         )
     load_detector()
 
@@ -116,7 +106,7 @@ def fit_faces(
         options: how faces are taken.
 
     Returns:
-        The boxes, and what is to be judged, (3, S, S) uint8 each: a crop a box, or the whole
+        The boxes, and the images to judge, (3, S, S) uint8 each: a crop for each box, or the whole
         image where there is none and the options say so.
     """
     boxes = find_faces(image, options.most)
@@ -129,17 +119,17 @@ def fit_faces(
 def combine_faces(
     predictor: Predictor, boxes: Sequence[Box], verdicts: Sequence[Verdict]
 ) -> FacesVerdict:
-    """Return the verdict on an image, given those on its faces.
+    """Return the verdict on an image from those on its faces.
 
     Args:
-        predictor: what judged them.
+        predictor: the detector that judged them.
         boxes: the faces.
-        verdicts: one for each; or one for the whole image, where there are no boxes.
+        verdicts: one for each face; or one for the whole image, where there are no faces.
     """
     if not boxes and verdicts:
         return FacesVerdict(verdicts[0], (), (), whole=True)
     counted = [(one.probability, one) for one in verdicts if one.probability is not None]
-    if counted:  # of equals the first is taken: the largest face
+    if counted:  # of equal probabilities the first counts, which is of the largest face
         chosen = max(counted, key=lambda pair: pair[0])[1]
     else:
         task, threshold = predictor.task.name, predictor.threshold
@@ -153,11 +143,11 @@ def combine_faces(
 def judge_faces(
     predictor: Predictor, image: ImageLike, options: FaceOptions | None = None
 ) -> FacesVerdict:
-    """Find the faces in an image, judge each, and say what that makes of the image.
+    """Find the faces in an image, judge each, and return the verdict on the image.
 
     Args:
         predictor: a detector of the task deepfake, or a cascade.
-        image: as a predictor takes it.
+        image: in any form that a predictor takes.
         options: how faces are taken.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Verdicts on image and video files: read by several processes, scored in bounded batches."""
+"""Judges many files: several processes read images and videos, batches of them are scored."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -27,11 +27,11 @@ from faceproof.inference.video_verdict import VideoVerdict, judge_clip
 from faceproof.performance.cores import by_all_cores
 from faceproof.prepare.boxes import Box
 
-MANY = 10**9
+MANY = 10**9  # files; how many there will be is not known
 ON_CPU, ON_GPU = 32, 64  # files at a time
 NO_VIDEOS = "faces are found in images alone; judge videos without --find-faces"
 
-
+# Called with the path of each video, its frames, and the verdict on it.
 OnClip = Callable[[str, Clip, VideoVerdict], None]
 
 
@@ -40,10 +40,10 @@ class Loading:
     """How files are read.
 
     Attributes:
-        batch_size: files at a time, on which no verdict depends; None for what suits the device.
-        workers: worker processes, or `auto`; see `choose_workers`.
-        num_frames: of a video.
-        faces: how faces are found and judged one by one; None for images as they are.
+        batch_size: files at a time, which changes no verdict; None for what suits the device.
+        workers: processes that read files, or `auto`; see `choose_workers`.
+        num_frames: how many frames of a video are judged.
+        faces: how faces are found, to judge each by itself; None to judge whole images.
     """
 
     batch_size: int | None = None
@@ -51,24 +51,18 @@ class Loading:
     num_frames: int = NUM_FRAMES
     faces: FaceOptions | None = None
 
-
-class Loaded(NamedTuple):
-    """A batch of files: the images of those that can be read, and why the others cannot.
-
-    `paths`, `errors`, `clips`, `boxes` and `counts` have a place for every file; `clips` holds what
-    was taken of videos, `boxes` the faces where they were wanted, and `counts` how many images of
-    `fitted` are of the file: 1, or those of its faces, or 0.
-    """
-
-    paths: list[str]
-    errors: list[str | None]
-    clips: list[Clip | None]
-    boxes: list[list[Box] | None]
-    counts: list[int]
-    fitted: Fitted
+    def size_on(self, device: str) -> int:
+        """Return the number of files at a time on a type of device."""
+        return self.batch_size or (ON_CPU if device == "cpu" else ON_GPU)
 
 
 class _File(NamedTuple):
+    """What was read of one file.
+
+    `fitted` holds what is to be judged as images: the image, or each of its faces; nothing of a
+    video, whose frames are in `clip`.
+    """
+
     path: str
     error: str | None = None
     clip: Clip | None = None
@@ -76,77 +70,73 @@ class _File(NamedTuple):
     fitted: Sequence[Fitted] = ()
 
 
+class Loaded(NamedTuple):
+    """A batch of files; the images of all of them are stacked in `fitted`, in the files' order."""
+
+    files: list[_File]
+    counts: list[int]  # of each file, how many images of `fitted` belong to it
+    fitted: Fitted
+
+
 class _Files(Dataset[_File]):
     """Files by their path; one that cannot be read is a reason, never an exception."""
 
-    def __init__(self, fits: Sequence[Fit], num_frames: int, faces: FaceOptions | None) -> None:
+    def __init__(self, fits: Sequence[Fit], loading: Loading) -> None:
         self.fits = fits
-        self.num_frames = num_frames
-        self.faces = faces
+        self.loading = loading
 
     def __getitem__(self, path: str) -> _File:
+        faces = self.loading.faces
         try:
             if is_video(path):
-                if self.faces is not None:
+                if faces is not None:
                     return _File(path, error=NO_VIDEOS)
-                return _File(path, clip=read_clip(path, self.fits, self.num_frames))
+                return _File(path, clip=read_clip(path, self.fits, self.loading.num_frames))
             image = torch.from_numpy(read_image(path))
-        except ValueError as error:  # what is unreadable, or a path that no system takes
+        except ValueError as error:  # unreadable, or a path that the system does not take
             return _File(path, error=str(error))
-        if self.faces is not None:
-            boxes, parts = fit_faces(image, self.fits, self.faces)
+        if faces is not None:
+            boxes, parts = fit_faces(image, self.fits, faces)
             return _File(path, boxes=boxes, fitted=parts)
         return _File(path, fitted=[{fit: fit_image(image, *fit) for fit in self.fits}])
 
     def __getitems__(self, paths: list[str]) -> list[_File]:
-        """Return a whole batch: torch's loader asks for it so."""
+        """Return a whole batch, as torch's loader asks for it."""
         return by_all_cores(lambda place: self[paths[place]], len(paths))
 
 
 def _collate(files: Sequence[_File]) -> Loaded:
-    good = [fitted for file in files for fitted in file.fitted]
-    return Loaded(
-        [file.path for file in files],
-        [file.error for file in files],
-        [file.clip for file in files],
-        [file.boxes for file in files],
-        [len(file.fitted) for file in files],
-        stack_fitted(good) if good else {},
-    )
+    images = [fitted for file in files for fitted in file.fitted]
+    counts = [len(file.fitted) for file in files]
+    # Not the images themselves: they would be sent to this process twice.
+    files = [file._replace(fitted=()) for file in files]
+    return Loaded(list(files), counts, stack_fitted(images) if images else {})
 
 
 def load_files(
-    paths: Iterable[str],
-    fits: Sequence[Fit],
-    batch_size: int,
-    workers: int | str = "auto",
-    num_frames: int = NUM_FRAMES,
-    faces: FaceOptions | None = None,
-    device: str = "cpu",
+    paths: Iterable[str], fits: Sequence[Fit], loading: Loading, device: str = "cpu"
 ) -> Iterator[Loaded]:
     """Yield batches of files in their order; paths are taken from the iterator as they are needed.
 
     Args:
         paths: the files.
         fits: how the networks want their images.
-        batch_size: files at a time.
-        workers: worker processes, or `auto`; see `choose_workers`.
-        num_frames: of a video.
-        faces: how faces are found; None for images as they are.
+        loading: how files are read.
         device: the type of device that judges them.
     """
     coming = iter(paths)
+    batch_size = loading.size_on(device)
     first = list(islice(coming, batch_size))
-    number = choose_workers(workers, MANY, batch_size, device)
-    if workers == "auto" and len(first) < batch_size:
-        number = 0
+    workers = choose_workers(loading.workers, MANY, batch_size, device)
+    if loading.workers == "auto" and len(first) < batch_size:
+        workers = 0
 
-    # Indices are what a loader passes on from its sampler to its processes; paths do as well.
+    # A loader passes what its sampler yields on to its processes: usually indices, here paths.
     loader = DataLoader(
-        _Files(fits, num_frames, faces),
+        _Files(fits, loading),
         batch_size=batch_size,
         sampler=chain(first, coming),
-        num_workers=number,
+        num_workers=workers,
         collate_fn=_collate,
     )
     yield from loader
@@ -158,73 +148,65 @@ def predict_files(
     loading: Loading | None = None,
     on_clip: OnClip | None = None,
 ) -> Iterator[list[Row]]:
-    """Yield rows of results, batch by batch, in the order of the paths; see `results.FIELDS`.
+    """Yield rows of results, batch by batch, in the order of the paths.
 
     Args:
         predictor: the detector.
         paths: the files.
         loading: how they are read.
-        on_clip: called with each video's path, frames and verdict.
+        on_clip: called for each video.
 
     Raises:
         FaceproofError: faces are to be found, and cannot be; see `check_faces`.
     """
-    how = loading or Loading()
-    if how.faces is not None:
+    loading = loading or Loading()
+    if loading.faces is not None:
         check_faces(predictor)
-    number = how.batch_size or (ON_CPU if predictor.device.type == "cpu" else ON_GPU)
-    batches = load_files(
-        paths, predictor.fits, number, how.workers, how.num_frames, how.faces, predictor.device.type
-    )
-    for loaded in batches:
-        verdicts = _judge(predictor, loaded.fitted, number)
+    device = predictor.device.type
+    batch_size = loading.size_on(device)
+    for loaded in load_files(paths, predictor.fits, loading, device):
+        verdicts = _judge(predictor, loaded.fitted, batch_size)
         rows: list[Row] = []
-        files = zip(
-            loaded.paths, loaded.errors, loaded.clips, loaded.boxes, loaded.counts, strict=True
-        )
-        for path, error, clip, boxes, count in files:
+        for file, count in zip(loaded.files, loaded.counts, strict=True):
+            own = list(islice(verdicts, count))
             said: Verdict | VideoVerdict | FacesVerdict | None = None
-            mine = list(islice(verdicts, count))
-            if clip is not None:
-                said = found = judge_clip(predictor, clip, number)
+            if file.clip is not None:
+                said = judge_clip(predictor, file.clip, batch_size)
                 if on_clip is not None:
-                    on_clip(path, clip, found)
-            elif boxes is not None:
-                said = combine_faces(predictor, boxes, mine)
-            elif error is None:
-                (said,) = mine
-            rows.append(_row(path, error, said, predictor.threshold))
+                    on_clip(file.path, file.clip, said)
+            elif file.boxes is not None:
+                said = combine_faces(predictor, file.boxes, own)
+            elif file.error is None:
+                (said,) = own
+            rows.append(_row(file, said, predictor.threshold))
         yield rows
 
 
-def _judge(predictor: Predictor, fitted: Fitted, number: int) -> Iterator[Verdict]:
-    """Judge images, so many at a time: with faces there may be more of them than files."""
+def _judge(predictor: Predictor, fitted: Fitted, batch_size: int) -> Iterator[Verdict]:
+    """Judge images in batches: there may be more faces than files."""
     total = max((len(images) for images in fitted.values()), default=0)
-    for start in range(0, total, number):
-        part = slice(start, start + number)
+    for start in range(0, total, batch_size):
+        part = slice(start, start + batch_size)
         yield from predictor.judge({fit: images[part] for fit, images in fitted.items()})
 
 
 def _row(
-    path: str,
-    error: str | None,
-    judged: Verdict | VideoVerdict | FacesVerdict | None,
-    threshold: float,
+    file: _File, judged: Verdict | VideoVerdict | FacesVerdict | None, threshold: float
 ) -> Row:
     """Return the row of a file."""
-    video = judged if isinstance(judged, VideoVerdict) else None
-    faces = judged if isinstance(judged, FacesVerdict) else None
-    said = judged.image if isinstance(judged, FacesVerdict) else judged
-    return {
-        "path": printable(path),
-        "verdict": said and said.verdict,
-        "called": said and said.called,
-        "probability": said and said.probability,
-        "logit": said.logit if isinstance(said, Verdict) else None,
-        "gate_probability": said and said.gate_probability,
-        "threshold": threshold,
-        "error": error,
-        "frames": video and len(video.frames),
-        "note": video.summary if video else faces and faces.note,
-        "faces": faces and len(faces.boxes),
-    }
+    row = Row(printable(file.path), threshold=threshold, error=file.error)
+    if judged is None:
+        return row
+    verdict = judged.image if isinstance(judged, FacesVerdict) else judged
+    row = replace(
+        row,
+        verdict=verdict.verdict,
+        called=verdict.called,
+        probability=verdict.probability,
+        gate_probability=verdict.gate_probability,
+    )
+    if isinstance(judged, VideoVerdict):
+        return replace(row, frames=len(judged.frames), note=judged.summary)
+    if isinstance(judged, FacesVerdict):
+        return replace(row, logit=judged.image.logit, faces=len(judged.boxes), note=judged.note)
+    return replace(row, logit=judged.logit)

@@ -1,6 +1,6 @@
-"""Which images and videos are meant: files, folders, patterns, lists, standard input.
+"""Lists the images and videos that a user names: files, folders, patterns, lists, standard input.
 
-They come one by one. Paths stay the strings that the user gave: there may be a million of them.
+They are listed one by one, and paths stay plain strings: there may be a million of them.
 """
 
 import csv
@@ -26,16 +26,16 @@ LISTS = (".csv", ".txt")
 def list_images(words: Sequence[str]) -> Iterator[str]:
     """Yield the paths of images and videos, lazily, in the order of `words`.
 
-    A word is a file, a folder (everything below it with an image's or video's suffix, hidden
+    A word is a file, a folder (all files below it with the suffix of an image or video, hidden
     files left out), a pattern such as `photos/**/*.jpg`, a .csv file with a column `path` or a
-    .txt file with a path a line (relative to that file), or `-` for paths on standard input, one a
-    line.
+    .txt file with one path a line (relative to that file), or `-` for paths on standard input, one
+    a line.
 
     Args:
-        words: what the user named.
+        words: what the user typed.
 
     Raises:
-        FaceproofError: at once if one of the words names nothing.
+        FaceproofError: at once, if a word names nothing.
     """
     if not words:
         raise FaceproofError("name images, folders, patterns, a list, or - for standard input")
@@ -56,7 +56,7 @@ def _glob(pattern: str) -> Iterator[str]:
 
 
 def _expand(word: str) -> Iterator[str]:
-    """Yield what one word stands for."""
+    """Yield the paths of one word."""
     if word in STDIN:
         yield from (line for line in map(_bare, map(os.fsdecode, sys.stdin.buffer)) if line)
     elif Path(word).is_dir():
@@ -64,9 +64,9 @@ def _expand(word: str) -> Iterator[str]:
     elif not Path(word).exists():
         for match in _glob(word):
             if Path(match).is_dir():
-                # With `**` the files below come as matches of their own.
+                # With `**` the files below match by themselves.
                 yield from (() if "**" in word else _below(match))
-            elif _is_meant(match):
+            elif _is_input(match):
                 yield match
     elif word.lower().endswith(LISTS):
         yield from (os.path.normpath(Path(word).parent / path) for path in _listed(Path(word)))
@@ -80,11 +80,11 @@ def _bare(line: str) -> str:
 
 def _below(folder: str) -> Iterator[str]:
     for name in walk_files(Path(folder)):
-        if _is_meant(name):
+        if _is_input(name):
             yield os.path.join(folder, name)  # noqa: PTH118
 
 
-def _is_meant(path: str) -> bool:
+def _is_input(path: str) -> bool:
     return _suffix(path) in SUFFIXES or is_video(path)
 
 
@@ -98,7 +98,7 @@ def _suffix(path: str) -> str:
 
 
 def _listed(file: Path) -> Iterator[str]:
-    """Yield the paths in a list, without reading it whole."""
+    """Yield the paths in a list, without reading all of it at once."""
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         if file.suffix.lower() == ".txt":
             yield from (line for line in map(_bare, lines) if line)

@@ -54,23 +54,23 @@ def show_verdicts(
     for rows in judge(few):
         tally.add(rows)
         for row in rows:
-            cells = [escape(row["path"]), escape(_verdict(row)), _digits(row["probability"])]
-            table.add_row(*cells, *([_digits(row["gate_probability"])] if gated else []))
+            cells = [escape(row.path), escape(_verdict(row)), _digits(row.probability)]
+            table.add_row(*cells, *([_digits(row.gate_probability)] if gated else []))
     console.print(table)
 
 
 def _verdict(row: Row) -> str:
     """Return the verdict on a file with what should be known of it."""
-    if row["error"]:
-        return f"unreadable: {row['error']}"
+    if row.error:
+        return f"unreadable: {row.error}"
     notes = []
-    if row["frames"] is not None:
-        notes.append(f"video, {row['frames']} frames")
-    if row["faces"] is not None:
-        notes.append(f"faces: {row['faces']}")
-    if row["note"]:
-        notes.append(row["note"])
-    return f"{row['verdict']} ({'; '.join(notes)})" if notes else str(row["verdict"])
+    if row.frames is not None:
+        notes.append(f"video, {row.frames} frames")
+    if row.faces is not None:
+        notes.append(f"faces: {row.faces}")
+    if row.note:
+        notes.append(row.note)
+    return f"{row.verdict} ({'; '.join(notes)})" if notes else str(row.verdict)
 
 
 def _digits(value: float | None) -> str:
@@ -98,7 +98,7 @@ def write_verdicts(
         seen = Seen()
         done = 0
         for row in results.rows():
-            seen.add(row["path"])
+            seen.add(row.path)
             tally.add([row])
             done += 1
         if done:

@@ -1,4 +1,4 @@
-"""A detector that answers: from images to verdicts, exactly as an evaluation would score them."""
+"""Loads a detector artifact and judges images with it, exactly as an evaluation scores them."""
 
 import hashlib
 import io
@@ -35,7 +35,7 @@ from faceproof.models.devices import pick_device
 from faceproof.task import get_task
 
 BACKENDS = ("torch", "onnx", "auto")
-# Pillow's modes that a PNG can hold; the others are brought to RGB first.
+# Pillow's modes that a PNG can have; images of the others are converted to RGB first.
 PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 
 ImageLike = str | Path | bytes | Image.Image | Tensor | npt.NDArray[np.uint8]
@@ -46,13 +46,13 @@ class Predictor:
 
     Attributes:
         card: the artifact's card.
-        task: the task that it answers; of a cascade the detector's.
+        task: the task that it answers; of a cascade, that of the detector.
         threshold: an image is called positive from this probability on.
-        fingerprint: SHA-256 of the card, which names the weights by theirs.
+        fingerprint: SHA-256 of the card, which has the SHA-256 of the weights.
         device: where its networks run.
-        fits: how they want their images: side and interpolation, each once.
-        scorer: what judges.
-        gate: what finds faces first, in a cascade; else None.
+        fits: how they want their images, side and interpolation, each combination once.
+        scorer: the networks and their operating point.
+        gate: of a cascade, the scorer that says whether there is a face; else None.
         backend: what runs its networks, `torch` or `onnx`.
     """
 
@@ -85,7 +85,7 @@ class Predictor:
         return self.predict_batch([image])[0]
 
     def predict_batch(self, images: Sequence[ImageLike]) -> list[Verdict]:
-        """Return the verdicts on some images, scored at once.
+        """Return the verdicts on several images, scored in one batch.
 
         Args:
             images: paths, bytes of image files, Pillow images, or (3, H, W) uint8 RGB.
@@ -102,14 +102,14 @@ class Predictor:
         return {fit: fit_image(image, *fit) for fit in self.fits}
 
     def judge(self, fitted: Fitted) -> list[Verdict]:
-        """Return the verdicts on fitted images, (B, 3, S, S) uint8 each."""
+        """Return the verdicts on images that `fit` has resized, (B, 3, S, S) uint8."""
         if self.gate is None:
             return self.scorer.judge(self.scorer.score(fitted))
         logits = self.gate.score(fitted)
         shares = self.gate.probabilities(logits)
         faces = is_positive(shares, self.gate.point.threshold)
         found: list[Verdict] = []
-        if faces.any():  # only faces are shown to the detector
+        if faces.any():  # the detector judges faces alone
             chosen = torch.from_numpy(faces)
             found = self.scorer.judge(
                 self.scorer.score({fit: images[chosen] for fit, images in fitted.items()})
@@ -121,31 +121,31 @@ class Predictor:
         ]
 
     def _gated(self, verdict: Verdict | None, share: float) -> Verdict:
-        """Return a cascade's verdict: the detector's on a face, else that there is none."""
+        """Return the verdict of a cascade: that of the detector on a face, else `no face`."""
         if verdict is None:
             return Verdict(NO_FACE, NO_FACE, None, None, self.threshold, self.task.name, share)
         return replace(verdict, gate_probability=share)
 
     def score_tensors(self, images: Tensor) -> Scores:
-        """Return the logits, (B,) float64, of (B, 3, H, W) uint8; no gate is asked.
+        """Return the logits, (B,) float64, of (B, 3, H, W) uint8, without the gate of a cascade.
 
-        Images of another side than a network's are resized for it.
+        Images are resized for each network.
         """
         return self.scorer.score({fit: fit_image(images, *fit) for fit in self.fits})
 
 
 def stack_fitted(fitted: Sequence[Fitted]) -> Fitted:
-    """Make a batch of fitted images."""
+    """Make one batch of images that `Predictor.fit` has resized."""
     return {fit: _stack([one[fit] for one in fitted]) for fit in fitted[0]}
 
 
 def _stack(images: Sequence[Tensor]) -> Tensor:
-    """Make (B, 3, S, S) of (3, S, S), channels last, as decoders lay out an image."""
+    """Make (B, 3, S, S) of (3, S, S), in the memory format channels_last, as decoders do."""
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
 def to_rgb(image: ImageLike) -> Tensor:
-    """Return an image, in whatever form it comes, as RGB, (3, H, W) uint8.
+    """Return an image as RGB, (3, H, W) uint8.
 
     Raises:
         FaceproofError: it cannot be read, or is no image.
@@ -170,13 +170,13 @@ def to_rgb(image: ImageLike) -> Tensor:
 
 
 def _from_pillow(image: Image.Image) -> Tensor:
-    """Convert a Pillow image as a file would be: through a PNG of it unless it is plain RGB."""
+    """Convert a Pillow image as if read from a file: through a PNG, unless it is plain RGB."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "RGB" and not upright.has_transparency_data:
         rgb: Tensor = F.pil_to_tensor(upright)
         return rgb
     if upright.mode == "F":
-        raise UnreadableImageError("its pixels are floating-point numbers of no known range")
+        raise UnreadableImageError("its pixels are floating-point numbers of an unknown range")
     file = io.BytesIO()
     plain = upright if upright.mode in PNG_MODES else upright.convert("RGB")
     plain.save(file, "PNG", compress_level=1)
@@ -186,9 +186,9 @@ def _from_pillow(image: Image.Image) -> Tensor:
 def load(
     path: str | Path, device: str = "auto", backend: str = "torch", allow: Sequence[str] = ()
 ) -> Predictor:
-    """Load a detector artifact and return what answers with it.
+    """Load a detector artifact.
 
-    Neither the network nor the training code is needed, and nothing in the artifact is executed.
+    No network connection and no training code is needed, and nothing in the artifact is executed.
 
     Args:
         path: the artifact's folder.

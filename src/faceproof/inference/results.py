@@ -1,9 +1,9 @@
-"""Results on disk: written in parts that are never half there, gone on with, joined at the end.
+"""The output of `faceproof predict`: written in parts, so that a killed command can continue.
 
-    verdicts.csv             the finished output
-    verdicts.csv.unfinished/ until then
-        about.json           which detector, so that no two are mixed
-        00000.csv, ...       parts, each written beside its name and renamed
+    verdicts.csv              the finished output
+    verdicts.csv.unfinished/  until then
+        about.json            which detector, so that the answers of two are never mixed
+        00000.csv, ...        the parts, each an atomic write
 
 A killed command loses at most the part that it was filling.
 """
@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,34 +31,65 @@ from faceproof.io.locks import Lock
 ROWS_PER_PART = 4096
 SECONDS_PER_PART = 10.0
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-FIELDS = [
-    ("path", pa.string()),
-    ("verdict", pa.string()),  # a class, `unsure` or `no face`; null where it cannot be read
-    ("called", pa.string()),
-    ("probability", pa.float32()),
-    ("logit", pa.float32()),
-    ("gate_probability", pa.float32()),  # of cascades alone
-    ("threshold", pa.float64()),
-    ("error", pa.string()),  # why it cannot be read; else null
-    ("frames", pa.int32()),  # of a video, how many were read; null for images
-    ("note", pa.string()),  # of a video: the spread over its frames, and what is to be known
-    ("faces", pa.int32()),  # how many were found; null where they were not looked for
-]
 
-Row = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Row:
+    """What is said of one file: a line of the output.
+
+    Attributes:
+        path: the file, as it was named.
+        verdict: a class, `unsure` or `no face`; None for a file that cannot be read.
+        called: the class by the threshold alone.
+        probability: calibrated, of the task's positive class.
+        logit: the score before calibration; None for a video.
+        gate_probability: of a face, by the gate of a cascade.
+        threshold: an image is called positive from this probability on.
+        error: why the file cannot be read.
+        frames: how many frames of a video were read; None for an image.
+        note: of a video, the spread over its frames, and what should be known of them.
+        faces: how many were found; None where faces were not looked for.
+    """
+
+    path: str
+    verdict: str | None = None
+    called: str | None = None
+    probability: float | None = None
+    logit: float | None = None
+    gate_probability: float | None = None
+    threshold: float | None = None
+    error: str | None = None
+    frames: int | None = None
+    note: str | None = None
+    faces: int | None = None
+
+
+TEXT = ("path", "verdict", "called", "error", "note")
+COUNTS = ("frames", "faces")
+
+
+def _schema(gated: bool) -> pa.Schema:
+    """Return the columns of the output; only a cascade has a probability of its gate."""
+    columns = {field.name: pa.float32() for field in fields(Row)}
+    columns |= dict.fromkeys(TEXT, pa.string()) | dict.fromkeys(COUNTS, pa.int32())
+    columns["threshold"] = pa.float64()
+    if not gated:
+        del columns["gate_probability"]
+    return pa.schema(list(columns.items()))
 
 
 class Results:
     """An output that is being written.
 
     Args:
-        path: the file to end with: .csv, .jsonl or .parquet.
-        about: what must be the same when it is gone on with.
+        path: the finished file, .csv, .jsonl or .parquet.
+        about: what must be equal when another command continues this output.
         gated: whether there is a column for the gate of a cascade.
-        overwrite: begin afresh whatever is there.
+        overwrite: replace what is there, and start from the beginning.
 
     Raises:
-        FaceproofError: the output is finished, of another type, or was begun with something else.
+        FaceproofError: the output is finished already, is of another type, is written by another
+            command, or was started with another detector.
     """
 
     def __init__(
@@ -67,12 +99,10 @@ class Results:
             raise FaceproofError(f"--out {path} must end in {', '.join(SUFFIXES)}")
         if path.exists() and not overwrite:
             raise FaceproofError(
-                f"{path} is there and finished; name another file, or replace it by --overwrite"
+                f"{path} exists and is finished; name another file, or replace it by --overwrite"
             )
         self.path = path
-        self.schema = pa.schema(
-            [field for field in FIELDS if gated or field[0] != "gate_probability"]
-        )
+        self.schema = _schema(gated)
         self.folder = path.with_name(path.name + ".unfinished")
         if overwrite and self.folder.is_dir():
             shutil.rmtree(self.folder)
@@ -87,16 +117,16 @@ class Results:
         self._next = len(self.parts())
 
     def _claim(self, about: Mapping[str, Any]) -> None:
-        """Say what is being written, or refuse to go on with something else."""
+        """Store what this output is of, or refuse to continue one that is of something else."""
         note = self.folder / "about.json"
         if not note.is_file():
             write_text(note, json.dumps(about, indent=2) + "\n")
         elif json.loads(note.read_text()) != about:
             self._lock.release()
             raise FaceproofError(
-                f"{self.folder} was begun with another detector or backend, or with other faces "
-                "(--find-faces, --whole-if-none); name another file, or "
-                "begin afresh by --overwrite"
+                f"{self.folder} was started with another detector or backend, or with other faces "
+                "(--find-faces, --whole-if-none); name another file, or start from the beginning "
+                "by --overwrite"
             )
 
     def parts(self) -> list[Path]:
@@ -106,10 +136,10 @@ class Results:
     def rows(self) -> Iterator[Row]:
         """Yield the rows of all finished parts, a part at a time."""
         for part in self.parts():
-            yield from self._read(part).to_pylist()
+            yield from (Row(**row) for row in self._read(part).to_pylist())
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Take rows; they are written when there are many, or some time has passed."""
+        """Add rows; they are written when there are many, or some time has passed."""
         self._waiting.extend(rows)
         late = time.monotonic() - self._since > SECONDS_PER_PART
         if len(self._waiting) >= ROWS_PER_PART or (late and self._waiting):
@@ -153,12 +183,14 @@ class Results:
                     shutil.copyfileobj(piece, whole)
 
     def close(self) -> None:
-        """Let go of the folder; what is written stays."""
+        """Release the folder; what is written stays."""
         self._lock.release()
 
     def _write(self, file: Path, rows: Sequence[Row]) -> None:
         if self.path.suffix == ".parquet":
-            pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), self.schema), file)
+            values = [[getattr(row, name) for row in rows] for name in self.schema.names]
+            arrays = [pa.array(*pair) for pair in zip(values, self.schema.types, strict=True)]
+            pyarrow.parquet.write_table(pa.table(arrays, schema=self.schema), file)
             return
         with file.open("w", encoding="utf-8", newline="") as lines:
             if self.path.suffix == ".csv":
@@ -182,25 +214,25 @@ class Results:
                     column_types=types, null_values=[""], strings_can_be_null=True
                 ),
             )
-        # Not splitlines, which cuts at other characters too, such as a name may hold.
+        # Not splitlines, which also cuts at other characters that a path may have.
         rows = [json.loads(line) for line in part.read_text("utf-8").split("\n") if line]
         return pa.Table.from_pylist(rows, self.schema)
 
 
 def _spell(row: Row, field: pa.Field) -> Any:
-    """Return a value of a row, a float32 in the fewest digits that give it back."""
-    value = row[field.name]
+    """Return a value of a row; a float32 in the fewest digits that restore it."""
+    value = getattr(row, field.name)
     return float(str(np.float32(value))) if value and field.type == pa.float32() else value
 
 
 class Seen:
-    """Which paths have been met: eight bytes of digest each, not the paths themselves."""
+    """The paths so far, as a digest of eight bytes each instead of the path itself."""
 
     def __init__(self) -> None:
         self._digests: set[int] = set()
 
     def add(self, path: str) -> bool:
-        """Note a path and say whether it is new."""
+        """Add a path and return whether it is new."""
         digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
         number = int.from_bytes(digest)
         new = number not in self._digests
@@ -209,5 +241,5 @@ class Seen:
 
 
 def printable(path: str) -> str:
-    """Return a path as text; bytes that are no text are spelt out."""
+    """Return a path as text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,4 +1,7 @@
-"""From tensors to verdicts: networks, their combined score, and the operating point."""
+"""Scores images with one or several networks, and turns scores into verdicts.
+
+Knows tensors and numbers alone; `predictor` builds it from an artifact and feeds it images.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,7 +26,7 @@ NO_FACE = "no face"
 
 # How a network wants an image to be resized: side in pixels, and interpolation.
 Fit = tuple[int, str]
-# Images of a batch, (B, 3, S, S) uint8, for each way in which networks want them.
+# A batch of images, (B, 3, S, S) uint8, for each way in which networks want them.
 Fitted = dict[Fit, Tensor]
 
 
@@ -54,17 +57,17 @@ class TorchNetwork:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a detector says of one image.
+    """The verdict on one image.
 
     Attributes:
-        verdict: the class it is called, `unsure` where its probability lies in the unsure band, or
-            `no face` where the gate of a cascade finds none.
-        called: the class by the threshold alone, as evaluate.py counts it; `no face` likewise.
+        verdict: a class, `unsure` where the probability lies in the unsure band, or `no face` where
+            the gate of a cascade finds none.
+        called: the class by the threshold alone, as an evaluation counts it; or `no face`.
         probability: calibrated, of the task's positive class; None where there is no face.
         logit: the raw score; None where there is no face.
         threshold: an image is called positive from this probability on.
         task: the task's name.
-        gate_probability: of a face, by the gate of a cascade; None for other detectors.
+        gate_probability: of a face, by the gate of a cascade; None without a gate.
     """
 
     verdict: str
@@ -82,7 +85,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Member:
-    """A network of a scorer, and how it counts in an ensemble."""
+    """A network of a scorer, with its weight and calibration in an ensemble."""
 
     network: Network
     weight: float = 1.0
@@ -91,7 +94,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Networks whose score, or combined score, has an operating point.
+    """One network, or the networks of an ensemble, with an operating point.
 
     Attributes:
         task: the task.
@@ -106,7 +109,7 @@ class Scorer:
     average: str | None = None
 
     def score(self, fitted: Fitted) -> Scores:
-        """Return the logits, (B,) float64, of images that were fitted for each network."""
+        """Return the logits, (B,) float64, of images resized for each network."""
         logits = [
             member.network(fitted[member.network.fit]).astype(np.float64) for member in self.members
         ]
@@ -121,7 +124,7 @@ class Scorer:
         return self.point.calibration.apply(logits).astype(np.float32).astype(np.float64)
 
     def judge(self, logits: Scores) -> list[Verdict]:
-        """Return the verdicts for logits, (B,)."""
+        """Return the verdicts from logits, (B,)."""
         probabilities = self.probabilities(logits)
         called = [
             self.task.classes[int(positive)]
@@ -130,14 +133,14 @@ class Scorer:
         unsure = unsure_flags(probabilities, self.point.unsure)
         return [
             Verdict(
-                verdict=UNSURE if doubtful else name,
+                verdict=UNSURE if is_unsure else name,
                 called=name,
                 probability=float(probability),
                 logit=float(np.float32(logit)),
                 threshold=self.point.threshold,
                 task=self.task.name,
             )
-            for name, doubtful, probability, logit in zip(
+            for name, is_unsure, probability, logit in zip(
                 called, unsure, probabilities, logits, strict=True
             )
         ]

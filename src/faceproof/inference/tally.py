@@ -26,16 +26,18 @@ class Tally:
     def add(self, rows: Iterable[Row]) -> None:
         """Count rows of results."""
         for row in rows:
-            if row["error"] is not None:
+            if row.error is not None:
                 self.unreadable += 1
                 continue
-            self.verdicts[row["verdict"]] += 1
-            if self.least_certain and row["probability"] is not None and row["frames"] is None:
+            self.verdicts[str(row.verdict)] += 1
+            if self.least_certain and row.frames is None:
                 self._compare(row)
 
     def _compare(self, row: Row) -> None:
         """Store an image if it is among those nearest to the threshold so far."""
-        distance = abs(row["probability"] - row["threshold"])
+        if row.probability is None or row.threshold is None:
+            return
+        distance = abs(row.probability - row.threshold)
         entry = (-distance, -self.verdicts.total(), row)  # of equal distances, the first stays
         if len(self._nearest) < self.least_certain:
             heapq.heappush(self._nearest, entry)

@@ -1,4 +1,4 @@
-"""A video's answers over its time, the frames that look most fake, and both as files."""
+"""Draws the verdicts on a video: over time, and the frames that look most fake."""
 
 import csv
 import io
@@ -27,10 +27,10 @@ SIZE = 7.2, 3.1  # inches
 
 
 def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Figure:
-    """Draw the probability of every frame over time, with threshold, mean and spread.
+    """Draw the probability of each frame over time, with threshold, mean and spread.
 
     Args:
-        verdict: what is drawn.
+        verdict: the verdict on the video.
         size: width and height in inches.
     """
     positive = get_task(verdict.task).positive
@@ -54,7 +54,7 @@ def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Fi
     axes.set_xlim(0, max(verdict.seconds, float(times[-1]), 1e-3))
     dress(axes, f"Probability of {positive} over time", "seconds", f"probability of {positive}")
     handles, names = axes.get_legend_handles_labels()
-    for legend in axes.findobj(Legend):  # it would cover what is drawn
+    for legend in axes.findobj(Legend):  # it would cover the plot
         legend.remove()
     columns = len(names) if size[0] > NARROW else 2
     style: dict[str, Any] = {"fontsize": 9, "frameon": False, "labelcolor": INK}
@@ -63,13 +63,13 @@ def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Fi
 
 
 def most_positive(verdict: VideoVerdict, number: int = NUM_STRIP) -> list[int]:
-    """Return which frames look most like the positive class, the highest probability first."""
+    """Return the numbers of the frames with the highest probabilities, the highest first."""
     known = [n for n, frame in enumerate(verdict.frames) if frame.probability is not None]
     return sorted(known, key=lambda n: -(verdict.frames[n].probability or 0.0))[:number]
 
 
 def draw_strip(verdict: VideoVerdict, thumbnails: Sequence[Tensor]) -> Image.Image | None:
-    """Draw the frames that look most like the positive class; None where no frame counts."""
+    """Draw the frames with the highest probabilities; None where no frame shows a face."""
     chosen = most_positive(verdict)
     if not chosen:
         return None
@@ -90,7 +90,7 @@ def draw_strip(verdict: VideoVerdict, thumbnails: Sequence[Tensor]) -> Image.Ima
 
 
 def clock(seconds: float) -> str:
-    """Write a time as minutes and seconds, or with hours."""
+    """Return a time as minutes and seconds, from an hour on with hours."""
     hours, rest = divmod(seconds, 3600)
     minutes, rest = divmod(rest, 60)
     ends = f"{int(minutes):02d}:{rest:05.2f}"
@@ -98,9 +98,9 @@ def clock(seconds: float) -> str:
 
 
 def write_frames(folder: Path, name: str, clip: Clip, verdict: VideoVerdict) -> None:
-    """Write NAME.timeline.png, NAME.strip.png (if a frame counts) and NAME.frames.csv.
+    """Write NAME.timeline.png, NAME.strip.png (if a frame shows a face) and NAME.frames.csv.
 
-    A name that is taken, by a video of another folder, gets a number.
+    A name that a video of another folder has already gets a number.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem, number = name, 1

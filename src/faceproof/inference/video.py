@@ -1,11 +1,11 @@
-"""Evenly spaced frames of a video, by presentation time, without decoding all of it.
+"""Reads evenly spaced frames of a video, by presentation time, without decoding all of it.
 
-The time from a video's first image to its end is divided into as many equal parts as frames are
-wanted; of each part the frame that is shown in its middle is taken. A still scene of a minute
-therefore counts as a minute, whatever the frame rate does.
+The duration is divided into as many equal parts as frames are wanted; of each part, the frame shown
+in its middle is read. A still scene of a minute therefore counts as a minute, whatever the frame
+rate is.
 
 Only plain containers are opened. Playlists and the like, which name other files or addresses, are
-not: ffmpeg would follow them.
+refused, because ffmpeg would follow them.
 """
 
 import time
@@ -33,33 +33,33 @@ if TYPE_CHECKING:
 NUM_FRAMES = 32
 CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 THUMBNAIL = 200  # pixels, the longer side
-NEAR = 2.0  # seconds; what lies nearer is decoded up to rather than sought
-# Seconds to go back further, where a seek has landed behind the time that was sought.
+NEAR = 2.0  # seconds; to a frame that is nearer, decoding is faster than seeking
+# Seconds by which to seek earlier, where a seek has landed after the time that was sought.
 MARGINS = (0.0, 5.0, 30.0)
 
 
 class UnreadableVideoError(FaceproofError):
-    """A file of which no frame can be had; the message is the reason alone."""
+    """A file of which no frame can be read; the message is the reason alone."""
 
 
 class UnknownVideoError(UnreadableVideoError):
-    """A file that is no video at all, or none that can be read here."""
+    """A file that is no video, or of a format that cannot be read here."""
 
 
 class TooManyPixelsError(FaceproofError):
-    """An image or video that is larger than was allowed."""
+    """An image or video that is larger than allowed."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What was taken of a video.
+    """Frames of a video.
 
     Attributes:
-        seconds: how long it lasts by its own account.
-        wanted: how many different frames were asked for; fewer than its caller wanted where the
+        seconds: duration by the file's own header.
+        wanted: how many different frames were to be read; fewer than the caller asked for if the
             video has no more.
         times: of the frames that could be read, in seconds from the start, rising.
-        fitted: the frames as the networks want them, (F, 3, S, S) uint8.
+        fitted: the frames resized for the networks, (F, 3, S, S) uint8.
         thumbnails: (3, h, w) uint8 each, the longer side 200 pixels or less.
     """
 
@@ -72,26 +72,26 @@ class Clip:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What reading a video may take.
+    """Limits on reading a video.
 
     Attributes:
-        max_pixels: of a frame; None for any.
-        deadline: of `time.monotonic`; None for none.
+        max_pixels: of a frame; None for no limit.
+        deadline: by `time.monotonic`; None for no limit.
     """
 
     max_pixels: int | None = None
     deadline: float | None = None
 
     def check(self, width: int, height: int) -> None:
-        """Refuse a frame that is too large, or to go on when time is up.
+        """Check the size of a frame, and the time.
 
         Raises:
-            TooManyPixelsError: the former.
-            TimeoutError: the latter.
+            TooManyPixelsError: the frame is too large.
+            TimeoutError: the deadline has passed.
         """
         if self.max_pixels is not None and width * height > self.max_pixels:
             raise TooManyPixelsError(
-                f"the video has {width} x {height} pixels; at most {self.max_pixels:,} are taken"
+                f"the video has {width} x {height} pixels; at most {self.max_pixels:,} are allowed"
             )
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TimeoutError
@@ -109,16 +109,16 @@ def read_clip(
     """Read evenly spaced frames of a video.
 
     Args:
-        source: a path, or a file that can be sought in.
+        source: a path, or an open file that can seek.
         fits: how the networks want their images.
-        num_frames: how many, from 1 on.
-        bounds: what it may take.
+        num_frames: how many, 1 or more.
+        bounds: limits on size and time.
 
     Raises:
-        UnknownVideoError: it is no video, or PyAV is not installed.
-        UnreadableVideoError: no frame of it can be read.
-        TooManyPixelsError: its frames are larger than `bounds` allows.
-        TimeoutError: it takes longer than `bounds` allows.
+        UnknownVideoError: the file is no video, or PyAV is not installed.
+        UnreadableVideoError: no frame can be read.
+        TooManyPixelsError: the frames are larger than `bounds` allows.
+        TimeoutError: reading takes longer than `bounds` allows.
     """
     if isinstance(source, str | Path):
         with _file(source) as file:
@@ -136,7 +136,7 @@ def read_clip(
 
 def _file(path: str | Path) -> BinaryIO:
     try:
-        if Path(path).is_fifo():  # to open it is to wait for who writes to it
+        if Path(path).is_fifo():  # opening it would wait for a writer
             raise UnreadableVideoError("it is a pipe")
         return Path(path).open("rb")
     except FileNotFoundError as error:
@@ -147,12 +147,12 @@ def _file(path: str | Path) -> BinaryIO:
 
 @contextmanager
 def _opened(file: BinaryIO) -> Iterator["InputContainer"]:
-    """Open a file as a video, refusing what would lead to other files."""
+    """Open a file as a video; formats that refer to other files are refused."""
     try:
         import av
     except ImportError as error:
         raise UnknownVideoError(
-            "videos take the package av, which is not installed: pip install 'faceproof[video]'"
+            "videos need the package av, which is not installed: pip install 'faceproof[video]'"
         ) from error
     file.seek(0)
     try:
@@ -170,17 +170,17 @@ def _opened(file: BinaryIO) -> Iterator["InputContainer"]:
 def _span(
     container: "InputContainer", stream: "VideoStream", bounds: Bounds
 ) -> tuple[float, float]:
-    """Return when a video starts and ends, in seconds of its own clock."""
+    """Return the start and the end of a video, in seconds of its own clock."""
     unit = stream.time_base or Fraction(1)
     start = float((stream.start_time or 0) * unit)
     if stream.duration:
         return start, start + float(stream.duration * unit)
-    if "DURATION" in stream.metadata:  # Matroska's, of this stream rather than of its sound
+    if "DURATION" in stream.metadata:  # of Matroska; of this stream, without the sound
         hours, minutes, seconds = stream.metadata["DURATION"].split(":")
         return start, 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     if container.duration:
         return start, start + container.duration / 1_000_000
-    # What a browser records names no duration. Packets are looked through without decoding.
+    # A browser's recording has no duration in its header. Packets are read without decoding.
     end = start
     for packet in _packets(container, stream):
         bounds.check(0, 0)
@@ -193,7 +193,7 @@ def _span(
 def _packets(
     container: "InputContainer", stream: "VideoStream"
 ) -> Iterator["av.Packet[VideoStream]"]:
-    """Yield the packets of a stream up to where it ends or is cut off."""
+    """Yield the packets of a stream until it ends or is cut off."""
     import av
 
     packets = container.demux(stream)
@@ -205,24 +205,24 @@ def _packets(
 
 
 class _Reader:
-    """A place in a video, which moves forward: by seeking where that saves decoding."""
+    """A position in a video that moves forward, by seeking where that saves decoding."""
 
     def __init__(self, container: "InputContainer", stream: "VideoStream", bounds: Bounds) -> None:
         self.container = container
         self.stream = stream
         self.bounds = bounds
         self.unit = float(stream.time_base or 1)
-        self.gap = 0.0  # seconds between the last two frames, should a file not say how long
+        self.gap = 0.0  # seconds between the last two frames, for files without frame durations
         self._begin()
 
     def _begin(self) -> None:
-        """Read on from wherever the container stands."""
+        """Start reading at the position of the container."""
         self.frames = self._decode()
         self.shown: VideoFrame | None = None
         self.coming = next(self.frames, None)
 
     def _decode(self) -> Iterator["VideoFrame"]:
-        """Yield the sound frames from here on; damaged packets give none."""
+        """Yield the intact frames from here on; damaged packets are skipped."""
         import av
 
         for packet in _packets(self.container, self.stream):
@@ -236,24 +236,24 @@ class _Reader:
                     yield frame
 
     def at(self, target: float) -> "VideoFrame | None":
-        """Return the frame that is shown at a time; None where the file is cut off before it."""
+        """Return the frame that is shown at a time; None if the file is cut off before it."""
         if self._worth_seeking(target):
             self._seek(target)
         while self.coming is not None and self.time(self.coming) <= target:
             if self.shown is not None:
                 self.gap = self.time(self.coming) - self.time(self.shown)
             self.shown, self.coming = self.coming, next(self.frames, None)
-        if self.coming is not None:  # before the first frame there is none but that
+        if self.coming is not None:  # before the first frame, the first frame is shown
             return self.shown or self.coming
         return self.shown if self.shown is not None and self._lasts(self.shown, target) else None
 
     def time(self, frame: "VideoFrame") -> float:
-        """Return when a frame is shown, in seconds of the video's clock."""
+        """Return the time at which a frame is shown, in seconds of the video's clock."""
         stamp = frame.pts if frame.pts is not None else frame.dts
         return (stamp or 0) * self.unit
 
     def _lasts(self, frame: "VideoFrame", target: float) -> bool:
-        """Say whether a last frame is still shown, rather than others being lost behind it."""
+        """Return whether the last frame is still shown, rather than later ones being lost."""
         usual = 1 / float(self.stream.average_rate) if self.stream.average_rate else 0.0
         return target <= self.time(frame) + max((frame.duration or 0) * self.unit, usual, self.gap)
 
@@ -264,7 +264,7 @@ class _Reader:
         if not len(entries):
             return True
         place = entries.search_timestamp(int(target / self.unit))
-        # Without a key frame in between, a seek would go back to decode the same again.
+        # Without a key frame in between, a seek would decode the same frames again.
         return place >= 0 and entries[place].timestamp * self.unit > self.time(self.coming)
 
     def _seek(self, target: float) -> None:
@@ -275,7 +275,7 @@ class _Reader:
             try:
                 self.container.seek(stamp, stream=self.stream)
             except av.FFmpegError:
-                continue  # the file may be cut off before it
+                continue  # the file may be cut off before that time
             self._begin()
             if self.coming is not None and self.time(self.coming) <= target:
                 return
@@ -284,7 +284,7 @@ class _Reader:
 def _take(
     reader: _Reader, targets: Sequence[float], fits: Sequence[Fit], start: float, end: float
 ) -> Clip:
-    """Take the frames shown at some times, each frame once."""
+    """Read the frames shown at some times, each frame once."""
     times: list[float] = []
     fitted: dict[Fit, list[Tensor]] = {fit: [] for fit in fits}
     thumbnails: list[Tensor] = []
@@ -296,7 +296,7 @@ def _take(
             continue
         shown = max(reader.time(frame) - start, 0.0)
         if times and shown <= times[-1]:
-            continue  # a frame that is shown for long, or a video of few frames
+            continue  # a frame that is shown for long, or a video with few frames
         image = _upright(frame)
         times.append(shown)
         thumbnails.append(_thumbnail(image))
@@ -309,8 +309,8 @@ def _take(
 
 
 def _upright(frame: "VideoFrame") -> Tensor:
-    """Return a frame as (3, H, W) uint8 RGB, turned as players show it."""
-    # By one thread: PyAV keeps those of several, and a process forked from this one hangs on them.
+    """Return a frame as (3, H, W) uint8 RGB, rotated as players show it."""
+    # One thread: PyAV would leave several running, and a process forked from this one would hang.
     pixels = frame.to_ndarray(format="rgb24", threads=1)
     turned = np.rot90(pixels, round(frame.rotation / 90))
     return torch.from_numpy(np.ascontiguousarray(turned.transpose(2, 0, 1)))

@@ -1,13 +1,13 @@
-"""What a detector says of a video as a whole.
+"""Judges a video by its frames.
 
-The rule: every frame that was taken is judged as an image; the mean of their calibrated
-probabilities is held against the detector's threshold and unsure band, as an image's probability
-is. In a cascade only frames with a face count; without any the verdict is `no face`. The detector
-was calibrated on images, so the mean is no calibrated probability of a video.
+Each frame that was read is judged as an image; the mean of their calibrated probabilities is
+compared with the threshold and the unsure band, as the probability of an image is. In a cascade,
+only frames with a face count; without any, the verdict is `no face`. The detector was calibrated
+on images, so the mean is not a calibrated probability of a video.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,21 +25,21 @@ LOW, HIGH = 0.1, 0.9  # quantiles of the spread
 
 @dataclass(frozen=True)
 class VideoVerdict:
-    """What a detector says of a video.
+    """The verdict on a video.
 
     Attributes:
         verdict: a class, `unsure`, or `no face`; see the rule above.
         called: the class by the threshold alone.
-        probability: mean over the frames that count; None without any.
+        probability: mean over the frames that count; None if none does.
         low: their 10 % quantile.
         high: their 90 % quantile.
-        share: of the frames that count, how many are called the positive class by the threshold.
-        threshold: as of images.
+        share: of the frames that count, the share that the threshold calls the positive class.
+        threshold: the detector's, as for images.
         task: the task's name.
         gate_probability: of a face, mean over all frames, by the gate of a cascade; else None.
-        seconds: how long the video lasts.
+        seconds: duration of the video.
         frames_wanted: how many frames were to be read.
-        times: of the frames that could be, in seconds.
+        times: of the frames that could be read, in seconds from the start.
         frames: the verdicts on them.
     """
 
@@ -59,7 +59,7 @@ class VideoVerdict:
 
     @property
     def note(self) -> str | None:
-        """Say what should be known of the frames; None if there is nothing."""
+        """Return what should be known about the frames; None if there is nothing."""
         read, counted = len(self.frames), sum(f.probability is not None for f in self.frames)
         notes = []
         if read < self.frames_wanted:
@@ -73,7 +73,7 @@ class VideoVerdict:
 
     @property
     def summary(self) -> str | None:
-        """Say how the frames spread, and what should be known of them."""
+        """Return the spread over the frames, and what should be known about them."""
         spread = None
         if self.low is not None and self.high is not None and self.share is not None:
             positive = get_task(self.task).positive
@@ -85,10 +85,10 @@ class VideoVerdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as plain values, the frames with their times."""
-        kept = ("verdict", "called", "probability", "low", "high", "share", "threshold", "task")
-        last = ("gate_probability", "seconds", "frames_wanted")
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        del values["times"], values["frames"]
         return {
-            **{name: getattr(self, name) for name in (*kept, *last)},
+            **values,
             "frames_read": len(self.frames),
             "rule": RULE,
             "note": self.note,
@@ -104,7 +104,7 @@ def judge_clip(predictor: Predictor, clip: Clip, batch_size: int = 8) -> VideoVe
 
     Args:
         predictor: the detector.
-        clip: the frames, fitted for its networks.
+        clip: the frames, resized for its networks.
         batch_size: frames at a time.
     """
     verdicts: list[Verdict] = []
@@ -117,8 +117,8 @@ def judge_clip(predictor: Predictor, clip: Clip, batch_size: int = 8) -> VideoVe
     if len(found):
         mean = found.mean(keepdims=True)
         called = predictor.task.classes[int(is_positive(mean, predictor.threshold)[0])]
-        doubtful = unsure_flags(mean, predictor.scorer.point.unsure)[0]
-        verdict = UNSURE if doubtful else called
+        is_unsure = unsure_flags(mean, predictor.scorer.point.unsure)[0]
+        verdict = UNSURE if is_unsure else called
     return VideoVerdict(
         verdict=verdict,
         called=called,

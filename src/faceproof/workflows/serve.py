@@ -66,13 +66,13 @@ def serve(config: ServeConfig) -> int:
     _check_packages()
     import uvicorn
 
-    from faceproof.inference.faces import face_options
+    from faceproof.inference.faces import FaceOptions
     from faceproof.inference.predictor import load
     from faceproof.server.server import make_config, make_server
     from faceproof.server.tokens import read_token
 
     token = read_token(config.token_file)
-    options = face_options(config.find_faces, config.whole_if_none)
+    options = FaceOptions(config.whole_if_none) if config.find_faces else None
     predictor = load(config.detector, config.device, config.backend, config.allow)
     app = make_server(predictor, config.limits, token, config.page, options)
     if token is None and config.host not in LOOPBACK:
