@@ -155,7 +155,7 @@ def test_an_output_is_not_replaced_unasked(detector, images, tmp_path):
         (["--out", "out.xlsx"], "must end in .csv, .jsonl, .parquet"),
         (["--batch-size", "0"], "--batch-size 0 must be a count"),
         (["--contact-sheet", "x.gif"], "must end in .png"),
-        (["--workers", "-1"], "must be 'auto' or a count"),
+        (["--workers", "-1"], "--workers -1 must be auto or a count from 0"),
         (["--backend", "onnx"], "was exported without ONNX"),
     ],
 )

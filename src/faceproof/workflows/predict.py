@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from faceproof.inference.predictor import Predictor
     from faceproof.inference.tally import Tally
 
+# As for training, in data.loader_config; importing that would slow down --help.
+MAX_WORKERS = 256
+
 
 @dataclass(frozen=True)
 class PredictConfig:
@@ -83,6 +86,10 @@ class PredictConfig:
         for name, value in counts.items():
             if value is not None and value < 1:
                 raise FaceproofError(f"{name} {value} must be a count from 1 on")
+        if self.workers != "auto" and not 0 <= self.workers <= MAX_WORKERS:
+            raise FaceproofError(
+                f"--workers {self.workers} must be auto or a count from 0 to {MAX_WORKERS}"
+            )
         if self.contact_sheet is not None and self.contact_sheet.suffix.lower() != ".png":
             raise FaceproofError(f"--contact-sheet {self.contact_sheet} must end in .png")
         if self.whole_if_none and not self.find_faces:
