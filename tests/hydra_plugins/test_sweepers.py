@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
 from tests.jobs import CHOICES, REPOSITORY
 
@@ -263,6 +265,41 @@ def test_a_failed_trial_does_not_end_the_search_and_is_tried_again(sweeping):
     assert sweeping(*search) == 0
     assert [words["hydra.run.dir"] for words in sweeping.started] == [first[1]["hydra.run.dir"]]
     assert [row["status"] for row in leaderboard(only_sweep())] == ["finished"] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("interval(0,2)", "FloatDistribution(high=2.0, log=False, low=0.0, step=None)"),
+        (
+            "tag(log,interval(1e-4,1))",
+            "FloatDistribution(high=1.0, log=True, low=0.0001, step=None)",
+        ),
+        ("int(interval(1,8))", "IntDistribution(high=8, log=False, low=1, step=1)"),
+        ("tag(log,int(interval(1,8)))", "IntDistribution(high=8, log=True, low=1, step=1)"),
+        ("range(1,4)", "IntDistribution(high=4, log=False, low=1, step=1)"),
+        ("range(2,8,2)", "IntDistribution(high=8, log=False, low=2, step=2)"),
+        ("range(0,1,0.5)", "FloatDistribution(high=1.0, log=False, low=0.0, step=0.5)"),
+        ("choice(a,'b c',1)", r"CategoricalDistribution(choices=('a', 'b\\ c', '1'))"),
+        ("head_only,none", "CategoricalDistribution(choices=('head_only', 'none'))"),
+        ("[1,2],null", "CategoricalDistribution(choices=('[1,2]', 'null'))"),
+    ],
+)
+def test_hydra_s_grammar_as_what_optuna_draws_from(text, drawn):
+    pytest.importorskip("optuna", reason="needs the extra sweep")
+    from hydra_plugins.faceproof.sweepers import distribution
+
+    override = OverridesParser.create().parse_override(f"key={text}")
+    assert str(distribution(override, None)) == drawn
+
+
+def test_an_interval_without_room_is_refused():
+    pytest.importorskip("optuna", reason="needs the extra sweep")
+    from hydra_plugins.faceproof.sweepers import distribution
+
+    override = OverridesParser.create().parse_override("key=tag(log,interval(0,1))")
+    with pytest.raises(FaceproofError, match=r"interval\(0,1\)\) cannot be searched"):
+        distribution(override, None)
 
 
 def test_without_the_extra_a_search_says_what_to_install(sweeping, monkeypatch):

@@ -1,1 +1,1 @@
-"""What Hydra finds of ours: how `python train.py -m ...` sweeps."""
+"""The plugins of faceproof that Hydra finds: the sweepers of `python train.py -m ...`."""
