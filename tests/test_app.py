@@ -128,7 +128,7 @@ def test_evaluating_another_data_set_and_split(run, small_faces):
     )  # fmt: skip
     assert folder == run.path / "evaluations" / "elsewhere"
     report = json.loads((folder / "report.json").read_text())
-    assert report["figures"]["num_images"] == 8
+    assert report["metrics"]["num_images"] == 8
 
 
 def test_a_data_set_of_another_task_is_refused(run, small_faces):

@@ -5,7 +5,6 @@ that need it, so that `--help`, `--cfg job` and shell completion answer at once.
 """
 
 import functools
-import json
 import re
 import signal
 import sys
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from faceproof import registry
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.config import EvaluateConfig
-from faceproof.io.atomic import explain_disk_errors, write_text
+from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.run_folder import RunFolder, find_run, flatten
 from faceproof.performance.waiting import wait_briefly
 from faceproof.settings import SettingError, UnknownSettingError, make
@@ -36,7 +34,6 @@ from faceproof.workflows.sweep_folder import sweep_name
 if TYPE_CHECKING:
     from faceproof.data import DataSet
     from faceproof.evaluation.scoring import Scorer
-    from faceproof.models import Detector
     from faceproof.task import Task
 
 # What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
@@ -363,42 +360,9 @@ def compare(
     Raises:
         FaceproofError: the runs cannot be compared.
     """
-    from rich.console import Console
+    from faceproof.workflows.compare import CompareConfig, compare
 
-    from faceproof.evaluation.comparison import (
-        choose_evaluation,
-        compare_runs,
-        find_runs,
-        read_scored,
-    )
-    from faceproof.evaluation.costs import measure_costs
-    from faceproof.reports.comparison_page import show, write_comparison
-
-    runs = find_runs(paths)
-    name = choose_evaluation(runs, evaluation)
-    scored = read_scored(runs, name, [flatten(run.read_config()) for run in runs])
-    described = [_networks(run) for run in runs]
-    networks = dict(pair for one in described for pair in one)
-    of_each = [[text for text, _ in one] for one in described]
-    costs, timed_on = measure_costs(of_each, networks, timing, device)
-    comparison = compare_runs(scored, costs, timed_on)
-    page = write_comparison(folder, comparison, scored)
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    show(console, comparison, page)
-    return page
-
-
-def _networks(run: RunFolder) -> list[tuple[str, Callable[[], "Detector"]]]:
-    """Return the description of each network of a run, or of an ensemble's, and what makes it."""
-    from faceproof.models.build import build_network, read_model
-    from faceproof.workflows.ensemble import is_ensemble, read_ensemble
-
-    members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
-    models = [read_model(member.read_config()["model"]) for member in members]
-    return [
-        (json.dumps(model.network, sort_keys=True), functools.partial(build_network, model))
-        for model in models
-    ]
+    return compare(CompareConfig(tuple(paths), evaluation, folder, timing, device))
 
 
 def ensemble(
@@ -415,32 +379,9 @@ def ensemble(
     Raises:
         FaceproofError: the runs cannot be averaged, or the folder is in use.
     """
-    from faceproof.evaluation.comparison import find_runs
-    from faceproof.evaluation.operating_point import ThresholdConfig
-    from faceproof.task import get_task
-    from faceproof.workflows.ensemble import make_ensemble
+    from faceproof.workflows.ensemble import EnsembleConfig, ensemble
 
-    runs = find_runs(paths, at_least=1)
-    if ensembles := [one.path for one in runs if one.ensemble.is_file()]:
-        raise FaceproofError(f"{ensembles[0]} is an ensemble itself; name its members' runs")
-    if len(runs) < 2:
-        raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
-    first = runs[0].read_config()
-    run = RunFolder(folder)
-    threshold = make(
-        ThresholdConfig, {**first["threshold"], "calibration": first["calibration"]}, "threshold"
-    )
-    made = make_ensemble(run, runs, get_task(first["data"]["task"]), threshold, average, weights)
-    config = {
-        "model": {"name": "ensemble"},
-        "ensemble": {"average": average, "weights": weights, "members": list(map(str, paths))},
-        "data": {"name": first["data"]["name"], "task": first["data"]["task"]},
-    }
-    write_text(run.config, yaml.safe_dump(config, sort_keys=False))
-    for member in made.members:
-        print(f"{member.weight:.3f}  {member.run.path.name}")
-    print(f"next:\n  python evaluate.py {run.argument('run')}")
-    return run
+    return ensemble(EnsembleConfig(tuple(paths), folder, average, weights))
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

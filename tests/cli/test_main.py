@@ -18,8 +18,9 @@ from faceproof.data.fetch import ORIGINS
 from faceproof.data.table import table_from_columns
 from faceproof.evaluation.operating_point import DEFAULT
 from faceproof.evaluation.predictions import predictions_table
+from faceproof.evaluation.result import EvaluationContext, evaluate
 from faceproof.io.run_folder import RunFolder, write_epochs
-from faceproof.reports.report import ReportContext, write_report
+from faceproof.reports.report import write_report
 from faceproof.task import TASKS
 
 
@@ -136,12 +137,13 @@ def two_runs(tmp_path: Path) -> Path:
         run.write_operating_point(DEFAULT.to_json())
         write_epochs(run.metrics, [{"epoch": 0, "val/loss": 0.5, "val/roc_auc": 0.8}])
         logits = 3.0 * fake - 1.5 + rng.normal(0, 1, 60)
-        context = ReportContext(
+        context = EvaluationContext(
             "face_cnn on ciplab", TASKS["deepfake"], str(run.path), "face_cnn", "ciplab", "test",
             DEFAULT.threshold, DEFAULT.origin, operating_point=DEFAULT, num_resamples=100,
         )  # fmt: skip
         predictions = predictions_table(rows, logits, 1 / (1 + np.exp(-logits)))
-        write_report(run.evaluations / "ciplab-test", predictions, context)
+        found = evaluate(predictions, context)
+        write_report(run.evaluations / "ciplab-test", predictions, found)
     return tmp_path / "sweep"
 
 

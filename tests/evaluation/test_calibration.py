@@ -14,9 +14,11 @@ from sklearn.linear_model import LogisticRegression
 
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import calibration, reliability
+from faceproof.evaluation import calibration
 from faceproof.evaluation.calibration import Calibration, calibrated, fit_calibration
+from faceproof.evaluation.metrics import METRICS
 from faceproof.evaluation.predictions import predictions_table, probabilities_of
+from faceproof.evaluation.scores import LabelledScores, WeightedScores
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -39,7 +41,9 @@ def bent(num_rows: int, seed: int = 0) -> tuple[Labels, Array]:
 
 
 def error(labels: Labels, probabilities: Array) -> float:
-    found = reliability.expected_calibration_error(labels, probabilities)
+    nothing = np.zeros(len(labels))  # logits and decisions do not matter
+    scores = LabelledScores.from_arrays(labels, nothing, probabilities, nothing > 0)
+    found = METRICS["ece"](WeightedScores(scores))
     assert found is not None
     return found
 

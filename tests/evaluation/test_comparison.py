@@ -17,33 +17,21 @@ from sklearn import metrics as sk
 
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.comparison import (
-    FIGURES,
-    Cost,
+from faceproof.evaluation.comparison import Comparison, Cost, compare_runs
+from faceproof.evaluation.metrics import metrics_shown
+from faceproof.evaluation.predictions import predictions_table, write_predictions
+from faceproof.evaluation.run_names import find_families, name_runs
+from faceproof.evaluation.scored_runs import (
     ScoredRun,
     choose_evaluation,
-    compare_runs,
     evaluations_of,
-    find_families,
     find_runs,
-    name_runs,
     read_scored,
 )
-from faceproof.evaluation.predictions import predictions_table, write_predictions
 from faceproof.io.run_folder import RunFolder, write_epochs
-from faceproof.reports import comparison_page as compare_page
-from faceproof.reports.comparison_page import (
-    cautions,
-    draw,
-    markdown,
-    models_csv,
-    p_value,
-    scaled,
-    show,
-    signed,
-    verdict,
-    write_comparison,
-)
+from faceproof.reports import comparison_page
+from faceproof.reports.comparison_page import draw, write_comparison
+from faceproof.reports.comparison_text import cautions, markdown, models_csv, show, verdict
 from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]
@@ -131,22 +119,22 @@ def _scored(*runs: RunFolder, evaluation: str = "demo-test") -> list[ScoredRun]:
     return read_scored(runs, evaluation, [_config(run) for run in runs])
 
 
-def _compared(*runs: RunFolder, num_resamples: int = 100, **costs: Any) -> dict[str, Any]:
+def _compared(*runs: RunFolder, num_resamples: int = 100, **costs: Any) -> Comparison:
     return compare_runs(_scored(*runs), [Cost(**costs)] * len(runs), None, num_resamples)
 
 
-def test_figures_are_those_of_scikit_learn_and_the_best_stands_first(make_run) -> None:
+def test_metrics_are_those_of_scikit_learn_and_the_best_stands_first(make_run) -> None:
     found = _compared(make_run("a", 1.0), make_run("b", 3.0, model="vit"))
-    assert [row["name"] for row in found["runs"]] == ["b", "a"]
+    assert [row.name for row in found.runs] == ["b", "a"]
     labels = np.arange(120) % 2
     logits = _logits(120, 3.0, 0, "vit")
-    figures = found["runs"][0]["figures"]
+    figures = found.runs[0].metrics
     assert figures["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, logits))
     assert figures["average_precision"] == pytest.approx(sk.average_precision_score(labels, logits))
     for name, score in (("accuracy", sk.accuracy_score), ("jaccard", sk.jaccard_score)):
         assert figures[name] == pytest.approx(score(labels, logits >= 0))
-    for name in FIGURES:
-        low, high = found["runs"][0]["intervals"][name]
+    for name in (metric.name for metric in metrics_shown("comparison")):
+        low, high = found.runs[0].intervals[name]
         assert low <= figures[name] <= high
         assert low < high
 
@@ -154,19 +142,19 @@ def test_figures_are_those_of_scikit_learn_and_the_best_stands_first(make_run) -
 def test_a_pair_says_the_first_less_the_second_and_whether_it_is_real(make_run) -> None:
     runs = [make_run("a", 0.3), make_run("b", 4.0), make_run("c", 3.9, model="vit")]
     found = _compared(*runs)
-    pairs = {(pair["first"], pair["second"]): pair for pair in found["pairs"]}
-    figures = {row["name"]: row["figures"] for row in found["runs"]}
+    pairs = {(pair.first, pair.second): pair for pair in found.pairs}
+    figures = {row.name: row.metrics for row in found.runs}
     assert len(pairs) == 3
     for (first, second), pair in pairs.items():
         for name in ("roc_auc", "accuracy"):
             expected = figures[first][name] - figures[second][name]
-            assert pair[name]["difference"] == pytest.approx(expected)
-            assert pair[name]["interval"][0] < expected < pair[name]["interval"][1]
-            assert pair[name]["p_value"] <= pair[name]["p_holm"]
-    best, next_best, worst = (row["name"] for row in found["runs"])
+            assert getattr(pair, name).difference == pytest.approx(expected)
+            assert getattr(pair, name).interval[0] < expected < getattr(pair, name).interval[1]
+            assert getattr(pair, name).p_value <= getattr(pair, name).p_holm
+    best, next_best, worst = (row.name for row in found.runs)
     assert worst == "a"
-    assert pairs[best, worst]["roc_auc"]["real"]
-    assert not pairs[best, next_best]["roc_auc"]["real"]
+    assert pairs[best, worst].roc_auc.real
+    assert not pairs[best, next_best].roc_auc.real
     assert "may be chance" in " ".join(verdict(found))
 
 
@@ -178,18 +166,18 @@ def test_frames_of_a_video_count_as_one_unit(make_run) -> None:
         for name, gap, model in (("a", 0.8, "resnet18"), ("b", 1.3, "vit"))
     ]
     apart, together = _compared(*alone), _compared(*videos)
-    assert (apart["num_units"], together["num_units"]) == (120, 12)
-    assert together["num_groups"] == 12
+    assert (apart.num_units, together.num_units) == (120, 12)
+    assert together.num_groups == 12
     for name in ("roc_auc", "accuracy"):
-        first, second = apart["pairs"][0][name], together["pairs"][0][name]
-        assert first["difference"] == pytest.approx(second["difference"])
-        assert first["interval"] != second["interval"]
+        first, second = getattr(apart.pairs[0], name), getattr(together.pairs[0], name)
+        assert first.difference == pytest.approx(second.difference)
+        assert first.interval != second.interval
 
 
 def test_too_few_units_are_not_tested(make_run) -> None:
     found = _compared(make_run("a", num_rows=8), make_run("b", num_rows=8, model="vit"))
-    assert found["pairs"][0]["roc_auc"] is None
-    assert found["runs"][0]["intervals"]["accuracy"] is None
+    assert found.pairs[0].roc_auc is None
+    assert found.runs[0].intervals["accuracy"] is None
     assert "too few" in " ".join([*verdict(found), *cautions(found)])
     assert "undefined" in markdown(found)
 
@@ -198,9 +186,9 @@ def test_one_class_is_no_comparison_of_ranks(make_run, tmp_path: Path) -> None:
     columns = {"label": ["fake"] * 120}
     runs = [make_run("a", columns=columns), make_run("b", columns=columns, model="vit")]
     found = _compared(*runs)
-    assert found["runs"][0]["figures"]["roc_auc"] is None
-    assert found["pairs"][0]["roc_auc"] is None
-    assert found["pairs"][0]["accuracy"] is not None
+    assert found.runs[0].metrics["roc_auc"] is None
+    assert found.pairs[0].roc_auc is None
+    assert found.pairs[0].accuracy is not None
     page = write_comparison(tmp_path / "out", found, _scored(*runs))
     assert "of one class" in page.read_text()
 
@@ -212,13 +200,13 @@ def test_runs_that_differ_in_nothing_but_their_seed_have_a_spread(make_run) -> N
     # A folder that is but a number is no name.
     assert names == ["resnet18 seed=0", "resnet18 seed=1", "resnet18 seed=2", "vit seed=0"]
     assert find_families(scored, names) == ["resnet18"] * 3 + ["vit seed=0"]
-    (family,) = _compared(*runs)["seeds"]
+    (family,) = _compared(*runs).seeds
     areas = [
         sk.roc_auc_score(np.arange(120) % 2, _logits(120, 2.0, n, "resnet18")) for n in (0, 1, 2)
     ]
-    assert family["name"] == "resnet18"
-    assert sorted(family["seeds"]) == [0, 1, 2]
-    assert family["figures"]["roc_auc"] == pytest.approx(
+    assert family.name == "resnet18"
+    assert sorted(family.seeds) == [0, 1, 2]
+    assert asdict(family.metrics["roc_auc"]) == pytest.approx(
         {
             "mean": np.mean(areas),
             "standard_deviation": np.std(areas, ddof=1),
@@ -227,9 +215,9 @@ def test_runs_that_differ_in_nothing_but_their_seed_have_a_spread(make_run) -> N
         }
     )
     copies = _compared(make_run("x"), make_run("y"))
-    assert copies["seeds"] == []
-    assert copies["pairs"][0]["roc_auc"]["difference"] == 0
-    assert not copies["pairs"][0]["roc_auc"]["real"]
+    assert copies.seeds == []
+    assert copies.pairs[0].roc_auc.difference == 0
+    assert not copies.pairs[0].roc_auc.real
 
 
 def test_names_are_short_and_distinct(make_run) -> None:
@@ -316,7 +304,7 @@ def test_different_labels_groups_and_tasks_are_refused(make_run) -> None:
 def test_images_without_a_label_are_left_out(make_run) -> None:
     labels = [TASK.classes[n % 2] if n < 100 else None for n in range(120)]
     runs = [make_run("a", columns={"label": labels}), make_run("b", columns={"label": labels})]
-    assert _compared(*runs)["num_images"] == 100
+    assert _compared(*runs).num_images == 100
     none = {"label": [None] * 120}
     with pytest.raises(FaceproofError, match="have no labels"):
         _scored(make_run("c", columns=none), make_run("d", columns=none))
@@ -336,21 +324,23 @@ def test_the_folder_holds_the_same_numbers_four_times(make_run, tmp_path: Path) 
     found = compare_runs(scored, costs, "a clock", 100)
     page = write_comparison(tmp_path / "out" / "deep", found, scored)
     folder = page.parent
-    assert json.loads((folder / "comparison.json").read_text()) == json.loads(json.dumps(found))
+    assert json.loads((folder / "comparison.json").read_text()) == json.loads(
+        json.dumps(found.to_json())
+    )
     rows = list(csv.DictReader((folder / "comparison.csv").read_text().splitlines()))
     assert len(rows) == 3
-    for row, known in zip(rows, found["runs"], strict=True):
-        assert float(row["roc_auc"]) == known["figures"]["roc_auc"]
-        assert float(row["eer_high"]) == known["intervals"]["eer"][1]
-        assert int(row["parameters"]) == known["parameters"]
+    for row, known in zip(rows, found.runs, strict=True):
+        assert float(row["roc_auc"]) == known.metrics["roc_auc"]
+        assert float(row["eer_high"]) == known.intervals["eer"][1]
+        assert int(row["parameters"]) == known.cost.parameters
     text, table = page.read_text(), (folder / "comparison.md").read_text()
-    for known in found["runs"]:
-        assert f"{known['figures']['roc_auc']:.4f}" in text
-        assert f"{known['figures']['roc_auc']:.4f}" in table
+    for known in found.runs:
+        assert f"{known.metrics['roc_auc']:.4f}" in text
+        assert f"{known.metrics['roc_auc']:.4f}" in table
     assert "± " in text
     assert "Over seeds" in table
-    assert text.count("<svg") == 4
-    assert {file.stem for file in (folder / "figures").iterdir()} == {
+    assert text.count("data:image/svg+xml") == 4
+    assert {file.stem for file in (folder / "plots").iterdir()} == {
         "roc", "time", "work", "training",
     }  # fmt: skip
     write_comparison(folder, found, scored)  # again, over the old one
@@ -363,11 +353,13 @@ def test_the_folder_holds_the_same_numbers_four_times(make_run, tmp_path: Path) 
 def test_the_page_is_complete_in_itself_and_safe(make_run, tmp_path: Path) -> None:
     runs = [make_run("a"), make_run("b", model="vit", report={"threshold_origin": HOSTILE})]
     scored = _scored(*runs)
-    scored = [
-        replace(one, folder=one.folder, report={**one.report, "data": HOSTILE}) for one in scored
-    ]
+    scored = [replace(one, report=replace(one.report, data=HOSTILE)) for one in scored]
     found = compare_runs(scored, [Cost()] * 2, None, 100)
-    found["runs"][0]["name"] = found["pairs"][0]["first"] = found["runs"][0]["family"] = HOSTILE
+    found = replace(
+        found,
+        runs=[replace(found.runs[0], name=HOSTILE, family=HOSTILE), found.runs[1]],
+        pairs=[replace(found.pairs[0], first=HOSTILE)],
+    )
     text = write_comparison(tmp_path / "out", found, scored).read_text()
     assert HOSTILE not in text
     assert "&lt;img src=x" in text
@@ -376,28 +368,32 @@ def test_the_page_is_complete_in_itself_and_safe(make_run, tmp_path: Path) -> No
     class Watcher(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             seen.append(tag)
-            assert tag not in ("script", "img", "link", "iframe")
+            assert tag not in ("script", "svg", "link", "iframe")
             for name, value in attrs:
-                assert name not in ("src", "onerror", "onload")
+                assert name not in ("onerror", "onload")
+                if name == "src":
+                    assert (value or "").startswith("data:image/svg+xml;base64,")
                 if name.endswith("href"):
                     assert (value or "").startswith("#")
 
     Watcher().feed(text)
-    assert "svg" in seen
+    assert "img" in seen
     assert "<img" not in markdown(found).replace("\\<", "")
 
 
 def test_verdict_and_cautions_in_words(make_run) -> None:
     runs = [make_run("a", 0.2), make_run("b", 5.0, model="vit"), make_run("c", 5.0, model="cnn")]
     found = _compared(*runs)
-    first, second, _ = found["runs"]
-    first["milliseconds"], second["milliseconds"], found["runs"][2]["milliseconds"] = 10.0, 2.0, 1.0
+    times = zip(found.runs, (10.0, 2.0, 1.0), strict=True)
+    runs = [replace(run, cost=Cost(milliseconds=time)) for run, time in times]
+    found = replace(found, runs=runs)
+    first, second, third = runs
     words = verdict(found)
-    assert words[0].startswith(f"{first['name']} ranks the images best: ROC-AUC")
-    assert words[1] == (f"Its lead over a is real; that over {second['name']} may be chance.")
-    assert words[-1] == f"{second['name']} is not shown to be worse and is 5.0 times as fast."
-    second["criterion"], second["test_scorings"] = "fpr", 4
-    text = " ".join(cautions(found))
+    assert words[0].startswith(f"{first.name} ranks the images best: ROC-AUC")
+    assert words[1] == (f"Its lead over a is real; that over {second.name} may be chance.")
+    assert words[-1] == f"{second.name} is not shown to be worse and is 5.0 times as fast."
+    second = replace(second, criterion="fpr", test_scorings=4)
+    text = " ".join(cautions(replace(found, runs=[first, second, third])))
     assert "different criteria (fpr, youden)" in text
     assert "up to 4 times" in text
     assert "owes part of its lead to chance" in text
@@ -407,9 +403,9 @@ def test_a_long_comparison_is_drawn_and_shown(make_run, tmp_path: Path) -> None:
     runs = [make_run(f"r{n}", 1 + n / 5, model=f"model {n}") for n in range(12)]
     scored = _scored(*runs)
     found = compare_runs(scored, [Cost(1, 10 ** (6 + n % 3), 2.0**n) for n in range(12)], "x", 100)
-    assert len(found["pairs"]) == 66
+    assert len(found.pairs) == 66
     assert set(draw(found, scored)) == {"roc", "time", "work", "training"}
-    looks = compare_page._looks(found["runs"]).values()
+    looks = comparison_page._looks(found.runs).values()
     assert len({(look.colour, look.line["linestyle"]) for look in looks}) == 12
     assert len({(look.colour, look.marker) for look in looks}) == 12
     text = write_comparison(tmp_path / "out", found, scored).read_text()
@@ -417,23 +413,11 @@ def test_a_long_comparison_is_drawn_and_shown(make_run, tmp_path: Path) -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     show(console, found, tmp_path)
     printed = console.export_text()
-    assert all(row["name"] in printed for row in found["runs"])
-    assert f"{found['runs'][0]['figures']['roc_auc']:.4f}" in printed
+    assert all(row.name in printed for row in found.runs)
+    assert f"{found.runs[0].metrics['roc_auc']:.4f}" in printed
 
 
 def test_the_csv_leaves_what_is_undefined_empty(make_run) -> None:
     found = _compared(make_run("a", num_rows=8), make_run("b", num_rows=8, model="vit"))
     row = next(csv.DictReader(models_csv(found).splitlines()))
     assert row["accuracy_low"] == row["parameters"] == ""
-
-
-def test_numbers_in_words() -> None:
-    assert [signed(value) for value in (0.0, 0.12345, -0.5, 1e-6, -1e-6)] == [
-        "0", "+0.1235", "-0.5000", "under +0.0001", "above -0.0001",
-    ]  # fmt: skip
-    assert [p_value(value) for value in (1e-9, 0.0123, 0.0994, 0.5, 1.0)] == [
-        "< 0.0001", "0.012", "0.099", "0.50", "1.00",
-    ]  # fmt: skip
-    assert [scaled(value) for value in (7, 1234, 4_010_110, 17_563_061_760)] == [
-        "7", "1.23 k", "4.01 M", "17.6 G",
-    ]  # fmt: skip

@@ -6,8 +6,8 @@ import pytest
 
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import metrics
 from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups
+from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.predictions import SCHEMA, logits_of, predictions_table, probabilities_of
 from faceproof.task import TASKS
 
@@ -95,5 +95,5 @@ def test_a_group_of_both_classes_is_refused_by_name() -> None:
 def test_figures_of_groups_are_those_of_any_predictions() -> None:
     labels: list[str | None] = ["real", "real", "fake", "fake"]
     grouped = aggregate_groups(table(labels, [0.4, 0.7, 0.6, 0.3], ["a", "a", "b", "b"]))
-    found = metrics.figures(grouped.predictions, TASK, 0.5)
+    found = measure(grouped.predictions, TASK, 0.5)
     assert (found["num_images"], found["roc_auc"], found["accuracy"]) == (2, 0.0, 0.0)

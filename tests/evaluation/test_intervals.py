@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceproof.data.table import table_from_columns
-from faceproof.evaluation import intervals, metrics
+from faceproof.evaluation import intervals
 from faceproof.evaluation import statistics as confidence
 from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.metrics import Metrics, measure, measure_scores
 from faceproof.evaluation.predictions import predictions_table
+from faceproof.evaluation.scores import LabelledScores, WeightedScores, Weights
 from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]
@@ -46,7 +48,11 @@ def scores(num_rows: int, seed: int = 3) -> tuple[Labels, Array]:
     return labels, np.round(random.normal(labels * 2.0 - 1.0, 1.5), 1)
 
 
-def assert_same(found: metrics.Figures, expected: metrics.Figures) -> None:
+def weighted_metrics(scores: LabelledScores, weights: Weights) -> Metrics:
+    return measure_scores(WeightedScores(scores, weights), TASK)
+
+
+def assert_same(found: Metrics, expected: Metrics) -> None:
     assert list(found) == list(expected)
     for name, value in expected.items():
         if value is None:
@@ -59,9 +65,9 @@ def assert_same(found: metrics.Figures, expected: metrics.Figures) -> None:
 def test_weights_of_one_give_the_figures(rows: list[tuple[bool, float, int]]) -> None:
     labels = np.array([int(label) for label, _, _ in rows])
     predictions = table(labels, np.array([logit for _, logit, _ in rows]))
-    ranked = intervals.rank_rows(predictions, TASK, 0.5)
-    found = intervals.weighted_metrics(ranked, np.ones(len(rows), np.int64))
-    assert_same(found, metrics.figures(predictions, TASK, 0.5))
+    ranked = LabelledScores.from_table(predictions, TASK, 0.5)
+    found = weighted_metrics(ranked, np.ones(len(rows), np.int64))
+    assert_same(found, measure(predictions, TASK, 0.5))
 
 
 @given(rows=ROWS)
@@ -72,23 +78,23 @@ def test_weights_give_the_figures_of_rows_repeated_so_often(
     weights = np.array([weight for _, _, weight in rows])
     predictions = table(labels, np.array([logit for _, logit, _ in rows]))
     codes = np.arange(len(rows))
-    ranked = intervals.rank_rows(predictions, TASK, 0.5, units=codes)
+    ranked = LabelledScores.from_table(predictions, TASK, 0.5, units=codes)
     repeated = predictions.take(np.repeat(codes, weights))
-    found = intervals.weighted_metrics(ranked, weights)
-    assert_same(found, metrics.figures(repeated, TASK, 0.5))
+    found = weighted_metrics(ranked, weights)
+    assert_same(found, measure(repeated, TASK, 0.5))
 
 
 def test_rows_of_one_group_are_drawn_together() -> None:
     labels, logits = scores(60)
     groups: list[str | None] = [f"v{number // 5}" if number < 40 else None for number in range(60)]
     predictions = table(labels, logits, groups)
-    ranked = intervals.rank_rows(predictions, TASK, 0.5)
+    ranked = LabelledScores.from_table(predictions, TASK, 0.5)
     assert ranked.num_units == 8 + 20
     codes = unit_codes(predictions)
     weights = next(intervals.resample_weights(28, 1, seed=5))
     assert weights.sum() == 28
     repeated = predictions.take(np.repeat(np.arange(60), weights[codes]))
-    assert_same(intervals.weighted_metrics(ranked, weights), metrics.figures(repeated, TASK, 0.5))
+    assert_same(weighted_metrics(ranked, weights), measure(repeated, TASK, 0.5))
 
 
 def test_units_follow_names_and_not_the_order_of_rows() -> None:
@@ -110,9 +116,9 @@ def test_two_detectors_on_the_same_images_are_drawn_alike() -> None:
     one, two = table(labels, logits), table(labels, -logits[::-1]).take(np.arange(300)[::-1])
     areas = []
     for predictions in (one, two):
-        ranked = intervals.rank_rows(predictions, TASK, 0.5)
+        ranked = LabelledScores.from_table(predictions, TASK, 0.5)
         drawn = [
-            intervals.weighted_metrics(ranked, weights)
+            weighted_metrics(ranked, weights)
             for weights in intervals.resample_weights(ranked.num_units, 20)
         ]
         areas.append([figures["num_fake"] for figures in drawn])
@@ -141,7 +147,7 @@ def test_the_interval_is_that_of_a_plain_resampling_loop() -> None:
 
 def test_every_figure_lies_in_its_interval() -> None:
     predictions = table(*scores(400))
-    figures = metrics.figures(predictions, TASK, 0.5)
+    figures = measure(predictions, TASK, 0.5)
     found = intervals.bootstrap_intervals(predictions, TASK, 0.5, 200)
     assert set(found) == {name for name in figures if not name.startswith("num_")}
     for name, interval in found.items():
@@ -257,10 +263,10 @@ def test_resamples_are_bounded_where_rows_are_many() -> None:
 def test_resamples_of_many_rows_stay_quick() -> None:
     labels, logits = scores(100_000)
     codes = np.arange(len(labels))
-    ranked = intervals.rank_rows(table(labels, logits), TASK, 0.5, codes)
+    ranked = LabelledScores.from_table(table(labels, logits), TASK, 0.5, codes)
     start = time.perf_counter()
     for weights in intervals.resample_weights(len(codes), 20):
-        intervals.weighted_metrics(ranked, weights)
+        weighted_metrics(ranked, weights)
     assert time.perf_counter() - start < 2  # about 0.1 s on one core
 
 

@@ -1,7 +1,6 @@
 """Every figure against an implementation that is not ours, and against what must hold of it."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,13 @@ from hypothesis import strategies as st
 
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import metrics
+from faceproof.evaluation import breakdown as parts
+from faceproof.evaluation import metric_functions as functions
 from faceproof.evaluation import statistics as confidence
-from faceproof.evaluation.predictions import predictions_table
+from faceproof.evaluation.metrics import METRICS, Metrics, better, measure
+from faceproof.evaluation.predictions import Labels, predictions_table
+from faceproof.evaluation.result import realised_fpr
+from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.task import TASKS, Task
 
 TASK = TASKS["deepfake"]
@@ -47,6 +50,15 @@ def table(labels: npt.NDArray[np.int64], logits: Array, **columns: list[str | No
     return predictions_table(rows, logits, sigmoid(logits))
 
 
+def scored(
+    labels: Labels, logits: Array, called: npt.NDArray[np.bool_] | None = None
+) -> WeightedScores:
+    """Every image once; called positive above a logit of zero, or as given."""
+    decided = logits > 0 if called is None else called
+    with np.errstate(over="ignore"):
+        return WeightedScores(LabelledScores.from_arrays(labels, logits, sigmoid(logits), decided))
+
+
 def drawn(rows: list[tuple[bool, float]]) -> tuple[npt.NDArray[np.int64], Array]:
     return np.array([int(label) for label, _ in rows]), np.array([logit for _, logit in rows])
 
@@ -65,12 +77,12 @@ def scores() -> tuple[npt.NDArray[np.int64], Array]:
 
 
 @pytest.fixture(scope="module")
-def found(scores: tuple[npt.NDArray[np.int64], Array]) -> metrics.Figures:
-    return metrics.figures(table(*scores), TASK, 0.4)
+def found(scores: tuple[npt.NDArray[np.int64], Array]) -> Metrics:
+    return measure(table(*scores), TASK, 0.4)
 
 
 def test_figures_of_decisions_agree_with_sklearn(
-    scores: tuple[npt.NDArray[np.int64], Array], found: metrics.Figures
+    scores: tuple[npt.NDArray[np.int64], Array], found: Metrics
 ) -> None:
     labels, logits = scores
     called = (sigmoid(logits).astype(np.float32) >= 0.4).astype(int)
@@ -87,9 +99,8 @@ def test_figures_of_decisions_agree_with_sklearn(
         "jaccard": reference.jaccard_score(labels, called),
     }.items():
         assert found[name] == pytest.approx(expected, abs=1e-12), name
-    assert np.array_equal(
-        metrics.confusion(labels, sigmoid(logits), 0.4), reference.confusion_matrix(labels, called)
-    )
+    cells = scored(labels, logits, sigmoid(logits) >= 0.4).confusion
+    assert np.array_equal(cells, reference.confusion_matrix(labels, called))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +116,7 @@ def test_figures_of_decisions_agree_with_sklearn(
 )
 def test_figures_of_rank_agree_with_torchmetrics_fed_logits(
     scores: tuple[npt.NDArray[np.int64], Array],
-    found: metrics.Figures,
+    found: Metrics,
     name: str,
     metric: torchmetrics.Metric,
 ) -> None:
@@ -116,11 +127,13 @@ def test_figures_of_rank_agree_with_torchmetrics_fed_logits(
 
 
 def test_roc_auc_agrees_with_sklearn(scores: tuple[npt.NDArray[np.int64], Array]) -> None:
-    assert metrics.roc_auc(*scores) == pytest.approx(reference.roc_auc_score(*scores), abs=1e-12)
+    assert METRICS["roc_auc"](scored(*scores)) == pytest.approx(
+        reference.roc_auc_score(*scores), abs=1e-12
+    )
 
 
 def test_losses_agree_with_torch_and_sklearn(
-    scores: tuple[npt.NDArray[np.int64], Array], found: metrics.Figures
+    scores: tuple[npt.NDArray[np.int64], Array], found: Metrics
 ) -> None:
     labels, logits = scores
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -138,49 +151,27 @@ def test_equal_error_rate_is_where_a_root_finder_sees_the_rates_cross(
     false_positives, true_positives, _ = reference.roc_curve(*scores)
     curve = scipy.interpolate.interp1d(false_positives, true_positives)
     crossing = scipy.optimize.brentq(lambda rate: 1 - rate - curve(rate), 0, 1)
-    assert metrics.equal_error_rate(*scores) == pytest.approx(crossing, abs=1e-9)
+    assert METRICS["eer"](scored(*scores)) == pytest.approx(crossing, abs=1e-9)
 
 
 def test_loss_is_exact_where_probabilities_saturate() -> None:
     labels, logits = np.array([1, 0, 1]), np.array([800.0, 800.0, 40.0])
-    assert metrics.binary_cross_entropy(labels, logits) == pytest.approx(800 / 3, rel=1e-15)
-    assert metrics.binary_cross_entropy(labels[2:], logits[2:]) == pytest.approx(math.exp(-40))
+    assert METRICS["loss"](scored(labels, logits)) == pytest.approx(800 / 3, rel=1e-15)
+    assert METRICS["loss"](scored(labels[2:], logits[2:])) == pytest.approx(math.exp(-40))
 
 
 def test_ranks_are_those_of_logits_not_of_saturated_probabilities() -> None:
     labels, logits = np.array([0, 1, 0, 1]), np.array([30.0, 40.0, -40.0, 50.0])
-    found = metrics.figures(table(labels, logits), TASK, 0.5)
+    found = measure(table(labels, logits), TASK, 0.5)
     assert (found["roc_auc"], found["average_precision"], found["eer"]) == (1.0, 1.0, 0.0)
 
 
 def test_tpr_at_fpr_allows_exactly_that_many_false_positives() -> None:
     negatives, positives = np.arange(200.0), np.array([198.5, 197.5, 196.5, -1.0])
     labels = np.repeat([0, 1], [200, 4])
-    scored = labels, np.concatenate([negatives, positives])
-    assert metrics.tpr_at_fpr(*scored, max_fpr=0.01) == 0.5  # 2 of 200 are above 197.5
-    assert metrics.tpr_at_fpr(*scored, max_fpr=0.0099) == 0.25
-
-
-def test_class_report_agrees_with_sklearn(scores: tuple[npt.NDArray[np.int64], Array]) -> None:
-    labels, logits = scores
-    called = (sigmoid(logits) >= 0.4).astype(int)
-    report = metrics.class_report(metrics.confusion(labels, sigmoid(logits), 0.4), TASK)
-    expected = reference.classification_report(
-        labels, called, target_names=TASK.classes, output_dict=True
-    )
-    words = {"macro average": "macro avg", "weighted average": "weighted avg"}
-    assert list(report) == ["real", "fake", "macro average", "weighted average"]
-    for name, row in report.items():
-        for figure, value in row.items():
-            key = "f1-score" if figure == "f1" else figure
-            assert value == pytest.approx(expected[words.get(name, name)][key]), (name, figure)
-
-
-def test_class_report_is_undefined_for_a_class_that_is_never_called() -> None:
-    report = metrics.class_report(np.array([[6, 0], [2, 0]]), TASK)
-    assert report["fake"] == {"precision": None, "recall": 0.0, "f1": 0.0, "support": 2}
-    assert report["macro average"]["precision"] is None
-    assert report["weighted average"]["recall"] == pytest.approx(6 / 8)
+    both = scored(labels, np.concatenate([negatives, positives]))
+    assert functions.tpr_at_fpr(both, max_fpr=0.01) == 0.5  # 2 of 200 are above 197.5
+    assert functions.tpr_at_fpr(both, max_fpr=0.0099) == 0.25
 
 
 @given(rows=ROWS, seed=st.integers(0, 2**16))
@@ -191,10 +182,10 @@ def test_figures_do_not_depend_on_the_order_of_rows(
     order = np.random.default_rng(seed).permutation(len(labels))
     whole = table(labels, logits, source=["a" if logit > 0 else "b" for logit in logits])
     shuffled = whole.take(order)
-    assert metrics.figures(shuffled, TASK, 0.5) == metrics.figures(whole, TASK, 0.5)
+    assert measure(shuffled, TASK, 0.5) == measure(whole, TASK, 0.5)
     for column in ("source", "generator"):
-        in_order = metrics.breakdown(whole, TASK, 0.5, column)
-        assert metrics.breakdown(shuffled, TASK, 0.5, column) == in_order
+        in_order = parts.breakdown(whole, TASK, 0.5, column)
+        assert parts.breakdown(shuffled, TASK, 0.5, column) == in_order
 
 
 @given(rows=ROWS, cut=st.integers(0, 40))
@@ -205,16 +196,16 @@ def test_figures_do_not_depend_on_how_rows_were_batched(
     whole = table(labels, logits)
     pieces = concat_tables([table(labels[:cut], logits[:cut]), table(labels[cut:], logits[cut:])])
     chunked = pa.concat_tables([whole.slice(0, cut), whole.slice(cut)])
-    expected = metrics.figures(whole, TASK, 0.5)
-    assert metrics.figures(pieces, TASK, 0.5) == expected
-    assert metrics.figures(chunked, TASK, 0.5) == expected
+    expected = measure(whole, TASK, 0.5)
+    assert measure(pieces, TASK, 0.5) == expected
+    assert measure(chunked, TASK, 0.5) == expected
 
 
 @given(rows=ROWS)
 def test_swapping_the_classes_swaps_the_figures(rows: list[tuple[bool, float]]) -> None:
     labels, logits = drawn([(label, logit) for label, logit in rows if logit != 0])
-    ours = metrics.figures(table(labels, logits), TASK, 0.5)
-    swapped = metrics.figures(table(labels, -logits), SWAPPED, 0.5)
+    ours = measure(table(labels, logits), TASK, 0.5)
+    swapped = measure(table(labels, -logits), SWAPPED, 0.5)
     for name in ("loss", "accuracy", "balanced_accuracy", "roc_auc", "eer", "brier"):
         # A probability is a float32, and its complement need not be one.
         assert ours[name] == pytest.approx(swapped[name], abs=1e-6), name
@@ -224,7 +215,7 @@ def test_swapping_the_classes_swaps_the_figures(rows: list[tuple[bool, float]]) 
 @given(rows=ROWS)
 def test_every_figure_is_undefined_or_in_its_range(rows: list[tuple[bool, float]]) -> None:
     labels, logits = drawn(rows)
-    found = metrics.figures(table(labels, logits), TASK, 0.5)
+    found = measure(table(labels, logits), TASK, 0.5)
     for name, value in found.items():
         if value is not None and not name.startswith("num_"):
             assert 0 <= value <= (50 if name == "loss" else 1), name
@@ -233,7 +224,7 @@ def test_every_figure_is_undefined_or_in_its_range(rows: list[tuple[bool, float]
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_only_is_undefined_and_never_perfect(label: int) -> None:
     labels, logits = np.full(5, label), np.array([4.0, 3.0, 2.0, 1.0, -1.0])
-    found = metrics.figures(table(labels, logits), TASK, 0.5)
+    found = measure(table(labels, logits), TASK, 0.5)
     comparing = ("balanced_accuracy", "precision", "f1", "jaccard", "roc_auc")
     for name in (*comparing, "average_precision", "eer", "tpr_at_1pct_fpr"):
         assert found[name] is None, name
@@ -243,7 +234,7 @@ def test_one_class_only_is_undefined_and_never_perfect(label: int) -> None:
 
 
 def test_precision_is_undefined_where_nothing_is_called_positive() -> None:
-    found = metrics.figures(table(np.array([0, 1]), np.array([-2.0, -1.0])), TASK, 0.5)
+    found = measure(table(np.array([0, 1]), np.array([-2.0, -1.0])), TASK, 0.5)
     assert found["precision"] is None
     assert (found["recall"], found["f1"]) == (0.0, 0.0)
 
@@ -252,131 +243,41 @@ def test_unlabelled_rows_are_in_no_figure() -> None:
     known = table(np.array([0, 1, 1]), np.array([-2.0, 1.0, -1.0]))
     unknown = predictions_table(table_from_columns({"path": ["/x.png"]}), np.ones(1), np.ones(1))
     both = concat_tables([known, unknown])
-    assert metrics.figures(both, TASK, 0.5) == metrics.figures(known, TASK, 0.5)
-    nothing = metrics.figures(unknown, TASK, 0.5)
+    assert measure(both, TASK, 0.5) == measure(known, TASK, 0.5)
+    nothing = measure(unknown, TASK, 0.5)
     assert {name for name, value in nothing.items() if value is not None} == {
         "num_images",
         "num_real",
         "num_fake",
     }
-    assert metrics.breakdown(unknown, TASK, 0.5, "source") == []
+    assert parts.breakdown(unknown, TASK, 0.5, "source") == []
 
 
 def test_curves_refuse_one_class() -> None:
     with pytest.raises(FaceproofError, match="found 0 negative and 2 positive"):
-        metrics.roc_curve(np.ones(2, np.int64), np.zeros(2))
+        functions.roc_curve(scored(np.ones(2, np.int64), np.zeros(2)))
     with pytest.raises(FaceproofError, match="both classes"):
-        metrics.precision_recall_curve(np.zeros(2, np.int64), np.zeros(2))
-
-
-def by_value(rows: list[metrics.BreakdownRow]) -> Mapping[str | None, metrics.BreakdownRow]:
-    return {row["value"]: row for row in rows}
-
-
-def test_breakdown_by_generator_compares_with_negatives_of_the_same_source() -> None:
-    # In source a the gan is ranked above every real; in source b there is no real to compare with.
-    predictions = table(
-        np.array([1, 1, 0, 0, 1, 0]),
-        np.array([3.0, -0.5, -1.0, -2.0, 1.0, 5.0]),
-        source=["a", "a", "a", "a", "b", "c"],
-        generator=["gan", "gan", None, None, "diffusion", None],
-    )
-    rows = metrics.breakdown(predictions, TASK, 0.5, "generator")
-    assert [row["value"] for row in rows] == ["gan", None, "diffusion"]  # least accurate first
-    found = by_value(rows)
-    assert found["gan"]["recall"] == found["gan"]["accuracy"] == 0.5
-    assert found["gan"]["roc_auc"] == 1.0  # against source c it would be less
-    assert found["gan"]["mean_probability"] == pytest.approx(sigmoid(np.array([3, -0.5])).mean())
-    assert found["diffusion"]["roc_auc"] is None
-    assert found["diffusion"]["specificity"] is None
-    assert (found[None]["num_images"], found[None]["num_positive"]) == (3, 0)
-    assert (found[None]["recall"], found[None]["roc_auc"]) == (None, None)
-
-
-def test_breakdown_by_source_agrees_with_the_figures_of_each_source(
-    scores: tuple[npt.NDArray[np.int64], Array],
-) -> None:
-    labels, logits = scores
-    source: list[str | None] = ["ab"[number % 3 == 0] for number in range(len(labels))]
-    predictions = table(labels, logits, source=source)
-    rows = metrics.breakdown(predictions, TASK, 0.4, "source")
-    assert sorted(row["accuracy"] or 0 for row in rows) == [row["accuracy"] for row in rows]
-    for row in rows:
-        chosen = np.array(source) == row["value"]
-        alone = metrics.figures(table(labels[chosen], logits[chosen]), TASK, 0.4)
-        for name in ("num_images", "accuracy", "recall", "specificity", "roc_auc"):
-            assert row[name] == alone[name], name  # type: ignore[literal-required]
-
-
-def test_breakdown_refuses_a_column_it_does_not_know() -> None:
-    with pytest.raises(FaceproofError, match="source, generator, group; found 'colour'"):
-        metrics.breakdown(table(np.array([0]), np.zeros(1)), TASK, 0.5, "colour")
-
-
-def test_a_breakdown_with_a_value_for_every_few_rows_stays_quick() -> None:
-    labels, logits = random_scores(60_000)
-    groups: list[str | None] = [f"video{number // 6}" for number in range(len(labels))]
-    rows = metrics.breakdown(table(labels, logits, group=groups), TASK, 0.5, "group")
-    assert len(rows) == 10_000
-    assert sum(row["num_images"] for row in rows) == 60_000
+        functions.precision_recall_curve(scored(np.zeros(2, np.int64), np.zeros(2)))
 
 
 def test_realised_fpr_counts_negatives_only_and_has_wilsons_interval() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1])
-    probabilities = np.array([0.9, 0.1, 0.2, 0.5, 0.9, 0.1])
-    found = metrics.realised_fpr(labels, probabilities, 0.5, np.arange(6))
-    assert (found["num_negative"], found["num_false_positives"], found["rate"]) == (4, 2, 0.5)
-    assert found["interval"] == confidence.wilson(0.5, 4)
-    nothing = metrics.realised_fpr(labels[4:], probabilities[4:], 0.5, np.arange(2))
-    assert (nothing["rate"], nothing["interval"]) == (None, None)
+    called = np.array([0.9, 0.1, 0.2, 0.5, 0.9, 0.1]) >= 0.5
+    found = realised_fpr(called, labels, np.arange(6))
+    assert (found.num_negative, found.num_false_positives, found.rate) == (4, 2, 0.5)
+    assert found.interval == confidence.wilson(0.5, 4)
+    nothing = realised_fpr(called[4:], labels[4:], np.arange(2))
+    assert (nothing.rate, nothing.interval) == (None, None)
 
 
-def test_breakdown_rows_carry_their_intervals(
-    scores: tuple[npt.NDArray[np.int64], Array],
-) -> None:
-    labels, logits = scores
-    predictions = table(labels, logits, source=["ab"[number % 2] for number in range(len(labels))])
-    for row in metrics.breakdown(predictions, TASK, 0.5, "source"):
-        assert row["accuracy"] is not None
-        assert row["accuracy_interval"] == confidence.wilson(row["accuracy"], row["num_images"])
-        assert row["roc_auc_interval"] is not None
-        assert row["roc_auc"] is not None
-        assert row["roc_auc_interval"][0] < row["roc_auc"] < row["roc_auc_interval"][1]
+@pytest.mark.parametrize(
+    ("monitor", "mode"), [("val/loss", "min"), ("val/eer", "min"), ("val/roc_auc", "max")]
+)
+def test_which_way_is_better(monitor: str, mode: str) -> None:
+    assert better(monitor) == mode
 
 
-def test_worst_first_compares_within_a_source_or_not_at_all() -> None:
-    # Source a has reals; b has fakes only; that of c are perfectly told from c's own one real.
-    predictions = table(
-        np.array([1, 1, 0, 0, 1, 1, 1, 0]),
-        np.array([3.0, -0.5, -1.0, 2.0, -2.0, -1.0, 5.0, 4.0]),
-        source=["a", "a", "a", "a", "b", "b", "c", "c"],
-        generator=["gan", "gan", None, None, "gan", "gan", "gan", None],
-    )
-    rows = metrics.worst_first(predictions, TASK, 0.5)
-    found = {(row["source"], row["generator"]): row for row in rows}
-    accuracies = [row["accuracy"] for row in rows]
-    assert accuracies == sorted(accuracies, key=lambda value: value or 0)
-    assert (rows[0]["source"], rows[0]["accuracy"]) == ("b", 0.0)
-    assert found["b", "gan"]["roc_auc"] is None
-    assert found["b", "gan"]["num_compared"] == 0
-    assert found["b", "gan"]["accuracy_interval"] == confidence.wilson(0.0, 2)
-    assert (found["a", "gan"]["roc_auc"], found["a", "gan"]["num_compared"]) == (0.75, 2)
-    assert found["c", "gan"]["roc_auc"] == 1.0  # against all reals pooled it would be no other
-    assert found["c", "gan"]["roc_auc_interval"] is None  # one against one says nothing
-    assert found["a", None]["roc_auc"] is None
-    assert sum(row["num_images"] for row in rows) == 8
-
-
-def test_worst_first_does_not_depend_on_the_order_of_rows(
-    scores: tuple[npt.NDArray[np.int64], Array],
-) -> None:
-    labels, logits = scores
-    predictions = table(
-        labels,
-        logits,
-        source=["ab"[number % 2] for number in range(len(labels))],
-        generator=["gan" if label else None for label in labels],
-        group=[f"v{number // 7}" for number in range(len(labels))],
-    )
-    shuffled = predictions.take(np.random.default_rng(0).permutation(len(labels)))
-    assert metrics.worst_first(shuffled, TASK, 0.5) == metrics.worst_first(predictions, TASK, 0.5)
+@pytest.mark.parametrize("monitor", ["test/loss", "train/loss", "loss", "val/brier"])
+def test_only_validation_may_choose(monitor: str) -> None:
+    with pytest.raises(FaceproofError, match="metrics of validation"):
+        better(monitor)

@@ -62,7 +62,7 @@ def test_the_page_stands_alone_and_holds_every_image(tmp_path):
     assert "Fake called real" in text
     assert "a Gaussian of an eighth of the side" in text
     assert "backbone.layer4" in text
-    assert text.count("<svg") == 2
+    assert text.count("data:image/svg+xml") == 2
 
 
 def test_the_numbers_hold_everything_but_pixels(tmp_path):

@@ -1,5 +1,6 @@
 """The report: that it says what the predictions say, whole, and safely."""
 
+import base64
 import errno
 import json
 import math
@@ -19,8 +20,10 @@ import pytest
 
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import intervals, metrics, mistakes
+from faceproof.evaluation import intervals
 from faceproof.evaluation.calibration import calibrated
+from faceproof.evaluation.metrics import METRICS, measure
+from faceproof.evaluation.mistakes import find_mistakes, shown_paths
 from faceproof.evaluation.operating_point import OperatingPoint, fit_operating_point
 from faceproof.evaluation.predictions import (
     label_numbers,
@@ -28,18 +31,12 @@ from faceproof.evaluation.predictions import (
     predictions_table,
     read_predictions,
 )
+from faceproof.evaluation.result import EvaluationContext, evaluate
 from faceproof.io import atomic as whole_files
-from faceproof.reports import plots
 from faceproof.reports import report as report_module
-from faceproof.reports.report import (
-    ReportContext,
-    count,
-    fact,
-    measure,
-    rate,
-    span,
-    write_report,
-)
+from faceproof.reports.numbers import percent, rate, span
+from faceproof.reports.report import ReportExtras
+from faceproof.reports.verdict import scorings, verdict
 from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]
@@ -49,7 +46,7 @@ HISTORY = [
     {"epoch": str(epoch), "train/loss": str(1 - epoch / 5), "val/loss": str(0.9 - epoch / 6)}
     for epoch in range(4)
 ]
-CONTEXT = ReportContext(
+CONTEXT = EvaluationContext(
     title="B0 & friends on <lab>",
     task=TASK,
     run="2026-01-12_seed1",
@@ -58,12 +55,11 @@ CONTEXT = ReportContext(
     split="test",
     threshold=0.4,
     threshold_origin="chosen on validation for 5% false alarms",
-    history=HISTORY,
     record={"Initial weights": "ImageNet", "Epochs": 4, "Learning rate": 1e-4, "Seed": 12345},
     unreadable=[(f"/data/{HOSTILE}", "cut short"), ("/data/\u202egnp\udcff\n.exe", "no image")],
-    best_epoch=2,
     num_resamples=60,
 )
+EXTRAS = ReportExtras(history=HISTORY, best_epoch=2)
 DRAWN = (
     "confusion",
     "classes",
@@ -73,6 +69,18 @@ DRAWN = (
     "reliability",
     "risk_coverage",
 )
+
+
+def write_report(
+    folder: Path,
+    table: pa.Table,
+    context: EvaluationContext,
+    extras: ReportExtras = EXTRAS,
+) -> dict[str, Any]:
+    """Evaluate the predictions, write the report, and return its numbers."""
+    found = evaluate(table, context)
+    report_module.write_report(folder, table, found, extras)
+    return found.to_json()
 
 
 def predictions(num_rows: int = 300, labelled: bool = True) -> pa.Table:
@@ -130,6 +138,17 @@ class Page(HTMLParser):
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.words))
 
+    @property
+    def plots(self) -> list[str]:
+        prefix = "data:image/svg+xml;base64,"
+        sources = [value for value in self.values("src") if value.startswith(prefix)]
+        return [base64.b64decode(value.removeprefix(prefix)).decode() for value in sources]
+
+    @property
+    def drawn(self) -> str:
+        """All that is written in the plots."""
+        return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", "".join(self.plots)))
+
     def values(self, name: str) -> list[str]:
         return [value or "" for key, value in self.attributes if key == name]
 
@@ -166,12 +185,12 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_the_folder_holds_page_numbers_predictions_and_figures(folder: Path) -> None:
+def test_the_folder_holds_page_numbers_predictions_and_plots(folder: Path) -> None:
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
         "report.html",
         "report.json",
         "predictions.parquet",
-        *(f"figures/{name}.png" for name in (*DRAWN, "training")),
+        *(f"plots/{name}.png" for name in (*DRAWN, "training")),
     }
     assert [path.name for path in folder.parent.iterdir()] == ["lab"]
 
@@ -181,35 +200,35 @@ def test_every_number_follows_from_the_predictions_file(
 ) -> None:
     table = read_predictions(folder / "predictions.parquet")
     assert table.equals(predictions())
-    again = json.loads(json.dumps(measure(table, CONTEXT)))
+    again = json.loads(json.dumps(evaluate(table, CONTEXT).to_json()))
     assert again == numbers
-    assert numbers["figures"] == metrics.figures(table, TASK, numbers["threshold"])
+    assert numbers["metrics"] == measure(table, TASK, numbers["threshold"])
     assert sum(map(sum, numbers["confusion"])) == numbers["num_predictions"] == 300
     assert (numbers["num_groups"], numbers["num_unreadable"]) == (30, 2)
 
 
-def test_the_recipe_on_the_page_gives_the_figures_on_the_page(
+def test_the_code_on_the_page_gives_the_metrics_on_the_page(
     page: Page, folder: Path, numbers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_config = next(text for text in page.words if "read_predictions(" in text)
+    code = next(text for text in page.words if "read_predictions(" in text)
     monkeypatch.chdir(folder)
     printed: list[Any] = []
-    exec(train_config, {"print": printed.append})
-    assert printed == [numbers["figures"]]
+    exec(code, {"print": printed.append})
+    assert printed == [numbers["metrics"]]
 
 
 def test_the_page_says_what_was_found(page: Page, numbers: dict[str, Any]) -> None:
-    figures = numbers["figures"]
+    found_metrics = numbers["metrics"]
     (kept, alarms), (missed, found) = numbers["confusion"]
-    for name in report_module.NAMES:
-        assert report_module.NAMES[name] in page.text
-        assert rate(figures[name]) in page.text
+    for name, metric in METRICS.items():
+        assert metric.label in page.text
+        assert rate(found_metrics[name]) in page.text
     assert f"recognised {found:,} of {found + missed:,} fake images" in page.text
     assert f"took {alarms:,} of {kept + alarms:,} real images" in page.text
     for row in numbers["by_generator"] + numbers["by_source"]:
         assert rate(row["accuracy"]) in page.text
     for expected in (
-        "Unreadable, and so in no figure: 2.",
+        "Unreadable, and so in no metric: 2.",
         "macro average",
         "weighted average",
         "no generator",
@@ -222,7 +241,6 @@ def test_the_page_says_what_was_found(page: Page, numbers: dict[str, Any]) -> No
         "Initial weights ImageNet",
         "Learning rate 0.0001",
         "Seed 12345",
-        "epoch kept: 2",
         "scikit-learn",
     ):
         assert expected in page.text, expected
@@ -231,13 +249,15 @@ def test_the_page_says_what_was_found(page: Page, numbers: dict[str, Any]) -> No
 def test_the_page_is_well_formed_and_has_one_element_for_each_id(page: Page) -> None:
     assert page.open == []
     assert len(page.values("id")) == len(set(page.values("id")))
-    assert page.tags.count("svg") == 8
+    assert page.tags.count("img") == len(DRAWN) + 1
+    assert len(page.plots) == len(DRAWN) + 1
+    assert "epoch kept: 2" in page.drawn
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Page, folder: Path) -> None:
-    assert not {"script", "link", "img", "iframe", "image"} & set(page.tags)
+    assert not {"script", "link", "iframe", "image", "svg"} & set(page.tags)
     assert all(value.startswith("#") for value in page.values("xlink:href") + page.values("href"))
-    assert page.values("src") == []
+    assert all(value.startswith("data:image/svg+xml;base64,") for value in page.values("src"))
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"url\((?!#)|@import", text)
     assert "default-src 'none'" in text
@@ -264,7 +284,7 @@ def test_an_earlier_report_is_replaced_whole(
     bare(monkeypatch)
     target = tmp_path / "lab"
     write_report(target, predictions(40), CONTEXT)
-    (target / "figures" / "stale.png").touch()
+    (target / "plots" / "stale.png").touch()
     (target / ".DS_Store").touch()  # a file manager has looked into it
     for process in (NO_PROCESS, os.getpid()):  # what killed processes leave behind
         partial = tmp_path / f".lab.partial-{socket.gethostname()}-{process}"
@@ -275,7 +295,7 @@ def test_an_earlier_report_is_replaced_whole(
     young.mkdir()  # perhaps by a process of another container
     write_report(target, predictions(50), CONTEXT)
     assert json.loads((target / "report.json").read_text())["num_predictions"] == 50
-    assert not (target / "figures" / "stale.png").exists()
+    assert not (target / "plots" / "stale.png").exists()
     assert not (target / "half.html").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"lab", young.name}
 
@@ -375,18 +395,18 @@ def test_a_report_that_holds_files_of_someone_else_is_not_replaced(
     bare(monkeypatch)
     target = tmp_path / "lab"
     write_report(target, predictions(40), CONTEXT)
-    for name in ("b.tex", "figures/notes/a.png", "c.parquet", "d.png"):
+    for name in ("b.tex", "plots/notes/a.png", "c.parquet", "d.png"):
         (target / name).parent.mkdir(exist_ok=True)
         (target / name).write_text("mine")
-    (target / "figures" / "e.png").symlink_to(target / "d.png")  # a figure's name, and no loss
+    (target / "plots" / "e.png").symlink_to(target / "d.png")  # a plot's name, and no loss
     named = r"written there: b\.tex, c\.parquet, d\.png and 1 more; move that away"
     with pytest.raises(FaceproofError, match=named):
         write_report(target, predictions(50), CONTEXT)
-    assert (target / "figures" / "notes" / "a.png").read_text() == "mine"
+    assert (target / "plots" / "notes" / "a.png").read_text() == "mine"
     assert json.loads((target / "report.json").read_text())["num_predictions"] == 40
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"figures": 3}', "no JSON", "[" * 99_999])
+@pytest.mark.parametrize("text", ["{}", "[]", '{"metrics": 3}', "no JSON", "[" * 99_999])
 def test_a_report_of_another_program_is_not_replaced(tmp_path: Path, text: str) -> None:
     (tmp_path / "report.json").write_text(text)
     with pytest.raises(FaceproofError, match="holds something else than a report"):
@@ -408,16 +428,16 @@ def test_no_predictions_make_no_report(tmp_path: Path) -> None:
 
 def test_unlabelled_predictions_have_scores_and_counts_only(tmp_path: Path) -> None:
     table = predictions(60, labelled=False)
-    found = write_report(tmp_path / "new", table, replace(CONTEXT, history=(), record={}))
+    found = write_report(tmp_path / "new", table, replace(CONTEXT, record={}), ReportExtras())
     page = Page((tmp_path / "new" / "report.html").read_text(encoding="utf-8"))
     assert page.open == []
-    assert [path.name for path in (tmp_path / "new" / "figures").iterdir()] == ["scores.png"]
+    assert [path.name for path in (tmp_path / "new" / "plots").iterdir()] == ["scores.png"]
     assert f"called {found['num_called_positive']} of 60 images" in page.text
     assert "They have no labels" in page.text
     assert "Without a label 60" in page.text
     assert "Accuracy" not in page.text
-    assert {"figures", "classes", "by-generator", "training"}.isdisjoint(page.values("id"))
-    assert found["figures"]["accuracy"] is None
+    assert {"metrics", "classes", "by-generator", "training"}.isdisjoint(page.values("id"))
+    assert found["metrics"]["accuracy"] is None
 
 
 def test_unlabelled_images_among_labelled_ones_are_named_as_left_out(
@@ -426,9 +446,9 @@ def test_unlabelled_images_among_labelled_ones_are_named_as_left_out(
     bare(monkeypatch)
     both = concat_tables([predictions(40), predictions(25, labelled=False)])
     found = write_report(tmp_path / "lab", both, CONTEXT)
-    assert found["figures"] == metrics.figures(predictions(40), TASK, 0.4)
+    assert found["metrics"] == measure(predictions(40), TASK, 0.4)
     page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
-    assert "Without a label, and so in no figure: 25." in page.text
+    assert "Without a label, and so in no metric: 25." in page.text
 
 
 def test_one_class_only_is_said_and_undefined(tmp_path: Path) -> None:
@@ -440,12 +460,12 @@ def test_one_class_only_is_said_and_undefined(tmp_path: Path) -> None:
     assert "Balanced accuracy undefined" in page.text
     assert "With images of one class only there is no ROC" in page.text
     numbers = json.loads((tmp_path / "fakes" / "report.json").read_text())
-    assert numbers["figures"]["roc_auc"] is None
+    assert numbers["metrics"]["roc_auc"] is None
 
 
 def test_facts_that_json_cannot_hold_become_null() -> None:
     context = replace(CONTEXT, record={"best": math.nan, "worst": math.inf, "none": None})
-    numbers = measure(predictions(20), context)
+    numbers = evaluate(predictions(20), context).to_json()
     assert numbers["record"] == {"best": None, "worst": None, "none": None}
 
 
@@ -461,34 +481,17 @@ def test_many_unreadable_images_are_counted_on_the_page_and_named_in_the_numbers
     assert found["unreadable"][-1] == {"path": "/data/broken2024.png", "reason": "empty"}
 
 
-def test_numbers_are_written_alike_everywhere() -> None:
-    assert [rate(value) for value in (None, 0, 1e-6, 0.5, 0.99999, 1)] == [
-        "undefined",
-        "0.0000",
-        "< 0.0001",
-        "0.5000",
-        "> 0.9999",
-        "1.0000",
-    ]
-    assert (count(1234567), count(None)) == ("1,234,567", "undefined")
-    assert [fact(value) for value in ("a", 12345, 0.00012, None)] == [
-        "a",
-        "12345",
-        "0.00012",
-        "not recorded",
-    ]
-
-
 def test_the_hardest_generator_is_named_with_its_count() -> None:
-    numbers = measure(predictions(), CONTEXT)
-    worst = min(
-        (row for row in numbers["by_generator"] if row["value"]), key=lambda row: row["recall"]
-    )
-    found = round(worst["recall"] * worst["num_positive"])
-    sentence = next(line for line in report_module.verdict(numbers) if "hardest" in line)
-    share = plots.percent(found / worst["num_positive"])
-    assert worst["value"] in sentence
-    assert f"{found} of {worst['num_positive']} images ({share})" in sentence
+    evaluation = evaluate(predictions(), CONTEXT)
+    rows = [row for row in evaluation.by_generator if row.value]
+    worst = min(rows, key=lambda row: row.recall or 0)
+    assert worst.value
+    assert worst.recall
+    found = round(worst.recall * worst.num_positive)
+    sentence = next(line for line in verdict(evaluation) if "hardest" in line)
+    share = percent(found / worst.num_positive)
+    assert worst.value in sentence
+    assert f"{found} of {worst.num_positive} images ({share})" in sentence
 
 
 def fitted(num_rows: int = 2000, criterion: str = "fpr", **config: float) -> OperatingPoint:
@@ -499,7 +502,7 @@ def fitted(num_rows: int = 2000, criterion: str = "fpr", **config: float) -> Ope
     return fit_operating_point(labels, logits, "temperature", criterion, **config)
 
 
-def with_point(point: OperatingPoint, **facts: Any) -> ReportContext:
+def with_point(point: OperatingPoint, **facts: Any) -> EvaluationContext:
     return replace(
         CONTEXT,
         operating_point=point,
@@ -526,7 +529,7 @@ def test_every_figure_stands_with_its_interval(page: Page, numbers: dict[str, An
     expected = intervals.bootstrap_intervals(predictions(), TASK, 0.4, 60)
     for name, interval in expected.items():
         assert interval is not None
-        assert found["figures"][name] == list(interval)
+        assert found["metrics"][name] == list(interval)
         assert span(interval) in page.text, name
     assert "60 resamples of 30 groups, each drawn whole" in page.text
 
@@ -537,7 +540,7 @@ def test_few_images_are_said_to_have_no_interval(
     bare(monkeypatch)
     write_report(tmp_path / "few", predictions(40), CONTEXT)  # in four groups
     page = Page((tmp_path / "few" / "report.html").read_text(encoding="utf-8"))
-    assert "The figures have no interval: there are 4 independent groups" in page.text
+    assert "The metrics have no interval: there are 4 independent groups" in page.text
 
 
 def test_the_realised_rate_stands_beside_the_promised_one(
@@ -549,7 +552,7 @@ def test_the_realised_rate_stands_beside_the_promised_one(
     assert point["fpr"]["num_false_positives"] == alarms
     assert point["fpr"]["rate"] == alarms / (kept + alarms)
     assert "False-positive rate promised at most 5.0%" in page.text
-    share = plots.percent(alarms / (kept + alarms))
+    share = percent(alarms / (kept + alarms))
     assert f"False-positive rate realised {share} (" in page.text
     assert f"{alarms} of {kept + alarms}" in page.text
     assert "Operating point" in page.text
@@ -571,8 +574,8 @@ def test_the_unsure_band_is_judged_on_these_images(
     assert 0 < point["share_unsure"] == unsure.mean()
     assert point["error_answered"] == pytest.approx(wrong[~unsure].mean())
     assert point["error_answered"] < point["error_all"] == pytest.approx(wrong.mean())
-    assert f"Images in it {plots.percent(unsure.mean())}" in page.text
-    assert f"unsure: {plots.percent(unsure.mean())} of the images" in page.text
+    assert f"Images in it {percent(unsure.mean())}" in page.text
+    assert f"unsure: {percent(unsure.mean())} of the images" in page.drawn
     curve = numbers["risk_coverage"]["curve"]
     assert curve[-1] == {"coverage": 1.0, "risk": pytest.approx(wrong.mean())}
 
@@ -580,13 +583,13 @@ def test_the_unsure_band_is_judged_on_these_images(
 def test_calibration_is_shown_before_and_after(judged: tuple[Page, dict[str, Any]]) -> None:
     page, numbers = judged
     found = numbers["calibration"]
-    plain = metrics.figures(predictions(), TASK, 0.4)
+    plain = measure(predictions(), TASK, 0.4)
     assert found["before"]["ece"] == pytest.approx(plain["ece"], abs=1e-6)
-    assert found["after"]["ece"] == numbers["figures"]["ece"]
-    assert found["after"]["brier"] == numbers["figures"]["brier"]
+    assert found["after"]["ece"] == numbers["metrics"]["ece"]
+    assert found["after"]["brier"] == numbers["metrics"]["brier"]
     assert rate(found["before"]["ece"]) in page.text
     assert "temperature, T = " in page.text
-    assert "uncalibrated" in page.text
+    assert "uncalibrated" in page.drawn
 
 
 def test_groups_are_judged_beside_their_images(
@@ -599,10 +602,10 @@ def test_groups_are_judged_beside_their_images(
     whole = table.set_column(4, table.schema.field("group"), pa.array(names))
     found = write_report(tmp_path / "lab", whole, CONTEXT)["group_level"]
     assert set(found["by"]) == {"mean", "max"}
-    assert found["num_groups"] == len(set(names)) == found["by"]["max"]["figures"]["num_images"]
+    assert found["num_groups"] == len(set(names)) == found["by"]["max"]["metrics"]["num_images"]
     page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
     assert "Groups, by mean" in page.text
-    assert rate(found["by"]["mean"]["figures"]["roc_auc"]) in page.text
+    assert rate(found["by"]["mean"]["metrics"]["roc_auc"]) in page.text
 
 
 def test_groups_of_both_classes_are_named_and_not_judged(
@@ -641,22 +644,20 @@ def test_a_worn_test_split_is_told(judged: tuple[Page, dict[str, Any]], page: Pa
     assert judged[1]["test_scorings"] == 3
     assert "Caution: this run has scored this split 3 times" in judged[0].text
     assert "Scorings of this split not counted" in page.text
-    once = measure(predictions(40), replace(CONTEXT, test_scorings=1))
-    assert not any("Caution" in sentence for sentence in report_module.verdict(once))
-    assert "once" in report_module.scorings(once)
+    once = evaluate(predictions(40), replace(CONTEXT, test_scorings=1))
+    assert not any("Caution" in sentence for sentence in verdict(once))
+    assert "once" in scorings(once.context)
 
 
 def test_a_promise_that_is_broken_beyond_chance_is_told() -> None:
     point = fitted(fpr=0.05)
     table = calibrated(predictions(), point.calibration)
-    kept = report_module.verdict(measure(table, with_point(point)))
+    kept = verdict(evaluate(table, with_point(point)))
     assert not any("promised" in sentence for sentence in kept)
     shifted = table.set_column(
         5, table.schema.field("logit"), pa.array((logits_of(table) + 2).astype(np.float32))
     )
-    broken = report_module.verdict(
-        measure(calibrated(shifted, point.calibration), with_point(point))
-    )
+    broken = verdict(evaluate(calibrated(shifted, point.calibration), with_point(point)))
     assert any("promised at most 5.0% false alarms" in sentence for sentence in broken)
 
 
@@ -686,25 +687,18 @@ def test_another_threshold_than_the_stored_one_is_refused() -> None:
         replace(CONTEXT, operating_point=fitted())
 
 
-def test_an_interval_is_rounded_outwards() -> None:
-    assert span((0.9694, 0.9912)) == "0.969 to 0.992"
-    assert span((0.99996, 1.0)) == "0.999 to 1.000"
-    assert span((0.25, 0.5)) == "0.250 to 0.500"
-    assert span(None) == "no interval"
-
-
 def test_mistakes_are_shown_in_both_directions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare(monkeypatch)
-    told = mistakes.told_mistakes(predictions(), TASK, CONTEXT.threshold)
-    paths = mistakes.shown_paths(told)
+    told = find_mistakes(predictions(), TASK, CONTEXT.threshold)
+    paths = shown_paths(told.values())
     noise = np.random.default_rng(0).integers(0, 256, (144, 144, 3), np.uint8)
-    context = replace(CONTEXT, images=dict.fromkeys(paths[1:], noise))
-    report = write_report(tmp_path / "x", predictions(), context)
+    extras = replace(EXTRAS, images=dict.fromkeys(paths[1:], noise))
+    report = write_report(tmp_path / "x", predictions(), CONTEXT, extras)
     text = (tmp_path / "x" / "report.html").read_text(encoding="utf-8")
     page = Page(text)
-    assert [len(rows["shown"]) for rows in told.values()] == [12, 12]
+    assert [len(rows.shown) for rows in told.values()] == [12, 12]
     assert page.tags.count("img") == len(paths) - 1 == 23
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.values("src"))
     # Noise is the worst of images for JPEG.
@@ -712,12 +706,12 @@ def test_mistakes_are_shown_in_both_directions(
     assert text.count('<p class="none">no image</p>') == 1
     for direction, rows in told.items():
         assert direction in page.words
-        assert report["mistakes"][direction]["num"] == rows["num"] > 12
-        assert f"12 of {rows['num']}" in page.text
-    first = told["fake called real"]["shown"][0]
-    assert first["generator"] in ("gan", "</td><script>x</script>")
-    assert f"real {plots.percent(first['certainty'])} {first['generator']}, " in page.text
-    assert first["path"].removeprefix("/data/") in page.text
+        assert report["mistakes"][direction]["num"] == rows.num > 12
+        assert f"12 of {rows.num}" in page.text
+    first = told["fake called real"].shown[0]
+    assert first.generator in ("gan", "</td><script>x</script>")
+    assert f"real {percent(first.certainty)} {first.generator}, " in page.text
+    assert first.path.removeprefix("/data/") in page.text
     assert "its file below /data/ ." in page.text
 
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceproof.evaluation.metrics import equal_error_rate
+from faceproof.evaluation.metrics import METRICS
+from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.training.live_metrics import EpochMetrics, MeanLoss, live_metrics
 
 
@@ -24,6 +25,8 @@ def figures_of(logits, labels):
 def test_figures_agree_with_scikit_learn_and_with_the_evaluation(seed):
     logits, labels = scores(seed)
     verdicts = logits > 0
+    values = logits.astype(np.float64)
+    evaluated = WeightedScores(LabelledScores.from_arrays(labels, values, values, verdicts))
     assert figures_of(logits, labels) == pytest.approx(
         {
             "accuracy": sklearn.metrics.accuracy_score(labels, verdicts),
@@ -33,7 +36,7 @@ def test_figures_agree_with_scikit_learn_and_with_the_evaluation(seed):
             "jaccard": sklearn.metrics.jaccard_score(labels, verdicts),
             "roc_auc": sklearn.metrics.roc_auc_score(labels, logits),
             "average_precision": sklearn.metrics.average_precision_score(labels, logits),
-            "eer": equal_error_rate(labels, logits.astype(np.float64)),
+            "eer": METRICS["eer"](evaluated),
         },
         abs=1e-5,
     )

@@ -8,8 +8,8 @@ import pytest
 
 from faceproof import app
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.comparison import find_runs
 from faceproof.evaluation.predictions import logits_of, probabilities_of, read_predictions
+from faceproof.evaluation.scored_runs import find_runs
 from faceproof.io.run_folder import RunFolder, find_run
 from tests.jobs import evaluate, train
 

@@ -9,7 +9,7 @@ import pytest
 
 from faceproof import app
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.metrics import figures
+from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import is_positive, probabilities_of, read_predictions
 from faceproof.task import get_task
@@ -57,8 +57,8 @@ def test_the_operating_point_is_fitted_on_validation_and_applied_unchanged(run):
 def test_every_figure_follows_from_the_predictions_alone(run):
     folder = evaluate(run.path, *QUIET)
     report = report_of(folder)
-    found = figures(read_predictions(folder / "predictions.parquet"), FACE, report["threshold"])
-    assert {name: report["figures"][name] for name in found} == found
+    found = measure(read_predictions(folder / "predictions.parquet"), FACE, report["threshold"])
+    assert {name: report["metrics"][name] for name in found} == found
 
 
 def test_another_aim_is_fitted_to_validation_too(run):
@@ -87,8 +87,8 @@ def test_every_look_at_the_test_images_is_counted(run):
 def test_order_and_batch_size_change_no_figure(run, faces):
     first = report_of(evaluate(run.path, "loader.batch_size=5", "name=small", *QUIET))
     second = report_of(evaluate(run.path, "loader.batch_size=24", "name=large", *QUIET))
-    for name, value in first["figures"].items():
-        assert second["figures"][name] == pytest.approx(value, abs=1e-5), name
+    for name, value in first["metrics"].items():
+        assert second["metrics"][name] == pytest.approx(value, abs=1e-5), name
 
 
 def test_several_data_sets_are_scored_at_one_threshold(run, faces, monkeypatch):
@@ -106,7 +106,7 @@ def test_neutral_and_robustness_stand_beside_the_plain_figures(run):
     folder = evaluate(run.path, "neutral=jpeg", "robustness=quick", *QUIET)
     report = report_of(folder)
     plain = report["neutral"]["plain"]
-    assert plain["accuracy"] == report["figures"]["accuracy"]
+    assert plain["accuracy"] == report["metrics"]["accuracy"]
     assert report["neutral"]["wrapped"]["kind"] == "neutral"
     kinds = [(row["kind"], row["level"]) for row in report["robustness"]]
     assert kinds[:3] == [("none", 0), ("jpeg", 75), ("jpeg", 30)]
@@ -116,8 +116,8 @@ def test_neutral_and_robustness_stand_beside_the_plain_figures(run):
     assert damaged.num_rows == 24 * (len(kinds) - 1)
     assert pq.read_table(folder / "neutral.parquet").num_rows == 24
     page = (folder / "report.html").read_text()
-    assert "Both classes wrapped alike" in page
-    assert "Under damage" in page
+    assert "Both classes encoded alike" in page
+    assert "Under image corruptions" in page
 
 
 def test_damage_is_the_same_every_time(run):
@@ -168,7 +168,9 @@ def test_images_it_was_trained_on_are_left_out_wherever_they_lie(run, faces, tmp
     assert read_predictions(whole / "predictions.parquet").num_rows == 24
     seen = [line for line in copies if "train-" in line]
     table.write_text("\n".join(["path,label,split", *seen]))
-    with pytest.raises(FaceproofError, match="was trained on or chosen by; a figure on them"):
+    with pytest.raises(
+        FaceproofError, match="was trained on or chosen by; a metric measured on them"
+    ):
         evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
 
 
@@ -177,7 +179,7 @@ def test_a_set_of_fakes_alone_is_scored_and_its_ranking_undefined(run, faces, tm
     lines = [f"{faces}/test/faces/{n}.jpg,face,test" for n in range(6)]
     table.write_text("\n".join(["path,label,split", *lines]))
     folder = evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
-    figures_found = report_of(folder)["figures"]
+    figures_found = report_of(folder)["metrics"]
     assert figures_found["roc_auc"] is None
     assert figures_found["precision"] is None
     assert figures_found["recall"] is not None

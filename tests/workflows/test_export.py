@@ -1,4 +1,4 @@
-"""From runs to artifacts, with figures, and ONNX held against PyTorch."""
+"""From runs to artifacts, with metrics, and ONNX held against PyTorch."""
 
 import json
 import os
@@ -31,14 +31,14 @@ def evaluation(run, name="tiny-test", **changes):
     report = {
         "data": "tiny", "split": "test", "threshold": point["threshold"],
         "operating_point": point,
-        "figures": {"num_images": 24, "accuracy": 0.9, "roc_auc": None, "eer": 0.1},
-        "intervals": {"figures": {"accuracy": [0.71234, 0.95678], "eer": None}},
+        "metrics": {"num_images": 24, "accuracy": 0.9, "roc_auc": None, "eer": 0.1},
+        "intervals": {"metrics": {"accuracy": [0.71234, 0.95678], "eer": None}},
     }  # fmt: skip
     (run / "evaluations" / name).mkdir(parents=True)
     (run / "evaluations" / name / "report.json").write_text(json.dumps(report | changes))
 
 
-def test_figures_stand_with_their_intervals(run, tmp_path):
+def test_metrics_stand_with_their_intervals(run, tmp_path):
     evaluation(run)
     evaluation(run, "strict", threshold=0.9, operating_point=None)
     export_run(run, tmp_path / "artifact")

@@ -73,7 +73,7 @@ def test_it_learns_and_the_evaluation_agrees_with_validation(tiny, tmp_path):
     plain = ("threshold.criterion=fixed", "calibration=none")  # the live figures know no other
     run = train(tmp_path / "run", *tiny, *plain, "trainer.max_epochs=12", "optimizer.lr=0.003")
     folder = evaluate(run.path, "split=val", "loader.num_workers=0", "loader.batch_size=3")
-    found = json.loads((folder / "report.json").read_text())["figures"]
+    found = json.loads((folder / "report.json").read_text())["metrics"]
     best = json.loads(run.record.read_text())["best"]
     for name in ("loss", "accuracy", "roc_auc", "average_precision", "f1", "jaccard", "eer"):
         assert found[name] == pytest.approx(best[f"val/{name}"], abs=1e-4), name
@@ -223,7 +223,7 @@ def test_a_validation_set_of_one_class_is_refused(tiny, small_faces, tmp_path):
 
 
 def test_figures_that_may_not_choose_are_refused(tiny, tmp_path):
-    with pytest.raises(FaceproofError, match="figures of validation"):
+    with pytest.raises(FaceproofError, match="metrics of validation"):
         train(tmp_path / "run", *tiny, "monitor=test/loss")
 
 

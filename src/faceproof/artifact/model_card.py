@@ -1,21 +1,12 @@
 """The card of a detector for people: what it answers, what was measured, and what was not."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from faceproof.artifact.card import Card, DetectorEntry, EvaluationEntry, NetworkEntry
+from faceproof.evaluation.metrics import metrics_shown
 
 DASH = "-"
-SHOWN = (
-    ("roc_auc", "ROC-AUC"),
-    ("average_precision", "average precision"),
-    ("accuracy", "accuracy"),
-    ("balanced_accuracy", "balanced accuracy"),
-    ("precision", "precision"),
-    ("recall", "recall"),
-    ("eer", "equal error rate"),
-    ("ece", "calibration error"),
-)
 TITLES = {"gate": "The gate", "detector": "The detector"}
 
 
@@ -74,7 +65,7 @@ def _describe(title: str, part: DetectorEntry) -> Iterator[str]:
     yield from _operating_point(part)
     yield from _training(part)
     yield ""
-    yield from _evaluations(part)
+    yield from tabulate_evaluations(part.evaluations)
 
 
 def _input(network: NetworkEntry) -> str:
@@ -125,19 +116,19 @@ def _training(part: DetectorEntry) -> Iterator[str]:
     yield f"- Initial weights: {'; '.join(weights)}."
 
 
-def _evaluations(part: DetectorEntry) -> Iterator[str]:
+def tabulate_evaluations(evaluations: Sequence[EvaluationEntry]) -> Iterator[str]:
     """Tabulate the metrics, each with its 95 % interval, or dashes where nothing was measured."""
     yield from ("Metrics, with 95 % intervals:", "")
-    names = [title for _, title in SHOWN]
-    yield "| Images | " + " | ".join(names) + " |"
-    yield "|---|" + "---|" * len(names)
-    for found in part.evaluations:
+    shown = metrics_shown("card")
+    yield "| Images | " + " | ".join(metric.label for metric in shown) + " |"
+    yield "|---|" + "---|" * len(shown)
+    for found in evaluations:
         images = f"{found.data}, {found.split}: {found.num_images:,}"
         if not found.same_operating_point:
             images += f" (at another threshold, {found.threshold:.4f})"
-        yield f"| {images} | {' | '.join(_metric(found, name) for name, _ in SHOWN)} |"
-    if not part.evaluations:
-        yield f"| none scored | {' | '.join([DASH] * len(names))} |"
+        yield f"| {images} | {' | '.join(_metric(found, metric.name) for metric in shown)} |"
+    if not evaluations:
+        yield f"| none scored | {' | '.join([DASH] * len(shown))} |"
     yield ""
 
 

@@ -1,12 +1,11 @@
-"""The most confident mistakes in each direction: which they are, and what a page says of them."""
+"""The most confident mistakes of a detector in each direction."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from matplotlib.figure import Figure
 
 from faceproof.evaluation.predictions import (
     is_positive,
@@ -14,17 +13,34 @@ from faceproof.evaluation.predictions import (
     labelled_rows,
     probabilities_of,
 )
-from faceproof.reports.image_grid import Pixels, Tile, image_grid
-from faceproof.reports.plots import percent
 from faceproof.task import Task
 
 NUM_SHOWN = 12  # of each direction; a thumbnail takes some 5 kB of the page
-COLUMNS = 6
-
-Told = dict[str, Any]
 
 
-def mistakes(predictions: pa.Table, task: Task, threshold: float) -> dict[str, pa.Table]:
+@dataclass(frozen=True)
+class Mistake:
+    """A wrongly called image; `certainty` is the probability of the class that it was called."""
+
+    path: str
+    label: str
+    source: str | None
+    generator: str | None
+    logit: float
+    probability: float
+    called: str
+    certainty: float
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The mistakes in one direction: how many there are, and the most confident ones."""
+
+    num: int
+    shown: tuple[Mistake, ...]
+
+
+def mistake_rows(predictions: pa.Table, task: Task, threshold: float) -> dict[str, pa.Table]:
     """Return the mistakes in each direction, the most confident first.
 
     Args:
@@ -47,53 +63,31 @@ def mistakes(predictions: pa.Table, task: Task, threshold: float) -> dict[str, p
     return found
 
 
-def told_mistakes(
+def find_mistakes(
     predictions: pa.Table, task: Task, threshold: float, number: int = NUM_SHOWN
-) -> dict[str, Told]:
-    """Return for each direction how many mistakes there are, `num`, and the first, `shown`.
-
-    All are plain values; `certainty` is the probability that was given to the class called.
-    """
+) -> dict[str, Mistakes]:
+    """Return the mistakes of each direction, of which `number` at most are shown."""
     return {
-        direction: {
-            "num": rows.num_rows,
-            "shown": [_told(row, task) for row in rows.slice(0, number).to_pylist()],
-        }
-        for direction, rows in mistakes(predictions, task, threshold).items()
+        direction: Mistakes(
+            rows.num_rows, tuple(_mistake(row, task) for row in rows.slice(0, number).to_pylist())
+        )
+        for direction, rows in mistake_rows(predictions, task, threshold).items()
     }
 
 
-def _told(row: Told, task: Task) -> Told:
+def _mistake(row: Mapping[str, Any], task: Task) -> Mistake:
     missed = row["label"] == task.positive
     names = ("path", "label", "source", "generator", "logit", "probability")
-    return {name: row[name] for name in names} | {
-        "called": task.negative if missed else task.positive,
-        "certainty": 1 - row["probability"] if missed else row["probability"],
-    }
+    return Mistake(
+        **{name: row[name] for name in names},
+        called=task.negative if missed else task.positive,
+        certainty=1 - row["probability"] if missed else row["probability"],
+    )
 
 
-def shown_paths(told: Mapping[str, Told]) -> list[str]:
+def shown_paths(mistakes: Iterable[Mistakes]) -> list[str]:
     """Return the files of all mistakes that are shown."""
-    return [row["path"] for direction in told.values() for row in direction["shown"]]
-
-
-def mistakes_plot(
-    direction: str, told: Told, images: Mapping[str, Pixels], columns: int = COLUMNS
-) -> Figure | None:
-    """Draw the mistakes of a direction whose images there are; None where there are none."""
-    there = [row for row in told["shown"] if row["path"] in images]
-    if not there:
-        return None
-    tiles = [Tile(images[row["path"]], _caption(row)) for row in there]
-    title = f"{direction}: {len(there)} of {told['num']:,}, the most confident first"
-    return image_grid(tiles, title, columns)
-
-
-def _caption(row: Told) -> str:
-    name = Path(row["path"]).name
-    short = name if len(name) <= 18 else f"{name[:8]}…{name[-9:]}"
-    maker = row["generator"] or row["source"] or ""
-    return f"{percent(row['certainty'])} {row['called']}\n{maker[:20]}\n{short}"
+    return [mistake.path for direction in mistakes for mistake in direction.shown]
 
 
 def common_folder(paths: Sequence[str]) -> str:

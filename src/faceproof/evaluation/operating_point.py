@@ -120,8 +120,8 @@ class OperatingPoint:
         point = cls(**plain | {"unsure": (low, high), "warnings": tuple(values["warnings"])})
         if not 0 <= low <= point.threshold <= high <= 1 or point.criterion not in CRITERIA:
             raise FaceproofError(
-                f"an operating point of criterion {point.criterion!r} with threshold {point.threshold} and "
-                f"unsure band {low} to {high} makes no sense"
+                f"an operating point of criterion {point.criterion!r} with threshold "
+                f"{point.threshold} and unsure band {low} to {high} makes no sense"
             )
         return point
 

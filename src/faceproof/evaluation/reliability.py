@@ -4,18 +4,17 @@ Arguments as in `metrics`: `labels` (N,) of 0 and 1, `probabilities` (N,) of the
 No result depends on the order of the rows.
 """
 
-from typing import TypedDict
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from faceproof.evaluation.predictions import Flags, Labels, Scores, is_positive
+from faceproof.evaluation.scores import NUM_BINS, bin_starts
 from faceproof.evaluation.statistics import Codes, Interval, share_interval
 
-NUM_BINS = 15  # as Guo et al. (2017), whose bins are of equal width; of equal mass none is empty
 
-
-class ReliabilityBin(TypedDict):
+@dataclass(frozen=True)
+class ReliabilityBin:
     """The images of one range of probabilities.
 
     Attributes:
@@ -33,43 +32,6 @@ class ReliabilityBin(TypedDict):
     share_positive: float
     interval: Interval | None
     num_images: int
-
-
-def bin_starts(
-    ranked: Scores, cumulated: npt.NDArray[np.int64], num_bins: int = NUM_BINS
-) -> npt.NDArray[np.int64]:
-    """Return where each bin of equally many images starts in the ranked probabilities.
-
-    Equal probabilities share a bin, so there may be fewer bins, and of unequal size.
-
-    Args:
-        ranked: probabilities in ascending order, (N,).
-        cumulated: how many images there are up to each row, itself included, (N,).
-        num_bins: at most so many bins.
-    """
-    cuts = np.arange(num_bins) * int(cumulated[-1]) // num_bins
-    rows = np.searchsorted(cumulated, cuts, "right")
-    return np.unique(np.searchsorted(ranked, ranked[rows], "left"))
-
-
-def expected_calibration_error(
-    labels: Labels, probabilities: Scores, num_bins: int = NUM_BINS
-) -> float | None:
-    """Return how far, on average over the images, a bin's mean probability is from its share.
-
-    Bins hold equally many images. It is undefined where only one class is there: always
-    answering that class would look perfect. Chance alone keeps it above 0, see
-    `calibration_error_by_chance`.
-    """
-    if not 0 < np.count_nonzero(labels) < len(labels):
-        return None
-    order = np.argsort(probabilities, kind="stable")
-    ranked = probabilities[order]
-    starts = bin_starts(ranked, np.arange(1, len(ranked) + 1), num_bins)
-    # Both sums are of sorted values or of whole numbers, and so the same in any order of rows.
-    said = np.add.reduceat(ranked, starts)
-    was = np.add.reduceat(labels[order], starts)
-    return float(np.abs(said - was).sum() / len(labels))
 
 
 def calibration_error_by_chance(probabilities: Scores, num_bins: int = NUM_BINS) -> float | None:
@@ -99,14 +61,14 @@ def reliability_table(
     for rows in np.split(order, starts[1:]):
         positive = labels[rows] == 1
         found.append(
-            {
-                "low": float(probabilities[rows[0]]),
-                "high": float(probabilities[rows[-1]]),
-                "mean_probability": float(np.sort(probabilities[rows]).mean()),
-                "share_positive": float(positive.mean()),
-                "interval": share_interval(positive, units[rows]),
-                "num_images": len(rows),
-            }
+            ReliabilityBin(
+                low=float(probabilities[rows[0]]),
+                high=float(probabilities[rows[-1]]),
+                mean_probability=float(np.sort(probabilities[rows]).mean()),
+                share_positive=float(positive.mean()),
+                interval=share_interval(positive, units[rows]),
+                num_images=len(rows),
+            )
         )
     return found
 

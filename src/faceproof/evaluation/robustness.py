@@ -1,4 +1,4 @@
-"""What damage does to a detector's answers: the same images, scored as they are and damaged."""
+"""How corrupting the images changes a detector's answers: the same images, with and without."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from faceproof.evaluation.metrics import figures
+from faceproof.evaluation.metrics import METRICS
 from faceproof.evaluation.predictions import (
     Flags,
     is_positive,
@@ -14,16 +14,14 @@ from faceproof.evaluation.predictions import (
     labelled_rows,
     probabilities_of,
 )
-from faceproof.evaluation.statistics import mcnemar
+from faceproof.evaluation.scores import LabelledScores, WeightedScores
+from faceproof.evaluation.statistics import SIGNIFICANCE, mcnemar
 from faceproof.task import Task
-
-SIGNIFICANCE = 0.05
-FIGURES = ("accuracy", "recall", "specificity", "roc_auc")
 
 
 @dataclass(frozen=True)
 class CorruptionRow:
-    """The figures of one condition, at the stored threshold; None where one is undefined."""
+    """The metrics under one corruption, at the stored threshold; None where one is undefined."""
 
     kind: str
     level: float
@@ -38,7 +36,7 @@ class CorruptionRow:
 
 @dataclass(frozen=True)
 class Neutral:
-    """Both classes wrapped alike, set against the images as they are.
+    """Both classes re-encoded alike, compared with the images as they are.
 
     `p_value` is that of McNemar's exact test on which images are called correctly.
     """
@@ -50,22 +48,23 @@ class Neutral:
 
     @property
     def parts(self) -> bool:
-        """Say whether the answers changed by more than chance: wrapping is part of the verdict."""
+        """Whether more answers changed than chance explains: encoding is part of the verdict."""
         return self.p_value < SIGNIFICANCE
 
 
 def corruption_row(
     kind: str, level: float, predictions: pa.Table, task: Task, threshold: float
 ) -> CorruptionRow:
-    """Return the figures of images under one condition."""
-    found = figures(predictions, task, threshold)
-    return CorruptionRow(kind, level, **{name: found[name] for name in FIGURES})
+    """Return the metrics of images under one corruption."""
+    scores = WeightedScores(LabelledScores.from_table(predictions, task, threshold))
+    names = ("accuracy", "recall", "specificity", "roc_auc")
+    return CorruptionRow(kind, level, **{name: METRICS[name](scores) for name in names})
 
 
 def compare_neutral(
     plain: pa.Table, wrapped: pa.Table, kind: str, level: float, task: Task, threshold: float
 ) -> Neutral:
-    """Set the predictions of the same rows against each other, as they are and wrapped alike."""
+    """Compare the predictions of the same rows, as they are and with both classes wrapped alike."""
     before, after = (_correct(table, task, threshold) for table in (plain, wrapped))
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     return Neutral(
@@ -77,13 +76,13 @@ def compare_neutral(
 
 
 def _correct(predictions: pa.Table, task: Task, threshold: float) -> Flags:
-    """Say of each labelled image whether it was called what it is."""
+    """Say of each labelled image whether it is called what it is."""
     known = labelled_rows(predictions)
     called = is_positive(probabilities_of(known), threshold)
     return np.asarray(called == (label_numbers(known, task) == 1))
 
 
 def worst(rows: Sequence[CorruptionRow]) -> CorruptionRow | None:
-    """Return the condition of the lowest accuracy, None where none has one."""
+    """Return the corruption with the lowest accuracy, None where none has one."""
     defined = [row for row in rows if row.accuracy is not None]
     return min(defined, key=lambda row: row.accuracy or 0.0, default=None)

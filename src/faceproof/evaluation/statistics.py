@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal, stats
 
 Interval = tuple[float, float]
 Codes = npt.NDArray[np.int64]
@@ -25,6 +24,7 @@ Scores = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 LEVEL = 0.95
+SIGNIFICANCE = 0.05
 Z = 1.959963984540054  # the normal deviate that 2.5 % exceed
 
 
@@ -249,6 +249,8 @@ def mcnemar(first_only: int, second_only: int) -> float:
         first_only: rows that the first of two has right and the second wrong.
         second_only: rows that it is the other way round with.
     """
+    from scipy import stats  # not above: it takes half a second to import
+
     differing = first_only + second_only
     return float(stats.binomtest(first_only, differing).pvalue) if differing else 1.0
 
@@ -268,6 +270,8 @@ def swap_test(leads: Codes) -> float:
         return 1.0
     if sizes.tolist() == [1]:
         return mcnemar(int((leads > 0).sum()), int((leads < 0).sum()))
+    from scipy import signal, stats
+
     # How likely it is that the units which fall to the first side add up to 0, 1, 2, ... rows.
     chances = np.ones(1)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):

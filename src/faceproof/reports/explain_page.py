@@ -24,7 +24,7 @@ from faceproof.reports.gallery import (
 from faceproof.reports.html import image_url, render
 from faceproof.reports.image_grid import Pixels
 from faceproof.reports.page_folder import write_page
-from faceproof.reports.plots import plot_svg
+from faceproof.reports.plots import plot_html
 from faceproof.reports.trust_report import draw_trust, trust_sentences, trust_tables
 from faceproof.task import Task
 
@@ -63,7 +63,7 @@ def explanation_page(found: Explanation, plots: dict[str, Figure]) -> str:
         removed_as=REMOVED_AS[found.config.removal],
         tables=[] if trust is None else trust_tables(trust),
         sentences=[] if trust is None else trust_sentences(trust),
-        plots={name: plot_svg(figure) for name, figure in plots.items()},
+        plots={name: plot_html(figure) for name, figure in plots.items()},
         effort=found.config.effort,
         limit=MAX_SIMILARITY,
     )

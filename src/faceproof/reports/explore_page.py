@@ -17,7 +17,7 @@ from faceproof.reports.image_grid import Pixels, Tile, image_grid, panels
 from faceproof.reports.map_plots import literal, shortened
 from faceproof.reports.mistake_images import small_copy
 from faceproof.reports.page_folder import write_page
-from faceproof.reports.plots import CLASS_COLOURS, GREY, INK, MUTED, WIDTH, dress, plot_svg
+from faceproof.reports.plots import CLASS_COLOURS, GREY, INK, MUTED, WIDTH, dress, plot_html
 
 NUM_SHOWN = 24  # images of each class
 NUM_BINS = 40
@@ -197,7 +197,10 @@ def exploration_page(found: Exploration, shown: dict[str, Shown], plots: dict[st
         "explore.html.j2",
         {"short": lambda value: f"{value:.4g}"},
         found=found,
-        plots={name: plot_svg(plots[name]) for name in ("counts", "properties", "means")},
+        plots={
+            name: plot_html(plots[name], photos=name == "means")
+            for name in ("counts", "properties", "means")
+        },
         columns=columns_shown(found),
         units=UNITS,
         quantiles=["mean", "standard deviation", "min", *QUANTILES, "max"],

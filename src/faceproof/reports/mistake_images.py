@@ -1,30 +1,31 @@
-"""The images of the most confident mistakes: small copies for a page, and for TensorBoard."""
+"""The images of the most confident mistakes: small copies for a page, and a plot of them."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+from matplotlib.figure import Figure
 from PIL import Image
 
 from faceproof.data.image_io import UnreadableImageError, read_image
-from faceproof.evaluation.mistakes import mistakes_plot, shown_paths, told_mistakes
-from faceproof.io.run_folder import RunFolder
-from faceproof.reports.image_grid import Pixels
-from faceproof.task import Task
+from faceproof.evaluation.mistakes import Mistake, Mistakes, shown_paths
+from faceproof.reports.image_grid import Pixels, Tile, image_grid
+from faceproof.reports.numbers import percent
 
 SIDE = 144  # pixels
+COLUMNS = 6
 
 log = logging.getLogger(__name__)
 
 
-def mistake_images(predictions: pa.Table, task: Task, threshold: float) -> dict[str, Pixels]:
+def mistake_images(mistakes: Mapping[str, Mistakes]) -> dict[str, Pixels]:
     """Return small copies of the images that a report shows as mistakes, by path."""
-    return small_copies(shown_paths(told_mistakes(predictions, task, threshold)))
+    return small_copies(shown_paths(mistakes.values()))
 
 
 def small_copies(paths: Iterable[str]) -> dict[str, Pixels]:
-    """Return images of `SIDE` pixels a side at most, (h, w, 3), by path.
+    """Return images of `SIDE` pixels a side at most, (h, w, 3) uint8, by path.
 
     A file that has gone since it was scored is named in a warning and left out: its score stands.
     """
@@ -48,33 +49,20 @@ def small_copy(path: str) -> Pixels:
     return np.asarray(small, np.uint8)
 
 
-def log_mistakes(
-    run: RunFolder,
-    name: str,
-    predictions: pa.Table,
-    task: Task,
-    threshold: float,
-    images: dict[str, Pixels] | None = None,
-) -> None:
-    """Add the mistakes to the run's TensorBoard images, at its best epoch, if it keeps any.
+def mistakes_plot(
+    direction: str, mistakes: Mistakes, images: Mapping[str, Pixels], columns: int = COLUMNS
+) -> Figure | None:
+    """Draw the mistakes of a direction whose images are given; None where there are none."""
+    there = [mistake for mistake in mistakes.shown if mistake.path in images]
+    if not there:
+        return None
+    tiles = [Tile(images[mistake.path], _caption(mistake)) for mistake in there]
+    title = f"{direction}: {len(there)} of {mistakes.num:,}, the most confident first"
+    return image_grid(tiles, title, columns)
 
-    Args:
-        run: the run.
-        name: of what was scored; it heads the images.
-        predictions: what was scored.
-        task: names the classes.
-        threshold: an image is called positive from this probability on.
-        images: of the mistakes, by path, if they have been read already.
-    """
-    if not any(run.path.glob("events.*")):
-        return
-    from torch.utils.tensorboard import SummaryWriter
 
-    if images is None:
-        images = mistake_images(predictions, task, threshold)
-    step = run.read_record().get("best_epoch") or 0
-    with SummaryWriter(run.path) as writer:
-        for direction, told in told_mistakes(predictions, task, threshold).items():
-            if (figure := mistakes_plot(direction, told, images)) is not None:
-                tag = f"mistakes/{name}/{direction}".replace(" ", "_")
-                writer.add_figure(tag, figure, step)
+def _caption(mistake: Mistake) -> str:
+    name = Path(mistake.path).name
+    short = name if len(name) <= 18 else f"{name[:8]}…{name[-9:]}"
+    maker = mistake.generator or mistake.source or ""
+    return f"{percent(mistake.certainty)} {mistake.called}\n{maker[:20]}\n{short}"

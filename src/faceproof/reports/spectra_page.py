@@ -18,7 +18,7 @@ from faceproof.reports.html import render
 from faceproof.reports.image_grid import panels
 from faceproof.reports.map_plots import MapPanel, literal, map_grid, shared_limits, shortened
 from faceproof.reports.page_folder import write_page
-from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, plot_svg
+from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, plot_html
 
 UNIT = "mean power (dB re 1 grey level)"  # that of white noise of one grey level
 MAP_UNIT = "mean log power (dB re 1 grey level)"  # such noise is below 0 there
@@ -174,7 +174,7 @@ def spectra_page(spectra: Spectra, plots: dict[str, Figure]) -> str:
     unreadable = [(one.path, one.reason) for one in spectra.unreadable]
     values: dict[str, Any] = {
         "verdict": verdict(spectra),
-        "plots": {name: plot_svg(figure) for name, figure in plots.items()},
+        "plots": {name: plot_html(figure) for name, figure in plots.items()},
         "any_found": any(peaks is None or peaks for peaks in searched),
         "search": search,
         "noise_in_maps": NOISE_IN_MAPS,

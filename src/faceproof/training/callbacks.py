@@ -13,9 +13,10 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
 from faceproof.data.datasets import Batch, FeatureBatch
-from faceproof.evaluation.metrics import confusion, has_both_classes
+from faceproof.evaluation.metric_functions import has_both_classes
+from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.models.detector import Detector, parameter_blocks
-from faceproof.reports.plots import confusion_heatmap, roc_plot
+from faceproof.reports.score_plots import confusion_heatmap, roc_plot
 from faceproof.task import Task
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.module import STEP_LOSS, DetectorModule
@@ -175,12 +176,13 @@ class TensorBoardImages(Callback):
         assert isinstance(pl_module, DetectorModule)
         logits, labels = (scores.cpu().numpy() for scores in pl_module.val_metrics.scores())
         probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        called = probabilities >= THRESHOLD
+        found = LabelledScores.from_arrays(labels, logits.astype(np.float64), probabilities, called)
         step = trainer.current_epoch
-        cells = confusion(labels, probabilities, THRESHOLD)
+        cells = WeightedScores(found).confusion
         board.add_figure("val/confusion", confusion_heatmap(cells, self.task), step)
-        if has_both_classes(labels):
-            roc = roc_plot(labels, logits.astype(np.float64), probabilities, THRESHOLD, self.task)
-            board.add_figure("val/roc", roc, step)
+        if has_both_classes(found):
+            board.add_figure("val/roc", roc_plot(found, THRESHOLD, self.task), step)
 
 
 def _is_drawn(epoch: int, max_epochs: int | None) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceproof.data.listing import Source, make_source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
-from faceproof.evaluation.monitor import better
+from faceproof.evaluation.metrics import better
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.registry import find
 from faceproof.settings import (

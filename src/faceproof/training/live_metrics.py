@@ -1,46 +1,78 @@
-"""The live figures of an epoch, by torchmetrics, over all its images at once."""
+"""The live metrics of an epoch, by torchmetrics, over all its images at once."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from scipy import special
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryAveragePrecision, BinaryROC
 from torchmetrics.functional import classification as tm
 from torchmetrics.utilities import dim_zero_cat
 
+from faceproof.evaluation.metrics import METRICS, metrics_shown
+from faceproof.evaluation.scores import LabelledScores, WeightedScores
+
+DECISIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "accuracy": tm.binary_accuracy,
+    "precision": tm.binary_precision,
+    "recall": tm.binary_recall,
+    "f1": tm.binary_f1_score,
+    "jaccard": tm.binary_jaccard_index,
+}
+
 
 def live_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Return accuracy, precision, recall, F1, Jaccard, ROC-AUC, average precision and EER.
+    """Return every metric that is shown in training but the loss, in the order of the list.
 
-    Verdicts are taken at a logit of zero. Logits are ranked as they are: squeezing them through a
-    sigmoid first, as torchmetrics does by itself, makes ties of large ones and depends on the
-    batch. Where one class is absent the ranking figures are undefined, NaN.
+    Images are called positive above a logit of zero. Logits are ranked as they are: a sigmoid, as
+    torchmetrics applies by itself, makes ties of large ones and depends on the batch. Where one
+    class is absent the ranking metrics are undefined, NaN. A metric that torchmetrics does not have
+    is computed by its own record.
 
     Args:
         logits: (N,) float32.
         labels: (N,) int64, 0 or 1.
     """
-    verdicts = (logits > 0).long()
-    figures = {
-        "accuracy": tm.binary_accuracy(verdicts, labels),
-        "precision": tm.binary_precision(verdicts, labels),
-        "recall": tm.binary_recall(verdicts, labels),
-        "f1": tm.binary_f1_score(verdicts, labels),
-        "jaccard": tm.binary_jaccard_index(verdicts, labels),
-    }
+    names = [metric.name for metric in metrics_shown("training") if metric.name != "loss"]
+    calls = (logits > 0).long()
+    found = {name: compute(calls, labels) for name, compute in DECISIONS.items() if name in names}
+    found |= _ranking_metrics(logits, labels)
+    if others := [name for name in names if name not in found]:
+        found |= _recorded_metrics(others, logits, labels)
+    return {name: found[name] for name in names}
+
+
+def _ranking_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return the metrics of the ROC and precision-recall curves."""
     if labels.min() == labels.max():
         undefined = torch.tensor(float("nan"), device=logits.device)
-        return figures | dict.fromkeys(("roc_auc", "average_precision", "eer"), undefined)
+        return dict.fromkeys(("roc_auc", "average_precision", "eer"), undefined)
     curve = BinaryROC(normalization=None)
     curve.update(logits, labels)
     false_rate, true_rate, _ = curve.compute()
     precision = BinaryAveragePrecision(normalization=None)
     precision.update(logits, labels)
-    return figures | {
+    return {
         "roc_auc": torch.trapezoid(true_rate, false_rate),
         "average_precision": precision.compute(),
         "eer": _equal_error_rate(false_rate, 1 - true_rate),
+    }
+
+
+def _recorded_metrics(names: list[str], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return metrics as their records define them; undefined is NaN."""
+    values = logits.double().cpu().numpy()
+    scores = LabelledScores.from_arrays(
+        labels.cpu().numpy(), values, special.expit(values), values > 0
+    )
+    once = WeightedScores(scores)
+    found = {name: METRICS[name](once) for name in names}
+    return {
+        name: torch.tensor(math.nan if value is None else value, device=logits.device)
+        for name, value in found.items()
     }
 
 
@@ -56,8 +88,8 @@ def _equal_error_rate(false_positive: Tensor, false_negative: Tensor) -> Tensor:
 class MeanLoss(Metric):
     """The mean loss of an epoch's images, over all processes.
 
-    torchmetrics' own mean asks of every value whether it is a number, for which a GPU must be
-    waited for; told not to, its version 1.9 forgets the weights.
+    torchmetrics' own mean checks every value for NaN, which waits for the GPU; with that check off,
+    its version 1.9 ignores the weights.
     """
 
     full_state_update = False
@@ -101,5 +133,5 @@ class EpochMetrics(Metric):
         return dim_zero_cat(self.logits), dim_zero_cat(self.labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the figures over everything since the last reset."""
+        """Return the metrics of everything since the last reset."""
         return live_metrics(*self.scores())

@@ -6,7 +6,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from faceproof.evaluation.monitor import better
+from faceproof.evaluation.metrics import better
 from faceproof.training.config import ConstantConfig, CosineConfig, PlateauConfig
 
 

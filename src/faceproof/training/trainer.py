@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.monitor import better
+from faceproof.evaluation.metrics import better
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.registry import find
 from faceproof.task import Task

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
 from faceproof.data.table import read_parquet, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
-from faceproof.evaluation.ensemble import combine, fit_weights
+from faceproof.evaluation.ensemble import AVERAGES, combine, fit_weights
 from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig
 from faceproof.evaluation.predictions import (
     Scores,
@@ -31,9 +32,11 @@ from faceproof.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
+from faceproof.evaluation.scored_runs import find_runs
 from faceproof.evaluation.scoring import sigmoid
 from faceproof.io.run_folder import RunFolder, write_text
-from faceproof.task import Task
+from faceproof.settings import make
+from faceproof.task import Task, get_task
 from faceproof.workflows.evaluate import fit_threshold
 
 FORMAT = "faceproof ensemble 1"
@@ -91,6 +94,69 @@ def read_ensemble(run: RunFolder) -> Ensemble:
     return Ensemble(notes["average"], tuple(members))
 
 
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """Make a run of several runs that were validated on the same images.
+
+    Their calibrated scores are averaged; calibration and threshold of the average are fitted to
+    validation. It is evaluated by evaluate.py and compared like any run. No image is scored to
+    make it.
+
+    Attributes:
+        runs: run folders, or the folder of a sweep, which stands for every finished run below it.
+        out: the new run folder.
+        average: what is averaged: probability or logit.
+        weights: equal, or fitted: those of the least loss on validation.
+    """
+
+    runs: tuple[Path, ...]
+    out: Path
+    average: str = "probability"
+    weights: str = "equal"
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("average", self.average, AVERAGES),
+            ("weights", self.weights, WEIGHTS),
+        ):
+            if value not in choices:
+                raise FaceproofError(f"{name} is {' or '.join(choices)}; found {value!r}")
+
+
+def ensemble(config: EnsembleConfig) -> RunFolder:
+    """Make an ensemble of runs, say what to do next, and return its run folder.
+
+    Raises:
+        FaceproofError: the runs cannot be averaged, or the folder is in use.
+    """
+    runs = find_runs(config.runs, at_least=1)
+    if ensembles := [one.path for one in runs if one.ensemble.is_file()]:
+        raise FaceproofError(f"{ensembles[0]} is an ensemble itself; name its members' runs")
+    if len(runs) < 2:
+        raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
+    first = runs[0].read_config()
+    threshold = make(
+        ThresholdConfig, {**first["threshold"], "calibration": first["calibration"]}, "threshold"
+    )
+    task = get_task(first["data"]["task"])
+    run = RunFolder(config.out)
+    made = make_ensemble(run, runs, task, threshold, config.average, config.weights)
+    described = {
+        "model": {"name": "ensemble"},
+        "ensemble": {
+            "average": config.average,
+            "weights": config.weights,
+            "members": list(map(str, config.runs)),
+        },
+        "data": {"name": first["data"]["name"], "task": task.name},
+    }
+    write_text(run.config, yaml.safe_dump(described, sort_keys=False))
+    for member in made.members:
+        print(f"{member.weight:.3f}  {member.run.path.name}")
+    print(f"next:\n  python evaluate.py {run.argument('run')}")
+    return run
+
+
 def make_ensemble(
     run: RunFolder,
     runs: Sequence[RunFolder],
@@ -115,10 +181,6 @@ def make_ensemble(
         FaceproofError: there are fewer than two, they were validated on different images, or
             the folder is in use.
     """
-    if weights not in WEIGHTS:
-        raise FaceproofError(f"weights are {' or '.join(WEIGHTS)}; found {weights!r}")
-    if len(runs) < 2:
-        raise FaceproofError("an ensemble needs two runs or more")
     if run.path.exists() and any(run.path.iterdir()):
         raise FaceproofError(f"{run.path} holds something already; choose another folder by --out")
     for one in runs:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ from faceproof.data.listing import DataSet
 from faceproof.data.table import concat_tables, describe_counts, read_parquet, select
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.metrics import metrics_shown
+from faceproof.evaluation.mistakes import Mistakes, find_mistakes
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
     ThresholdConfig,
@@ -32,15 +34,21 @@ from faceproof.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from faceproof.evaluation.robustness import compare_neutral, corruption_row
+from faceproof.evaluation.result import Evaluation, EvaluationContext, evaluate
+from faceproof.evaluation.robustness import (
+    CorruptionRow,
+    Neutral,
+    compare_neutral,
+    corruption_row,
+)
 from faceproof.evaluation.scoring import Scorer, load_best, score, sigmoid
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.models.detector import Detector
-from faceproof.reports.mistake_images import log_mistakes, mistake_images
-from faceproof.reports.report import ReportContext, write_report
+from faceproof.reports.image_grid import Pixels
+from faceproof.reports.mistake_images import mistake_images, mistakes_plot
+from faceproof.reports.numbers import rate
+from faceproof.reports.report import ReportExtras, write_report
 from faceproof.task import Task
-
-SHOWN = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "jaccard", "eer")
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +61,9 @@ class Request:
         split: the split to score, or `all`.
         name: the evaluation's folder; by default the data sets and the split.
         frames: at most so many images of each group, evenly spaced; None for all.
-        criterion: another criterion than the run's own; it is fitted to the run's validation too.
-        neutral: the condition that wraps all images alike, to compare with.
-        robustness: the conditions of the robustness curves.
+        threshold: another threshold than the run's own; it is fitted to the run's validation too.
+        neutral: the corruption that encodes all images alike, to compare with.
+        robustness: the corruptions of the robustness curves.
     """
 
     split: str = "test"
@@ -80,7 +88,7 @@ def store_operating_point(
     predictions = predictions_table(val, logits, point.calibration.apply(logits))
     write_predictions(predictions, run.validation)
     run.write_operating_point(point.to_json())
-    log_mistakes(run, "validation", predictions, task, point.threshold)
+    log_mistakes(run, "validation", find_mistakes(predictions, task, point.threshold))
 
 
 def fit_threshold(validation: pa.Table, task: Task, threshold: ThresholdConfig) -> OperatingPoint:
@@ -117,56 +125,66 @@ def evaluate_run(
     """
     wanted = request or Request()
     sets = list(others) or [own]
-    parts = [_rows_of(run, own.task, data, wanted) for data in sets]
-    found = concat_tables(part.rows for part in parts)
-    unreadable = concat_tables(part.unreadable for part in parts)
-    contents = concat_tables(part.contents for part in parts)["content"]
-    rows = found if wanted.split in ("train", "val") else _unseen(run, found, contents)
+    rows, unreadable, num_seen = _select_rows(run, own.task, sets, wanted)
     point = _operating_point(run, own.task, wanted.threshold)
-    console = Console()
 
-    def predict(condition: Corruption | None = None) -> pa.Table:
-        logits = score_rows(rows, condition)
+    def predict(corruption: Corruption | None = None) -> pa.Table:
+        logits = score_rows(rows, corruption)
         return predictions_table(rows, logits, point.calibration.apply(logits))
 
     predictions = predict()
     names = [data.name for data in sets]
-    data_name = "+".join(names)
-    folder = run.evaluations / (wanted.name or f"{data_name}-{wanted.split}")
+    folder = run.evaluations / (wanted.name or f"{'+'.join(names)}-{wanted.split}")
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
     if is_test:
         run.log_test_scoring(names, wanted.split, folder.name, rows.num_rows)
-    images = mistake_images(predictions, own.task, point.threshold)
-    context = ReportContext(
-        title=f"{run.read_record().get('model')} on {data_name}",
+    corrupted = _score_corrupted(wanted, predict, predictions, own.task, point.threshold)
+    record = run.read_record()
+    context = EvaluationContext(
+        title=f"{record.get('model')} on {'+'.join(names)}",
         task=own.task,
         run=os.path.relpath(run.path),
-        model=str(run.read_record().get("model")),
-        data=data_name,
+        model=str(record.get("model")),
+        data="+".join(names),
         split=wanted.split,
         threshold=point.threshold,
         threshold_origin=point.origin,
-        history=read_epochs(run.metrics),
-        record=_facts(run, found.num_rows - rows.num_rows),
+        record=_training_record(record, num_seen),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
-        best_epoch=run.read_record().get("best_epoch"),
         operating_point=point,
         test_scorings=run.count_test_scorings(names) if is_test else None,
-        images=images,
-        **_damage(wanted, predict, predictions, own.task, point.threshold),
+        neutral=corrupted.neutral,
+        robustness=corrupted.robustness,
     )
-    report = write_report(folder, predictions, context)
-    log_mistakes(run, folder.name, predictions, own.task, point.threshold, images)
-    _print_metrics(console, folder, report["figures"])
+    evaluation = evaluate(predictions, context)
+    images = mistake_images(evaluation.mistakes)
+    extras = ReportExtras(
+        read_epochs(run.metrics), record.get("best_epoch"), corrupted.tables, images
+    )
+    write_report(folder, predictions, evaluation, extras)
+    log_mistakes(run, folder.name, evaluation.mistakes, images)
+    print_metrics(Console(), folder, evaluation)
     return folder
 
 
 class _Part(NamedTuple):
-    """What is scored of a data set: readable rows, digests of their files, and the other files."""
+    """Readable rows to score, digests of their files, and the rows of the other files."""
 
     rows: pa.Table
     contents: pa.Table
     unreadable: pa.Table
+
+
+def _select_rows(
+    run: RunFolder, task: Task, sets: Sequence[DataSet], wanted: Request
+) -> tuple[pa.Table, pa.Table, int]:
+    """Return the rows to score, those that cannot be read, and the number left out as seen."""
+    parts = [_rows_of(run, task, data, wanted) for data in sets]
+    found = concat_tables(part.rows for part in parts)
+    unreadable = concat_tables(part.unreadable for part in parts)
+    contents = concat_tables(part.contents for part in parts)["content"]
+    rows = found if wanted.split in ("train", "val") else _unseen(run, found, contents)
+    return rows, unreadable, found.num_rows - rows.num_rows
 
 
 def _rows_of(run: RunFolder, task: Task, data: DataSet, wanted: Request) -> _Part:
@@ -203,7 +221,7 @@ def _unseen(run: RunFolder, rows: pa.Table, contents: pa.ChunkedArray) -> pa.Tab
     if num_seen == rows.num_rows:
         raise FaceproofError(
             f"all of these {num_seen:,} images are ones that {run.path} was trained on or chosen "
-            "by; a figure on them would mean nothing. Name another data set or split"
+            "by; a metric measured on them would mean nothing. Name another data set or split"
         )
     if num_seen:
         log.warning(
@@ -228,38 +246,47 @@ def _operating_point(
     return OperatingPoint.from_json(run.read_operating_point())
 
 
-def _damage(
+@dataclass(frozen=True)
+class _Corrupted:
+    """What scoring the corrupted images gave, as far as it was wanted."""
+
+    neutral: Neutral | None
+    robustness: Sequence[CorruptionRow]
+    tables: Mapping[str, pa.Table]
+
+
+def _score_corrupted(
     wanted: Request,
     predict: Callable[[Corruption | None], pa.Table],
     plain: pa.Table,
     task: Task,
     threshold: float,
-) -> dict[str, Any]:
-    """Score the images damaged, as far as that is wanted; return what the report is told."""
-    told: dict[str, Any] = {"tables": {}}
+) -> _Corrupted:
+    """Score the images corrupted, as far as that is wanted."""
+    tables: dict[str, pa.Table] = {}
+    neutral, rows = None, list[CorruptionRow]()
     if wanted.neutral is not None:
-        wrapped = predict(wanted.neutral)
-        told["tables"]["neutral"] = wrapped
+        tables["neutral"] = predict(wanted.neutral)
         kind, level = wanted.neutral.kind, wanted.neutral.level
-        told["neutral"] = compare_neutral(plain, wrapped, kind, level, task, threshold)
-        if told["neutral"].parts:
-            log.warning("wrapping both classes alike changes the answers by more than chance")
+        neutral = compare_neutral(plain, tables["neutral"], kind, level, task, threshold)
+        if neutral.parts:
+            log.warning("encoding both classes alike changes more answers than chance explains")
     if wanted.robustness:
-        rows = [corruption_row("none", 0, plain, task, threshold)]
-        damaged = []
-        for condition in wanted.robustness:
-            scored = predict(condition)
-            rows.append(corruption_row(condition.kind, condition.level, scored, task, threshold))
-            name = pa.array([str(condition)] * scored.num_rows)
-            damaged.append(scored.append_column("condition", name))
-        told["robustness"] = rows
-        told["tables"]["robustness"] = concat_tables(damaged)
-    return told
+        rows.append(corruption_row("none", 0, plain, task, threshold))
+        parts = []
+        for corruption in wanted.robustness:
+            scored = predict(corruption)
+            rows.append(corruption_row(corruption.kind, corruption.level, scored, task, threshold))
+            name = pa.array([str(corruption)] * scored.num_rows)
+            parts.append(scored.append_column("corruption", name))
+        tables["robustness"] = concat_tables(parts)
+    return _Corrupted(neutral, rows, tables)
 
 
-def _facts(run: RunFolder, num_seen: int) -> dict[str, str | int | float | None]:
+def _training_record(
+    record: Mapping[str, Any], num_seen: int
+) -> dict[str, str | int | float | None]:
     """Return what a report says of the run's training."""
-    record = run.read_record()
     audit = record.get("audit")
     versions = record.get("versions", {})
     return {
@@ -276,12 +303,39 @@ def _facts(run: RunFolder, num_seen: int) -> dict[str, str | int | float | None]
     }
 
 
-def _print_metrics(console: Console, folder: Path, figures: dict[str, float | None]) -> None:
-    """Print the figures and where the report is."""
-    table = Table("figure", "value", title=str(os.path.relpath(folder)))
-    for name in SHOWN:
-        value = figures[name]
-        table.add_row(name, "undefined" if value is None else f"{value:.4f}")
+def log_mistakes(
+    run: RunFolder,
+    name: str,
+    mistakes: Mapping[str, Mistakes],
+    images: Mapping[str, Pixels] | None = None,
+) -> None:
+    """Add the mistakes to the run's TensorBoard images at its best epoch, if it logs there.
+
+    Args:
+        run: the run.
+        name: of what was scored; it is part of the images' tags.
+        mistakes: those of each direction.
+        images: of the mistakes, by path, if they have been read already.
+    """
+    if not any(run.path.glob("events.*")):
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    if images is None:
+        images = mistake_images(mistakes)
+    step = run.read_record().get("best_epoch") or 0
+    with SummaryWriter(run.path) as writer:
+        for direction, found in mistakes.items():
+            if (figure := mistakes_plot(direction, found, images)) is not None:
+                tag = f"mistakes/{name}/{direction}".replace(" ", "_")
+                writer.add_figure(tag, figure, step)
+
+
+def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
+    """Print the metrics and where the report is."""
+    table = Table("metric", "value", title=str(os.path.relpath(folder)))
+    for metric in metrics_shown("comparison"):
+        table.add_row(metric.name, rate(evaluation.metrics[metric.name]))
     console.print(table)
     report = os.path.relpath(folder / "report.html")
     console.print(f"report: {report}", soft_wrap=True, highlight=False)

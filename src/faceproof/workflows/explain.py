@@ -172,7 +172,7 @@ def _choose_images(
         FaceproofError: none are named, and there is no evaluation whose mistakes could be shown.
     """
     from faceproof.data.table import table_from_columns
-    from faceproof.evaluation.mistakes import mistakes
+    from faceproof.evaluation.mistakes import mistake_rows
     from faceproof.evaluation.predictions import read_predictions
 
     if config.images:
@@ -185,7 +185,7 @@ def _choose_images(
         return {}, "none, the measures alone"
     folder = _evaluation(subject, config.evaluation)
     predictions = read_predictions(folder / "predictions.parquet")
-    found = mistakes(predictions, subject.task, subject.point.threshold)
+    found = mistake_rows(predictions, subject.task, subject.point.threshold)
     first = {name: rows.slice(0, number) for name, rows in found.items()}
     return first, f"the most confident mistakes of the evaluation {folder.name}"
 

@@ -139,15 +139,15 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
             name=file.parent.name,
             data=report["data"],
             split=report["split"],
-            num_images=report["figures"]["num_images"],
+            num_images=report["metrics"]["num_images"],
             threshold=report["threshold"],
             same_operating_point=all(
                 used.get(key) == own[key] for key in ("threshold", "calibration")
             ),
-            metrics=report["figures"],
+            metrics=report["metrics"],
             intervals={
                 name: None if ends is None else (ends[0], ends[1])
-                for name, ends in report["intervals"]["figures"].items()
+                for name, ends in report["intervals"]["metrics"].items()
             },
         )
 

@@ -147,7 +147,7 @@ def open_study(folder: Path, monitor: str, config: SearchConfig) -> "Study":
     import optuna
     from optuna.study import StudyDirection
 
-    from faceproof.evaluation.monitor import better
+    from faceproof.evaluation.metrics import better
 
     directions = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
     pruner = _pruner(config.pruner)

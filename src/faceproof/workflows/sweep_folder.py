@@ -352,7 +352,7 @@ def _row(job: Job) -> dict[str, Any]:
 
 def _rank(row: Mapping[str, Any]) -> tuple[int, str, float, str]:
     """Return what rows are sorted by; values of different metrics are not compared."""
-    from faceproof.evaluation.monitor import better  # not for a command that only needs a name
+    from faceproof.evaluation.metrics import better  # not for a command that only needs a name
 
     place = STATUSES.index(row["status"])
     if "value" not in row:

@@ -33,7 +33,7 @@ from faceproof.audit.readable import readable_rows
 from faceproof.data.listing import DataSet, check_both_classes
 from faceproof.data.table import counts, describe_counts, read_table, write_table
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.monitor import better
+from faceproof.evaluation.metrics import better
 from faceproof.io.atomic import explain_disk_errors, write_text
 from faceproof.io.run_folder import RunFolder, is_first_process, read_epochs
 from faceproof.models.build import build_network

@@ -1,0 +1,237 @@
+"""Metrics of parts of the images: by class, by generator, by source, and of each group.
+
+The intervals are in closed form (`statistics`), because there may be thousands of parts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.metrics import METRICS
+from faceproof.evaluation.predictions import labelled_rows
+from faceproof.evaluation.scores import LabelledScores, WeightedScores
+from faceproof.evaluation.statistics import Codes, Interval, auc_interval, share_interval
+from faceproof.task import Task
+
+COLUMNS = ("source", "generator", "group")
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """Precision, recall and F1 of a class, or their averages; `support` counts its images."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class BreakdownRow:
+    """The metrics of the images that share one value of a column.
+
+    Attributes:
+        value: the value; None for images that have none.
+        num_images: how many they are.
+        num_positive: how many of them are positive.
+        accuracy: the share of them called what they are.
+        accuracy_interval: of it, 95 %.
+        mean_probability: the mean probability of being positive.
+        recall: None without positive images.
+        specificity: None without negative images.
+        roc_auc: None where there is nothing to compare with; see `breakdown`.
+        roc_auc_interval: of it, 95 %.
+    """
+
+    value: str | None
+    num_images: int
+    num_positive: int
+    accuracy: float | None
+    accuracy_interval: Interval | None
+    mean_probability: float
+    recall: float | None
+    specificity: float | None
+    roc_auc: float | None
+    roc_auc_interval: Interval | None
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """The metrics of the images of one source that one generator made, or none.
+
+    Attributes:
+        source: the data set they come from.
+        generator: what made them; None for negative images, and where it is not known.
+        num_images: how many they are.
+        num_positive: how many of them are positive.
+        num_compared: the negative images of the same source that ROC-AUC compares with.
+        accuracy: the share of them called what they are.
+        accuracy_interval: of it, 95 %.
+        roc_auc: None where there is nothing to compare with.
+        roc_auc_interval: of it, 95 %.
+    """
+
+    source: str | None
+    generator: str | None
+    num_images: int
+    num_positive: int
+    num_compared: int
+    accuracy: float | None
+    accuracy_interval: Interval | None
+    roc_auc: float | None
+    roc_auc_interval: Interval | None
+
+
+def class_report(scores: LabelledScores, task: Task) -> dict[str, ClassRow]:
+    """Return precision, recall, F1 and support of each class, and their averages.
+
+    Returns:
+        One entry a class, then `macro average` (classes count alike) and `weighted average`
+        (classes count by their images).
+    """
+    rows = {
+        name: _class_row(WeightedScores(scores.for_class(number)))
+        for number, name in enumerate(task.classes)
+    }
+    support = [row.support for row in rows.values()]
+    for name, weights in (("macro average", [1, 1]), ("weighted average", support)):
+        averages = {
+            metric: _average([getattr(rows[label], metric) for label in task.classes], weights)
+            for metric in ("precision", "recall", "f1")
+        }
+        rows[name] = ClassRow(**averages, support=sum(support))
+    return rows
+
+
+def _class_row(scores: WeightedScores) -> ClassRow:
+    """Return the row of the class that is the positive one in `scores`."""
+    values = {name: METRICS[name](scores) for name in ("precision", "recall", "f1")}
+    return ClassRow(**values, support=scores.counts["positive"])
+
+
+def _average(values: list[float | None], weights: list[int]) -> float | None:
+    """Return the weighted mean, undefined where a value that counts is."""
+    counted = [(value, weight) for value, weight in zip(values, weights, strict=True) if weight]
+    defined = [value * weight for value, weight in counted if value is not None]
+    return sum(defined) / sum(weights) if counted and len(defined) == len(counted) else None
+
+
+def breakdown(
+    predictions: pa.Table, task: Task, threshold: float, column: str
+) -> list[BreakdownRow]:
+    """Return metrics of the labelled images of each value of a column, least accurate first.
+
+    A generator makes images of one class, so its ROC-AUC compares its positives with the negatives
+    of the sources they come from; those of other sources would measure the difference between data
+    sets. It is undefined where these sources have no negative. For any other column the classes of
+    the same value are compared.
+
+    The intervals count whole groups, see `statistics`.
+
+    Raises:
+        FaceproofError: there is no such column.
+    """
+    if column not in COLUMNS:
+        raise FaceproofError(
+            f"metrics can be broken down by {', '.join(COLUMNS)}; found {column!r}"
+        )
+    known, scores = _known(predictions, task, threshold)
+    sources = _encode(known["source"])[1] if column == "generator" else None
+    found: list[BreakdownRow] = []
+    for value, rows in _rows_by_value(known[column]):
+        here = scores.take(rows)
+        compared = rows
+        if sources is not None:
+            positives = rows[here.positive]
+            negatives = np.isin(sources, sources[positives]) & ~scores.positive
+            compared = np.union1d(positives, np.flatnonzero(negatives))
+        area, area_interval = _area(scores.take(compared))
+        weighted = WeightedScores(here)
+        found.append(
+            BreakdownRow(
+                value=value,
+                num_images=len(rows),
+                num_positive=weighted.counts["positive"],
+                accuracy=METRICS["accuracy"](weighted),
+                accuracy_interval=share_interval(here.right, here.units),
+                mean_probability=weighted.mean(lambda images: images.probabilities),
+                recall=METRICS["recall"](weighted),
+                specificity=METRICS["specificity"](weighted),
+                roc_auc=area,
+                roc_auc_interval=area_interval,
+            )
+        )
+    return sorted(found, key=lambda row: (row.accuracy or 0.0, row.value is None, row.value or ""))
+
+
+def worst_first(predictions: pa.Table, task: Task, threshold: float) -> list[CellRow]:
+    """Return metrics of each generator within each source, least accurate first.
+
+    The ROC-AUC compares the positives with the negatives of the same source: those of another would
+    measure the difference between data sets, which is easily told. A source that has no negatives
+    has no ROC-AUC.
+    """
+    known, scores = _known(predictions, task, threshold)
+    generators, codes = _encode(known["generator"])
+    found: list[CellRow] = []
+    for source, of_source in _rows_by_value(known["source"]):
+        negatives = of_source[~scores.positive[of_source]]
+        for code in np.unique(codes[of_source]):
+            rows = of_source[codes[of_source] == code]
+            here = scores.take(rows)
+            positives = rows[here.positive]
+            area, area_interval = _area(scores.take(np.union1d(positives, negatives)))
+            found.append(
+                CellRow(
+                    source=source,
+                    generator=generators[code],
+                    num_images=len(rows),
+                    num_positive=len(positives),
+                    num_compared=len(negatives) if len(positives) else 0,
+                    accuracy=METRICS["accuracy"](WeightedScores(here)),
+                    accuracy_interval=share_interval(here.right, here.units),
+                    roc_auc=area,
+                    roc_auc_interval=area_interval,
+                )
+            )
+    return sorted(
+        found, key=lambda row: (row.accuracy or 0.0, row.source or "", row.generator or "")
+    )
+
+
+def _known(predictions: pa.Table, task: Task, threshold: float) -> tuple[pa.Table, LabelledScores]:
+    """Return the labelled rows and their scores, in the same order."""
+    known = labelled_rows(predictions)
+    scores = LabelledScores.from_table(known, task, threshold)
+    return known.select(["source", "generator", "group"]).take(scores.order), scores
+
+
+def _area(compared: LabelledScores) -> tuple[float | None, Interval | None]:
+    """Return ROC-AUC and its interval."""
+    area = METRICS["roc_auc"](WeightedScores(compared))
+    if area is None:
+        return None, None
+    logits, units, one = compared.logits, compared.units, compared.positive
+    return area, auc_interval(logits[one], logits[~one], units[one], units[~one])
+
+
+def _rows_by_value(column: pa.ChunkedArray) -> Iterator[tuple[str | None, Codes]]:
+    """Yield each value of a column with the numbers of its rows, ascending."""
+    values, codes = _encode(column)
+    order = np.argsort(codes, kind="stable")
+    start = 0
+    numbers = np.bincount(codes, minlength=len(values)).tolist()
+    for value, num_rows in zip(values, numbers, strict=True):
+        yield value, order[start : start + num_rows]
+        start += num_rows
+
+
+def _encode(column: pa.ChunkedArray) -> tuple[list[str | None], Codes]:
+    """Return the values of a column, null among them, and for each row the number of its value."""
+    names = column.cast(pa.string()).combine_chunks()
+    encoded = pc.dictionary_encode(names, null_encoding="encode")
+    return encoded.dictionary.to_pylist(), np.asarray(encoded.indices.to_numpy(), np.int64)

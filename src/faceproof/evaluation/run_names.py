@@ -1,0 +1,86 @@
+"""Names for the runs of a comparison, and the families of runs that differ only in their seed."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from faceproof.evaluation.scored_runs import ScoredRun
+
+# Settings that say where or how often, and not what was trained.
+SEED = "seed"
+INCIDENTAL = (
+    *("resume", "compare", "logger.tensorboard", "loader.num_workers", "checkpoint.minutes"),
+    *("checkpoint.steps", "cache.images", "cache.features", "cache.max_gb"),
+)
+
+
+def name_runs(scored: Sequence[ScoredRun]) -> list[str]:
+    """Name each run by the settings in which they differ, or by its folder where that is shorter.
+
+    A folder that is but a number, as those of a sweep are, says nothing and names no run.
+    """
+    folders = [one.folder.path.resolve() for one in scored]
+    by_folder = [folder.name for folder in folders]
+    if len(set(by_folder)) < len(by_folder):
+        by_folder = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    by_settings = [" ".join(words) for words in _differing_words(scored)]
+    distinct = len(set(by_settings)) == len(by_settings) and all(by_settings)
+    telling = len(set(by_folder)) == len(by_folder) and not any(map(str.isdigit, by_folder))
+    shorter = sum(map(len, by_settings)) <= sum(map(len, by_folder))
+    if distinct and (shorter or not telling):
+        return by_settings
+    return by_folder if len(set(by_folder)) == len(by_folder) else list(map(str, folders))
+
+
+def _differing_words(scored: Sequence[ScoredRun], leave_out: str = "") -> list[list[str]]:
+    """Return for each run the settings in which it differs from others, as short words.
+
+    A choice such as model=resnet18 stands for all the settings that come with it.
+    """
+    choices = [one.folder.read_record().get("choices") or {} for one in scored]
+    groups = {key: None for chosen in choices for key in chosen}
+    parted = [group for group in groups if len({str(c.get(group)) for c in choices}) > 1]
+    keys = {key: None for one in scored for key in one.config}
+    words: list[list[str]] = [[str(chosen.get(group)) for group in parted] for chosen in choices]
+    for key in keys:
+        if key in (*INCIDENTAL, leave_out) or "_target_" in key:
+            continue
+        group = key.partition(".")[0]
+        if _differs_within(
+            scored, key, [c.get(group) for c in choices] if group in parted else None
+        ):
+            short = key.rpartition(".")[2]
+            for one, of_run in zip(scored, words, strict=True):
+                of_run.append(f"{short}={one.config.get(key)}")
+    return words
+
+
+def _differs_within(
+    scored: Sequence[ScoredRun], key: str, choices: Sequence[str | None] | None
+) -> bool:
+    """Say whether runs of the same choice differ in a setting."""
+    values: dict[str | None, set[str]] = {}
+    for number, one in enumerate(scored):
+        choice = choices[number] if choices else None
+        values.setdefault(choice, set()).add(str(one.config.get(key)))
+    return any(len(found) > 1 for found in values.values())
+
+
+def find_families(scored: Sequence[ScoredRun], names: Sequence[str]) -> list[str]:
+    """Return for each run the name of the runs that differ from it in nothing but the seed."""
+    settings = [
+        json.dumps(
+            {k: str(v) for k, v in one.config.items() if k not in (SEED, *INCIDENTAL)},
+            sort_keys=True,
+        )
+        for one in scored
+    ]
+    words = [" ".join(words) for words in _differing_words(scored, leave_out=SEED)]
+    sizes = Counter(settings)
+    labels = {}
+    for number, setting in enumerate(settings):
+        if sizes[setting] == 1:
+            labels[setting] = names[number]
+        else:
+            labels.setdefault(setting, words[number] or str(scored[number].report.model))
+    return [labels[setting] for setting in settings]

@@ -1,0 +1,275 @@
+"""Runs that scored the same images: finding them, choosing an evaluation, and reading it."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from faceproof.errors import FaceproofError
+from faceproof.evaluation.predictions import labelled_rows, read_predictions
+from faceproof.io.run_folder import RunFolder, is_member
+from faceproof.task import Task
+
+Config = Mapping[str, Any]
+
+MAX_NAMED = 3
+
+
+@dataclass(frozen=True)
+class ReportHead:
+    """What a comparison needs of a run's `report.json`.
+
+    Attributes:
+        task: names the classes.
+        model: the model's name.
+        data: the data set that was scored.
+        split: the split that was scored.
+        threshold: what the run was evaluated at.
+        threshold_origin: where the threshold comes from, in words.
+        criterion: what the threshold was chosen for; None for a given one.
+        test_scorings: how often the run had scored this test split.
+    """
+
+    task: Task
+    model: str
+    data: str
+    split: str
+    threshold: float
+    threshold_origin: str
+    criterion: str | None
+    test_scorings: int | None
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read it from the folder of an evaluation."""
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        point = report.get("operating_point")
+        return cls(
+            task=Task(**report["task"]),
+            model=report["model"],
+            data=str(report["data"]),
+            split=str(report["split"]),
+            threshold=float(report["threshold"]),
+            threshold_origin=report["threshold_origin"],
+            criterion=point and str(point["criterion"]),
+            test_scorings=report.get("test_scorings"),
+        )
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run and what it answered for the images.
+
+    Attributes:
+        folder: where it lies.
+        evaluation: which of its evaluations.
+        config: its settings on one level, with dotted keys.
+        report: the head of the evaluation's report.
+        predictions: its predictions of the labelled images, in order of their paths.
+    """
+
+    folder: RunFolder
+    evaluation: str
+    config: Config
+    report: ReportHead
+    predictions: pa.Table
+
+
+def find_runs(paths: Sequence[str | Path], at_least: int = 2) -> list[RunFolder]:
+    """Return the runs of these folders; one that is no run itself stands for all runs below it.
+
+    Runs below a folder that have not finished are left out.
+
+    Raises:
+        FaceproofError: a folder holds no run, or there are too few in all.
+    """
+    found: dict[Path, RunFolder] = {}
+    for path in map(Path, paths):
+        here = [path] if _is_run(path) else _runs_below(path)
+        if not here:
+            raise FaceproofError(
+                f"{path} is no run and holds none that has finished; name run folders that "
+                "train.py has written, or the folder of a sweep"
+            )
+        found |= {run.resolve(): RunFolder(run) for run in here}
+    if len(found) < at_least:
+        only = ", ".join(str(run.path) for run in found.values()) or "none"
+        raise FaceproofError(f"a comparison needs two runs or more; found {only}")
+    return list(found.values())
+
+
+def _is_run(path: Path) -> bool:
+    run = RunFolder(path)
+    return run.config.is_file() and run.record.is_file()
+
+
+def _runs_below(path: Path) -> list[Path]:
+    folders = sorted(record.parent for record in path.glob("**/record.json"))
+    return [
+        folder
+        for folder in folders
+        if _is_run(folder) and RunFolder(folder).operating_point.is_file() and not is_member(folder)
+    ]
+
+
+def evaluations_of(run: RunFolder) -> list[str]:
+    """Return the names of a run's evaluations."""
+    reports = sorted(run.evaluations.glob("[!.]*/report.json"))
+    return [file.parent.name for file in reports if _predictions(run, file.parent.name).is_file()]
+
+
+def _predictions(run: RunFolder, evaluation: str) -> Path:
+    return run.evaluations / evaluation / "predictions.parquet"
+
+
+def choose_evaluation(runs: Sequence[RunFolder], wanted: str | None = None) -> str:
+    """Return the evaluation to compare the runs by.
+
+    It is the one wanted, else the one that all runs have, else of several the test split of the
+    data set that all were trained on.
+
+    Raises:
+        FaceproofError: a run lacks it, or it is not clear which is meant.
+    """
+    have = {run.path: evaluations_of(run) for run in runs}
+    counted = Counter(name for names in have.values() for name in names)
+    if wanted is None:
+        common = sorted(name for name, number in counted.items() if number == len(runs))
+        own = {f"{run.read_record().get('data')}-test" for run in runs}
+        if len(common) > 1 and len(own) == 1 and own <= set(common):
+            common = sorted(own)
+        if len(common) > 1:
+            raise FaceproofError(
+                f"the runs have several evaluations in common: {', '.join(common)}; choose one by "
+                "--evaluation NAME"
+            )
+        if common:
+            return common[0]
+    name = wanted or max(sorted(counted), key=lambda name: counted[name], default=None)
+    lacking = [run for run in runs if name is None or name not in have[run.path]]
+    if lacking:
+        raise FaceproofError(_advice(runs, lacking, have, name))
+    assert name is not None
+    return name
+
+
+def _advice(
+    runs: Sequence[RunFolder],
+    lacking: Sequence[RunFolder],
+    have: Mapping[Path, Sequence[str]],
+    name: str | None,
+) -> str:
+    """Say which runs lack an evaluation, and the commands that make it."""
+    what = "evaluation" if name is None else f"evaluation {name}"
+    with_it = [run for run in runs if run not in lacking]
+    lines = []
+    for run in lacking[:MAX_NAMED]:
+        others = ", ".join(have[run.path]) or "none"
+        lines.append(f"  {run.path} has {others}: {_command(run, with_it, name)}")
+    if len(lacking) > MAX_NAMED:
+        lines.append(f"  and {len(lacking) - MAX_NAMED} more")
+    heading = f"{len(lacking)} of {len(runs)} runs have no {what}; make it by the command named"
+    return "\n".join([heading, *lines])
+
+
+def _command(run: RunFolder, with_it: Sequence[RunFolder], name: str | None) -> str:
+    """Return the command that gives a run an evaluation, as another run has it."""
+    if not run.operating_point.is_file():
+        return f"python train.py {run.argument('resume')} (it has not finished), then evaluate it"
+    command = f"python evaluate.py {run.argument('run')}"
+    if name is None:
+        return command
+    if not with_it:
+        return f"{command} name={name}"
+    report = ReportHead.read(with_it[0].evaluations / name)
+    data, split = report.data, report.split
+    if data != run.read_record().get("data"):
+        command += f" data=[{data.replace('+', ',')}]" if "+" in data else f" data={data}"
+    if split != "test":
+        command += f" split={split}"
+    return command if name == f"{data}-{split}" else f"{command} name={name}"
+
+
+def read_scored(
+    runs: Sequence[RunFolder], evaluation: str, configs: Sequence[Config]
+) -> list[ScoredRun]:
+    """Read what the runs answered in an evaluation.
+
+    Args:
+        runs: the runs.
+        evaluation: a folder below each run's `evaluations`.
+        configs: the settings of each, on one level with dotted keys.
+
+    Raises:
+        FaceproofError: they were asked different questions, or scored different images.
+    """
+    scored: list[ScoredRun] = []
+    for run, config in zip(runs, configs, strict=True):
+        report = ReportHead.read(run.evaluations / evaluation)
+        predictions = read_predictions(_predictions(run, evaluation))
+        ordered = predictions.take(pc.sort_indices(predictions["path"]))
+        one = ScoredRun(run, evaluation, config, report, ordered)
+        if scored:
+            one = _refuse_unlike(scored[0], one)
+        scored.append(one)
+    if not labelled_rows(scored[0].predictions).num_rows:
+        raise FaceproofError(
+            f"the images of evaluation {evaluation} have no labels, so no run can be called "
+            "better than another"
+        )
+    return [replace(one, predictions=labelled_rows(one.predictions)) for one in scored]
+
+
+def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
+    """Return the other run with the first one's columns of the images, if these are the same.
+
+    Raises:
+        FaceproofError: they are not.
+    """
+    here, there = first.folder.path, other.folder.path
+    if first.report.task != other.report.task:
+        raise FaceproofError(
+            f"{here} answers the task {first.report.task.name} and {there} the task "
+            f"{other.report.task.name}; compare runs of one task"
+        )
+    ours, theirs = first.predictions, other.predictions
+    if not ours["path"].equals(theirs["path"]):
+        raise FaceproofError(_unlike_images(here, there, ours["path"], theirs["path"]))
+    for column, what in (("label", "labelled"), ("group", "grouped")):
+        mine, yours = (table[column].cast(pa.string()) for table in (ours, theirs))
+        same = pc.fill_null(pc.equal(mine, yours), False).to_numpy()
+        differ = ~(same | (mine.is_null().to_numpy() & yours.is_null().to_numpy()))
+        if differ.any():
+            place = int(np.argmax(differ))
+            raise FaceproofError(
+                f"{int(differ.sum()):,} images are {what} otherwise in {there} than in {here}, "
+                f"first {ours['path'][place].as_py()}: {yours[place].as_py()} there, "
+                f"{mine[place].as_py()} here; evaluate both on the same table of images"
+            )
+    scores = [theirs["logit"], theirs["probability"]]
+    shared = [ours[name] for name in ours.column_names[: -len(scores)]]
+    # So a million paths are in memory once.
+    return replace(other, predictions=pa.table([*shared, *scores], schema=ours.schema))
+
+
+def _unlike_images(here: Path, there: Path, ours: pa.Array, theirs: pa.Array) -> str:
+    """Say how the images of two evaluations differ."""
+    parts = []
+    for run, mine, yours in ((here, ours, theirs), (there, theirs, ours)):
+        alone = mine.filter(pc.invert(pc.is_in(mine, value_set=yours.combine_chunks())))
+        if len(alone):
+            named = ", ".join(alone.slice(0, MAX_NAMED).to_pylist())
+            parts.append(
+                f"{len(alone):,} only in {run} ({named}{', ..' * (len(alone) > MAX_NAMED)})"
+            )
+    return (
+        f"{here} and {there} scored different images, {len(ours):,} and {len(theirs):,}: "
+        f"{'; '.join(parts) or 'some are there more than once'}. Metrics of different images "
+        "cannot be compared; evaluate both on the same"
+    )

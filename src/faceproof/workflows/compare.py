@@ -1,0 +1,128 @@
+"""The story of `faceproof compare`: runs that scored the same images, side by side.
+
+Find the runs, choose the evaluation they share, read their predictions, measure what their networks
+cost, compare, and write the page.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from faceproof.evaluation.comparison import Cost, compare_runs
+from faceproof.evaluation.scored_runs import choose_evaluation, find_runs, read_scored
+from faceproof.io.run_folder import RunFolder, flatten
+from faceproof.models import cost
+from faceproof.models.build import build_network, read_model
+from faceproof.models.detector import Detector
+from faceproof.models.devices import pick_device
+from faceproof.reports.comparison_page import write_comparison
+from faceproof.reports.comparison_text import show
+from faceproof.workflows.ensemble import is_ensemble, read_ensemble
+
+# The description of each network of a run, or of an ensemble's, and what makes it.
+Networks = Sequence[tuple[str, Callable[[], Detector]]]
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Compare runs that scored the same images.
+
+    Every metric has its 95% interval; for each pair of runs it is tested whether the difference is
+    real (DeLong's test for ROC-AUC, McNemar's for accuracy, Holm-corrected, groups counted in).
+    Beside that stand mean and spread over seeds, parameters, multiply-adds and time per image.
+    Writes comparison.html, .json, .csv and .md.
+
+    Attributes:
+        runs: run folders that train.py has written and evaluate.py evaluated, or the folder of a
+            sweep, which stands for every finished run below it.
+        evaluation: the folder below RUN/evaluations; by default the one that all runs have, of
+            several the test split of the data set they were trained on.
+        out: the folder to write.
+        timing: whether to time the networks on this machine.
+        device: where to time them: cpu, cuda or auto.
+    """
+
+    runs: tuple[Path, ...]
+    evaluation: str | None = None
+    out: Path = Path("comparison")
+    timing: bool = True
+    device: str = "auto"
+
+
+def compare(config: CompareConfig) -> Path:
+    """Compare runs that scored the same images, and return the page.
+
+    Raises:
+        FaceproofError: the runs cannot be compared.
+    """
+    runs = find_runs(config.runs)
+    evaluation = choose_evaluation(runs, config.evaluation)
+    scored = read_scored(runs, evaluation, [flatten(run.read_config()) for run in runs])
+    costs, timed_on = measure_costs(list(map(_networks, runs)), config.timing, config.device)
+    comparison = compare_runs(scored, costs, timed_on)
+    page = write_comparison(config.out, comparison, scored)
+    show(Console() if sys.stdout.isatty() else Console(width=160), comparison, page)
+    return page
+
+
+def _networks(run: RunFolder) -> Networks:
+    """Return the networks of a run: one, or those of an ensemble."""
+    members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
+    models = [read_model(member.read_config()["model"]) for member in members]
+    return [
+        (json.dumps(model.network, sort_keys=True), functools.partial(build_network, model))
+        for model in models
+    ]
+
+
+def measure_costs(
+    runs: Sequence[Networks], timing: bool, device: str
+) -> tuple[list[Cost], str | None]:
+    """Return what scoring an image costs each run, and what it was timed on.
+
+    Networks of the same description are measured once.
+
+    Args:
+        runs: the networks of each run: one, or those of an ensemble.
+        timing: whether to time the networks.
+        device: where.
+    """
+    nets = {text: make() for text, make in dict(pair for one in runs for pair in one).items()}
+    place = pick_device(device)
+    if timing:
+        print(f"timing {len(nets)} networks on {cost.device_name(place)}", file=sys.stderr)
+    times = (
+        dict(zip(nets, cost.time_networks(list(nets.values()), place), strict=True))
+        if timing
+        else {}
+    )
+    found = {text: _cost(net, times.get(text)) for text, net in nets.items()}
+    costs = [_together([found[text] for text, _ in one]) for one in runs]
+    return costs, cost.device_name(place) if timing else None
+
+
+def _cost(net: Detector, time: cost.Timing | None) -> Cost:
+    return Cost(
+        cost.count_parameters(net),
+        cost.count_multiply_adds(net),
+        None if time is None else time.median,
+        None if time is None else (time.low, time.high),
+    )
+
+
+def _together(costs: Sequence[Cost]) -> Cost:
+    """Return the cost of several networks, one after the other."""
+    times = [one.milliseconds for one in costs if one.milliseconds is not None]
+    ranges = [one.milliseconds_range for one in costs if one.milliseconds_range is not None]
+    timed = len(times) == len(costs)
+    return Cost(
+        sum(one.parameters or 0 for one in costs),
+        sum(one.multiply_adds or 0 for one in costs),
+        sum(times) if timed else None,
+        (sum(low for low, _ in ranges), sum(high for _, high in ranges)) if timed else None,
+    )
