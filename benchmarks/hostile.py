@@ -28,11 +28,11 @@ from faceproof.audit.readable import readable_rows
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import ImageDataset
 from faceproof.data.listing import FolderData
-from faceproof.evaluation.scoring import score
 from faceproof.inference.files import Loading, predict_files
 from faceproof.inference.inputs import list_images
 from faceproof.inference.predictor import Predictor, load
 from faceproof.inference.results import Row, printable
+from faceproof.inference.scoring import score
 from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead

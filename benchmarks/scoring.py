@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import baselines
 from benchmarks.measuring import apart, in_turns, medians, ratio, read_images
 from benchmarks.training import compose_model, make_net
-from faceproof.evaluation.scoring import score
+from faceproof.inference.scoring import score
 
 BATCH_SIZE = 64
 WAYS = ("one by one", "expert", "faceproof")

@@ -10,8 +10,8 @@ from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.data.demo.make import make_demo
 from faceproof.data.table import table_from_columns, write_table
 from faceproof.evaluation.operating_point import DEFAULT
-from faceproof.evaluation.predictions import predictions_table, write_predictions
-from faceproof.evaluation.scoring import score, sigmoid
+from faceproof.evaluation.predictions import predictions_table, sigmoid, write_predictions
+from faceproof.inference.scoring import score
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
 from faceproof.task import get_task

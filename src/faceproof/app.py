@@ -33,7 +33,7 @@ from faceproof.workflows.sweep_folder import sweep_name
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
-    from faceproof.evaluation.scoring import Scorer
+    from faceproof.inference.scoring import Scorer
     from faceproof.task import Task
 
 # What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
@@ -314,7 +314,7 @@ def evaluate(config: DictConfig) -> Path:
 
 def build_scorer(run: RunFolder, task: "Task", **options: Any) -> "Scorer":
     """Return what scores images by a run's best epoch, or by an ensemble's members."""
-    from faceproof.evaluation.scoring import combined_scorer, run_scorer
+    from faceproof.inference.scoring import combined_scorer, run_scorer
     from faceproof.models.build import build_network
     from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import special
 
 from faceproof.data.table import SCHEMA as IMAGES
 from faceproof.data.table import read_parquet, write_table
@@ -150,3 +151,8 @@ def is_positive(probabilities: npt.NDArray[np.floating], threshold: float) -> Fl
     if not 0 <= threshold <= 1:
         raise FaceproofError(f"a threshold is a probability, from 0 to 1; found {threshold}")
     return np.asarray(probabilities, np.float64) >= threshold
+
+
+def sigmoid(logits: Scores) -> Scores:
+    """Return the probabilities that uncalibrated logits stand for."""
+    return np.asarray(special.expit(logits))

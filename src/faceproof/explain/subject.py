@@ -13,7 +13,6 @@ from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint
-from faceproof.evaluation.scoring import load_best
 from faceproof.explain.config import EFFORTS, THOROUGH, Effort, suitable_effort
 from faceproof.explain.faithfulness import Images, Values
 from faceproof.io.run_folder import RunFolder
@@ -21,6 +20,7 @@ from faceproof.models.build import build_network
 from faceproof.models.cost import count_multiply_adds
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.devices import pick_device
+from faceproof.models.weights import load_best
 from faceproof.task import Task, get_task
 
 BATCH = 64

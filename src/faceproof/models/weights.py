@@ -10,9 +10,17 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
+from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector
 from faceproof.models.heads import Logit
-from faceproof.models.state_dicts import KINDS, State, by_position, read_state, strip_prefixes
+from faceproof.models.state_dicts import (
+    KINDS,
+    State,
+    by_position,
+    load_plain,
+    read_state,
+    strip_prefixes,
+)
 
 OWN_BUFFERS = ("input_mean", "input_std")
 
@@ -148,6 +156,35 @@ def _load_matched(net: Detector, state: State, own: State) -> str:
     if (renamed := by_position(state, own)) is not None:
         return _load_whole(net, renamed, own) + " (matched by order and shape)"
     return load_backbone(net, _backbone_of(state) or state)
+
+
+def load_best(run: RunFolder, net: Detector) -> Detector:
+    """Load the weights of a run's best epoch into its network, strictly.
+
+    Raises:
+        FaceproofError: there is no best.ckpt, or it does not fit, would execute code, was trained
+            with another normalisation, or holds weights that are no numbers.
+    """
+    run.require(run.best)
+    checkpoint = load_plain(run.best)
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict):
+        raise FaceproofError(f"{run.best} is no checkpoint of train.py's: it has no state_dict")
+    own = {name: getattr(net, f"input_{name}").clone() for name in ("mean", "std")}
+    try:
+        net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
+    except (RuntimeError, AttributeError) as error:
+        raise FaceproofError(f"{run.best} does not fit the run's own model: {error}") from error
+    check_numbers(net, run.best)
+    for name, wanted in own.items():
+        stored = getattr(net, f"input_{name}")
+        if not torch.equal(stored, wanted):
+            raise FaceproofError(
+                f"{run.best} was trained with input {name} {stored.flatten().tolist()}, and "
+                f"{run.config} says {list(getattr(net.input, name))}; they are of two runs: use "
+                "each with its own"
+            )
+    return net
 
 
 def check_numbers(net: nn.Module, path: Path) -> None:

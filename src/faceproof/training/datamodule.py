@@ -16,7 +16,7 @@ from faceproof.data.loaders import make_loader
 from faceproof.data.model_input import to_unit
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
-from faceproof.data.table import select
+from faceproof.data.table import counts, select
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
 from faceproof.training.caching import BackbonePass, cached_features, cached_images
@@ -109,6 +109,23 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self.cache = cache or CacheConfig()
         self.features = features or FeatureCaching()
+
+    def class_weights(self, wanted: str | tuple[float, float]) -> tuple[float, float]:
+        """Return the weights of the negative and the positive class in the loss.
+
+        Args:
+            wanted: `none`; `balanced`, by which they average 1 over the training images; or the
+                weights.
+        """
+        if wanted == "none":
+            return 1.0, 1.0
+        if wanted == "balanced":
+            present = counts(self.train_rows, "label")
+            negative, positive = (
+                self.train_rows.num_rows / (2 * present[(name,)]) for name in self.task.classes
+            )
+            return negative, positive
+        return float(wanted[0]), float(wanted[1])
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the training images in an order that is a function of (seed, epoch)."""

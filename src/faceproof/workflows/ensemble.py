@@ -30,10 +30,10 @@ from faceproof.evaluation.predictions import (
     logits_of,
     predictions_table,
     read_predictions,
+    sigmoid,
     write_predictions,
 )
 from faceproof.evaluation.scored_runs import find_runs
-from faceproof.evaluation.scoring import sigmoid
 from faceproof.io.run_folder import RunFolder, write_text
 from faceproof.settings import make
 from faceproof.task import Task, get_task

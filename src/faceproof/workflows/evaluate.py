@@ -32,6 +32,7 @@ from faceproof.evaluation.predictions import (
     logits_of,
     predictions_table,
     read_predictions,
+    sigmoid,
     write_predictions,
 )
 from faceproof.evaluation.result import Evaluation, EvaluationContext, evaluate
@@ -41,9 +42,10 @@ from faceproof.evaluation.robustness import (
     compare_neutral,
     corruption_row,
 )
-from faceproof.evaluation.scoring import Scorer, load_best, score, sigmoid
+from faceproof.inference.scoring import Scorer, score
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.models.detector import Detector
+from faceproof.models.weights import load_best
 from faceproof.reports.image_grid import Pixels
 from faceproof.reports.mistake_images import mistake_images, mistakes_plot
 from faceproof.reports.numbers import rate

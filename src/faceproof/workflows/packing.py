@@ -21,9 +21,9 @@ from faceproof.artifact.card import (
 from faceproof.data.table import counts, read_parquet, read_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint
-from faceproof.evaluation.scoring import load_best
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network, read_model
+from faceproof.models.weights import load_best
 from faceproof.task import get_task
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 

@@ -50,7 +50,6 @@ from faceproof.training.dry_run import dry_run
 from faceproof.training.failures import explain_failures
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.loggers import TensorBoard
-from faceproof.training.losses import class_weights
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
@@ -190,7 +189,7 @@ def _prepare(
     table = rows if statistics is None else rows.append_column("content", statistics["content"])
     images = _datamodule(table, data, net, config, made.trainer)
     quicken_depthwise(net)
-    weights = class_weights(images.train_rows, data.task, config.class_weights)
+    weights = images.class_weights(config.class_weights)
     module = DetectorModule(
         net.to(memory_format=torch.channels_last),
         functools.partial(make_optimizer, config.optimizer),

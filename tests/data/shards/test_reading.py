@@ -20,7 +20,7 @@ from faceproof.data.shards.paths import find_member
 from faceproof.data.shards.reading import INDEX, ShardSet, shard_set
 from faceproof.data.table import concat_tables
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.scoring import score
+from faceproof.inference.scoring import score
 from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead

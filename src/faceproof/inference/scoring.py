@@ -7,52 +7,20 @@ import numpy as np
 import pyarrow as pa
 import torch
 from rich.progress import track
-from scipy import special
 
 from faceproof.augment.corruptions import Corruption
 from faceproof.data.datasets import ImageDataset
 from faceproof.data.loaders import explain_dead_workers, make_loader
 from faceproof.data.model_input import to_unit
-from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
-from faceproof.models.state_dicts import load_plain
-from faceproof.models.weights import check_numbers
+from faceproof.models.weights import load_best
 from faceproof.performance.memory import reuse_memory
 from faceproof.task import Task
 
 Scorer = Callable[[pa.Table, Corruption | None], Scores]
-
-
-def load_best(run: RunFolder, net: Detector) -> Detector:
-    """Load the weights of a run's best epoch into its network, strictly.
-
-    Raises:
-        FaceproofError: there is no best.ckpt, or it does not fit, would execute code, was trained
-            with another normalisation, or holds weights that are no numbers.
-    """
-    run.require(run.best)
-    checkpoint = load_plain(run.best)
-    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict):
-        raise FaceproofError(f"{run.best} is no checkpoint of train.py's: it has no state_dict")
-    own = {name: getattr(net, f"input_{name}").clone() for name in ("mean", "std")}
-    try:
-        net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})
-    except (RuntimeError, AttributeError) as error:
-        raise FaceproofError(f"{run.best} does not fit the run's own model: {error}") from error
-    check_numbers(net, run.best)
-    for name, wanted in own.items():
-        stored = getattr(net, f"input_{name}")
-        if not torch.equal(stored, wanted):
-            raise FaceproofError(
-                f"{run.best} was trained with input {name} {stored.flatten().tolist()}, and "
-                f"{run.config} says {list(getattr(net.input, name))}; they are of two runs: use "
-                "each with its own"
-            )
-    return net
 
 
 def run_scorer(
@@ -124,8 +92,3 @@ def score(
             images = to_unit(batch.image.to(place, non_blocking=True))
             logits[batch.row.numpy()] = net(images).float().cpu().numpy()
     return logits.astype(np.float64)
-
-
-def sigmoid(logits: Scores) -> Scores:
-    """Return the probabilities that uncalibrated logits stand for."""
-    return np.asarray(special.expit(logits))
