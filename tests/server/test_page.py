@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -360,15 +359,7 @@ def test_the_description_of_the_interface_keeps_to_the_policy(browser, address):
         assert tab.evaluate("getComputedStyle(document.body).maxWidth") != "none"
 
 
-def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):
-    from faceproof.cli.main import main
-
-    monkeypatch.setitem(sys.modules, "markdown_it", None)
-    assert main(["serve", str(tmp_path)]) == 2
-    assert "pip install 'faceproof[serve]'" in capsys.readouterr().err
-
-
-def test_a_card_is_no_way_out_of_the_settings(model):
+def test_the_settings_of_the_page_are_those_of_the_detector(model):
     from faceproof.server.answers import Judge
     from faceproof.server.page import render_page
 
