@@ -144,7 +144,7 @@ def test_names_that_are_not_utf8_are_left_out_and_each_is_named(
             pytest.skip("this file system takes UTF-8 only")
     with caplog.at_level(logging.WARNING):
         assert list(rows(tmp_path, "{label}/*")) == ["real/1.jpg"]
-    said = r"2 files have names that are no text .*rename real/caf\\xe9\.jpg, real/th\\xe9\.jpg"
+    said = r"2 files have names that are not UTF-8 text .*rename real/caf\\xe9\.jpg, real/th\\xe9\.jpg"
     assert re.search(said, caplog.text)
     assert "do not fit" not in caplog.text
 

@@ -1,4 +1,4 @@
-"""Getting the originals of the ready data sets, for those whose terms let a program do it."""
+"""Downloads the ready data sets whose terms allow it; for the others, says where to ask."""
 
 import os
 import shutil
@@ -11,7 +11,13 @@ from faceproof.errors import FaceproofError
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a data set comes from: a Kaggle data set or a page that one has to ask at."""
+    """Where a data set comes from.
+
+    Attributes:
+        kaggle: its name on Kaggle; None where the authors give it out on request.
+        terms: of use, in a few words.
+        page: its web page.
+    """
 
     kaggle: str | None
     terms: str
@@ -42,18 +48,18 @@ ORIGINS = {
 
 
 def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -> Path:
-    """Bring a data set to the folder in which its configuration looks for it.
+    """Download a data set to the folder where its configuration looks for it.
 
     Args:
         name: the data set.
         root: the folder above all data sets.
-        download: from a Kaggle handle to a folder; kagglehub's by default.
+        download: takes a Kaggle name and returns a folder; kagglehub's by default.
 
     Returns:
         The data set's folder, `root/name`.
 
     Raises:
-        FaceproofError: it is not one to be fetched, is there already, or cannot be had.
+        FaceproofError: it cannot be downloaded, or is there already.
     """
     if name not in ORIGINS:
         raise FaceproofError(
@@ -70,7 +76,7 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
         )
     try:
         found = Path((download or _kagglehub())(origin.kaggle))
-    # kagglehub lets through what its HTTP library raises, which has no common base but this one.
+    # kagglehub passes on the errors of its HTTP library, which share no base class but this one.
     except Exception as error:
         if isinstance(error, FaceproofError):
             raise
@@ -79,7 +85,7 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
             f"by hand from {origin.page} and unpack it into {target}"
         ) from error
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside and renamed: a copy that was cut short never looks like the data set.
+    # Copied beside its place and renamed: an interrupted copy never looks like the data set.
     partial = target.with_name(f"{name}.partial-{os.getpid()}")
     try:
         shutil.copytree(found, partial)

@@ -1,4 +1,4 @@
-"""Frames of videos: a few of each, evenly spaced."""
+"""Chooses a few evenly spaced frames of each video in an image table."""
 
 import re
 
@@ -9,13 +9,13 @@ from faceproof.errors import FaceproofError
 
 
 def evenly_spaced(rows: pa.Table, num: int) -> pa.Table:
-    """Return at most `num` rows of each group, evenly spaced over all of it; the rest as it is.
+    """Return at most `num` rows of each group, evenly spaced; rows without a group all stay.
 
-    A group's order is that of its file names, numbers in them counted as numbers. Of n rows the
-    middles of `num` equal stretches are taken: neither the first `num` nor both ends.
+    A group is ordered by its file names, in which numbers count by their value. It is divided into
+    `num` equal stretches, and the middle row of each is taken.
 
     Raises:
-        FaceproofError: `num` is no number of frames.
+        FaceproofError: `num` is below 1.
     """
     if num < 1:
         raise FaceproofError(f"frames={num} must be at least 1")
@@ -35,6 +35,6 @@ def evenly_spaced(rows: pa.Table, num: int) -> pa.Table:
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
-    """Order numbers within a name by their value."""
+    """Return a sort key in which the numbers of a name count by their value."""
     parts = re.split(r"(\d+)", path)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

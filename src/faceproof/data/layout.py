@@ -1,9 +1,9 @@
-"""Layout lines: how a folder tree becomes an image table.
+"""Turns a folder tree into the columns of an image table, by a layout line.
 
-A layout line such as `Dataset/{split}/{label}/*` says what each folder word of a path means.
-`{split}`, `{label}`, `{generator}` and `{group}` take one word (or part of one, as in
-`{label}-{generator}/**`), `*` is any text within one name, `**` any number of folders with a file
-at their end. Everything else must be there as written, whatever its case.
+A layout line such as `Dataset/{split}/{label}/*` says what each folder name of a path means.
+`{split}`, `{label}`, `{generator}` and `{group}` match one folder name (or part of one, as in
+`{label}-{generator}/**`), `*` any text within one name, and `**` any number of folders and the file
+in the last of them. Everything else must match as written, in any case.
 """
 
 import logging
@@ -15,7 +15,7 @@ from pathlib import Path
 from faceproof.errors import FaceproofError
 
 PLACEHOLDERS = ("split", "label", "generator", "group")
-# What operating systems leave in folders; never images.
+# Files that operating systems leave in folders; never images.
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 TREE_LINES = 16
 
@@ -40,18 +40,18 @@ def layout_pattern(layout: str) -> re.Pattern[str]:
 
 
 def _part_pattern(part: str) -> str:
-    """Translate one piece of a layout line."""
+    """Return the pattern of one piece of a layout line."""
     if part.startswith("{"):
         return f"(?P<{part[1:-1]}>[^/]+?)"
     return {"**": ".+", "**/": "(?:.+/)?", "*": "[^/]*"}.get(part, re.escape(part))
 
 
 def walk_files(root: Path) -> Iterator[str]:
-    """Yield every file below `root` relative to it, links followed once, hidden files left out."""
+    """Yield every visible file below `root`, relative to it; links are followed once."""
     seen: set[tuple[int, int]] = set()
     for folder, subfolders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
         status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
             subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
@@ -63,7 +63,7 @@ def walk_files(root: Path) -> Iterator[str]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    """Refuse a folder that cannot be listed, whose images would otherwise be missing unsaid."""
+    """Refuse a folder that cannot be listed; else its images would be missing silently."""
     raise FaceproofError(
         f"the folder {error.filename} cannot be listed ({error.strerror}); make it readable, or "
         "move it away"
@@ -83,19 +83,19 @@ def list_folder(
         root: the folder that the layout line starts from.
         layout: the layout line.
         labels: folder word to class name; null leaves the folder out.
-        splits: folder word to split; `auto` leaves the split to the ratios, null leaves it out.
-        generators: folder word to generator; a word that is not there is taken as it is.
+        splits: folder word to split; `auto` divides by the ratios, null leaves the folder out.
+        generators: folder word to generator; other words are generators by their own name.
 
-    The group is the path up to the end of its word, so that equal video names under two
-    manipulations stay two videos.
+    A group is the path up to the end of its word, so that videos of the same name under two
+    manipulations are two groups.
 
     Raises:
-        FaceproofError: the root is missing or empty, nothing fits the layout, or a folder word is
-            in no map. The message shows the expected tree and what was found.
+        FaceproofError: the root is missing or empty, no file fits the layout, or a folder word
+            has no meaning. The message shows the expected tree and the one found.
     """
     if not _is_text(str(root)):
         raise FaceproofError(
-            f"data.root = {_spelt(str(root))} is no text in UTF-8, and an image table holds text; "
+            f"data.root = {_escaped(str(root))} is not UTF-8 text, which an image table needs; "
             "rename the folder, or reach it by a link with another name"
         )
     expected = expected_tree(root, layout, labels, splits)
@@ -111,14 +111,14 @@ def list_folder(
     pattern = layout_pattern(layout)
     columns: dict[str, list[str | None]] = {name: [] for name in ("path", *PLACEHOLDERS)}
     misfits: list[str] = []
-    unspeakable: list[str] = []
+    not_text: list[str] = []
     for path in sorted(walk_files(root)):
         match = pattern.fullmatch(path)
         if match is None:
             misfits.append(path)
             continue
         if not _is_text(path):
-            unspeakable.append(_spelt(path))
+            not_text.append(_escaped(path))
             continue
         row = _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}")
         if row is not None:
@@ -134,21 +134,21 @@ def list_folder(
             "%s: %d files do not fit the layout %s and are left out, %r the first",
             root, len(misfits), layout, misfits[0],
         )  # fmt: skip
-    if unspeakable:
+    if not_text:
         log.warning(
-            "%s: %d files have names that are no text in UTF-8 and are left out; rename %s",
-            root, len(unspeakable), ", ".join(unspeakable),
+            "%s: %d files have names that are not UTF-8 text and are left out; rename %s",
+            root, len(not_text), ", ".join(not_text),
         )  # fmt: skip
     return columns
 
 
 def _is_text(name: str) -> bool:
-    """Say whether a file name is text; bytes that are not UTF-8 come as lone surrogates."""
+    """Say whether a file name is text; Python reads bytes that are not as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _spelt(name: str) -> str:
-    """Return a file name as text, bytes that are none as numbers."""
+def _escaped(name: str) -> str:
+    """Return a file name as text, other bytes as hexadecimal escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -158,7 +158,7 @@ def _row(
     generators: Mapping[str, str | None],
     trees: Callable[[], str],
 ) -> dict[str, str | None] | None:
-    """Translate the folder words of one path; None where a map leaves them out."""
+    """Return the row of one path; None where a folder word is mapped to null."""
     found = match.groupdict()
     row: dict[str, str | None] = {"path": match.string, **dict.fromkeys(PLACEHOLDERS)}
     for name, known in words.items():
@@ -187,7 +187,7 @@ def expected_tree(
     labels: Mapping[str, str | None],
     splits: Mapping[str, str | None],
 ) -> str:
-    """Draw the folders that a layout line asks for."""
+    """Draw the folders that a layout line describes."""
     lines = [f"expected, by data.layout = {layout!r}:", f"  {root}/"]
     choices = {"{label}": "|".join(labels), "{split}": "|".join(splits)}
     words = layout.strip("/").split("/")
@@ -201,7 +201,7 @@ def expected_tree(
 
 
 def found_tree(root: Path) -> str:
-    """Draw the folders that are there, at most `TREE_LINES` of them."""
+    """Draw the folders below `root`, at most `TREE_LINES` of them."""
     lines: list[str] = []
     for folder, subfolders, files in os.walk(root, followlinks=True):  # no deeper than below
         subfolders.sort()

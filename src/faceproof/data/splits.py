@@ -1,4 +1,4 @@
-"""Splitting by ratio, as a function of the seed and the path alone."""
+"""Divides images among train, val and test: a function of the seed and the path alone."""
 
 import hashlib
 import math
@@ -10,9 +10,9 @@ from faceproof.errors import FaceproofError
 def split_of(key: str, ratios: Mapping[str, float], seed: int) -> str:
     """Return the split of one image or group.
 
-    The key's hash falls somewhere in [0, 1), which the ratios divide. So adding or removing a
-    image moves no other, the order of listing is of no account, every stratum (label, generator)
-    is divided alike, and ratios hold to within chance: a share of n images varies by about
+    The key's hash is a number in [0, 1), which the ratios divide. So an image that is added or
+    removed moves no other, the order of listing does not matter, every stratum (label, generator)
+    is divided alike, and the shares of n images vary by chance: by about
     sqrt(ratio * (1 - ratio) / n).
     """
     digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).digest()
@@ -31,17 +31,17 @@ def assign_splits(
     ratios: Mapping[str, float],
     seed: int,
 ) -> list[str]:
-    """Give a split to every row that has none yet; a group stays together.
+    """Return a split for every row; groups stay together.
 
     Args:
-        splits: what the folders say; None or `auto` leaves it to the ratios.
-        paths: relative to the data set's root, so that moving the set changes nothing.
+        splits: those that are given; None or `auto` for rows to divide by the ratios.
+        paths: relative to the data set's root, so that moving the set changes no split.
         groups: rows of one group share a split; None for an image on its own.
         ratios: train, val and test, adding up to 1.
         seed: another seed is another division.
 
     Raises:
-        FaceproofError: the ratios are not those of a division.
+        FaceproofError: the ratios are not a division; see `check_ratios`.
     """
     check_ratios(ratios)
     return [
@@ -51,7 +51,7 @@ def assign_splits(
 
 
 def check_ratios(ratios: Mapping[str, float]) -> None:
-    """Refuse ratios that name other splits, are negative, or do not add up to 1."""
+    """Refuse ratios of other splits, negative ones, and those that do not add up to 1."""
     strangers = set(ratios) - {"train", "val", "test"}
     lowest, total = min(ratios.values(), default=0), sum(ratios.values())
     if strangers or lowest < 0 or not math.isclose(total, 1.0):

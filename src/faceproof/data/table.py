@@ -1,15 +1,15 @@
-"""The image table: one row an image, and the one shape in which data sets travel.
+"""The image table: the form of every data set, one row an image.
 
 | column    | type       | meaning                                                        |
 |-----------|------------|----------------------------------------------------------------|
 | path      | string     | the file, absolute; unique                                     |
 | label     | dictionary | a class name of the task, or null in unlabelled rows           |
 | split     | dictionary | train, val, test or unlabelled                                 |
-| source    | dictionary | the data set the image comes from                            |
+| source    | dictionary | the data set that the image comes from                         |
 | generator | dictionary | what made the fake, or null                                    |
-| group     | string     | images that must not be split (video, identity), or null     |
+| group     | string     | what stays in one split (a video, an identity), or null        |
 
-Columns are arrow arrays rather than Python objects, so that worker processes share their pages.
+Columns are Arrow arrays, not Python objects, so that worker processes share their memory.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,9 +35,9 @@ SCHEMA = pa.schema(
         ("group", pa.string()),
     ]
 )
-# What a Parquet file may unpack to: so many bytes in any case, and so many times its own size.
+# Limits of what a Parquet file may unpack to: so many bytes, plus so many times its own size.
 MOST_FOR_NOTHING, MOST_GROWTH = 16_000_000, 100
-VALUE = 16  # bytes that each value takes at the least, however small it is
+VALUE = 16  # bytes that a value takes at least
 SPLITS = ("train", "val", "test", "unlabelled")
 
 
@@ -45,7 +45,7 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
     """Build an image table from columns of strings; `path` is required, the rest may be absent.
 
     Raises:
-        FaceproofError: `path` is missing, in a row even, or a column is not one of the table's.
+        FaceproofError: `path` or a row's path is missing, or a column is unknown.
     """
     if "path" not in columns or (unknown := set(columns) - set(SCHEMA.names)):
         found = ", ".join(columns) or "none"
@@ -69,7 +69,7 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
 
 
 def concat_tables(tables: Iterable[pa.Table]) -> pa.Table:
-    """Put image tables (or predictions tables) under one another."""
+    """Concatenate image tables, or predictions tables."""
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
@@ -87,13 +87,13 @@ def counts(table: pa.Table, *columns: str) -> dict[tuple[str | None, ...], int]:
 
 
 def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> pa.Table:
-    """Check an image table once, where a data set is made, and return it.
+    """Check an image table and return it; called once, where a data set is made.
 
     Args:
         table: the table.
         task: whose classes its labels are.
         name: the data set's name, for messages.
-        complete: whether both classes must be there; a set to test on may hold fakes alone.
+        complete: whether both classes must occur; a set for testing may hold fakes alone.
 
     Raises:
         FaceproofError: it is empty, has duplicate paths, a label that is no class of the task, a
@@ -110,7 +110,7 @@ def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> p
         first = values.filter(pc.greater(values.field("counts"), 1))[0]["values"].as_py()
         raise FaceproofError(
             f"data set {name} lists {repeated} images more than once, {first} for one; "
-            "a path may stand in one row only"
+            "a path may be in one row only"
         )
     labelled = table.filter(pc.not_equal(table["split"].cast(pa.string()), "unlabelled"))
     if labelled["label"].null_count:
@@ -133,7 +133,7 @@ def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> p
 def _refuse_strangers(
     table: pa.Table, column: str, allowed: Sequence[str], what: str, name: str
 ) -> None:
-    """Refuse values of `column` outside `allowed`; null is a matter for the caller."""
+    """Refuse values of `column` outside `allowed`; null is refused in `split` alone."""
     found = {value for (value,) in counts(table, column) if value is not None}
     strangers = sorted(found - set(allowed))
     if strangers or (column == "split" and table[column].null_count):
@@ -144,7 +144,7 @@ def _refuse_strangers(
 
 
 def describe_counts(table: pa.Table) -> str:
-    """Say in words how many images there are, by split and label."""
+    """Return the numbers of images by split and label, as text."""
     parts = [
         f"{split or 'no split'} {label or 'no label'} {count:,}"
         for (split, label), count in counts(table, "split", "label").items()
@@ -156,14 +156,14 @@ def read_table(path: Path) -> pa.Table:
     """Read an image table from a CSV or Parquet file.
 
     Raises:
-        FaceproofError: the file is missing, of another type or damaged, or lacks the column path.
+        FaceproofError: the file is missing, damaged, of another type, or has no column `path`.
     """
     if not path.is_file():
         raise FaceproofError(
             f"there is no image table at {path}; set data.file to a CSV or Parquet"
         )
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise FaceproofError(f"{path} is neither .csv nor .parquet; an image table is one of these")
+        raise FaceproofError(f"{path} is neither .csv nor .parquet, as an image table must be")
     try:
         raw = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path)
         columns = {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
@@ -173,10 +173,10 @@ def read_table(path: Path) -> pa.Table:
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """Read a Parquet file, unless so small a file would fill the memory.
+    """Read a Parquet file; one that unpacks to far more than its size is refused.
 
     Raises:
-        FaceproofError: it is damaged, or its rows or words are far more than it has bytes.
+        FaceproofError: it is damaged, or unpacks to far more than its size.
     """
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -189,17 +189,17 @@ def read_parquet(path: Path) -> pa.Table:
         values = sum(one.num_values for one in columns)
         pages = sum(one.total_uncompressed_size for one in columns)
         _refuse_bomb(path, VALUE * values + pages)
-        # A word that is said a million times stays one until it is known how long it is.
+        # A word that a million rows repeat is read once, until its length is known.
         words = [field.name for field in schema if pa.types.is_string(field.type)]
         table = pyarrow.parquet.read_table(path, read_dictionary=words)
-        _refuse_bomb(path, sum(_spelt(column) for column in table.columns))
+        _refuse_bomb(path, sum(_unpacked_bytes(column) for column in table.columns))
         return table.cast(schema)
     except (pa.ArrowException, OSError) as error:
         raise FaceproofError(f"{path} cannot be read as an image table: {error}") from error
 
 
-def _spelt(column: pa.ChunkedArray) -> int:
-    """Return how many bytes a column of words takes when every row has its own."""
+def _unpacked_bytes(column: pa.ChunkedArray) -> int:
+    """Return how many bytes a column of words takes with one copy for each row."""
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
     lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
@@ -209,13 +209,13 @@ def _spelt(column: pa.ChunkedArray) -> int:
 def _refuse_bomb(path: Path, declared: int) -> None:
     if declared > MOST_FOR_NOTHING + MOST_GROWTH * path.stat().st_size:
         raise FaceproofError(
-            f"{path} has {path.stat().st_size:,} bytes and would unpack to {declared:,}; no table "
-            "of images repeats itself so, and it is not read"
+            f"{path} has {path.stat().st_size:,} bytes and would unpack to {declared:,}, far "
+            "more than an image table of that size holds; it is not read"
         )
 
 
 def _read_csv(path: Path) -> pa.Table:
-    """Read a CSV file as text; only an empty cell is null, for a group may be called NA."""
+    """Read a CSV file as text; only an empty cell is null, as a group may be called NA."""
     options = pyarrow.csv.ConvertOptions(
         column_types={name: pa.string() for name in SCHEMA.names},
         null_values=[""],
@@ -225,7 +225,7 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as Parquet, whole or not at all.
+    """Write a table as Parquet, atomically.
 
     Raises:
         CannotWriteError: the disk is full or cannot be written to.

@@ -1,4 +1,4 @@
-"""A data set for trying things out, made here: no download, seconds, the same bytes every time.
+"""Makes a data set to try things out: no download, seconds, the same bytes every time.
 
     <root>/demo.json                            how it was made; written last
     <root>/pictures/<label>/<generator>/*.jpg   all of one size
@@ -7,9 +7,9 @@
 
 Task deepfake: real/camera, and fake/face_swap, upsampled, retouched, recoloured. Task face:
 face/camera, and non_face/textures, objects. Every image, of whatever class, ends in the same
-camera noise and JPEG, with strengths drawn alike, so that neither file size nor mean colour gives
-a class away. The bytes depend on the seed and the image's place in the set, not on the number of
-processes; another release of numpy or Pillow may change them.
+camera noise and JPEG, with strengths drawn alike, so that neither file size nor mean colour tells
+the classes apart. The bytes depend on the seed and the image's place in the set, not on the number
+of processes; another release of numpy or Pillow may change them.
 """
 
 import json
@@ -82,7 +82,7 @@ def _settings(task: Task, seed: int, num_per_class: int) -> dict[str, object]:
 
 
 def _is_there(root: Path, settings: dict[str, object]) -> bool:
-    """Say whether the set asked for is at `root`; refuse anything else that is.
+    """Say whether the set with these settings is at `root`; refuse anything else there.
 
     Raises:
         FaceproofError: `root` holds something else, or a set made with other settings.
@@ -101,8 +101,8 @@ def _is_there(root: Path, settings: dict[str, object]) -> bool:
         have = ", ".join(f"{key} {found.get(key)}" for key in keys)
         want = ", ".join(f"{key} {settings[key]}" for key in keys)
         raise FaceproofError(
-            f"the demo data set in {root} was made with {have}; asked for was {want}; delete the "
-            "folder to have it made anew, or set data.root to another one"
+            f"the demo data set in {root} was made with {have}; the settings say {want}; delete "
+            "the folder to have it made anew, or set data.root to another one"
         )
     return True
 
