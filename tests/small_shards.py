@@ -11,9 +11,9 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from faceproof.data import DataSet, folder_data
+from faceproof.data import DataSet
 from faceproof.data.datasets import ImageDataset
-from faceproof.data.listing import shard_data
+from faceproof.data.listing import FolderData, ShardData
 from faceproof.data.loaders import ResumableLoader, make_loader
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards import store
@@ -31,11 +31,11 @@ LABELS = {"faces": "face", "non-faces": "non_face"}
 
 def list_files(root: Path) -> DataSet:
     splits = {name: name for name in ("train", "val", "test")}
-    return folder_data("small", "face", str(root), "{split}/{label}/*", LABELS, splits)
+    return FolderData("small", "face", str(root), "{split}/{label}/*", LABELS, splits).list()
 
 
 def read_shards(root: Path | str) -> DataSet:
-    return shard_data("shards", "face", str(root))
+    return ShardData("shards", "face", str(root)).list()
 
 
 def names(rows: pa.Table) -> list[str]:
@@ -69,7 +69,7 @@ def assert_equal_batches(found: list[object], wanted: list[object]) -> None:
 def refusal(root: Path | str, task: str = "face") -> str:
     shard_set.cache_clear()
     with pytest.raises(FaceproofError) as raised:
-        shard_data("shards", task, str(root))
+        ShardData("shards", task, str(root)).list()
     return str(raised.value)
 
 

@@ -144,7 +144,9 @@ def test_names_that_are_not_utf8_are_left_out_and_each_is_named(
             pytest.skip("this file system takes UTF-8 only")
     with caplog.at_level(logging.WARNING):
         assert list(rows(tmp_path, "{label}/*")) == ["real/1.jpg"]
-    said = r"2 files have names that are not UTF-8 text .*rename real/caf\\xe9\.jpg, real/th\\xe9\.jpg"
+    said = (
+        r"2 files have names that are not UTF-8 text .*rename real/caf\\xe9\.jpg, real/th\\xe9\.jpg"
+    )
     assert re.search(said, caplog.text)
     assert "do not fit" not in caplog.text
 
@@ -223,6 +225,6 @@ def test_a_root_that_is_no_text_is_refused(tmp_path: Path, there: bool) -> None:
     root = tmp_path / os.fsdecode(b"caf\xe9")
     if there:
         touch(root, "real/1.jpg", "fake/1.jpg")
-    with pytest.raises(FaceproofError, match=r"data\.root = .*caf\\xe9 is no text") as refusal:
+    with pytest.raises(FaceproofError, match=r"data\.root = .*caf\\xe9 is not UTF-8 text") as refusal:
         rows(root, "{label}/*")
     str(refusal.value).encode()

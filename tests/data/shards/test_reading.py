@@ -118,7 +118,7 @@ def test_scores_are_those_of_the_files_bit_for_bit(files: DataSet, written: Path
 
 def test_shards_that_cannot_be_used_say_why(copied: Path, tmp_path: Path) -> None:
     assert f"{tmp_path} holds no shards: shards.json is not there" in refusal(tmp_path)
-    assert "are of task face; say data.task=face" in refusal(copied, "deepfake")
+    assert "are of task face; set data.task=face" in refusal(copied, "deepfake")
     rewrite(copied, format=1)
     assert "are of format 1, and this version reads format 2" in refusal(copied)
     (copied / INDEX).write_text("{")

@@ -217,9 +217,9 @@ def test_a_process_may_end_while_shards_are_fetched(written: Path, bucket: str) 
     upload(written, f"{bucket}/set")
     program = (
         "import sys\n"
-        "from faceproof.data.listing import shard_data\n"
+        "from faceproof.data.listing import ShardData\n"
         "from faceproof.data.shards.order import find_shards\n"
-        "found = find_shards(shard_data('shards', 'face', sys.argv[1]).table['path'])\n"
+        "found = find_shards(ShardData('shards', 'face', sys.argv[1]).list().table['path'])\n"
         "next(found.fetching_ahead(found.order(0, 0)))\n"
     )
     call = [sys.executable, "-c", program, f"{bucket}/set"]
