@@ -1,6 +1,5 @@
 """The drawings and the page of an exploration: what they say."""
 
-import argparse
 import itertools
 import json
 import re
@@ -9,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from faceproof.cli.explore import add_commands
+from faceproof.cli.main import main, run
 from faceproof.data.listing import DataSet, FolderData
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
@@ -163,24 +162,17 @@ def test_images_without_a_label_are_a_class_of_their_own(portraits):
 
 def test_the_command_writes_a_page(portraits, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("faceproof.app.compose_data", lambda settings: portraits)
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers())
     out = tmp_path / "out"
-    arguments = parser.parse_args(["explore", "data=portraits", "--all", "--out", str(out)])
-    assert arguments.run(arguments) == 0
+    assert run(["explore", "data=portraits", "--all", "--out", str(out)]) == 0
     assert "portraits: 24 images, 23 measured" in capsys.readouterr().out
     assert (out / "explore.html").is_file()
 
 
 @pytest.mark.parametrize("name", ["explore", "spectra"])
 def test_what_is_no_folder_or_no_seed_is_refused_first(name, tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers())
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        arguments = parser.parse_args([name, "data=none", "--out", str(out)])
         with pytest.raises(FaceproofError, match="file is a file; give --out a folder"):
-            arguments.run(arguments)
-    with pytest.raises(SystemExit):
-        parser.parse_args([name, "data=none", "--seed=-1"])
+            run([name, "data=none", "--out", str(out)])
+    assert main([name, "data=none", "--seed=-1"]) == 2
     assert "'-1' is no seed" in capsys.readouterr().err

@@ -4,9 +4,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from faceproof.cli import explain as explain_commands
-from faceproof.cli import explore as explore_commands
-
 
 def run(words: Sequence[str]) -> int:
     """Run a command and return its exit code."""
@@ -22,23 +19,8 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate.py.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    auditor = commands.add_parser(
-        "audit",
-        help="find leaks, shortcuts and bad files in a data set",
-        description="Look at every file of a data set for duplicates across splits, odd files and "
-        "shortcuts, that is properties of the files that alone predict the class. Writes "
-        "audit.html and audit.json. Exit code 0: neither errors nor warnings; 1: there are some; "
-        "2: the audit cannot be made.",
-    )
-    auditor.add_argument(
-        "settings", nargs="+", metavar="data=NAME", help="the data set, and data.KEY=VALUE"
-    )
-    auditor.add_argument("--out", type=Path, default=Path("audit"), help="folder (default: audit)")
-    auditor.set_defaults(run=_audit)
     _add_compare(commands)
     _add_ensemble(commands)
-    explore_commands.add_commands(commands)
-    explain_commands.add_commands(commands)
     return parser
 
 
@@ -126,11 +108,3 @@ def _compare(arguments: argparse.Namespace) -> int:
         device=arguments.device,
     )
     return 0
-
-
-def _audit(arguments: argparse.Namespace) -> int:
-    from faceproof import app
-    from faceproof.workflows.audit import AuditConfig, audit
-
-    config = AuditConfig(out=arguments.out)
-    return 0 if audit(app.compose_data(arguments.settings), config).clear else 1

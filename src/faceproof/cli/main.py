@@ -31,7 +31,7 @@ COMMANDS = {
     "spectra": "show the mean Fourier spectra of a data set's classes and generators",
 }
 # Commands whose settings are not yet a dataclass.
-LEGACY = set(COMMANDS) - {"export", "fetch", "predict", "serve", "shard"}
+LEGACY = {"compare", "ensemble"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -54,25 +54,23 @@ class CurveMetrics:
     beats_random: bool | None
 
 
-def cells_of(side: int, grid: int = GRID) -> NDArray[np.int64]:
+def cells_of(side: int) -> NDArray[np.int64]:
     """Return the number of each pixel's cell, (side, side); cells differ by one pixel at most."""
-    line = np.arange(side) * min(grid, side) // side
-    return np.asarray(line[:, None] * min(grid, side) + line[None, :])
+    line = np.arange(side) * min(GRID, side) // side
+    return np.asarray(line[:, None] * min(GRID, side) + line[None, :])
 
 
-def map_orders(maps: NDArray[np.floating], grid: int = GRID) -> Orders:
+def map_orders(maps: NDArray[np.floating]) -> Orders:
     """Return the cells of each map in falling order of their mean, (B, C)."""
-    cells = cells_of(maps.shape[-1], grid).ravel()
+    cells = cells_of(maps.shape[-1]).ravel()
     sizes = np.bincount(cells)
     means = [np.bincount(cells, one.ravel().astype(np.float64)) / sizes for one in maps]
     return np.argsort(-np.array(means).reshape(-1, len(sizes)), axis=1, kind="stable")
 
 
-def random_orders(
-    num_images: int, side: int, seed: int, num_orders: int = NUM_ORDERS, grid: int = GRID
-) -> Orders:
+def random_orders(num_images: int, side: int, seed: int, num_orders: int = NUM_ORDERS) -> Orders:
     """Return random orders of the cells, (num_orders, num_images, C)."""
-    num_cells = min(grid, side) ** 2
+    num_cells = min(GRID, side) ** 2
     places = np.random.default_rng(seed).random((num_orders, num_images, num_cells))
     return np.argsort(places, axis=2)
 
@@ -84,7 +82,6 @@ def removal_curves(
     called_positive: Flags,
     orders: Orders,
     insert: bool = False,
-    grid: int = GRID,
     num_steps: int = NUM_STEPS,
     ends: Values | None = None,
 ) -> Values:
@@ -97,14 +94,13 @@ def removal_curves(
         called_positive: the class called of each, (B,).
         orders: which cells first, (M, B, C).
         insert: start from the removed image and insert, instead of removing.
-        grid: cells a side, as in the orders.
         num_steps: of each curve.
         ends: the probabilities of `images` and of `removed`, (2, B), if they are known already.
 
     Returns:
         (M, B, num_steps + 1), at equal shares of the cells from none to all.
     """
-    cells = cells_of(images.shape[-1], grid)
+    cells = cells_of(images.shape[-1])
     num_cells = int(cells.max()) + 1
     if orders.shape[1:] != (len(images), num_cells):
         raise ValueError(f"orders {orders.shape} for {len(images)} images, {num_cells} cells")

@@ -14,10 +14,10 @@ from faceproof.explain.exploration import QUANTILES, UNITS, Counts, Exploration,
 from faceproof.explain.sampling import class_names
 from faceproof.reports.html import image_url, render
 from faceproof.reports.image_grid import Pixels, Tile, image_grid, panels
-from faceproof.reports.map_plots import literal, shortened
+from faceproof.reports.map_plots import literal, move_legend_below, shortened
 from faceproof.reports.mistake_images import small_copy
 from faceproof.reports.page_folder import write_page
-from faceproof.reports.plots import CLASS_COLOURS, GREY, INK, MUTED, WIDTH, dress, plot_html
+from faceproof.reports.plots import CLASS_COLOURS, GREY, MUTED, WIDTH, dress, plot_html
 
 NUM_SHOWN = 24  # images of each class
 NUM_BINS = 40
@@ -79,11 +79,7 @@ def draw_counts(found: Exploration) -> Figure:
         if most > MANY_VALUES:
             axes.set_ylim(most - 0.5, -0.5)
     if len(found.classes) > 1:
-        handles, labels = places[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False,
-            labelcolor=INK,
-        )  # fmt: skip
+        move_legend_below(figure, places[0], 3)
     return figure
 
 
@@ -105,7 +101,9 @@ def _count_bars(axes: Axes, found: Exploration, column: str, rows: Counts) -> No
     for place, label in enumerate(found.classes):
         numbers = [row.get(label, 0) for row in rows.values()]
         middles = np.arange(len(rows)) - 0.4 + (place + 0.5) * height
-        bars = axes.barh(middles, numbers, height * 0.9, label=label, **_bar_style(found, label))
+        bars = axes.barh(
+            middles, numbers, height * 0.9, label=label, **_style(found, label, line=False)
+        )
         words = [f"{number:,}" if number else "" for number in numbers]
         axes.bar_label(bars, words, padding=3, fontsize=8, color=MUTED)
     axes.set_yticks(range(len(rows)), [literal(value) for value in rows])
@@ -114,24 +112,21 @@ def _count_bars(axes: Axes, found: Exploration, column: str, rows: Counts) -> No
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     dress(axes, f"Images by {column}", "images", "")
-    _remove_legend(axes)
+    _hide_legend(axes)
 
 
-def _remove_legend(axes: Axes) -> None:
+def _hide_legend(axes: Axes) -> None:
     if (legend := axes.get_legend()) is not None:
-        legend.remove()
+        legend.set_visible(False)
 
 
-def _bar_style(found: Exploration, label: str) -> dict[str, Any]:
+def _style(found: Exploration, label: str, line: bool) -> dict[str, Any]:
+    """Return how a class is drawn: in its hue, and in a hatching or dashes of its own."""
     number = (*found.task.classes, label).index(label)
     colour = (*CLASS_COLOURS, GREY)[number]
+    if line:
+        return {"color": colour, "linestyle": ("-", "--", ":")[number], "linewidth": 1.6}
     return {"color": colour, "alpha": 0.75, "hatch": ("", "//", "..")[number], "edgecolor": "white"}
-
-
-def _line_style(found: Exploration, label: str) -> dict[str, Any]:
-    number = (*found.task.classes, label).index(label)
-    colour = (*CLASS_COLOURS, GREY)[number]
-    return {"color": colour, "linestyle": ("-", "--", ":")[number], "linewidth": 1.6}
 
 
 def draw_properties(found: Exploration) -> Figure:
@@ -143,11 +138,11 @@ def draw_properties(found: Exploration) -> Figure:
             values = by_class[label]
             shares = np.histogram(values, edges)[0] / len(values)
             words = f"{label} ({len(values):,})"
-            axes.stairs(100 * shares, edges, label=words, **_line_style(found, label))
+            axes.stairs(100 * shares, edges, label=words, **_style(found, label, line=True))
         axes.set_ylim(bottom=0)
         dress(axes, name[0].upper() + name[1:], UNITS[name], "% of the class per bin")
         if axes is not places[0]:
-            _remove_legend(axes)
+            _hide_legend(axes)
     return figure
 
 

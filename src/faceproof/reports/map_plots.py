@@ -14,7 +14,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from faceproof.reports.image_grid import panels
-from faceproof.reports.plots import MUTED, SHADES, WIDTH, dress
+from faceproof.reports.plots import INK, MUTED, SHADES, WIDTH, dress
 
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#00345c", "#ffffff", "#d55e00"])
 MAX_LETTERS = 16
@@ -35,6 +35,17 @@ def literal(name: str) -> str:
 def shortened(name: str) -> str:
     """Return a name cut in its middle, so that it fits above or below an image."""
     return name if len(name) <= MAX_LETTERS else f"{name[:7]}…{name[-8:]}"
+
+
+def move_legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """Move the legend of axes below the whole figure, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if (legend := axes.get_legend()) is not None:
+        legend.remove()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,
+        labelcolor=INK,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ from faceproof.explain.spectrum import NOISE_IN_MAPS, curve_frequencies
 from faceproof.io.atomic import atomic_file
 from faceproof.reports.html import render
 from faceproof.reports.image_grid import panels
-from faceproof.reports.map_plots import MapPanel, literal, map_grid, shared_limits, shortened
+from faceproof.reports.map_plots import (
+    MapPanel,
+    literal,
+    map_grid,
+    move_legend_below,
+    shared_limits,
+    shortened,
+)
 from faceproof.reports.page_folder import write_page
 from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, plot_html
 
@@ -98,7 +105,7 @@ def draw_curves(spectra: Spectra) -> Figure:
             title += f" ({len(largest)} of {len(compared)})"
         dress(places[1], title, axis, "difference (dB)")
         if len(largest) > MAX_INSIDE:
-            _move_legend_below(figure, places[1])
+            move_legend_below(figure, places[1], 4)
     for axes in places:
         axes.set_xlim(0, 0.5)
     return _titled(figure, spectra, "averaged over directions")
@@ -114,17 +121,6 @@ def _banded(
     axes.plot(frequencies, middle, linewidth=1.8, label=look.name, **look.line)
     low, high = middle - reach, middle + reach
     axes.fill_between(frequencies, low, high, color=look.colour, alpha=0.15, linewidth=0)
-
-
-def _move_legend_below(figure: Figure, axes: Axes) -> None:
-    """Move a legend of many lines below the plots, where it covers none of them."""
-    handles, labels = axes.get_legend_handles_labels()
-    if (legend := axes.get_legend()) is not None:
-        legend.remove()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False,
-        labelcolor=INK,
-    )  # fmt: skip
 
 
 def _titled(figure: Figure, spectra: Spectra, title: str) -> Figure:

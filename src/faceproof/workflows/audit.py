@@ -13,15 +13,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AuditConfig:
-    """Settings of `faceproof audit`.
+    """Find leaks, shortcuts and bad files in a data set.
+
+    Looks at every file of a data set for duplicates across splits, odd files and shortcuts, that is
+    properties of the files that alone predict the class. Writes audit.html and audit.json.
+
+    Exit code 0: neither errors nor warnings; 1: there are some; 2: the audit cannot be made.
 
     Attributes:
+        settings: data=NAME, the data set, and data.KEY=VALUE.
         out: folder to write `audit.html` and `audit.json` to.
 
     Raises:
         FaceproofError: a file is in the way of the folder.
     """
 
+    settings: tuple[str, ...]
     _: KW_ONLY
     out: Path = Path("audit")
 

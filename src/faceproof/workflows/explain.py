@@ -46,7 +46,7 @@ class ExplainConfig:
     Attributes:
         subject: a run folder that train.py has written, or a detector artifact.
         images: image files.
-        methods: of cam, occlusion and integrated_gradients.
+        methods: of cam, occlusion and integrated_gradients, separated by commas (default: all).
         sanity: measure how far the maps can be trusted, on the images named, or without any on a
             sample of the run's validation images (default: only without images).
         effort: how fine the maps are and how much is measured; auto takes less the more an image
@@ -71,7 +71,7 @@ class ExplainConfig:
     subject: Path
     images: tuple[str, ...] = ()
     _: KW_ONLY
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = ()
     sanity: bool | None = None
     effort: EffortName = "auto"
     sample: int | None = None
@@ -96,7 +96,8 @@ class ExplainConfig:
 
     def maps(self) -> MapConfig:
         """Return the settings of the maps, with the largest effort."""
-        return MapConfig(self.methods, self.layer, self.removal, self.toward, self.seed)
+        methods = tuple(word for given in self.methods for word in given.split(","))
+        return MapConfig(methods or METHODS, self.layer, self.removal, self.toward, self.seed)
 
 
 def explain(config: ExplainConfig) -> Path:

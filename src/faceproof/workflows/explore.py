@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExploreConfig:
-    """Settings of `faceproof explore`.
+    """Show what a data set holds.
+
+    Images by class, split, source and generator; sizes, aspect, intensity and sharpness by class; a
+    grid of images of each class; mean images. Counts are of all images, the rest of a sample.
+    Writes explore.html, explore.json and plots.
 
     Attributes:
+        settings: data=NAME, the data set, and data.KEY=VALUE.
         sample: measure N images, each class in proportion.
         all: measure all images instead.
         seed: of the sample.
@@ -25,6 +30,7 @@ class ExploreConfig:
         FaceproofError: the seed is out of range, or a file is in the way of the folder.
     """
 
+    settings: tuple[str, ...]
     _: KW_ONLY
     sample: int = 2000
     all: bool = False

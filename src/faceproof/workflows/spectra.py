@@ -17,9 +17,15 @@ MAX_NAMED = 3  # images that are too small
 
 @dataclass(frozen=True)
 class SpectraConfig:
-    """Settings of `faceproof spectra`.
+    """Show the mean Fourier spectra of a data set's classes and generators.
+
+    Averages the log power spectra of a data set by class, source and generator, compares each with
+    the real images (for task face, those without a face), and finds single frequencies that stand
+    out, such as the grid that up-sampling leaves. Writes spectra.html, spectra.json, spectra.npz
+    and plots.
 
     Attributes:
+        settings: data=NAME, the data set, and data.KEY=VALUE.
         sample: analyse N images, each class in proportion.
         all: analyse all images instead.
         size: pixels a side of the square in the middle of each image that is analysed, never
@@ -32,6 +38,7 @@ class SpectraConfig:
         FaceproofError: size or seed are out of range, or a file is in the way of the folder.
     """
 
+    settings: tuple[str, ...]
     _: KW_ONLY
     sample: int = 2000
     all: bool = False

@@ -1,0 +1,12 @@
+"""`faceproof audit`."""
+
+from faceproof.cli.shell import shell
+from faceproof.workflows.audit import AuditConfig, audit
+
+
+@shell(example="faceproof audit data=demo")
+def command(config: AuditConfig) -> int:
+    """Audit a data set; 1 if there are errors or warnings."""
+    from faceproof import app
+
+    return 0 if audit(app.compose_data(list(config.settings)), config).clear else 1
