@@ -225,6 +225,8 @@ def test_a_root_that_is_no_text_is_refused(tmp_path: Path, there: bool) -> None:
     root = tmp_path / os.fsdecode(b"caf\xe9")
     if there:
         touch(root, "real/1.jpg", "fake/1.jpg")
-    with pytest.raises(FaceproofError, match=r"data\.root = .*caf\\xe9 is not UTF-8 text") as refusal:
+    with pytest.raises(
+        FaceproofError, match=r"data\.root = .*caf\\xe9 is not UTF-8 text"
+    ) as refusal:
         rows(root, "{label}/*")
     str(refusal.value).encode()

@@ -21,9 +21,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import hostile_files
 from tests.small_servers import started
-from tests.stress import malformed
+from tests.stress import hostile_files, malformed
 from tests.stress.malformed import OPEN, Kind, Target, exchange, form, request
 
 SECONDS = 2.0  # the server's --timeout

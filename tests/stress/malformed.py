@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from benchmarks import hostile_files
+from tests.stress import hostile_files
 
 CLOSED, OPEN = "closed", "open"
 PREDICT = "/api/predict"

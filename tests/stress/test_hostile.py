@@ -1,16 +1,16 @@
-"""The short form of `python -m benchmarks.hostile`, and what a detector says of the same files."""
+"""The short form of `python -m tests.stress.hostile`, and the predictor on the same files."""
 
 import contextlib
 
 import pytest
 from PIL import Image
 
-from benchmarks.hostile import answers, check, check_api, check_commands, compare
-from benchmarks.hostile_files import write_good, write_hostile
 from faceproof.data.image_io import UNREADABLE
 from faceproof.inference.predictor import load
 from faceproof.workflows.export import export_run
 from tests.small_runs import write_run
+from tests.stress.hostile import answers, check, check_api, check_commands, compare
+from tests.stress.hostile_files import write_good, write_hostile
 
 
 def test_hostile_files_are_read_or_named_and_change_nothing(tmp_path):

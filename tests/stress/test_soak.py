@@ -1,10 +1,10 @@
-"""The short form of `python -m benchmarks.soak`: processes that are really killed."""
+"""The short form of `python -m tests.stress.soak`: processes that are really killed."""
 
 import sys
 
 import pytest
 
-from benchmarks import soak
+from tests.stress import soak
 
 
 def test_killed_runs_end_as_the_one_that_was_not(monkeypatch, capsys):

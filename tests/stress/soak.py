@@ -1,4 +1,4 @@
-"""python -m benchmarks.soak: kill a small run at random moments and see whether it ends the same.
+"""python -m tests.stress.soak: kill a small run at random moments and see whether it ends the same.
 
 A process is killed by SIGKILL at a moment drawn at random: from the whole of its training, or as
 soon as it writes a checkpoint after such a moment, or while it starts, before its first checkpoint.
@@ -146,7 +146,7 @@ def kill_once(folder: Path, course: Course, draw: random.Random, moment: str) ->
 
 def main() -> None:
     """Kill so many runs, and end with 1 if one of them ended otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.stress.soak", description=__doc__)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""python -m benchmarks.hostile: many damaged and odd files, through all that reads images.
+"""python -m tests.stress.hostile: many damaged and odd files, through all that reads images.
 
 Nothing may crash; each file is either read or named with a reason; and what is said of the good
 images among them must be what is said of them alone.
@@ -20,7 +20,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.hostile_files import remove_some, write_good, write_hostile
 from faceproof import app
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import gather_file_statistics
@@ -38,6 +37,7 @@ from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
 from faceproof.reports.audit_page import write_audit
 from faceproof.task import TASKS
+from tests.stress.hostile_files import remove_some, write_good, write_hostile
 
 SIZE = 48
 NUM_GOOD = 20  # of each class
@@ -209,7 +209,7 @@ def check_api(predictor: Predictor, folder: Path) -> str:
 
 def main() -> None:
     """Check so many files."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.stress.hostile", description=__doc__)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
