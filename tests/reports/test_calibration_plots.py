@@ -62,4 +62,4 @@ def test_robustness_hides_no_value_below_its_axis(worst: float | None, lowest: f
 def test_the_reliability_diagram_names_itself() -> None:
     after = reliability.reliability_table(LABELS, PROBABILITIES, np.arange(10))
     drawn = plot_html(plots.reliability_diagram([], after, PROBABILITIES, TASK))
-    assert 'alt="Reliability: fake as said and as they were"' in drawn
+    assert 'alt="Reliability: probability of fake against observed share"' in drawn

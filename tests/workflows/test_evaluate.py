@@ -69,7 +69,7 @@ def test_another_aim_is_fitted_to_validation_too(run):
     point = report_of(folder)["operating_point"]
     assert (point["criterion"], point["promised_fpr"], point["num_negative"]) == ("fpr", 0.2, 12)
     assert run.operating_point.read_text() == before
-    with pytest.raises(FaceproofError, match="criterion is one of youden, f1, fpr, fixed"):
+    with pytest.raises(FaceproofError, match="'best' must be one of youden, f1, fpr, fixed"):
         evaluate(run.path, "threshold.criterion=best", *QUIET)
 
 

@@ -55,7 +55,7 @@ def reliability_diagram(
     """
     figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
-    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="as it should be")
+    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="perfect calibration")
     if before:
         said, was = _said_and_was(before)
         upper.plot(said, was, color=GREY, linestyle="--", linewidth=1.2, label="uncalibrated")
@@ -80,7 +80,7 @@ def reliability_diagram(
     lower.set_yticks(_powers(int(counts.max())))
     lower.minorticks_off()
     unit_axes(upper)
-    title = f"Reliability: {task.positive} as said and as they were"
+    title = f"Reliability: probability of {task.positive} against observed share"
     dress(upper, title, "", f"share of {task.positive}")
     dress(lower, "", f"probability of {task.positive}", "images")
     return figure
