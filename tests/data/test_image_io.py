@@ -263,3 +263,40 @@ def test_a_jpeg_in_order_is_left_to_one_decoder(
     seen = by_pillow(data)
     monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("Pillow holds other threads up"))
     assert np.allclose(decode_image(data).transpose(1, 2, 0), seen, atol=2)
+
+
+def test_wrong_data_inside_a_whole_jpeg_is_decoded_as_pillow_does(tmp_path: Path) -> None:
+    rng, different = np.random.default_rng(1), 0
+    noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    for image in (noise, noise.convert("L"), noise.convert("CMYK")):
+        data = encoded(image, "JPEG", quality=95)
+        whole = decoded(tmp_path, data)
+        for _ in range(10):
+            damaged = bytearray(data)
+            damaged[rng.integers(len(data) // 2, len(data) - 100)] = 0x55
+            with contextlib.suppress(UnreadableImageError):  # a marker that there is not
+                found = decoded(tmp_path, bytes(damaged))
+                different += not np.array_equal(found, whole)
+                assert abs(found.astype(int) - by_pillow(bytes(damaged))).max() <= 2
+    assert different > 20
+
+
+@pytest.mark.parametrize("num_missing", [1, 2, 10, 50])
+@pytest.mark.parametrize("image", [RGB, GREY, RGB.convert("CMYK")])
+def test_a_jpeg_without_its_end_is_refused_not_filled_up(
+    image: Image.Image, num_missing: int
+) -> None:
+    thumbnail = Image.Exif()
+    thumbnail[0x010E] = "a thumbnail has an end of its own: \xff\xd9"
+    data = encoded(image, "JPEG", quality=95, exif=thumbnail)
+    with pytest.raises(UnreadableImageError, match="incomplete or truncated"):
+        decode_image(data[:-num_missing])
+
+
+@pytest.mark.parametrize("length", range(6, 26))
+def test_an_exif_segment_that_is_cut_short_turns_nothing(length: int) -> None:
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+    upright = decode_image(encoded(RGB, "JPEG"))
+    assert (decode_image(encoded(RGB, "JPEG", exif=exif[:length])) == upright).all()
+    turned = decode_image(encoded(RGB, "JPEG", exif=exif))
+    assert turned.shape == (3, RGB.width, RGB.height)

@@ -3,7 +3,8 @@
 Switch: `depthwise`. oneDNN has fast bfloat16 kernels for depthwise convolutions and most of their
 gradients, but general ones, four to twenty times slower than those of float32, for two (seen with
 torch 2.15 and `ONEDNN_VERBOSE=1`): that of the images at strides above 1, and that of the weights
-of kernels wider than 3. GAIN
+of kernels wider than 3.
+Gain: `effnet_se` trains in memory at 17.8 images a second instead of 9.7 (docs/performance.md).
 """
 
 from typing import Any

@@ -1,7 +1,9 @@
 """Pass batches from worker processes to the main process in memory that both share throughout.
 
 Switch: `handover`. torch allocates new shared memory for each batch: the system clears its pages
-for the worker, and maps them anew in the main process, which takes as long as decoding. GAIN
+for the worker, and maps them anew in the main process, which takes as long as decoding.
+Gain: a worker process yields 0.9 of the images that its decoder can decode instead of 0.63, at
+256 pixels a side (docs/performance.md).
 """
 
 import itertools

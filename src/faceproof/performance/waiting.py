@@ -2,7 +2,9 @@
 
 Switch: `waiting`. GNU's OpenMP lets the threads spin for ten times as long by default, and take the
 cores from the threads that decode the next images; if they slept at once, waking them would take
-up to a fifth of the time of a network of many small operations. GAIN
+up to a fifth of the time of a network of many small operations.
+Gain: against threads that sleep at once, `face_cnn` trains at 1,235 images a second instead of
+1,117 and `densenet121` at 26.9 instead of 22.4 (docs/performance.md).
 """
 
 import os
