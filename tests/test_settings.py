@@ -16,13 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from faceproof import app, registry
-from faceproof.data.listing import (
-    CombinedData,
-    FolderData,
-    OwnData,
-    check_both_classes,
-    make_source,
-)
+from faceproof.data.listing import CombinedData, FolderData
+from faceproof.data.sources import OwnData, check_both_classes, make_source
 from faceproof.errors import FaceproofError
 from faceproof.models.build import build_network
 from faceproof.training.config import make_train_config

@@ -265,7 +265,7 @@ def list_data(values: Mapping[str, Any]) -> "DataSet":
     Raises:
         FaceproofError: the settings describe none, or it cannot be listed.
     """
-    from faceproof.data.listing import make_source
+    from faceproof.data.sources import make_source
     from faceproof.settings import SettingError
 
     allow_own_code({"data": values})

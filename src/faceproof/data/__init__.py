@@ -7,8 +7,8 @@ from faceproof.data.listing import (
     FolderData,
     ShardData,
     TableData,
-    make_source,
 )
+from faceproof.data.sources import make_source
 
 __all__ = [
     "CombinedData",

@@ -1,15 +1,14 @@
 """The kinds of data sets: settings that are checked at once, and a method that lists the images.
 
 Each kind is a dataclass with the settings of a file in `conf/data/`; its `list()` returns the image
-table. A data set of one's own is a function that takes its settings by name and returns a
-`DataSet`: `kind: my_package.my_function`.
+table.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -27,7 +26,6 @@ from faceproof.data.table import (
     validate,
 )
 from faceproof.errors import FaceproofError
-from faceproof.registry import find
 from faceproof.settings import (
     COUNT,
     INTEGER,
@@ -39,7 +37,6 @@ from faceproof.settings import (
     SettingError,
     check,
     is_number,
-    make,
     optional,
 )
 from faceproof.task import Task, get_task
@@ -333,96 +330,6 @@ class DemoData:
             split_seed=self.split_seed, max_unreadable=self.max_unreadable,
             allow_leaks=self.allow_leaks,
         ).list()  # fmt: skip
-
-
-@dataclass(frozen=True)
-class OwnData:
-    """A data set that a function of the user's own lists.
-
-    Attributes:
-        function: takes the settings by name and returns a `DataSet`.
-        settings: plain values.
-    """
-
-    function: Any
-    settings: Mapping[str, Any]
-
-    def list(self) -> DataSet:
-        """Call the function.
-
-        Raises:
-            FaceproofError: a setting is not one of the function's, or it returns something else.
-        """
-        found = make(self.function, self.settings, "data")
-        if not isinstance(found, DataSet):
-            raise FaceproofError(
-                f"data.kind names a function that returns a {type(found).__name__}; it must "
-                "return a faceproof.data.DataSet"
-            )
-        return found
-
-
-KINDS: dict[str, Any] = {
-    "folder": FolderData,
-    "table": TableData,
-    "shards": ShardData,
-    "combined": CombinedData,
-    "demo": DemoData,
-}
-
-
-def make_source(values: Any) -> Source:
-    """Return the data set that plain settings describe; nothing is listed yet.
-
-    Args:
-        values: `kind`, one of `KINDS` or a function of the user's own, and its settings.
-
-    Raises:
-        FaceproofError: the settings describe no data set.
-    """
-    if not isinstance(values, Mapping):
-        raise SettingError("", f"= {values!r} must be the settings of a data set")
-    settings = dict(values)
-    kind = settings.pop("kind", None)
-    if kind is None:
-        raise SettingError("kind", f"is missing; choose one of {', '.join(KINDS)}")
-    create = find(kind, KINDS, "data.kind")
-    if create not in KINDS.values():
-        return OwnData(create, settings)
-    if create is CombinedData:
-        sets = settings.get("sets")
-        if not (isinstance(sets, Mapping) and all(isinstance(v, Mapping) for v in sets.values())):
-            raise SettingError("sets", f"= {sets!r} must be names and the data sets they stand for")
-        settings["sets"] = {name: _part(name, one)
-                            for name, one in sets.items()}  # fmt: skip
-    source: Source = make(create, settings)
-    return source
-
-
-def _part(name: str, values: Mapping[str, Any]) -> Source:
-    try:
-        return make_source(values)
-    except SettingError as error:
-        raise error.within(f"sets.{name}") from error
-
-
-def check_both_classes(source: Source) -> None:
-    """Refuse to train on folders of which none can hold images of one of the classes.
-
-    Raises:
-        FaceproofError: it is so.
-    """
-    parts = list(source.sets.values()) if isinstance(source, CombinedData) else [source]
-    folders = [part for part in parts if isinstance(part, FolderData)]
-    if not folders or len(folders) < len(parts):
-        return
-    found = {meaning for folder in folders for meaning in folder.labels.values()}
-    for name in get_task(folders[0].task).classes:
-        if name not in found:
-            raise FaceproofError(
-                f"no folder word of data.labels means {name}, and a detector is trained on both "
-                f"classes: add one with '+data.labels.WORD={name}'"
-            )
 
 
 def _check_ratios(ratios: Mapping[str, float] | None) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from faceproof.data.listing import Source, make_source
+from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
+from faceproof.data.sources import make_source
 from faceproof.evaluation.metrics import better
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.registry import find

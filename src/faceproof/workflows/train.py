@@ -30,7 +30,8 @@ from faceproof import __version__
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
-from faceproof.data.listing import DataSet, check_both_classes
+from faceproof.data.listing import DataSet
+from faceproof.data.sources import check_both_classes
 from faceproof.data.table import counts, describe_counts, read_table, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import better
