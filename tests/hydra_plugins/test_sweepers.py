@@ -21,18 +21,19 @@ TRAIN = REPOSITORY / "train.py"
 CUSTOM = """
 import os, signal, sys, time
 from pathlib import Path
-from faceproof.training.freezing import FreezeSchedule
+from torch.optim import SGD
 
-class Slow(FreezeSchedule):
-    def stage(self, epoch):
-        while epoch == 1 and "seed=2" in sys.argv and Path("slow").exists():
+class Slow(SGD):
+    def step(self, *given, **more):
+        third = "seed=2" in sys.argv and Path("sweep", "seed-2", "last.ckpt").exists()
+        while third and Path("slow").exists():
             time.sleep(0.1)
-        return super().stage(epoch)
+        return super().step(*given, **more)
 
-def kill(stages):
+def kill(*given, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def fail(stages):
+def fail(*given, **more):
     raise MemoryError("no more of it")
 """
 
@@ -60,7 +61,7 @@ def begin(small_faces, tmp_path):
     )  # fmt: skip
 
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    environment = {"PYTHONPATH": path, "FACEPROOF_ALLOW": "custom."}
+    environment = {"PYTHONPATH": path, "FACEPROOF_ALLOW": "custom"}
     started = []
 
     def start(*more):
@@ -80,7 +81,12 @@ def begin(small_faces, tmp_path):
 
 
 def test_six_runs_killed_in_the_third_end_with_six_results_and_none_runs_twice(begin, tmp_path):
-    words = ("seed=0,1,2,3,4,5", "trainer.max_epochs=2", "freeze._target_=custom.Slow")
+    words = (
+        "seed=0,1,2,3,4,5",
+        "trainer.max_epochs=2",
+        "optimizer=sgd",
+        "optimizer.name=custom.Slow",
+    )
     third = tmp_path / "sweep" / "seed-2"
     (tmp_path / "slow").touch()
     first = begin(*words)
@@ -105,11 +111,11 @@ def test_six_runs_killed_in_the_third_end_with_six_results_and_none_runs_twice(b
 
 
 def test_a_run_that_is_killed_or_fails_does_not_end_the_others(begin, tmp_path):
-    sweep = begin("freeze._target_=custom.kill,custom.fail")
+    sweep = begin("optimizer.name=custom.kill,custom.fail")
     output, _ = sweep.communicate()
     assert sweep.returncode == 1
     assert "2 of 2 runs failed" in output
-    reasons = {row["freeze._target_"]: row["reason"] for row in leaderboard(tmp_path / "sweep")}
+    reasons = {row["optimizer.name"]: row["reason"] for row in leaderboard(tmp_path / "sweep")}
     assert reasons["custom.kill"] == "the process was killed by SIGKILL (out of memory?)"
     assert "no more of it" in reasons["custom.fail"]
 
