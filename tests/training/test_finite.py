@@ -32,7 +32,7 @@ def marks(monkeypatch: pytest.MonkeyPatch) -> list[Mark]:
         made.append(Mark())
         return made[-1]
 
-    monkeypatch.setattr(finite, "_mark", mark)
+    monkeypatch.setattr(finite, "_record_event", mark)
     return made
 
 

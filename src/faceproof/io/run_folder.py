@@ -73,7 +73,7 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Say whether a run stands here: one that can be gone on with, or has ended.
+        """Say whether there is a run here that can be resumed or has ended.
 
         One that was refused, or killed before its first checkpoint, is begun again.
         """
@@ -98,7 +98,7 @@ class RunFolder:
         return "no checkpoint had been written, so the same command starts anew"
 
     def argument(self, key: str) -> str:
-        """Return `key=FOLDER` as it must be written on a shell's command line for Hydra.
+        """Return `key=FOLDER` as a shell's command line for Hydra needs it.
 
         In quotes `"` and `${` are escaped, and the backslashes before them and the end doubled.
         """
@@ -132,7 +132,7 @@ class RunFolder:
         return config
 
     def read_record(self) -> dict[str, Any]:
-        """Return the facts recorded so far; none before the run has begun.
+        """Return what is recorded so far; nothing before the run has begun.
 
         Raises:
             FaceproofError: the file is damaged.
@@ -141,9 +141,9 @@ class RunFolder:
             return {}
         return _read_object(self.record, COPY_AGAIN)
 
-    def update_record(self, **facts: Any) -> None:
-        """Add facts to the record; it is replaced whole, never half."""
-        text = json.dumps(self.read_record() | facts, indent=2, allow_nan=False)
+    def update_record(self, **entries: Any) -> None:
+        """Add entries to the record, atomically."""
+        text = json.dumps(self.read_record() | entries, indent=2, allow_nan=False)
         write_text(self.record, text + "\n")
 
     def write_operating_point(self, point: Mapping[str, Any]) -> None:
@@ -162,7 +162,7 @@ class RunFolder:
     def log_test_scoring(
         self, data: Sequence[str], split: str, evaluation: str, images: int
     ) -> None:
-        """Note that test images were scored: a test set that is looked at often wears out."""
+        """Note that test images were scored: results on a test set that is scored often are biased."""
         scoring = {
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": list(data),
@@ -178,12 +178,14 @@ class RunFolder:
             return 0
         number = 0
         for line in self.test_scorings.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # half a line of a process that died
+            with contextlib.suppress(
+                json.JSONDecodeError
+            ):  # half a line, of a process that was killed
                 number += bool(set(json.loads(line)["data"]) & set(data))
         return number
 
     def locked(self) -> Lock:
-        """Return the lock that keeps other trainings out of the folder while this process lives."""
+        """Return the lock by which one training at a time uses the folder."""
         return Lock(
             self.lock,
             f"{self.path} is being trained in by another process ({{holder}}); wait for its end, "
@@ -191,7 +193,7 @@ class RunFolder:
         )
 
     def require(self, *files: Path) -> None:
-        """Refuse a folder that is no finished or resumable run.
+        """Refuse a folder that is not a run with these files.
 
         Raises:
             FaceproofError: the folder or one of the files is not there.
@@ -211,7 +213,7 @@ class RunFolder:
 
 
 def _read_object(path: Path, advice: str) -> dict[str, Any]:
-    """Return what a JSON file names.
+    """Return the object in a JSON file.
 
     Raises:
         FaceproofError: it is damaged, or no object.
@@ -229,7 +231,7 @@ def _read_object(path: Path, advice: str) -> dict[str, Any]:
 
 
 def _refuse_link(path: Path) -> None:
-    """Refuse to write where a link points: a stranger's run may hold one to a file of the user's.
+    """Refuse to write through a link: a stranger's run may link to a file of the user's.
 
     Raises:
         FaceproofError: there is one.
@@ -239,7 +241,7 @@ def _refuse_link(path: Path) -> None:
 
 
 def _append_line(path: Path, text: str) -> None:
-    """Add a line to a file by one write at its end, so that of two processes none loses its own.
+    """Append a line to a file by one write, so that two processes lose no line.
 
     Raises:
         CannotWriteError: the disk is full or cannot be written to; the line is not there then.
@@ -248,7 +250,7 @@ def _append_line(path: Path, text: str) -> None:
     _refuse_link(path)
     with explain_disk_errors(path), path.open("a+b", buffering=0) as lines:
         lines.seek(max(lines.seek(0, os.SEEK_END) - 1, 0))
-        torn = lines.read(1) not in (b"", b"\n")  # the last line, of a process that died in it
+        torn = lines.read(1) not in (b"", b"\n")  # the last line is half written
         line = (torn * "\n" + text + "\n").encode()
         written = 0
         try:
@@ -258,7 +260,7 @@ def _append_line(path: Path, text: str) -> None:
             os.fsync(lines.fileno())
         except OSError:
             end = lines.tell()
-            if lines.seek(0, os.SEEK_END) == end:  # else another's line stands behind it
+            if lines.seek(0, os.SEEK_END) == end:  # otherwise another process has appended its line
                 lines.truncate(end - written)
             raise
 
@@ -269,13 +271,13 @@ def is_member(folder: Path) -> bool:
 
 
 def is_first_process() -> bool:
-    """Say whether this process keeps the run folder, alone or as the first of a distributed one."""
+    """Say whether this process writes the run folder: alone, or as the first of several."""
     names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # Lightning's, torchrun's, Slurm's
     return not any(int(os.environ.get(name) or 0) for name in names)
 
 
 def write_epochs(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as CSV, a column for every figure that any row has, undefined ones empty."""
+    """Write rows as CSV, with a column for every metric that any row has; undefined is empty."""
     names = sorted({name for row in rows for name in row} - {"epoch"})
     text = io.StringIO()
     writer = csv.DictWriter(text, ["epoch", *names])
@@ -290,7 +292,7 @@ def _undefined(value: Any) -> bool:
 
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """Read the rows; epochs are counts, figures floats, None where there is none.
+    """Read the rows of `write_epochs`; a metric is a float, or None where it is undefined.
 
     Raises:
         FaceproofError: the file is damaged.
@@ -311,7 +313,7 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
 
 
 def find_run(name: str, runs: str | Path = "runs") -> RunFolder:
-    """Return the run of that folder; `latest` is the newest below `runs` that has a best epoch.
+    """Return the run in a folder; `latest` is the newest below `runs` that has a best epoch.
 
     Raises:
         FaceproofError: there is none.

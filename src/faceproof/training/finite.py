@@ -1,4 +1,4 @@
-"""What must be finite, and is not."""
+"""A check that every training loss is finite, without waiting for the GPU."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class NonFiniteError(ArithmeticError):
-    """What must be finite is not; `rows` are those of the training batch in which it was met."""
+    """A loss or weight that is not finite; `rows` are those of the training batch, if known."""
 
     def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
         super().__init__(message)
@@ -16,46 +16,45 @@ class NonFiniteError(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Whether a step's loss is finite, as it comes from the device."""
+class _Pending:
+    """Whether a step's loss is finite, on its way from the device."""
 
     finite: Tensor
-    there: torch.cuda.Event | None
+    arrived: torch.cuda.Event | None
     where: str
     rows: Tensor
 
 
 class LossWatch:
-    """Looks whether each step's loss is finite: on a CUDA device one step later.
+    """Checks that each step's loss is finite: on a CUDA device one step later.
 
-    To ask a GPU for the loss of the step under way is to wait until it has done all that it was
-    told, with nothing to do next. Of the step before it has the answer already.
+    Reading the loss of the current step would wait until the GPU has done all its work, and leave
+    it idle afterwards. The loss of the step before is there already.
     """
 
     def __init__(self) -> None:
-        self.last: _Seen | None = None
+        self.last: _Pending | None = None
 
     def add(self, loss: Tensor, where: str, rows: Tensor) -> None:
-        """Note a step's loss, and look at what is there by now.
+        """Add a step's loss, and check the one before it.
 
         Args:
-            loss: of one step.
-            where: which step that is, in words.
-            rows: (B,), of its images.
+            loss: a scalar.
+            where: the step in words, for the message.
+            rows: (B,) rows of the batch in the training table.
 
         Raises:
-            NonFiniteError: a loss is not finite; it names its step.
+            NonFiniteError: a loss is not finite; the message names its step.
         """
         self.check()
         finite = loss.detach().isfinite()
-        # Without a mark nobody would know when it has come.
         finite = finite.to("cpu", non_blocking=loss.device.type == "cuda")
-        self.last = _Seen(finite, _mark(loss.device), where, rows)
-        if self.last.there is None:
+        self.last = _Pending(finite, _record_event(loss.device), where, rows)
+        if self.last.arrived is None:
             self.check()
 
     def check(self) -> None:
-        """Look at the last loss, waiting for it where it must be.
+        """Check the last loss, waiting for it if it has not arrived.
 
         Raises:
             NonFiniteError: it is not finite.
@@ -63,14 +62,14 @@ class LossWatch:
         last, self.last = self.last, None
         if last is None:
             return
-        if last.there is not None:
-            last.there.synchronize()
+        if last.arrived is not None:
+            last.arrived.synchronize()
         if not last.finite:
             raise NonFiniteError(f"the loss is not finite in {last.where}", last.rows.tolist())
 
 
-def _mark(device: torch.device) -> torch.cuda.Event | None:
-    """Return what is reached when a CUDA device has done what it was told so far, else None."""
+def _record_event(device: torch.device) -> torch.cuda.Event | None:
+    """Return an event that follows what a CUDA device has been given so far; None on a CPU."""
     if device.type != "cuda":
         return None
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
