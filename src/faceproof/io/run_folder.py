@@ -37,16 +37,16 @@ class RunFolder:
     | file                 | what                                                        |
     |----------------------|-------------------------------------------------------------|
     | config.yaml          | the composed configuration, resolved                        |
-    | record.json          | facts of the run: initial weights, versions, best epoch, .. |
-    | samples.parquet      | the image table it was trained on, all splits             |
+    | record.json          | initial weights, versions, best epoch and the like          |
+    | samples.parquet      | the image table it was trained on, all splits               |
     | seen.parquet         | path and digest of what it was trained on or chosen by      |
     | unreadable.csv       | the files that could not be read, if any                    |
     | audit.json, .html    | what was found in the data set before training              |
     | best.ckpt            | the weights of the best epoch, by validation                |
-    | last.ckpt            | everything needed to go on                                  |
+    | last.ckpt            | everything needed to resume                                 |
     | validation.parquet   | validation's scores by the best epoch                       |
     | operating_point.json | calibration, threshold and unsure band, fitted to these     |
-    | test_scorings.jsonl  | a line for every time test images were scored             |
+    | test_scorings.jsonl  | a line for every time that test images were scored          |
     | ensemble.json        | of an ensemble: its members and their weights               |
     | metrics.csv          | a row an epoch                                              |
     | events.*             | TensorBoard                                                 |
@@ -162,7 +162,7 @@ class RunFolder:
     def log_test_scoring(
         self, data: Sequence[str], split: str, evaluation: str, images: int
     ) -> None:
-        """Note that test images were scored: results on a test set that is scored often are biased."""
+        """Note that test images were scored: scoring a test set often biases its results."""
         scoring = {
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": list(data),
@@ -178,9 +178,7 @@ class RunFolder:
             return 0
         number = 0
         for line in self.test_scorings.read_text().splitlines():
-            with contextlib.suppress(
-                json.JSONDecodeError
-            ):  # half a line, of a process that was killed
+            with contextlib.suppress(json.JSONDecodeError):  # half a line of a killed process
                 number += bool(set(json.loads(line)["data"]) & set(data))
         return number
 
