@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -360,13 +360,20 @@ def compare(
     Raises:
         FaceproofError: the runs cannot be compared.
     """
-    from faceproof.workflows.compare import CompareConfig, compare
+    from faceproof.workflows.compare import compare
+    from faceproof.workflows.configs import CompareConfig
 
-    return compare(CompareConfig(tuple(paths), evaluation, folder, timing, device))
+    config = CompareConfig(
+        tuple(paths), evaluation=evaluation, out=folder, timing=timing, device=device
+    )
+    return compare(config)
 
 
 def ensemble(
-    paths: list[Path], folder: Path, average: str = "probability", weights: str = "equal"
+    paths: list[Path],
+    folder: Path,
+    average: Literal["probability", "logit"] = "probability",
+    weights: Literal["equal", "fitted"] = "equal",
 ) -> RunFolder:
     """Make an ensemble of runs, and return its run folder.
 
@@ -379,9 +386,10 @@ def ensemble(
     Raises:
         FaceproofError: the runs cannot be averaged, or the folder is in use.
     """
-    from faceproof.workflows.ensemble import EnsembleConfig, ensemble
+    from faceproof.workflows.configs import EnsembleConfig
+    from faceproof.workflows.ensemble import ensemble
 
-    return ensemble(EnsembleConfig(tuple(paths), folder, average, weights))
+    return ensemble(EnsembleConfig(tuple(paths), out=folder, average=average, weights=weights))
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

@@ -9,7 +9,6 @@ from types import ModuleType
 import pytest
 from cyclopts import CycloptsError
 
-from faceproof.cli import main as cli
 from faceproof.cli.main import COMMANDS, main, make_parser, run
 from faceproof.cli.shell import shell
 from faceproof.errors import FaceproofError
@@ -113,13 +112,11 @@ def test_every_command_has_a_help_that_fits(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    if name in cli.LEGACY:
-        pytest.skip("is not yet made of a dataclass")
     assert main([name, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"usage: faceproof {name}")
     assert max(map(len, lines)) <= 80
-    assert lines[-1].startswith(f"example: faceproof {name}")
+    assert any(line.startswith(f"example: faceproof {name}") for line in lines)
 
 
 def test_words_can_be_completed_in_a_shell(tmp_path: Path) -> None:

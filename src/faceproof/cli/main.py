@@ -30,8 +30,6 @@ COMMANDS = {
     "shard": "write a data set's images as shards, to a folder or an object store",
     "spectra": "show the mean Fourier spectra of a data set's classes and generators",
 }
-# Commands whose settings are not yet a dataclass.
-LEGACY = {"compare", "ensemble"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,10 +59,6 @@ def run(words: Sequence[str]) -> int:
         FaceproofError: the command cannot be done.
         CycloptsError: the words are no command.
     """
-    if words and words[0] in LEGACY:
-        from faceproof.cli import legacy
-
-        return legacy.run(words)
     if not words:
         raise CycloptsError("name a command")
     tokens = [STANDARD_INPUT.get(word, word) for word in words]
@@ -91,9 +85,7 @@ def make_parser(called: str | None = None) -> App:
     app.register_install_completion_command(help="set up the completion of words in this shell")
     for name, summary in COMMANDS.items():
         place = f"faceproof.cli.{name}"
-        if name in LEGACY:
-            app.command(make_app(name, summary))
-        elif name == called:
+        if name == called:
             app.command(import_module(place).command)
         else:
             app.command(f"{place}:command", name=name, help=summary)

@@ -17,8 +17,10 @@ def _default_in_help(value: Any) -> str | None:
     """Return a default as the help shows it; None if there is none, "" if it needs no words."""
     if value is None:
         return None
-    if value in (False, ()):
+    if value is False or value == ():
         return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return f"{value:,.10g}" if isinstance(value, float) else str(value)
 
 

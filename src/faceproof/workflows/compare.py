@@ -8,11 +8,11 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from faceproof import registry
 from faceproof.evaluation.comparison import Cost, compare_runs
 from faceproof.evaluation.scored_runs import choose_evaluation, find_runs, read_scored
 from faceproof.io.run_folder import RunFolder, flatten
@@ -22,36 +22,11 @@ from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
 from faceproof.reports.comparison_page import write_comparison
 from faceproof.reports.comparison_text import show
+from faceproof.workflows.configs import CompareConfig
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
 # The description of each network of a run, or of an ensemble's, and what makes it.
 Networks = Sequence[tuple[str, Callable[[], Detector]]]
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """Compare runs that scored the same images.
-
-    Every metric has its 95% interval; for each pair of runs it is tested whether the difference is
-    real (DeLong's test for ROC-AUC, McNemar's for accuracy, Holm-corrected, groups counted in).
-    Beside that stand mean and spread over seeds, parameters, multiply-adds and time per image.
-    Writes comparison.html, .json, .csv and .md.
-
-    Attributes:
-        runs: run folders that train.py has written and evaluate.py evaluated, or the folder of a
-            sweep, which stands for every finished run below it.
-        evaluation: the folder below RUN/evaluations; by default the one that all runs have, of
-            several the test split of the data set they were trained on.
-        out: the folder to write.
-        timing: whether to time the networks on this machine.
-        device: where to time them: cpu, cuda or auto.
-    """
-
-    runs: tuple[Path, ...]
-    evaluation: str | None = None
-    out: Path = Path("comparison")
-    timing: bool = True
-    device: str = "auto"
 
 
 def compare(config: CompareConfig) -> Path:
@@ -60,6 +35,7 @@ def compare(config: CompareConfig) -> Path:
     Raises:
         FaceproofError: the runs cannot be compared.
     """
+    registry.allow(config.allow)
     runs = find_runs(config.runs)
     evaluation = choose_evaluation(runs, config.evaluation)
     scored = read_scored(runs, evaluation, [flatten(run.read_config()) for run in runs])

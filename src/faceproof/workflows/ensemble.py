@@ -22,7 +22,7 @@ import yaml
 from faceproof.data.table import read_parquet, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
-from faceproof.evaluation.ensemble import AVERAGES, combine, fit_weights
+from faceproof.evaluation.ensemble import combine, fit_weights
 from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig
 from faceproof.evaluation.predictions import (
     Scores,
@@ -37,6 +37,7 @@ from faceproof.evaluation.scored_runs import find_runs
 from faceproof.io.run_folder import RunFolder, write_text
 from faceproof.settings import make
 from faceproof.task import Task, get_task
+from faceproof.workflows.configs import EnsembleConfig
 from faceproof.workflows.evaluate import fit_threshold
 
 FORMAT = "faceproof ensemble 1"
@@ -92,35 +93,6 @@ def read_ensemble(run: RunFolder) -> Ensemble:
         calibration = Calibration.from_json(one["calibration"])
         members.append(Member(folder, float(one["weight"]), calibration))
     return Ensemble(notes["average"], tuple(members))
-
-
-@dataclass(frozen=True)
-class EnsembleConfig:
-    """Make a run of several runs that were validated on the same images.
-
-    Their calibrated scores are averaged; calibration and threshold of the average are fitted to
-    validation. It is evaluated by evaluate.py and compared like any run. No image is scored to
-    make it.
-
-    Attributes:
-        runs: run folders, or the folder of a sweep, which stands for every finished run below it.
-        out: the new run folder.
-        average: what is averaged: probability or logit.
-        weights: equal, or fitted: those of the least loss on validation.
-    """
-
-    runs: tuple[Path, ...]
-    out: Path
-    average: str = "probability"
-    weights: str = "equal"
-
-    def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("average", self.average, AVERAGES),
-            ("weights", self.weights, WEIGHTS),
-        ):
-            if value not in choices:
-                raise FaceproofError(f"{name} is {' or '.join(choices)}; found {value!r}")
 
 
 def ensemble(config: EnsembleConfig) -> RunFolder:

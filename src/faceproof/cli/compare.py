@@ -1,0 +1,13 @@
+"""`faceproof compare`."""
+
+from faceproof.cli.shell import shell
+from faceproof.workflows.configs import CompareConfig
+
+
+@shell(example="faceproof compare multirun/2026-01-12_10-00-00 --out comparison")
+def command(config: CompareConfig) -> int:
+    """Write the page of a comparison."""
+    from faceproof.workflows.compare import compare
+
+    compare(config)
+    return 0

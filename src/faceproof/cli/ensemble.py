@@ -1,0 +1,13 @@
+"""`faceproof ensemble`."""
+
+from faceproof.cli.shell import shell
+from faceproof.workflows.configs import EnsembleConfig
+
+
+@shell(example="faceproof ensemble runs/A runs/B --weights fitted --out runs/both")
+def command(config: EnsembleConfig) -> int:
+    """Make an ensemble."""
+    from faceproof.workflows.ensemble import ensemble
+
+    ensemble(config)
+    return 0
