@@ -91,6 +91,7 @@ def test_help_is_the_docstring_and_fits_eighty_columns(
         (["count"], "requires an argument"),
         (["count", "a", "--nubmer=2"], "Did you mean --number?"),
         (["count", "a", "--number=x"], 'unable to convert "x" into int'),
+        (["count", "a", "--number=1.5"], 'unable to convert "1.5" into int'),
         (["predikt", "a"], 'Did you mean "predict"?'),
     ],
 )
@@ -130,5 +131,7 @@ def test_help_is_there_before_anything_heavy_is_loaded() -> None:
         "heavy = {'torch', 'numpy', 'pyarrow', 'hydra', 'matplotlib', 'PIL'} & set(sys.modules); "
         "sys.exit(f'{heavy} were loaded' if heavy else 0)"
     )
-    for words in (["--help"], ["predict", "--help"], ["fetch", "--help"]):
-        subprocess.run([sys.executable, "-c", code, *words], check=True, stdout=subprocess.DEVNULL)
+    for words in ([], ["predict"], ["fetch"], ["serve"], ["compare"], ["explain"], ["export"]):
+        subprocess.run(
+            [sys.executable, "-c", code, *words, "--help"], check=True, stdout=subprocess.DEVNULL
+        )

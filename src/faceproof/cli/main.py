@@ -1,5 +1,6 @@
 """The command `faceproof`: puts the commands together, and turns errors into exit codes."""
 
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(words)
     except (FaceproofError, CycloptsError) as error:
-        print(f"faceproof: {error}", file=sys.stderr)
+        text = re.sub(r"Literal\[(.*?)\]", r"\1", str(error))  # of a type such as int|Literal[auto]
+        print(f"faceproof: {text}", file=sys.stderr)
         if isinstance(error, CycloptsError):
             known = words[:1] if words and words[0] in COMMANDS else []
             print(f"usage: {' '.join(['faceproof', *known])} --help", file=sys.stderr)

@@ -6,9 +6,9 @@ with its defaults, and its docstring becomes the help.
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
-from cyclopts import App, Parameter
+from cyclopts import App, ArgumentCollection, CoercionError, Parameter
 
 from faceproof.cli.help_page import HelpPage
 
@@ -24,6 +24,27 @@ def _default_in_help(value: Any) -> str | None:
     return f"{value:,.10g}" if isinstance(value, float) else str(value)
 
 
+def _refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse a fraction for a whole number, of which cyclopts would take the whole part.
+
+    Raises:
+        CoercionError: an argument is one.
+    """
+    for argument in arguments:
+        kinds = get_args(argument.hint) or (argument.hint,)
+        for token in argument.tokens if int in kinds else ():
+            if _is(float, token.value) and not _is(int, token.value):
+                raise CoercionError(argument=argument, token=token, target_type=int)
+
+
+def _is(kind: type, word: str) -> bool:
+    try:
+        kind(word)
+    except ValueError:
+        return False
+    return True
+
+
 def make_app(name: str, text: str, example: str = "") -> App:
     """Return a command, or the whole command line, with the settings that all of them share."""
     return App(
@@ -33,6 +54,7 @@ def make_app(name: str, text: str, example: str = "") -> App:
         help_format="plaintext",
         help_formatter=HelpPage(),
         version_flags=(),
+        config=_refuse_fractions,
         suppress_keyboard_interrupt=False,  # the exit code of an interrupted command is set in main
         default_parameter=Parameter(
             negative_iterable=(),
