@@ -179,7 +179,7 @@ def test_a_leak_across_splits_stops_training_unless_allowed(
         with pytest.raises(FaceproofError, match=r"leaks across its splits[\s\S]*allow_leaks=true"):
             train(folder, *options)
     assert (folder / "best.ckpt").exists() == trained
-    assert "duplicates equal across splits, 1" in (folder / "record.json").read_text()
+    assert "leak: identical files across splits, 1" in (folder / "record.json").read_text()
     assert json.loads((folder / "audit.json").read_text())["clear"] is False
     assert "again.jpg" in (folder / "audit.html").read_text()
 
