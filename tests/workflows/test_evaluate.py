@@ -98,7 +98,7 @@ def test_several_data_sets_are_scored_at_one_threshold(run, faces, monkeypatch):
     assert folder.name == "face_or_not+demo_faces-test"
     assert {row["value"] for row in report["by_source"]} == {"face_or_not", "demo_faces"}
     assert report["threshold"] == run.read_operating_point()["threshold"]
-    with pytest.raises(FaceproofError, match="cannot be said of several data sets"):
+    with pytest.raises(FaceproofError, match="cannot be set for several data sets"):
         evaluate(run.path, "data=[face_or_not,demo_faces]", "data.max_unreadable=0.5", *QUIET)
 
 

@@ -160,9 +160,8 @@ def evaluate_run(
     )
     evaluation = evaluate(predictions, context)
     images = mistake_images(evaluation.mistakes)
-    extras = ReportExtras(
-        read_epochs(run.metrics), record.get("best_epoch"), corrupted.tables, images
-    )
+    history, best_epoch = read_epochs(run.metrics), record.get("best_epoch")
+    extras = ReportExtras(history, best_epoch, corrupted.tables, images)
     write_report(folder, predictions, evaluation, extras)
     log_mistakes(run, folder.name, evaluation.mistakes, images)
     print_metrics(Console(), folder, evaluation)
