@@ -19,7 +19,7 @@ from rich.table import Table
 from faceproof.app import compose_data
 from faceproof.data.listing import DataSet
 from faceproof.data.table import select
-from faceproof.performance.waiting import wait_briefly
+from faceproof.performance.threads import wait_briefly
 
 WARM_UP = 3  # batches
 
@@ -43,7 +43,7 @@ def apart(
     """Call a function `module:name` of plain values in a process of its own, and return its answer.
 
     What one contender does to the process, such as how it gets memory, is then no other's.
-    `as_commands`: as faceproof's commands start; see `faceproof.performance.waiting`.
+    `as_commands`: as faceproof's commands start; see `faceproof.performance.threads`.
     `settings`: environment variables.
     """
     module, _, name = function.partition(":")

@@ -10,9 +10,9 @@ from faceproof.performance import PARTS, VARIABLE
 SHOWN_BY = {
     "cores": ("face_cnn", "resnet18"),
     "depthwise": ("effnet_se",),
-    "handover": ("loading",),
+    "shared_memory": ("loading",),
     "memory": ("face_cnn", "effnet_se", "resnet18"),
-    "waiting": ("face_cnn", "resnet18"),
+    "threads": ("face_cnn", "resnet18"),
 }
 SIDE = 256  # pixels, of the images that a worker process passes on
 

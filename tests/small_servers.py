@@ -11,7 +11,7 @@ import urllib.request
 
 import uvicorn
 
-from faceproof.server.server import make_config
+from faceproof.server.application import make_config
 
 STARTING = 120  # seconds for a process to come up
 

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from faceproof import app, registry
+from faceproof import app, lookup
 from faceproof.data.listing import CombinedData, FolderData
 from faceproof.data.sources import OwnData, check_both_classes, make_source
 from faceproof.errors import FaceproofError
@@ -156,7 +156,7 @@ def own_data(labels: list[str], layout: int) -> object:
 
 
 def test_a_data_set_of_ones_own_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_allowed", set())
+    monkeypatch.setattr(lookup, "_allowed", set())
     own = {"kind": f"{__name__}.own_data", "labels": ["a"], "layout": 5}
     with pytest.raises(FaceproofError, match=r"allow it: allow=\[tests\.test_settings\]"):
         make_source(own)

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -22,19 +22,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from faceproof import registry
+from faceproof import lookup
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.config import EvaluateConfig
-from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.run_folder import RunFolder, find_run, flatten
-from faceproof.performance.waiting import wait_briefly
+from faceproof.performance.threads import wait_briefly
 from faceproof.settings import SettingError, UnknownSettingError, make
 from faceproof.workflows.sweep_folder import sweep_name
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
-    from faceproof.inference.scoring import Scorer
-    from faceproof.task import Task
 
 # What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
 CHANGEABLE = (
@@ -135,7 +132,7 @@ def train(config: DictConfig) -> float:
     Raises:
         FaceproofError: the configuration, the images or the training are at fault.
     """
-    registry.allow(config.get("allow") or ())
+    lookup.allow(config.get("allow") or ())
     if config.resume is not None:
         run = find_run(config.resume)
         values, choices = resumed_values(run, list(HydraConfig.get().overrides.task))
@@ -188,12 +185,12 @@ def _interpolated(node: Any) -> Iterator[str]:
 
 
 def allow_own_code(values: Mapping[str, Any]) -> None:
-    """Allow the modules whose code the user's own settings name; see `registry`."""
+    """Allow the modules whose code the user's own settings name; see `lookup`."""
     flat = flatten(values)
     for key, name in flat.items():
         place = re.sub(r"^data\.(sets\.[^.]+\.)+", "data.", key)
         if place in OWN_CODE and isinstance(name, str) and "." in name:
-            registry.allow([name.rpartition(".")[0]])
+            lookup.allow([name.rpartition(".")[0]])
 
 
 def _choices(config: DictConfig) -> dict[str, str]:
@@ -282,47 +279,13 @@ def evaluate(config: DictConfig) -> Path:
         FaceproofError: there is no such run, the data set is of another task, or the split is
             empty.
     """
-    registry.allow(config.get("allow") or ())
-    values = {name: value for name, value in plain(config).items() if name != "allow"}
-    values.pop("data", None)
+    lookup.allow(config.get("allow") or ())
+    values = {name: value for name, value in plain(config).items() if name not in ("allow", "data")}
     settings = make(EvaluateConfig, values)
-    run = find_run(settings.run)
-    run.require(run.config, run.samples)
 
-    from faceproof.augment.corruptions import neutral_corruption, robustness_corruptions
-    from faceproof.workflows.evaluate import Request, evaluate_run
-    from faceproof.workflows.train import recorded_data
+    from faceproof.workflows import evaluate as workflow
 
-    neutral, robustness = settings.neutral, settings.robustness
-    request = Request(
-        split=settings.split,
-        name=settings.name,
-        frames=settings.frames,
-        threshold=settings.requested_threshold(),
-        neutral=None if neutral is None else neutral_corruption(neutral),
-        robustness=() if robustness is None else robustness_corruptions(robustness),
-    )
-    own, others = recorded_data(run), requested_data(config)
-    loader = settings.loader
-    scorer = build_scorer(
-        run, own.task, device=settings.device, batch_size=loader.batch_size,
-        num_workers=loader.num_workers,
-    )  # fmt: skip
-    with explain_disk_errors(run.evaluations):
-        return evaluate_run(run, scorer, own, others, request)
-
-
-def build_scorer(run: RunFolder, task: "Task", **options: Any) -> "Scorer":
-    """Return what scores images by a run's best epoch, or by an ensemble's members."""
-    from faceproof.inference.scoring import combined_scorer, run_scorer
-    from faceproof.models.build import build_network
-    from faceproof.workflows.ensemble import is_ensemble, read_ensemble
-
-    if is_ensemble(run):
-        ensemble = read_ensemble(run)
-        scorers = [build_scorer(one.run, task, **options) for one in ensemble.members]
-        return combined_scorer(scorers, ensemble.combine)
-    return run_scorer(run, build_network(run.read_config()["model"]), task, **options)
+    return workflow.evaluate(settings, functools.partial(requested_data, config))
 
 
 def requested_data(config: DictConfig) -> list["DataSet"]:
@@ -339,57 +302,6 @@ def requested_data(config: DictConfig) -> list["DataSet"]:
     if settings := [word for word in overrides if word.lstrip("+~").startswith("data.")]:
         raise FaceproofError(f"{settings[0]} cannot be set for several data sets at once")
     return [compose_data([f"data={name}"]) for name in chosen]
-
-
-def compare(
-    paths: list[Path],
-    evaluation: str | None = None,
-    folder: Path = Path("comparison"),
-    timing: bool = True,
-    device: str = "auto",
-) -> Path:
-    """Compare runs that scored the same images, and return the page.
-
-    Args:
-        paths: run folders, and folders that hold some.
-        evaluation: the name of an evaluation; None for the one that all have.
-        folder: where to write.
-        timing: whether to time the networks on this machine.
-        device: where to time them.
-
-    Raises:
-        FaceproofError: the runs cannot be compared.
-    """
-    from faceproof.workflows.compare import compare
-    from faceproof.workflows.configs import CompareConfig
-
-    config = CompareConfig(
-        tuple(paths), evaluation=evaluation, out=folder, timing=timing, device=device
-    )
-    return compare(config)
-
-
-def ensemble(
-    paths: list[Path],
-    folder: Path,
-    average: Literal["probability", "logit"] = "probability",
-    weights: Literal["equal", "fitted"] = "equal",
-) -> RunFolder:
-    """Make an ensemble of runs, and return its run folder.
-
-    Args:
-        paths: run folders, and folders that hold some.
-        folder: where to make it.
-        average: probability or logit.
-        weights: equal, or fitted to validation.
-
-    Raises:
-        FaceproofError: the runs cannot be averaged, or the folder is in use.
-    """
-    from faceproof.workflows.configs import EnsembleConfig
-    from faceproof.workflows.ensemble import ensemble
-
-    return ensemble(EnsembleConfig(tuple(paths), out=folder, average=average, weights=weights))
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

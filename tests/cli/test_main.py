@@ -16,9 +16,9 @@ from faceproof.cli.main import main
 from faceproof.data import fetch as fetching
 from faceproof.data.fetch import ORIGINS
 from faceproof.data.table import table_from_columns
+from faceproof.evaluation.evaluation_result import EvaluationContext, evaluate
 from faceproof.evaluation.operating_point import DEFAULT
 from faceproof.evaluation.predictions import predictions_table
-from faceproof.evaluation.result import EvaluationContext, evaluate
 from faceproof.io.run_folder import RunFolder, write_epochs
 from faceproof.reports.report import write_report
 from faceproof.task import TASKS

@@ -13,9 +13,9 @@ from faceproof.artifact import model_card
 from faceproof.artifact.card import EvaluationEntry
 from faceproof.data.table import table_from_columns
 from faceproof.evaluation.comparison import Cost, compare_runs
+from faceproof.evaluation.evaluation_result import EvaluationContext, evaluate
 from faceproof.evaluation.metrics import METRICS, Metric, better
 from faceproof.evaluation.predictions import predictions_table, write_predictions
-from faceproof.evaluation.result import EvaluationContext, evaluate
 from faceproof.evaluation.scored_runs import read_scored
 from faceproof.evaluation.scores import WeightedScores
 from faceproof.io.run_folder import RunFolder

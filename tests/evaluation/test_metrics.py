@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import breakdown as parts
-from faceproof.evaluation import metric_functions as functions
+from faceproof.evaluation import metric_formulas as functions
 from faceproof.evaluation import statistics as confidence
+from faceproof.evaluation.evaluation_result import realised_fpr
 from faceproof.evaluation.metrics import METRICS, Metrics, better, measure
 from faceproof.evaluation.predictions import Labels, predictions_table
-from faceproof.evaluation.result import realised_fpr
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.task import TASKS, Task
 

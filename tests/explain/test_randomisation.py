@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 
 from faceproof.explain.attribution import attribute
+from faceproof.explain.explanation_results import hardly_changes
 from faceproof.explain.randomisation import randomisation_test, shuffle_weights, similarity
-from faceproof.explain.results import hardly_changes
 from tests.known_networks import patch_images, patch_network, timm_network
 
 IMAGES = torch.from_numpy(patch_images(3))

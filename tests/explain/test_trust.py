@@ -13,8 +13,8 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import DEFAULT
 from faceproof.explain.config import COARSE, EFFORTS, LEAST, STANDARD, THOROUGH, MapConfig
 from faceproof.explain.explanation import explain_rows
-from faceproof.explain.results import Stage
-from faceproof.explain.subject import Subject
+from faceproof.explain.explanation_results import Stage
+from faceproof.explain.loaded_detector import Subject
 from faceproof.explain.trust import measure_trust
 from faceproof.task import get_task
 from faceproof.workflows.explain import ExplainConfig
@@ -40,7 +40,7 @@ def subject_of(net):
     ],
 )
 def test_a_larger_network_is_given_less(monkeypatch, multiply_adds, chosen):
-    counted = "faceproof.explain.subject.count_multiply_adds"
+    counted = "faceproof.explain.loaded_detector.count_multiply_adds"
     monkeypatch.setattr(counted, lambda net: int(multiply_adds))
     assert subject_of(patch_network()).effort("auto") is chosen
 

@@ -13,7 +13,7 @@ import faceproof
 from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import RULE, WHOLE, FaceOptions, combine_faces, judge_faces
-from faceproof.inference.scorer import Verdict
+from faceproof.inference.verdicts import Verdict
 from faceproof.prepare import face_detector
 from faceproof.prepare.boxes import Box, crop
 from faceproof.prepare.face_detector import find_faces

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from faceproof.inference.results import Row
+from faceproof.inference.output_parts import Row
 from faceproof.inference.tally import Tally
 
 

@@ -24,7 +24,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
-from faceproof.inference import results
+from faceproof.inference import output_parts
 from faceproof.inference.predictor import load
 from faceproof.io import cache
 from faceproof.io.atomic import CannotWriteError, explain_disk_errors, write_text
@@ -225,12 +225,12 @@ def test_an_export_that_finds_no_room_leaves_the_earlier_artifact(disk, run):
 def test_predictions_go_on_when_there_is_room_again(disk, run, tmp_path, monkeypatch, suffix):
     export_run(run.path, tmp_path / "detector")
     images = [str(p) for p in write_images(tmp_path / "p", [f"{n}.jpg" for n in range(12)])]
-    monkeypatch.setattr(results, "ROWS_PER_PART", 4)
+    monkeypatch.setattr(output_parts, "ROWS_PER_PART", 4)
     config = PredictConfig(
         tuple(images), detector=tmp_path / "detector", out=tmp_path / f"all{suffix}", batch_size=4
     )
     predict(config)
-    original, parts = results.Results.flush, iter(range(100))
+    original, parts = output_parts.Results.flush, iter(range(100))
 
     def flush(self):
         if next(parts) == 1:
@@ -239,7 +239,7 @@ def test_predictions_go_on_when_there_is_room_again(disk, run, tmp_path, monkeyp
 
     config = replace(config, out=disk.path / f"out{suffix}")
     with monkeypatch.context() as patched:
-        patched.setattr(results.Results, "flush", flush)
+        patched.setattr(output_parts.Results, "flush", flush)
         with pytest.raises(CannotWriteError, match="the disk is full"):
             predict(config)
     assert not config.out.exists()

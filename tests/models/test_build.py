@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from faceproof import app, registry
+from faceproof import app, lookup
 from faceproof.errors import FaceproofError
-from faceproof.models.build import BACKBONES, HEADS, build_network, network_shapes, read_model
+from faceproof.models.backbones import BACKBONES
+from faceproof.models.build import build_network, network_shapes, read_model
+from faceproof.models.heads import HEADS
 from tests.jobs import CHOICES, compose_job
 
 CNN = {"name": "face_cnn"}
@@ -47,7 +49,7 @@ def own(tmp_path, monkeypatch):
     """Write a module of the user's own, which nobody has allowed yet."""
     (tmp_path / "own_networks.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_allowed", set())
+    monkeypatch.setattr(lookup, "_allowed", set())
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     sys.modules.pop("own_networks", None)
@@ -126,7 +128,7 @@ def test_a_backbone_and_a_head_of_ones_own_are_called_if_allowed():
     with pytest.raises(FaceproofError, match=r"allow=\[own_networks\].*FACEPROOF_ALLOW=own_netw"):
         build_network(with_size)
     assert "own_networks" not in sys.modules
-    registry.allow(["own_networks"])
+    lookup.allow(["own_networks"])
     assert build_network(with_size).backbone.num_features == 1024
     plain = model(
         {"name": "own_networks.WithoutSize"}, {"name": "own_networks.make_head", "gain": 2}
@@ -146,7 +148,7 @@ def test_a_backbone_and_a_head_of_ones_own_are_called_if_allowed():
     ],
 )
 def test_own_code_that_cannot_be_used_is_named(backbone, message):
-    registry.allow(["own_networks"])
+    lookup.allow(["own_networks"])
     with pytest.raises(FaceproofError, match=message):
         build_network(model(backbone))
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from faceproof.explain.config import LEAST, MapConfig
+from faceproof.explain.explanation_results import Explained, Explanation, MethodTrust, Stage, Trust
 from faceproof.explain.faithfulness import CurveMetrics
-from faceproof.explain.planted import PlantedMetrics
-from faceproof.explain.results import Explained, Explanation, MethodTrust, Stage, Trust
+from faceproof.explain.known_forgeries import PlantedMetrics
 from faceproof.reports.explain_page import write_explanation
 from faceproof.task import get_task
 

@@ -12,7 +12,7 @@ from faceproof.cli.main import main, run
 from faceproof.data.listing import DataSet, FolderData
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.explain.explore import explore
+from faceproof.explain.exploration import explore
 from faceproof.reports import explore_page
 from faceproof.reports.explore_page import (
     bin_edges,

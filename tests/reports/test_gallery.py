@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.image import AxesImage
 
-from faceproof.explain.results import Explained
+from faceproof.explain.explanation_results import Explained
 from faceproof.reports.gallery import (
     map_pixels,
     overlay_pixels,

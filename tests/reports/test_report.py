@@ -22,6 +22,7 @@ from faceproof.data.table import concat_tables, table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import intervals
 from faceproof.evaluation.calibration import calibrated
+from faceproof.evaluation.evaluation_result import EvaluationContext, evaluate
 from faceproof.evaluation.metrics import METRICS, measure
 from faceproof.evaluation.mistakes import find_mistakes, shown_paths
 from faceproof.evaluation.operating_point import OperatingPoint, fit_operating_point
@@ -31,7 +32,6 @@ from faceproof.evaluation.predictions import (
     predictions_table,
     read_predictions,
 )
-from faceproof.evaluation.result import EvaluationContext, evaluate
 from faceproof.io import atomic as whole_files
 from faceproof.reports import report as report_module
 from faceproof.reports.numbers import percent, rate, span

@@ -9,7 +9,7 @@ import pytest
 
 from faceproof.data.demo.make import make_demo
 from faceproof.data.listing import DemoData
-from faceproof.explain.measure_spectra import measure_spectra
+from faceproof.explain.spectra import measure_spectra
 from faceproof.explain.spectrum import curve_frequencies, whole
 from faceproof.reports.spectra_page import (
     centred,

@@ -32,9 +32,9 @@ with warnings.catch_warnings():
 
 from faceproof.server import tokens, uploads
 from faceproof.server.answers import Judge
-from faceproof.server.guards import OVERHEAD
+from faceproof.server.application import make_server
 from faceproof.server.heat_map import HeatMaps
-from faceproof.server.server import make_server
+from faceproof.server.middleware import OVERHEAD
 
 TOKEN = "a-token-of-the-tests"
 

@@ -18,8 +18,8 @@ from tests.small_runs import write_run
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
 from faceproof.inference.faces import FaceOptions, judge_faces
+from faceproof.server.application import make_server
 from faceproof.server.page import card_html
-from faceproof.server.server import make_server
 from tests.small_servers import listening
 
 TOKEN = "a-token-of-the-tests"

@@ -29,8 +29,8 @@ from faceproof.data.datasets import ImageDataset
 from faceproof.data.listing import FolderData
 from faceproof.inference.files import Loading, predict_files
 from faceproof.inference.inputs import list_images
+from faceproof.inference.output_parts import Row, printable
 from faceproof.inference.predictor import Predictor, load
-from faceproof.inference.results import Row, printable
 from faceproof.inference.scoring import score
 from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
@@ -187,8 +187,8 @@ def check_api(predictor: Predictor, folder: Path) -> str:
     """Send every file to the HTTP interface; say how many it judged and how many it refused."""
     from starlette.testclient import TestClient
 
+    from faceproof.server.application import make_server
     from faceproof.server.limits import Limits
-    from faceproof.server.server import make_server
 
     statuses: Counter[int] = Counter()
     with TestClient(make_server(predictor, Limits(), page=False)) as client:

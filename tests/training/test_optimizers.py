@@ -3,7 +3,7 @@ import timm.optim
 import torch
 from torch import nn
 
-from faceproof import registry
+from faceproof import lookup
 from faceproof.errors import FaceproofError
 from faceproof.training.config import OptimizerConfig
 from faceproof.training.optimizers import make_optimizer, timm_optimizers, torch_optimizers
@@ -42,11 +42,11 @@ def test_timm_s_optimizers_are_known_by_name_and_torch_s_come_first(net):
 
 
 def test_an_optimizer_of_ones_own_is_used_once_its_module_is_allowed(net, monkeypatch):
-    monkeypatch.setattr(registry, "_allowed", set())
+    monkeypatch.setattr(lookup, "_allowed", set())
     config = OptimizerConfig("torch.optim.sgd.SGD", lr=0.1)
     with pytest.raises(FaceproofError, match=r"allow it: allow=\[torch\.optim\.sgd\]"):
         make_optimizer(config, net)
-    registry.allow(["torch.optim"])
+    lookup.allow(["torch.optim"])
     assert isinstance(make_optimizer(config, net), torch.optim.SGD)
 
 

@@ -6,11 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import logits_of, probabilities_of, read_predictions
 from faceproof.evaluation.scored_runs import find_runs
 from faceproof.io.run_folder import RunFolder, find_run
+from faceproof.workflows.compare import compare
+from faceproof.workflows.compare_config import CompareConfig
+from faceproof.workflows.ensemble import ensemble
+from faceproof.workflows.ensemble_config import EnsembleConfig
 from tests.jobs import evaluate, train
 
 QUIET = "loader.num_workers=0"
@@ -43,7 +46,16 @@ def runs(faces, tmp_path_factory):
 @pytest.fixture
 def made(runs, tmp_path):
     small, large, _ = runs
-    return app.ensemble([small.path, large.path], tmp_path / "both", weights="fitted")
+    return ensemble(
+        EnsembleConfig(
+            (
+                small.path,
+                large.path,
+            ),
+            out=tmp_path / "both",
+            weights="fitted",
+        )
+    )
 
 
 def scores(run):
@@ -79,7 +91,7 @@ def test_it_is_compared_with_its_members(runs, made, tmp_path):
     evaluate(made.path, QUIET)
     small, large, _ = runs
     paths = [small.path, large.path, made.path]
-    app.compare(paths, folder=tmp_path / "page", timing=False)
+    compare(CompareConfig(tuple(paths), out=tmp_path / "page", timing=False))
     found = json.loads((tmp_path / "page" / "comparison.json").read_text())
     costs = {row["folder"]: row["parameters"] for row in found["runs"]}
     assert costs[str(made.path)] == costs[str(small.path)] + costs[str(large.path)]
@@ -95,7 +107,15 @@ def test_its_members_are_no_runs_of_a_folder(runs, made, tmp_path):
     made.ensemble.touch()
     assert find_run("latest", tmp_path).path == made.path
     with pytest.raises(FaceproofError, match="is an ensemble itself"):
-        app.ensemble([made.path, runs[0].path], tmp_path / "x")
+        ensemble(
+            EnsembleConfig(
+                (
+                    made.path,
+                    runs[0].path,
+                ),
+                out=tmp_path / "x",
+            )
+        )
 
 
 def test_its_own_training_images_are_left_out_of_figures(made):
@@ -112,11 +132,27 @@ def _root(run):
 def test_what_cannot_be_averaged_is_refused(runs, made, tmp_path):
     small, large, other = runs
     with pytest.raises(FaceproofError, match="validated on different images"):
-        app.ensemble([small.path, other.path], tmp_path / "x")
+        ensemble(
+            EnsembleConfig(
+                (
+                    small.path,
+                    other.path,
+                ),
+                out=tmp_path / "x",
+            )
+        )
     with pytest.raises(FaceproofError, match="holds something already"):
-        app.ensemble([small.path, large.path], made.path)
+        ensemble(
+            EnsembleConfig(
+                (
+                    small.path,
+                    large.path,
+                ),
+                out=made.path,
+            )
+        )
     with pytest.raises(FaceproofError, match="two runs or more"):
-        app.ensemble([small.path], tmp_path / "x")
+        ensemble(EnsembleConfig((small.path,), out=tmp_path / "x"))
     assert not (tmp_path / "x").exists()
     made.ensemble.write_text(json.dumps({"format": "another"}))
     with pytest.raises(FaceproofError, match="format 'another'"):

@@ -15,7 +15,7 @@ from faceproof.data.table import read_table, select, table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain.config import MapConfig
 from faceproof.explain.explanation import explain_rows
-from faceproof.explain.subject import load_subject
+from faceproof.explain.loaded_detector import load_subject
 from faceproof.io.atomic import CannotWriteError
 from faceproof.workflows import explain as workflow
 from faceproof.workflows.explain import ExplainConfig, explain, log_gallery, write

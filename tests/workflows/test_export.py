@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import faceproof
-from faceproof import registry
+from faceproof import lookup
 from faceproof.artifact import onnx
 from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
@@ -142,7 +142,7 @@ def test_a_backbone_of_ones_own_is_exported_if_it_is_allowed(run, tmp_path, monk
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(registry, "_allowed", set())
+    monkeypatch.setattr(lookup, "_allowed", set())
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["model"]["backbone"] = {"name": "own_backbones.small"}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
@@ -151,13 +151,13 @@ def test_a_backbone_of_ones_own_is_exported_if_it_is_allowed(run, tmp_path, monk
     assert "--allow own_backbones for faceproof's commands" in capsys.readouterr().err
     assert not (tmp_path / "artifact").exists()
     assert main([*command, "--allow", "own_backbones"]) == 0
-    monkeypatch.setattr(registry, "_allowed", set())
+    monkeypatch.setattr(lookup, "_allowed", set())
     with pytest.raises(FaceproofError, match=r"'own_backbones\.small' is code that is not facep"):
         faceproof.load(tmp_path / "artifact")
     predict = ["predict", images_of(run)[0], "--detector", str(tmp_path / "artifact")]
     assert main(predict) == 2
     assert main([*predict, "--allow", "own_backbones", "--device", "cpu", "--workers", "0"]) == 0
-    monkeypatch.setattr(registry, "_allowed", set())
+    monkeypatch.setattr(lookup, "_allowed", set())
     detector = faceproof.load(tmp_path / "artifact", allow=["own_backbones"])
     assert detector(images_of(run)[0]).called
 

@@ -5,11 +5,11 @@ import sys
 import pytest
 
 import faceproof
-from faceproof import registry
+from faceproof import lookup
 from faceproof.cli.main import main
 from faceproof.data.table import read_table
 from faceproof.errors import FaceproofError
-from faceproof.explain.subject import load_subject
+from faceproof.explain.loaded_detector import load_subject
 from tests.jobs import evaluate, train
 
 OWN = """
@@ -29,7 +29,7 @@ def another_process(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
 
     def forget():
-        monkeypatch.setattr(registry, "_allowed", set())
+        monkeypatch.setattr(lookup, "_allowed", set())
         sys.modules.pop("own_networks", None)
 
     forget()

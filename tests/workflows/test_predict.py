@@ -21,7 +21,7 @@ from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
 from faceproof.inference.contact_sheet import SIDE
 from faceproof.inference.inputs import list_images
-from faceproof.inference.results import Row
+from faceproof.inference.output_parts import Row
 from faceproof.workflows.export import export_cascade, export_run
 from tests.conftest import write_images
 from tests.small_runs import images_of, write_run

@@ -51,7 +51,7 @@ def states(study):
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("faceproof.workflows.processes.POLL", 0.05)
+    monkeypatch.setattr("faceproof.workflows.run_process.POLL", 0.05)
     monkeypatch.setattr("faceproof.workflows.search.WAIT", 0.05)
 
 

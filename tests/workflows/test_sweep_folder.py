@@ -20,7 +20,7 @@ SETTINGS = st.dictionaries(
 HOLD = """
 import sys, time
 from pathlib import Path
-from faceproof.workflows.processes import run_process
+from faceproof.workflows.run_process import run_process
 from faceproof.workflows.sweep_folder import SweepFolder
 
 with SweepFolder(Path(sys.argv[1])) as sweep:

@@ -1,7 +1,7 @@
 """`faceproof compare`."""
 
 from faceproof.cli.shell import shell
-from faceproof.workflows.configs import CompareConfig
+from faceproof.workflows.compare_config import CompareConfig
 
 
 @shell(example="faceproof compare multirun/2026-01-12_10-00-00 --out comparison")

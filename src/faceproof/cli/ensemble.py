@@ -1,7 +1,7 @@
 """`faceproof ensemble`."""
 
 from faceproof.cli.shell import shell
-from faceproof.workflows.configs import EnsembleConfig
+from faceproof.workflows.ensemble_config import EnsembleConfig
 
 
 @shell(example="faceproof ensemble runs/A runs/B --weights fitted --out runs/both")

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 from faceproof import __version__
 from faceproof.cli.shell import make_app
 from faceproof.errors import FaceproofError
-from faceproof.performance.waiting import wait_briefly
+from faceproof.performance.threads import wait_briefly
 
 # cyclopts takes a lone - for an option without a name.
 STANDARD_INPUT = {"-": "/dev/stdin"}

@@ -26,6 +26,7 @@ from faceproof.data.table import (
     validate,
 )
 from faceproof.errors import FaceproofError
+from faceproof.io.run_folder import RunFolder
 from faceproof.settings import (
     COUNT,
     INTEGER,
@@ -89,6 +90,12 @@ class Source(Protocol):
             FaceproofError: they cannot be listed, or their table is not valid.
         """
         ...
+
+
+def recorded_data(run: RunFolder) -> DataSet:
+    """Return the images that a run was trained on, as its `samples.parquet` lists them."""
+    data = run.read_config()["data"]
+    return DataSet(data["name"], get_task(data["task"]), read_table(run.samples))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
 from faceproof.errors import FaceproofError
 from faceproof.performance.cores import num_cores, takes_turns
-from faceproof.performance.handover import AHEAD, HandedOver, Slots, can_hand_over, taken
 from faceproof.performance.memory import give_back
+from faceproof.performance.shared_memory import AHEAD, HandedOver, Slots, can_hand_over, taken
 
 MAX_AUTO_WORKERS = 8
 DEATH = "DataLoader worker (pid"  # torch's message has no class of its own

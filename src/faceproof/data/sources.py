@@ -18,7 +18,7 @@ from faceproof.data.listing import (
     TableData,
 )
 from faceproof.errors import FaceproofError
-from faceproof.registry import find
+from faceproof.lookup import find
 from faceproof.settings import SettingError, make
 from faceproof.task import get_task
 

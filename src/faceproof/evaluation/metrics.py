@@ -19,7 +19,7 @@ from typing import Literal
 import pyarrow as pa
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation import metric_functions as functions
+from faceproof.evaluation import metric_formulas as functions
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.task import Task
 

@@ -30,13 +30,16 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import METHODS, Calibration, fit_calibration
-from faceproof.evaluation.predictions import Labels, Scores, is_positive
+from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.predictions import Labels, Scores, is_positive, label_numbers, logits_of
 from faceproof.evaluation.reliability import confidences, risk_coverage
 from faceproof.evaluation.statistics import Codes, Interval
 from faceproof.settings import RATE, SHARE, check, one_of
+from faceproof.task import Task
 
 FORMAT = "faceproof operating point 1"
 CRITERIA = ("youden", "f1", "fpr", "fixed")
@@ -151,6 +154,21 @@ class ThresholdConfig:
             raise FaceproofError(
                 f"calibration = {self.calibration!r} must be one of {', '.join(METHODS)}"
             )
+
+
+def fit_to_validation(
+    predictions: pa.Table, task: Task, config: ThresholdConfig
+) -> "OperatingPoint":
+    """Fit an operating point to a predictions table of validation; see `fit_operating_point`."""
+    return fit_operating_point(
+        label_numbers(predictions, task),
+        logits_of(predictions),
+        units=unit_codes(predictions),
+        method=config.calibration,
+        criterion=config.criterion,
+        fpr=config.fpr,
+        threshold=config.value,
+    )
 
 
 def fit_operating_point(

@@ -28,7 +28,7 @@ from torchvision.transforms.v2 import functional as F
 
 from faceproof.errors import FaceproofError
 from faceproof.explain.config import FINE, METHODS, REMOVALS, Grain, Removal, check_choice
-from faceproof.explain.subject import has_channels_last
+from faceproof.explain.loaded_detector import has_channels_last
 from faceproof.models.detector import Detector
 
 Maps = NDArray[np.float32]

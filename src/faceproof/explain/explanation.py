@@ -6,9 +6,9 @@ import torch
 from faceproof.evaluation.predictions import is_positive
 from faceproof.explain.attribution import Maps, attribute, toward_called
 from faceproof.explain.config import MapConfig
+from faceproof.explain.explanation_results import Explained
 from faceproof.explain.faithfulness import Images
-from faceproof.explain.results import Explained
-from faceproof.explain.subject import Subject, read_images
+from faceproof.explain.loaded_detector import Subject, read_images
 
 
 def explain_rows(

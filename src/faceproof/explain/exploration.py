@@ -1,127 +1,147 @@
-"""What `faceproof explore` finds in a data set, as plain data for its page."""
+"""Measure what a data set holds, for `faceproof explore`.
 
-from dataclasses import dataclass
+Counts are of all images. The rest is measured on a sample: file statistics, which are cached, and
+mean images, for which the sample is read once more.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+from rich.progress import track
 
-from faceproof.explain.sampling import UNLABELLED, class_names
+from faceproof.audit.file_statistics import file_statistics_of
+from faceproof.audit.readable import readable_rows
+from faceproof.data.image_io import UnreadableImageError, read_image
+from faceproof.data.listing import DataSet
+from faceproof.data.model_input import fit_image
+from faceproof.data.table import SPLITS, counts
+from faceproof.errors import FaceproofError
+from faceproof.explain.exploration_results import Counts, Exploration, MeanImage, Values
+from faceproof.explain.sampling import UNLABELLED, class_names, draw_sample, on_terminal, read_each
+from faceproof.explain.spectrum import LUMA
 from faceproof.task import Task
 
-QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
-UNITS = {
-    "width": "pixels",
-    "height": "pixels",
-    "aspect ratio": "width / height",
-    "file size": "kB",
-    "mean intensity": "grey levels, 0 to 255",
-    "sharpness": "ln variance of the Laplacian",
-}
-
-Values = npt.NDArray[np.float64]
-Counts = dict[str, dict[str, int]]
+MEAN_SIDE = 128  # pixels
+NUM_PARTS = 20  # in which file statistics are gathered, so that a progress bar can grow
+SMALLEST_PART = 500
 
 
-@dataclass(frozen=True)
-class MeanImage:
-    """The mean of some images, all resized to one size.
+def explore(data: DataSet, num: int | None = None, seed: int = 0) -> Exploration:
+    """Measure what a data set holds.
 
-    Attributes:
-        kind: class or generator.
-        name: which one.
-        num: images.
-        pixels: (S, S, 3) uint8.
-    """
-
-    kind: str
-    name: str
-    num: int
-    pixels: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Exploration:
-    """What a data set holds.
-
-    Attributes:
-        data: its name.
-        task: names the classes.
+    Args:
+        data: the data set.
+        num: how many images to measure, drawn by class; None for all.
         seed: of the draw.
-        num_images: all images.
-        counts: number of all images by column (split, source, generator), value and class.
-        rows: the readable images of the sample, class by class, in the order of the draw.
-        unreadable: path and reason of the other files of the sample.
-        properties: the values of each property in `UNITS` by class, (N,) each, in the sample.
-        formats: number of images of the sample by file format and class.
-        means: the mean image of each class and generator.
+
+    Raises:
+        FaceproofError: too many files cannot be read, or there are fewer to draw than classes.
     """
-
-    data: str
-    task: Task
-    seed: int
-    num_images: int
-    counts: dict[str, Counts]
-    rows: pa.Table
-    unreadable: list[dict[str, str]]
-    properties: dict[str, dict[str, Values]]
-    formats: Counts
-    means: list[MeanImage]
-
-    @property
-    def classes(self) -> list[str]:
-        """The classes that the data set has; those of the task come first, in their order."""
-        there = {label for row in self.counts["split"].values() for label in row}
-        return [label for label in (*self.task.classes, UNLABELLED) if label in there]
-
-    @property
-    def classes_drawn(self) -> list[str]:
-        """The classes of which the sample has a readable image."""
-        there = set(class_names(self.rows))
-        return [label for label in self.classes if label in there]
-
-    def summaries(self) -> dict[str, dict[str, dict[str, float | int]]]:
-        """Return the summary of each property by class."""
-        return {
-            name: {label: summarise(values) for label, values in by_class.items()}
-            for name, by_class in self.properties.items()
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all numbers as plain values."""
-        return {
-            "data": self.data,
-            "task": self.task.name,
-            "seed": self.seed,
-            "num_images": self.num_images,
-            "num_measured": self.rows.num_rows,
-            "counts": self.counts,
-            "properties": {
-                name: {"unit": UNITS[name], "by_class": by_class}
-                for name, by_class in self.summaries().items()
-            },
-            "formats": self.formats,
-            "mean_images": [
-                {
-                    "kind": mean.kind,
-                    "name": mean.name,
-                    "num": mean.num,
-                    "mean_rgb": mean.pixels.mean((0, 1)).tolist(),
-                }
-                for mean in self.means
-            ],
-            "unreadable": self.unreadable,
-        }
+    drawn = draw_sample(data.table, num, seed)
+    stats = _file_statistics(drawn)
+    rows, unreadable = readable_rows(replace(data, table=drawn), stats=stats)
+    known = stats.filter(pc.is_null(stats["reason"]))
+    labels = np.array(class_names(rows))
+    classes = [label for label in (*data.task.classes, UNLABELLED) if label in labels]
+    return Exploration(
+        data=data.name,
+        task=data.task,
+        seed=seed,
+        num_images=data.table.num_rows,
+        counts={
+            name: count_by_class(data.table, name) for name in ("split", "source", "generator")
+        },
+        rows=rows,
+        unreadable=unreadable.to_pylist(),
+        properties={
+            name: {label: values[labels == label] for label in classes}
+            for name, values in image_properties(known).items()
+        },
+        formats=_count_pairs(known["format"].to_pylist(), labels.tolist()),
+        means=mean_images(rows, data.task),
+    )
 
 
-def summarise(values: Values) -> dict[str, float | int]:
-    """Return number, mean, standard deviation, extremes and quantiles of some values."""
+def _file_statistics(rows: pa.Table) -> pa.Table:
+    step = max(SMALLEST_PART, -(-rows.num_rows // NUM_PARTS))
+    starts = range(0, rows.num_rows, step)
+    parts = track(starts, "files", disable=not on_terminal())
+    return pa.concat_tables([file_statistics_of(rows.slice(start, step)) for start in parts])
+
+
+def count_by_class(table: pa.Table, column: str) -> Counts:
+    """Return the number of images by the values of a column and by class."""
+    found: Counts = {split: {} for split in SPLITS} if column == "split" else {}
+    for (value, label), number in counts(table, column, "label").items():
+        found.setdefault(value or "none", {})[label or UNLABELLED] = number
+    return {value: row for value, row in found.items() if row}
+
+
+def _count_pairs(values: Sequence[str], labels: Sequence[str]) -> Counts:
+    found: Counts = {}
+    for (value, label), number in sorted(Counter(zip(values, labels, strict=True)).items()):
+        found.setdefault(value, {})[label] = number
+    return found
+
+
+def image_properties(stats: pa.Table) -> dict[str, Values]:
+    """Return the values of `exploration.UNITS`, (N,) each, from statistics of readable files."""
+    width, height, size, sharpness = (
+        stats[name].to_numpy().astype(np.float64)
+        for name in ("width", "height", "size", "sharpness")
+    )
+    colour = np.array(stats["colour"].to_pylist(), np.float64).reshape(-1, 6)
     return {
-        "num": len(values),
-        "mean": float(values.mean()),
-        "standard deviation": float(values.std()),
-        "min": float(values.min()),
-        **{name: float(np.quantile(values, share)) for name, share in QUANTILES.items()},
-        "max": float(values.max()),
+        "width": width,
+        "height": height,
+        "aspect ratio": width / height,
+        "file size": size / 1000,
+        "mean intensity": colour[:, :3] @ LUMA.astype(np.float64),
+        "sharpness": sharpness,
     }
+
+
+def mean_images(rows: pa.Table, task: Task) -> list[MeanImage]:
+    """Return the mean image of each class, and of each generator where a class has several.
+
+    Raises:
+        FaceproofError: an image cannot be read any more.
+    """
+    sums: dict[tuple[str, str | None], Any] = {}
+    numbers: Counter[tuple[str, str | None]] = Counter()
+    keys = list(zip(class_names(rows), rows["generator"].to_pylist(), strict=True))
+    images = read_each(rows["path"].to_pylist(), _fitted, "mean images")
+    for key, image in zip(keys, images, strict=True):
+        sums[key] = sums.get(key, 0) + image.astype(np.int64)
+        numbers[key] += 1
+
+    def mean(kind: str, name: str, members: list[tuple[str, str | None]]) -> MeanImage:
+        num = sum(numbers[key] for key in members)
+        pixels = np.rint(sum(sums[key] for key in members) / num).astype(np.uint8)
+        return MeanImage(kind, name, num, pixels.transpose(1, 2, 0))
+
+    found = []
+    for label in (*task.classes, UNLABELLED):
+        members = sorted((key for key in numbers if key[0] == label), key=lambda key: key[1] or "")
+        if members:
+            found.append(mean("class", label, members))
+        if len(members) > 1:
+            found += [mean("generator", key[1] or "none", [key]) for key in members]
+    return found
+
+
+def _fitted(path: str) -> npt.NDArray[np.uint8]:
+    """Return an image as (3, S, S) uint8."""
+    try:
+        image = read_image(path)
+    except UnreadableImageError as error:
+        raise FaceproofError(
+            f"{path} could be read a moment ago and no longer can: {error}; start again"
+        ) from error
+    return np.asarray(fit_image(image, MEAN_SIDE, "bilinear"))

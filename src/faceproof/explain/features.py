@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
 from faceproof.explain.feature_map import Features
-from faceproof.explain.subject import BATCH, Subject, has_channels_last, read_images
+from faceproof.explain.loaded_detector import BATCH, Subject, has_channels_last, read_images
 from faceproof.models.detector import Detector
 
 THUMBNAIL = 48  # pixels a side, in TensorBoard's projector

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from faceproof.explain.explanation_results import Stage
 from faceproof.explain.faithfulness import Values
-from faceproof.explain.results import Stage
 from faceproof.models.detector import Detector, parameter_blocks
 
 NUM_PARTS = 2  # of the backbone, shuffled one after another

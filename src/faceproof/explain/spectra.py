@@ -1,201 +1,219 @@
-"""The mean Fourier spectra of a data set as plain data, for `faceproof spectra` and its page.
+"""Measure the mean Fourier spectra of a data set, by class, source and generator.
 
-`explain.spectrum` defines the spectrum of one image and `explain.peaks` the search for frequencies
-that stand out; `explain.measure_spectra` measures.
+Every image is read once, and any number of images fits into the same memory.
 """
 
-import math
-from dataclasses import asdict, dataclass
-from typing import Any
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
 
-from faceproof.explain import peaks as search
-from faceproof.explain.peaks import Map, Peak, near
-from faceproof.explain.spectrum import NOISE_IN_MAPS, Values, curve_frequencies
+from faceproof.audit.readable import readable_rows
+from faceproof.data.image_io import UNREADABLE, UnreadableImageError, read_file, read_image
+from faceproof.data.listing import DataSet
+from faceproof.errors import FaceproofError
+from faceproof.explain.config import MIN_SPECTRUM
+from faceproof.explain.peaks import MIN_IMAGES, Peak, find_peaks, near
+from faceproof.explain.sampling import class_names, draw_sample, read_each
+from faceproof.explain.spectra_results import Difference, Group, Spectra, TooSmall, Unreadable
+from faceproof.explain.spectrum import (
+    LUMA,
+    Spectrum,
+    SpectrumStatistics,
+    image_spectrum,
+    whole,
+)
 from faceproof.task import Task
 
+SIZE = 128  # pixels a side
+NUM_MEASURED = 500  # images whose size is looked up to choose one
 
-@dataclass(frozen=True)
-class TooSmall:
-    """An image that is smaller than the square that is analysed; in pixels."""
-
-    path: str
-    width: int
-    height: int
+Key = tuple[str, str, str | None]  # class, source, generator
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that cannot be read as an image."""
+def measure_spectra(
+    data: DataSet, size: int | None = SIZE, num: int | None = None, seed: int = 0
+) -> Spectra:
+    """Measure the mean spectra of a data set.
 
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How a group differs from the negative class of the same sources.
-
-    Attributes:
-        num_reference: images of the negative class.
-        power: (S, S), unshifted, in decibels.
-        curve: (S/2,), in decibels.
-        error: standard error of `curve`.
-        peaks: frequencies that stand out; None where there are too few images.
-        reference_peaks: those of the negative class itself; None likewise.
-    """
-
-    num_reference: int
-    power: Map
-    curve: Values
-    error: Values
-    peaks: list[Peak] | None
-    reference_peaks: list[Peak] | None
-
-    def is_new(self, peak: Peak) -> bool:
-        """Say whether the negative class itself has no peak at the frequency of this one."""
-        return not any(near(peak, other, len(self.power)) for other in self.reference_peaks or [])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything but the map as plain values."""
-        return {
-            "num_reference": self.num_reference,
-            "curve": _numbers(self.curve),
-            "curve_error": _numbers(self.error),
-            "peaks": _plain(self.peaks),
-            "reference_peaks": _plain(self.reference_peaks),
-        }
-
-
-@dataclass(frozen=True)
-class Group:
-    """The mean spectrum of some of the images, in decibels.
-
-    Attributes:
-        kind: overall, class, source or generator.
-        name: which one.
-        num: images.
-        power: mean, (S, S), unshifted.
-        deviation: standard deviation of `power` over images; NaN of one image.
-        curve: mean by rings of equal width from 0 to half a cycle per pixel, (S/2,).
-        curve_deviation: standard deviation of `curve` over images; NaN of one image.
-        peaks: frequencies that stand out; None where there are too few images.
-        difference: from the negative class; None where the group has images of that class itself
-            or its sources have none.
-    """
-
-    kind: str
-    name: str
-    num: int
-    power: Map
-    deviation: Map
-    curve: Values
-    curve_deviation: Values
-    peaks: list[Peak] | None
-    difference: Difference | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything but the maps as plain values."""
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "num": self.num,
-            "curve": _numbers(self.curve),
-            "curve_deviation": _numbers(self.curve_deviation),
-            "peaks": _plain(self.peaks),
-            "difference": None if self.difference is None else self.difference.to_json(),
-        }
-
-
-@dataclass(frozen=True)
-class Spectra:
-    """The mean spectra of a data set.
-
-    Attributes:
-        data: its name.
-        task: names the classes.
-        size: pixels a side of the square that was analysed.
+    Args:
+        data: the data set.
+        size: pixels a side of the square that is analysed, even; None for one that suits the
+            images.
+        num: how many images, drawn by class; None for all.
         seed: of the draw.
-        num_images: images of the data set.
-        num_drawn: images that were read.
-        groups: all images, each class, each source and each generator.
-        too_small: images left out for their size.
-        unreadable: files left out.
+
+    Raises:
+        FaceproofError: too many files cannot be read, or every image is too small.
     """
-
-    data: str
-    task: Task
-    size: int
-    seed: int
-    num_images: int
-    num_drawn: int
-    groups: list[Group]
-    too_small: list[TooSmall]
-    unreadable: list[Unreadable]
-
-    def of(self, kind: str) -> list[Group]:
-        """Return the groups of a kind."""
-        return [group for group in self.groups if group.kind == kind]
-
-    def distinct(self) -> list[Group]:
-        """Return the groups without those that hold the same images as one before them."""
-        groups: list[Group] = []
-        for kind in ("class", "overall", "source", "generator"):
-            for group in self.of(kind):
-                if not any(np.array_equal(group.power, other.power) for other in groups):
-                    groups.append(group)
-        return groups
-
-    def compared(self) -> list[tuple[Group, Difference]]:
-        """Return the groups that differ from the negative class by some measure, classes first."""
-        return [(group, group.difference) for group in self.distinct() if group.difference]
-
-    def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the maps, (S, S) with frequency 0 in the middle, named `mean:KIND:NAME`.
-
-        Beside them `deviation:KIND:NAME`, `difference:KIND:NAME` where there is one, and the
-        `frequencies` of both axes, (S,).
-        """
-        found = {"frequencies": np.fft.fftfreq(self.size)}
-        for group in self.groups:
-            name = f"{group.kind}:{group.name}"
-            found |= {f"mean:{name}": group.power, f"deviation:{name}": group.deviation}
-            if group.difference is not None:
-                found[f"difference:{name}"] = group.difference.power
-        return {name: np.fft.fftshift(values).astype(np.float32) for name, values in found.items()}
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything but the maps as plain values; what is undefined is None."""
-        return {
-            "data": self.data,
-            "task": self.task.name,
-            "size": self.size,
-            "window": "Hann",
-            "unit": "dB; 0 dB is white noise of 1 grey level of 255",
-            "noise_of_0_db_in_maps": NOISE_IN_MAPS,
-            "seed": self.seed,
-            "num_images": self.num_images,
-            "num_drawn": self.num_drawn,
-            "search": {
-                "false_alarm": search.FALSE_ALARM,
-                "num_cells": search.num_cells(self.size),
-                "threshold_sigmas": search.threshold(self.size),
-                "lowest_frequency": search.LOWEST,
-                "min_images": search.MIN_IMAGES,
-                "min_height_db": search.MIN_HEIGHT,
-            },
-            "frequencies": curve_frequencies(self.size).tolist(),
-            "groups": [group.to_json() for group in self.groups],
-            "too_small": [asdict(image) for image in self.too_small],
-            "unreadable": [asdict(file) for file in self.unreadable],
-        }
+    rows = draw_sample(data.table, num, seed)
+    if size is None:
+        size = suitable_size(rows)
+    found, too_small, unreadable = _gather(rows, size)
+    reasons = {one.path: one.reason for one in unreadable}
+    paths = rows["path"].to_pylist()
+    stats = pa.table(
+        {"path": paths, "reason": pa.array([reasons.get(path) for path in paths], pa.string())}
+    )
+    readable_rows(replace(data, table=rows), stats=stats)  # refuses too many unreadable files
+    if not found:
+        raise _all_too_small(data.name, size, too_small)
+    groups = list(_groups(found, data.task))
+    return Spectra(
+        data.name, data.task, size, seed, data.table.num_rows, rows.num_rows, groups, too_small,
+        unreadable,
+    )  # fmt: skip
 
 
-def _numbers(values: Values) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in values]
+def _all_too_small(name: str, size: int, too_small: list[TooSmall]) -> FaceproofError:
+    first = too_small[0]
+    largest = max(min(image.width, image.height) for image in too_small) // 2 * 2
+    advice = f"set --size to {largest} or less"
+    if largest < MIN_SPECTRUM:
+        advice = f"a spectrum needs {MIN_SPECTRUM} x {MIN_SPECTRUM} at least"
+    return FaceproofError(
+        f"every image of data set {name} that was read is smaller than {size} x {size} pixels, "
+        f"{first.path} the first ({first.width} x {first.height}); {advice}"
+    )
 
 
-def _plain(peaks: list[Peak] | None) -> list[dict[str, float]] | None:
-    return None if peaks is None else [asdict(peak) for peak in peaks]
+def suitable_size(rows: pa.Table) -> int:
+    """Return `SIZE`, or less where more than a twentieth of the images have no such square."""
+    places = np.linspace(0, rows.num_rows - 1, min(rows.num_rows, NUM_MEASURED)).round()
+    sides = []
+    for path in rows["path"].take(pa.array(places.astype(np.int64))).to_pylist():
+        # Unreadable files are counted and named later, when all are read.
+        unreadable = contextlib.suppress(*UNREADABLE, UnreadableImageError)
+        with unreadable, Image.open(io.BytesIO(read_file(path))) as image:
+            sides.append(min(image.size))
+    if not sides:
+        return SIZE
+    common = int(np.quantile(sides, 0.05, method="lower")) // 2 * 2
+    return max(MIN_SPECTRUM, min(SIZE, common))
+
+
+def _gather(
+    rows: pa.Table, size: int
+) -> tuple[dict[Key, SpectrumStatistics], list[TooSmall], list[Unreadable]]:
+    """Read every image once, and add its spectrum to those of the same class, source, generator."""
+    gathered: dict[Key, SpectrumStatistics] = {}
+    too_small, unreadable = [], []
+    sources, generators = (rows[name].to_pylist() for name in ("source", "generator"))
+    keys = zip(class_names(rows), sources, generators, strict=True)
+    found = read_each(rows["path"].to_pylist(), spectrum_reader(size), "spectra")
+    for key, one in zip(keys, found, strict=True):
+        match one:
+            case TooSmall():
+                too_small.append(one)
+            case Unreadable():
+                unreadable.append(one)
+            case Spectrum():
+                gathered.setdefault(key, SpectrumStatistics()).add(one)
+    return gathered, too_small, unreadable
+
+
+def spectrum_reader(size: int) -> Callable[[str], Spectrum | TooSmall | Unreadable]:
+    """Return a function from an image file to its spectrum, or to why it has none."""
+
+    def read(path: str) -> Spectrum | TooSmall | Unreadable:
+        try:
+            image = read_image(path)
+        except UnreadableImageError as error:
+            return Unreadable(path, str(error))
+        _, height, width = image.shape
+        if min(height, width) < size:
+            return TooSmall(path, width, height)
+        top, left = (height - size) // 2, (width - size) // 2
+        cut = image[:, top : top + size, left : left + size]
+        return image_spectrum(np.tensordot(LUMA, cut.astype(np.float32), 1))
+
+    return read
+
+
+def _groups(gathered: dict[Key, SpectrumStatistics], task: Task) -> Iterator[Group]:
+    """Join what was gathered to all images, each class, each source and each generator."""
+    yield _group("overall", "all images", gathered, gathered, task)
+    for place, kind in enumerate(("class", "source", "generator")):
+        names = sorted({key[place] or "" for key in gathered} - {""})
+        if kind == "class":
+            names.sort(key=lambda name: (*task.classes, name).index(name))
+        for name in names:
+            own = {key: one for key, one in gathered.items() if key[place] == name}
+            yield _group(kind, name, own, gathered, task)
+
+
+def _group(
+    kind: str,
+    name: str,
+    own: dict[Key, SpectrumStatistics],
+    gathered: dict[Key, SpectrumStatistics],
+    task: Task,
+) -> Group:
+    """Describe a group, and compare it with the negative class of its sources."""
+    joined = _join(own.values())
+    peaks = _peaks(joined)
+    difference = None
+    if kind in ("class", "generator") and all(key[0] == task.positive for key in own):
+        sources = {key[1] for key in own}
+        reference = _join(
+            one for key, one in gathered.items() if key[0] == task.negative and key[1] in sources
+        )
+        difference = _difference(joined, reference, peaks or [])
+    return Group(
+        kind,
+        name,
+        joined.num,
+        whole(joined.power.mean),
+        whole(joined.power.deviation),
+        joined.curve.mean,
+        joined.curve.deviation,
+        peaks,
+        difference,
+    )
+
+
+def _join(parts: Iterable[SpectrumStatistics]) -> SpectrumStatistics:
+    return reduce(SpectrumStatistics.joined, parts, SpectrumStatistics())
+
+
+def _peaks(spectra: SpectrumStatistics) -> list[Peak] | None:
+    if spectra.num < MIN_IMAGES:
+        return None
+    return find_peaks(whole(spectra.power.mean), whole(spectra.power.error))
+
+
+def _difference(
+    group: SpectrumStatistics, reference: SpectrumStatistics, own: list[Peak]
+) -> Difference | None:
+    """Compare two mean spectra; `own` are the peaks of the group itself."""
+    if min(group.num, reference.num) < 2:
+        return None
+    power = whole(group.power.mean - reference.power.mean)
+    error = whole(np.hypot(group.power.error, reference.power.error))
+    enough = min(group.num, reference.num) >= MIN_IMAGES
+    return Difference(
+        reference.num,
+        power,
+        group.curve.mean - reference.curve.mean,
+        np.hypot(group.curve.error, reference.curve.error),
+        _moved_to(own, find_peaks(power, error), len(power)) if enough else None,
+        _peaks(reference),
+    )
+
+
+def _moved_to(own: list[Peak], peaks: list[Peak], size: int) -> list[Peak]:
+    """Return the peaks of a difference, each at the frequency of the group's own peak if near.
+
+    Where both classes have the line, noise decides which cell of its lobe differs most.
+    """
+    found: dict[tuple[float, float], Peak] = {}
+    for peak in peaks:
+        home = next((one for one in own if near(peak, one, size)), peak)
+        place = home.horizontal, home.vertical
+        found.setdefault(place, replace(peak, horizontal=place[0], vertical=place[1]))
+    return list(found.values())

@@ -19,6 +19,7 @@ from faceproof.evaluation.predictions import is_positive
 from faceproof.explain.attribution import Maps, attribute, removed, toward_called
 from faceproof.explain.config import MapConfig
 from faceproof.explain.explanation import maps_of
+from faceproof.explain.explanation_results import MethodTrust, Trust, hardly_changes
 from faceproof.explain.faithfulness import (
     CurveMetrics,
     Flags,
@@ -30,11 +31,10 @@ from faceproof.explain.faithfulness import (
     removal_curves,
     reversed_as_insertion,
 )
-from faceproof.explain.planted import local_mask, planted_metrics
+from faceproof.explain.known_forgeries import local_mask, planted_metrics
+from faceproof.explain.loaded_detector import Subject, read_images
 from faceproof.explain.randomisation import randomisation_test
-from faceproof.explain.results import MethodTrust, Trust, hardly_changes
 from faceproof.explain.sampling import draw_sample
-from faceproof.explain.subject import Subject, read_images
 from faceproof.models.detector import Detector
 
 MASK_SIDE = 64  # pixels, enough to tell whether a forgery has a place

@@ -8,7 +8,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from faceproof.data.image_io import UnreadableImageError, read_image
-from faceproof.inference.results import Row
+from faceproof.inference.output_parts import Row
 from faceproof.io.atomic import atomic_file
 
 COLUMNS = 6

@@ -16,7 +16,7 @@ from torch import Tensor
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.predictor import ImageLike, Predictor, stack_fitted, to_rgb
-from faceproof.inference.scorer import NO_FACE, Fit, Fitted, Verdict
+from faceproof.inference.verdicts import NO_FACE, Fit, Fitted, Verdict
 from faceproof.prepare.boxes import MARGIN, Box, crop
 from faceproof.prepare.face_detector import MAX_FACES, find_faces, load_detector
 

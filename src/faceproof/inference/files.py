@@ -19,9 +19,9 @@ from faceproof.inference.faces import (
     fit_faces,
 )
 from faceproof.inference.inputs import is_video
+from faceproof.inference.output_parts import Row, printable
 from faceproof.inference.predictor import Predictor, stack_fitted
-from faceproof.inference.results import Row, printable
-from faceproof.inference.scorer import Fit, Fitted, Verdict
+from faceproof.inference.verdicts import Fit, Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
 from faceproof.performance.cores import by_all_cores

@@ -11,8 +11,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from faceproof.errors import FaceproofError
+from faceproof.inference.output_parts import Results, Row, Seen, printable
 from faceproof.inference.predictor import Predictor
-from faceproof.inference.results import Results, Row, Seen, printable
 from faceproof.inference.tally import Tally
 
 MAX_SHOWN = 50  # files on the terminal

@@ -15,14 +15,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from faceproof import registry
+from faceproof import lookup
 from faceproof.artifact.artifact import read_card, read_file, read_network
 from faceproof.artifact.card import Card, DetectorEntry, NetworkEntry
 from faceproof.data.image_io import UnreadableImageError, decode_image, read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores, is_positive
-from faceproof.inference.scorer import (
+from faceproof.inference.verdicts import (
     NO_FACE,
     Fitted,
     Member,
@@ -195,14 +195,14 @@ def load(
         device: a torch device, or `auto` for a GPU where there is one.
         backend: `torch`, `onnx` for ONNX Runtime (on the CPU) if the artifact was exported so, or
             `auto`; see `choose_backend`.
-        allow: modules of the user's own code that it may name; see `faceproof.registry`.
+        allow: modules of the user's own code that it may name; see `faceproof.lookup`.
 
     Raises:
         FaceproofError: it is no artifact, not whole, or not what its card says.
     """
     if backend not in BACKENDS:
         raise FaceproofError(f"backend = {backend!r} must be one of {', '.join(BACKENDS)}")
-    registry.allow(allow)
+    lookup.allow(allow)
     folder = Path(path)
     card = read_card(folder)
     if backend == "auto":

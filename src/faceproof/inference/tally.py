@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from faceproof.inference.results import Row
+from faceproof.inference.output_parts import Row
 
 
 @dataclass

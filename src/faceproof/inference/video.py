@@ -22,7 +22,7 @@ from torch import Tensor
 
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
-from faceproof.inference.scorer import Fit, Fitted
+from faceproof.inference.verdicts import Fit, Fitted
 
 if TYPE_CHECKING:
     import av

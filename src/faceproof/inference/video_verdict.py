@@ -15,7 +15,7 @@ import numpy as np
 from faceproof.evaluation.predictions import is_positive
 from faceproof.evaluation.reliability import unsure_flags
 from faceproof.inference.predictor import Predictor
-from faceproof.inference.scorer import NO_FACE, UNSURE, Verdict
+from faceproof.inference.verdicts import NO_FACE, UNSURE, Verdict
 from faceproof.inference.video import Clip
 from faceproof.task import get_task
 

@@ -3,6 +3,7 @@
 Each is a function that takes the backbone's settings and returns a module with `num_features`.
 """
 
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -110,3 +111,10 @@ def cnn3_backbone(size: int = 150) -> SmallBackbone:
         ],
         size,
     )
+
+
+BACKBONES: Mapping[str, Callable[..., nn.Module]] = {
+    "timm": timm_backbone,
+    "face_cnn": face_cnn_backbone,
+    "cnn3": cnn3_backbone,
+}

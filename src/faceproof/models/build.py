@@ -2,11 +2,11 @@
 
 Training, evaluation, explanation, export and artifacts all build their networks here. Settings may
 come from a stranger's run or artifact: a name is looked up among faceproof's backbones and heads,
-or in a module that the user has allowed (see `faceproof.registry`), and nothing else is called.
+or in a module that the user has allowed (see `faceproof.lookup`), and nothing else is called.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -15,23 +15,12 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models.backbones import cnn3_backbone, face_cnn_backbone, timm_backbone
+from faceproof.lookup import find
+from faceproof.models.backbones import BACKBONES
 from faceproof.models.detector import Detector, InputConfig
-from faceproof.models.heads import ConvTailHead, HiddenHead, LinearHead, SqueezeExciteHead
-from faceproof.registry import find
+from faceproof.models.heads import HEADS
 from faceproof.settings import SWITCH, TEXT, Rule, check, make
 
-BACKBONES: Mapping[str, Callable[..., nn.Module]] = {
-    "timm": timm_backbone,
-    "face_cnn": face_cnn_backbone,
-    "cnn3": cnn3_backbone,
-}
-HEADS: Mapping[str, Callable[..., nn.Module]] = {
-    "linear": LinearHead,
-    "hidden": HiddenHead,
-    "squeeze_excite": SqueezeExciteHead,
-    "conv_tail": ConvTailHead,
-}
 NAMED = Rule(
     lambda value: isinstance(value, Mapping) and isinstance(value.get("name"), str),
     "settings with a name, such as {name: timm, model: resnet18}",

@@ -1,5 +1,6 @@
 """Heads: from a backbone's features to one logit per image."""
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -108,3 +109,11 @@ class ConvTailHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (B,) logits of (B, C, h, w)."""
         return self.last(self.tail(self.norm(features)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+HEADS: Mapping[str, Callable[..., nn.Module]] = {
+    "linear": LinearHead,
+    "hidden": HiddenHead,
+    "squeeze_excite": SqueezeExciteHead,
+    "conv_tail": ConvTailHead,
+}

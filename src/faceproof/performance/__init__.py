@@ -1,7 +1,7 @@
 """Tuning for the machine at hand: each part can be switched off, and states what it gains.
 
 The environment variable FACEPROOF_PERFORMANCE lists the parts that are used, `none` or some of
-`cores,depthwise,handover,memory,waiting`; without it all are. No part changes a forward pass.
+`cores,depthwise,memory,shared_memory,threads`; without it all are. No part changes a forward pass.
 `python -m benchmarks performance` measures each part on and off, in turns.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from faceproof.errors import FaceproofError
 
 VARIABLE = "FACEPROOF_PERFORMANCE"
-PARTS = ("cores", "depthwise", "handover", "memory", "waiting")
+PARTS = ("cores", "depthwise", "memory", "shared_memory", "threads")
 
 
 def is_enabled(part: str, environment: Mapping[str, str] = os.environ) -> bool:

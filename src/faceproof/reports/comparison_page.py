@@ -18,7 +18,7 @@ from faceproof import __version__
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.comparison import ComparedRun, Comparison
 from faceproof.evaluation.intervals import MIN_UNITS
-from faceproof.evaluation.metric_functions import has_both_classes, roc_curve
+from faceproof.evaluation.metric_formulas import has_both_classes, roc_curve
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.scored_runs import ScoredRun
 from faceproof.evaluation.scores import LabelledScores, WeightedScores

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from faceproof.explain.results import MAX_SIMILARITY, Explained, Explanation
+from faceproof.explain.explanation_results import MAX_SIMILARITY, Explained, Explanation
 from faceproof.reports.gallery import (
     NAMES,
     map_pixels,

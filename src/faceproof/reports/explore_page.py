@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from faceproof.explain.exploration import QUANTILES, UNITS, Counts, Exploration, Values
+from faceproof.explain.exploration_results import QUANTILES, UNITS, Counts, Exploration, Values
 from faceproof.explain.sampling import class_names
 from faceproof.reports.html import image_url, render
 from faceproof.reports.image_grid import Pixels, Tile, image_grid, panels

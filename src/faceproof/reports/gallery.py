@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
-from faceproof.explain.results import Explained, Map
+from faceproof.explain.explanation_results import Explained, Map
 from faceproof.reports.image_grid import Pixels
 from faceproof.reports.map_plots import SIGNED
 from faceproof.reports.plots import INK, MUTED

@@ -24,16 +24,16 @@ from PIL import Image
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import metrics, reliability
-from faceproof.evaluation.groups import unit_codes
-from faceproof.evaluation.metric_functions import has_both_classes
-from faceproof.evaluation.mistakes import common_folder, shown_paths
-from faceproof.evaluation.plain import printable
-from faceproof.evaluation.predictions import label_numbers, labelled_rows, probabilities_of
-from faceproof.evaluation.result import (
+from faceproof.evaluation.evaluation_result import (
     Evaluation,
     EvaluationContext,
     before_and_after,
 )
+from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.json_values import printable
+from faceproof.evaluation.metric_formulas import has_both_classes
+from faceproof.evaluation.mistakes import common_folder, shown_paths
+from faceproof.evaluation.predictions import label_numbers, labelled_rows, probabilities_of
 from faceproof.evaluation.robustness import worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.atomic import atomic_folder, restore_folder

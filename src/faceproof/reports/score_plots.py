@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from faceproof.evaluation.metric_functions import precision_recall_curve, roc_curve
+from faceproof.evaluation.metric_formulas import precision_recall_curve, roc_curve
 from faceproof.evaluation.metrics import METRICS
 from faceproof.evaluation.predictions import Labels, Scores
 from faceproof.evaluation.scores import Counts, LabelledScores, WeightedScores

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from faceproof.explain import peaks as search
 from faceproof.explain.peaks import Map, Peak
-from faceproof.explain.spectra import Group, Spectra
+from faceproof.explain.spectra_results import Group, Spectra
 from faceproof.explain.spectrum import NOISE_IN_MAPS, curve_frequencies
 from faceproof.io.atomic import atomic_file
 from faceproof.reports.html import render

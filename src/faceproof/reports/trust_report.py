@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from faceproof.evaluation.statistics import Interval
+from faceproof.explain.explanation_results import MAX_SIMILARITY, MethodTrust, Trust
 from faceproof.explain.faithfulness import CurveMetrics
-from faceproof.explain.results import MAX_SIMILARITY, MethodTrust, Trust
 from faceproof.reports.gallery import NAMES
 from faceproof.reports.plots import GREY, HUES, MARKERS, WIDTH, dress
 

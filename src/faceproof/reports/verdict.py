@@ -1,6 +1,6 @@
 """The result of an evaluation in plain sentences, with what keeps it from meaning more."""
 
-from faceproof.evaluation.result import Evaluation, EvaluationContext
+from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.reports.numbers import part_of, percent
 
 

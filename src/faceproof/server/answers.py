@@ -14,8 +14,8 @@ from faceproof.inference.video import Clip
 from faceproof.inference.video_verdict import judge_clip
 from faceproof.prepare.boxes import crop
 from faceproof.reports.html import image_url
-from faceproof.server.desk import RefusedError
 from faceproof.server.heat_map import HeatMaps, shrink
+from faceproof.server.judging_queue import RefusedError
 from faceproof.server.limits import Limits
 from faceproof.server.uploads import read_for_faces, read_upload
 

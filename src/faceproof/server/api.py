@@ -18,10 +18,10 @@ from faceproof.inference.faces import FaceOptions
 from faceproof.inference.video import NUM_FRAMES
 from faceproof.reports.html import render
 from faceproof.server.answers import NOT_FINDING, Answer, Judge, Problem, Question
-from faceproof.server.desk import Desk, RefusedError, too_large
-from faceproof.server.guards import PREDICT
+from faceproof.server.judging_queue import JudgingQueue, RefusedError, too_large
 from faceproof.server.limits import Limits
-from faceproof.server.metrics import Metrics
+from faceproof.server.middleware import PREDICT
+from faceproof.server.prometheus import Metrics
 
 FILE = {"type": "string", "format": "binary", "description": "an image or a video"}
 FORM = {"type": "object", "required": ["file"], "properties": {"file": FILE}}
@@ -34,12 +34,12 @@ class Health(BaseModel):
     status: str
 
 
-def make_api(judge: Judge, desk: Desk, metrics: Metrics, token: bool) -> FastAPI:
+def make_api(judge: Judge, queue: JudgingQueue, metrics: Metrics, token: bool) -> FastAPI:
     """Return the API without what guards it; see `server.make_server`.
 
     Args:
         judge: what answers.
-        desk: where uploads wait for it.
+        queue: where uploads wait for it.
         metrics: what is shown at /metrics.
         token: whether a token is needed, which the description says.
     """
@@ -47,7 +47,7 @@ def make_api(judge: Judge, desk: Desk, metrics: Metrics, token: bool) -> FastAPI
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        desk.close()
+        queue.close()
 
     app = FastAPI(
         title=f"faceproof: {judge.predictor.card.name}",
@@ -62,14 +62,14 @@ def make_api(judge: Judge, desk: Desk, metrics: Metrics, token: bool) -> FastAPI
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _defect)
-    _add_predict(app, judge, desk, token)
+    _add_predict(app, judge, queue, token)
     _add_others(app, judge, metrics, token)
     return app
 
 
-def _add_predict(app: FastAPI, judge: Judge, desk: Desk, token: bool) -> None:
+def _add_predict(app: FastAPI, judge: Judge, queue: JudgingQueue, token: bool) -> None:
     """Add the route that judges an upload."""
-    limits = desk.limits
+    limits = queue.limits
     most = limits.max_frames
 
     def read_question(
@@ -110,7 +110,7 @@ def _add_predict(app: FastAPI, judge: Judge, desk: Desk, token: bool) -> None:
                 raise RefusedError(400, "there is no file in the field file")
             if upload.size > limits.max_bytes:
                 raise too_large(limits)
-            return await desk.work(judge.answer, upload.file, question, desk.deadline())
+            return await queue.work(judge.answer, upload.file, question, queue.deadline())
 
 
 def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> None:

@@ -12,9 +12,9 @@ from torchvision.transforms.v2 import functional as F
 
 from faceproof.data.model_input import fit_image, to_unit
 from faceproof.errors import FaceproofError
-from faceproof.explain.results import Map
+from faceproof.explain.explanation_results import Map
 from faceproof.inference.predictor import Predictor
-from faceproof.inference.scorer import TorchNetwork
+from faceproof.inference.verdicts import TorchNetwork
 from faceproof.reports.gallery import overlay_pixels
 
 SIDE = 480  # pixels, the longer side of what is drawn

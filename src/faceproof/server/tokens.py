@@ -10,8 +10,8 @@ from urllib.parse import parse_qs
 
 from faceproof.errors import FaceproofError
 from faceproof.reports.html import render
-from faceproof.server.desk import RefusedError
-from faceproof.server.guards import App, Receive, Scope, Send, header, refuse, respond, too_slow
+from faceproof.server.judging_queue import RefusedError
+from faceproof.server.middleware import App, Receive, Scope, Send, header, refuse, respond, too_slow
 
 TOKEN = "FACEPROOF_TOKEN"
 MIN_TOKEN = 16  # characters: a token can be guessed at as fast as the server answers

@@ -7,7 +7,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from faceproof.data.image_io import UnreadableImageError, decode_image
-from faceproof.inference.scorer import Fit
+from faceproof.inference.verdicts import Fit
 from faceproof.inference.video import (
     Bounds,
     Clip,
@@ -16,7 +16,7 @@ from faceproof.inference.video import (
     UnreadableVideoError,
     read_clip,
 )
-from faceproof.server.desk import RefusedError, too_late
+from faceproof.server.judging_queue import RefusedError, too_late
 from faceproof.server.limits import Limits
 
 NO_VIDEOS = (

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
 from faceproof.data.datasets import Batch, FeatureBatch
-from faceproof.evaluation.metric_functions import has_both_classes
+from faceproof.evaluation.metric_formulas import has_both_classes
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.reports.score_plots import confusion_heatmap, roc_plot

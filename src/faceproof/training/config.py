@@ -9,7 +9,7 @@ from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.sources import make_source
 from faceproof.evaluation.metrics import better
 from faceproof.evaluation.operating_point import ThresholdConfig
-from faceproof.registry import find
+from faceproof.lookup import find
 from faceproof.settings import (
     ABOVE_ZERO,
     AMOUNT,

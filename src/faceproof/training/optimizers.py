@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from faceproof.errors import FaceproofError
-from faceproof.registry import find
+from faceproof.lookup import find
 from faceproof.training.config import OptimizerConfig
 
 

@@ -15,7 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import better
 from faceproof.io.run_folder import RunFolder, read_epochs
-from faceproof.registry import find
+from faceproof.lookup import find
 from faceproof.task import Task
 from faceproof.training.callbacks import (
     EarlyStopping,

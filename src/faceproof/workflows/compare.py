@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from faceproof import registry
+from faceproof import lookup
 from faceproof.evaluation.comparison import Cost, compare_runs
 from faceproof.evaluation.scored_runs import choose_evaluation, find_runs, read_scored
 from faceproof.io.run_folder import RunFolder, flatten
@@ -22,7 +22,7 @@ from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
 from faceproof.reports.comparison_page import write_comparison
 from faceproof.reports.comparison_text import show
-from faceproof.workflows.configs import CompareConfig
+from faceproof.workflows.compare_config import CompareConfig
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
 # The description of each network of a run, or of an ensemble's, and what makes it.
@@ -35,7 +35,7 @@ def compare(config: CompareConfig) -> Path:
     Raises:
         FaceproofError: the runs cannot be compared.
     """
-    registry.allow(config.allow)
+    lookup.allow(config.allow)
     runs = find_runs(config.runs)
     evaluation = choose_evaluation(runs, config.evaluation)
     scored = read_scored(runs, evaluation, [flatten(run.read_config()) for run in runs])

@@ -23,7 +23,7 @@ from faceproof.data.table import read_parquet, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine, fit_weights
-from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig
+from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig, fit_to_validation
 from faceproof.evaluation.predictions import (
     Scores,
     label_numbers,
@@ -37,8 +37,7 @@ from faceproof.evaluation.scored_runs import find_runs
 from faceproof.io.run_folder import RunFolder, write_text
 from faceproof.settings import make
 from faceproof.task import Task, get_task
-from faceproof.workflows.configs import EnsembleConfig
-from faceproof.workflows.evaluate import fit_threshold
+from faceproof.workflows.ensemble_config import EnsembleConfig
 
 FORMAT = "faceproof ensemble 1"
 WEIGHTS = ("equal", "fitted")
@@ -171,7 +170,7 @@ def make_ensemble(
         shares = fit_weights(labels, logits, calibrations, average)
     combined = combine(logits, calibrations, shares.tolist(), average)
     plain = predictions_table(tables[0], combined, sigmoid(combined))
-    point = fit_threshold(plain, task, threshold)
+    point = fit_to_validation(plain, task, threshold)
     run.path.mkdir(parents=True, exist_ok=True)
     names = _copy_members(run, runs)
     described = [

@@ -14,36 +14,41 @@ from rich.table import Table
 
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
-from faceproof.augment.corruptions import Corruption
+from faceproof.augment.corruptions import (
+    Corruption,
+    neutral_corruption,
+    robustness_corruptions,
+)
 from faceproof.data.frames import evenly_spaced
-from faceproof.data.listing import DataSet
+from faceproof.data.listing import DataSet, recorded_data
 from faceproof.data.table import concat_tables, describe_counts, read_parquet, select
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.config import EvaluateConfig
+from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
+from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
     ThresholdConfig,
-    fit_operating_point,
+    fit_to_validation,
 )
 from faceproof.evaluation.predictions import (
-    label_numbers,
-    logits_of,
     predictions_table,
     read_predictions,
     sigmoid,
     write_predictions,
 )
-from faceproof.evaluation.result import Evaluation, EvaluationContext, evaluate
 from faceproof.evaluation.robustness import (
     CorruptionRow,
     Neutral,
     compare_neutral,
     corruption_row,
 )
-from faceproof.inference.scoring import Scorer, score
-from faceproof.io.run_folder import RunFolder, read_epochs
+from faceproof.inference.scoring import Scorer, combined_scorer, run_scorer, score
+from faceproof.io.atomic import explain_disk_errors
+from faceproof.io.run_folder import RunFolder, find_run, read_epochs
+from faceproof.models.build import build_network
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_best
 from faceproof.reports.image_grid import Pixels
@@ -51,6 +56,7 @@ from faceproof.reports.mistake_images import mistake_images, mistakes_plot
 from faceproof.reports.numbers import rate
 from faceproof.reports.report import ReportExtras, write_report
 from faceproof.task import Task
+from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +82,43 @@ class Request:
     robustness: Sequence[Corruption] = ()
 
 
+def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = lambda: ()) -> Path:
+    """Score the best epoch of a run on a split, and return the report's folder.
+
+    Args:
+        config: what to evaluate, and how.
+        others: lists other data sets to score; none for the run's own.
+
+    Raises:
+        FaceproofError: there is no such run, a data set is of another task, or a split is empty.
+    """
+    run = find_run(config.run)
+    run.require(run.config, run.samples)
+    neutral, robustness = config.neutral, config.robustness
+    request = Request(
+        split=config.split,
+        name=config.name,
+        frames=config.frames,
+        threshold=config.requested_threshold(),
+        neutral=None if neutral is None else neutral_corruption(neutral),
+        robustness=() if robustness is None else robustness_corruptions(robustness),
+    )
+    own, sets = recorded_data(run), others()
+    with explain_disk_errors(run.evaluations):
+        return evaluate_run(run, make_scorer(run, own.task, config), own, sets, request)
+
+
+def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
+    """Return what scores images by a run's best epoch, or by an ensemble's members."""
+    if is_ensemble(run):
+        ensemble = read_ensemble(run)
+        scorers = [make_scorer(one.run, task, config) for one in ensemble.members]
+        return combined_scorer(scorers, ensemble.combine)
+    net = build_network(run.read_config()["model"])
+    loader = config.loader
+    return run_scorer(run, net, task, loader.batch_size, loader.num_workers, config.device)
+
+
 def store_operating_point(
     run: RunFolder, net: Detector, val: pa.Table, task: Task, threshold: ThresholdConfig
 ) -> None:
@@ -86,24 +129,11 @@ def store_operating_point(
     """
     load_best(run, net)
     logits = score(net, val, task)
-    point = fit_threshold(predictions_table(val, logits, sigmoid(logits)), task, threshold)
+    point = fit_to_validation(predictions_table(val, logits, sigmoid(logits)), task, threshold)
     predictions = predictions_table(val, logits, point.calibration.apply(logits))
     write_predictions(predictions, run.validation)
     run.write_operating_point(point.to_json())
     log_mistakes(run, "validation", find_mistakes(predictions, task, point.threshold))
-
-
-def fit_threshold(validation: pa.Table, task: Task, threshold: ThresholdConfig) -> OperatingPoint:
-    """Fit an operating point to a predictions table of validation."""
-    return fit_operating_point(
-        label_numbers(validation, task),
-        logits_of(validation),
-        units=unit_codes(validation),
-        method=threshold.calibration,
-        criterion=threshold.criterion,
-        fpr=threshold.fpr,
-        threshold=threshold.value,
-    )
 
 
 def evaluate_run(
@@ -158,7 +188,7 @@ def evaluate_run(
         neutral=corrupted.neutral,
         robustness=corrupted.robustness,
     )
-    evaluation = evaluate(predictions, context)
+    evaluation = compute_evaluation(predictions, context)
     images = mistake_images(evaluation.mistakes)
     history, best_epoch = read_epochs(run.metrics), record.get("best_epoch")
     extras = ReportExtras(history, best_epoch, corrupted.tables, images)
@@ -243,7 +273,7 @@ def _operating_point(
         )
     run.require(run.validation)
     if threshold is not None:
-        return fit_threshold(read_predictions(run.validation), task, threshold)
+        return fit_to_validation(read_predictions(run.validation), task, threshold)
     return OperatingPoint.from_json(run.read_operating_point())
 
 

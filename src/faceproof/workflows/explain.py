@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch.utils.tensorboard import SummaryWriter
 
-    from faceproof.explain.results import Explained, Explanation, Trust
-    from faceproof.explain.subject import Subject
+    from faceproof.explain.explanation_results import Explained, Explanation, Trust
+    from faceproof.explain.loaded_detector import Subject
     from faceproof.task import Task
 
 # What the output folder consists of; the first file marks it as an explanation.
@@ -113,8 +113,8 @@ def explain(config: ExplainConfig) -> Path:
     require_captum()
     from faceproof.explain.attribution import find_layer
     from faceproof.explain.explanation import explain_rows
-    from faceproof.explain.results import Explanation
-    from faceproof.explain.subject import load_subject
+    from faceproof.explain.explanation_results import Explanation
+    from faceproof.explain.loaded_detector import load_subject
 
     subject = load_subject(config.subject, config.device, config.allow)
     maps = _with_effort(config, subject)

@@ -56,7 +56,7 @@ def explore(data: "DataSet", config: ExploreConfig) -> Path:
         FaceproofError: too many files cannot be read, or the sample is smaller than the number of
             classes.
     """
-    from faceproof.explain.explore import explore as measure
+    from faceproof.explain.exploration import explore as measure
     from faceproof.reports.explore_page import describe, write_exploration
 
     found = measure(data, None if config.all else config.sample, config.seed)

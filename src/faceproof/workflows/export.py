@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceproof import __version__, registry
+from faceproof import __version__, lookup
 from faceproof.errors import FaceproofError
 
 if TYPE_CHECKING:
-    from faceproof.workflows.packing import Package
+    from faceproof.workflows.export_packing import Package
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ExportConfig:
 
 def export(config: ExportConfig) -> None:
     """Write the artifact that the settings describe; see `export_run` and `export_cascade`."""
-    registry.allow(config.allow)
+    lookup.allow(config.allow)
     if config.run is not None:
         export_run(config.run, config.to, config.onnx, config.overwrite)
     elif config.gate is not None and config.detector is not None:
@@ -67,7 +67,7 @@ def export_run(run: Path, to: Path, onnx: bool = False, overwrite: bool = False)
             not agree with PyTorch.
     """
     from faceproof.artifact.artifact import refuse_occupied
-    from faceproof.workflows.packing import pack_run
+    from faceproof.workflows.export_packing import pack_run
 
     refuse_occupied(to, overwrite)
     _write(to, {"detector": pack_run(run, onnx)}, onnx, overwrite)
@@ -82,7 +82,7 @@ def export_cascade(
         FaceproofError: as `export_run`, or a part answers another task.
     """
     from faceproof.artifact.artifact import is_artifact, refuse_occupied
-    from faceproof.workflows.packing import pack_artifact, pack_run, rename_files
+    from faceproof.workflows.export_packing import pack_artifact, pack_run, rename_files
 
     refuse_occupied(to, overwrite)
     parts = {}
@@ -97,7 +97,7 @@ def _write(to: Path, parts: Mapping[str, "Package"], onnx: bool, overwrite: bool
     from faceproof.artifact.artifact import write_artifact
     from faceproof.artifact.card import FORMAT, Card
     from faceproof.inference.predictor import load
-    from faceproof.workflows.parity import check_parity
+    from faceproof.workflows.export_parity import check_parity
 
     card = Card(
         format=FORMAT,

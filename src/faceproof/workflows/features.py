@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from faceproof.explain.feature_map import FeatureMap, Features
-    from faceproof.explain.subject import Subject
+    from faceproof.explain.loaded_detector import Subject
 
 # What the output folder consists of; the first file marks it as ours.
 FILES = (
@@ -74,7 +74,7 @@ def features(config: FeaturesConfig) -> "FeatureMap":
     """
     from faceproof.explain.feature_map import map_features
     from faceproof.explain.features import sample_features
-    from faceproof.explain.subject import load_subject
+    from faceproof.explain.loaded_detector import load_subject
 
     subject = load_subject(config.subject, config.device, config.allow)
     out = output_folder(config.out, subject, "features")

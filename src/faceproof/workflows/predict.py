@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from faceproof import registry
+from faceproof import lookup
 from faceproof.errors import FaceproofError
 
 if TYPE_CHECKING:
@@ -117,13 +117,13 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     from faceproof.inference.files import Loading, predict_files
     from faceproof.inference.inputs import list_images
     from faceproof.inference.output import make_console, show_verdicts, write_verdicts
+    from faceproof.inference.output_parts import Results
     from faceproof.inference.predictor import load
-    from faceproof.inference.results import Results
     from faceproof.inference.tally import Tally
     from faceproof.performance.memory import reuse_memory
 
     reuse_memory()
-    registry.allow(config.allow)
+    lookup.allow(config.allow)
     predictor = predictor or load(config.detector, config.device, config.backend)
     faces = FaceOptions(config.whole_if_none) if config.find_faces else None
     if faces is not None:
@@ -170,7 +170,7 @@ def _frame_writer(folder: Path | None) -> "OnClip | None":
     """Return what writes the frames of each video into a folder; None without a folder."""
     if folder is None:
         return None
-    from faceproof.inference.results import printable
+    from faceproof.inference.output_parts import printable
     from faceproof.inference.timeline import write_frames
 
     return lambda path, clip, verdict: write_frames(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import read_epochs
-from faceproof.registry import find
+from faceproof.lookup import find
 from faceproof.settings import COUNT, SEED, TEXT, check, optional
 from faceproof.workflows.sweep import Program, Sweep
 from faceproof.workflows.sweep_folder import JOB, Job, SweepFolder

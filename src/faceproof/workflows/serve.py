@@ -68,7 +68,7 @@ def serve(config: ServeConfig) -> int:
 
     from faceproof.inference.faces import FaceOptions
     from faceproof.inference.predictor import load
-    from faceproof.server.server import make_config, make_server
+    from faceproof.server.application import make_config, make_server
     from faceproof.server.tokens import read_token
 
     token = read_token(config.token_file)

@@ -10,7 +10,7 @@ from faceproof.io.folders import refuse_file
 
 if TYPE_CHECKING:
     from faceproof.data.listing import DataSet
-    from faceproof.explain.spectra import Spectra
+    from faceproof.explain.spectra_results import Spectra
 
 MAX_NAMED = 3  # images that are too small
 
@@ -69,7 +69,7 @@ def spectra(data: "DataSet", config: SpectraConfig) -> Path:
     Raises:
         FaceproofError: too many files cannot be read, or every image is too small.
     """
-    from faceproof.explain.measure_spectra import measure_spectra
+    from faceproof.explain.spectra import measure_spectra
     from faceproof.reports.spectra_page import write_spectra
 
     num = None if config.all else config.sample

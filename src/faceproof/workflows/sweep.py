@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from faceproof.io.locks import Lock
-from faceproof.workflows.processes import run_process
+from faceproof.workflows.run_process import run_process
 from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder
 
 REFRESH = 20  # seconds between two leaderboards while the runs are elsewhere

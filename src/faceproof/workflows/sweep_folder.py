@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from faceproof.io.locks import Lock
 from faceproof.io.run_folder import RunFolder, write_text
-from faceproof.workflows.processes import one_line
+from faceproof.workflows.run_process import one_line
 
 JOB = "job.json"
 JOB_LOCK = "job.lock"

@@ -1,4 +1,4 @@
-"""The story of `faceproof train`: from settings to a run folder with a threshold.
+"""The story of train.py: from settings to a run folder with a threshold.
 
 check the settings -> build the network -> dry run -> list and audit the images -> train -> record
 the best epoch -> fit calibration and threshold on validation
@@ -30,9 +30,9 @@ from faceproof import __version__
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
-from faceproof.data.listing import DataSet
+from faceproof.data.listing import DataSet, recorded_data
 from faceproof.data.sources import check_both_classes
-from faceproof.data.table import counts, describe_counts, read_table, write_table
+from faceproof.data.table import counts, describe_counts, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import better
 from faceproof.io.atomic import explain_disk_errors, write_text
@@ -43,7 +43,6 @@ from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
 from faceproof.reports.audit_page import describe, write_audit
-from faceproof.task import get_task
 from faceproof.training.checkpoints import check_batches, check_fit
 from faceproof.training.config import TrainConfig, make_train_config
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
@@ -156,12 +155,6 @@ def seed_everything(seed: int) -> None:
     # What Lightning announces, faceproof says itself.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     pl.seed_everything(seed, verbose=False)
-
-
-def recorded_data(run: RunFolder) -> DataSet:
-    """Return the images that a run was trained on, as its `samples.parquet` lists them."""
-    data = run.read_config()["data"]
-    return DataSet(data["name"], get_task(data["task"]), read_table(run.samples))
 
 
 def _prepare(

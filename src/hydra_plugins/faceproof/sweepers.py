@@ -146,10 +146,17 @@ def clear_exit() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _compare(runs: Sequence[Path], folder: Path) -> None:
+    """Write the page of a comparison; what it imports is heavy."""
+    from faceproof.workflows.compare import compare
+    from faceproof.workflows.compare_config import CompareConfig
+
+    compare(CompareConfig(tuple(runs), out=folder))
+
+
 def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "Program":
     """Return how Hydra starts the runs of a sweep."""
-    from faceproof import app
-    from faceproof.workflows.processes import one_line
+    from faceproof.workflows.run_process import one_line
     from faceproof.workflows.sweep import Program
     from faceproof.workflows.sweep_folder import quoted
 
@@ -188,7 +195,7 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
     return Program(
         train=train,
         evaluate=evaluate,
-        compare=lambda runs, folder: app.compare(runs, folder=folder),
+        compare=_compare,
         check=check,
         launch=None if here else launch,
     )

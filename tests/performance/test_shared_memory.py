@@ -14,7 +14,14 @@ from faceproof.data.loaders import make_loader
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.performance.handover import AHEAD, Filled, HandedOver, Slots, can_hand_over, taken
+from faceproof.performance.shared_memory import (
+    AHEAD,
+    Filled,
+    HandedOver,
+    Slots,
+    can_hand_over,
+    taken,
+)
 from faceproof.task import TASKS
 
 pytestmark = pytest.mark.skipif(not can_hand_over(), reason="workers inherit no memory here")
@@ -116,15 +123,15 @@ def test_for_a_gpu_a_batch_goes_from_its_place_into_pinned_memory(
 
 
 def test_memory_that_no_loader_needs_is_given_back(rows: Numbered) -> None:
-    from faceproof.performance import handover
+    from faceproof.performance import shared_memory
 
     loader = make_loader(rows, 4, 1)
     dataset = loader.dataset
     assert isinstance(dataset, HandedOver)
     name = dataset.slots.name
-    assert name in handover._known
+    assert name in shared_memory._known
     del loader, dataset
-    assert name not in handover._known
+    assert name not in shared_memory._known
 
 
 def test_where_processes_begin_with_nothing_torch_hands_over(

@@ -10,7 +10,7 @@ from faceproof.data.image_io import read_image
 from faceproof.data.listing import DataSet, FolderData
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.explain.explore import explore, mean_images
+from faceproof.explain.exploration import explore, mean_images
 from faceproof.explain.sampling import draw_sample
 from faceproof.task import get_task
 

@@ -6,24 +6,24 @@ import time
 
 import pytest
 
-from faceproof.server.desk import Desk, RefusedError
+from faceproof.server.judging_queue import JudgingQueue, RefusedError
 from faceproof.server.limits import Limits
 
 
 def test_what_waits_too_long_is_never_begun():
-    desk = Desk(Limits(concurrency=1, timeout=0.2))
+    queue = JudgingQueue(Limits(concurrency=1, timeout=0.2))
     go, begun = threading.Event(), []
 
     async def both():
-        first = asyncio.create_task(desk.work(go.wait, 20))
+        first = asyncio.create_task(queue.work(go.wait, 20))
         await asyncio.sleep(0.05)
         with pytest.raises(RefusedError, match="no answer within"):
-            await desk.work(begun.append, 1)
+            await queue.work(begun.append, 1)
         with pytest.raises(RefusedError):
             await first
 
     asyncio.run(both())
     go.set()
-    desk.close()
+    queue.close()
     time.sleep(0.05)
     assert begun == []

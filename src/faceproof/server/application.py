@@ -10,11 +10,11 @@ from faceproof.inference.faces import FaceOptions
 from faceproof.inference.predictor import Predictor
 from faceproof.server.answers import Judge
 from faceproof.server.api import make_api
-from faceproof.server.desk import Desk
-from faceproof.server.guards import CloseUnread, SecurityHeaders, UploadGuard
+from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
-from faceproof.server.metrics import Metrics
+from faceproof.server.middleware import CloseUnread, SecurityHeaders, UploadGuard
 from faceproof.server.page import add_page, add_static
+from faceproof.server.prometheus import Metrics
 from faceproof.server.tokens import TokenGate
 
 
@@ -39,15 +39,15 @@ def make_server(
     """
     # Threads that judge at the same time share the cores instead of fighting for them.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.concurrency))
-    desk = Desk(limits)
-    metrics = Metrics(desk)
+    queue = JudgingQueue(limits)
+    metrics = Metrics(queue)
     judge = Judge(predictor, limits, options)
-    app = make_api(judge, desk, metrics, token is not None)
+    app = make_api(judge, queue, metrics, token is not None)
     add_static(app)
     if page:
         add_page(app, judge)
     # The last one added is the first to see a request.
-    app.add_middleware(UploadGuard, desk=desk, metrics=metrics)
+    app.add_middleware(UploadGuard, queue=queue, metrics=metrics)
     if token is not None:
         app.add_middleware(TokenGate, token=token)
     app.add_middleware(SecurityHeaders)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from faceproof.performance.waiting import SPINS, wait_briefly
+from faceproof.performance.threads import SPINS, wait_briefly
 
 
 @pytest.mark.parametrize(

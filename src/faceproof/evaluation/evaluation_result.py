@@ -33,10 +33,10 @@ from faceproof.evaluation.intervals import (
     Intervals,
     bootstrap,
 )
+from faceproof.evaluation.json_values import plain, printable
 from faceproof.evaluation.metrics import METRICS, Metrics, measure_scores
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
 from faceproof.evaluation.operating_point import OperatingPoint
-from faceproof.evaluation.plain import plain, printable
 from faceproof.evaluation.predictions import (
     Flags,
     Labels,

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from faceproof.io.locks import Lock
-from faceproof.workflows.processes import failure_reason, run_process
+from faceproof.workflows.run_process import failure_reason, run_process
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_process_holds_the_lock_too_and_is_named(tmp_path, lock):
 
 
 def test_a_watched_process_is_stopped_softly_and_says_why(tmp_path, lock, monkeypatch):
-    monkeypatch.setattr("faceproof.workflows.processes.POLL", 0.05)
+    monkeypatch.setattr("faceproof.workflows.run_process.POLL", 0.05)
     soft = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('soft', flush=True)))\n"

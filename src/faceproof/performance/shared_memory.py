@@ -1,7 +1,7 @@
 """Pass batches from worker processes to the main process in memory that both share throughout.
 
-Switch: `handover`. torch allocates new shared memory for each batch: the system clears its pages
-for the worker, and maps them anew in the main process, which takes as long as decoding.
+Switch: `shared_memory`. torch allocates new shared memory for each batch: the system clears its
+pages for the worker, and maps them anew in the main process, which takes as long as decoding.
 Gain: a worker process yields 0.9 of the images that its decoder can decode instead of 0.63, at
 256 pixels a side (docs/performance.md).
 """
@@ -137,4 +137,4 @@ def taken(batches: Iterable[Any]) -> Iterator[Any]:
 
 def can_hand_over() -> bool:
     """Say whether worker processes inherit the memory of this one, as slots require."""
-    return is_enabled("handover") and multiprocessing.get_start_method() == "fork"
+    return is_enabled("shared_memory") and multiprocessing.get_start_method() == "fork"

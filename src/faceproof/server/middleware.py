@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import ExitStack
 from typing import Any
 
-from faceproof.server.desk import Desk, RefusedError, too_large
-from faceproof.server.metrics import Metrics
+from faceproof.server.judging_queue import JudgingQueue, RefusedError, too_large
+from faceproof.server.prometheus import Metrics
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -107,9 +107,9 @@ async def drop_body(receive: Receive) -> None:
 class UploadGuard:
     """Bounds uploads while they arrive: how many at once, how large, and how slowly."""
 
-    def __init__(self, app: App, desk: Desk, metrics: Metrics) -> None:
+    def __init__(self, app: App, queue: JudgingQueue, metrics: Metrics) -> None:
         self.app = app
-        self.desk = desk
+        self.queue = queue
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +121,7 @@ class UploadGuard:
         # The place is free again as soon as the answer begins: who does not read it holds no place.
         with ExitStack() as place:
             try:
-                place.enter_context(self.desk.place())
+                place.enter_context(self.queue.place())
                 status = await self._pass(scope, receive, send, place.close)
             except RefusedError as refusal:
                 status = refusal.status
@@ -139,7 +139,7 @@ class UploadGuard:
         Raises:
             RefusedError: too much arrives, or too slowly, whatever the application makes of that.
         """
-        limits = self.desk.limits
+        limits = self.queue.limits
         most = limits.max_bytes + OVERHEAD
         declared = header(scope, b"content-length")
         if declared.isdigit() and int(declared) > most:

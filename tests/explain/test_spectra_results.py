@@ -16,8 +16,8 @@ from faceproof.data.listing import DataSet, DemoData
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain import sampling
-from faceproof.explain.measure_spectra import _moved_to, measure_spectra, suitable_size
 from faceproof.explain.peaks import Peak
+from faceproof.explain.spectra import _moved_to, measure_spectra, suitable_size
 from faceproof.explain.spectrum import (
     FLOOR,
     NOISE_IN_MAPS,

@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
-from faceproof.server import guards
-from faceproof.server.desk import Desk
-from faceproof.server.guards import CloseUnread, UploadGuard
+from faceproof.server import middleware as guards
+from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
-from faceproof.server.metrics import Metrics
+from faceproof.server.middleware import CloseUnread, UploadGuard
+from faceproof.server.prometheus import Metrics
 from tests.small_servers import listening
 
 BARE = {"lifespan": "off", "log_level": "critical"}  # for applications that are one function
@@ -112,20 +112,20 @@ def test_only_so_many_connections_are_served():
 
 
 def test_an_answer_that_nobody_reads_holds_no_place():
-    desk = Desk(Limits(concurrency=1, queue=0))
+    queue = JudgingQueue(Limits(concurrency=1, queue=0))
     present = []
 
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message):
-        present.append((message["type"], desk.present))
+        present.append((message["type"], queue.present))
 
     async def answer(scope, receive, send):
-        present.append(("work", desk.present))
+        present.append(("work", queue.present))
         await read(scope, receive, send)
 
     scope = {"type": "http", "path": guards.PREDICT, "headers": []}
-    asyncio.run(UploadGuard(answer, desk, Metrics(desk))(scope, receive, send))
-    desk.close()
+    asyncio.run(UploadGuard(answer, queue, Metrics(queue))(scope, receive, send))
+    queue.close()
     assert present == [("work", 1), ("http.response.start", 0), ("http.response.body", 0)]

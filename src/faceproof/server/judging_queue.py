@@ -54,7 +54,7 @@ def too_late(limits: Limits) -> RefusedError:
     )
 
 
-class Desk:
+class JudgingQueue:
     """Runs functions in a few threads, so that the server answers others meanwhile.
 
     A thread cannot be stopped. One that is late occupies its thread until it ends; videos end at

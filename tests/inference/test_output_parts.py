@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from faceproof.errors import FaceproofError
-from faceproof.inference import results
+from faceproof.inference import output_parts
 from tests.workflows.test_predict import read
 
 
 def begun(out, path="a", **changes):
-    rows = results.Results(out, {"detector": "x", "backend": "torch"} | changes)
-    rows.add([results.Row(path)])
+    rows = output_parts.Results(out, {"detector": "x", "backend": "torch"} | changes)
+    rows.add([output_parts.Row(path)])
     rows.flush()
     return rows
 
@@ -68,7 +68,8 @@ def test_parts_stand_until_the_whole_has_reached_the_disk(tmp_path, monkeypatch)
 def test_two_commands_do_not_write_one_file(tmp_path):
     first = begun(tmp_path / "out.csv")
     code = (
-        "import sys; from pathlib import Path; from faceproof.inference.results import Results; "
+        "import sys; from pathlib import Path; "
+        "from faceproof.inference.output_parts import Results; "
         "Results(Path(sys.argv[1]), {'detector': 'x', 'backend': 'torch'})"
     )
     words = [sys.executable, "-c", code, str(tmp_path / "out.csv")]
@@ -79,9 +80,9 @@ def test_two_commands_do_not_write_one_file(tmp_path):
 
 
 def test_rows_are_written_when_time_has_passed(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "SECONDS_PER_PART", 0.0)
+    monkeypatch.setattr(output_parts, "SECONDS_PER_PART", 0.0)
     rows = begun(tmp_path / "out.csv")
-    rows.add([results.Row("b, with\na line")])
+    rows.add([output_parts.Row("b, with\na line")])
     assert len(rows.parts()) == 2
     assert [row.path for row in rows.rows()] == ["a", "b, with\na line"]
     rows.close()

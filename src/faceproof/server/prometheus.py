@@ -3,7 +3,7 @@
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from faceproof.server.desk import Desk
+from faceproof.server.judging_queue import JudgingQueue
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 
@@ -16,7 +16,7 @@ class Metrics:
     The registry is this server's own, so that several servers in one process do not share counts.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, queue: JudgingQueue) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "faceproof_requests",
@@ -35,9 +35,9 @@ class Metrics:
             "Uploads that arrive, wait or are judged.",
             registry=self.registry,
         )
-        in_work.set_function(lambda: desk.present)
+        in_work.set_function(lambda: queue.present)
         places = Gauge("faceproof_places", "How many of them there may be.", registry=self.registry)
-        places.set(desk.limits.places)
+        places.set(queue.limits.places)
 
     def add(self, outcome: str, seconds: float) -> None:
         """Count a request."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from faceproof import registry
+from faceproof import lookup
 from faceproof.artifact.artifact import read_card, read_network
 from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.data.model_input import fit_image
@@ -77,12 +77,12 @@ def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
     Args:
         path: the folder.
         device: a torch device, or `auto`.
-        allow: modules of the user's own code that it may name; see `faceproof.registry`.
+        allow: modules of the user's own code that it may name; see `faceproof.lookup`.
 
     Raises:
         FaceproofError: the path is neither, or it cannot be loaded.
     """
-    registry.allow(allow)
+    lookup.allow(allow)
     run = RunFolder(path)
     if run.best.is_file():
         subject = _load_run(run)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from faceproof import registry
+from faceproof import lookup
 from faceproof.errors import FaceproofError
-from faceproof.registry import find, is_allowed
+from faceproof.lookup import find, is_allowed
 from tests.jobs import evaluate, train
 
 KNOWN = {"one": 1, "two": 2}
@@ -17,8 +17,8 @@ KNOWN = {"one": 1, "two": 2}
 
 @pytest.fixture(autouse=True)
 def _nothing_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_allowed", set())
-    monkeypatch.delenv(registry.VARIABLE, raising=False)
+    monkeypatch.setattr(lookup, "_allowed", set())
+    monkeypatch.delenv(lookup.VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def test_other_names_are_refused_with_what_to_do(name: Any, message: str, witnes
 
 @pytest.mark.parametrize("allowed", ["tattler", "tattler.", " tattler", "tattler.halving"])
 def test_code_of_ones_own_is_imported_from_the_working_folder(allowed: str, witness: Path) -> None:
-    registry.allow([allowed])
+    lookup.allow([allowed])
     assert find("tattler.halving", KNOWN, "a.name").__name__ == "halving"
     assert witness.exists()
 
 
 def test_the_environment_allows_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(registry.VARIABLE, "mine, other.package")
+    monkeypatch.setenv(lookup.VARIABLE, "mine, other.package")
     assert is_allowed("mine.make")
     assert is_allowed("other.package.deep.make")
     assert not is_allowed("mines.make")
@@ -73,7 +73,7 @@ def test_the_environment_allows_modules(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_is_allowed_and_missing_is_named(witness: Path) -> None:
-    registry.allow(["tattler", "nowhere"])
+    lookup.allow(["tattler", "nowhere"])
     for name in ("tattler.gone", "nowhere.gone", "tattler..halving"):
         with pytest.raises(FaceproofError, match=f"a.name = '{name}' cannot be imported"):
             find(name, KNOWN, "a.name")
@@ -95,7 +95,7 @@ def test_typed_settings_allow_what_they_name_and_a_run_does_not(
     assert witness.exists()
     witness.unlink()
     monkeypatch.delitem(sys.modules, "tattler")
-    monkeypatch.setattr(registry, "_allowed", set())  # another process
+    monkeypatch.setattr(lookup, "_allowed", set())  # another process
     with pytest.raises(FaceproofError, match=r"scheduler.name = 'tattler.halving' is code that"):
         train(run.path, f"resume={run.path}", "trainer.max_epochs=2")
     assert not witness.exists()

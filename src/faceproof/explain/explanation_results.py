@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from faceproof.explain.config import MapConfig
 from faceproof.explain.faithfulness import CurveMetrics
-from faceproof.explain.planted import PlantedMetrics
+from faceproof.explain.known_forgeries import PlantedMetrics
 from faceproof.task import Task
 
 Map = npt.NDArray[np.float32]

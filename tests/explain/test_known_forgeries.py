@@ -7,7 +7,7 @@ from scipy import stats
 
 from faceproof.data.demo.make import make_demo
 from faceproof.explain.faithfulness import CurveMetrics
-from faceproof.explain.planted import (
+from faceproof.explain.known_forgeries import (
     local_mask,
     mask_path,
     mass_inside,

@@ -1,0 +1,33 @@
+"""The settings of `faceproof compare`, without what the command imports."""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Compare runs that scored the same images.
+
+    Every metric has its 95% interval; for each pair of runs it is tested whether the difference is
+    real (DeLong's test for ROC-AUC, McNemar's for accuracy, Holm-corrected, groups counted in).
+    Beside that stand mean and spread over seeds, parameters, multiply-adds and time per image.
+    Writes comparison.html, .json, .csv and .md.
+
+    Attributes:
+        runs: run folders that train.py has written and evaluate.py evaluated, or the folder of a
+            sweep, which stands for every finished run below it.
+        evaluation: the folder below RUN/evaluations; by default the one that all runs have, of
+            several the test split of the data set they were trained on.
+        out: the folder to write.
+        timing: time the networks on this machine.
+        device: where to time them, cpu, cuda or auto.
+        allow: a module with code of your own that a run may use; can be repeated.
+    """
+
+    runs: tuple[Path, ...]
+    _: KW_ONLY
+    evaluation: str | None = None
+    out: Path = Path("comparison")
+    timing: bool = True
+    device: str = "auto"
+    allow: tuple[str, ...] = ()
