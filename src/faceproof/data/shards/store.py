@@ -1,7 +1,7 @@
 """Object stores (S3, Google Cloud Storage) that hold shards, through `pyarrow.fs`.
 
-pyarrow is a dependency anyway and its wheels hold both clients; it works in forked loading
-processes. Credentials come from where Amazon's and Google's tools look for them.
+pyarrow is a dependency anyway and its wheels hold both clients. Credentials come from
+where Amazon's and Google's tools look for them. Every request passes the gate of `fork_gate`.
 """
 
 import functools
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from faceproof.data.shards.fork_gate import gate
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors
 
@@ -82,21 +83,24 @@ class ObjectStore:
             ShardError: it is not there, or the store does not answer.
             CannotWriteError: the disk is full or cannot be written to.
         """
-        with (
-            self._explained(f"{self.root}/{name} cannot be fetched"),
-            self._files.open_input_file(f"{self._folder}/{name}") as source,
-            ThreadPoolExecutor(PARTS_AT_ONCE) as pool,
-        ):
+        with self._explained(f"{self.root}/{name} cannot be fetched"):
+            with gate.request():
+                source = self._files.open_input_file(f"{self._folder}/{name}")
+                size = source.size()
 
             def copy(start: int) -> None:
-                data = source.read_at(PART, start)
+                with gate.request():
+                    data = source.read_at(PART, start)
                 with explain_disk_errors(file), file.open("r+b") as out:
                     out.seek(start)
                     out.write(data)
 
             with explain_disk_errors(file):
                 file.write_bytes(b"")
-            list(pool.map(copy, range(0, source.size(), PART)))
+            with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
+                list(pool.map(copy, range(0, size, PART)))
+            with gate.request():
+                source.close()
 
     def read(self, name: str, missing: str) -> bytes:
         """Return a small object.
@@ -108,7 +112,7 @@ class ObjectStore:
         Raises:
             ShardError: it is not there, or the store does not answer.
         """
-        with self._explained(f"{self.root}/{name} cannot be read"):
+        with self._explained(f"{self.root}/{name} cannot be read"), gate.request():
             try:
                 with self._files.open_input_file(f"{self._folder}/{name}") as source:
                     return bytes(source.read())
@@ -123,6 +127,7 @@ class ObjectStore:
         """
         with (
             self._explained(f"{self.root}/{file.name} cannot be written"),
+            gate.request(),
             file.open("rb") as source,
             self._files.open_output_stream(f"{self._folder}/{file.name}") as out,
         ):
@@ -136,7 +141,7 @@ class ObjectStore:
         """
         from pyarrow.fs import FileSelector
 
-        with self._explained(f"{self.root} cannot be listed"):
+        with self._explained(f"{self.root} cannot be listed"), gate.request():
             return not self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
 
 
@@ -169,6 +174,7 @@ def _connect_s3(bucket: str) -> "FileSystem":
     return S3FileSystem(
         region=region,
         endpoint_override=endpoint,
+        background_writes=False,  # else requests go on outside of `gate`
         connect_timeout=TIMEOUT,
         request_timeout=TIMEOUT,
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
