@@ -129,6 +129,12 @@ def list_folder(
             f"no file below {root} fits the layout\n{expected}\n{found_tree(root)}\n"
             "set data.root or data.layout"
         )
+    _warn_of_left_out(root, layout, misfits, not_text)
+    return columns
+
+
+def _warn_of_left_out(root: Path, layout: str, misfits: list[str], not_text: list[str]) -> None:
+    """Warn of files that the table does not hold."""
     if misfits:
         log.warning(
             "%s: %d files do not fit the layout %s and are left out, %r the first",
@@ -139,7 +145,6 @@ def list_folder(
             "%s: %d files have names that are not UTF-8 text and are left out; rename %s",
             root, len(not_text), ", ".join(not_text),
         )  # fmt: skip
-    return columns
 
 
 def _is_text(name: str) -> bool:
