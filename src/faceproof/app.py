@@ -267,9 +267,10 @@ def list_data(values: Mapping[str, Any]) -> "DataSet":
 
     allow_own_code({"data": values})
     try:
-        return make_source(values).list()
+        source = make_source(values)
     except SettingError as error:
         raise error.within("data") from error
+    return source.list()
 
 
 def evaluate(config: DictConfig) -> Path:

@@ -48,7 +48,7 @@ def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
     Raises:
         FaceproofError: the name is not known, not allowed, or cannot be imported.
     """
-    if name in known:
+    if isinstance(name, str) and name in known:
         return known[name]
     if not isinstance(name, str) or "." not in name:
         close = get_close_matches(str(name), known)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faceproof.errors import FaceproofError
+from faceproof.settings import is_number
 
 # Multipliers below 2^31 keep products of 32-bit words within int64. From Chris Wellons'
 # hash-prospector (public domain), the least biased two-round pair known there.
@@ -84,11 +85,17 @@ class Augment:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
+        numbers = all(is_number(value) for value in vars(self).values())
         for name, value in vars(self).items():
             limit = {"rotation": 360, "strength": 1000}.get(name, 1)
             ranged = name not in ("horizontal_flip", "vertical_flip", "strength")
-            reach = value * self.strength if ranged else value
-            if not 0 <= reach <= limit or value < 0 or (name == "zoom" and reach == 1):
+            reach = value * self.strength if numbers and ranged else value
+            if (
+                not is_number(value)
+                or not 0 <= reach <= limit
+                or value < 0
+                or (name == "zoom" and reach == 1)
+            ):
                 raise FaceproofError(
                     f"augment.{name} = {value} must lie between 0 and 1, and so must a range times "
                     f"augment.strength = {self.strength} (zoom below 1; rotation is in degrees, "

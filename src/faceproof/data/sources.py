@@ -5,7 +5,7 @@ A data set of one's own is a function that takes its settings by name and return
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from faceproof.data.listing import (
@@ -30,10 +30,12 @@ class OwnData:
     Attributes:
         function: takes the settings by name and returns a `DataSet`.
         settings: plain values.
+        where: their place in the configuration, for messages.
     """
 
     function: Any
     settings: Mapping[str, Any]
+    where: str = "data"
 
     def list(self) -> DataSet:
         """Call the function.
@@ -41,11 +43,11 @@ class OwnData:
         Raises:
             FaceproofError: a setting is not one of the function's, or it returns something else.
         """
-        found = make(self.function, self.settings, "data")
+        found = make(self.function, self.settings, self.where)
         if not isinstance(found, DataSet):
             raise FaceproofError(
-                f"data.kind names a function that returns a {type(found).__name__}; it must "
-                "return a faceproof.data.DataSet"
+                f"{self.where}.kind names a function that returns a {type(found).__name__}; it "
+                "must return a faceproof.data.DataSet"
             )
         return found
 
@@ -89,9 +91,10 @@ def make_source(values: Any) -> Source:
 
 def _part(name: str, values: Mapping[str, Any]) -> Source:
     try:
-        return make_source(values)
+        part = make_source(values)
     except SettingError as error:
         raise error.within(f"sets.{name}") from error
+    return replace(part, where=f"data.sets.{name}") if isinstance(part, OwnData) else part
 
 
 def check_both_classes(source: Source) -> None:

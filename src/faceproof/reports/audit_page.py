@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from PIL import Image
+
 from faceproof.audit.audit import Audit
-from faceproof.reports.html import render, thumbnail
+from faceproof.data.image_io import UnreadableImageError
+from faceproof.reports.html import image_url, render
+from faceproof.reports.mistake_images import small_copy
 from faceproof.reports.page_folder import write_page
 
 MAX_SHOWN = 100  # pairs on the page
@@ -23,8 +27,16 @@ def audit_page(audit: Audit) -> str:
         audit=audit,
         verdict=verdict(audit),
         labels=list(dict.fromkeys(label for row in audit.balance.values() for label in row)),
-        pairs=[(pair, thumbnail(pair.first), thumbnail(pair.second)) for pair in shown],
+        pairs=[(pair, _thumbnail(pair.first), _thumbnail(pair.second)) for pair in shown],
     )
+
+
+def _thumbnail(path: str) -> str | None:
+    """Return a small copy of an image as a data URL; None for a file that has changed meanwhile."""
+    try:
+        return image_url(Image.fromarray(small_copy(path)))
+    except UnreadableImageError:
+        return None
 
 
 def verdict(audit: Audit) -> str:

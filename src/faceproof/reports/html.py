@@ -22,14 +22,6 @@ def render(template: str, filters: dict[str, Callable[..., Any]], **values: Any)
     return environment.get_template(template).render(values)
 
 
-def thumbnail(path: str, side: int = 144) -> str:
-    """Return a small copy of an image file as a data URL."""
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-    small.thumbnail((side, side))
-    return image_url(small)
-
-
 def image_url(image: Image.Image, quality: int = 80) -> str:
     """Return an RGB image as a data URL, in JPEG."""
     file = io.BytesIO()

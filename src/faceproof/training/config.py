@@ -83,7 +83,7 @@ class PlateauConfig:
     monitor: str = "val/loss"
 
     def __post_init__(self) -> None:
-        check(self, factor=FACTOR, patience=EPOCHS, min_lr=AMOUNT)
+        check(self, factor=FACTOR, patience=EPOCHS, min_lr=AMOUNT, monitor=TEXT)
         better(self.monitor)
 
 
@@ -208,13 +208,20 @@ def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> 
     for name in values:
         if name not in known:
             raise UnknownSettingError(name, known)
+    for name in ("data", "model", "optimizer", "scheduler", "freeze", "trainer"):
+        if name not in values:
+            raise SettingError(name, "is missing; it has no default")
     settings = dict(values)
-    calibration = settings.pop("calibration", "auto")
+    calibration, threshold = settings.pop("calibration", "auto"), settings.pop("threshold", {})
+    if not BY_NAME.fits(threshold):
+        raise SettingError(
+            "threshold", f"= {threshold!r} must be criterion, fpr and value, by name"
+        )
     made: dict[str, Any] = {
         "data": data or _within("data", make_source, settings["data"]),
         "scheduler": _within("scheduler", _make_scheduler, settings.pop("scheduler")),
         "threshold": make(
-            ThresholdConfig, {**settings.pop("threshold", {}), "calibration": calibration},
+            ThresholdConfig, {**threshold, "calibration": calibration},
             "threshold",
         ),
     }  # fmt: skip

@@ -35,6 +35,8 @@ class FreezeSchedule:
     """
 
     def __init__(self, stages: Sequence[Mapping[str, object]]) -> None:
+        if not isinstance(stages, list | tuple):
+            raise FaceproofError(f"freeze.stages = {stages!r} must be a list of stages")
         self.stages = tuple(_parse_stage(stage) for stage in stages)
         epochs = [stage.from_epoch for stage in self.stages]
         if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)):
@@ -82,6 +84,10 @@ class FreezeSchedule:
 
 def _parse_stage(stage: Mapping[str, object]) -> FreezeStage:
     """Turn a mapping from a configuration file into a stage."""
+    if not isinstance(stage, Mapping):
+        raise FaceproofError(
+            f"freeze.stages holds {stage!r}; a stage is {{from_epoch: NUMBER, train: TERMS}}"
+        )
     train = stage.get("train")
     terms = (train,) if isinstance(train, str) else train
     epoch = stage.get("from_epoch")

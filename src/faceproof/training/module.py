@@ -211,5 +211,5 @@ class DetectorModule(LightningModule):
         scheduler = self.make_scheduler(optimizer, num_steps)
         plan: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, ReduceLROnPlateau):
-            plan |= {"interval": "epoch", "monitor": "val/loss", "strict": False}
+            plan |= {"interval": "epoch", "monitor": self.plateau_monitor, "strict": False}
         return {"optimizer": optimizer, "lr_scheduler": plan}

@@ -99,11 +99,13 @@ class SearchSweeper(ProductSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Continue the search, and end the program with 1 if a trial failed."""
+        from faceproof.lookup import allow
         from faceproof.settings import make
         from faceproof.workflows.search import SearchConfig, import_optuna, search
 
         with clear_exit():
             config = make(SearchConfig, self.settings, "hydra.sweeper")
+            allow([config.pruner.rpartition(".")[0]])  # what the user types is the user's word
             import_optuna()
             overrides = parse(self.params, arguments, self.context.config_loader)
             space = {
