@@ -17,8 +17,8 @@ from faceproof.audit.duplicates import Pair, find_pairs
 from faceproof.audit.shortcuts import FILE_LIMIT, Shortcut, find_shortcuts
 from faceproof.data.listing import DataSet
 from faceproof.data.table import counts
+from faceproof.io.atomic import write_text
 from faceproof.io.cache import cache_folder
-from faceproof.io.run_folder import write_text
 
 FORMAT = 2  # raised with every change to what an audit holds
 MAX_IMBALANCE = 10.0
@@ -62,20 +62,12 @@ DUPLICATES: dict[str, tuple[Severity, str, str]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem of a data set.
-
-    Attributes:
-        severity: error, warning or info.
-        kind: what was found; `leak: ...` and `shortcut: ...` are the kinds that distort metrics.
-        count: how many files, pairs or groups are concerned.
-        text: what it means.
-        advice: what to do.
-    """
+    """One problem of a data set."""
 
     severity: Severity
-    kind: str
-    count: int
-    text: str
+    kind: str  # what was found; `leak: ...` and `shortcut: ...` are the kinds that distort metrics
+    count: int  # of the files, pairs or groups that are concerned
+    text: str  # what it means
     advice: str
 
     def __str__(self) -> str:
@@ -84,23 +76,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found in a data set.
+    """What was found in a data set."""
 
-    Attributes:
-        data: its name.
-        num_images: readable images.
-        findings: errors first.
-        balance: number of images by split and label.
-        shortcuts: each measured property of the files, the most predictive first.
-        pairs: the most serious pairs of duplicates.
-    """
-
-    data: str
-    num_images: int
-    findings: tuple[Finding, ...]
-    balance: dict[str, dict[str, int]]
-    shortcuts: tuple[Shortcut, ...]
-    pairs: tuple[Pair, ...]
+    data: str  # its name
+    num_images: int  # readable ones
+    findings: tuple[Finding, ...]  # errors first
+    balance: dict[str, dict[str, int]]  # number of images by split and label
+    shortcuts: tuple[Shortcut, ...]  # each measured property, the most predictive first
+    pairs: tuple[Pair, ...]  # the most serious pairs of duplicates
 
     @property
     def leaks(self) -> tuple[Finding, ...]:
@@ -119,27 +102,18 @@ class Audit:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "Audit":
         """Return the audit that `to_json` wrote."""
-        pairs = (
+        pairs = [
             Pair(**pair | {name: tuple(pair[name]) for name in ("labels", "splits")})
             for pair in plain["pairs"]
-        )
-        return cls(
-            plain["data"],
-            plain["num_images"],
-            tuple(Finding(**finding) for finding in plain["findings"]),
-            plain["balance"],
-            tuple(Shortcut(**shortcut) for shortcut in plain["shortcuts"]),
-            tuple(pairs),
-        )
+        ]
+        findings = tuple(Finding(**finding) for finding in plain["findings"])
+        shortcuts = tuple(Shortcut(**shortcut) for shortcut in plain["shortcuts"])
+        name, number, balance = plain["data"], plain["num_images"], plain["balance"]
+        return cls(name, number, findings, balance, shortcuts, tuple(pairs))
 
 
 def cached_audit(data: DataSet, stats: pa.Table) -> Audit:
-    """Audit a data set, or return the cached audit of the very same images.
-
-    Args:
-        data: the data set.
-        stats: the statistics of its files, row by row.
-    """
+    """Audit a data set, or return the cached audit of the very same images; see `audit_data`."""
     digest = hashlib.blake2b(f"{FORMAT} {data.name} {data.max_unreadable}".encode(), digest_size=12)
     for column in (*data.table.columns, stats["content"], stats["reason"]):
         digest.update(repr(column.to_pylist()).encode())
@@ -153,12 +127,7 @@ def cached_audit(data: DataSet, stats: pa.Table) -> Audit:
 
 
 def audit_data(data: DataSet, stats: pa.Table) -> Audit:
-    """Audit a data set.
-
-    Args:
-        data: the data set.
-        stats: the statistics of its files, row by row.
-    """
+    """Audit a data set, given the statistics of its files, row by row."""
     good = pc.is_null(stats["reason"])
     rows, readable = data.table.filter(good), stats.filter(good)
     pairs, numbers = find_pairs(rows, readable)
@@ -180,7 +149,6 @@ def audit_data(data: DataSet, stats: pa.Table) -> Audit:
 
 
 def _duplicates(numbers: dict[str, int]) -> list[Finding]:
-    """Judge the numbers of duplicates, by kind."""
     found = []
     for name, count in numbers.items():
         if count:
@@ -191,7 +159,6 @@ def _duplicates(numbers: dict[str, int]) -> list[Finding]:
 
 
 def _leaking_groups(rows: pa.Table) -> list[Finding]:
-    """Find groups with images in more than one split."""
     grouped = rows.filter(pc.is_valid(rows["group"]))
     seen = pa.table({"group": grouped["group"], "split": grouped["split"].cast(pa.string())})
     splits = seen.group_by("group").aggregate([("split", "count_distinct")])
@@ -203,7 +170,6 @@ def _leaking_groups(rows: pa.Table) -> list[Finding]:
 
 
 def _balance(rows: pa.Table) -> dict[str, dict[str, int]]:
-    """Count images by split and label."""
     balance: dict[str, dict[str, int]] = {}
     for (split, label), count in counts(rows, "split", "label").items():
         balance.setdefault(str(split), {})[label or "no label"] = count
@@ -211,7 +177,6 @@ def _balance(rows: pa.Table) -> dict[str, dict[str, int]]:
 
 
 def _imbalance(balance: dict[str, dict[str, int]], data: DataSet) -> list[Finding]:
-    """Judge the balance of classes in training."""
     negative, positive = (balance.get("train", {}).get(name, 0) for name in data.task.classes)
     ratio = max(negative, positive) / max(min(negative, positive), 1)
     if ratio <= MAX_IMBALANCE:
@@ -222,7 +187,6 @@ def _imbalance(balance: dict[str, dict[str, int]], data: DataSet) -> list[Findin
 
 
 def _unreadable(data: DataSet, number: int) -> list[Finding]:
-    """Judge the number of unreadable files."""
     if number == 0:
         return []
     severity: Severity = "warning" if number > data.max_unreadable * data.table.num_rows else "info"
@@ -231,7 +195,6 @@ def _unreadable(data: DataSet, number: int) -> list[Finding]:
 
 
 def _odd_files(stats: pa.Table) -> list[Finding]:
-    """Find files of an odd name, size or shape."""
     formats, suffixes = stats["format"].to_pylist(), stats["suffix"].to_pylist()
     misnamed = sum(
         suffix not in SUFFIXES.get(kind, {suffix})
@@ -242,18 +205,15 @@ def _odd_files(stats: pa.Table) -> list[Finding]:
     long = int((np.maximum(width, height) > MAX_ASPECT * np.minimum(width, height)).sum())
     look = "check that they show a face"
     found = (
-        Finding("info", "misnamed files", misnamed,
-                "the file name ends in another format than the file has",
-                "faceproof reads them; rename them for other programs"),
-        Finding("info", "tiny images", tiny, f"one side is below {MIN_SIDE} pixels", look),
-        Finding("info", "elongated images", long,
-                f"one side is more than {MAX_ASPECT:.0f} times the other", look),
+        ("misnamed files", misnamed, "the file name ends in another format than the file has",
+         "faceproof reads them; rename them for other programs"),
+        ("tiny images", tiny, f"one side is below {MIN_SIDE} pixels", look),
+        ("elongated images", long, f"one side is more than {MAX_ASPECT:.0f} times the other", look),
     )  # fmt: skip
-    return [finding for finding in found if finding.count]
+    return [Finding("info", kind, count, *words) for kind, count, *words in found if count]
 
 
 def _shortcut(shortcut: Shortcut) -> Finding:
-    """Say what a strong shortcut means."""
     text = (
         f"{shortcut.name} alone predicts the class with ROC-AUC {shortcut.auroc:.3f} (95% interval "
         f"{shortcut.low:.3f} to {shortcut.high:.3f}; above {shortcut.limit} is too much), so a "

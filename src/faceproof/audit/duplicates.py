@@ -20,21 +20,12 @@ MAX_PAIRS = 10_000  # pairs that are recorded; all are counted
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images that look the same.
+    """Two images that look the same."""
 
-    Attributes:
-        first: path of the one.
-        second: path of the other.
-        distance: bits, of 256, in which their perceptual hashes differ.
-        equal: whether their bytes are the same.
-        labels: of both; None without one.
-        splits: of both.
-    """
-
-    first: str
+    first: str  # their paths
     second: str
-    distance: int
-    equal: bool
+    distance: int  # bits, of 256, in which their perceptual hashes differ
+    equal: bool  # whether their bytes are the same
     labels: tuple[str | None, str | None]
     splits: tuple[str, str]
 
@@ -50,11 +41,7 @@ class Pair:
 
 
 def find_pairs(rows: pa.Table, stats: pa.Table) -> tuple[tuple[Pair, ...], dict[str, int]]:
-    """Find identical files and near-duplicates.
-
-    Args:
-        rows: the image table.
-        stats: its file statistics, row by row, all readable.
+    """Find identical files and near-duplicates of an image table, by its file statistics.
 
     Returns:
         The most serious pairs, at most `MAX_PAIRS`, and the number of pairs of each kind. Of many
@@ -116,9 +103,6 @@ def near_pairs(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> tuple[Pairs,
 
     Returns:
         (M, 2) row numbers, the lower first, sorted, and (M,) distances.
-
-    Raises:
-        ValueError: `max_distance` is out of range.
     """
     if not 0 <= max_distance <= MAX_DISTANCE:
         raise ValueError(f"max_distance must lie within 0 and {MAX_DISTANCE}, found {max_distance}")

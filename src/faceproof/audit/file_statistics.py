@@ -20,23 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from PIL import Image
 
-from faceproof.audit.image_statistics import (
-    NUM_HASH_WORDS,
-    NUM_RINGS,
-    border_detail,
-    laplacian,
-    middle,
-    perceptual_hash,
-    radial_spectrum,
-    resized,
-)
-from faceproof.data.image_io import (
-    UNREADABLE,
-    UnreadableImageError,
-    decode_image,
-    read_file,
-    reason_of,
-)
+from faceproof.audit import image_statistics as numbers
+from faceproof.data import image_io
+from faceproof.data.image_io import UnreadableImageError, decode_image, read_file
 from faceproof.data.shards.paths import SHARD, find_member, roots_of
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.table import write_table
@@ -52,7 +38,7 @@ SCHEMA = pa.schema(
         ("mtime_ns", pa.int64()),
         ("reason", pa.string()),  # why the file cannot be read, and then all below is null
         ("content", pa.binary(16)),  # digest of the bytes
-        ("look", pa.binary(2 * NUM_HASH_WORDS)),  # perceptual hash
+        ("look", pa.binary(2 * numbers.NUM_HASH_WORDS)),  # perceptual hash
         ("format", pa.string()),
         ("suffix", pa.string()),
         ("mode", pa.string()),
@@ -62,14 +48,12 @@ SCHEMA = pa.schema(
         ("metadata", pa.string()),  # kinds of metadata
         ("colour", pa.list_(pa.float32(), 6)),  # mean and standard deviation of R, G, B
         ("sharpness", pa.float32()),  # log variance of the Laplacian
-        ("spectrum", pa.list_(pa.float32(), NUM_RINGS)),  # log power by radial frequency
+        ("spectrum", pa.list_(pa.float32(), numbers.NUM_RINGS)),  # log power by radial frequency
         ("border", pa.list_(pa.float32(), 12)),  # share of detail in each cell along the border
     ]
 )
 # What Pillow names so in an image's `info`; every encoder writes density and the like.
-METADATA = frozenset(
-    {"exif", "icc_profile", "comment", "xmp", "photoshop", "Software", "parameters"}
-)
+METADATA = {"exif", "icc_profile", "comment", "xmp", "photoshop", "Software", "parameters"}
 CROP = 128  # pixels: side of the middle, not resized, whose spectrum is taken
 SMALL = 256  # pixels: side to which the whole image is resized for the detail along its border
 CHUNK = 4096  # files whose statistics are held as Python objects at a time
@@ -82,9 +66,6 @@ def file_statistics_of(rows: pa.Table) -> pa.Table:
 
     They are cached by source, so that a split or a combination of data sets finds those of its
     images.
-
-    Raises:
-        FaceproofError: the cache cannot be written.
     """
     sources = rows["source"].cast(pa.string())
     places, found, in_shards = [], [], _of_shards(rows["path"])
@@ -101,13 +82,8 @@ def gather_file_statistics(
 ) -> pa.Table:
     """Return the statistics of files, in their order, reading only those that changed.
 
-    Args:
-        paths: the files.
-        cache: a Parquet file of known statistics, which is updated; None for none.
-        in_shards: statistics that are stored beside the images in shards.
-
-    Raises:
-        FaceproofError: `cache` cannot be written.
+    `cache` is a Parquet file of known statistics, which is updated; `in_shards` are those that are
+    stored beside the images in shards.
     """
     names = paths if isinstance(paths, pa.ChunkedArray) else pa.chunked_array([list(paths)])
     stamps = np.array([_stamp(name) for name in names.to_pylist()], np.int64).reshape(-1, 2)
@@ -150,7 +126,6 @@ def _lasting(stats: pa.Table, in_shards: pa.Table) -> pa.Table:
 
 
 def _compute(names: list[str], stamps: npt.NDArray[np.int64]) -> pa.Table:
-    """Return the statistics of files, which are read in chunks."""
     chunks = []
     # Decoders release the interpreter lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -186,12 +161,8 @@ def _read_cache(file: Path | None) -> pa.Table:
 def _of_shards(names: pa.ChunkedArray) -> pa.Table:
     """Return the statistics that were stored when images were written into shards."""
     stored = (shard_set(root).file_statistics(FORMAT) for root in roots_of(names))
-    found = [
-        _of_paths(stats.select(SCHEMA.names).cast(SCHEMA), names)
-        for stats in stored
-        if stats is not None
-    ]
-    return pa.concat_tables([SCHEMA.empty_table(), *found])
+    found = [stats.select(SCHEMA.names).cast(SCHEMA) for stats in stored if stats is not None]
+    return _of_paths(pa.concat_tables([SCHEMA.empty_table(), *found]), names)
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -217,19 +188,19 @@ def statistics_of_file(path: str) -> dict[str, Any]:
         return {"path": path, "reason": str(error)}
     try:
         header = _header(data)
-    except UNREADABLE as error:  # Pillow may refuse the header of a file that decodes
-        return {"path": path, "reason": reason_of(error)}
+    except image_io.UNREADABLE as error:  # Pillow may refuse the header of a file that decodes
+        return {"path": path, "reason": image_io.reason_of(error)}
     grey = image.mean(axis=0, dtype=np.float32)
     return {
         "path": path,
         "content": hashlib.blake2b(data, digest_size=16).digest(),
-        "look": perceptual_hash(grey).tobytes(),
+        "look": numbers.perceptual_hash(grey).tobytes(),
         "suffix": Path(path).suffix.lower(),
         **header,
         "colour": [*image.mean((1, 2)).tolist(), *image.std((1, 2)).tolist()],
-        "sharpness": float(np.log(laplacian(middle(grey, 2 * SMALL)).var() + 1e-3)),
-        "spectrum": radial_spectrum(middle(grey, CROP)).tolist(),
-        "border": border_detail(resized(grey, SMALL)).tolist(),
+        "sharpness": numbers.sharpness(numbers.middle(grey, 2 * SMALL)),
+        "spectrum": numbers.radial_spectrum(numbers.middle(grey, CROP)).tolist(),
+        "border": numbers.border_detail(numbers.resized(grey, SMALL)).tolist(),
     }
 
 

@@ -33,10 +33,13 @@ def laplacian(grey: Grey) -> Grey:
     """Return the four-neighbour Laplacian of (H, W) where it is defined, or zeros (1, 1)."""
     if min(grey.shape) < 3:
         return np.zeros((1, 1), np.float32)
-    centre = grey[1:-1, 1:-1]
-    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    curvature: Grey = around - 4 * centre
-    return curvature
+    around: Grey = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return around - 4 * grey[1:-1, 1:-1]
+
+
+def sharpness(grey: Grey) -> float:
+    """Return the log variance of the Laplacian of (H, W)."""
+    return float(np.log(laplacian(grey).var() + 1e-3))
 
 
 def perceptual_hash(grey: Grey) -> npt.NDArray[np.uint16]:

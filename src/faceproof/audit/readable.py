@@ -18,18 +18,14 @@ log = logging.getLogger(__name__)
 def readable_rows(
     data: DataSet, record: Path | None = None, stats: pa.Table | None = None
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the rows of a data set whose files can be read, and the unreadable files.
+    """Return the rows whose files can be read, and a table (path, reason) of the other files.
+
+    More of these than `data.max_unreadable` allows are an error.
 
     Args:
         data: the data set.
-        record: a CSV file for the unreadable files (path, reason), written if there are any.
+        record: a CSV file for the unreadable files, written if there are any.
         stats: the file statistics of its rows; None to gather them.
-
-    Returns:
-        The readable rows, and a table (path, reason) of the other files.
-
-    Raises:
-        FaceproofError: more than `data.max_unreadable` of the files are unreadable.
     """
     stats = file_statistics_of(data.table) if stats is None else stats
     good = pc.is_null(stats["reason"])

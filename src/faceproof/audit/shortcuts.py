@@ -35,21 +35,14 @@ MAX_VALUES = 20  # of a categorical property, such as JPEG tables; rarer ones co
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well one property of the files predicts the class.
-
-    Attributes:
-        name: the property.
-        auroc: cross-validated area under the ROC curve.
-        low: lower end of its 95% interval.
-        high: upper end.
-        limit: `low` above this is a warning; None for all properties together, which measure how
-            different the classes are and name no single thing to mend.
-    """
+    """How well one property of the files predicts the class."""
 
     name: str
-    auroc: float
-    low: float
+    auroc: float  # cross-validated area under the ROC curve
+    low: float  # ends of its 95% interval
     high: float
+    # `low` above this is a warning; None for all properties together, which measure how different
+    # the classes are and name no single thing to mend.
     limit: float | None
 
     @property
@@ -61,13 +54,12 @@ class Shortcut:
 def find_shortcuts(stats: pa.Table, labels: npt.NDArray[np.int64], seed: int = 0) -> list[Shortcut]:
     """Measure every property, each alone and then all together; the strongest first.
 
+    Nothing is measured where a class has fewer than `MIN_PER_CLASS` images.
+
     Args:
         stats: rows of `file_statistics.SCHEMA`, all readable.
         labels: (N,) of 0 and 1.
         seed: of the sample (at most `MAX_ROWS` rows) and of the folds.
-
-    Returns:
-        Nothing where a class has fewer than `MIN_PER_CLASS` images.
     """
     if min(np.bincount(labels, minlength=2)) < MIN_PER_CLASS:
         return []
@@ -84,7 +76,6 @@ def find_shortcuts(stats: pa.Table, labels: npt.NDArray[np.int64], seed: int = 0
 
 
 def _area(labels: npt.NDArray[np.int64], scores: Scores) -> tuple[float, float, float]:
-    """Return the area under the ROC curve and its interval."""
     positive = labels == 1
     rows = np.arange(len(labels))
     interval = auc_interval(scores[positive], scores[~positive], rows[positive], rows[~positive])

@@ -33,9 +33,6 @@ class Corruption:
     | noise      | standard deviation of Gaussian noise, in grey levels of 255        |
     | brightness | factor                                                             |
     | screenshot | number of times the image is shown, grabbed and encoded again      |
-
-    Raises:
-        FaceproofError: the kind is unknown.
     """
 
     kind: str
@@ -51,11 +48,9 @@ class Corruption:
         return self.kind if self.kind == "none" else f"{self.kind} {self.level:g}"
 
     def __call__(self, image: Pixels, name: str) -> Pixels:
-        """Return the corrupted image, (3, H, W) uint8.
+        """Return the corrupted image, (3, H, W) uint8 like the given one.
 
-        Args:
-            image: (3, H, W) uint8.
-            name: seeds the random part; the image's path below its data set.
+        `name`, the image's path below its data set, seeds the random part.
         """
         opened = Image.fromarray(image.transpose(1, 2, 0))
         changed = CHANGES[self.kind](opened, self.level, name)
@@ -135,22 +130,14 @@ LEVELS: dict[str, dict[str, tuple[float, ...]]] = {
 
 
 def robustness_corruptions(name: str) -> list[Corruption]:
-    """Return all corruptions of a named set of levels.
-
-    Raises:
-        FaceproofError: the set is unknown.
-    """
+    """Return all corruptions of a named set of levels."""
     if name not in LEVELS:
         raise FaceproofError(f"robustness={name} must be one of {', '.join(LEVELS)}")
     return [Corruption(kind, level) for kind, levels in LEVELS[name].items() for level in levels]
 
 
 def neutral_corruption(name: str) -> Corruption:
-    """Return the corruption that gives all images the same size and encoding.
-
-    Raises:
-        FaceproofError: the name is unknown.
-    """
+    """Return the corruption that gives all images the same size and encoding."""
     if name not in NEUTRAL:
         raise FaceproofError(f"neutral={name} must be one of {', '.join(NEUTRAL)}")
     return NEUTRAL[name]

@@ -33,14 +33,8 @@ def _mix(word: Tensor) -> Tensor:
 def uniforms(seed: int, epoch: int, index: Tensor, num: int) -> Tensor:
     """Draw `num` numbers for each image, a function of (seed, epoch, index) alone.
 
-    Args:
-        seed: the run's seed.
-        epoch: the epoch, from 0 on.
-        index: (B,) int64, the images' rows in their table.
-        num: how many numbers per image.
-
-    Returns:
-        (B, num) float32, uniform in [0, 1).
+    `index`, (B,) int64, are the images' rows in their table; the result is (B, num) float32,
+    uniform in [0, 1).
     """
     word = torch.full_like(index, seed & MASK)
     for part in (torch.full_like(index, epoch), index & MASK, index >> 32):
@@ -68,9 +62,6 @@ class Augment:
         saturation: likewise, about each pixel's grey.
         hue: turn of the chroma plane, as a share of a full turn, to either side.
         strength: factor on every range from rotation to hue, but not on probabilities.
-
-    Raises:
-        FaceproofError: a range is negative or too large.
     """
 
     horizontal_flip: float = 0.0
@@ -158,8 +149,6 @@ GREY = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 TO_YIQ = torch.tensor(
     [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]]
 )
-
-
 TO_RGB = torch.linalg.inv(TO_YIQ)
 
 

@@ -1,13 +1,6 @@
 """Image tables, data sets, splits and loading."""
 
-from faceproof.data.listing import (
-    CombinedData,
-    DataSet,
-    DemoData,
-    FolderData,
-    ShardData,
-    TableData,
-)
+from faceproof.data.listing import CombinedData, DataSet, DemoData, FolderData, ShardData, TableData
 from faceproof.data.sources import make_source
 
 __all__ = [

@@ -27,24 +27,17 @@ ImageChange = Callable[[Pixels, str], Pixels]
 
 
 class Batch(NamedTuple):
-    """A batch of images.
+    """A batch of images."""
 
-    `image` is (B, 3, S, S) uint8, `label` (B,) int64 with -1 for unlabelled images, and `row` (B,)
-    int64, the images' rows in their table.
-    """
-
-    image: Tensor
-    label: Tensor
-    row: Tensor
+    image: Tensor  # (B, 3, S, S) uint8
+    label: Tensor  # (B,) int64, -1 for unlabelled images
+    row: Tensor  # (B,) int64, the images' rows in their table
 
 
 class FeatureBatch(NamedTuple):
-    """A batch of cached features of a frozen backbone.
+    """A batch of cached features of a frozen backbone."""
 
-    `features` is what the backbone returned for B images; the rest is as in `Batch`.
-    """
-
-    features: Tensor
+    features: Tensor  # what the backbone returned for B images; the rest is as in `Batch`
     label: Tensor
     row: Tensor
 
@@ -71,20 +64,14 @@ class ImageDataset(Dataset[Batch]):
     """
 
     def __init__(
-        self,
-        table: pa.Table,
-        task: Task,
-        size: int,
-        interpolation: str,
+        self, table: pa.Table, task: Task, size: int, interpolation: str,
         change: ImageChange | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         paths = table["path"]
         # One array: combining copies, and strings of Python would be copied into every worker.
         self.paths = paths.chunk(0) if paths.num_chunks == 1 else paths.combine_chunks()
         self.labels = label_numbers(table, task)
-        self.size = size
-        self.interpolation = interpolation
-        self.change = change
+        self.size, self.interpolation, self.change = size, interpolation, change
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -110,11 +97,7 @@ class ImageDataset(Dataset[Batch]):
         by_all_cores(put, len(rows))
 
     def image(self, row: int) -> Tensor:
-        """Return one image, (3, S, S) uint8.
-
-        Raises:
-            ImageGoneError: its file can no longer be read.
-        """
+        """Return one image, (3, S, S) uint8; an `ImageGoneError` says that it is gone."""
         path = self.paths[row].as_py()
         try:
             decoded = read_image(path)
@@ -130,16 +113,10 @@ class ImageDataset(Dataset[Batch]):
 
 
 class CachedImages(Dataset[Batch]):
-    """Images that are decoded and resized already.
-
-    Args:
-        images: (N, 3, S, S) uint8.
-        labels: (N,) int64.
-    """
+    """Images, (N, 3, S, S) uint8, that are decoded and resized already; labels are (N,) int64."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
-        self.images = images
-        self.labels = labels
+        self.images, self.labels = images, labels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -162,9 +139,7 @@ class CachedFeatures(Dataset[FeatureBatch]):
     def __init__(
         self, features: np.ndarray, labels: np.ndarray, sampler: EpochSampler | None = None
     ) -> None:
-        self.features = features
-        self.labels = labels
-        self.sampler = sampler
+        self.features, self.labels, self.sampler = features, labels, sampler
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -11,55 +11,34 @@ from faceproof.errors import FaceproofError
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a data set comes from.
+    """Where a data set comes from."""
 
-    Attributes:
-        kaggle: its name on Kaggle; None where the authors give it out on request.
-        terms: of use, in a few words.
-        page: its web page.
-    """
+    kaggle: str | None  # its name on Kaggle; None where the authors give it out on request
+    terms: str  # of use
+    github: str = ""  # the authors' page, where it is not on Kaggle
 
-    kaggle: str | None
-    terms: str
-    page: str
+    @property
+    def page(self) -> str:
+        """Return the address of its web page."""
+        return f"kaggle.com/datasets/{self.kaggle}" if self.kaggle else f"github.com/{self.github}"
 
 
 ORIGINS = {
     "deepfake_and_real": Origin(
-        "manjilkarki/deepfake-and-real-images",
-        "cut from OpenForensics, for research",
-        "kaggle.com/datasets/manjilkarki/deepfake-and-real-images",
+        "manjilkarki/deepfake-and-real-images", "cut from OpenForensics, for research"
     ),
-    "real_vs_fake_140k": Origin(
-        "xhlulu/140k-real-and-fake-faces",
-        "FFHQ is CC BY-NC-SA 4.0",
-        "kaggle.com/datasets/xhlulu/140k-real-and-fake-faces",
-    ),
-    "ciplab": Origin(
-        "ciplab/real-and-fake-face-detection",
-        "for research",
-        "kaggle.com/datasets/ciplab/real-and-fake-face-detection",
-    ),
-    "celebdf": Origin(
-        None, "on request, for research", "github.com/yuezunli/celeb-deepfakeforensics"
-    ),
-    "faceforensics": Origin(None, "on request, for research", "github.com/ondyari/FaceForensics"),
+    "real_vs_fake_140k": Origin("xhlulu/140k-real-and-fake-faces", "FFHQ is CC BY-NC-SA 4.0"),
+    "ciplab": Origin("ciplab/real-and-fake-face-detection", "for research"),
+    "celebdf": Origin(None, "on request, for research", "yuezunli/celeb-deepfakeforensics"),
+    "faceforensics": Origin(None, "on request, for research", "ondyari/FaceForensics"),
 }
 
 
 def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -> Path:
     """Download a data set to the folder where its configuration looks for it.
 
-    Args:
-        name: the data set.
-        root: the folder above all data sets.
-        download: takes a Kaggle name and returns a folder; kagglehub's by default.
-
-    Returns:
-        The data set's folder, `root/name`.
-
-    Raises:
-        FaceproofError: it cannot be downloaded, or is there already.
+    That is `root/name`, which is returned. `download` takes a Kaggle name and returns a folder;
+    kagglehub's by default.
     """
     if name not in ORIGINS:
         raise FaceproofError(
@@ -92,14 +71,12 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
         partial.rename(target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise FaceproofError(
-            f"{target} could not be written ({error}); {name} is in {found}"
-        ) from error
+        message = f"{target} could not be written ({error}); {name} is in {found}"
+        raise FaceproofError(message) from error
     return target
 
 
 def _kagglehub() -> Callable[[str], str]:
-    """Return kagglehub's download function."""
     try:
         import kagglehub
     except ImportError as error:

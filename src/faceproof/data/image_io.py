@@ -117,17 +117,11 @@ def decode_image(data: bytes) -> Pixels:
 
 @dataclass(frozen=True)
 class _JpegHeader:
-    """What decoding needs to know of a JPEG file.
-
-    Attributes:
-        num_channels: of its colours.
-        exif: the first EXIF segment, empty if there is none.
-        end: the place in the file from which on there are pixels.
-    """
+    """What decoding needs to know of a JPEG file."""
 
     num_channels: int
-    exif: bytes
-    end: int
+    exif: bytes  # the first EXIF segment, empty if there is none
+    end: int  # the place in the file from which on there are pixels
 
 
 def _read_jpeg_header(data: bytes) -> _JpegHeader | None:
@@ -175,10 +169,8 @@ def _decode_damaged_jpeg(data: bytes, channels: str, error: ValueError) -> Pixel
     """Decode a JPEG file about which simplejpeg complains, by Pillow, to (H, W, channels).
 
     Pillow accepts wrong data inside a whole image, as viewers do. simplejpeg can be told to do so
-    too, but then returns images of which the second half was never written.
-
-    Raises:
-        ValueError: what simplejpeg said, if Pillow refuses it too.
+    too, but then returns images of which the second half was never written. If Pillow refuses it
+    too, simplejpeg's `error` is raised.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:

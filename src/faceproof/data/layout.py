@@ -19,15 +19,13 @@ PLACEHOLDERS = ("split", "label", "generator", "group")
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 TREE_LINES = 16
 
+Words = Mapping[str, str | None]  # what a folder word means
+
 log = logging.getLogger(__name__)
 
 
 def layout_pattern(layout: str) -> re.Pattern[str]:
-    """Compile a layout line to a pattern over paths relative to the root, `/` between words.
-
-    Raises:
-        FaceproofError: it names an unknown placeholder or one of them twice.
-    """
+    """Compile a layout line to a pattern over paths relative to the root, `/` between words."""
     names = re.findall(r"\{(.*?)\}", layout)
     if bad := [n for n in names if n not in PLACEHOLDERS or names.count(n) > 1]:
         raise FaceproofError(
@@ -40,7 +38,6 @@ def layout_pattern(layout: str) -> re.Pattern[str]:
 
 
 def _part_pattern(part: str) -> str:
-    """Return the pattern of one piece of a layout line."""
     if part.startswith("{"):
         return f"(?P<{part[1:-1]}>[^/]+?)"
     return {"**": ".+", "**/": "(?:.+/)?", "*": "[^/]*"}.get(part, re.escape(part))
@@ -71,23 +68,17 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def list_folder(
-    root: Path,
-    layout: str,
-    labels: Mapping[str, str | None],
-    splits: Mapping[str, str | None],
-    generators: Mapping[str, str | None],
+    root: Path, layout: str, labels: Words, splits: Words, generators: Words
 ) -> dict[str, list[str | None]]:
     """List the images below `root` as columns: path (relative), label, split, generator, group.
 
     Args:
         root: the folder that the layout line starts from.
-        layout: the layout line.
+        layout: the layout line; a group is the path up to the end of its word, so that videos of
+            the same name under two manipulations are two groups.
         labels: folder word to class name; null leaves the folder out.
         splits: folder word to split; `auto` divides by the ratios, null leaves the folder out.
         generators: folder word to generator; other words are generators by their own name.
-
-    A group is the path up to the end of its word, so that videos of the same name under two
-    manipulations are two groups.
 
     Raises:
         FaceproofError: the root is missing or empty, no file fits the layout, or a folder word
@@ -105,8 +96,8 @@ def list_folder(
             "(or FACEPROOF_DATA to the folder above)"
         )
     words = {
-        "label": {word.lower(): name for word, name in labels.items()},
-        "split": {word.lower(): name for word, name in splits.items()},
+        placeholder: {word.lower(): name for word, name in meaning.items()}
+        for placeholder, meaning in (("label", labels), ("split", splits))
     }
     pattern = layout_pattern(layout)
     columns: dict[str, list[str | None]] = {name: [] for name in ("path", *PLACEHOLDERS)}
@@ -116,12 +107,9 @@ def list_folder(
         match = pattern.fullmatch(path)
         if match is None:
             misfits.append(path)
-            continue
-        if not _is_text(path):
+        elif not _is_text(path):
             not_text.append(_escaped(path))
-            continue
-        row = _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}")
-        if row is not None:
+        elif row := _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}"):
             for name, value in row.items():
                 columns[name].append(value)
     if not columns["path"]:
@@ -158,10 +146,7 @@ def _escaped(name: str) -> str:
 
 
 def _row(
-    match: re.Match[str],
-    words: Mapping[str, Mapping[str, str | None]],
-    generators: Mapping[str, str | None],
-    trees: Callable[[], str],
+    match: re.Match[str], words: Mapping[str, Words], generators: Words, trees: Callable[[], str]
 ) -> dict[str, str | None] | None:
     """Return the row of one path; None where a folder word is mapped to null."""
     found = match.groupdict()
@@ -186,12 +171,7 @@ def _row(
     return row
 
 
-def expected_tree(
-    root: Path,
-    layout: str,
-    labels: Mapping[str, str | None],
-    splits: Mapping[str, str | None],
-) -> str:
+def expected_tree(root: Path, layout: str, labels: Words, splits: Words) -> str:
     """Draw the folders that a layout line describes."""
     lines = [f"expected, by data.layout = {layout!r}:", f"  {root}/"]
     choices = {"{label}": "|".join(labels), "{split}": "|".join(splits)}

@@ -21,9 +21,6 @@ class LoaderConfig:
     Attributes:
         batch_size: images in a batch.
         num_workers: worker processes that decode images, or `auto`; see `loaders.choose_workers`.
-
-    Raises:
-        FaceproofError: a value is out of range.
     """
 
     batch_size: int = 32
@@ -44,9 +41,6 @@ class CacheConfig:
         views: with random augmentation, train on this many cached views of each image instead of a
             fresh one in every epoch; None for fresh ones, which are not cached.
         max_gb: the most that either kind may take, in memory or on disk.
-
-    Raises:
-        FaceproofError: a value is out of range.
     """
 
     images: str = "none"
@@ -56,12 +50,9 @@ class CacheConfig:
 
     def __post_init__(self) -> None:
         settings.check(
-            self,
-            images=one_of("none", "memory", "disk"),
-            features=one_of("auto", "none"),
-            views=optional(COUNT),
-            max_gb=settings.ABOVE_ZERO,
-        )
+            self, images=one_of("none", "memory", "disk"), features=one_of("auto", "none"),
+            views=optional(COUNT), max_gb=settings.ABOVE_ZERO,
+        )  # fmt: skip
 
     @property
     def max_bytes(self) -> int:

@@ -100,21 +100,11 @@ def make_loader(
 ) -> DataLoader[Any]:
     """Return a loader over all rows; no row is dropped. Cached data sets need no workers.
 
-    Args:
-        dataset: the rows.
-        batch_size: rows in a batch.
-        num_workers: worker processes, or `auto`; see `choose_workers`.
-        sampler: the order; None for table order.
-        device: the type of device that the batches go to.
-
-    Raises:
-        FaceproofError: there is no memory for the batches of the workers.
+    Without a `sampler` the rows come in table order. `device` is the type of device that the
+    batches go to; see `choose_workers`.
     """
-    options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "collate_fn": _unchanged,
-        "pin_memory": device == "cuda",
-    }
+    options: dict[str, Any] = {"batch_size": batch_size, "pin_memory": device == "cuda"}
+    options["collate_fn"] = _unchanged
     rows: Any = dataset
     if isinstance(dataset, ImageDataset):
         if sampler is None:
@@ -131,11 +121,6 @@ def make_loader(
 
 
 def _slots(dataset: ImageDataset, workers: int, batch_size: int) -> Slots:
-    """Return places for the batches of the workers.
-
-    Raises:
-        FaceproofError: there is no memory for them.
-    """
     try:
         return Slots(workers, min(batch_size, max(len(dataset), 1)), dataset.size)
     except OSError as error:
@@ -146,7 +131,6 @@ def _slots(dataset: ImageDataset, workers: int, batch_size: int) -> Slots:
 
 
 def _unchanged(batch: Any) -> Any:
-    """Return a batch as its data set made it."""
     return batch
 
 

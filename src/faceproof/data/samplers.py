@@ -24,18 +24,11 @@ class EpochSampler(Sampler[int]):
     """
 
     def __init__(
-        self,
-        num_rows: int,
-        seed: int,
-        rank: int = 0,
-        num_ranks: int = 1,
+        self, num_rows: int, seed: int, rank: int = 0, num_ranks: int = 1,
         shards: Shards | None = None,
-    ) -> None:
-        self.num_rows = num_rows
-        self.seed = seed
-        self.rank = rank
-        self.num_ranks = num_ranks
-        self.shards = shards
+    ) -> None:  # fmt: skip
+        self.num_rows, self.seed, self.shards = num_rows, seed, shards
+        self.rank, self.num_ranks = rank, num_ranks
         self.epoch = 0
         self.start = 0  # rows of this rank to skip, in the next order only
 

@@ -8,15 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from faceproof.data.listing import (
-    CombinedData,
-    DataSet,
-    DemoData,
-    FolderData,
-    ShardData,
-    Source,
-    TableData,
-)
+from faceproof.data import listing
+from faceproof.data.listing import CombinedData, DataSet, FolderData, Source
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
 from faceproof.settings import SettingError, make
@@ -25,24 +18,14 @@ from faceproof.task import get_task
 
 @dataclass(frozen=True)
 class OwnData:
-    """A data set that a function of the user's own lists.
+    """A data set that a function of the user's own lists."""
 
-    Attributes:
-        function: takes the settings by name and returns a `DataSet`.
-        settings: plain values.
-        where: their place in the configuration, for messages.
-    """
-
-    function: Any
+    function: Any  # takes the settings by name and returns a `DataSet`
     settings: Mapping[str, Any]
-    where: str = "data"
+    where: str = "data"  # their place in the configuration, for messages
 
     def list(self) -> DataSet:
-        """Call the function.
-
-        Raises:
-            FaceproofError: a setting is not one of the function's, or it returns something else.
-        """
+        """Call the function."""
         found = make(self.function, self.settings, self.where)
         if not isinstance(found, DataSet):
             raise FaceproofError(
@@ -54,18 +37,17 @@ class OwnData:
 
 KINDS: dict[str, Any] = {
     "folder": FolderData,
-    "table": TableData,
-    "shards": ShardData,
+    "table": listing.TableData,
+    "shards": listing.ShardData,
     "combined": CombinedData,
-    "demo": DemoData,
+    "demo": listing.DemoData,
 }
 
 
 def make_source(values: Any) -> Source:
     """Return the data set that plain settings describe; nothing is listed yet.
 
-    Args:
-        values: `kind`, one of `KINDS` or a function of the user's own, and its settings.
+    `values` are `kind`, one of `KINDS` or a function of the user's own, and its settings.
 
     Raises:
         FaceproofError: the settings describe no data set.
@@ -83,8 +65,7 @@ def make_source(values: Any) -> Source:
         sets = settings.get("sets")
         if not (isinstance(sets, Mapping) and all(isinstance(v, Mapping) for v in sets.values())):
             raise SettingError("sets", f"= {sets!r} must be names and the data sets they stand for")
-        settings["sets"] = {name: _part(name, one)
-                            for name, one in sets.items()}  # fmt: skip
+        settings["sets"] = {name: _part(name, one) for name, one in sets.items()}
     source: Source = make(create, settings)
     return source
 
@@ -98,11 +79,7 @@ def _part(name: str, values: Mapping[str, Any]) -> Source:
 
 
 def check_both_classes(source: Source) -> None:
-    """Refuse to train on folders of which none can hold images of one of the classes.
-
-    Raises:
-        FaceproofError: it is so.
-    """
+    """Refuse to train on folders of which none can hold images of one of the classes."""
     parts = list(source.sets.values()) if isinstance(source, CombinedData) else [source]
     folders = [part for part in parts if isinstance(part, FolderData)]
     if not folders or len(folders) < len(parts):

@@ -37,11 +37,8 @@ def assign_splits(
         splits: those that are given; None or `auto` for rows to divide by the ratios.
         paths: relative to the data set's root, so that moving the set changes no split.
         groups: rows of one group share a split; None for an image on its own.
-        ratios: train, val and test, adding up to 1.
+        ratios: train, val and test; see `check_ratios`.
         seed: another seed is another division.
-
-    Raises:
-        FaceproofError: the ratios are not a division; see `check_ratios`.
     """
     check_ratios(ratios)
     return [

@@ -12,9 +12,11 @@
 Columns are Arrow arrays, not Python objects, so that worker processes share their memory.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -42,11 +44,7 @@ SPLITS = ("train", "val", "test", "unlabelled")
 
 
 def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
-    """Build an image table from columns of strings; `path` is required, the rest may be absent.
-
-    Raises:
-        FaceproofError: `path` or a row's path is missing, or a column is unknown.
-    """
+    """Build an image table from columns of strings; `path` is required, the rest may be absent."""
     if "path" not in columns or (unknown := set(columns) - set(SCHEMA.names)):
         found = ", ".join(columns) or "none"
         unknown_text = f"; rename or drop {', '.join(sorted(unknown))}" if "path" in columns else ""
@@ -54,18 +52,12 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
             f"an image table needs the column path and may have {', '.join(SCHEMA.names[1:])}; "
             f"found the columns {found}{unknown_text}"
         )
-    num_rows = len(columns["path"])
-    if None in columns["path"]:
-        raise FaceproofError(
-            f"row {list(columns['path']).index(None) + 1} of an image table has no path"
-        )
-    return pa.table(
-        [
-            pa.array(columns.get(field.name, [None] * num_rows), pa.string()).cast(field.type)
-            for field in SCHEMA
-        ],
-        schema=SCHEMA,
-    )
+    paths = list(columns["path"])
+    if None in paths:
+        raise FaceproofError(f"row {paths.index(None) + 1} of an image table has no path")
+    nothing = [None] * len(paths)
+    texts = [pa.array(columns.get(name, nothing), pa.string()) for name in SCHEMA.names]
+    return pa.table(texts, SCHEMA.names).cast(SCHEMA)
 
 
 def concat_tables(tables: Iterable[pa.Table]) -> pa.Table:
@@ -78,6 +70,35 @@ def select(table: pa.Table, split: str) -> pa.Table:
     return table.filter(pc.equal(table["split"].cast(pa.string()), split))
 
 
+def evenly_spaced(rows: pa.Table, num: int) -> pa.Table:
+    """Return at most `num` rows of each group, evenly spaced; rows without a group all stay.
+
+    A group is ordered by its file names, in which numbers count by their value. It is divided into
+    `num` equal stretches, and the middle row of each is taken.
+    """
+    if num < 1:
+        raise FaceproofError(f"frames={num} must be at least 1")
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(rows["group"].to_pylist()):
+        if group is not None:
+            members.setdefault(group, []).append(row)
+    paths = rows["path"].to_pylist()
+    left_out = np.zeros(rows.num_rows, dtype=bool)
+    for inside in members.values():
+        if len(inside) > num:
+            inside.sort(key=lambda row: _natural(paths[row]))
+            chosen = ((np.arange(num) + 0.5) * len(inside) / num).astype(int)
+            left_out[inside] = True
+            left_out[np.array(inside)[chosen]] = False
+    return rows.filter(pa.array(~left_out))
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Return a sort key in which the numbers of a name count by their value."""
+    parts = re.split(r"(\d+)", path)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
 def counts(table: pa.Table, *columns: str) -> dict[tuple[str | None, ...], int]:
     """Return the number of rows for each combination of values in `columns`, sorted by name."""
     plain = pa.table({name: table[name].cast(pa.string()) for name in columns})
@@ -87,18 +108,11 @@ def counts(table: pa.Table, *columns: str) -> dict[tuple[str | None, ...], int]:
 
 
 def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> pa.Table:
-    """Check an image table and return it; called once, where a data set is made.
+    """Check an image table and return it; called once, where the data set `name` is made.
 
-    Args:
-        table: the table.
-        task: whose classes its labels are.
-        name: the data set's name, for messages.
-        complete: whether both classes must occur; a set for testing may hold fakes alone.
-
-    Raises:
-        FaceproofError: it is empty, has duplicate paths, a label that is no class of the task, a
-            labelled split with rows without a label, an unknown split, or a class without
-            images.
+    It must have rows, unique paths, known splits, the task's classes as labels, a label in every
+    row that is not unlabelled, and, if `complete`, images of both classes: a set for testing may
+    hold fakes alone.
     """
     if table.num_rows == 0:
         raise FaceproofError(f"data set {name} has no images")
@@ -153,11 +167,7 @@ def describe_counts(table: pa.Table) -> str:
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read an image table from a CSV or Parquet file.
-
-    Raises:
-        FaceproofError: the file is missing, damaged, of another type, or has no column `path`.
-    """
+    """Read an image table from a CSV or Parquet file."""
     if not path.is_file():
         raise FaceproofError(
             f"there is no image table at {path}; set data.file to a CSV or Parquet"
@@ -173,19 +183,12 @@ def read_table(path: Path) -> pa.Table:
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """Read a Parquet file; one that unpacks to far more than its size is refused.
-
-    Raises:
-        FaceproofError: it is damaged, or unpacks to far more than its size.
-    """
+    """Read a Parquet file; one that unpacks to far more than its size is refused."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             schema, about = file.schema_arrow, file.metadata
-        columns = [
-            about.row_group(group).column(column)
-            for group in range(about.num_row_groups)
-            for column in range(about.num_columns)
-        ]
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        columns = [group.column(n) for group in groups for n in range(about.num_columns)]
         values = sum(one.num_values for one in columns)
         pages = sum(one.total_uncompressed_size for one in columns)
         _refuse_bomb(path, VALUE * values + pages)
@@ -216,19 +219,14 @@ def _refuse_bomb(path: Path, declared: int) -> None:
 
 def _read_csv(path: Path) -> pa.Table:
     """Read a CSV file as text; only an empty cell is null, as a group may be called NA."""
+    text = {name: pa.string() for name in SCHEMA.names}
     options = pyarrow.csv.ConvertOptions(
-        column_types={name: pa.string() for name in SCHEMA.names},
-        null_values=[""],
-        strings_can_be_null=True,
+        column_types=text, null_values=[""], strings_can_be_null=True
     )
     return pyarrow.csv.read_csv(path, convert_options=options)
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as Parquet, atomically.
-
-    Raises:
-        CannotWriteError: the disk is full or cannot be written to.
-    """
+    """Write a table as Parquet, atomically."""
     with atomic_file(path) as partial:
         pyarrow.parquet.write_table(table, partial)

@@ -60,11 +60,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically.
-
-    Raises:
-        CannotWriteError: the disk is full or cannot be written to.
-    """
+    """Write a text file by `atomic_file`."""
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -157,10 +153,7 @@ def is_abandoned(partial: Path) -> bool:
 
 @contextlib.contextmanager
 def explain_disk_errors(place: Path) -> Iterator[None]:
-    """Turn an error of the disk, while `place` is written, into one message.
-
-    Args:
-        place: the file or folder to write.
+    """Turn an error of the disk, while the file or folder `place` is written, into one message.
 
     Raises:
         CannotWriteError: the disk is full or cannot be written to.

@@ -17,54 +17,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceproof.io.atomic import (
-    PARTIAL,
-    CannotWriteError,
-    atomic_file,
-    explain_disk_errors,
-    is_abandoned,
-)
+from faceproof.io import atomic
+from faceproof.io.atomic import CannotWriteError, atomic_file, explain_disk_errors
 
 SPARE = 2**28  # bytes that stay free on the disk
 
-_in_use: set[Path] = set()  # files of this process, which it must not delete for one another
-
 Array = npt.NDArray[Any]
+
+_in_use: set[Path] = set()  # files of this process, which it must not delete for one another
 
 log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Return the folder of everything that can be computed or fetched again.
-
-    It is the environment variable FACEPROOF_CACHE, or else ~/.cache/faceproof.
-    """
+    """Return FACEPROOF_CACHE or ~/.cache/faceproof: all in it can be computed or fetched again."""
     return Path(os.environ.get("FACEPROOF_CACHE") or Path.home() / ".cache" / "faceproof")
 
 
 @dataclass(frozen=True)
 class CachedArray:
-    """An array to load from the cache, or to compute.
+    """An array to load from the cache, or to compute."""
 
-    Attributes:
-        kind: names the folder that it shares with similar arrays.
-        key: of everything that it depends on; see `key_of`.
-        shape: rows first.
-        dtype: of its numbers.
-        fill: computes it into an array of that shape.
-        agrees: says whether a cached array is what would be computed now.
-    """
-
-    kind: str
-    key: str
-    shape: tuple[int, ...]
+    kind: str  # names the folder that it shares with similar arrays
+    key: str  # of everything that it depends on; see `key_of`
+    shape: tuple[int, ...]  # rows first
     dtype: npt.DTypeLike
-    fill: Callable[[Array], None]
-    agrees: Callable[[Array], bool]
+    fill: Callable[[Array], None]  # computes it into an array of that shape
+    agrees: Callable[[Array], bool]  # says whether a cached array is what would be computed now
 
     @property
     def num_bytes(self) -> int:
-        """Return its size."""
+        """Return its size in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
@@ -80,12 +63,8 @@ def key_of(parts: Iterable[str | bytes]) -> str:
 def load_or_compute(array: CachedArray, max_bytes: int) -> Array | None:
     """Return an array, read-only and mapped from its file; compute it if it is not cached.
 
-    Args:
-        array: the array.
-        max_bytes: the most that all cached arrays of its kind may take on disk.
-
-    Returns:
-        The array, or None after a warning if there is no room for it.
+    All arrays of its kind may take `max_bytes` on disk. Without room for it the result is None,
+    after a warning.
     """
     file = cache_folder() / array.kind / f"{array.key}.npy"
     known = _read(file, array)
@@ -116,10 +95,10 @@ def load_or_compute(array: CachedArray, max_bytes: int) -> Array | None:
 
 
 def _allocate(array: CachedArray, file: Path) -> "np.memmap[Any, Any]":
-    """Return an array mapped to a new file, whose room on the disk is taken at once.
+    """Return an array mapped to a new file.
 
-    Raises:
-        OSError: there is no room, which later would kill the process without a message.
+    Its room on the disk is taken at once: a lack of it would later kill the process without a
+    message.
     """
     values: np.memmap[Any, Any] = np.lib.format.open_memmap(
         file, "w+", np.dtype(array.dtype), array.shape
@@ -145,25 +124,23 @@ def _make_room(folder: Path, needed: int, max_bytes: int) -> bool:
 
     Nothing is deleted if that would not be enough.
     """
-    for partial in folder.glob(f"*{PARTIAL}*"):
-        if is_abandoned(partial):
+    for partial in folder.glob(f"*{atomic.PARTIAL}*"):
+        if atomic.is_abandoned(partial):
             partial.unlink(missing_ok=True)
     oldest_first = sorted(_files(folder), key=lambda pair: pair[1].st_mtime)
     used = sum(status.st_size for _, status in oldest_first)
-    free = shutil.disk_usage(folder).free - SPARE
+    room = min(max_bytes - used, shutil.disk_usage(folder).free - SPARE)
     deleted: list[Path] = []
     for file, status in oldest_first:
-        if needed <= min(max_bytes - used, free):
+        if needed <= room:
             break
         if file.suffix == ".npy" and file not in _in_use:
             deleted.append(file)
-            used -= status.st_size
-            free += status.st_size
-    if needed > min(max_bytes - used, free):
+            room += status.st_size
+    if needed > room:
         log.warning(
             "nothing is cached: %.1f GB of %s are needed; cache.max_gb (%.1f GB) and the disk "
-            "leave %.1f GB", needed / 1e9, folder.name, max_bytes / 1e9,
-            max(min(max_bytes - used, free), 0) / 1e9,
+            "leave %.1f GB", needed / 1e9, folder.name, max_bytes / 1e9, max(room, 0) / 1e9,
         )  # fmt: skip
         return False
     for file in deleted:

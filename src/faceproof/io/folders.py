@@ -13,11 +13,7 @@ NUM_NAMED = 3
 
 
 def refuse_file(folder: Path) -> None:
-    """Refuse an output folder that is a file, or that would lie in one.
-
-    Raises:
-        FaceproofError: a file is in the way.
-    """
+    """Refuse an output folder that is a file, or that would lie in one."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
         raise FaceproofError(f"{there} is a file; give --out a folder")
@@ -27,29 +23,21 @@ def refuse_foreign_folder(folder: Path, ours: Sequence[str]) -> None:
     """Refuse to replace a folder unless it is new, empty, or written by the same command.
 
     Args:
-        folder: the output folder.
+        folder: the output folder; one that is a file or cannot be moved is refused too.
         ours: glob patterns of the files that the command writes. The first one marks the folder.
-
-    Raises:
-        FaceproofError: the folder is a file, cannot be moved, or holds other files.
     """
     refuse_file(folder)
     refuse_unmovable(folder)
     restore_folder(folder.resolve())
     if folder.exists() and any(folder.iterdir()) and not (folder / ours[0]).is_file():
         raise FaceproofError(
-            f"{folder} holds something else and would be replaced whole; give --out a folder of "
-            "its own"
+            f"{folder} holds something else and would be replaced whole; give --out another folder"
         )
     refuse_foreign_files(folder, ours)
 
 
 def refuse_unmovable(folder: Path) -> None:
-    """Refuse a folder that cannot be renamed, before anything is computed for it.
-
-    Raises:
-        FaceproofError: it is a mount point, or the working folder or one above it.
-    """
+    """Refuse a folder that cannot be renamed, before anything is computed for it."""
     folder = folder.resolve()
     if os.path.ismount(folder) or folder in (Path.cwd(), *Path.cwd().parents):
         raise FaceproofError(
@@ -61,12 +49,7 @@ def refuse_unmovable(folder: Path) -> None:
 def refuse_foreign_files(folder: Path, ours: Sequence[str]) -> None:
     """Refuse to replace a folder that holds files which faceproof has not written.
 
-    Args:
-        folder: the folder.
-        ours: glob patterns of the files that may be in it; a star matches no slash.
-
-    Raises:
-        FaceproofError: another file is in the folder or below it.
+    `ours` are glob patterns of the files that may be in it; a star matches no slash.
     """
     others = []
     for file in sorted(folder.rglob("*")):

@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from filelock import FileLock, Timeout
@@ -40,10 +39,7 @@ class Lock:
         )
 
     def acquire(self, wait: bool = False) -> None:
-        """Take the lock; on a file system without locks, warn and continue.
-
-        Args:
-            wait: wait until another process lets it go.
+        """Take the lock, or `wait` for it; on a file system without locks, warn and continue.
 
         Raises:
             FaceproofError: another process holds it, or the file is a link.
@@ -103,15 +99,8 @@ class Lock:
         self._lock.release()
 
     def __enter__(self) -> Self:
-        """Take the lock."""
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let the lock go."""
+    def __exit__(self, *_: object) -> None:
         self.release()

@@ -5,7 +5,6 @@ import csv
 import errno
 import io
 import json
-import logging
 import math
 import os
 import re
@@ -18,17 +17,12 @@ from typing import Any
 import yaml
 
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import explain_disk_errors
-from faceproof.io.atomic import write_text as write_text  # for those who write into a run
+from faceproof.io.atomic import explain_disk_errors, write_text
 from faceproof.io.locks import Lock
 
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
 # A folder's name that Hydra takes for text as it stands, and a shell too.
-PLAIN = re.compile(
-    r"(\./|/|(?!(null|true|false|nan|inf)$))[a-z_][\w./-]*", re.ASCII | re.IGNORECASE
-)
-
-log = logging.getLogger(__name__)
+PLAIN = re.compile(r"(?ai)(\./|/|(?!(null|true|false|nan|inf)$))[a-z_][\w./-]*")
 
 
 class RunFolder:
@@ -80,11 +74,7 @@ class RunFolder:
         return self.last.is_file() or self.operating_point.is_file()
 
     def refuse_begun(self) -> None:
-        """Refuse to begin a run where there is one.
-
-        Raises:
-            FaceproofError: there is one, and this is the process that would write into it.
-        """
+        """Refuse to begin a run where there is one; only the process that would write refuses."""
         if self.begun and is_first_process():
             raise FaceproofError(
                 f"{self.path} holds a run already; resume it by {self.argument('resume')}, or "
@@ -115,11 +105,7 @@ class RunFolder:
         return shlex.quote(f'{key}="{quoted}"')
 
     def read_config(self) -> dict[str, Any]:
-        """Return the configuration as plain values; it is stored resolved.
-
-        Raises:
-            FaceproofError: the file is damaged.
-        """
+        """Return the configuration as plain values; it is stored resolved."""
         try:
             config: dict[str, Any] = yaml.safe_load(self.config.read_text("utf-8"))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -132,14 +118,8 @@ class RunFolder:
         return config
 
     def read_record(self) -> dict[str, Any]:
-        """Return what is recorded so far; nothing before the run has begun.
-
-        Raises:
-            FaceproofError: the file is damaged.
-        """
-        if not self.record.is_file():
-            return {}
-        return _read_object(self.record, COPY_AGAIN)
+        """Return what is recorded so far; nothing before the run has begun."""
+        return _read_object(self.record, COPY_AGAIN) if self.record.is_file() else {}
 
     def update_record(self, **entries: Any) -> None:
         """Add entries to the record, atomically."""
@@ -151,11 +131,7 @@ class RunFolder:
         write_text(self.operating_point, json.dumps(point, indent=2, allow_nan=False) + "\n")
 
     def read_operating_point(self) -> dict[str, Any]:
-        """Return the stored calibration and threshold.
-
-        Raises:
-            FaceproofError: the file is damaged.
-        """
+        """Return the stored calibration and threshold."""
         again = f"fit it again by python train.py {self.argument('resume')}, or {COPY_AGAIN}"
         return _read_object(self.operating_point, again)
 
@@ -163,14 +139,9 @@ class RunFolder:
         self, data: Sequence[str], split: str, evaluation: str, images: int
     ) -> None:
         """Note that test images were scored: scoring a test set often biases its results."""
-        scoring = {
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "data": list(data),
-            "split": split,
-            "evaluation": evaluation,
-            "images": images,
-        }
-        _append_line(self.test_scorings, json.dumps(scoring))
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        scoring = {"when": when, "data": list(data), "split": split, "evaluation": evaluation}
+        _append_line(self.test_scorings, json.dumps(scoring | {"images": images}))
 
     def count_test_scorings(self, data: Sequence[str]) -> int:
         """Return how often this run has scored test images of any of these data sets."""
@@ -191,19 +162,13 @@ class RunFolder:
         )
 
     def require(self, *files: Path) -> None:
-        """Refuse a folder that is not a run with these files.
-
-        Raises:
-            FaceproofError: the folder or one of the files is not there.
-        """
+        """Refuse a folder that is not a run with these files."""
         missing = [file.name for file in files if not file.is_file()]
         if missing:
-            found = (
-                sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else None
-            )
-            state = (
-                f"it holds {', '.join(found) or 'nothing'}" if found is not None else "no folder"
-            )
+            state = "no folder"
+            if self.path.is_dir():
+                found = ", ".join(sorted(entry.name for entry in self.path.iterdir()))
+                state = f"it holds {found or 'nothing'}"
             raise FaceproofError(
                 f"{self.path} is not a run to use: {', '.join(missing)} is not there ({state}); "
                 "name a folder that train.py has written"
@@ -211,11 +176,7 @@ class RunFolder:
 
 
 def _read_object(path: Path, advice: str) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises:
-        FaceproofError: it is damaged, or no object.
-    """
+    """Return the object in a JSON file; refuse what is damaged, or no object."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -228,24 +189,10 @@ def _read_object(path: Path, advice: str) -> dict[str, Any]:
     return found
 
 
-def _refuse_link(path: Path) -> None:
-    """Refuse to write through a link: a stranger's run may link to a file of the user's.
-
-    Raises:
-        FaceproofError: there is one.
-    """
-    if path.is_symlink():
-        raise FaceproofError(f"{path} is a link, and a run holds its own files; remove it")
-
-
 def _append_line(path: Path, text: str) -> None:
-    """Append a line to a file by one write, so that two processes lose no line.
-
-    Raises:
-        CannotWriteError: the disk is full or cannot be written to; the line is not there then.
-        FaceproofError: it is a link.
-    """
-    _refuse_link(path)
+    """Append a line to a file by one write, so that two processes lose no line."""
+    if path.is_symlink():  # a stranger's run may link to a file of the user's
+        raise FaceproofError(f"{path} is a link, and a run holds its own files; remove it")
     with explain_disk_errors(path), path.open("a+b", buffering=0) as lines:
         lines.seek(max(lines.seek(0, os.SEEK_END) - 1, 0))
         torn = lines.read(1) not in (b"", b"\n")  # the last line is half written
@@ -281,20 +228,13 @@ def write_epochs(path: Path, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, ["epoch", *names])
     writer.writeheader()
     for row in sorted(rows, key=lambda row: int(row["epoch"])):
-        writer.writerow({name: "" if _undefined(value) else value for name, value in row.items()})
+        defined = {k: v for k, v in row.items() if v is not None and not math.isnan(v)}
+        writer.writerow(defined)
     write_text(path, text.getvalue())
 
 
-def _undefined(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
 def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of `write_epochs`; a metric is a float, or None where it is undefined.
-
-    Raises:
-        FaceproofError: the file is damaged.
-    """
+    """Read the rows of `write_epochs`; a metric is a float, or None where it is undefined."""
     if not path.is_file():
         return []
     try:
@@ -311,23 +251,16 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
 
 
 def find_run(name: str, runs: str | Path = "runs") -> RunFolder:
-    """Return the run in a folder; `latest` is the newest below `runs` that has a best epoch.
-
-    Raises:
-        FaceproofError: there is none.
-    """
+    """Return the run in a folder; `latest` is the newest below `runs` that has a best epoch."""
     if name != "latest":
         return RunFolder(name)
     found = [*Path(runs).glob("**/best.ckpt"), *Path(runs).glob("**/ensemble.json")]
-    finished = sorted(
-        (file for file in found if not is_member(file.parent)),
-        key=lambda file: file.stat().st_mtime_ns,
-    )
+    finished = [file for file in found if not is_member(file.parent)]
     if not finished:
         raise FaceproofError(
             f"no run below {runs} has a best.ckpt yet; train one, or name a folder"
         )
-    return RunFolder(finished[-1].parent)
+    return RunFolder(max(finished, key=lambda file: file.stat().st_mtime_ns).parent)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

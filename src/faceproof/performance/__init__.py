@@ -15,11 +15,7 @@ PARTS = ("cores", "depthwise", "memory", "shared_memory", "threads")
 
 
 def is_enabled(part: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Say whether a part of this package is switched on.
-
-    Raises:
-        FaceproofError: the environment variable names an unknown part.
-    """
+    """Say whether a part of this package is switched on; refuse an unknown one in the variable."""
     assert part in PARTS
     text = environment.get(VARIABLE)
     if text is None or not text.strip():

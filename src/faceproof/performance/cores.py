@@ -39,9 +39,6 @@ def by_all_cores(work: Callable[[int], Result], number: int) -> list[Result]:
     """Return `work(0)` to `work(number - 1)`, computed by as many threads as there are cores.
 
     In a worker process, which has one core, there is one thread.
-
-    Raises:
-        Exception: the first that `work` raises.
     """
     threads = min(num_cores(), MAX_THREADS, number)
     if threads < 2 or get_worker_info() is not None or not is_enabled("cores"):

@@ -28,14 +28,12 @@ def quicken_depthwise(net: nn.Module) -> int:
     """
     if not is_enabled("depthwise"):
         return 0
-    slow = [
-        module
-        for module in net.modules()
-        if isinstance(module, nn.Conv2d) and type(module) in QUICK and _is_slow(module)
-    ]
-    for module in slow:
-        module.__class__ = QUICK[type(module)]
-    return len(slow)
+    count = 0
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and type(module) in QUICK and _is_slow(module):
+            module.__class__ = QUICK[type(module)]
+            count += 1
+    return count
 
 
 def _is_slow(module: nn.Conv2d) -> bool:
@@ -83,17 +81,12 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        images: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, *geometry: tuple[int, int]
     ) -> Tensor:
-        """Convolve each channel by itself."""
+        """Convolve each channel by itself; `geometry` is stride, padding and dilation."""
+        stride, padding, dilation = geometry
         ctx.save_for_backward(images, weight)
-        ctx.options = stride, padding, dilation, False, (0, 0), images.shape[1]
+        ctx.options = *geometry, False, (0, 0), images.shape[1]
         ctx.bias_sizes = None if bias is None else [len(bias)]
         return F.conv2d(images, weight, bias, stride, padding, dilation, images.shape[1])
 
@@ -101,16 +94,12 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of images, weights and bias."""
         images, weight = ctx.saved_tensors
-        needed = ctx.needs_input_grad[:3]
         slow_images = max(ctx.options[0]) > 1
         slow_weights = max(weight.shape[-2:]) > MAX_FAST_KERNEL
+        slow = (slow_images, slow_weights, slow_weights)
         results: list[Tensor | None] = [None, None, None]
         for exact in (False, True):
-            mask = [
-                needed[0] and slow_images == exact,
-                needed[1] and slow_weights == exact,
-                needed[2] and slow_weights == exact,
-            ]
+            mask = [ctx.needs_input_grad[place] and slow[place] == exact for place in range(3)]
             if any(mask):
                 given = [gradients[0], images, weight]
                 if exact:

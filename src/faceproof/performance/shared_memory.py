@@ -31,9 +31,7 @@ class Source(Protocol):
 
     size: int  # of a side, in pixels
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        ...
+    def __len__(self) -> int: ...
 
     def fill(self, images: Tensor, rows: list[int]) -> None:
         """Write the images of some rows into a tensor, (B, 3, S, S) uint8."""
@@ -71,21 +69,13 @@ _names = itertools.count()
 
 @dataclass(frozen=True)
 class Filled:
-    """The message of a worker that a batch lies in its place.
+    """The message of a worker that a batch lies in its place."""
 
-    Attributes:
-        slots: the name of the places.
-        worker: which worker it is.
-        turn: counts its batches.
-        numbers: what the batch holds beside the images.
-        make: makes a batch of images and numbers, as tensors.
-    """
-
-    slots: int
+    slots: int  # the name of the places
     worker: int
-    turn: int
-    numbers: Numbers
-    make: Callable[..., Any]
+    turn: int  # counts the worker's batches
+    numbers: Numbers  # what the batch holds beside the images
+    make: Callable[..., Any]  # makes a batch of images and numbers, as tensors
 
     def take(self) -> Any:
         """Return the batch, its images copied by one thread: the others decode."""
@@ -103,18 +93,10 @@ class Filled:
 
 
 class HandedOver(Dataset[Filled]):
-    """The batches of a data set, as workers hand them over.
-
-    Args:
-        source: the data set.
-        slots: the places of its batches.
-        make: makes a batch of images and numbers, as tensors.
-    """
+    """The batches of a data set, as workers hand them over; `make` is as in `Filled`."""
 
     def __init__(self, source: Source, slots: Slots, make: Callable[..., Any]) -> None:
-        self.source = source
-        self.slots = slots
-        self.make = make
+        self.source, self.slots, self.make = source, slots, make
         self.turn = 0  # of this worker
 
     def __len__(self) -> int:

@@ -37,12 +37,9 @@ def crop(image: Tensor, box: Box, margin: float = MARGIN) -> Tensor:
     image's shorter side: nothing is padded or distorted.
 
     Args:
-        image: (3, H, W) uint8.
+        image: (3, H, W) uint8, of which (3, S, S) are returned.
         box: the face.
         margin: what is added on each side, as a share of the box's longer side.
-
-    Returns:
-        (3, S, S) uint8.
     """
     height, width = image.shape[-2:]
     longer = max(box.right - box.left, box.bottom - box.top)

@@ -41,11 +41,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @lru_cache(maxsize=1)
 def load_detector() -> Any:
-    """Return the cascade; each process reads it once.
-
-    Raises:
-        FaceproofError: scikit-image is not installed.
-    """
+    """Return the cascade; each process reads it once."""
     try:
         from skimage.data import lbp_frontal_face_cascade_filename
         from skimage.feature import Cascade
@@ -54,8 +50,7 @@ def load_detector() -> Any:
             "finding faces needs scikit-image, which is not installed: "
             "pip install 'faceproof[faces]'"
         ) from error
-    file = lbp_frontal_face_cascade_filename()  # type: ignore[no-untyped-call]
-    return Cascade(file)
+    return Cascade(lbp_frontal_face_cascade_filename())  # type: ignore[no-untyped-call]
 
 
 def find_faces(image: Tensor, most: int = MAX_FACES, smallest: float = SMALLEST) -> list[Box]:
@@ -63,14 +58,8 @@ def find_faces(image: Tensor, most: int = MAX_FACES, smallest: float = SMALLEST)
 
     Args:
         image: (3, H, W) uint8 RGB.
-        most: how many faces are returned at most, the largest ones.
+        most: how many boxes are returned at most, the largest first; they do not overlap much.
         smallest: side of the smallest face to look for, as a share of the image's shorter side.
-
-    Returns:
-        Boxes that do not overlap much, the largest first.
-
-    Raises:
-        FaceproofError: scikit-image is not installed, or an argument is out of range.
     """
     if most < 1 or not 0 < smallest <= 1:
         raise FaceproofError(
@@ -96,21 +85,13 @@ def _pixels(image: Tensor, scale: float) -> Pixels:
 
 
 def _detect(pixels: Pixels, smallest: int, search: dict[str, Any]) -> list[Box]:
-    """Return the detections of one search of (H, W, 3)."""
     largest = min(pixels.shape[:2])
     if largest < smallest:
         return []
     sizes = {"min_size": (smallest, smallest), "max_size": (largest, largest)}
     found = load_detector().detect_multi_scale(pixels, **sizes, **search)
-    return [
-        Box(
-            int(one["c"]),
-            int(one["r"]),
-            int(one["c"] + one["width"]),
-            int(one["r"] + one["height"]),
-        )
-        for one in found
-    ]
+    corners = [(one["c"], one["r"], one["width"], one["height"]) for one in found]
+    return [Box(int(c), int(r), int(c + width), int(r + height)) for c, r, width, height in corners]
 
 
 def _in_both(pixels: Pixels, smallest: int, search: dict[str, Any]) -> list[Box]:
@@ -130,9 +111,8 @@ def _confirmed(pixels: Pixels, box: Box) -> bool:
     around = round(SECOND_MARGIN * side)
     padded = np.pad(pixels, ((around, around), (around, around), (0, 0)), "edge")
     part = padded[box.top : box.bottom + 2 * around, box.left : box.right + 2 * around]
-    fitted = F.resize(
-        torch.from_numpy(part.copy()).permute(2, 0, 1), [SECOND_SIDE, SECOND_SIDE], antialias=True
-    )
+    tensor = torch.from_numpy(part.copy()).permute(2, 0, 1)
+    fitted = F.resize(tensor, [SECOND_SIDE, SECOND_SIDE], antialias=True)
     scale = SECOND_SIDE / part.shape[0]
     near, far = round(around * scale), round((around + side) * scale)
     wanted = Box(near, near, far, far)

@@ -22,7 +22,8 @@ from faceproof.evaluation.metric_formulas import has_both_classes, roc_curve
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.scored_runs import ScoredRun
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
-from faceproof.io.run_folder import read_epochs, write_text
+from faceproof.io.atomic import write_text
+from faceproof.io.run_folder import read_epochs
 from faceproof.reports import comparison_plots, html
 from faceproof.reports.comparison_plots import QualityPoint
 from faceproof.reports.comparison_text import cautions, markdown, models_csv, verdict

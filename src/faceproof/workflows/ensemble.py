@@ -34,7 +34,8 @@ from faceproof.evaluation.predictions import (
     write_predictions,
 )
 from faceproof.evaluation.scored_runs import find_runs
-from faceproof.io.run_folder import RunFolder, write_text
+from faceproof.io.atomic import write_text
+from faceproof.io.run_folder import RunFolder
 from faceproof.settings import make
 from faceproof.task import Task, get_task
 from faceproof.workflows.ensemble_config import EnsembleConfig

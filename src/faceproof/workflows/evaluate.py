@@ -19,9 +19,8 @@ from faceproof.augment.corruptions import (
     neutral_corruption,
     robustness_corruptions,
 )
-from faceproof.data.frames import evenly_spaced
 from faceproof.data.listing import DataSet, recorded_data
-from faceproof.data.table import concat_tables, describe_counts, read_parquet, select
+from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, read_parquet, select
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext

@@ -28,8 +28,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from faceproof.io.atomic import write_text
 from faceproof.io.locks import Lock
-from faceproof.io.run_folder import RunFolder, write_text
+from faceproof.io.run_folder import RunFolder
 from faceproof.workflows.run_process import one_line
 
 JOB = "job.json"

@@ -56,10 +56,8 @@ class Pose:
     def to_image(self, u: Array, v: Array) -> tuple[Array, Array]:
         """Face coordinates to image coordinates."""
         cos, sin = float(np.cos(self.tilt)), float(np.sin(self.tilt))
-        return (
-            self.x + self.scale * (u * cos - v * sin),
-            self.y + self.scale * (u * sin + v * cos),
-        )
+        dx, dy = u * cos - v * sin, u * sin + v * cos
+        return self.x + self.scale * dx, self.y + self.scale * dy
 
 
 def smoothstep(low: float, high: float, value: Array) -> Array:
@@ -157,17 +155,14 @@ def background(rng: np.random.Generator, light: Array) -> Array:
         wave = np.sin((X * rng.uniform(3, 9) + Y * rng.uniform(-0.3, 0.3)) + rng.uniform(0, 6))
         blend = smoothstep(-0.4, 0.4, wave)
     else:  # discs of light
-        blend = sum(
-            (inside(ellipse(X - x, Y - y, r, r), 0.06) for x, y, r in _discs(rng, 9)),
-            start=np.zeros_like(X),
-        )
+        discs = [
+            (rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.08, 0.24)) for _ in range(9)
+        ]
+        blend = sum((inside(ellipse(X - x, Y - y, r, r), 0.06) for x, y, r in discs),
+                    start=np.zeros_like(X))  # fmt: skip
     image = mix(one, two, (0.7 * blend).clip(0, 1))
     slope: Array = 1 + rng.uniform(0, 0.22) * (light[0] * X + light[1] * Y)
     return image * (slope + rng.uniform(0.01, 0.04) * noise(rng, 0.8))
-
-
-def _discs(rng: np.random.Generator, count: int) -> list[tuple[float, float, float]]:
-    return [(rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.08, 0.24)) for _ in range(count)]
 
 
 def photograph(rng: np.random.Generator, scene: Array) -> Array:

@@ -72,21 +72,12 @@ def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 600) -
 
 def _settings(task: Task, seed: int, num_per_class: int) -> dict[str, object]:
     counts = Counter(f"{label}/{kind}" for label, kind, _ in _plan(task, num_per_class))
-    return {
-        "format": FORMAT,
-        "task": task.name,
-        "seed": seed,
-        "num_per_class": num_per_class,
-        "counts": dict(counts),
-    }
+    size = {"num_per_class": num_per_class, "counts": dict(counts)}
+    return {"format": FORMAT, "task": task.name, "seed": seed, **size}
 
 
 def _is_there(root: Path, settings: dict[str, object]) -> bool:
-    """Say whether the set with these settings is at `root`; refuse anything else there.
-
-    Raises:
-        FaceproofError: `root` holds something else, or a set made with other settings.
-    """
+    """Say whether the set with these settings is at `root`; refuse anything else there."""
     manifest = root / "demo.json"
     if not manifest.is_file():
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -97,9 +88,10 @@ def _is_there(root: Path, settings: dict[str, object]) -> bool:
         return False
     found = json.loads(manifest.read_text())
     if found != settings:
-        keys = [key for key in settings if key != "counts"]
-        have = ", ".join(f"{key} {found.get(key)}" for key in keys)
-        want = ", ".join(f"{key} {settings[key]}" for key in keys)
+        have, want = (
+            ", ".join(f"{key} {one.get(key)}" for key in settings if key != "counts")
+            for one in (found, settings)
+        )
         raise FaceproofError(
             f"the demo data set in {root} was made with {have}; the settings say {want}; delete "
             "the folder to have it made anew, or set data.root to another one"
@@ -142,10 +134,8 @@ def _draw_all(folder: Path, task: Task, seed: int, num_per_class: int) -> None:
 
 
 def _num_processes(num_images: int) -> int:
-    if hasattr(os, "sched_getaffinity"):
-        num_cores = len(os.sched_getaffinity(0))
-    else:
-        num_cores = os.cpu_count() or 1
+    here = hasattr(os, "sched_getaffinity")
+    num_cores = len(os.sched_getaffinity(0)) if here else os.cpu_count() or 1
     return max(1, min(num_cores, num_images // _IMAGES_PER_PROCESS))
 
 

@@ -47,17 +47,12 @@ class _Sitter:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.pose = Pose(
-            x=rng.uniform(-0.1, 0.1),
-            y=rng.uniform(-0.16, -0.02),
-            scale=rng.uniform(1.08, 1.3),
-            tilt=rng.normal(0, 0.09),
-        )
+        x, y = rng.uniform(-0.1, 0.1), rng.uniform(-0.16, -0.02)
+        self.pose = Pose(x, y, scale=rng.uniform(1.08, 1.3), tilt=rng.normal(0, 0.09))
         self.light = draw_light(rng)
         self.contrast = rng.uniform(0.35, 0.7)
         self.skin = colour_between(rng, SKINS)
-        self.hair = _HAIRS[rng.integers(len(_HAIRS))]
-        self.hair = self.hair * rng.uniform(0.8, 1.2)
+        self.hair = _HAIRS[rng.integers(len(_HAIRS))] * rng.uniform(0.8, 1.2)
         self.cloth = any_colour(rng)
         self.coarse, self.fine = noise(rng, 1.6), noise(rng, 0.55)
 
@@ -103,13 +98,10 @@ class _Sitter:
     def features(self) -> tuple[slice, slice]:
         """Rows and columns that hold eyes, mouth and beard; drawing only these saves time."""
         pose = self.pose
-        edges = np.array(
-            [
-                [pose.y - 0.38 * pose.scale, pose.y + 0.7 * pose.scale],
-                [pose.x - 0.58 * pose.scale, pose.x + 0.58 * pose.scale],
-            ]
-        )
-        (top, bottom), (left, right) = ((edges + 1) / PIXEL).clip(0, SIDE).astype(int)
+        rows = (pose.y - 0.38 * pose.scale, pose.y + 0.7 * pose.scale)
+        columns = (pose.x - 0.58 * pose.scale, pose.x + 0.58 * pose.scale)
+        edges = (np.array([rows, columns]) + 1) / PIXEL
+        (top, bottom), (left, right) = edges.clip(0, SIDE).astype(int)
         return slice(top, bottom), slice(left, right)
 
     def draw_behind(self, image: Array) -> Array:
@@ -135,11 +127,8 @@ class _Sitter:
         rng = self.rng
         top = rng.uniform(0.66, 0.78) + 0.3 * across**2 + 0.25 * smoothstep(0.6, 1, np.abs(across))
         deep = rng.uniform(0.1, 0.3)
-        opening = (
-            deep * inside(np.abs(across) - 0.3, 0.4)
-            if rng.random() < 0.5
-            else deep - np.abs(across)
-        )
+        aside = np.abs(across)
+        opening = deep * inside(aside - 0.3, 0.4) if rng.random() < 0.5 else deep - aside
         pattern = 0.05 * self.fine + 0.05 * self.coarse
         if rng.random() < 0.4:
             wave = X * rng.uniform(-40, 40) + Y * rng.uniform(20, 50)
@@ -162,9 +151,8 @@ class _Sitter:
         inner_ear = 0.8 - 0.25 * inside(ears + 0.03, 0.05)
         image = mix(image, self.skin_colour(inner_ear), inside(ears))
 
-        shade = lambert(
-            0.95 * u / self.half_width, 0.9 * v / self.height, self.light, self.contrast
-        )
+        nx, ny = 0.95 * u / self.half_width, 0.9 * v / self.height
+        shade = lambert(nx, ny, self.light, self.contrast)
         ex, ey = self.eye
         nose_end = self.nose_end = ey + rng.uniform(0.25, 0.30)
         along = smoothstep(ey - 0.06, nose_end, v) * smoothstep(nose_end + 0.07, nose_end, v)
@@ -173,9 +161,8 @@ class _Sitter:
         sockets = np.exp(-(((np.abs(fu) - ex) / 0.12) ** 2) - ((v - ey + 0.02) / 0.07) ** 2)
         under_lip = np.exp(-((fu / 0.1) ** 2) - ((v - nose_end - 0.24) / 0.025) ** 2)
         under_nose = np.exp(-((fu / 0.08) ** 2) - ((v - nose_end - 0.05) / 0.025) ** 2)
-        nostrils = np.exp(
-            -(((np.abs(fu) - 0.045) / 0.02) ** 2) - ((v - nose_end - 0.02) / 0.014) ** 2
-        )
+        aside, down = np.abs(fu) - 0.045, v - nose_end - 0.02
+        nostrils = np.exp(-((aside / 0.02) ** 2) - (down / 0.014) ** 2)
         fold = np.abs(fu) - 0.1 - 0.5 * (v - nose_end)
         folds = np.exp(-((fold / 0.018) ** 2)) * along * rng.uniform(0, 1)
         shade = shade + 0.1 * ridge + 5 * self.contrast * self.light[0] * fu * ridge
@@ -202,19 +189,15 @@ class _Sitter:
         white = rgb(0.90, 0.87, 0.85) * (1 - 0.25 * np.exp(-((gap / 0.02) ** 2)))
         ball = mix(white, iris, inside(centre - 0.036))
         ball = mix(ball, rgb(0.03, 0.02, 0.02), inside(centre - 0.015))
-        ball = mix(
-            ball, rgb(1, 1, 1), inside(np.hypot(eu - (gaze + 0.012) * side, ev + 0.016) - 0.007)
-        )
+        glint = np.hypot(eu - (gaze + 0.012) * side, ev + 0.016)
+        ball = mix(ball, rgb(1, 1, 1), inside(glint - 0.007))
         image = mix(image, ball, eye)
         lashes = np.exp(-(((ev + opening * lid) / 0.011) ** 2)) * (lid > 0)
         crease = np.exp(-(((ev + 0.025 + opening * (0.4 + lid)) / 0.009) ** 2)) * (lid > -0.2)
         image = mix(image, rgb(0.08, 0.05, 0.04), np.clip(rng.uniform(0.6, 0.95) * lashes, 0, 1))
         image = mix(image, self.skin * 0.45, 0.45 * crease)
-        arch, slant, lift = (
-            rng.uniform(0.01, 0.05),
-            rng.uniform(-0.15, 0.15),
-            rng.uniform(0.09, 0.13),
-        )
+        arch, slant = rng.uniform(0.01, 0.05), rng.uniform(-0.15, 0.15)
+        lift = rng.uniform(0.09, 0.13)
         brow = np.abs(ev + lift + arch * (1 - (eu / 0.11) ** 2) + slant * eu)
         thick = rng.uniform(0.012, 0.025) * np.clip(1.1 - 3 * eu, 0.4, 1.4)
         mask = inside(np.maximum(brow - thick, np.abs(eu) - 0.115), 0.025)

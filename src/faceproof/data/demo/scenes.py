@@ -54,9 +54,8 @@ def render_texture(rng: np.random.Generator) -> Array:
 def render_object(rng: np.random.Generator) -> Array:
     """Draw a thing in a room: a fruit, a vase, a box, a building, a clock or a leaf."""
     light = draw_light(rng)
-    pose = Pose(
-        rng.uniform(-0.2, 0.2), rng.uniform(-0.1, 0.2), rng.uniform(0.8, 1.3), rng.normal(0, 0.1)
-    )
+    x, y = rng.uniform(-0.2, 0.2), rng.uniform(-0.1, 0.2)
+    pose = Pose(x, y, rng.uniform(0.8, 1.3), rng.normal(0, 0.1))
     u, v = pose.to_face(X, Y)
     image = background(rng, light)
     table = any_colour(rng) * (1 + 0.05 * noise(rng, 1.0))

@@ -8,14 +8,13 @@ has one of them open can read on.
 import hashlib
 import os
 import re
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from faceproof.data.shards.store import ObjectStore, ShardError
-from faceproof.io.atomic import explain_disk_errors, to_disk
+from faceproof.io.atomic import PARTIAL, atomic_file, explain_disk_errors
 from faceproof.io.cache import cache_folder
 from faceproof.io.locks import Lock
 
@@ -28,11 +27,7 @@ Opened = TypeVar("Opened")
 
 
 def max_bytes() -> int:
-    """Return how many bytes the shards of object stores may take on this machine.
-
-    Raises:
-        ShardError: the environment variable is not a number above 0.
-    """
+    """Return how many bytes the shards of object stores may take on this machine."""
     text = os.environ.get(VARIABLE) or str(DEFAULT_GB)
     try:
         limit = float(text)
@@ -48,65 +43,42 @@ def open_copy(
 ) -> Opened:
     """Open the local copy of a file of an object store; fetch it first if it is not here.
 
-    Args:
-        store: the store.
-        name: the file's name there.
-        num_bytes: its size.
-        sha256: its checksum, which is part of the copy's name, so that sets do not mix.
-        opened: opens a file; it is called while no process can remove it.
+    The copy's name holds the checksum `sha256`, so that sets do not mix. `opened` opens a file; it
+    is called while no process can remove it.
 
     Raises:
         ShardError: it cannot be fetched, is damaged, or there is no room for it.
         CannotWriteError: the disk is full or cannot be written to.
     """
     file = _copy(name, sha256)
-    folder = file.parent
-    try:
+    with suppress(FileNotFoundError):
         found = opened(file)
-    except FileNotFoundError:
-        pass
-    else:
         with suppress(OSError):  # another user's file, or a read-only disk
             os.utime(file)
         return found
     # One file at a time on a machine, in parallel parts: so the limit holds at every moment.
-    lock = Lock(folder / "lock", "{holder} fetches shards")
+    lock = Lock(file.parent / "lock", "{holder} fetches shards")
     lock.acquire(wait=True)
     try:
         with explain_disk_errors(file):
             if not file.is_file():
-                _fetch(store, name, num_bytes, sha256, file)
+                _make_room(file.parent, num_bytes, f"{store.root}/{name}")
+                with atomic_file(file) as partial:
+                    store.fetch(name, partial)
+                    _check(partial, num_bytes, sha256, f"{store.root}/{name}")
             return opened(file)
     finally:
         lock.release()
 
 
-def _fetch(store: ObjectStore, name: str, num_bytes: int, sha256: str, file: Path) -> None:
-    """Bring a file of an object store to its place; the caller holds the lock."""
-    _make_room(file.parent, num_bytes, f"{store.root}/{name}")
-    partial = file.with_name(f"{file.name}.partial-{socket.gethostname()}-{os.getpid()}")
-    try:
-        store.fetch(name, partial)
-        _check(partial, num_bytes, sha256, f"{store.root}/{name}")
-        to_disk(partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def remove_copy(name: str, sha256: str) -> None:
-    """Remove the local copy of a file, so that it is fetched again.
-
-    Raises:
-        CannotWriteError: the disk is read-only.
-    """
+    """Remove the local copy of a file, so that it is fetched again."""
     file = _copy(name, sha256)
     with explain_disk_errors(file):
         file.unlink(missing_ok=True)
 
 
 def _copy(name: str, sha256: str) -> Path:
-    """Return the place of a local copy."""
     place = os.environ.get(FOLDER)
     folder = Path(place) / "faceproof-shards" if place else cache_folder() / "shards"
     return folder / f"{sha256}-{name}"
@@ -122,9 +94,9 @@ def _make_room(folder: Path, needed: int, what: str) -> None:
         )
     ours = [file for file in folder.iterdir() if OURS.match(file.name)]
     for dead in ours:
-        if ".partial-" in dead.name:  # of a killed process: the lock is ours
+        if PARTIAL in dead.name:  # of a killed process: the lock is ours
             dead.unlink(missing_ok=True)
-    status = {file: file.stat() for file in ours if ".partial-" not in file.name}
+    status = {file: file.stat() for file in ours if PARTIAL not in file.name}
     used = sum(one.st_size for one in status.values())
     for oldest in sorted(status, key=lambda file: status[file].st_mtime_ns):
         if used + needed <= limit:
@@ -134,7 +106,6 @@ def _make_room(folder: Path, needed: int, what: str) -> None:
 
 
 def _check(file: Path, num_bytes: int, sha256: str, what: str) -> None:
-    """Compare a fetched file with what was written."""
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:

@@ -27,15 +27,10 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shards:
-    """Which shard each row of a table lies in.
+    """Which shard each row of a table lies in."""
 
-    Attributes:
-        names: path or URL of each shard; None for a group of plain files.
-        of_row: (N,) int64 places in `names`.
-    """
-
-    names: list[str | None]
-    of_row: Rows
+    names: list[str | None]  # path or URL of each shard; None for a group of plain files
+    of_row: Rows  # (N,) int64 places in `names`
 
     def order(self, seed: int, epoch: int) -> Rows:
         """Return the order of an epoch, (N,): a function of seed and epoch alone."""
@@ -79,12 +74,8 @@ def _fetch(wanted: "SimpleQueue[str | None]", stopped: Event) -> None:
     """Fetch shards until None comes or one fails; whoever reads that one meets its error."""
     with suppress(Exception):
         while (shard := wanted.get()) is not None and not stopped.is_set():
-            _bring(shard)
-
-
-def _bring(shard: str) -> None:
-    root, _, name = shard.rpartition("/")
-    shard_set(root).open(name, Path.stat)  # stat fails where there is no file yet
+            root, _, name = shard.rpartition("/")
+            shard_set(root).open(name, Path.stat)  # stat fails where there is no file yet
 
 
 def find_shards(paths: pa.Array | pa.ChunkedArray) -> Shards | None:

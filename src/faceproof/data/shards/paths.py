@@ -46,9 +46,7 @@ def find_member(path: str) -> Member | None:
 def member_paths(root: str, samples: pa.Table) -> pa.ChunkedArray:
     """Return what `Member.path` returns for every row, without a Python object for each.
 
-    Args:
-        root: the folder or URL of the shards.
-        samples: a table with the columns `path` and `PLACE`.
+    `samples` has the columns `path` and `PLACE`.
     """
     shard, offset, length, crc = (samples[name] for name in PLACE)
     numbers = crc.combine_chunks().to_numpy().astype(">u4").view(np.uint8)

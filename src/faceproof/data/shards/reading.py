@@ -56,25 +56,14 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class SetIndex:
-    """What shards.json says of a set.
-
-    Attributes:
-        name: the data set that was written.
-        task: the name of its task.
-        images: how many there are.
-        unreadable: how many files were left out.
-        statistics_format: the version of the file statistics.
-        tables: the files beside the shards.
-        shards: the shards.
-        format: the version of all this.
-    """
+    """What shards.json says of a set: of data set `name` with so many images."""
 
     name: str
     task: str
     images: int
-    unreadable: int
-    statistics_format: int
-    tables: tuple[StoredFile, ...]
+    unreadable: int  # files that were left out
+    statistics_format: int  # the version of the file statistics
+    tables: tuple[StoredFile, ...]  # the files beside the shards
     shards: tuple[StoredFile, ...]
     format: int = FORMAT
 
@@ -85,10 +74,8 @@ class SetIndex:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "SetIndex":
         """Return the index that `to_json` wrote."""
-        files = {
-            kind: tuple(StoredFile(**entry) for entry in plain[kind])
-            for kind in ("tables", "shards")
-        }
+        files = {kind: tuple(StoredFile(**entry) for entry in plain[kind])
+                 for kind in ("tables", "shards")}  # fmt: skip
         return cls(**plain | files)
 
 
@@ -106,8 +93,7 @@ class _OpenFile:
 class ShardSet:
     """A set of shards in a folder, or at a URL such as s3://BUCKET/FOLDER.
 
-    Raises:
-        ShardError: there is none, or it is of another version.
+    A missing, damaged or unreachable file, or a set of another version, is a `ShardError`.
     """
 
     def __init__(self, root: str) -> None:
@@ -124,11 +110,8 @@ class ShardSet:
             "last; set data.root to the folder or URL that it has written"
         )
         try:
-            if self.store is not None:
-                text = self.store.read(INDEX, missing)
-            else:
-                text = (Path(self.root) / INDEX).read_bytes()
-            plain = json.loads(text)
+            store, file = self.store, Path(self.root) / INDEX
+            plain = json.loads(store.read(INDEX, missing) if store else file.read_bytes())
             if (found := plain["format"]) != FORMAT:
                 raise ShardError(
                     f"the shards at {self.root} are of format {found}, and this version reads "
@@ -146,9 +129,6 @@ class ShardSet:
         """Refuse a folder whose files are missing or have another size than was written.
 
         The files of an object store are checked one by one, when they are fetched.
-
-        Raises:
-            ShardError: a file is missing or damaged.
         """
         if self.store is None:
             for name, file in self.files.items():
@@ -178,12 +158,7 @@ class ShardSet:
     def open(self, name: str, opened: Callable[[Path], Opened]) -> Opened:
         """Open a file of the set where it lies on this machine; fetch it first if need be.
 
-        Args:
-            name: the file's name.
-            opened: opens it, given its path.
-
-        Raises:
-            ShardError: it is missing or damaged.
+        `opened` opens it, given its path.
         """
         file = self.files.get(name)
         if file is None:
@@ -195,11 +170,7 @@ class ShardSet:
         return opened(path)
 
     def read(self, member: Member) -> bytes:
-        """Return the bytes of an image.
-
-        Raises:
-            ShardError: its shard is missing, damaged or cannot be fetched.
-        """
+        """Return the bytes of an image; see `read_member`."""
 
         def intact() -> bytes | None:
             file = self._open_shard(member.shard)  # a reference, so that it stays open meanwhile
@@ -214,8 +185,7 @@ class ShardSet:
 
         def intact() -> bytes | None:
             data = self.open(name, Path.read_bytes)
-            same = hashlib.sha256(data).hexdigest() == self.files[name].sha256
-            return data if same else None
+            return data if hashlib.sha256(data).hexdigest() == self.files[name].sha256 else None
 
         data = self._intact(name, intact, "its checksum is not that of what was written")
         return pa.parquet.read_table(pa.BufferReader(data))
@@ -227,8 +197,8 @@ class ShardSet:
         """
         data = read()
         if data is None and self.store is not None:
-            log.warning("the copy of %s/%s on this machine is damaged; fetched again", self.root,
-                        name)  # fmt: skip
+            place = f"{self.root}/{name}"
+            log.warning("the copy of %s on this machine is damaged; fetched again", place)
             remove_copy(name, self.files[name].sha256)
             self._open_shard.cache_clear()
             data = read()
@@ -246,11 +216,7 @@ class ShardSet:
         return written.drop_columns(list(PLACE)).set_column(0, "path", paths)
 
     def file_statistics(self, version: int) -> pa.Table | None:
-        """Return the file statistics that were written with the images.
-
-        Args:
-            version: of file statistics that the caller understands; None for another.
-        """
+        """Return the file statistics that were written with the images; None of other versions."""
         if self.index.statistics_format != version:
             return None
         return self._table(STATISTICS).append_column("path", self.samples["path"])
@@ -263,9 +229,5 @@ def shard_set(root: str) -> ShardSet:
 
 
 def read_member(member: Member) -> bytes:
-    """Return the bytes of an image in a shard.
-
-    Raises:
-        ShardError: its shard is missing, damaged or cannot be fetched.
-    """
+    """Return the bytes of an image in a shard; see `ShardSet`."""
     return shard_set(member.root).read(member)

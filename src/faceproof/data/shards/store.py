@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,11 +37,7 @@ class ShardError(FaceproofError):
 
 
 def is_url(root: str) -> bool:
-    """Say whether shards lie in an object store rather than in a folder.
-
-    Raises:
-        ShardError: it is a URL of an unknown kind of store, or names no folder.
-    """
+    """Say whether shards lie in an object store rather than in a folder; refuse other URLs."""
     if "://" not in root:
         return False
     scheme, _, rest = root.partition("://")
@@ -55,7 +51,10 @@ def is_url(root: str) -> bool:
 
 
 class ObjectStore:
-    """A folder of an object store."""
+    """A folder of an object store.
+
+    Its methods raise a `ShardError` where the store refuses them or does not answer.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -68,7 +67,6 @@ class ObjectStore:
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """Turn errors of the store into one message."""
         try:
             yield
         except (OSError, pa.ArrowException) as error:
@@ -80,7 +78,6 @@ class ObjectStore:
         """Write an object to a file, several parts at a time.
 
         Raises:
-            ShardError: it is not there, or the store does not answer.
             CannotWriteError: the disk is full or cannot be written to.
         """
         with self._explained(f"{self.root}/{name} cannot be fetched"):
@@ -103,15 +100,7 @@ class ObjectStore:
                 source.close()
 
     def read(self, name: str, missing: str) -> bytes:
-        """Return a small object.
-
-        Args:
-            name: its name.
-            missing: the message of the error if it is not there.
-
-        Raises:
-            ShardError: it is not there, or the store does not answer.
-        """
+        """Return a small object; `missing` is the message of the error if it is not there."""
         with self._explained(f"{self.root}/{name} cannot be read"), gate.request():
             try:
                 with self._files.open_input_file(f"{self._folder}/{name}") as source:
@@ -120,11 +109,7 @@ class ObjectStore:
                 raise ShardError(missing) from None
 
     def put(self, file: Path) -> None:
-        """Write a file as an object of the same name.
-
-        Raises:
-            ShardError: the store refuses it or does not answer.
-        """
+        """Write a file as an object of the same name."""
         with (
             self._explained(f"{self.root}/{file.name} cannot be written"),
             gate.request(),
@@ -134,11 +119,7 @@ class ObjectStore:
             shutil.copyfileobj(source, out, PART)
 
     def is_empty(self) -> bool:
-        """Say whether the folder holds no objects.
-
-        Raises:
-            ShardError: the store does not answer.
-        """
+        """Say whether the folder holds no objects."""
         from pyarrow.fs import FileSelector
 
         with self._explained(f"{self.root} cannot be listed"), gate.request():
@@ -147,7 +128,6 @@ class ObjectStore:
 
 @functools.lru_cache(maxsize=4)
 def _connect(scheme: str, bucket: str, process: int) -> "FileSystem":
-    """Return the file system of a store, for one process."""
     from pyarrow.fs import GcsFileSystem
 
     if scheme == "s3":
@@ -167,10 +147,8 @@ def _connect_s3(bucket: str) -> "FileSystem":
     endpoint = next(filter(None, map(os.environ.get, S3_ENDPOINTS)), None)
     region = None
     if endpoint is None:
-        try:
+        with suppress(OSError):  # out of reach from here: what the environment says must do
             region = resolve_s3_region(bucket)  # which may be another than the user's own
-        except OSError:  # out of reach from here: what the environment says must do
-            region = None
     return S3FileSystem(
         region=region,
         endpoint_override=endpoint,

@@ -16,15 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from faceproof.data.shards.paths import MEMBER
-from faceproof.data.shards.reading import (
-    INDEX,
-    SAMPLES,
-    STATISTICS,
-    UNREADABLE,
-    SetIndex,
-    StoredFile,
-)
+from faceproof.data.shards import reading
+from faceproof.data.shards.paths import MEMBER, PLACE
+from faceproof.data.shards.reading import INDEX, SetIndex, StoredFile
 from faceproof.data.shards.store import ObjectStore, is_url
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
@@ -47,41 +41,24 @@ class About:
 
 @dataclass
 class ShardWriter:
-    """Writes a set of shards, image by image.
+    """Writes a set of shards, image by image."""
 
-    Attributes:
-        folder: where files are written.
-        store: where finished files go, after which they are removed here; None to leave them.
-        max_bytes: the size of a shard without tar's own bytes; a larger image has its own shard.
-    """
-
-    folder: Path
-    store: ObjectStore | None
-    max_bytes: int
+    folder: Path  # where files are written
+    store: ObjectStore | None  # where finished shards go and are removed here; None to leave them
+    max_bytes: int  # of a shard without tar's own bytes; a larger image has its own shard
     _shards: list[StoredFile] = field(default_factory=list)
-    _places: dict[str, list[str | int]] = field(
-        default_factory=lambda: {"shard": [], "offset": [], "length": [], "crc32": []}
-    )
+    _places: dict[str, list[str | int]] = field(default_factory=lambda: {n: [] for n in PLACE})
     _members: list[bytes] = field(default_factory=list)  # of the shard that is not full yet
     _size: int = 0  # of these
     _counted: int = 0  # of `max_bytes`
 
     def add(self, name: str, image: bytes) -> None:
-        """Append an image.
-
-        Args:
-            name: its path in the image table.
-            image: the bytes of the file.
-        """
+        """Append an image, the bytes of a file; `name` is its path in the image table."""
         if self._members and self._counted + len(image) + PER_IMAGE > self.max_bytes:
             self._finish_shard()
         header = _header(name, len(self._places["shard"]), len(image))
-        place: tuple[str | int, ...] = (
-            self._shard_name(),
-            self._size + len(header),
-            len(image),
-            zlib.crc32(image),
-        )
+        offset = self._size + len(header)
+        place: list[str | int] = [self._shard_name(), offset, len(image), zlib.crc32(image)]
         for column, value in zip(self._places.values(), place, strict=True):
             column.append(value)
         member = header + image + bytes(-len(image) % BLOCK)
@@ -110,28 +87,22 @@ class ShardWriter:
             self._finish_shard()
         places = pa.table(self._places)
         samples = rows.set_column(0, "path", pa.array(names, pa.string()))
-        for column in places.column_names:
+        for column in PLACE:
             samples = samples.append_column(column, places[column])
-        pa.parquet.write_table(samples, self.folder / SAMPLES)
+        pa.parquet.write_table(samples, self.folder / reading.SAMPLES)
         stored = statistics.drop_columns(["path", "size", "mtime_ns"])
         stored = stored.append_column("size", places["length"])
         stored = stored.append_column("mtime_ns", pa.array(np.zeros(rows.num_rows, np.int64)))
-        pa.parquet.write_table(stored, self.folder / STATISTICS)
+        pa.parquet.write_table(stored, self.folder / reading.STATISTICS)
         if unreadable.num_rows:
-            pa.csv.write_csv(unreadable, self.folder / UNREADABLE)
+            pa.csv.write_csv(unreadable, self.folder / reading.UNREADABLE)
         shards = {shard.name for shard in self._shards}
-        tables = [
-            _stored(file) for file in sorted(self.folder.iterdir()) if file.name not in shards
-        ]
+        others = [file for file in sorted(self.folder.iterdir()) if file.name not in shards]
+        tables = tuple(_stored(file) for file in others)
         index = SetIndex(
-            name=about.name,
-            task=about.task,
-            statistics_format=about.statistics_format,
-            images=rows.num_rows,
-            unreadable=unreadable.num_rows,
-            tables=tuple(tables),
-            shards=tuple(self._shards),
-        )
+            about.name, about.task, rows.num_rows, unreadable.num_rows, about.statistics_format,
+            tables, tuple(self._shards),
+        )  # fmt: skip
         (self.folder / INDEX).write_text(index.to_json())
         if self.store is not None:
             for name in (*(table.name for table in tables), INDEX):
@@ -168,9 +139,8 @@ def _header(name: str, number: int, length: int) -> bytes:
     image's number replaces its file name.
     """
     suffix = PurePosixPath(name).suffix.lower().lstrip(".")
-    member = PurePosixPath(name).with_name(
-        f"{number:08d}.{suffix if suffix in SUFFIXES else 'img'}"
-    )
+    ending = suffix if suffix in SUFFIXES else "img"
+    member = PurePosixPath(name).with_name(f"{number:08d}.{ending}")
     info = tarfile.TarInfo(member.as_posix().lstrip("/"))
     info.size = length
     return info.tobuf(tarfile.PAX_FORMAT)
@@ -180,12 +150,7 @@ def _header(name: str, number: int, length: int) -> bytes:
 def open_writer(target: str, max_bytes: int) -> Iterator[ShardWriter]:
     """Yield a writer of a set of shards. A folder appears whole, when the block has ended.
 
-    Args:
-        target: a folder that does not exist or is empty, or a URL without objects.
-        max_bytes: see `ShardWriter`.
-
-    Raises:
-        FaceproofError: the target is in use, out of reach, or cannot be written to.
+    `target` is a folder that does not exist or is empty, or a URL without objects.
     """
     if is_url(target):
         store = ObjectStore(target.rstrip("/"))
