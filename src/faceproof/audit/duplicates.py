@@ -43,9 +43,8 @@ class Pair:
 def find_pairs(rows: pa.Table, stats: pa.Table) -> tuple[tuple[Pair, ...], dict[str, int]]:
     """Find identical files and near-duplicates of an image table, by its file statistics.
 
-    Returns:
-        The most serious pairs, at most `MAX_PAIRS`, and the number of pairs of each kind. Of many
-        identical files each is paired with the first alone.
+    Returned are the most serious pairs, at most `MAX_PAIRS`, and the number of pairs of each kind.
+    Of many identical files each is paired with the first alone.
     """
     repeats = _with_first(equal_groups(_fixed_bytes(stats["content"], 16).view("S16").ravel()))
     single = np.setdiff1d(np.arange(rows.num_rows), repeats[:, 1])
@@ -57,10 +56,8 @@ def find_pairs(rows: pa.Table, stats: pa.Table) -> tuple[tuple[Pair, ...], dict[
     leaks, contradicts = (_differ(rows[name], pairs) for name in ("split", "label"))
     numbers = {
         f"{what} {where}": int((same & chosen).sum())
-        for where, chosen in (
-            ("across splits", leaks), ("with different labels", contradicts),
-            ("within a split", ~leaks),
-        )
+        for where, chosen in (("across splits", leaks), ("with different labels", contradicts),
+                              ("within a split", ~leaks))
         for what, same in (("identical files", equal), ("near-duplicates", ~equal))
     }  # fmt: skip
     worst_first = np.lexsort((distance, ~contradicts, ~leaks))[:MAX_PAIRS]

@@ -64,8 +64,7 @@ log = logging.getLogger(__name__)
 def file_statistics_of(rows: pa.Table) -> pa.Table:
     """Return the file statistics of an image table, row by row.
 
-    They are cached by source, so that a split or a combination of data sets finds those of its
-    images.
+    They are cached by source: a split or a combination of data sets finds those of its images.
     """
     sources = rows["source"].cast(pa.string())
     places, found, in_shards = [], [], _of_shards(rows["path"])
@@ -166,11 +165,8 @@ def _of_shards(names: pa.ChunkedArray) -> pa.Table:
 
 
 def _stamp(path: str) -> tuple[int, int]:
-    """Return size and modification time, -1 each for a missing file.
-
-    An image in a shard has no time of its own; its path holds its checksum.
-    """
-    if (member := find_member(path)) is not None:
+    """Return size and modification time, -1 each for a missing file."""
+    if (member := find_member(path)) is not None:  # has no time, but its checksum in its path
         return member.length, 0
     try:
         status = os.stat(path)

@@ -48,9 +48,6 @@ def perceptual_hash(grey: Grey) -> npt.NDArray[np.uint16]:
     The bits say which of the 16 x 16 lowest frequencies of the cosine transform exceed their
     median, after Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions"
     (2010), who takes 8 x 8.
-
-    Args:
-        grey: (H, W) in any range.
     """
     side = NUM_HASH_WORDS
     low = fft.dctn(resized(grey, HASHED), norm="ortho")[:side, :side].ravel()

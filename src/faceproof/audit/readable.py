@@ -35,11 +35,11 @@ def readable_rows(
     if record is not None:
         with atomic_file(record) as partial:
             pyarrow.csv.write_csv(unreadable, partial)
-    share = unreadable.num_rows / data.table.num_rows
-    first = unreadable.slice(0, 1).to_pylist()[0]
+    number, total = unreadable.num_rows, data.table.num_rows
+    share, first = number / total, unreadable.slice(0, 1).to_pylist()[0]
     found = (
-        f"{unreadable.num_rows:,} of {data.table.num_rows:,} files of data set {data.name} cannot "
-        f"be read, {first['path']} the first ({first['reason']})"
+        f"{number:,} of {total:,} files of data set {data.name} cannot be read, {first['path']} "
+        f"the first ({first['reason']})"
     )
     listed = f"; all are listed in {record}" if record is not None else ""
     if share > data.max_unreadable:

@@ -83,20 +83,16 @@ def _area(labels: npt.NDArray[np.int64], scores: Scores) -> tuple[float, float, 
     return float(roc_auc_score(labels, scores)), *interval
 
 
-def _held_out_scores(
-    features: Features, labels: npt.NDArray[np.int64], seed: int
-) -> npt.NDArray[np.float64]:
+def _held_out_scores(features: Features, labels: npt.NDArray[np.int64], seed: int) -> Scores:
     """Score every row by a classifier that has not seen it, (N,) float."""
     columns = [column for column in features.T if np.ptp(column) > 0]
     if not columns:
         return np.zeros(len(labels))
-    parts = [_basis(column) for column in columns]
+    values = np.concatenate([_basis(column) for column in columns], axis=1)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
     folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
-    scores: npt.NDArray[np.float64] = cross_val_predict(
-        model, np.concatenate(parts, axis=1), labels, cv=folds, method="decision_function"
-    )
-    return scores
+    scores = cross_val_predict(model, values, labels, cv=folds, method="decision_function")
+    return np.asarray(scores)
 
 
 def _basis(column: npt.NDArray[np.float64]) -> Features:

@@ -48,10 +48,7 @@ class Corruption:
         return self.kind if self.kind == "none" else f"{self.kind} {self.level:g}"
 
     def __call__(self, image: Pixels, name: str) -> Pixels:
-        """Return the corrupted image, (3, H, W) uint8 like the given one.
-
-        `name`, the image's path below its data set, seeds the random part.
-        """
+        """Return the corrupted (3, H, W) uint8; `name`, the image's path, seeds what is random."""
         opened = Image.fromarray(image.transpose(1, 2, 0))
         changed = CHANGES[self.kind](opened, self.level, name)
         return np.ascontiguousarray(np.array(changed).transpose(2, 0, 1))

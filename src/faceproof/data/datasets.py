@@ -130,10 +130,8 @@ class CachedImages(Dataset[Batch]):
 class CachedFeatures(Dataset[FeatureBatch]):
     """A frozen backbone's features of each view of each image.
 
-    Args:
-        features: (K, N, ...) float32 for K views; epoch e takes view e modulo K.
-        labels: (N,) int64.
-        sampler: knows the epoch; None for a single view.
+    `features` are (K, N, ...) float32 for K views, and `labels` (N,) int64. Epoch e, which the
+    `sampler` knows, takes view e modulo K.
     """
 
     def __init__(

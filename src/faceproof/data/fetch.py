@@ -53,12 +53,11 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
             f"{name} is given out by its authors {origin.terms}: ask at {origin.page}, and put it "
             f"into {target}"
         )
+    download = download or _kagglehub()
     try:
-        found = Path((download or _kagglehub())(origin.kaggle))
+        found = Path(download(origin.kaggle))
     # kagglehub passes on the errors of its HTTP library, which share no base class but this one.
     except Exception as error:
-        if isinstance(error, FaceproofError):
-            raise
         raise FaceproofError(
             f"{name} could not be fetched from Kaggle ({type(error).__name__}: {error}); fetch it "
             f"by hand from {origin.page} and unpack it into {target}"

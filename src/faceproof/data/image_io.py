@@ -77,11 +77,7 @@ def read_file(path: str | Path) -> bytes:
 
 
 def _read_whole(path: str | Path) -> bytes:
-    """Return the bytes of a file in as few system calls as possible.
-
-    Each call releases Python's lock, and this thread then waits for the threads that read other
-    images.
-    """
+    """Return the bytes of a file in few system calls: each lets go of Python's lock, and waits."""
     if "\0" in str(path):  # each version of Python words this error in another way
         raise UnreadableImageError("its path holds a null byte")
     file = os.open(path, os.O_RDONLY | OPEN_FLAGS)

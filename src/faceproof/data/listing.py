@@ -60,12 +60,7 @@ class Source(Protocol):
     """The settings of a data set."""
 
     def list(self) -> DataSet:
-        """List the images.
-
-        Raises:
-            FaceproofError: they cannot be listed, or their table is not valid.
-        """
-        ...
+        """List the images; a `FaceproofError` says why they cannot be, or are no valid table."""
 
 
 def recorded_data(run: RunFolder) -> DataSet:

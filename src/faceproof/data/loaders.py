@@ -25,11 +25,7 @@ class WorkerDiedError(FaceproofError):
 
 @contextlib.contextmanager
 def explain_dead_workers() -> Iterator[None]:
-    """Turn torch's errors about a dead worker process into one message.
-
-    Raises:
-        WorkerDiedError: a worker process died.
-    """
+    """Turn torch's errors about a dead worker process into a `WorkerDiedError`."""
     try:
         yield
     # All but RuntimeError come from a worker that dies while it passes a batch on.
@@ -137,13 +133,9 @@ def _unchanged(batch: Any) -> Any:
 def choose_workers(
     num_workers: int | str, num_rows: int, batch_size: int, device: str = "cpu"
 ) -> int:
-    """Return the number of worker processes.
-
-    `auto` means none where a CPU's cores take turns at decoding and arithmetic, and elsewhere one
-    less than there are cores.
-    """
+    """Return the number of worker processes; `auto` is one less than there are cores."""
     if isinstance(num_workers, int):
         return num_workers
-    if takes_turns(device):
+    if takes_turns(device):  # a CPU's cores, at decoding and arithmetic
         return 0
     return min(MAX_AUTO_WORKERS, max(num_cores() - 1, 1), -(-num_rows // batch_size))

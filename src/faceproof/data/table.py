@@ -88,8 +88,7 @@ def evenly_spaced(rows: pa.Table, num: int) -> pa.Table:
         if len(inside) > num:
             inside.sort(key=lambda row: _natural(paths[row]))
             chosen = ((np.arange(num) + 0.5) * len(inside) / num).astype(int)
-            left_out[inside] = True
-            left_out[np.array(inside)[chosen]] = False
+            left_out[np.delete(inside, chosen)] = True
     return rows.filter(pa.array(~left_out))
 
 

@@ -67,11 +67,8 @@ def write_text(path: Path, text: str) -> None:
 
 def to_disk(file: Path) -> None:
     """Wait until a file is on the disk, so that a rename after it outlives a power cut."""
-    descriptor = os.open(file, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with file.open("r+b") as opened:
+        os.fsync(opened.fileno())
 
 
 @contextlib.contextmanager

@@ -95,15 +95,11 @@ def load_or_compute(array: CachedArray, max_bytes: int) -> Array | None:
 
 
 def _allocate(array: CachedArray, file: Path) -> "np.memmap[Any, Any]":
-    """Return an array mapped to a new file.
-
-    Its room on the disk is taken at once: a lack of it would later kill the process without a
-    message.
-    """
+    """Return an array mapped to a new file."""
     values: np.memmap[Any, Any] = np.lib.format.open_memmap(
         file, "w+", np.dtype(array.dtype), array.shape
     )
-    if hasattr(os, "posix_fallocate"):
+    if hasattr(os, "posix_fallocate"):  # a lack of room found later would kill the process
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
     return values
@@ -120,10 +116,7 @@ def _read(file: Path, array: CachedArray) -> Array | None:
 
 
 def _make_room(folder: Path, needed: int, max_bytes: int) -> bool:
-    """Delete the arrays unused for longest until there is room; say whether there is.
-
-    Nothing is deleted if that would not be enough.
-    """
+    """Delete the arrays unused for longest if that makes room; say whether there is room."""
     for partial in folder.glob(f"*{atomic.PARTIAL}*"):
         if atomic.is_abandoned(partial):
             partial.unlink(missing_ok=True)

@@ -22,9 +22,7 @@ def refuse_file(folder: Path) -> None:
 def refuse_foreign_folder(folder: Path, ours: Sequence[str]) -> None:
     """Refuse to replace a folder unless it is new, empty, or written by the same command.
 
-    Args:
-        folder: the output folder; one that is a file or cannot be moved is refused too.
-        ours: glob patterns of the files that the command writes. The first one marks the folder.
+    `ours` are glob patterns of the files that it writes; the first one marks the folder.
     """
     refuse_file(folder)
     refuse_unmovable(folder)
@@ -47,16 +45,12 @@ def refuse_unmovable(folder: Path) -> None:
 
 
 def refuse_foreign_files(folder: Path, ours: Sequence[str]) -> None:
-    """Refuse to replace a folder that holds files which faceproof has not written.
-
-    `ours` are glob patterns of the files that may be in it; a star matches no slash.
-    """
+    """Refuse to replace a folder with files beside `ours`, patterns whose star matches no slash."""
     others = []
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
-        known = any(
-            fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in ours
-        )
+        same_depth = [pattern for pattern in ours if name.count("/") == pattern.count("/")]
+        known = any(fnmatchcase(name, pattern) for pattern in same_depth)
         is_file = file.is_symlink() or not file.is_dir()
         if is_file and not known and file.name not in WRITTEN_BY_FILE_MANAGERS:
             others.append(name)

@@ -67,10 +67,7 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Say whether there is a run here that can be resumed or has ended.
-
-        One that was refused, or killed before its first checkpoint, is begun again.
-        """
+        """Say whether a run here can be resumed or has ended; others begin anew."""
         return self.last.is_file() or self.operating_point.is_file()
 
     def refuse_begun(self) -> None:
@@ -92,9 +89,8 @@ class RunFolder:
 
         In quotes `"` and `${` are escaped, and the backslashes before them and the end doubled.
         """
-        folder = os.path.relpath(self.path)
-        if folder.startswith(os.pardir):
-            folder = str(self.path)
+        below = os.path.relpath(self.path)
+        folder = str(self.path) if below.startswith(os.pardir) else below
         if folder in ("latest", "???"):  # words that mean something else
             folder = f"./{folder}"
         if PLAIN.fullmatch(folder):

@@ -35,11 +35,9 @@ class Source(Protocol):
 
     def fill(self, images: Tensor, rows: list[int]) -> None:
         """Write the images of some rows into a tensor, (B, 3, S, S) uint8."""
-        ...
 
     def numbers(self, rows: list[int]) -> Numbers:
         """Return what a batch holds beside the images, (B,) each."""
-        ...
 
 
 class Slots:

@@ -126,14 +126,12 @@ def _same(one: Box, other: Box) -> bool:
 
 
 def _largest(boxes: list[Box], most: int, confirmed: Callable[[Box], bool]) -> list[Box]:
-    """Return the confirmed boxes, of overlapping ones the largest, by size and then by place.
-
-    `confirmed` is slow: it is called only for a box that would be returned.
-    """
+    """Return the confirmed boxes, of overlapping ones the largest, by size and then by place."""
     chosen: list[Box] = []
     for box in sorted(boxes, key=lambda box: (-box.area, box)):
         if len(chosen) == most:
             break
+        # `confirmed` is slow, so it comes last.
         if all(box.common(other) < OVERLAP * box.area for other in chosen) and confirmed(box):
             chosen.append(box)
     return chosen

@@ -47,11 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 600) -> None:
-    """Write the demo data set of `task` below `root`, unless it is there already.
-
-    Raises:
-        FaceproofError: `root` holds something else, or a set made with other settings.
-    """
+    """Write the demo data set of `task` below `root`; refuse anything but the same set there."""
     root = root.resolve()
     settings = _settings(task, seed, num_per_class)
     if _is_there(root, settings):
@@ -120,9 +116,7 @@ def _draw_all(folder: Path, task: Task, seed: int, num_per_class: int) -> None:
     if num_shares == 1:
         draw_share([*arguments, "0"])
         return
-    program = (
-        "import sys; from faceproof.data.demo.make import draw_share; draw_share(sys.argv[1:])"
-    )
+    program = f"import sys; from {__name__} import draw_share; draw_share(sys.argv[1:])"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
     def run(share: int) -> None:
@@ -140,10 +134,7 @@ def _num_processes(num_images: int) -> int:
 
 
 def draw_share(arguments: list[str]) -> None:
-    """Draw every `num_shares`-th image of the plan, from number `share` on.
-
-    `arguments` are those of a command line: folder, task, seed, num_per_class, num_shares, share.
-    """
+    """Draw every `num_shares`-th image of the plan, from `share` on; `arguments` are text."""
     folder, task, seed, num_per_class, num_shares, share = arguments
     plan = _plan(get_task(task), int(num_per_class))
     for label, kind, number in plan[int(share) :: int(num_shares)]:
@@ -151,7 +142,6 @@ def draw_share(arguments: list[str]) -> None:
 
 
 def _write(folder: Path, label: str, kind: str, number: int, seed: int) -> None:
-    """Draw one image, and its mask where it is a forgery."""
     rng = image_rng(seed, kind, number)
     if kind in FORGERIES:
         image, mask = FORGERIES[kind](render_portrait(rng), rng)

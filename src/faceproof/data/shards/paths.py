@@ -44,18 +44,14 @@ def find_member(path: str) -> Member | None:
 
 
 def member_paths(root: str, samples: pa.Table) -> pa.ChunkedArray:
-    """Return what `Member.path` returns for every row, without a Python object for each.
-
-    `samples` has the columns `path` and `PLACE`.
-    """
+    """Return `Member.path` of every row of a table with the columns `path` and `PLACE`."""
     shard, offset, length, crc = (samples[name] for name in PLACE)
     numbers = crc.combine_chunks().to_numpy().astype(">u4").view(np.uint8)
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     hexadecimal = digits[np.stack([numbers >> 4, numbers & 15], axis=1)]  # (4 N, 2)
     ends = pa.py_buffer(np.arange(0, 8 * len(crc) + 1, 8, dtype=np.int64))
-    checksums = pa.Array.from_buffers(
-        pa.large_string(), len(crc), [None, ends, pa.py_buffer(hexadecimal)]
-    ).cast(pa.string())
+    buffers = [None, ends, pa.py_buffer(hexadecimal)]
+    checksums = pa.Array.from_buffers(pa.large_string(), len(crc), buffers).cast(pa.string())
     return pc.binary_join_element_wise(
         f"{root}/", shard, "@", offset.cast(pa.string()), "-", length.cast(pa.string()), "-",
         pa.chunked_array([checksums]), "/", samples["path"], "",

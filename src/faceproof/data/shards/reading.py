@@ -126,11 +126,8 @@ class ShardSet:
             raise ShardError(f"{self.root}/{INDEX} cannot be read: {error!r}") from error
 
     def check(self) -> None:
-        """Refuse a folder whose files are missing or have another size than was written.
-
-        The files of an object store are checked one by one, when they are fetched.
-        """
-        if self.store is None:
+        """Refuse a folder whose files are missing or have another size than was written."""
+        if self.store is None:  # else each is checked when it is fetched
             for name, file in self.files.items():
                 self._check_size(Path(self.root) / name, file.bytes)
             return
@@ -146,9 +143,8 @@ class ShardSet:
         try:
             found = path.stat().st_size
         except OSError as error:
-            raise ShardError(
-                f"{path} is not there; bring it back, or write the shards again"
-            ) from error
+            message = f"{path} is not there; bring it back, or write the shards again"
+            raise ShardError(message) from error
         if found != num_bytes:
             raise ShardError(
                 f"{path} is damaged: it has {found:,} bytes and was written with {num_bytes:,}; "
@@ -156,10 +152,7 @@ class ShardSet:
             )
 
     def open(self, name: str, opened: Callable[[Path], Opened]) -> Opened:
-        """Open a file of the set where it lies on this machine; fetch it first if need be.
-
-        `opened` opens it, given its path.
-        """
+        """Let `opened` open a file of the set on this machine; fetch it first if need be."""
         file = self.files.get(name)
         if file is None:
             raise ShardError(f"{self.root}/{name} is not among the files that {INDEX} lists")

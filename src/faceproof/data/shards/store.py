@@ -75,11 +75,7 @@ class ObjectStore:
             raise ShardError(f"{what}: {reason}; check the URL, {advice}") from error
 
     def fetch(self, name: str, file: Path) -> None:
-        """Write an object to a file, several parts at a time.
-
-        Raises:
-            CannotWriteError: the disk is full or cannot be written to.
-        """
+        """Write an object to a file, several parts at a time."""
         with self._explained(f"{self.root}/{name} cannot be fetched"):
             with gate.request():
                 source = self._files.open_input_file(f"{self._folder}/{name}")
@@ -150,15 +146,12 @@ def _connect_s3(bucket: str) -> "FileSystem":
         with suppress(OSError):  # out of reach from here: what the environment says must do
             region = resolve_s3_region(bucket)  # which may be another than the user's own
     return S3FileSystem(
-        region=region,
-        endpoint_override=endpoint,
+        region=region, endpoint_override=endpoint, connect_timeout=TIMEOUT, request_timeout=TIMEOUT,
         background_writes=False,  # else requests go on outside of `gate`
-        connect_timeout=TIMEOUT,
-        request_timeout=TIMEOUT,
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
         proxy_options=_proxy(endpoint or "https://s3.amazonaws.com"),
         tls_ca_file_path=os.environ.get("AWS_CA_BUNDLE") or None,
-    )
+    )  # fmt: skip
 
 
 def _proxy(endpoint: str) -> str | None:

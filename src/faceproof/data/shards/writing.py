@@ -67,21 +67,13 @@ class ShardWriter:
         self._counted += len(image) + PER_IMAGE
 
     def finish(
-        self,
-        rows: pa.Table,
-        names: list[str],
-        statistics: pa.Table,
-        unreadable: pa.Table,
+        self, rows: pa.Table, names: list[str], statistics: pa.Table, unreadable: pa.Table,
         about: About,
-    ) -> SetIndex:
+    ) -> SetIndex:  # fmt: skip
         """Write the last shard, the tables and the index, which makes the set complete.
 
-        Args:
-            rows: the image table, in the order in which the images were added.
-            names: what its paths become.
-            statistics: the file statistics of its rows.
-            unreadable: a table (path, reason) of the files left out.
-            about: what else the index says.
+        `rows`, the image table, and their `statistics` are in the order in which the images were
+        added; `names` are what its paths become, and `unreadable` (path, reason) is left out.
         """
         if self._members:
             self._finish_shard()
@@ -148,10 +140,7 @@ def _header(name: str, number: int, length: int) -> bytes:
 
 @contextmanager
 def open_writer(target: str, max_bytes: int) -> Iterator[ShardWriter]:
-    """Yield a writer of a set of shards. A folder appears whole, when the block has ended.
-
-    `target` is a folder that does not exist or is empty, or a URL without objects.
-    """
+    """Yield a writer of shards to a new or empty folder, which appears whole, or to such a URL."""
     if is_url(target):
         store = ObjectStore(target.rstrip("/"))
         if not store.is_empty():
@@ -160,10 +149,8 @@ def open_writer(target: str, max_bytes: int) -> Iterator[ShardWriter]:
                 f"interrupted writing leaves shards there without {INDEX})"
             )
         beside = Path(tempfile.gettempdir()) / "faceproof-shards"
-        with (
-            explain_disk_errors(beside),
-            tempfile.TemporaryDirectory(prefix=f"{beside.name}-") as name,
-        ):
+        prefix = f"{beside.name}-"
+        with explain_disk_errors(beside), tempfile.TemporaryDirectory(prefix=prefix) as name:
             yield ShardWriter(Path(name), store, max_bytes)
         return
     place = Path(os.path.abspath(Path(target).expanduser()))
