@@ -79,7 +79,7 @@ def _part(name: str, values: Mapping[str, Any]) -> Source:
 
 
 def check_both_classes(source: Source) -> None:
-    """Refuse to train on folders of which none can hold images of one of the classes."""
+    """Refuse to train where no folder word stands for one of the classes."""
     parts = list(source.sets.values()) if isinstance(source, CombinedData) else [source]
     folders = [part for part in parts if isinstance(part, FolderData)]
     if not folders or len(folders) < len(parts):
