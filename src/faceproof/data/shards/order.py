@@ -74,8 +74,12 @@ def _fetch(wanted: "SimpleQueue[str | None]", stopped: Event) -> None:
     """Fetch shards until None comes or one fails; whoever reads that one meets its error."""
     with suppress(Exception):
         while (shard := wanted.get()) is not None and not stopped.is_set():
-            root, _, name = shard.rpartition("/")
-            shard_set(root).open(name, Path.stat)  # stat fails where there is no file yet
+            _bring(shard)
+
+
+def _bring(shard: str) -> None:
+    root, _, name = shard.rpartition("/")
+    shard_set(root).open(name, Path.stat)  # stat fails where there is no file yet
 
 
 def find_shards(paths: pa.Array | pa.ChunkedArray) -> Shards | None:
