@@ -44,6 +44,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         check(
             self, run=TEXT, split=one_of(*SPLITS, "all"), frames=optional(COUNT),
+            neutral=optional(one_of("jpeg")), robustness=optional(one_of("standard", "quick")),
             threshold=BY_NAME, name=optional(TEXT), device=TEXT,
         )  # fmt: skip
         self.requested_threshold()
