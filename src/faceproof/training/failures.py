@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytorch_lightning as pl
-import torch
 
 from faceproof.data.datasets import ImageGoneError
 from faceproof.data.loaders import WorkerDiedError, explain_dead_workers
@@ -52,13 +51,6 @@ def explain_failures(
                 yield
     except NonFiniteError as error:
         raise _not_finite(run, images, error) from error
-    except torch._dynamo.exc.TorchDynamoException as error:
-        _note(run, "stopped: compile")
-        inner = getattr(error, "inner_exception", error)  # the compiler's own message
-        reason = next(iter(str(inner).strip().splitlines()), type(inner).__name__)
-        raise FaceproofError(
-            f"torch.compile cannot compile this network here: {reason}; train with compile=false"
-        ) from error
     except (StopRequestedError, KeyboardInterrupt, SystemExit) as stop:
         # Lightning ends the process on a second Ctrl-C, after its own clean-up.
         if isinstance(stop, SystemExit) and not trainer.interrupted:
@@ -71,6 +63,8 @@ def explain_failures(
         _note(run, f"stopped: {error}")
         raise FaceproofError(f"{error}; {run.how_to_resume()}") from error
     except RuntimeError as error:
+        if type(error).__module__.startswith("torch._dynamo"):  # its errors are not public
+            raise _not_compiled(run, error) from error
         if LOST not in str(error):
             raise
         if str(run.read_record().get("status")).startswith("stopped: "):
@@ -91,6 +85,16 @@ def _not_finite(run: RunFolder, images: ImageDataModule, error: NonFiniteError) 
     return FaceproofError(
         f"{error}. {batch}Try a lower optimizer.lr in a new run, or trainer.precision=32-true in "
         f"this one; {run.how_to_resume()}"
+    )
+
+
+def _not_compiled(run: RunFolder, error: RuntimeError) -> FaceproofError:
+    """Return the message for a network that torch.compile refuses, in the compiler's own words."""
+    _note(run, "stopped: compile")
+    inner = getattr(error, "inner_exception", error)
+    reason = next(iter(str(inner).strip().splitlines()), type(inner).__name__)
+    return FaceproofError(
+        f"torch.compile cannot compile this network here: {reason}; train with compile=false"
     )
 
 
