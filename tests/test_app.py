@@ -267,7 +267,7 @@ def test_an_interrupted_command_ends_with_one_line(run, tmp_path):
     assert not (tmp_path / "new").exists()
     said = interrupted("train.py", "workflows.train.recorded_data", "resume=run", cwd=tmp_path)
     assert said == "interrupted; resume it by: python train.py resume=run\n"
-    said = interrupted("evaluate.py", "workflows.train.recorded_data", "run=run", cwd=tmp_path)
+    said = interrupted("evaluate.py", "workflows.evaluate.recorded_data", "run=run", cwd=tmp_path)
     assert said == "interrupted\n"
 
 

@@ -170,7 +170,7 @@ def test_a_killed_command_goes_on(detector, tmp_path, suffix):
     paths = [str(p) for p in write_images(tmp_path / "p", [f"{n}.jpg" for n in range(30)])]
     out, sure = tmp_path / f"out{suffix}", tmp_path / f"sure{suffix}"
     code = (
-        "import sys; from faceproof.inference import results; results.ROWS_PER_PART = 4; "
+        "import sys; from faceproof.inference import output_parts; output_parts.ROWS_PER_PART = 4; "
         "from faceproof.cli.main import main; sys.exit(main())"
     )
     words = ["predict", "-", "--detector", str(detector), "--out", str(out), "--batch-size", "4"]

@@ -244,11 +244,14 @@ MISFITS = {
     "no shape of ours": (lambda last: last["state_dict"].update({BIAS: torch.ones(3)}), "mismatch"),
     "no number": (lambda last: last["state_dict"][BIAS].fill_(torch.nan), "no numbers"),
     "no tensor": (lambda last: last["state_dict"].update({BIAS: 0}), "does not fit"),
-    "an epoch of letters": (lambda last: last.update(epoch="x"), "its epoch is of the type str"),
-    "no epoch": (lambda last: last.update(epoch=None), "its epoch is of the type NoneType"),
-    "loops that are none": (lambda last: last.update(loops=[]), "its loops is of the type list"),
-    "a place in a list": (lambda last: last.update(begun_epoch=[1]), "begun_epoch is of the"),
-    "no place": (lambda last: last["begun_epoch"].pop("place"), "its place is of the type None"),
+    "an epoch of letters": (
+        lambda last: last.update(epoch="x"),
+        "its epoch is a str, and train.py writes",
+    ),
+    "no epoch": (lambda last: last.update(epoch=None), "its epoch is a NoneType"),
+    "loops that are none": (lambda last: last.update(loops=[]), "its loops is a list"),
+    "a place in a list": (lambda last: last.update(begun_epoch=[1]), "begun_epoch is a list"),
+    "no place": (lambda last: last["begun_epoch"].pop("place"), "its place is a None"),
     "no optimizer": (lambda last: last.update(optimizer_states=[]), OPTIMIZER + "ValueError"),
     "no state of it": (lambda last: optimizer(last).pop("state"), OPTIMIZER + "KeyError: 'state'"),
     "a group less": (lambda last: groups(last).pop(), "different number of parameter groups"),
@@ -262,11 +265,17 @@ MISFITS = {
         lambda last: groups(last)[0].update(name="x"),
         OPTIMIZER + "ValueError",
     ),
-    "an endless rate": (lambda last: groups(last)[-1].update(lr=torch.nan), "are no numbers"),
-    "moments gone": (lambda last: moments(last)["exp_avg"].fill_(torch.inf), "are no numbers"),
-    "no schedule": (lambda last: last.update(lr_schedulers=[]), "its schedule is of the type None"),
+    "an endless rate": (
+        lambda last: groups(last)[-1].update(lr=torch.nan),
+        "weights that are not finite",
+    ),
+    "moments gone": (
+        lambda last: moments(last)["exp_avg"].fill_(torch.inf),
+        "weights that are not finite",
+    ),
+    "no schedule": (lambda last: last.update(lr_schedulers=[]), "its schedule is a None"),
     "a list": (lambda last: last.update(optimizer_states=[[1]]), OPTIMIZER),
-    "no loss": (lambda last: last["begun_epoch"].update(loss=1.0), "its loss is of the type fl"),
+    "no loss": (lambda last: last["begun_epoch"].update(loss=1.0), "its loss is a fl"),
 }
 
 
@@ -370,7 +379,9 @@ def test_checkpoints_are_written_by_the_clock(tiny, whole, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("wrong", ["checkpoint.minutes=0", "checkpoint.steps=-1"])
 def test_intervals_that_are_none_are_refused(tiny, tmp_path, wrong):
-    with pytest.raises(FaceproofError, match="must be above 0"):
+    with pytest.raises(
+        FaceproofError, match=r"must be a (number above 0|count from 1 on), or null"
+    ):
         train(tmp_path / "run", *tiny, wrong)
 
 
