@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import operating_point
-from faceproof.evaluation.operating_point import DEFAULT, OperatingPoint, fit_operating_point
+from faceproof.evaluation.operating_point import (
+    DEFAULT,
+    OperatingPoint,
+    ThresholdConfig,
+    fit_operating_point,
+)
 from faceproof.evaluation.predictions import is_positive
 from faceproof.evaluation.reliability import unsure_flags
 
@@ -26,6 +31,19 @@ def scores(num_rows: int = 800, seed: int = 4, gap: float = 2.0) -> tuple[Labels
     return labels, np.round(random.normal((labels - 0.5) * gap, 1.2), 1)
 
 
+def fit(
+    labels: Labels,
+    logits: Array,
+    calibration: str = "auto",
+    criterion: str = "youden",
+    fpr: float = 0.01,
+    threshold: float = 0.5,
+    max_risk: float = operating_point.MAX_RISK,
+) -> OperatingPoint:
+    config = ThresholdConfig(criterion, fpr, threshold, calibration)
+    return fit_operating_point(labels, logits, config, max_risk)
+
+
 def stored(point: OperatingPoint, logits: Array) -> Array:
     """Return the probabilities as the predictions table holds them."""
     return point.calibration.apply(logits).astype(np.float32).astype(np.float64)
@@ -37,7 +55,7 @@ def rates(labels: Labels, called: npt.NDArray[np.bool_]) -> tuple[float, float]:
 
 def test_youden_is_the_best_of_all_thresholds() -> None:
     labels, logits = scores()
-    point = fit_operating_point(labels, logits, "temperature", "youden")
+    point = fit(labels, logits, "temperature", "youden")
     fpr, tpr = rates(labels, is_positive(stored(point, logits), point.threshold))
     false_positives, true_positives, _ = reference.roc_curve(labels, logits)
     assert tpr - fpr == pytest.approx((true_positives - false_positives).max(), abs=1e-12)
@@ -45,7 +63,7 @@ def test_youden_is_the_best_of_all_thresholds() -> None:
 
 def test_f1_is_the_best_of_all_thresholds() -> None:
     labels, logits = scores()
-    point = fit_operating_point(labels, logits, "temperature", "f1")
+    point = fit(labels, logits, "temperature", "f1")
     called = is_positive(stored(point, logits), point.threshold)
     best = max(reference.f1_score(labels, logits >= cut) for cut in np.unique(logits))
     assert reference.f1_score(labels, called) == pytest.approx(best, abs=1e-12)
@@ -54,7 +72,7 @@ def test_f1_is_the_best_of_all_thresholds() -> None:
 @pytest.mark.parametrize("method", ["none", "temperature", "isotonic"])
 def test_fpr_is_kept_and_the_next_lower_threshold_would_not_keep_it(method: str) -> None:
     labels, logits = scores(3000)
-    point = fit_operating_point(labels, logits, method, "fpr", fpr=0.05)
+    point = fit(labels, logits, method, "fpr", fpr=0.05)
     probabilities = stored(point, logits)
     assert rates(labels, is_positive(probabilities, point.threshold))[0] <= 0.05
     lower = probabilities[probabilities < point.threshold].max()
@@ -66,7 +84,7 @@ def test_fpr_is_kept_and_the_next_lower_threshold_would_not_keep_it(method: str)
 def test_fpr_allows_exactly_that_many_false_positives() -> None:
     labels = np.repeat([0, 1], [100, 50])
     logits = np.concatenate([np.linspace(-5, 3, 100), np.linspace(2, 5, 50)])
-    point = fit_operating_point(labels, logits, "none", "fpr", fpr=0.03)
+    point = fit(labels, logits, "none", "fpr", fpr=0.03)
     assert point.false_positives == 3
 
 
@@ -74,18 +92,18 @@ def test_too_few_negatives_to_promise_a_rate_are_told() -> None:
     labels, logits = scores(120)
     (warning,) = (
         text
-        for text in fit_operating_point(labels, logits, "none", "fpr", fpr=0.01).warnings
+        for text in fit(labels, logits, "none", "fpr", fpr=0.01).warnings
         if "promises little" in text
     )
     assert f"{np.count_nonzero(labels == 0)} negative images, and it takes 100" in warning
-    enough = fit_operating_point(labels, logits, "none", "fpr", fpr=0.1)
+    enough = fit(labels, logits, "none", "fpr", fpr=0.1)
     assert not any("promises little" in text for text in enough.warnings)
 
 
 def test_a_rate_out_of_reach_is_told_and_not_claimed() -> None:
     labels = np.repeat([0, 1], 20)
     logits = np.full(40, 60.0)  # every probability is stored as 1
-    point = fit_operating_point(labels, logits, "none", "fpr", fpr=0.05)
+    point = fit(labels, logits, "none", "fpr", fpr=0.05)
     assert point.false_positives == 20
     assert any("No threshold keeps" in text for text in point.warnings)
 
@@ -93,25 +111,25 @@ def test_a_rate_out_of_reach_is_told_and_not_claimed() -> None:
 def test_a_threshold_stands_between_scores_and_midway() -> None:
     labels, logits = np.array([0, 0, 1, 1]), scipy.special.logit([0.1, 0.2, 0.6, 0.9])
     for criterion in ("youden", "f1", "fpr"):
-        point = fit_operating_point(labels, logits, "none", criterion, fpr=0.3)
+        point = fit(labels, logits, "none", criterion, fpr=0.3)
         assert point.threshold == pytest.approx(0.4, abs=1e-7)
         assert (point.false_positives, point.false_negatives) == (0, 0)
 
 
 def test_equally_good_thresholds_resolve_to_the_fewest_false_alarms() -> None:
     labels, logits = np.array([0, 1, 0, 1]), scipy.special.logit([0.2, 0.4, 0.6, 0.8])
-    point = fit_operating_point(labels, logits, "none", "youden")
+    point = fit(labels, logits, "none", "youden")
     assert point.threshold == pytest.approx(0.7, abs=1e-7)
 
 
 def test_a_detector_no_better_than_chance_is_told() -> None:
     labels, logits = scores()
-    point = fit_operating_point(labels, -logits * 9, "none", "youden")
+    point = fit(labels, -logits * 9, "none", "youden")
     assert any("chance" in text for text in point.warnings)
 
 
 def test_a_fixed_threshold_stays() -> None:
-    point = fit_operating_point(*scores(), "temperature", "fixed", threshold=0.35)
+    point = fit(*scores(), "temperature", "fixed", threshold=0.35)
     assert (point.threshold, point.criterion, point.promised_fpr) == (0.35, "fixed", None)
 
 
@@ -136,7 +154,7 @@ def test_what_was_promised_of_validation_holds_of_its_stored_probabilities(
 ) -> None:
     labels = np.array([0, 1, *(int(label) for label, _ in rows)])
     logits = np.array([-1.0, 1.0, *(logit for _, logit in rows)])
-    point = fit_operating_point(labels, logits, method, criterion, fpr=0.2, max_risk=max_risk)
+    point = fit(labels, logits, method, criterion, fpr=0.2, max_risk=max_risk)
     probabilities = stored(point, logits)
     called = is_positive(probabilities, point.threshold)
     assert point.false_positives == np.count_nonzero(called & (labels == 0))
@@ -155,7 +173,7 @@ def test_what_was_promised_of_validation_holds_of_its_stored_probabilities(
 
 def test_the_band_is_the_narrowest_that_keeps_the_risk() -> None:
     labels, logits = scores(2000, gap=4)
-    point = fit_operating_point(labels, logits, "temperature", "youden", max_risk=0.02)
+    point = fit(labels, logits, "temperature", "youden", max_risk=0.02)
     probabilities = stored(point, logits)
     called = is_positive(probabilities, point.threshold)
     wrong = called != (labels == 1)
@@ -170,13 +188,13 @@ def test_the_band_is_the_narrowest_that_keeps_the_risk() -> None:
 
 def test_no_band_is_needed_where_errors_are_rare_enough() -> None:
     labels = np.repeat([0, 1], 50)
-    point = fit_operating_point(labels, (labels - 0.5) * 8, "temperature")
+    point = fit(labels, (labels - 0.5) * 8, "temperature")
     assert point.unsure == (point.threshold, point.threshold)
     assert point.warnings == ()
 
 
 def test_a_band_that_would_leave_out_more_than_half_is_capped_and_told() -> None:
-    point = fit_operating_point(*scores(gap=0.5), "temperature", max_risk=0.01)
+    point = fit(*scores(gap=0.5), "temperature", max_risk=0.01)
     assert any("wider band would leave out more than half" in text for text in point.warnings)
 
 
@@ -185,7 +203,7 @@ def test_the_promise_holds_on_new_images_about_as_promised() -> None:
     labels = np.arange(40_000) % 2
     logits = random.normal(labels * 2.0 - 1, 1.2)
     seen, new = slice(0, 20_000), slice(20_000, None)
-    point = fit_operating_point(labels[seen], logits[seen], "temperature", "fpr", fpr=0.05)
+    point = fit(labels[seen], logits[seen], "temperature", "fpr", fpr=0.05)
     fpr, _ = rates(labels[new], is_positive(stored(point, logits[new]), point.threshold))
     assert fpr == pytest.approx(0.05, abs=0.006)  # two standard errors, of either half
 
@@ -194,8 +212,8 @@ def test_the_fit_does_not_depend_on_the_order_of_rows() -> None:
     labels, logits = scores(1500)
     order = np.random.default_rng(0).permutation(1500)
     for criterion in operating_point.CRITERIA:
-        found = fit_operating_point(labels[order], logits[order], "auto", criterion)
-        assert found == fit_operating_point(labels, logits, "auto", criterion)
+        found = fit(labels[order], logits[order], "auto", criterion)
+        assert found == fit(labels, logits, "auto", criterion)
 
 
 def test_the_default_is_tuned_on_nothing() -> None:
@@ -211,7 +229,7 @@ def test_the_default_is_tuned_on_nothing() -> None:
 )
 def test_the_origin_says_what_it_was_fitted_to(criterion: str, words: str) -> None:
     labels, logits = scores()
-    origin = fit_operating_point(labels, logits, "none", criterion).origin
+    origin = fit(labels, logits, "none", criterion).origin
     assert words in origin
     assert f"{np.count_nonzero(labels):,} positive validation images" in origin
 
@@ -243,11 +261,11 @@ def test_an_operating_point_that_lacks_something_is_refused() -> None:
 
 def test_wishes_that_make_no_sense_are_refused() -> None:
     labels, logits = scores(50)
-    with pytest.raises(FaceproofError, match="found 'best'"):
-        fit_operating_point(labels, logits, criterion="best")
-    with pytest.raises(FaceproofError, match="fpr is a rate"):
-        fit_operating_point(labels, logits, criterion="fpr", fpr=0.0)
+    with pytest.raises(FaceproofError, match="criterion = 'best'"):
+        fit(labels, logits, criterion="best")
+    with pytest.raises(FaceproofError, match="must be a rate"):
+        fit(labels, logits, criterion="fpr", fpr=0.0)
     with pytest.raises(FaceproofError, match="from 0 to 1"):
-        fit_operating_point(labels, logits, criterion="fixed", threshold=2.0)
+        fit(labels, logits, criterion="fixed", threshold=2.0)
     with pytest.raises(FaceproofError, match="both classes; found 3 negative and 0 positive"):
-        fit_operating_point(np.zeros(3, np.int64), np.zeros(3), "none")
+        fit(np.zeros(3, np.int64), np.zeros(3), "none")

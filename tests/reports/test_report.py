@@ -25,7 +25,12 @@ from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.evaluation_result import EvaluationContext, evaluate
 from faceproof.evaluation.metrics import METRICS, measure
 from faceproof.evaluation.mistakes import find_mistakes, shown_paths
-from faceproof.evaluation.operating_point import OperatingPoint, fit_operating_point
+from faceproof.evaluation.operating_point import (
+    MAX_RISK,
+    OperatingPoint,
+    ThresholdConfig,
+    fit_operating_point,
+)
 from faceproof.evaluation.predictions import (
     label_numbers,
     logits_of,
@@ -494,12 +499,13 @@ def test_the_hardest_generator_is_named_with_its_count() -> None:
     assert f"{found} of {worst.num_positive} images ({share})" in sentence
 
 
-def fitted(num_rows: int = 2000, criterion: str = "fpr", **config: float) -> OperatingPoint:
+def fitted(num_rows: int = 2000, fpr: float = 0.01, max_risk: float = MAX_RISK) -> OperatingPoint:
     """Fit to validation images that are like those of `predictions`, but others."""
     random = np.random.default_rng(8)
     labels = (random.random(num_rows) < 0.4).astype(np.int64)
     logits = np.where(labels == 1, 1.5, -1.5) + random.normal(0, 1.5, num_rows)
-    return fit_operating_point(labels, logits, "temperature", criterion, **config)
+    config = ThresholdConfig("fpr", fpr, calibration="temperature")
+    return fit_operating_point(labels, logits, config, max_risk)
 
 
 def with_point(point: OperatingPoint, **facts: Any) -> EvaluationContext:

@@ -17,7 +17,6 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -29,7 +28,7 @@ from faceproof.artifact.model_card import model_card
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_folder, restore_folder
 from faceproof.io.folders import refuse_foreign_files
-from faceproof.models.build import Shapes, build_network, network_shapes, read_model
+from faceproof.models.build import Shapes, build_network, network_shapes, read_model, shapes_of
 from faceproof.models.detector import Detector, ImageInput
 
 CARD = "card.json"
@@ -45,14 +44,9 @@ def write_artifact(
     check: Callable[[Path], None],
     overwrite: bool = False,
 ) -> None:
-    """Write an artifact atomically.
+    """Write an artifact, with the weights and ONNX files that its card names, atomically.
 
-    Args:
-        folder: where it goes.
-        card: its card.
-        files: the weights and ONNX files that the card names.
-        check: called with the folder before it gets its name; nothing is left if it raises.
-        overwrite: replace an artifact that is there.
+    `check` is called with the folder before that gets its name; nothing is left if it raises.
 
     Raises:
         FaceproofError: the folder is there and is not an artifact that may be replaced, or the disk
@@ -69,11 +63,7 @@ def write_artifact(
 
 
 def refuse_occupied(folder: Path, overwrite: bool) -> None:
-    """Refuse to write where something else lies, or where an artifact holds files of someone else.
-
-    Raises:
-        FaceproofError: the folder is there and is not an artifact that may be replaced.
-    """
+    """Refuse to write where something else lies, or over files of others in an artifact."""
     restore_folder(folder)
     if not os.path.lexists(folder):
         return
@@ -114,8 +104,8 @@ def read_card(folder: Path) -> Card:
             f"{folder} is {'a run and no' if is_run else 'no'} detector artifact: there is no "
             f"{CARD} in it; make one by faceproof export RUN --to FOLDER"
         )
+    text = _read_own_file(folder, CARD, MAX_CARD)
     try:
-        text = _read_own_file(folder, CARD, MAX_CARD)
         values = json.loads(text, parse_constant=_refuse_constant)
         # Half a character or a number beyond all would only fail when the card is shown.
         json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
@@ -134,7 +124,6 @@ def _refuse_constant(word: str) -> None:
 
 
 def _read_own_file(folder: Path, name: str, limit: int | None = None) -> bytes:
-    """Read a plain file of an artifact's own folder."""
     path = folder / name
     if not os.path.lexists(path):
         raise FaceproofError(f"{folder} is not whole: {name} is not there")
@@ -149,10 +138,7 @@ def _read_own_file(folder: Path, name: str, limit: int | None = None) -> bytes:
 def read_file(folder: Path, stored: StoredFile, limit: int | None = None) -> bytes:
     """Read a file that a card names, and compare its checksum before anything parses it.
 
-    Args:
-        folder: the artifact.
-        stored: its name and checksum.
-        limit: how many bytes it may have at most; None for any number.
+    It may have `limit` bytes at most; None is any number.
 
     Raises:
         FaceproofError: it is missing, no plain file, too large, or not the one that the card was
@@ -169,11 +155,7 @@ def read_file(folder: Path, stored: StoredFile, limit: int | None = None) -> byt
 
 
 def read_network(folder: Path, entry: NetworkEntry) -> Detector:
-    """Load one network of an artifact, strictly.
-
-    Args:
-        folder: the artifact.
-        entry: one of its card's networks.
+    """Load one network of an artifact's card, strictly.
 
     Raises:
         FaceproofError: the file is not that of the card, or does not fit.
@@ -194,9 +176,7 @@ def read_network(folder: Path, entry: NetworkEntry) -> Detector:
     if shapes is not None:
         _check_shapes(path, state, shapes)
     net = build_network(model)
-    _check_shapes(
-        path, state, {key: (tuple(v.shape), v.dtype) for key, v in net.state_dict().items()}
-    )
+    _check_shapes(path, state, shapes_of(net))
     _check_values(path, state, entry.input)
     net.load_state_dict(state)
     return net.eval()
@@ -219,8 +199,7 @@ def _check_values(path: Path, state: Mapping[str, Tensor], input: ImageInput) ->
     for key, value in state.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise FaceproofError(f"{path}: {key} holds numbers that are not finite")
-    normalisation: dict[str, Any] = {"mean": input.mean, "std": input.std}
-    for name, values in normalisation.items():
+    for name, values in (("mean", input.mean), ("std", input.std)):
         stored = state[f"input_{name}"].flatten()
         if not torch.equal(stored, torch.tensor(values).float()):
             raise FaceproofError(

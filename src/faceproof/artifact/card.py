@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from faceproof.artifact.parse import parse, plain
+from faceproof.artifact.parse import parse
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import AVERAGES
+from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.models.detector import ImageInput
 from faceproof.task import Task, get_task
@@ -41,31 +42,18 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """One network.
-
-    Attributes:
-        name: of the model.
-        backbone: its settings, see `faceproof.models.ModelConfig`.
-        head: likewise.
-        input: how images come, nothing left open.
-        weights: a safetensors file.
-        onnx: the same network for ONNX Runtime; None if it was not exported.
-        initial_weights: what it was trained from, in words.
-        trained_with: versions of the packages that trained it.
-        weight: in an ensemble's average.
-        calibration: in an ensemble, of its own logits.
-    """
+    """One network, with its settings as in `faceproof.models.ModelConfig`."""
 
     name: str
     backbone: dict[str, Any]
     head: dict[str, Any]
     input: ImageInput
-    weights: StoredFile
-    onnx: StoredFile | None = None
-    initial_weights: str | None = None
-    trained_with: dict[str, str] | None = None
-    weight: float = 1.0
-    calibration: Calibration = field(default_factory=Calibration)
+    weights: StoredFile  # safetensors
+    onnx: StoredFile | None = None  # the same network for ONNX Runtime, if it was exported
+    initial_weights: str | None = None  # what it was trained from, in words
+    trained_with: dict[str, str] | None = None  # versions of the packages that trained it
+    weight: float = 1.0  # in an ensemble's average
+    calibration: Calibration = field(default_factory=Calibration)  # in an ensemble, of its logits
 
     def __post_init__(self) -> None:
         if not self.weights.file.endswith(".safetensors"):
@@ -89,42 +77,25 @@ class NetworkEntry:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a detector was trained on and chosen by.
+    """What a detector was trained on and chosen by."""
 
-    Attributes:
-        name: of the data set.
-        images: how many, by split and class; None where the run has no image table.
-        fingerprint: SHA-256 of the images' digests, wherever they lie.
-    """
-
-    name: str | None
-    images: dict[str, dict[str, int]] | None
-    fingerprint: str
+    name: str | None  # of the data set
+    images: dict[str, dict[str, int]] | None  # by split and class; None without an image table
+    fingerprint: str  # SHA-256 of the images' digests, wherever they lie
 
 
 @dataclass(frozen=True)
 class EvaluationEntry:
-    """What an evaluation measured.
-
-    Attributes:
-        name: of the evaluation.
-        data: the data set.
-        split: its split.
-        num_images: how many were scored.
-        threshold: at which the metrics were measured.
-        same_operating_point: whether that was this detector's threshold and calibration.
-        metrics: values by name; None where undefined.
-        intervals: 95 % intervals by name.
-    """
+    """What an evaluation measured."""
 
     name: str
     data: str
     split: str
     num_images: int
     threshold: float
-    same_operating_point: bool
-    metrics: dict[str, float | None]
-    intervals: dict[str, tuple[float, float] | None]
+    same_operating_point: bool  # whether it had this detector's threshold and calibration
+    metrics: dict[str, float | None]  # by name; None where undefined
+    intervals: dict[str, tuple[float, float] | None]  # of 95 %
 
 
 @dataclass(frozen=True)
@@ -150,17 +121,7 @@ class TaskEntry:
 
 @dataclass(frozen=True)
 class DetectorEntry:
-    """A network, or an ensemble of several, with an operating point.
-
-    Attributes:
-        name: of the model.
-        task: what it answers.
-        operating_point: calibration, threshold and unsure band.
-        trained_on: the data it was trained on and chosen by.
-        evaluations: what was measured.
-        networks: one, or those of an ensemble.
-        average: what an ensemble averages, `probability` or `logit`; None for one network.
-    """
+    """A network, or an ensemble of several, with an operating point."""
 
     name: str
     task: TaskEntry
@@ -168,7 +129,7 @@ class DetectorEntry:
     trained_on: TrainingData
     evaluations: tuple[EvaluationEntry, ...]
     networks: tuple[NetworkEntry, ...]
-    average: str | None = None
+    average: str | None = None  # of an ensemble, one of `AVERAGES`
 
     def __post_init__(self) -> None:
         known = self.average is None or self.average in AVERAGES
@@ -189,34 +150,21 @@ class DetectorEntry:
 
 @dataclass(frozen=True)
 class Card:
-    """A detector artifact's card.
+    """A detector artifact's card; the gate of a cascade is asked first whether there is a face."""
 
-    Attributes:
-        format: `FORMAT`.
-        made: when it was exported, in UTC.
-        versions: of the packages that exported it.
-        name: of the detector.
-        detector: what judges.
-        gate: in a cascade, what is asked first whether there is a face; else None.
-    """
-
-    format: str
-    made: str
-    versions: dict[str, str]
+    format: str  # `FORMAT`
+    made: str  # when it was exported, in UTC
+    versions: dict[str, str]  # of the packages that exported it
     name: str
     detector: DetectorEntry
     gate: DetectorEntry | None = None
 
     def __post_init__(self) -> None:
-        if self.gate is None:
-            return
-        for role, part, wanted in (
-            ("gate", self.gate, "face"),
-            ("detector", self.detector, "deepfake"),
-        ):
-            if part.task.name != wanted:
+        wanted = {"gate": "face", "detector": "deepfake"}
+        for role, part in self.parts.items() if self.gate else ():
+            if part.task.name != wanted[role]:
                 raise FaceproofError(
-                    f"the {role} of a cascade answers the task {wanted}; this one answers "
+                    f"the {role} of a cascade answers the task {wanted[role]}; this one answers "
                     f"{part.task.name}"
                 )
 
@@ -247,11 +195,7 @@ class Card:
 
     @classmethod
     def read_json(cls, values: Any) -> "Card":
-        """Return the card that `to_json` wrote.
-
-        Raises:
-            FaceproofError: it is of another format, incomplete, or contradicts itself.
-        """
+        """Return the card that `to_json` wrote."""
         found = values.get("format") if isinstance(values, Mapping) else None
         if found != FORMAT:
             raise FaceproofError(f"its format is {found!r}, and this version reads {FORMAT!r}")

@@ -11,21 +11,10 @@ TITLES = {"gate": "The gate", "detector": "The detector"}
 
 
 def model_card(card: Card, folder: str) -> str:
-    """Return the README.md of an artifact.
-
-    Args:
-        card: its card.
-        folder: the name of its folder, for the commands.
-    """
+    """Return the README.md of an artifact; its commands name the folder."""
+    made = f'A detector made with faceproof (format "{card.format}"), exported {card.made}.'
     lines = [
-        f"# {card.name}",
-        "",
-        f'A detector made with faceproof (format "{card.format}"), exported {card.made}.',
-        "",
-        "## What it answers",
-        "",
-        *_question(card),
-        "",
+        *(f"# {card.name}", "", made, "", "## What it answers", "", *_question(card), ""),
         *(line for role, part in card.parts.items() for line in _describe(TITLES[role], part)),
         *_limits(card),
         *_usage(folder, any(network.onnx for network in card.networks)),
@@ -34,25 +23,26 @@ def model_card(card: Card, folder: str) -> str:
 
 
 def _question(card: Card) -> list[str]:
-    """Say what is asked and how the answers read."""
     negative, positive = card.task.classes
-    if card.gate is not None:
-        return [
-            f"Whether an image shows a face, and if so whether it is {negative} or {positive}. "
-            "Only what the gate takes for a face is shown to the detector.",
-            "",
-            f"Answers: `no face`, `{negative}`, `{positive}`, or `unsure`.",
-        ]
-    return [
-        f"Whether an image is {negative} or {positive} (task `{card.task.name}`). The "
-        f"probability is that of `{positive}`; a positive logit means `{positive}`.",
+    question, no_face = (
+        (
+            f"Whether an image is {negative} or {positive} (task `{card.task.name}`). The "
+            f"probability is that of `{positive}`; a positive logit means `{positive}`."
+        ),
         "",
-        f"Answers: `{negative}`, `{positive}`, or `unsure`.",
-    ]
+    )
+    if card.gate is not None:
+        question, no_face = (
+            (
+                f"Whether an image shows a face, and if so whether it is {negative} or {positive}. "
+                "Only what the gate takes for a face is shown to the detector."
+            ),
+            "`no face`, ",
+        )
+    return [question, "", f"Answers: {no_face}`{negative}`, `{positive}`, or `unsure`."]
 
 
 def _describe(title: str, part: DetectorEntry) -> Iterator[str]:
-    """Describe a detector or ensemble."""
     yield from (f"## {title}: {part.name}", "")
     if part.average is not None:
         shares = [f"{network.name} ({network.weight:.3g})" for network in part.networks]
@@ -78,7 +68,6 @@ def _input(network: NetworkEntry) -> str:
 
 
 def _operating_point(part: DetectorEntry) -> Iterator[str]:
-    """Describe calibration, threshold and unsure band."""
     point = part.operating_point
     positive = part.task.classes[1]
     calibration = point.calibration
@@ -100,7 +89,6 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
 
 
 def _training(part: DetectorEntry) -> Iterator[str]:
-    """Say what it was trained on."""
     trained = part.trained_on
     seen = DASH
     if trained.images is not None:
@@ -144,7 +132,6 @@ def _metric(found: EvaluationEntry, name: str) -> str:
 
 
 def _limits(card: Card) -> Iterator[str]:
-    """Say what the metrics do not promise."""
     yield from ("## Limits", "")
     yield (
         "- The metrics hold for images like those they were measured on. Other generators, "
@@ -164,7 +151,6 @@ def _limits(card: Card) -> Iterator[str]:
 
 
 def _usage(folder: str, with_onnx: bool) -> Iterator[str]:
-    """Say how to use it."""
     yield from ("## How to use it", "", "```python", "import faceproof", "")
     yield f'detector = faceproof.load("{folder}")'
     yield 'verdict = detector("image.jpg")'

@@ -20,9 +20,7 @@ MAX_BYTES = 2**31 - 1  # of a model in one piece: protobuf's own limit
 class OnnxNetwork:
     """A network that ONNX Runtime runs on the CPU; the normalisation is inside.
 
-    Args:
-        data: the bytes of the model; they may not point to other files.
-        input: the input of the card.
+    The bytes of the model may not point to other files.
 
     Raises:
         FaceproofError: ONNX Runtime is not installed, or the model is not one of ours.
@@ -74,22 +72,16 @@ def to_onnx(net: Detector) -> bytes:
     """
     onnx = _import("onnx")
     _import("onnxscript")
-    side = net.input.size
-    example = torch.zeros(2, 3, side, side)
+    example = torch.zeros(2, 3, net.input.size, net.input.size)
     try:
         with warnings.catch_warnings():
             # What the exporter warns of is its own code; what it makes is measured afterwards.
             warnings.simplefilter("ignore")
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             program = torch.onnx.export(
-                net.eval().cpu(),
-                (example,),
-                dynamo=True,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
-                verbose=False,
-            )
+                net.eval().cpu(), (example,), input_names=[INPUT], output_names=[OUTPUT],
+                dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}}, dynamo=True, verbose=False,
+            )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise FaceproofError(f"PyTorch cannot export this network to ONNX: {reason}") from error

@@ -1,4 +1,4 @@
-"""From JSON that a stranger may have written to typed dataclasses, and back to plain values."""
+"""From JSON that a stranger may have written to typed dataclasses, or one kind of error."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -27,17 +27,9 @@ SCALARS: Mapping[type, tuple[Callable[[Any], bool], str]] = {
 def parse(kind: Any, value: Any, where: str = "") -> Any:
     """Return a plain value as what an annotation says it is.
 
-    A dataclass takes exactly its fields. One with a method `from_json` is made by that, once its
-    fields have the right types.
-
-    Args:
-        kind: a dataclass, a scalar type, `dict[str, X]`, `tuple[X, ...]`, `tuple[X, Y]`,
-            `X | None`, or Any for plain values of bounded depth.
-        value: what `json.loads` returned.
-        where: its place, for messages.
-
-    Raises:
-        FaceproofError: it is of another kind; the message says where and what.
+    That is a dataclass, a scalar type, `dict[str, X]`, `tuple[X, ...]`, `tuple[X, Y]`, `X | None`,
+    or Any for plain values of bounded depth. A dataclass takes exactly its fields; one with a
+    method `from_json` is made by that, once its fields have the right types.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -79,7 +71,6 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
 
 
 def _bounded(value: Any, where: str, depth: int = 0) -> Any:
-    """Return plain values if they are not nested too deeply and their numbers are sensible."""
     if depth > MAX_DEPTH:
         raise FaceproofError(f"{where} is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, dict):
@@ -92,14 +83,3 @@ def _bounded(value: Any, where: str, depth: int = 0) -> Any:
 def _expect(fits: bool, value: Any, where: str, meaning: str) -> None:
     if not fits:
         raise FaceproofError(f"{where or 'it'} = {str(value)[:100]!r} must be {meaning}")
-
-
-def plain(value: Any) -> Any:
-    """Return what `parse` reads: dataclasses as mappings, tuples as lists."""
-    if hasattr(value, "to_json"):
-        return value.to_json()
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value

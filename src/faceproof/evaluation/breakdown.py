@@ -1,6 +1,6 @@
 """Metrics of parts of the images: by class, by generator, by source, and of each group.
 
-The intervals are in closed form (`statistics`), because there may be thousands of parts.
+The intervals are in closed form (`statistics`) and count whole groups: there may be thousands.
 """
 
 from collections.abc import Iterator
@@ -32,19 +32,10 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class BreakdownRow:
-    """The metrics of the images that share one value of a column.
+    """The metrics of the images that share one value of a column, None for images without one.
 
-    Attributes:
-        value: the value; None for images that have none.
-        num_images: how many they are.
-        num_positive: how many of them are positive.
-        accuracy: the share of them called what they are.
-        accuracy_interval: of it, 95 %.
-        mean_probability: the mean probability of being positive.
-        recall: None without positive images.
-        specificity: None without negative images.
-        roc_auc: None where there is nothing to compare with; see `breakdown`.
-        roc_auc_interval: of it, 95 %.
+    A metric is None where it is undefined, ROC-AUC where there is nothing to compare with (see
+    `breakdown`). The intervals are those of 95 %.
     """
 
     value: str | None
@@ -61,25 +52,13 @@ class BreakdownRow:
 
 @dataclass(frozen=True)
 class CellRow:
-    """The metrics of the images of one source that one generator made, or none.
-
-    Attributes:
-        source: the data set they come from.
-        generator: what made them; None for negative images, and where it is not known.
-        num_images: how many they are.
-        num_positive: how many of them are positive.
-        num_compared: the negative images of the same source that ROC-AUC compares with.
-        accuracy: the share of them called what they are.
-        accuracy_interval: of it, 95 %.
-        roc_auc: None where there is nothing to compare with.
-        roc_auc_interval: of it, 95 %.
-    """
+    """The metrics of the images of one source that one generator made; see `worst_first`."""
 
     source: str | None
-    generator: str | None
+    generator: str | None  # None for negative images, and where it is not known
     num_images: int
     num_positive: int
-    num_compared: int
+    num_compared: int  # negative images of the same source, with which ROC-AUC compares
     accuracy: float | None
     accuracy_interval: Interval | None
     roc_auc: float | None
@@ -87,30 +66,24 @@ class CellRow:
 
 
 def class_report(scores: LabelledScores, task: Task) -> dict[str, ClassRow]:
-    """Return precision, recall, F1 and support of each class, and their averages.
+    """Return the row of each class, then their averages.
 
-    Returns:
-        One entry a class, then `macro average` (classes count alike) and `weighted average`
-        (classes count by their images).
+    Classes count alike in the `macro average`, and by their images in the `weighted average`.
     """
-    rows = {
-        name: _class_row(WeightedScores(scores.for_class(number)))
-        for number, name in enumerate(task.classes)
-    }
+    names = ("precision", "recall", "f1")
+    rows: dict[str, ClassRow] = {}
+    for number, label in enumerate(task.classes):
+        of_class = WeightedScores(scores.for_class(number))
+        values = {name: METRICS[name](of_class) for name in names}
+        rows[label] = ClassRow(**values, support=of_class.counts["positive"])
     support = [row.support for row in rows.values()]
-    for name, weights in (("macro average", [1, 1]), ("weighted average", support)):
+    for average, weights in (("macro average", [1, 1]), ("weighted average", support)):
         averages = {
-            metric: _average([getattr(rows[label], metric) for label in task.classes], weights)
-            for metric in ("precision", "recall", "f1")
+            name: _average([getattr(rows[label], name) for label in task.classes], weights)
+            for name in names
         }
-        rows[name] = ClassRow(**averages, support=sum(support))
+        rows[average] = ClassRow(**averages, support=sum(support))
     return rows
-
-
-def _class_row(scores: WeightedScores) -> ClassRow:
-    """Return the row of the class that is the positive one in `scores`."""
-    values = {name: METRICS[name](scores) for name in ("precision", "recall", "f1")}
-    return ClassRow(**values, support=scores.counts["positive"])
 
 
 def _average(values: list[float | None], weights: list[int]) -> float | None:
@@ -129,11 +102,6 @@ def breakdown(
     of the sources they come from; those of other sources would measure the difference between data
     sets. It is undefined where these sources have no negative. For any other column the classes of
     the same value are compared.
-
-    The intervals count whole groups, see `statistics`.
-
-    Raises:
-        FaceproofError: there is no such column.
     """
     if column not in COLUMNS:
         raise FaceproofError(
@@ -151,20 +119,15 @@ def breakdown(
             compared = np.union1d(positives, np.flatnonzero(negatives))
         area, area_interval = _area(scores.take(compared))
         weighted = WeightedScores(here)
-        found.append(
-            BreakdownRow(
-                value=value,
-                num_images=len(rows),
-                num_positive=weighted.counts["positive"],
-                accuracy=METRICS["accuracy"](weighted),
-                accuracy_interval=share_interval(here.right, here.units),
-                mean_probability=weighted.mean(lambda images: images.probabilities),
-                recall=METRICS["recall"](weighted),
-                specificity=METRICS["specificity"](weighted),
-                roc_auc=area,
-                roc_auc_interval=area_interval,
-            )
-        )
+        row = BreakdownRow(
+            value=value, num_images=len(rows), num_positive=weighted.counts["positive"],
+            accuracy=METRICS["accuracy"](weighted),
+            accuracy_interval=share_interval(here.right, here.units),
+            mean_probability=weighted.mean(lambda images: images.probabilities),
+            recall=METRICS["recall"](weighted), specificity=METRICS["specificity"](weighted),
+            roc_auc=area, roc_auc_interval=area_interval,
+        )  # fmt: skip
+        found.append(row)
     return sorted(found, key=lambda row: (row.accuracy or 0.0, row.value is None, row.value or ""))
 
 
@@ -185,33 +148,27 @@ def worst_first(predictions: pa.Table, task: Task, threshold: float) -> list[Cel
             here = scores.take(rows)
             positives = rows[here.positive]
             area, area_interval = _area(scores.take(np.union1d(positives, negatives)))
-            found.append(
-                CellRow(
-                    source=source,
-                    generator=generators[code],
-                    num_images=len(rows),
-                    num_positive=len(positives),
-                    num_compared=len(negatives) if len(positives) else 0,
-                    accuracy=METRICS["accuracy"](WeightedScores(here)),
-                    accuracy_interval=share_interval(here.right, here.units),
-                    roc_auc=area,
-                    roc_auc_interval=area_interval,
-                )
-            )
+            row = CellRow(
+                source=source, generator=generators[code],
+                num_images=len(rows), num_positive=len(positives),
+                num_compared=len(negatives) if len(positives) else 0,
+                accuracy=METRICS["accuracy"](WeightedScores(here)),
+                accuracy_interval=share_interval(here.right, here.units),
+                roc_auc=area, roc_auc_interval=area_interval,
+            )  # fmt: skip
+            found.append(row)
     return sorted(
         found, key=lambda row: (row.accuracy or 0.0, row.source or "", row.generator or "")
     )
 
 
 def _known(predictions: pa.Table, task: Task, threshold: float) -> tuple[pa.Table, LabelledScores]:
-    """Return the labelled rows and their scores, in the same order."""
     known = labelled_rows(predictions)
     scores = LabelledScores.from_table(known, task, threshold)
     return known.select(["source", "generator", "group"]).take(scores.order), scores
 
 
 def _area(compared: LabelledScores) -> tuple[float | None, Interval | None]:
-    """Return ROC-AUC and its interval."""
     area = METRICS["roc_auc"](WeightedScores(compared))
     if area is None:
         return None, None

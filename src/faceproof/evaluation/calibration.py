@@ -16,7 +16,7 @@ and 1 / (N + 2) in place of 1 and 0, and the probabilities of isotonic knots kee
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,18 +39,14 @@ NUM_FOLDS = 5
 class Calibration:
     """A map from logits to probabilities.
 
-    Attributes:
-        method: `none`, `temperature` or `isotonic`.
-        temperature: divides the logit; 1 for the other methods.
-        knots: (logit, probability), logits rising; between them the map is linear, outside it is
-            level. Empty for the other methods.
-        reason: why this method, in words.
+    An isotonic one has knots (logit, probability), logits rising; it is linear between them and
+    level outside.
     """
 
-    method: str = "none"
-    temperature: float = 1.0
+    method: str = "none"  # none, temperature or isotonic
+    temperature: float = 1.0  # divides the logit
     knots: tuple[tuple[float, float], ...] = ()
-    reason: str = "not fitted"
+    reason: str = "not fitted"  # why this method, in words
 
     def apply(self, logits: Scores) -> Scores:
         """Return the probabilities of the positive class, (N,) float64, in the order of ranks."""
@@ -61,45 +57,30 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Return the map as plain values."""
-        return {
-            "method": self.method,
-            "temperature": self.temperature,
-            "knots": [list(knot) for knot in self.knots],
-            "reason": self.reason,
-        }
+        return asdict(self) | {"knots": [list(knot) for knot in self.knots]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Calibration":
-        """Return the map that `to_json` wrote.
-
-        Raises:
-            FaceproofError: it is none.
-        """
+        """Return the map that `to_json` wrote."""
         names = {"method", "temperature", "knots", "reason"}
         if not isinstance(values, dict) or set(values) != names:
             raise FaceproofError(f"no calibration of this version: {str(values)[:200]}")
         knots = tuple((float(logit), float(share)) for logit, share in values["knots"])
         found = cls(values["method"], float(values["temperature"]), knots, values["reason"])
-        return _refuse_bad_map(found)
-
-
-def _refuse_bad_map(found: Calibration) -> Calibration:
-    """Return the map if it can be applied and never reverses a ranking."""
-    steps = np.diff(np.array(found.knots).reshape(-1, 2), axis=0)
-    rising = bool((steps[:, 0] > 0).all() and (steps[:, 1] >= 0).all())
-    shares = all(0 <= share <= 1 for _, share in found.knots)
-    if (
-        found.method not in METHODS[1:]
-        or not (math.isfinite(found.temperature) and found.temperature > 0)
-        or (found.method == "isotonic") != bool(found.knots)
-        or not (rising and shares)
-    ):
-        raise FaceproofError(
-            f"a calibration of method {found.method!r} with temperature {found.temperature} and "
-            f"{len(found.knots)} knots is no rising map to probabilities; the methods are "
-            f"{', '.join(METHODS[1:])}"
-        )
-    return found
+        steps = np.diff(np.array(knots).reshape(-1, 2), axis=0)
+        if (
+            found.method not in METHODS[1:]
+            or not 0 < found.temperature < math.inf
+            or (found.method == "isotonic") != bool(knots)
+            or not ((steps[:, 0] > 0).all() and (steps[:, 1] >= 0).all())
+            or not all(0 <= share <= 1 for _, share in knots)
+        ):
+            raise FaceproofError(
+                f"a calibration of method {found.method!r} with temperature {found.temperature} "
+                f"and {len(knots)} knots is no rising map to probabilities; the methods are "
+                f"{', '.join(METHODS[1:])}"
+            )
+        return found
 
 
 def _interpolate(logits: Scores, knots: tuple[tuple[float, float], ...]) -> Scores:
@@ -119,14 +100,10 @@ def calibrated(predictions: pa.Table, calibration: Calibration) -> pa.Table:
 def fit_calibration(
     labels: Labels, logits: Scores, method: str = "auto", units: Codes | None = None
 ) -> Calibration:
-    """Fit a calibration to validation images.
+    """Fit a calibration by one of `METHODS` to validation images.
 
-    Args:
-        labels: classes, (N,) of 0 and 1.
-        logits: raw scores, (N,).
-        method: one of `METHODS`.
-        units: see `groups.unit_codes`; images of one unit are held out together. None: every
-            image is its own.
+    Labels are (N,) of 0 and 1, logits and units (N,). Images of one unit (see `groups.unit_codes`)
+    are held out together; without units every image is its own.
 
     Raises:
         FaceproofError: the method is not known, or images of one class are missing.
@@ -134,7 +111,7 @@ def fit_calibration(
     if method not in METHODS:
         raise FaceproofError(f"calibration is one of {', '.join(METHODS)}; found {method!r}")
     if method == "none":
-        return Calibration(reason="none was asked for")
+        return Calibration(reason="none is set")
     num_positive = int(np.count_nonzero(labels))
     counts = len(labels) - num_positive, num_positive
     if not all(counts):
@@ -155,20 +132,18 @@ def fit_calibration(
 
 
 def _choose(labels: Labels, logits: Scores, folds: Codes) -> Calibration:
-    """Choose between temperature and isotonic; simpler wins where data do not speak against it."""
+    """Choose between temperature and isotonic; the simpler one wins a tie."""
     scarcer = int(np.bincount(labels, minlength=2).min())
     simple = _fit_temperature(labels, logits)
     if scarcer < MIN_ISOTONIC:
         few = f"isotonic needs {MIN_ISOTONIC} images of each class and there are {scarcer:,}"
-        return _because(simple, few)
-    held_out = [_held_out_loss(labels, logits, folds, fit) for fit in FITS]
-    words = f"cross-validated loss: temperature {held_out[0]:.5f}, isotonic {held_out[1]:.5f}"
-    better = held_out[1] < held_out[0]
-    return _because(_fit_isotonic(labels, logits) if better else simple, words)
-
-
-def _because(found: Calibration, reason: str) -> Calibration:
-    return Calibration(found.method, found.temperature, found.knots, reason)
+        return replace(simple, reason=few)
+    losses = [
+        _held_out_loss(labels, logits, folds, fit) for fit in (_fit_temperature, _fit_isotonic)
+    ]
+    words = f"cross-validated loss: temperature {losses[0]:.5f}, isotonic {losses[1]:.5f}"
+    better = losses[1] < losses[0]
+    return replace(_fit_isotonic(labels, logits) if better else simple, reason=words)
 
 
 def _fit_temperature(labels: Labels, logits: Scores) -> Calibration:
@@ -183,11 +158,10 @@ def _fit_temperature(labels: Labels, logits: Scores) -> Calibration:
 
     # Convex in 1 / T, and so with a single minimum in log T.
     bounds = tuple(math.log(value) for value in TEMPERATURES)
-    found = scipy.optimize.minimize_scalar(
-        loss, bounds=bounds, method="bounded", options={"xatol": 1e-7}
-    )
+    options = {"xatol": 1e-7}
+    found = scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options=options)
     temperature = min(max(math.exp(found.x), TEMPERATURES[0]), TEMPERATURES[1])
-    return Calibration("temperature", temperature, reason="temperature was asked for")
+    return Calibration("temperature", temperature, reason="temperature is set")
 
 
 def _fit_isotonic(labels: Labels, logits: Scores) -> Calibration:
@@ -196,10 +170,7 @@ def _fit_isotonic(labels: Labels, logits: Scores) -> Calibration:
     edge = 1 / (len(labels) + 2)
     shares = np.maximum.accumulate(np.clip(fitted.y_thresholds_, edge, 1 - edge))
     knots = tuple(zip(fitted.X_thresholds_.tolist(), shares.tolist(), strict=True))
-    return Calibration("isotonic", knots=knots, reason="isotonic was asked for")
-
-
-FITS = _fit_temperature, _fit_isotonic
+    return Calibration("isotonic", knots=knots, reason="isotonic is set")
 
 
 def _folds(logits: Scores, units: Codes) -> Codes:
@@ -212,7 +183,6 @@ def _folds(logits: Scores, units: Codes) -> Codes:
 
 
 def _held_out_loss(labels: Labels, logits: Scores, folds: Codes, fit: Any) -> float:
-    """Return the mean negative log likelihood of images that were not fitted to."""
     total = 0.0
     for fold in range(NUM_FOLDS):
         out = folds == fold

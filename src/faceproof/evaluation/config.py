@@ -50,11 +50,7 @@ class EvaluateConfig:
         self.requested_threshold()
 
     def requested_threshold(self) -> ThresholdConfig | None:
-        """Return the other threshold that is asked for, or None for the run's own.
-
-        Raises:
-            FaceproofError: settings of a threshold are given without a criterion.
-        """
+        """Return the other threshold that is set, or None for the run's own."""
         wanted = {**self.threshold, "calibration": self.calibration}
         given = {name: value for name, value in wanted.items() if value is not None}
         if given and "criterion" not in given:

@@ -32,17 +32,7 @@ def combine(
     weights: Sequence[float],
     average: str,
 ) -> Scores:
-    """Return the logits of an ensemble, (N,).
-
-    Args:
-        logits: each member's raw logits, (N,) each.
-        calibrations: each member's own.
-        weights: at least 0 each, together 1.
-        average: one of `AVERAGES`.
-
-    Raises:
-        FaceproofError: the three differ in length, or the weights or the average are none.
-    """
+    """Return the logits of an ensemble, (N,), from each member's raw logits, (N,)."""
     if average not in AVERAGES:
         raise FaceproofError(f"an ensemble averages {' or '.join(AVERAGES)}; found {average!r}")
     if not len(logits) == len(calibrations) == len(weights) > 0:
@@ -53,15 +43,19 @@ def combine(
     shares = np.asarray(weights, np.float64)
     if not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise FaceproofError(f"weights are from 0 on and sum to 1; found {list(weights)}")
-    calibrated = np.stack([_calibrated(*pair) for pair in zip(logits, calibrations, strict=True)])
-    return _average(calibrated, shares, average)
+    return _average(_calibrated(logits, calibrations), shares, average)
 
 
-def _calibrated(logits: Scores, calibration: Calibration) -> Scores:
-    """Return calibrated logits; by way of probabilities only where there is no other."""
-    if calibration.method == "isotonic":
-        return np.asarray(scipy.special.logit(calibration.apply(logits)))
-    return np.asarray(logits, np.float64) / calibration.temperature
+def _calibrated(logits: Sequence[Scores], calibrations: Sequence[Calibration]) -> Scores:
+    """Return calibrated logits, (M, N); by way of probabilities only where there is no other."""
+    return np.stack(
+        [
+            scipy.special.logit(calibration.apply(raw))
+            if calibration.method == "isotonic"
+            else np.asarray(raw, np.float64) / calibration.temperature
+            for raw, calibration in zip(logits, calibrations, strict=True)
+        ]
+    )
 
 
 def _average(calibrated: Scores, weights: Weights, average: str) -> Scores:
@@ -82,13 +76,9 @@ def fit_weights(
 ) -> Weights:
     """Return the weights of the least negative log likelihood, (M,), from 0 on, summing to 1.
 
-    Args:
-        labels: classes of validation images, (N,) of 0 and 1.
-        logits: each member's raw logits of them.
-        calibrations: each member's own.
-        average: one of `AVERAGES`.
+    They are fitted to validation images: `labels` is (N,) of 0 and 1, each member's logits (N,).
     """
-    calibrated = np.stack([_calibrated(*pair) for pair in zip(logits, calibrations, strict=True)])
+    calibrated = _calibrated(logits, calibrations)
     signs = np.where(labels == 1, 1.0, -1.0)
 
     def loss(weights: Weights) -> float:
@@ -98,12 +88,9 @@ def fit_weights(
 
     number = len(calibrated)
     found = scipy.optimize.minimize(
-        loss,
-        np.full(number, 1 / number),
-        method="SLSQP",
-        bounds=[(0, 1)] * number,
+        loss, np.full(number, 1 / number), method="SLSQP", bounds=[(0, 1)] * number,
         constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
         options={"ftol": 1e-10, "maxiter": 500},
-    )
+    )  # fmt: skip
     weights = np.clip(found.x, 0, None)
     return np.asarray(weights / weights.sum())

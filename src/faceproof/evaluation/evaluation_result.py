@@ -27,12 +27,7 @@ from faceproof.evaluation.breakdown import (
 )
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups, unit_codes
-from faceproof.evaluation.intervals import (
-    NUM_RESAMPLES,
-    BootstrapIntervals,
-    Intervals,
-    bootstrap,
-)
+from faceproof.evaluation.intervals import NUM_RESAMPLES, BootstrapIntervals, Intervals, bootstrap
 from faceproof.evaluation.json_values import plain, printable
 from faceproof.evaluation.metrics import METRICS, Metrics, measure_scores
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
@@ -60,42 +55,25 @@ REPORTED_HOWS: tuple[How, ...] = (HOWS[0], HOWS[2])  # the mean, and what one fr
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What is known of an evaluation beyond its predictions.
-
-    Attributes:
-        title: heads the page.
-        task: names the classes.
-        run: the run, or the detector artifact, that made the predictions.
-        model: its name.
-        data: the data set measured on.
-        split: the split measured on.
-        threshold: an image is called positive from this probability on.
-        threshold_origin: where the threshold comes from, in words.
-        record: how the detector was trained, as name and value.
-        unreadable: path and reason of each image that could not be scored.
-        operating_point: what the threshold and the calibration belong to, if they were fitted.
-        test_scorings: how often the run has scored this test split, this time included; None where
-            it is no test split, or was not counted.
-        num_resamples: how many bootstrap resamples are wanted for the intervals.
-        neutral: the images as they are against both classes wrapped alike, if that was scored.
-        robustness: metrics under corruptions, the uncorrupted images first; may be empty.
-    """
+    """What is known of an evaluation beyond its predictions."""
 
     title: str
     task: Task
-    run: str
+    run: str  # the run, or the detector artifact, that made the predictions
     model: str
     data: str
     split: str
-    threshold: float
-    threshold_origin: str
+    threshold: float  # an image is called positive from this probability on
+    threshold_origin: str  # in words
+    # How the detector was trained, as name and value.
     record: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    unreadable: Sequence[tuple[str, str]] = ()
-    operating_point: OperatingPoint | None = None
+    unreadable: Sequence[tuple[str, str]] = ()  # path and reason
+    operating_point: OperatingPoint | None = None  # if it was fitted
+    # How often the run has scored this test split, this time included, where that is counted.
     test_scorings: int | None = None
     num_resamples: int = NUM_RESAMPLES
-    neutral: Neutral | None = None
-    robustness: Sequence[CorruptionRow] = ()
+    neutral: Neutral | None = None  # as they are against both classes wrapped alike, if scored
+    robustness: Sequence[CorruptionRow] = ()  # the uncorrupted images first; may be empty
 
     def __post_init__(self) -> None:
         point = self.operating_point
@@ -120,12 +98,7 @@ class FalseAlarms:
 class OperatingPointCheck:
     """What an operating point does on these images; each share is None without labelled images.
 
-    Attributes:
-        fpr: the false-positive rate at the threshold.
-        share_unsure: the share of images in the unsure band.
-        error_answered: the share called wrongly of the images outside of the band.
-        error_answered_interval: of it, 95 %.
-        error_all: the share of all images called wrongly.
+    `error_answered` is the share called wrongly of the images outside of the unsure band.
     """
 
     fpr: FalseAlarms
@@ -171,21 +144,13 @@ class GroupMetrics:
 
 @dataclass(frozen=True)
 class GroupLevel:
-    """The metrics of whole groups, by how their images' probabilities are aggregated.
+    """The metrics of whole groups, by how their images' probabilities are aggregated."""
 
-    Attributes:
-        num_mixed: groups that hold images of both classes; if there are any, nothing is measured.
-        mixed: the first of them.
-        by: the metrics by `mean` and by `max`.
-        num_groups: how many groups were measured.
-        num_without_group: images that are in no group, and so left out.
-    """
-
-    num_mixed: int
-    mixed: str | None
+    num_mixed: int  # groups that hold images of both classes; with any, nothing is measured
+    mixed: str | None  # the first of these
     by: dict[str, GroupMetrics]
     num_groups: int = 0
-    num_without_group: int = 0
+    num_without_group: int = 0  # images in no group, and so left out
 
 
 @dataclass(frozen=True)
@@ -217,29 +182,28 @@ class Evaluation:
         context = shown.context
         values = {item.name: getattr(shown, item.name) for item in fields(shown)}
         del values["context"], values["num_groups"]
-        numbers: dict[str, Any] = {
-            **{
-                name: getattr(context, name)
-                for name in ("title", "task", "run", "model", "data", "split", "threshold")
-            },
-            "threshold_origin": context.threshold_origin,
-            "test_scorings": context.test_scorings,
-            "num_groups": self.num_groups,
-            "num_unreadable": len(context.unreadable),
-            **values,
-            "neutral": context.neutral,
-            "robustness": list(context.robustness) or None,
-            "worst_corruption": worst(context.robustness),
-            "unreadable": [{"path": path, "reason": why} for path, why in context.unreadable],
-            "record": dict(context.record),
-        }
-        plain_numbers: dict[str, Any] = plain(numbers)
-        if context.operating_point is not None:
-            point = context.operating_point
-            plain_numbers["operating_point"] |= {**point.to_json(), "origin": point.origin}
+        first = (
+            *("title", "task", "run", "model", "data", "split", "threshold", "threshold_origin"),
+            "test_scorings",
+        )
+        numbers: dict[str, Any] = plain(
+            {
+                **{name: getattr(context, name) for name in first},
+                "num_groups": self.num_groups,
+                "num_unreadable": len(context.unreadable),
+                **values,
+                "neutral": context.neutral,
+                "robustness": list(context.robustness) or None,
+                "worst_corruption": worst(context.robustness),
+                "unreadable": [{"path": path, "reason": why} for path, why in context.unreadable],
+                "record": dict(context.record),
+            }
+        )
+        if (point := context.operating_point) is not None:
+            numbers["operating_point"] |= {**point.to_json(), "origin": point.origin}
         if context.neutral is not None:
-            plain_numbers["neutral"]["parts"] = context.neutral.parts
-        return plain_numbers
+            numbers["neutral"]["parts"] = context.neutral.parts
+        return numbers
 
 
 def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
@@ -282,7 +246,7 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
         risk_coverage=_risk_coverage(labels, probabilities, threshold),
         group_level=_group_level(known, context),
         mistakes=find_mistakes(predictions, task, threshold),
-        versions={"python": platform.python_version(), **_versions()},
+        versions=_versions(),
     )
 
 
@@ -301,7 +265,6 @@ def realised_fpr(called: Flags, labels: Labels, units: Codes) -> FalseAlarms:
 def _check_point(
     labels: Labels, probabilities: Scores, units: Codes, point: OperatingPoint | None
 ) -> OperatingPointCheck | None:
-    """Compare what validation promised with what happens here."""
     if point is None:
         return None
     called = is_positive(probabilities, point.threshold)
@@ -322,16 +285,12 @@ def _share(flags: Flags) -> float | None:
 
 def before_and_after(known: pa.Table) -> dict[str, Scores]:
     """Return the probabilities before calibration and as reported, (N,) each."""
-    return {
-        "before": Calibration().apply(logits_of(known)),
-        "after": probabilities_of(known),
-    }
+    return {"before": Calibration().apply(logits_of(known)), "after": probabilities_of(known)}
 
 
 def _calibration_quality(
     labels: Labels, logits: Scores, probabilities: Scores, units: Codes
 ) -> CalibrationQuality:
-    """Return calibration error, Brier score and reliability of some probabilities."""
     called = np.zeros(len(labels), bool)  # nothing here depends on decisions
     scores = WeightedScores(LabelledScores.from_arrays(labels, logits, probabilities, called))
     return CalibrationQuality(
@@ -343,7 +302,6 @@ def _calibration_quality(
 
 
 def _risk_coverage(labels: Labels, probabilities: Scores, threshold: float) -> RiskCoverage:
-    """Return the area under the risk-coverage curve, and the curve at ten coverages."""
     scored = labels, probabilities, threshold
     coverage, risk, _ = reliability.risk_coverage(*scored)
     wanted = np.arange(1, 11) / 10
@@ -374,8 +332,8 @@ def _group_level(known: pa.Table, context: EvaluationContext) -> GroupLevel | No
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of the installed packages of `PACKAGES`, importing none of them."""
-    found = {}
+    """Return the versions of Python and of the installed `PACKAGES`, importing none of them."""
+    found = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

@@ -56,15 +56,10 @@ def _ordered_codes(names: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Codes]:
 
 @dataclass(frozen=True)
 class GroupPredictions:
-    """Predictions with one row a group.
-
-    Attributes:
-        predictions: a predictions table; `path` and `group` are the group's name, in order.
-        num_without_group: images that are in no group, and so left out.
-    """
+    """A predictions table with one row a group, whose name is both its `path` and its `group`."""
 
     predictions: pa.Table
-    num_without_group: int
+    num_without_group: int  # images in no group, and so left out
 
 
 def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictions:
@@ -90,13 +85,14 @@ def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictio
             "no class of their own; judge by images, or let a group be a video"
         )
     names, codes = _ordered_codes(grouped["group"])
-    facts = [_constant(grouped[name], codes, len(names)) for name in ("label", "source")]
-    generator = _constant(grouped["generator"], codes, len(names))
+    label, source, generator = (
+        _constant(grouped[name], codes, len(names)) for name in ("label", "source", "generator")
+    )
     probabilities = _aggregate(probabilities_of(grouped), codes, how)
     inside = np.clip(probabilities, NEAREST, 1 - NEAREST)
     scores = [np.log(inside) - np.log1p(-inside), probabilities]
     numbers = [pa.array(values.astype(np.float32)) for values in scores]
-    columns = [names, *facts, generator, names, *numbers]
+    columns = [names, label, source, generator, names, *numbers]
     table = pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
     return GroupPredictions(table, predictions.num_rows - grouped.num_rows)
 

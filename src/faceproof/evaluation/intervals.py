@@ -1,25 +1,19 @@
 """95 % intervals of every metric by bootstrap over groups.
 
-A resample draws as many units (groups, and images in none) as there are, with replacement; each
-unit then has a whole number as weight, how often it was drawn, and every metric of
-`metrics.METRICS` is computed from these weights. `resample_weights` depends on the seed and the
-number of units alone, and units on names alone (`groups.unit_codes`), so two detectors that scored
-the same images are compared on the same resamples.
+A resample draws as many units (groups, and images in none) as there are, with replacement; how
+often each was drawn depends on the seed and the number of units alone, so that two detectors that
+scored the same images are compared on the same resamples. The interval is that between the
+percentiles 2.5 and 97.5 of a metric's values in the resamples, with three exceptions:
 
-The interval is that between the percentiles 2.5 and 97.5 of the resamples, with three exceptions.
-
-- There is none if the units are fewer than `MIN_UNITS`, or if more than `MAX_UNDEFINED` of the
-  resamples leave the metric undefined: too little is known to give one.
-- Where every resample gives 0 or every one 1, the percentiles of a share of images would claim
-  certainty. The interval is then that of a share (`statistics.wilson`) of as many trials as there
-  are units it speaks of.
-- The expected calibration error grows with noise, and a resample is noisier than the data, so its
-  percentiles lie too high. They are mirrored at the metric (the "basic" bootstrap), which moves
-  them as far down, and widened to hold the metric. This serves where the error is well above what
-  `reliability.calibration_error_by_chance` gives; below, the low end stays above the truth.
+- There is none with fewer units than `MIN_UNITS`, or if more than `MAX_UNDEFINED` of the resamples
+  leave the metric undefined.
+- Where every resample gives 0 or every one 1, the percentiles of a share would claim certainty. The
+  interval is then Wilson's, of as many trials as there are units that the share speaks of.
+- The expected calibration error grows with noise, and a resample is noisier than the data. Its
+  percentiles are mirrored at the metric (the "basic" bootstrap) and widened to hold it. Below what
+  `reliability.calibration_error_by_chance` gives, the low end still lies above the truth.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,18 +37,11 @@ Intervals = dict[str, Interval | None]
 
 @dataclass(frozen=True)
 class BootstrapIntervals:
-    """The intervals of all metrics, and what they were made from.
+    """The intervals of all metrics, None where there is none, and what they were made from."""
 
-    Attributes:
-        level: the share of intervals that should hold the truth.
-        num_resamples: how many resamples were drawn.
-        num_units: how many units each of them drew.
-        metrics: the interval of each metric; None where there is none.
-    """
-
-    level: float
+    level: float  # the share of intervals that should hold the truth
     num_resamples: int
-    num_units: int
+    num_units: int  # that each resample drew
     metrics: Intervals
 
 
@@ -78,15 +65,7 @@ def bootstrap_intervals(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Intervals:
-    """Return the 95 % interval of every metric; None where there is none.
-
-    Args:
-        predictions: a predictions table; rows without a label are left out.
-        task: names the classes.
-        threshold: see `predictions.is_positive`.
-        num_resamples: how many are wanted; `affordable_resamples` says how many are drawn.
-        seed: the same seed draws the same.
-    """
+    """Return the 95 % interval of every metric of the labelled predictions; see `bootstrap`."""
     scores = LabelledScores.from_table(predictions, task, threshold)
     return bootstrap(scores, num_resamples, seed).metrics
 
@@ -94,7 +73,10 @@ def bootstrap_intervals(
 def bootstrap(
     scores: LabelledScores, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> BootstrapIntervals:
-    """Return the 95 % interval of every metric of these images; see `bootstrap_intervals`."""
+    """Return the 95 % interval of every metric of these images, None where there is none.
+
+    Of the resamples wanted, `affordable_resamples` are drawn; the same seed draws the same.
+    """
     listed = list(metrics.METRICS.values())
     num_drawn = affordable_resamples(len(scores), num_resamples)
     found: Intervals = {metric.name: None for metric in listed}
@@ -102,7 +84,7 @@ def bootstrap(
         drawn = np.empty((num_drawn, len(listed)))
         for number, weights in enumerate(resample_weights(scores.num_units, num_drawn, seed)):
             resample = WeightedScores(scores, weights)
-            drawn[number] = [_or_nan(metric(resample)) for metric in listed]
+            drawn[number] = [metric(resample) for metric in listed]  # None becomes NaN
         once = WeightedScores(scores)
         trials = _num_trials(scores)
         for metric, values in zip(listed, drawn.T, strict=True):
@@ -115,32 +97,20 @@ def bootstrap(
     return BootstrapIntervals(LEVEL, num_drawn, scores.num_units, found)
 
 
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
 def _num_trials(scores: LabelledScores) -> dict[str, int]:
     """Return how many units hold an image of each kind of `metrics.Kind`."""
     cells = scores.unit_counts
-    columns = {
-        "negative": cells[:, 0] + cells[:, 1],
-        "positive": cells[:, 2] + cells[:, 3],
-        "called": cells[:, 1] + cells[:, 3],
-    }
-    found = {kind: int(np.count_nonzero(column)) for kind, column in columns.items()}
+    columns = {"negative": [0, 1], "positive": [2, 3], "called": [1, 3]}
+    found = {kind: int(cells[:, two].any(axis=1).sum()) for kind, two in columns.items()}
     return {"image": scores.num_units} | found
 
 
 def percentile_interval(
     values: Scores, value: float | None, num_trials: int | None = None, mirrored: bool = False
 ) -> Interval | None:
-    """Return the interval of a metric from its values in the resamples.
+    """Return the interval of a metric from its value and its values in the resamples, (R,).
 
-    Args:
-        values: (R,), NaN where the metric is undefined.
-        value: its value in the data.
-        num_trials: for a share of images, how many units it speaks of; see the module's docstring.
-        mirrored: whether to mirror the percentiles at the value.
+    `num_trials` says of a share how many units it speaks of. An undefined metric is NaN.
     """
     defined = values[~np.isnan(values)]
     if value is None or len(defined) < (1 - MAX_UNDEFINED) * len(values):

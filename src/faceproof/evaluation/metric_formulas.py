@@ -117,22 +117,18 @@ def expected_calibration_error(scores: WeightedScores) -> float:
     Bins hold equally many images. Chance alone keeps it above 0, see
     `reliability.calibration_error_by_chance`.
     """
-    ranked = scores.scores.by_probability
-    weights = scores.weights_of(ranked.units)
+    probabilities, positive, units = scores.scores.by_probability
+    weights = scores.weights_of(units)
     cumulated = np.cumsum(weights)
-    starts = bin_starts(ranked.probabilities, cumulated)
+    starts = bin_starts(probabilities, cumulated)
     # Sums of sorted values and of whole numbers: the same in any order of rows.
-    said = np.add.reduceat(weights * ranked.probabilities, starts)
-    was = np.add.reduceat(weights * ranked.positive, starts)
+    said = np.add.reduceat(weights * probabilities, starts)
+    was = np.add.reduceat(weights * positive, starts)
     return float(np.abs(said - was).sum() / cumulated[-1])
 
 
 def roc_curve(scores: WeightedScores) -> tuple[Scores, Scores]:
-    """Return false- and true-positive rates at every distinct logit, from (0, 0) to (1, 1).
-
-    Raises:
-        FaceproofError: only one class is there.
-    """
+    """Return false- and true-positive rates at every distinct logit, from (0, 0) to (1, 1)."""
     refuse_one_class(scores)
     true_positives, false_positives = scores.curve
     return (
@@ -142,11 +138,7 @@ def roc_curve(scores: WeightedScores) -> tuple[Scores, Scores]:
 
 
 def precision_recall_curve(scores: WeightedScores) -> tuple[Scores, Scores]:
-    """Return precision and recall at every distinct logit, from recall 1 down to (1, 0).
-
-    Raises:
-        FaceproofError: only one class is there.
-    """
+    """Return precision and recall at every distinct logit, from recall 1 down to (1, 0)."""
     refuse_one_class(scores)
     true_positives, false_positives = scores.curve
     called = true_positives + false_positives

@@ -6,9 +6,8 @@ to `METRICS`:
 
     METRICS["matthews"] = Metric("matthews", "Matthews correlation", compute=..., meaning=...)
 
-A metric that cannot be told from the images is None, "undefined". That holds for a division by
-zero, and also for a metric that sets the classes against each other when only one is there:
-precision, average precision and their like would then be 1 whatever the detector says.
+A metric that cannot be told from the images is None, "undefined": where it would divide by zero,
+and where it sets the classes against each other and only one is there (precision would be 1).
 """
 
 import math
@@ -29,6 +28,7 @@ Kind = Literal["image", "positive", "negative", "called"]  # see `WeightedScores
 Place = Literal["training", "headline", "comparison", "card"]
 
 BOTH: tuple[Kind, ...] = ("negative", "positive")
+EVERYWHERE: tuple[Place, ...] = ("training", "headline", "comparison", "card")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Metric:
     Attributes:
         name: its key in settings, tables and JSON.
         label: its name for people.
-        compute: its value; called only where the metric is defined.
+        compute: called only where the metric is defined.
         meaning: one line for people; {positive} and {negative} stand for the classes, {base_rate}
             for the share of positive images.
         better: whether larger (`max`) or smaller (`min`) values are better.
@@ -66,10 +66,8 @@ class Metric:
 
     def __call__(self, scores: WeightedScores) -> float | None:
         """Return its value, or None where it is undefined."""
-        counts = scores.counts
-        if not all(counts[kind] for kind in ("image", *self.needs)):
-            return None
-        return self.compute(scores)
+        defined = all(scores.counts[kind] for kind in ("image", *self.needs))
+        return self.compute(scores) if defined else None
 
     @property
     def short(self) -> str:
@@ -119,141 +117,79 @@ def better(monitor: str) -> Direction:
     return METRICS[name].better
 
 
-def _listed(*metrics: Metric) -> dict[str, Metric]:
-    return {metric.name: metric for metric in metrics}
-
-
 # The first one ranks the runs of a comparison.
-METRICS: dict[str, Metric] = _listed(
+# fmt: off
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (
     Metric(
-        "roc_auc",
-        "ROC-AUC",
-        functions.roc_auc,
+        "roc_auc", "ROC-AUC", functions.roc_auc,
         "how often {positive} outranks {negative}, over all pairs; guessing scores 0.5",
-        share_of=BOTH,
-        shown=("training", "headline", "comparison", "card"),
+        share_of=BOTH, shown=EVERYWHERE,
     ),
     Metric(
-        "average_precision",
-        "Average precision",
-        functions.average_precision,
+        "average_precision", "Average precision", functions.average_precision,
         "precision averaged over all recalls; guessing scores {base_rate}",
-        share_of=BOTH,
-        shown=("training", "headline", "comparison", "card"),
-        heading="AP",
+        share_of=BOTH, shown=EVERYWHERE, heading="AP",
     ),
     Metric(
-        "accuracy",
-        "Accuracy",
-        functions.accuracy,
-        "share of all images called correctly",
-        needs=(),
-        share_of=("image",),
-        shown=("training", "headline", "comparison", "card"),
+        "accuracy", "Accuracy", functions.accuracy, "share of all images called correctly",
+        needs=(), share_of=("image",), shown=EVERYWHERE,
     ),
     Metric(
-        "balanced_accuracy",
-        "Balanced accuracy",
-        functions.balanced_accuracy,
+        "balanced_accuracy", "Balanced accuracy", functions.balanced_accuracy,
         "mean of the two classes' shares called correctly; guessing scores 0.5",
-        share_of=BOTH,
-        shown=("headline", "card"),
+        share_of=BOTH, shown=("headline", "card"),
     ),
     Metric(
-        "precision",
-        "Precision",
-        functions.precision,
+        "precision", "Precision", functions.precision,
         "share of {positive} among those called {positive}",
-        needs=(*BOTH, "called"),
-        share_of=("called",),
+        needs=(*BOTH, "called"), share_of=("called",),
     ),
     Metric(
-        "recall",
-        "Recall",
-        functions.recall,
-        "share of {positive} called {positive}",
-        needs=("positive",),
-        share_of=("positive",),
-        shown=("training", "headline", "comparison", "card"),
+        "recall", "Recall", functions.recall, "share of {positive} called {positive}",
+        needs=("positive",), share_of=("positive",), shown=EVERYWHERE,
     ),
     Metric(
-        "specificity",
-        "Specificity",
-        functions.specificity,
+        "specificity", "Specificity", functions.specificity,
         "share of {negative} called {negative}",
-        needs=("negative",),
-        share_of=("negative",),
-        shown=("headline",),
+        needs=("negative",), share_of=("negative",), shown=("headline",),
     ),
     Metric(
-        "f1",
-        "F1",
-        functions.f1,
-        "harmonic mean of precision and recall",
-        share_of=BOTH,
-        shown=("training", "comparison"),
+        "f1", "F1", functions.f1, "harmonic mean of precision and recall",
+        share_of=BOTH, shown=("training", "comparison"),
     ),
     Metric(
-        "jaccard",
-        "Jaccard",
-        functions.jaccard,
+        "jaccard", "Jaccard", functions.jaccard,
         "{positive} called {positive}, as a share of all that are or were called {positive}",
-        share_of=BOTH,
-        shown=("training", "comparison"),
+        share_of=BOTH, shown=("training", "comparison"),
     ),
     Metric(
-        "eer",
-        "Equal error rate",
-        functions.equal_error_rate,
+        "eer", "Equal error rate", functions.equal_error_rate,
         "error rate at the threshold where both classes err equally often; lower is better",
-        better="min",
-        share_of=BOTH,
-        shown=("training", "headline", "comparison", "card"),
-        heading="EER",
+        better="min", share_of=BOTH, shown=EVERYWHERE, heading="EER",
     ),
     Metric(
-        "tpr_at_1pct_fpr",
-        "TPR at 1% FPR",
-        functions.tpr_at_fpr,
+        "tpr_at_1pct_fpr", "TPR at 1% FPR", functions.tpr_at_fpr,
         "share of {positive} found if at most 1% of {negative} may be called {positive}",
-        share_of=BOTH,
-        shown=("headline", "comparison"),
+        share_of=BOTH, shown=("headline", "comparison"),
     ),
     Metric(
-        "loss",
-        "Loss",
-        functions.loss,
+        "loss", "Loss", functions.loss,
         "binary cross-entropy of the logits in nats; always answering 50% scores 0.6931",
-        better="min",
-        needs=(),
-        shown=("training",),
+        better="min", needs=(), shown=("training",),
     ),
     Metric(
-        "brier",
-        "Brier score",
-        functions.brier,
+        "brier", "Brier score", functions.brier,
         "mean squared error of the probability; always answering 50% scores 0.25",
-        better="min",
-        needs=(),
-        shown=(),
+        better="min", needs=(), shown=(),
     ),
     Metric(
-        "rmse",
-        "RMSE",
-        lambda scores: math.sqrt(functions.brier(scores)),
-        "square root of the Brier score",
-        better="min",
-        needs=(),
-        shown=(),
+        "rmse", "RMSE", lambda scores: math.sqrt(functions.brier(scores)),
+        "square root of the Brier score", better="min", needs=(), shown=(),
     ),
     Metric(
-        "ece",
-        "Expected calibration error",
-        functions.expected_calibration_error,
+        "ece", "Expected calibration error", functions.expected_calibration_error,
         "mean distance between probability and observed share, in bins of equally many images",
-        better="min",
-        inflated=True,
-        shown=("card",),
-        heading="ECE",
+        better="min", inflated=True, shown=("card",), heading="ECE",
     ),
-)
+)}
+# fmt: on

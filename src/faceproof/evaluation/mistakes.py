@@ -1,5 +1,6 @@
 """The most confident mistakes of a detector in each direction."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,15 +42,9 @@ class Mistakes:
 
 
 def mistake_rows(predictions: pa.Table, task: Task, threshold: float) -> dict[str, pa.Table]:
-    """Return the mistakes in each direction, the most confident first.
+    """Return the wrongly called rows that have a label, the most confident first.
 
-    Args:
-        predictions: a predictions table; rows without a label are left out.
-        task: names the classes.
-        threshold: an image is called positive from this probability on.
-
-    Returns:
-        Rows of the table under "POSITIVE called NEGATIVE" and "NEGATIVE called POSITIVE".
+    They stand under "POSITIVE called NEGATIVE" and "NEGATIVE called POSITIVE".
     """
     known = labelled_rows(predictions)
     labels = label_numbers(known, task)
@@ -92,10 +87,7 @@ def shown_paths(mistakes: Iterable[Mistakes]) -> list[str]:
 
 def common_folder(paths: Sequence[str]) -> str:
     """Return the folder below which all of these lie, with its slash; empty if they share none."""
-    folders = [path.split("/")[:-1] for path in paths]
-    shared: list[str] = []
-    for parts in zip(*folders, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
+    columns = zip(*(path.split("/")[:-1] for path in paths), strict=False)
+    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, columns)
+    shared = [parts[0] for parts in same]
     return "/".join(shared) + "/" if any(shared) else ""

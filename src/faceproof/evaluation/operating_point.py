@@ -3,29 +3,26 @@
 It is applied unchanged to every other set of images. The threshold is on the calibrated
 probability, and the decision is `predictions.is_positive`.
 
-    criterion      threshold
-    youden   the largest true-positive rate less false-positive rate
-    f1       the largest F1 of the positive class
-    fpr      the lowest whose false-positive rate on validation is at most `fpr`
-    fixed    the one given
-
-A free-form (isotonic) calibration gives many images the same probability, and so leaves fewer
-thresholds to choose from: a rate may then be undercut by more.
+    criterion  threshold
+    youden     the largest true-positive rate less false-positive rate
+    f1         the largest F1 of the positive class
+    fpr        the lowest whose false-positive rate on validation is at most `fpr`
+    fixed      the one given
 
 Of thresholds that do equally well the highest is taken, which has the fewest false alarms. A
-threshold stands midway between two neighbouring scores of validation: on one of them, a last bit
-would decide. Scores are taken as the predictions table stores them, in float32.
+threshold stands midway between two neighbouring scores of validation (in float32, as they are
+stored): on one of them, a last bit would decide. An isotonic calibration leaves fewer thresholds to
+choose from, and may undercut a rate by more.
 
-The unsure band holds the probabilities around the threshold at which "unsure" is the better answer.
-It is the narrowest band such that at most `max_risk` of the validation images outside of it are
-called wrongly, where images are left out in order of the probability of the class that they are
-called, lowest first (Chow 1970: no other order leaves out fewer, if probabilities are right). It
-leaves out no more than `1 - MIN_COVERAGE` of the images, ties aside, and where that does not
+The unsure band is the narrowest around the threshold such that at most `max_risk` of the validation
+images outside of it are called wrongly, where images are left out by the probability of the class
+that they are called, lowest first (Chow 1970: no other order leaves out fewer, if probabilities are
+right). It leaves out no more than `1 - MIN_COVERAGE` of the images, ties aside; where that does not
 suffice a warning says so.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -51,34 +48,19 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How a detector's logits are turned into answers.
-
-    Attributes:
-        calibration: from logits to probabilities.
-        threshold: an image is called positive from this probability on.
-        criterion: what the threshold was chosen for, one of `CRITERIA`.
-        promised_fpr: the false-positive rate that the criterion `fpr` asked for, else None.
-        num_negative: negative validation images it was fitted on; 0 where it was not fitted.
-        num_positive: positive ones.
-        false_positives: how many of these negative ones it calls positive.
-        false_negatives: how many of these positive ones it calls negative.
-        unsure: probabilities from the first on and short of the second had better be answered
-            with "unsure"; equal where there is no band.
-        max_risk: the share of wrong answers that the band was to leave.
-        warnings: what validation could not promise, in sentences.
-    """
+    """How a detector's logits are turned into answers; the counts are of validation images."""
 
     calibration: Calibration
-    threshold: float
-    criterion: str = "fixed"
-    promised_fpr: float | None = None
-    num_negative: int = 0
+    threshold: float  # an image is called positive from this probability on
+    criterion: str = "fixed"  # what the threshold was chosen for, one of `CRITERIA`
+    promised_fpr: float | None = None  # with the criterion `fpr`
+    num_negative: int = 0  # 0, as `num_positive`, where nothing was fitted
     num_positive: int = 0
     false_positives: int = 0
     false_negatives: int = 0
-    unsure: Interval = (0.5, 0.5)
-    max_risk: float = MAX_RISK
-    warnings: tuple[str, ...] = ()
+    unsure: Interval = (0.5, 0.5)  # from the first on, short of the second; equal without a band
+    max_risk: float = MAX_RISK  # the share of wrong answers that the band was to leave
+    warnings: tuple[str, ...] = ()  # what validation could not promise, in sentences
 
     @property
     def origin(self) -> str:
@@ -98,17 +80,12 @@ class OperatingPoint:
 
     def to_json(self) -> dict[str, Any]:
         """Return the operating point as plain values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain = {"unsure": list(self.unsure), "warnings": list(self.warnings)}
-        return {"format": FORMAT} | values | plain | {"calibration": self.calibration.to_json()}
+        values = {"format": FORMAT} | asdict(self) | {"calibration": self.calibration.to_json()}
+        return values | {"unsure": list(self.unsure), "warnings": list(self.warnings)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Return the operating point that `to_json` wrote.
-
-        Raises:
-            FaceproofError: it is of another format, or not whole.
-        """
+        """Return the operating point that `to_json` wrote."""
         found = values.get("format") if isinstance(values, dict) else None
         if found != FORMAT:
             raise FaceproofError(
@@ -156,55 +133,39 @@ class ThresholdConfig:
             )
 
 
-def fit_to_validation(
-    predictions: pa.Table, task: Task, config: ThresholdConfig
-) -> "OperatingPoint":
+def fit_to_validation(predictions: pa.Table, task: Task, config: ThresholdConfig) -> OperatingPoint:
     """Fit an operating point to a predictions table of validation; see `fit_operating_point`."""
-    return fit_operating_point(
-        label_numbers(predictions, task),
-        logits_of(predictions),
-        units=unit_codes(predictions),
-        method=config.calibration,
-        criterion=config.criterion,
-        fpr=config.fpr,
-        threshold=config.value,
-    )
+    labels, logits = label_numbers(predictions, task), logits_of(predictions)
+    return fit_operating_point(labels, logits, config, units=unit_codes(predictions))
 
 
 def fit_operating_point(
     labels: Labels,
     logits: Scores,
-    method: str = "auto",
-    criterion: str = "youden",
-    fpr: float = 0.01,
-    threshold: float = 0.5,
+    config: ThresholdConfig,
     max_risk: float = MAX_RISK,
     units: Codes | None = None,
 ) -> OperatingPoint:
     """Fit calibration, threshold and unsure band to validation images, and to no others.
 
-    Args:
-        labels: classes, (N,) of 0 and 1.
-        logits: raw scores, (N,).
-        method: of calibration, see there.
-        criterion: one of `CRITERIA`.
-        fpr: the false-positive rate to keep, for the criterion `fpr`.
-        threshold: for the criterion `fixed`.
-        max_risk: the share of wrong answers that the unsure band should leave.
-        units: see `groups.unit_codes`; None for images without groups.
+    Labels are (N,) of 0 and 1, logits (N,). The unsure band should leave at most `max_risk` wrong
+    answers. For `units` see `groups.unit_codes`; None is for images without groups.
 
     Raises:
-        FaceproofError: the criterion or method is not known, a rate is none, or images of one class
-            are missing.
+        FaceproofError: images of one class are missing.
     """
-    check_threshold(criterion, fpr, threshold, max_risk)
-    _refuse_one_class(labels)
-    calibration = fit_calibration(labels, logits, method, units)
+    assert 0 < max_risk < 1
+    num_negative, num_positive = np.bincount(labels, minlength=2).tolist()
+    if not (num_negative and num_positive):
+        raise FaceproofError(
+            f"an operating point needs validation images of both classes; found "
+            f"{num_negative:,} negative and {num_positive:,} positive ones"
+        )
+    calibration = fit_calibration(labels, logits, config.calibration, units)
     probabilities = calibration.apply(logits).astype(np.float32).astype(np.float64)
-    counts = np.bincount(labels, minlength=2).tolist()
-    chosen, warnings = float(threshold), list[str]()
-    if criterion != "fixed":
-        chosen, warnings = _choose_threshold(labels, probabilities, criterion, fpr)
+    chosen, warnings = float(config.value), list[str]()
+    if config.criterion != "fixed":
+        chosen, warnings = _choose_threshold(labels, probabilities, config)
     called = is_positive(probabilities, chosen)
     unsure, risk = _unsure_band(labels, probabilities, chosen, max_risk)
     if risk > max_risk:
@@ -213,58 +174,25 @@ def fit_operating_point(
             f"more than the {max_risk:.2%} aimed at: a wider band would leave out more than half."
         )
     return OperatingPoint(
-        calibration=calibration,
-        threshold=chosen,
-        criterion=criterion,
-        promised_fpr=fpr if criterion == "fpr" else None,
-        num_negative=counts[0],
-        num_positive=counts[1],
+        calibration, chosen, config.criterion,
+        promised_fpr=config.fpr if config.criterion == "fpr" else None,
+        num_negative=num_negative, num_positive=num_positive,
         false_positives=int(np.count_nonzero(called & (labels == 0))),
         false_negatives=int(np.count_nonzero(~called & (labels == 1))),
-        unsure=unsure,
-        max_risk=max_risk,
-        warnings=tuple(warnings),
-    )
-
-
-def check_threshold(
-    criterion: str, fpr: float, threshold: float, max_risk: float = MAX_RISK
-) -> None:
-    """Refuse a criterion that is not known, and rates and thresholds that are none.
-
-    Raises:
-        FaceproofError: one of them is.
-    """
-    if criterion not in CRITERIA:
-        raise FaceproofError(
-            f"a threshold's criterion is one of {', '.join(CRITERIA)}; found {criterion!r}"
-        )
-    for name, value in (("fpr", fpr), ("max_risk", max_risk)):
-        if not 0 < value < 1:
-            raise FaceproofError(f"{name} is a rate, above 0 and below 1; found {value}")
-    if not 0 <= threshold <= 1:
-        raise FaceproofError(f"a threshold is a probability, from 0 to 1; found {threshold}")
-
-
-def _refuse_one_class(labels: Labels) -> None:
-    num_positive = np.count_nonzero(labels)
-    if not 0 < num_positive < len(labels):
-        raise FaceproofError(
-            f"an operating point needs validation images of both classes; found "
-            f"{len(labels) - num_positive:,} negative and {num_positive:,} positive ones"
-        )
+        unsure=unsure, max_risk=max_risk, warnings=tuple(warnings),
+    )  # fmt: skip
 
 
 def _choose_threshold(
-    labels: Labels, probabilities: Scores, criterion: str, fpr: float
+    labels: Labels, probabilities: Scores, config: ThresholdConfig
 ) -> tuple[float, list[str]]:
     """Return the threshold for a criterion, and what cannot be promised of it."""
     thresholds, false_positives, true_positives = _candidates(labels, probabilities)
     num_positive = int(np.count_nonzero(labels))
     num_negative = len(labels) - num_positive
-    if criterion == "fpr":
-        return _keep_fpr(thresholds, false_positives, num_negative, fpr)
-    if criterion == "youden":
+    if config.criterion == "fpr":
+        return _keep_fpr(thresholds, false_positives, num_negative, config.fpr)
+    if config.criterion == "youden":
         # In whole numbers, so that equal is equal.
         merit = true_positives * num_negative - false_positives * num_positive
         warnings = [] if merit.max() > 0 else ["No threshold does better than chance."]
@@ -293,7 +221,6 @@ def _candidates(labels: Labels, probabilities: Scores) -> tuple[Scores, Counts, 
 def _keep_fpr(
     thresholds: Scores, false_positives: Counts, num_negative: int, fpr: float
 ) -> tuple[float, list[str]]:
-    """Return the lowest threshold that keeps a false-positive rate."""
     warnings: list[str] = []
     if num_negative * fpr < 1:
         warnings.append(
@@ -302,14 +229,14 @@ def _keep_fpr(
             "none of them pass, which promises little."
         )
     kept = np.flatnonzero(false_positives / num_negative <= fpr)
-    if not len(kept):
-        share = false_positives[0] / num_negative
-        warnings.append(
-            f"No threshold keeps a false-positive rate of {fpr:.4g}: {share:.2%} of the negative "
-            "validation images have probability 1."
-        )
-        return float(thresholds[0]), warnings
-    return float(thresholds[kept[-1]]), warnings
+    if len(kept):
+        return float(thresholds[kept[-1]]), warnings
+    share = false_positives[0] / num_negative
+    warnings.append(
+        f"No threshold keeps a false-positive rate of {fpr:.4g}: {share:.2%} of the negative "
+        "validation images have probability 1."
+    )
+    return float(thresholds[0]), warnings
 
 
 def _unsure_band(

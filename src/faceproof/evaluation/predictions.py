@@ -1,12 +1,12 @@
-"""The predictions table: one row an image, and all that any figure is computed from.
+"""The predictions table: one row an image, and all that any metric is computed from.
 
 | column      | type       | meaning                                                    |
 |-------------|------------|------------------------------------------------------------|
-| path        | string     | the file, as in the image table                          |
+| path        | string     | the file, as in the image table                            |
 | label       | dictionary | the true class name, or null where it is not known         |
-| source      | dictionary | the data set the image comes from                        |
+| source      | dictionary | the data set the image comes from                          |
 | generator   | dictionary | what made the fake, or null                                |
-| group       | string     | images that belong together (video, identity), or null   |
+| group       | string     | images that belong together (video, identity), or null     |
 | logit       | float32    | the raw score; positive means the task's positive class    |
 | probability | float32    | of the positive class, in [0, 1]; calibrated where it is so |
 
@@ -30,9 +30,9 @@ Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-FACTS = ("path", "label", "source", "generator", "group")
+OF_IMAGE = ("path", "label", "source", "generator", "group")
 SCHEMA = pa.schema(
-    [IMAGES.field(name) for name in FACTS]
+    [IMAGES.field(name) for name in OF_IMAGE]
     + [pa.field("logit", pa.float32()), pa.field("probability", pa.float32())]
 )
 
@@ -40,12 +40,7 @@ SCHEMA = pa.schema(
 def predictions_table(
     rows: pa.Table, logits: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating]
 ) -> pa.Table:
-    """Join what is known of the images with what the detector said of them.
-
-    Args:
-        rows: an image table of N rows.
-        logits: (N,), in the order of `rows`; positive means the positive class.
-        probabilities: (N,), in [0, 1].
+    """Join an image table of N rows with the detector's logits and probabilities, (N,) each.
 
     Raises:
         FaceproofError: the three differ in length, or a score is no score (see `read_predictions`).
@@ -56,14 +51,14 @@ def predictions_table(
             "probabilities; score every image exactly once, in the order of the table"
         )
     scores = [np.asarray(logits, np.float32), np.asarray(probabilities, np.float32)]
-    columns = [rows[name] for name in FACTS] + [pa.array(values) for values in scores]
+    columns = [rows[name] for name in OF_IMAGE] + [pa.array(values) for values in scores]
     return _refuse_bad_scores(pa.table(columns, schema=SCHEMA))
 
 
 def _refuse_bad_scores(predictions: pa.Table) -> pa.Table:
     """Return the table if every logit is finite and every probability lies in [0, 1].
 
-    A score that is not a number would still be ranked somewhere, and so give a plausible figure.
+    A score that is not a number would still be ranked somewhere, and so give a plausible metric.
     """
     logits, probabilities = logits_of(predictions), probabilities_of(predictions)
     _refuse_rows(predictions, ~np.isfinite(logits), "a logit that is not finite")
@@ -82,7 +77,7 @@ def _refuse_rows(predictions: pa.Table, bad: Flags, what: str) -> None:
 
 
 def write_predictions(predictions: pa.Table, path: Path) -> None:
-    """Write the predictions as Parquet; the file is never half there."""
+    """Write the predictions as Parquet, atomically."""
     write_table(predictions, path)
 
 
@@ -106,10 +101,9 @@ def read_predictions(path: Path) -> pa.Table:
 
 
 def labelled_rows(predictions: pa.Table) -> pa.Table:
-    """Return the rows whose class is known: the only ones a figure can speak of."""
-    if predictions["label"].null_count == 0:
-        return predictions
-    return predictions.filter(predictions["label"].is_valid())
+    """Return the rows whose class is known: the only ones a metric can speak of."""
+    known = predictions["label"].null_count == 0
+    return predictions if known else predictions.filter(predictions["label"].is_valid())
 
 
 def label_numbers(predictions: pa.Table, task: Task) -> Labels:
@@ -144,13 +138,16 @@ def is_positive(probabilities: npt.NDArray[np.floating], threshold: float) -> Fl
     """Decide, (N,): an image is called positive if its probability is the threshold or more.
 
     Both are compared as float64, as when a single probability is compared in Python.
-
-    Raises:
-        FaceproofError: the threshold is no probability.
     """
     if not 0 <= threshold <= 1:
         raise FaceproofError(f"a threshold is a probability, from 0 to 1; found {threshold}")
     return np.asarray(probabilities, np.float64) >= threshold
+
+
+def called_right(predictions: pa.Table, task: Task, threshold: float) -> Flags:
+    """Say of each row, all with a label, whether the image is called what it is, (N,)."""
+    called = is_positive(probabilities_of(predictions), threshold)
+    return np.asarray(called == (label_numbers(predictions, task) == 1))
 
 
 def sigmoid(logits: Scores) -> Scores:

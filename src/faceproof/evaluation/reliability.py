@@ -15,22 +15,13 @@ from faceproof.evaluation.statistics import Codes, Interval, share_interval
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The images of one range of probabilities.
-
-    Attributes:
-        low: their lowest probability.
-        high: their highest.
-        mean_probability: what the detector said of them.
-        share_positive: what was so.
-        interval: of the share, 95 %.
-        num_images: how many they are.
-    """
+    """The images of one range of probabilities, from their lowest to their highest."""
 
     low: float
     high: float
     mean_probability: float
     share_positive: float
-    interval: Interval | None
+    interval: Interval | None  # of the share, 95 %
     num_images: int
 
 
@@ -60,16 +51,15 @@ def reliability_table(
     found: list[ReliabilityBin] = []
     for rows in np.split(order, starts[1:]):
         positive = labels[rows] == 1
+        said = probabilities[rows]
         found.append(
             ReliabilityBin(
-                low=float(probabilities[rows[0]]),
-                high=float(probabilities[rows[-1]]),
-                mean_probability=float(np.sort(probabilities[rows]).mean()),
+                low=float(said[0]), high=float(said[-1]), num_images=len(rows),
+                mean_probability=float(np.sort(said).mean()),
                 share_positive=float(positive.mean()),
                 interval=share_interval(positive, units[rows]),
-                num_images=len(rows),
             )
-        )
+        )  # fmt: skip
     return found
 
 

@@ -3,17 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from faceproof.evaluation.metrics import METRICS
-from faceproof.evaluation.predictions import (
-    Flags,
-    is_positive,
-    label_numbers,
-    labelled_rows,
-    probabilities_of,
-)
+from faceproof.evaluation.predictions import called_right, labelled_rows
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.evaluation.statistics import SIGNIFICANCE, mcnemar
 from faceproof.task import Task
@@ -65,7 +58,9 @@ def compare_neutral(
     plain: pa.Table, wrapped: pa.Table, kind: str, level: float, task: Task, threshold: float
 ) -> Neutral:
     """Compare the predictions of the same rows, as they are and with both classes wrapped alike."""
-    before, after = (_correct(table, task, threshold) for table in (plain, wrapped))
+    before, after = (
+        called_right(labelled_rows(table), task, threshold) for table in (plain, wrapped)
+    )
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     return Neutral(
         corruption_row("none", 0, plain, task, threshold),
@@ -73,13 +68,6 @@ def compare_neutral(
         lost + won,
         mcnemar(lost, won),
     )
-
-
-def _correct(predictions: pa.Table, task: Task, threshold: float) -> Flags:
-    """Say of each labelled image whether it is called what it is."""
-    known = labelled_rows(predictions)
-    called = is_positive(probabilities_of(known), threshold)
-    return np.asarray(called == (label_numbers(known, task) == 1))
 
 
 def worst(rows: Sequence[CorruptionRow]) -> CorruptionRow | None:

@@ -1,6 +1,5 @@
 """Names for the runs of a comparison, and the families of runs that differ only in their seed."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 
@@ -46,38 +45,26 @@ def _differing_words(scored: Sequence[ScoredRun], leave_out: str = "") -> list[l
         if key in (*INCIDENTAL, leave_out) or "_target_" in key:
             continue
         group = key.partition(".")[0]
-        if _differs_within(
-            scored, key, [c.get(group) for c in choices] if group in parted else None
-        ):
+        values: dict[str | None, set[str]] = {}  # of the setting, by the choice of its group
+        for one, chosen in zip(scored, choices, strict=True):
+            choice = chosen.get(group) if group in parted else None
+            values.setdefault(choice, set()).add(str(one.config.get(key)))
+        if any(len(found) > 1 for found in values.values()):
             short = key.rpartition(".")[2]
             for one, of_run in zip(scored, words, strict=True):
                 of_run.append(f"{short}={one.config.get(key)}")
     return words
 
 
-def _differs_within(
-    scored: Sequence[ScoredRun], key: str, choices: Sequence[str | None] | None
-) -> bool:
-    """Say whether runs of the same choice differ in a setting."""
-    values: dict[str | None, set[str]] = {}
-    for number, one in enumerate(scored):
-        choice = choices[number] if choices else None
-        values.setdefault(choice, set()).add(str(one.config.get(key)))
-    return any(len(found) > 1 for found in values.values())
-
-
 def find_families(scored: Sequence[ScoredRun], names: Sequence[str]) -> list[str]:
     """Return for each run the name of the runs that differ from it in nothing but the seed."""
     settings = [
-        json.dumps(
-            {k: str(v) for k, v in one.config.items() if k not in (SEED, *INCIDENTAL)},
-            sort_keys=True,
-        )
+        frozenset((k, str(v)) for k, v in one.config.items() if k not in (SEED, *INCIDENTAL))
         for one in scored
     ]
     words = [" ".join(words) for words in _differing_words(scored, leave_out=SEED)]
     sizes = Counter(settings)
-    labels = {}
+    labels: dict[frozenset[tuple[str, str]], str] = {}
     for number, setting in enumerate(settings):
         if sizes[setting] == 1:
             labels[setting] = names[number]

@@ -23,27 +23,16 @@ MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class ReportHead:
-    """What a comparison needs of a run's `report.json`.
-
-    Attributes:
-        task: names the classes.
-        model: the model's name.
-        data: the data set that was scored.
-        split: the split that was scored.
-        threshold: what the run was evaluated at.
-        threshold_origin: where the threshold comes from, in words.
-        criterion: what the threshold was chosen for; None for a given one.
-        test_scorings: how often the run had scored this test split.
-    """
+    """What a comparison needs of a run's `report.json`."""
 
     task: Task
     model: str
     data: str
     split: str
     threshold: float
-    threshold_origin: str
-    criterion: str | None
-    test_scorings: int | None
+    threshold_origin: str  # in words
+    criterion: str | None  # None for a threshold that was given
+    test_scorings: int | None  # how often the run had scored this test split
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -51,34 +40,22 @@ class ReportHead:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         point = report.get("operating_point")
         return cls(
-            task=Task(**report["task"]),
-            model=report["model"],
-            data=str(report["data"]),
-            split=str(report["split"]),
-            threshold=float(report["threshold"]),
+            task=Task(**report["task"]), model=report["model"], data=str(report["data"]),
+            split=str(report["split"]), threshold=float(report["threshold"]),
             threshold_origin=report["threshold_origin"],
-            criterion=point and str(point["criterion"]),
-            test_scorings=report.get("test_scorings"),
-        )
+            criterion=point and str(point["criterion"]), test_scorings=report.get("test_scorings"),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run and what it answered for the images.
-
-    Attributes:
-        folder: where it lies.
-        evaluation: which of its evaluations.
-        config: its settings on one level, with dotted keys.
-        report: the head of the evaluation's report.
-        predictions: its predictions of the labelled images, in order of their paths.
-    """
+    """A run and what it answered for the images."""
 
     folder: RunFolder
     evaluation: str
-    config: Config
+    config: Config  # on one level, with dotted keys
     report: ReportHead
-    predictions: pa.Table
+    predictions: pa.Table  # of the labelled images, in order of their paths
 
 
 def find_runs(paths: Sequence[str | Path], at_least: int = 2) -> list[RunFolder]:
@@ -132,10 +109,7 @@ def choose_evaluation(runs: Sequence[RunFolder], wanted: str | None = None) -> s
     """Return the evaluation to compare the runs by.
 
     It is the one wanted, else the one that all runs have, else of several the test split of the
-    data set that all were trained on.
-
-    Raises:
-        FaceproofError: a run lacks it, or it is not clear which is meant.
+    data set that all were trained on. A run that lacks it, or a choice of several, is an error.
     """
     have = {run.path: evaluations_of(run) for run in runs}
     counted = Counter(name for names in have.values() for name in names)
@@ -165,7 +139,6 @@ def _advice(
     have: Mapping[Path, Sequence[str]],
     name: str | None,
 ) -> str:
-    """Say which runs lack an evaluation, and the commands that make it."""
     what = "evaluation" if name is None else f"evaluation {name}"
     with_it = [run for run in runs if run not in lacking]
     lines = []
@@ -199,12 +172,7 @@ def _command(run: RunFolder, with_it: Sequence[RunFolder], name: str | None) -> 
 def read_scored(
     runs: Sequence[RunFolder], evaluation: str, configs: Sequence[Config]
 ) -> list[ScoredRun]:
-    """Read what the runs answered in an evaluation.
-
-    Args:
-        runs: the runs.
-        evaluation: a folder below each run's `evaluations`.
-        configs: the settings of each, on one level with dotted keys.
+    """Read what the runs answered in an evaluation; see `ScoredRun.config` for the configs.
 
     Raises:
         FaceproofError: they were asked different questions, or scored different images.
@@ -227,11 +195,7 @@ def read_scored(
 
 
 def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
-    """Return the other run with the first one's columns of the images, if these are the same.
-
-    Raises:
-        FaceproofError: they are not.
-    """
+    """Return the other run with the first one's columns of the images, if these are the same."""
     here, there = first.folder.path, other.folder.path
     if first.report.task != other.report.task:
         raise FaceproofError(
@@ -259,7 +223,6 @@ def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
 
 
 def _unlike_images(here: Path, there: Path, ours: pa.Array, theirs: pa.Array) -> str:
-    """Say how the images of two evaluations differ."""
     parts = []
     for run, mine, yours in ((here, ours, theirs), (there, theirs, ours)):
         alone = mine.filter(pc.invert(pc.is_in(mine, value_set=yours.combine_chunks())))

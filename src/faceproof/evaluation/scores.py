@@ -9,7 +9,7 @@ No result depends on the order of the rows of the predictions table, not even in
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Self
 
@@ -41,13 +41,8 @@ NUM_BINS = 15  # as Guo et al. (2017), but of equal mass, so that no bin is empt
 class LabelledScores:
     """Labels and scores of N images, highest logit first.
 
-    Attributes:
-        positive: whether an image is of the positive class, (N,).
-        logits: raw scores, (N,).
-        probabilities: of the positive class, (N,).
-        called: whether an image is called positive, (N,).
-        units: the independent unit of each image, (N,) from 0; see `groups.unit_codes`.
-        order: the row of each image in the arrays or the table that it came from, (N,).
+    All columns are (N,): `positive` is the class, `called` the decision, `units` the independent
+    units from 0 (see `groups.unit_codes`), `order` the row in the arrays or table it came from.
     """
 
     positive: Flags
@@ -69,9 +64,9 @@ class LabelledScores:
         """Sort (N,) arrays; without `units` every image is a unit of its own."""
         # Every column breaks ties, so that no sum depends on the order in which the rows came.
         order = np.lexsort((probabilities, labels, -logits))
-        codes = np.arange(len(labels)) if units is None else units
-        whole = cls(labels == 1, logits, probabilities, called, codes, order)
-        return replace(whole._pick(order), order=order)
+        here = np.arange(len(labels))
+        codes = here if units is None else units
+        return cls(labels == 1, logits, probabilities, called, codes, here).take(order)
 
     @classmethod
     def from_table(
@@ -79,23 +74,15 @@ class LabelledScores:
     ) -> Self:
         """Take the labelled rows of a predictions table; the others are in no metric.
 
-        Args:
-            predictions: a predictions table.
-            task: names the classes.
-            threshold: see `predictions.is_positive`.
-            units: the unit of each labelled row; None takes them from groups and paths.
+        `units` are of the labelled rows; None takes them from groups and paths.
         """
-        known = labelled_rows(
-            predictions.select(["path", "label", "group", "logit", "probability"])
-        )
+        columns = ["path", "label", "group", "logit", "probability"]
+        known = labelled_rows(predictions.select(columns))
+        labels, logits = label_numbers(known, task), logits_of(known)
         probabilities = probabilities_of(known)
-        return cls.from_arrays(
-            label_numbers(known, task),
-            logits_of(known),
-            probabilities,
-            is_positive(probabilities, threshold),
-            unit_codes(known) if units is None else units,
-        )
+        called = is_positive(probabilities, threshold)
+        units = unit_codes(known) if units is None else units
+        return cls.from_arrays(labels, logits, probabilities, called, units)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -125,12 +112,10 @@ class LabelledScores:
         return None if last.all() else np.flatnonzero(last)
 
     @cached_property
-    def by_probability(self) -> "RankedProbabilities":
-        """The images in ascending order of their probabilities."""
+    def by_probability(self) -> tuple[Scores, Flags, Codes]:
+        """Probabilities, classes and units, (N,) each, the lowest probability first."""
         rising = np.lexsort((self.positive, self.probabilities))
-        return RankedProbabilities(
-            self.probabilities[rising], self.positive[rising], self.units[rising]
-        )
+        return self.probabilities[rising], self.positive[rising], self.units[rising]
 
     @cached_property
     def _unit_sums(self) -> dict[Callable[[Self], Scores], Scores]:
@@ -145,46 +130,19 @@ class LabelledScores:
 
     def take(self, rows: Codes) -> Self:
         """Return some of the images; `rows` are their places here, ascending."""
-        return replace(self._pick(rows), order=self.order[rows])
-
-    def _pick(self, rows: Codes) -> Self:
-        """Return the columns at these places, but for `order`."""
-        return replace(
-            self,
-            positive=self.positive[rows],
-            logits=self.logits[rows],
-            probabilities=self.probabilities[rows],
-            called=self.called[rows],
-            units=self.units[rows],
-        )
+        return type(self)(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     def for_class(self, number: int) -> Self:
         """Return the same images with class `number` as the positive one; decisions only."""
-        if number == 1:
-            return self
-        return replace(self, positive=~self.positive, called=~self.called)
-
-
-@dataclass(frozen=True, eq=False)
-class RankedProbabilities:
-    """Columns of `LabelledScores`, the lowest probability first, (N,) each."""
-
-    probabilities: Scores
-    positive: Flags
-    units: Codes
+        return self if number else replace(self, positive=~self.positive, called=~self.called)
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedScores:
-    """Labelled predictions as if each unit were there `unit_weights` times.
-
-    Attributes:
-        scores: the images.
-        unit_weights: how often each unit counts, (U,); None counts every image once.
-    """
+    """Labelled predictions as if each unit were there `unit_weights` times."""
 
     scores: LabelledScores
-    unit_weights: Weights | None = None
+    unit_weights: Weights | None = None  # (U,); None counts every image once
 
     @property
     def weights(self) -> Weights:
@@ -242,12 +200,8 @@ class WeightedScores:
 def bin_starts(ranked: Scores, cumulated: Counts, num_bins: int = NUM_BINS) -> Codes:
     """Return where each bin of equally many images starts in the ranked probabilities.
 
-    Equal probabilities share a bin, so there may be fewer bins, and of unequal size.
-
-    Args:
-        ranked: probabilities in ascending order, (N,).
-        cumulated: how many images there are up to each row, itself included, (N,).
-        num_bins: at most so many bins.
+    Equal probabilities share a bin, so there may be fewer bins, and of unequal size. `ranked`
+    ascends, (N,); `cumulated` counts the images up to each row, itself included, (N,).
     """
     cuts = np.arange(num_bins) * int(cumulated[-1]) // num_bins
     rows = np.searchsorted(cumulated, cuts, "right")

@@ -2,13 +2,8 @@
 
 Images of one group (video, identity) are not independent trials: a hundred frames of one video
 say little more than one. All intervals here count that in; `units` (N,) numbers the independent
-units, and an image without a group is a unit of its own.
-
-Where thousands of intervals are wanted (one for every generator, source or video) these take the
-place of a bootstrap, whose work would not be bounded.
-
-Two detectors that scored the same images are compared pair by pair (`auc_difference`,
-`share_difference`), and many such comparisons are corrected by `holm`.
+units, and an image without a group is a unit of its own. Where thousands of intervals are wanted
+these take the place of a bootstrap, whose work would not be bounded.
 """
 
 import math
@@ -78,19 +73,12 @@ def auc_interval(
     It is made on the scale of log-odds, which keeps it in [0, 1]. Where the ranking is perfect, or
     perfectly wrong, the variance seen is zero; the interval is then that of a share with as many
     trials as the scarcer class has units, for AUC (1 - AUC) over that number bounds the variance
-    (Birnbaum and Klose 1957).
+    (Birnbaum and Klose 1957). It is None where a class has fewer than two units.
 
-    Args:
-        positives: logits of the positive images, (P,).
-        negatives: logits of the negative images, (N,).
-        positive_units: the unit of each, (P,).
-        negative_units: the unit of each, (N,).
-
-    Returns:
-        None where a class has fewer than two units.
+    The logits and the units are (P,) of the positive images, (N,) of the negative ones.
     """
-    num_units = tuple(len(np.unique(units)) for units in (positive_units, negative_units))
-    if min(num_units) < 2:
+    num_units = min(len(np.unique(units)) for units in (positive_units, negative_units))
+    if num_units < 2:
         return None
     # In order of units no sum depends on the order in which the rows came.
     positives, positive_units = _by_unit(positives, positive_units)
@@ -98,8 +86,8 @@ def auc_interval(
     above, below = _placements(positives, negatives), 1 - _placements(negatives, positives)
     area = float(above.mean())
     if area in (0.0, 1.0):
-        return wilson(area, min(num_units))
-    variance = _auc_variance(above - area, below - area, positive_units, negative_units, num_units)
+        return wilson(area, num_units)
+    variance = _auc_variance(above - area, below - area, positive_units, negative_units)
     half = Z * math.sqrt(variance) / (area * (1 - area))
     odds = math.log(area / (1 - area))
     return _sigmoid(odds - half), _sigmoid(odds + half)
@@ -121,11 +109,7 @@ def _placements(scores: Scores, others: Scores) -> Scores:
 
 
 def _auc_variance(
-    above: Scores,
-    below: Scores,
-    positive_units: Codes,
-    negative_units: Codes,
-    num_units: tuple[int, ...],
+    above: Scores, below: Scores, positive_units: Codes, negative_units: Codes
 ) -> float:
     """Return Obuchowski's variance from the centred placements of either class.
 
@@ -135,7 +119,9 @@ def _auc_variance(
     num_all = int(codes.max()) + 1
     of_positive = np.bincount(codes[: len(above)], above / len(above), num_all)
     of_negative = np.bincount(codes[len(above) :], below / len(below), num_all)
-    with_positive, with_negative = num_units
+    with_positive, with_negative = (
+        len(np.unique(units)) for units in (positive_units, negative_units)
+    )
     variance = (
         with_positive / (with_positive - 1) * float(of_positive @ of_positive)
         + with_negative / (with_negative - 1) * float(of_negative @ of_negative)
@@ -150,17 +136,11 @@ def _sigmoid(value: float) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """What the first of two has over the second on the same rows.
+    """What the first of two has over the second on the same rows."""
 
-    Attributes:
-        value: the first's figure less the second's.
-        interval: of it.
-        p_value: how often chance alone would part two equals as far as this or farther.
-    """
-
-    value: float
+    value: float  # the first's less the second's
     interval: Interval
-    p_value: float
+    p_value: float  # how often chance alone would part two equals as far as this or farther
 
 
 def auc_difference(
@@ -170,22 +150,14 @@ def auc_difference(
 
     Where every row shows the same difference (two perfect rankings, say) the variance seen is
     zero. The interval then allows, for the share of units that Wilson's interval leaves open, a
-    difference of 1 either way; and the test is the sign test of the units.
-
-    Args:
-        first: logits of the one detector, (N,).
-        second: logits of the other, (N,).
-        positive: whether a row is of the positive class, (N,).
-        units: the unit of each row, (N,).
-
-    Returns:
-        None where a class has fewer than two units.
+    difference of 1 either way; and the test is the sign test of the units. All columns are (N,);
+    `first` and `second` are logits. The result is None where a class has fewer than two units.
     """
     # In this order no sum depends on the order in which the rows came.
     order = np.lexsort((second, first, positive, units))
     first, second, positive, units = first[order], second[order], positive[order], units[order]
-    num_units = tuple(len(np.unique(units[of_class])) for of_class in (positive, ~positive))
-    if min(num_units) < 2:
+    num_units = min(len(np.unique(units[of_class])) for of_class in (positive, ~positive))
+    if num_units < 2:
         return None
     above, below = (
         _placements(first[rows], first[others]) - _placements(second[rows], second[others])
@@ -194,12 +166,10 @@ def auc_difference(
     value = float(above.mean())
     # A step of a placement is one over twice the rows of a class: far more than this.
     if max(np.ptp(above), np.ptp(below)) < 1e-12:
-        return _constant_difference(round(value, 12), min(num_units))
-    variance = _auc_variance(
-        above - value, -below - value, units[positive], units[~positive], num_units
-    )
+        return _constant_difference(round(value, 12), num_units)
+    variance = _auc_variance(above - value, -below - value, units[positive], units[~positive])
     if variance == 0:  # the classes' parts of mixed groups can cancel
-        return _constant_difference(value, min(num_units))
+        return _constant_difference(value, num_units)
     error = math.sqrt(variance)
     interval = max(-1.0, value - Z * error), min(1.0, value + Z * error)
     return Difference(value, interval, math.erfc(abs(value) / error / math.sqrt(2)))
@@ -218,10 +188,8 @@ def share_difference(first: Flags, second: Flags, units: Codes) -> Difference | 
 
     The test is `swap_test`: without groups McNemar's exact one. The interval is that of Bonett and
     Price (2012), which adds a row won by either side, so that no agreement is taken for certainty;
-    with groups, a unit of usual size instead of a row, and the variance between units.
-
-    Returns:
-        None where there are no rows.
+    with groups, a unit of usual size instead of a row, and the variance between units. The result
+    is None where there are no rows.
     """
     num_rows = len(first)
     if not num_rows:
@@ -243,12 +211,7 @@ def share_difference(first: Flags, second: Flags, units: Codes) -> Difference | 
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test.
-
-    Args:
-        first_only: rows that the first of two has right and the second wrong.
-        second_only: rows that it is the other way round with.
-    """
+    """Return the two-sided p-value of McNemar's exact test: rows that only one of two has right."""
     from scipy import stats  # not above: it takes half a second to import
 
     differing = first_only + second_only
@@ -260,10 +223,7 @@ def swap_test(leads: Codes) -> float:
 
     The two are swapped within any of the units, in all ways there are, and the p-value is the share
     of these in which the total is as far from zero as here. Units that lead by one row each make it
-    McNemar's exact test.
-
-    Args:
-        leads: by how many rows the first leads in each unit, (U,); negative where it trails.
+    McNemar's exact test. `leads`, (U,), says by how many rows the first leads in each unit.
     """
     sizes, counts = np.unique(np.abs(leads[leads != 0]), return_counts=True)
     if not len(sizes):

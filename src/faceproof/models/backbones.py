@@ -20,7 +20,7 @@ REACHING_OUT = ("pretrained", "checkpoint_path", "cache_dir")
 def timm_backbone(
     model: str, pooled: bool = True, size: int | None = None, **options: Any
 ) -> nn.Module:
-    """Build a timm model without its classifier and without weights.
+    """Build a timm model without its classifier and without weights; it has `timm_options`.
 
     Args:
         model: timm's name, with or without the tag of its weights: `resnet18.tv_in1k`.
@@ -28,9 +28,6 @@ def timm_backbone(
         size: the side of the input in pixels, for backbones that are made for one size (most
             transformers); None for the size of their weights.
         options: what else timm's `create_model` takes, such as `drop_path_rate`.
-
-    Returns:
-        The backbone, with its options as `timm_options`.
 
     Raises:
         FaceproofError: timm has no model of that name, or no weights of that tag.
@@ -62,9 +59,7 @@ def timm_backbone(
 class SmallBackbone(nn.Module):
     """A plain stack of layers that ends flat; its blocks end with each pooling.
 
-    Args:
-        layers: the layers.
-        size: the side of the input in pixels, which decides the number of features.
+    The side of the input, `size` pixels, decides the number of features.
     """
 
     def __init__(self, layers: list[nn.Module], size: int) -> None:

@@ -6,7 +6,7 @@ or in a module that the user has allowed (see `faceproof.lookup`), and nothing e
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -56,24 +56,15 @@ class ModelConfig:
     swap_classes: bool = False
 
     def __post_init__(self) -> None:
-        check(
-            self,
-            backbone=NAMED,
-            head=NAMED,
-            input=Rule(lambda value: isinstance(value, InputConfig), "settings by name"),
-            name=TEXT,
-            weights=TEXT,
-            swap_classes=SWITCH,
-        )
+        by_name = Rule(lambda value: isinstance(value, InputConfig), "settings by name")
+        check(self, backbone=NAMED, head=NAMED, input=by_name)
+        check(self, name=TEXT, weights=TEXT, swap_classes=SWITCH)
 
     @property
     def network(self) -> dict[str, Any]:
         """What decides the network alone, as plain values."""
-        return {
-            "backbone": dict(self.backbone),
-            "head": dict(self.head),
-            "input": asdict(self.input),
-        }
+        input = asdict(self.input)
+        return {"backbone": dict(self.backbone), "head": dict(self.head), "input": input}
 
     @property
     def is_own_code(self) -> bool:
@@ -82,11 +73,7 @@ class ModelConfig:
 
 
 def read_model(values: Mapping[str, Any]) -> ModelConfig:
-    """Return the settings of a model from plain values.
-
-    Raises:
-        FaceproofError: a setting is not known, is missing, or is out of range.
-    """
+    """Return the settings of a model from plain values."""
     return make(ModelConfig, values, "model")
 
 
@@ -95,9 +82,6 @@ def build_network(model: ModelConfig | Mapping[str, Any]) -> Detector:
 
     A backbone whose function has a parameter `size` gets the side of the input, unless its own
     settings have a `size`.
-
-    Args:
-        model: the settings, or plain values of them.
 
     Raises:
         FaceproofError: a name is not known or not allowed, or the network cannot be built.
@@ -114,10 +98,8 @@ def build_network(model: ModelConfig | Mapping[str, Any]) -> Detector:
         input = config.input.resolve(backbone)
 
         def head(num_features: int) -> nn.Module:
-            made: nn.Module = make(
-                partial(create_head, num_features), _options(config.head), "model.head"
-            )
-            return made
+            create: Callable[..., nn.Module] = partial(create_head, num_features)
+            return make(create, _options(config.head), "model.head")
 
         return Detector(backbone, head, input)
     except FaceproofError:
@@ -130,13 +112,13 @@ def build_network(model: ModelConfig | Mapping[str, Any]) -> Detector:
 
 
 def network_shapes(model: ModelConfig) -> Shapes:
-    """Return shape and type of each tensor of a network; no memory is taken for them.
-
-    Raises:
-        FaceproofError: as `build_network`.
-    """
+    """Return shape and type of each tensor of a network; no memory is taken for them."""
     with torch.device("meta"):
-        net = build_network(model)
+        return shapes_of(build_network(model))
+
+
+def shapes_of(net: nn.Module) -> Shapes:
+    """Return shape and type of each tensor of a network."""
     return {name: (tuple(value.shape), value.dtype) for name, value in net.state_dict().items()}
 
 

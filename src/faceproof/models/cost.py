@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -55,36 +56,22 @@ def time_networks(
     """Time the networks in turns, so that other load on the machine slows all of them alike.
 
     In float32, without gradients, in the memory layout of scoring. The images are on the device
-    already: reading and decoding them is not timed.
-
-    Args:
-        nets: the networks; they are moved to the device and put into eval mode.
-        device: where to run.
-        batch_size: images at a time.
-        seconds: how long to time each, at least `MIN_ROUNDS` batches and at most `MAX_ROUNDS`.
+    already: reading and decoding them is not timed. Each is timed for so many seconds, for at least
+    `MIN_ROUNDS` batches and at most `MAX_ROUNDS`. The networks are moved and put into eval mode.
     """
     place = torch.device(device)
-    ready = [
+    for net in nets:
         net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for net in nets
-    ]
     sides = {net.input.size for net in nets}
     images = {side: torch.rand(batch_size, 3, side, side, device=place) for side in sides}
-    taken: list[list[float]] = [[] for _ in ready]
+    taken: list[list[float]] = [[] for _ in nets]
     with torch.inference_mode():
-        for net in ready:  # the first batch sets up kernels and memory
+        for net in nets:  # the first batch sets up kernels and memory
             _seconds(net, images[net.input.size], place)
         for _ in range(MAX_ROUNDS):
-            waiting = [
-                number
-                for number, spent in enumerate(taken)
-                if len(spent) < MIN_ROUNDS or sum(spent) < seconds
-            ]
-            if not waiting:
-                break
-            for number in waiting:
-                net = ready[number]
-                taken[number].append(_seconds(net, images[net.input.size], place))
+            for net, spent in zip(nets, taken, strict=True):
+                if len(spent) < MIN_ROUNDS or sum(spent) < seconds:
+                    spent.append(_seconds(net, images[net.input.size], place))
     return [_timing(spent, batch_size) for spent in taken]
 
 
@@ -97,17 +84,13 @@ def _seconds(net: Detector, images: torch.Tensor, device: torch.device) -> float
 
 
 def _wait(device: torch.device) -> None:
-    """Wait until an accelerator has finished."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def _timing(spent: Sequence[float], batch_size: int) -> Timing:
-    times = torch.tensor(spent, dtype=torch.float64) * 1000 / batch_size
-    low, median, high = times.quantile(
-        torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
-    ).tolist()
-    return Timing(median, low, high)
+    low, median, high = np.quantile(spent, [0.25, 0.5, 0.75]).tolist()
+    return Timing(*(one * 1000 / batch_size for one in (median, low, high)))
 
 
 def device_name(device: torch.device) -> str:

@@ -15,15 +15,12 @@ from faceproof.settings import Rule, check, is_count, is_number, one_of, optiona
 SIZES, MEANS, STDS = (1, 4096), (-1, 1), (1e-3, 10)
 
 
-def _three(bounds: tuple[float, float]) -> Callable[[Any], bool]:
-    """Return what says whether a value is three numbers within bounds."""
-    low, high = bounds
+def _three(what: str, low: float, high: float) -> Rule:
+    def fits(values: Any) -> bool:
+        three = isinstance(values, tuple) and len(values) == 3
+        return three and all(is_number(one) and low <= one <= high for one in values)
 
-    def fits(value: Any) -> bool:
-        three = isinstance(value, tuple) and len(value) == 3
-        return three and all(is_number(one) and low <= one <= high for one in value)
-
-    return fits
+    return Rule(fits, f"three {what} from {low:g} to {high}")
 
 
 RULES = {
@@ -31,8 +28,8 @@ RULES = {
         lambda value: is_count(value, SIZES[0]) and value <= SIZES[1],
         f"a positive size in whole pixels, at most {SIZES[1]}",
     ),
-    "mean": Rule(_three(MEANS), f"three means from {MEANS[0]} to {MEANS[1]}"),
-    "std": Rule(_three(STDS), f"three positive stds from {STDS[0]:g} to {STDS[1]}"),
+    "mean": _three("means", *MEANS),
+    "std": _three("positive stds", *STDS),
     "interpolation": one_of("bilinear", "bicubic", "nearest"),
 }
 
@@ -63,24 +60,19 @@ class InputConfig:
         check(self, **{name: optional(rule) for name, rule in RULES.items()})
 
     def resolve(self, backbone: nn.Module) -> ImageInput:
-        """Return the input of a backbone, with what is not set as timm knows it of its weights.
-
-        Raises:
-            FaceproofError: something is not set and the backbone is not timm's.
-        """
+        """Return the input of a backbone, with what is not set as timm knows it of its weights."""
         own = getattr(backbone, "pretrained_cfg", None) or {}
         known = {**own, "size": own.get("input_size", (None, None))[1]}
         values: dict[str, Any] = {
             name: known.get(name) if value is None else value
             for name, value in asdict(self).items()
         }
-        if missing := [name for name, value in values.items() if value is None]:
-            raise FaceproofError(
-                f"this backbone does not say its input; set model.input.{missing[0]}"
-            )
-        return ImageInput(
-            values["size"], tuple(values["mean"]), tuple(values["std"]), values["interpolation"]
-        )
+        for name, value in values.items():
+            if value is None:
+                raise FaceproofError(
+                    f"this backbone does not say its input; set model.input.{name}"
+                )
+        return ImageInput(**values | {name: tuple(values[name]) for name in ("mean", "std")})
 
 
 class Backbone(Protocol):
@@ -105,7 +97,7 @@ class Detector(nn.Module):
 
     Args:
         backbone: (B, 3, S, S) -> features, with `num_features`, and `group_matcher` as timm has it.
-        head: features -> (B,) logits; called with the number of features to be made.
+        head: makes features -> (B,) logits, from their number.
         input: how the images come.
     """
 
@@ -125,13 +117,9 @@ class Detector(nn.Module):
         self.register_buffer("input_std", torch.tensor(input.std).view(3, 1, 1).float())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits.
+        """Return (B,) float32 logits of (B, 3, S, S) images in [0, 1], S = `input.size`.
 
-        Args:
-            images: (B, 3, S, S) float in [0, 1], S = `input.size`.
-
-        Returns:
-            (B,) float32; positive means the task's positive class (fake, or face).
+        A positive logit means the task's positive class: fake, or face.
         """
         return self.classify(self.features(images))
 
@@ -154,11 +142,9 @@ def parameter_blocks(net: Detector) -> list[list[str]]:
     belongs to it.
     """
     try:
-        groups = group_parameters(
-            net.backbone, cast(Backbone, net.backbone).group_matcher(coarse=True)
-        )
-    # A few of timm's backbones name no groups, or none so coarse.
-    except (AttributeError, AssertionError):
+        matcher = cast(Backbone, net.backbone).group_matcher(coarse=True)
+        groups = group_parameters(net.backbone, matcher)
+    except (AttributeError, AssertionError):  # a few of timm's name no groups, or none so coarse
         groups = _group_by_children(net.backbone)
     sizes = {name: parameter.ndim for name, parameter in net.backbone.named_parameters()}
     blocks: list[list[str]] = []

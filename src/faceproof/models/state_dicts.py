@@ -29,9 +29,7 @@ GROWING = re.compile(rb"c\w+\n(bytearray|encode)\n")
 def load_plain(path: Path, mapped: bool = False) -> Any:
     """Read a file of torch.save that holds tensors and plain data; nothing in it is executed.
 
-    Args:
-        path: the file.
-        mapped: leave the tensors on disk until they are used.
+    Tensors that are `mapped` stay on disk until they are used.
 
     Raises:
         FaceproofError: it is damaged, would execute code when unpickled, or declares more than it
@@ -63,12 +61,7 @@ def _other_content(path: Path, name: str) -> FaceproofError:
 
 
 def _pickle_in_archive(path: Path, file: IO[bytes]) -> bytes:
-    """Return the pickle in an archive of torch.save, whose tensors lie beside it as they are.
-
-    Raises:
-        FaceproofError: the archive declares more bytes than the file has, or it has entries that
-            torch.save does not write.
-    """
+    """Return the pickle in an archive of torch.save, whose tensors lie beside it as they are."""
     size = path.stat().st_size
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
@@ -130,11 +123,8 @@ def _in_order(state: State) -> State:
         module, _, kind = key.rpartition(".")
         words = re.findall(r"\d+|[^\d.]+", module)
         numbered = [(int(word), "") if word.isdigit() else (-1, word) for word in words]
-        return (
-            key.split(".")[0] in CLASSIFIERS,
-            numbered,
-            KINDS.index(kind) if kind in KINDS else len(KINDS),
-        )
+        order = KINDS.index(kind) if kind in KINDS else len(KINDS)
+        return key.split(".")[0] in CLASSIFIERS, numbered, order
 
     return {key: state[key] for key in sorted(state, key=place)}
 
@@ -144,12 +134,10 @@ def by_position(state: State, own: State) -> dict[str, Tensor] | None:
 
     The kind is the last word of the key: weight, bias, running_mean and so on.
     """
-    kinds_agree = len(state) == len(own) and all(
-        theirs.rsplit(".", 1)[-1] == ours.rsplit(".", 1)[-1]
-        and state[theirs].shape == own[ours].shape
-        for theirs, ours in zip(state, own, strict=True)
+    theirs, ours = (
+        [(key.rpartition(".")[2], value.shape) for key, value in of.items()] for of in (state, own)
     )
-    return dict(zip(own, state.values(), strict=True)) if kinds_agree else None
+    return dict(zip(own, state.values(), strict=True)) if theirs == ours else None
 
 
 def strip_prefixes(state: State) -> State:

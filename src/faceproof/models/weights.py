@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import timm
@@ -63,10 +62,8 @@ def _own_file(net: Detector) -> Path | None:
     """Return the user's own weights of this backbone: FACEPROOF_WEIGHTS/resnet18.safetensors."""
     folder = os.environ.get("FACEPROOF_WEIGHTS")
     cfg = getattr(net.backbone, "pretrained_cfg", None)
-    if not folder or not cfg:
-        return None
-    file = Path(folder) / f"{cfg['architecture']}.safetensors"
-    return file if file.is_file() else None
+    file = Path(folder) / f"{cfg['architecture']}.safetensors" if folder and cfg else None
+    return file if file and file.is_file() else None
 
 
 def _load_imagenet(net: Detector) -> str:
@@ -105,11 +102,7 @@ def lite0_package_state() -> State | None:
 
 
 def _hub_file(repository: str) -> Path:
-    """Return the weights file of a hub repository, from the local cache or the network.
-
-    Raises:
-        FaceproofError: it is not in the cache and the hub cannot be reached.
-    """
+    """Return the weights file of a hub repository, from the local cache or the network."""
     import huggingface_hub
 
     file = "model.safetensors"
@@ -130,11 +123,7 @@ def _hub_file(repository: str) -> Path:
 
 
 def load_file(net: Detector, path: Path) -> str:
-    """Load a weights file into the whole network or into its backbone, and say which.
-
-    Raises:
-        FaceproofError: it fits neither; the message names the keys.
-    """
+    """Load a weights file into the whole network or into its backbone, and say which."""
     state = strip_prefixes(read_state(path))
     _warn_of_other_input(net, state)
     state = {key: value for key, value in state.items() if key not in OWN_BUFFERS}
@@ -191,9 +180,6 @@ def check_numbers(net: nn.Module, path: Path) -> None:
     """Refuse weights from a file that are not numbers (NaN).
 
     An infinite variance, which a file of half precision may hold, only silences its channel.
-
-    Raises:
-        FaceproofError: a weight is NaN; the message names the first tensor.
     """
     if broken := [name for name, value in net.state_dict().items() if value.isnan().any()]:
         raise FaceproofError(
@@ -206,11 +192,10 @@ def _warn_of_other_input(net: Detector, state: State) -> None:
     """Warn if the file's network normalised its images in another way than this one does."""
     for name in OWN_BUFFERS:
         if name in state and not torch.allclose(state[name].float(), getattr(net, name).cpu()):
+            theirs, ours = (one.flatten().tolist() for one in (state[name], getattr(net, name)))
             log.warning(
-                "the file was trained with %s %s; this model has %s; set model.input to have its",
-                name,
-                state[name].flatten().tolist(),
-                getattr(net, name).flatten().tolist(),
+                f"the file was trained with {name} {theirs}; this model has {ours}; set "
+                "model.input to have its"
             )
 
 
@@ -233,23 +218,20 @@ def _last(net: Detector) -> tuple[str, ...]:
 
 
 def _agree(state: State, own: State) -> bool:
-    """Whether all keys and shapes are the same."""
-    return {key: value.shape for key, value in state.items()} == {
-        key: value.shape for key, value in own.items()
-    }
+    """Say whether all keys and shapes are the same."""
+    theirs, ours = ({key: value.shape for key, value in of.items()} for of in (state, own))
+    return theirs == ours
 
 
 def _load_whole(net: Detector, state: State, own: State) -> str:
     """Load backbone and head; a head of another kind or size is skipped, a backbone is refused."""
     _check(_backbone_of(state), _backbone_of(own))
-    if head_fits := _agree(state, own):
-        used = state
-    else:
-        used = {key: value for key, value in state.items() if key.startswith("backbone.")}
-    net.load_state_dict({**dict(net.state_dict()), **used})
+    head_fits = _agree(state, own)
+    skipped = [] if head_fits else [key for key in state if not key.startswith("backbone.")]
+    used = {key: value for key, value in state.items() if key not in skipped}
+    net.load_state_dict({**net.state_dict(), **used})
     if head_fits:
         return "backbone and head loaded"
-    skipped = [key for key in state if key not in used]
     log.warning("the file's head does not fit and is skipped: %s", _some(skipped) or "it has none")
     return "backbone loaded, head at random (that of the file does not fit)"
 
@@ -259,9 +241,6 @@ def load_backbone(net: Detector, state: State) -> str:
 
     Keys are matched by name, or, where no name is the backbone's, by order and shape: the same
     architecture in another library keeps its layers in the same order.
-
-    Raises:
-        FaceproofError: keys are missing, left over, or of another shape.
     """
     own = net.backbone.state_dict()
     last = [key for key in state if key.rpartition(".")[0] in _last(net)]
@@ -285,27 +264,20 @@ def _check(state: State, own: State) -> None:
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
-    if missing or surplus or shapes:
-        raise FaceproofError(
-            "the backbone's keys do not match"
-            + (f"; missing {len(missing)}: {_some(missing)}" if missing else "")
-            + (f"; left over {len(surplus)}: {_some(surplus)}" if surplus else "")
-            + (f"; of another shape {len(shapes)}: {_some(shapes)}" if shapes else "")
-        )
+    faults = {"missing": missing, "left over": surplus, "of another shape": shapes}
+    words = [f"{what} {len(keys)}: {_some(keys)}" for what, keys in faults.items() if keys]
+    if words:
+        raise FaceproofError("; ".join(["the backbone's keys do not match", *words]))
 
 
 def _some(keys: list[str]) -> str:
-    """Name a few keys."""
     return ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
 
 
-def _logits(net: nn.Module) -> Iterator[nn.Linear]:
-    return (module.linear for module in net.modules() if isinstance(module, Logit))
-
-
+@torch.no_grad()
 def _swap_classes(net: Detector) -> None:
     """Exchange the meaning of the classes in the last layer: swap two rows, or negate one."""
-    with torch.no_grad():
-        for linear in _logits(net):
-            for tensor in (linear.weight, linear.bias):
+    for layer in net.modules():
+        if isinstance(layer, Logit):
+            for tensor in (layer.linear.weight, layer.linear.bias):
                 tensor.copy_(tensor.flip(0) if len(tensor) == 2 else -tensor)

@@ -48,12 +48,7 @@ def cached_images(
 ) -> Images:
     """Return a data set of decoded images, or the given one if images are not cached.
 
-    Args:
-        dataset: reads and resizes the images.
-        table: their image table, with the digests of the files as `content` where they are known.
-        config: where images are cached.
-        num_workers: worker processes that decode them; see `choose_workers`.
-        device: the type of device that trains.
+    The image table has the digests of the files as `content` where they are known.
 
     Raises:
         FaceproofError: they do not fit into memory, or a file can no longer be read.
@@ -84,11 +79,6 @@ def cached_images(
 
 
 def _refuse_too_large(needed: int, config: CacheConfig) -> None:
-    """Refuse to decode images into memory that is not there.
-
-    Raises:
-        FaceproofError: they need more than the settings or the machine allow.
-    """
     for allowed, source, advice in (
         (config.max_bytes, "cache.max_gb allows", ", or a larger limit"),
         (available_bytes(), "this machine has free", ""),
@@ -101,11 +91,7 @@ def _refuse_too_large(needed: int, config: CacheConfig) -> None:
 
 
 def _image_key(dataset: ImageDataset, table: pa.Table) -> list[str | bytes]:
-    """Return what decoded images depend on: bytes of the files, decoders, and size.
-
-    Raises:
-        ImageGoneError: a file can no longer be read.
-    """
+    """Return what decoded images depend on: bytes of the files, decoders, and size."""
     known = "content" in table.column_names
     digests = (table if known else file_statistics_of(table))["content"]
     if digests.null_count:
@@ -120,30 +106,20 @@ def _image_key(dataset: ImageDataset, table: pa.Table) -> list[str | bytes]:
 
 
 def _spread_rows(number: int) -> list[int]:
-    """Return a few rows, evenly spread over the table."""
     rows: list[int] = np.linspace(0, number - 1, min(NUM_CHECKED, number)).astype(int).tolist()
     return rows
 
 
 @dataclass(frozen=True)
 class BackbonePass:
-    """One pass of images through a frozen backbone.
+    """One pass of images through a frozen backbone."""
 
-    Attributes:
-        net: the network, on its device.
-        precision: the name of the precision that it computes in.
-        autocast: makes the context of that precision.
-        augment: the augmentation; view k is that of epoch k.
-        seed: of the augmentation.
-        views: how many views of each image.
-    """
-
-    net: Detector
+    net: Detector  # on its device
     precision: str
-    autocast: Callable[[], AbstractContextManager[None]]
-    augment: Augment
-    seed: int
-    views: int
+    autocast: Callable[[], AbstractContextManager[None]]  # makes the context of that precision
+    augment: Augment  # view k is that of epoch k
+    seed: int  # of the augmentation
+    views: int  # of each image
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, rows: Tensor, view: int) -> Array:
@@ -175,18 +151,7 @@ def cached_features(
     config: CacheConfig,
     num_workers: int | str,
 ) -> Array | None:
-    """Return a frozen backbone's features, (K, N, ...) float32, or None if there is no room.
-
-    Args:
-        images: the images.
-        table: their image table.
-        backbone: computes the features.
-        config: how much room the cache has.
-        num_workers: worker processes that decode the images.
-
-    Raises:
-        ImageGoneError: a file can no longer be read.
-    """
+    """Return a frozen backbone's features, (K, N, ...) float32, or None if there is no room."""
     net = backbone.net
     training = [module for module in net.modules() if module.training]
     net.eval()

@@ -74,9 +74,7 @@ class ImageRate(Callback):
     """Logs `train/images_per_second`: images over the time from the first batch to the last."""
 
     def __init__(self) -> None:
-        self.began = 0.0
-        self.ended = 0.0
-        self.images = 0
+        self.began, self.ended, self.images = 0.0, 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; a run that is resumed inside an epoch does not start one."""
@@ -103,10 +101,7 @@ class ProgressBar(callbacks.RichProgressBar):
     """Lightning's progress bar, updated when it is drawn and not in every step.
 
     A value can only be shown once the GPU has computed it. Lightning waits for it in every step;
-    this bar waits only when it is drawn.
-
-    Args:
-        console: arguments of rich's console, on which the bar is drawn.
+    this bar waits only when it is drawn. `console` holds arguments of rich's console.
     """
 
     def __init__(self, **console: Any) -> None:
@@ -152,11 +147,7 @@ class TensorBoardImages(Callback):
         self.task = task
 
     def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Batch | FeatureBatch,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Show the first augmented images, once."""
         if batch_idx or isinstance(batch, FeatureBatch):  # cached features, no images
@@ -169,33 +160,24 @@ class TensorBoardImages(Callback):
             board.add_text("train/samples", ", ".join(names), 0)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the plots of this epoch."""
-        board = _board(trainer)
-        if board is None or not _is_drawn(trainer.current_epoch, trainer.max_epochs):
+        """Show the plots of the 1st, 2nd, 4th, 8th ... and the last epoch."""
+        board, step = _board(trainer), trainer.current_epoch
+        # Drawing takes as long as an epoch of a small network.
+        if board is None or ((step + 1) & step and step + 1 != trainer.max_epochs):
             return
         assert isinstance(pl_module, DetectorModule)
         logits, labels = (scores.cpu().numpy() for scores in pl_module.val_metrics.scores())
-        probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        logits = logits.astype(np.float64)
+        probabilities = 1 / (1 + np.exp(-logits))
         called = probabilities >= THRESHOLD
-        found = LabelledScores.from_arrays(labels, logits.astype(np.float64), probabilities, called)
-        step = trainer.current_epoch
+        found = LabelledScores.from_arrays(labels, logits, probabilities, called)
         cells = WeightedScores(found).confusion
         board.add_figure("val/confusion", confusion_heatmap(cells, self.task), step)
         if has_both_classes(found):
             board.add_figure("val/roc", roc_plot(found, THRESHOLD, self.task), step)
 
 
-def _is_drawn(epoch: int, max_epochs: int | None) -> bool:
-    """Say whether an epoch's plots are drawn: the 1st, 2nd, 4th, 8th ... and the last.
-
-    Drawing takes as long as an epoch of a small network.
-    """
-    number = epoch + 1
-    return number & epoch == 0 or number == max_epochs
-
-
 def _board(trainer: Trainer) -> SummaryWriter | None:
-    """Return the TensorBoard writer of this process, if there is one."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
             writer: SummaryWriter = logger.experiment
@@ -217,7 +199,6 @@ def set_trainable(net: nn.Module, trainable: frozenset[str]) -> None:
 
 
 def _rest_frozen(module: nn.Module) -> None:
-    """Put the frozen parts below a module into eval mode."""
     for child in module.children():
         parameters = list(child.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):

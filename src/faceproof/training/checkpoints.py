@@ -29,17 +29,12 @@ from faceproof.training.finite import NonFiniteError
 from faceproof.training.loggers import EpochTable
 from faceproof.training.module import DetectorModule
 
-BEGUN_EPOCH = (
-    "begun_epoch"  # in a checkpoint inside an epoch: its place, and the state of its metrics
-)
+# In a checkpoint inside an epoch: its place, and the state of its metrics.
+BEGUN_EPOCH = "begun_epoch"
 OF_CHECKPOINT: dict[str, type] = {
-    "epoch": int,
-    "global_step": int,
-    "state_dict": dict,
-    "loops": dict,
-    "callbacks": dict,
-    "optimizer_states": list,
-    "lr_schedulers": list,
+    **dict.fromkeys(("epoch", "global_step"), int),
+    **dict.fromkeys(("state_dict", "loops", "callbacks"), dict),
+    **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
 }
 OF_PLACE: dict[str, type] = {"place": int, "batches": list}  # all else there are tensors
 EPOCH_STATE = ("logits", "labels", "loss", "weight")
@@ -57,24 +52,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint; the old one stays until the new one is complete.
-
-        Raises:
-            CannotWriteError: the disk is full or cannot be written to.
-        """
-        file = Path(path)
-        with atomic_file(file) as partial, partial.open("wb") as written:
+        """Write a checkpoint; the old one stays until the new one is complete."""
+        with atomic_file(Path(path)) as partial, partial.open("wb") as written:
             torch.save(checkpoint, written)
 
 
 class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt`, from which a run is resumed as if it had never stopped.
 
-    Inside an epoch it is written between optimizer steps only, so no gradient is in flight.
-
-    Args:
-        path: the file.
-        config: when it is written inside an epoch.
+    Inside an epoch it is written when `config` says, and between optimizer steps only, so that no
+    gradient is in flight.
     """
 
     def __init__(self, path: Path, config: CheckpointConfig) -> None:
@@ -195,11 +182,7 @@ def num_whole_epochs(path: Path) -> int:
 
 
 def check_batches(path: Path, batch_size: int, num_ranks: int) -> None:
-    """Refuse to resume inside an epoch with other batches: its place would be another.
-
-    Raises:
-        FaceproofError: the checkpoint was written inside an epoch with other batches.
-    """
+    """Refuse to resume inside an epoch with other batches: its place would be another."""
     _, begun = read_place(path)
     now = {"loader.batch_size": batch_size, "the number of processes": num_ranks}
     for (name, here), there in zip(now.items(), (begun or {}).get("batches", []), strict=False):
@@ -211,11 +194,7 @@ def check_batches(path: Path, batch_size: int, num_ranks: int) -> None:
 
 
 def read_place(path: Path) -> tuple[int, dict[str, Any] | None]:
-    """Return the epoch of a checkpoint file, and its state where the epoch is not finished.
-
-    Raises:
-        FaceproofError: it is damaged, would execute code, or is not a checkpoint of a training.
-    """
+    """Return the epoch of a checkpoint file, and its state where the epoch is not finished."""
     checkpoint = _read(path)
     return checkpoint["epoch"], checkpoint.get(BEGUN_EPOCH)
 
@@ -223,14 +202,9 @@ def read_place(path: Path) -> tuple[int, dict[str, Any] | None]:
 def check_fit(path: Path, net: nn.Module, optimizer: Callable[[nn.Module], Optimizer]) -> None:
     """Refuse a checkpoint file that is not of this network; afterwards the network has its weights.
 
-    Args:
-        path: the file.
-        net: the network.
-        optimizer: makes the optimizer of a network.
-
     Raises:
-        FaceproofError: it is not, or holds weights that are no numbers, or its optimizer's state is
-            of another optimizer; or see `read_place`.
+        FaceproofError: it is not, is damaged or would execute code, holds weights that are no
+            numbers, or an optimizer's state that is of another optimizer.
     """
     checkpoint = _read(path)
     _try_step(path, net, optimizer(net), checkpoint["optimizer_states"])
@@ -263,10 +237,9 @@ def _try_step(path: Path, net: nn.Module, optimizer: Optimizer, states: list[Any
     except MemoryError:
         raise
     except Exception as error:  # an optimizer may raise anything on a foreign state
-        reason = f"{type(error).__name__}: {error}"
         raise FaceproofError(
             f"{path} does not fit the run's own optimizer, which cannot be resumed from its "
-            f"optimizer_states: {reason}"
+            f"optimizer_states: {type(error).__name__}: {error}"
         ) from error
     finally:
         net.zero_grad()

@@ -60,10 +60,8 @@ class OptimizerConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check(
-            self, name=TEXT, lr=AMOUNT, backbone_lr=optional(AMOUNT), weight_decay=AMOUNT,
-            options=BY_NAME,
-        )  # fmt: skip
+        check(self, name=TEXT, lr=AMOUNT, backbone_lr=optional(AMOUNT), weight_decay=AMOUNT)
+        check(self, options=BY_NAME)
 
 
 @dataclass(frozen=True)
@@ -109,10 +107,8 @@ class ConstantConfig:
 
 
 SCHEDULERS: dict[str, Any] = {
-    "cosine": CosineConfig,
-    "plateau": PlateauConfig,
-    "none": ConstantConfig,
-}
+    "cosine": CosineConfig, "plateau": PlateauConfig, "none": ConstantConfig
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,14 +191,8 @@ class TrainConfig:
 def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> TrainConfig:
     """Return the settings of a training from the plain values of a configuration.
 
-    What is misspelt is refused before torch is imported.
-
-    Args:
-        values: the structure of `conf/train.yaml`, composed and resolved.
-        data: the data set, where it is not the one that the values describe.
-
-    Raises:
-        FaceproofError: a setting is unknown, missing or of no meaning.
+    They have the structure of `conf/train.yaml`, composed and resolved; `data` takes the place of
+    the data set that they describe. What is misspelt is refused before torch is imported.
     """
     known = [*TrainConfig.__dataclass_fields__, "calibration"]
     for name in values:
@@ -217,14 +207,12 @@ def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> 
         raise SettingError(
             "threshold", f"= {threshold!r} must be criterion, fpr and value, by name"
         )
+    threshold = {**threshold, "calibration": calibration}
     made: dict[str, Any] = {
         "data": data or _within("data", make_source, settings["data"]),
         "scheduler": _within("scheduler", _make_scheduler, settings.pop("scheduler")),
-        "threshold": make(
-            ThresholdConfig, {**threshold, "calibration": calibration},
-            "threshold",
-        ),
-    }  # fmt: skip
+        "threshold": make(ThresholdConfig, threshold, "threshold"),
+    }
     for name, create in (
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),
@@ -258,13 +246,12 @@ def _make_scheduler(values: Any) -> Any:
 
 
 def _check_class_weights(weights: Any) -> None:
-    if weights in ("none", "balanced"):
-        return
     two = isinstance(weights, tuple) and len(weights) == 2
-    if two and all(is_number(weight) and LIGHTEST <= weight <= HEAVIEST for weight in weights):
-        return
-    raise SettingError(
-        "class_weights",
-        f"= {weights!r} must be none, balanced, or two positive numbers: [negative, positive], "
-        f"each from {LIGHTEST:g} to {HEAVIEST:g}",
-    )
+    if weights not in ("none", "balanced") and not (
+        two and all(is_number(weight) and LIGHTEST <= weight <= HEAVIEST for weight in weights)
+    ):
+        raise SettingError(
+            "class_weights",
+            f"= {weights!r} must be none, balanced, or two positive numbers: [negative, positive], "
+            f"each from {LIGHTEST:g} to {HEAVIEST:g}",
+        )

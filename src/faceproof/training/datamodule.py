@@ -26,12 +26,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FeatureCaching:
-    """Whether backbone features are computed once and cached, and why.
-
-    Attributes:
-        enabled: they are.
-        reason: a sentence for the run's record.
-    """
+    """Whether backbone features are computed once and cached, and why, for the run's record."""
 
     enabled: bool = False
     reason: str = "computed every time: the backbone trains"
@@ -40,14 +35,7 @@ class FeatureCaching:
     def choose(
         cls, frozen_backbone: bool, augment: Augment, cache: CacheConfig, limited: bool
     ) -> "FeatureCaching":
-        """Decide it.
-
-        Args:
-            frozen_backbone: the backbone trains in no epoch.
-            augment: the augmentation of training images.
-            cache: the settings of the cache.
-            limited: the trainer reads only some of the images, so that caching all costs more.
-        """
+        """Decide it; a `limited` trainer reads only some images, so that caching all costs more."""
         if not frozen_backbone:
             return cls()
         if cache.features == "none":
@@ -66,19 +54,10 @@ class FeatureCaching:
 class ImageDataModule(LightningDataModule):
     """Training and validation images; it does not hold the test rows.
 
-    Args:
-        table: rows of the splits train and val; others are left out. A column `content` may hold
-            the digests of the files, which the cache needs.
-        task: numbers the labels.
-        input: the network's input.
-        augment: the augmentation of training images, applied on the device.
-        loader: batch size and workers.
-        seed: of order and augmentation.
-        cache: what is computed once and cached.
-        features: whether the features of a frozen backbone are.
-
-    Attributes:
-        features: as given, or off with the reason if the cache had no room.
+    Training images are augmented on the device; the seed is that of order and augmentation. Rows of
+    other splits than train and val are left out. A column `content` of the table may hold the
+    digests of the files, which the cache needs. The caching of features is turned off, with the
+    reason, if the cache has no room for them.
     """
 
     def __init__(
@@ -113,17 +92,13 @@ class ImageDataModule(LightningDataModule):
     def class_weights(self, wanted: str | tuple[float, float]) -> tuple[float, float]:
         """Return the weights of the negative and the positive class in the loss.
 
-        Args:
-            wanted: `none`; `balanced`, by which they average 1 over the training images; or the
-                weights.
+        Those wanted as `balanced` average 1 over the training images.
         """
         if wanted == "none":
             return 1.0, 1.0
         if wanted == "balanced":
-            present = counts(self.train_rows, "label")
-            negative, positive = (
-                self.train_rows.num_rows / (2 * present[(name,)]) for name in self.task.classes
-            )
+            rows, present = self.train_rows.num_rows, counts(self.train_rows, "label")
+            negative, positive = (rows / (2 * present[(name,)]) for name in self.task.classes)
             return negative, positive
         return float(wanted[0]), float(wanted[1])
 
@@ -146,7 +121,6 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def _device(self) -> str:
-        """Return the type of device that the batches go to."""
         return self.trainer.strategy.root_device.type if self.trainer else "cpu"
 
     def _dataset(
@@ -158,9 +132,8 @@ class ImageDataModule(LightningDataModule):
             found = self._once_per_machine(lambda: self._features(files, rows, augment, views))
             if found is not None:
                 return CachedFeatures(found, files.labels, sampler)
-            self.features = FeatureCaching(
-                reason="computed every time: there was no room to cache them"
-            )
+            reason = "computed every time: there was no room to cache them"
+            self.features = FeatureCaching(reason=reason)
 
         def images() -> AnyDataset:
             workers = self.loader.num_workers
@@ -172,7 +145,6 @@ class ImageDataModule(LightningDataModule):
     def _features(
         self, files: ImageDataset, rows: pa.Table, augment: Augment, views: int
     ) -> np.ndarray | None:
-        """Return the frozen backbone's features of images, (K, N, ...)."""
         assert self.trainer is not None
         net, plugin = self.trainer.lightning_module.net, self.trainer.precision_plugin
         assert isinstance(net, Detector)

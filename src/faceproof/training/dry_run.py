@@ -1,15 +1,16 @@
 """A dry run: build all of a training without an image, so that what must fail fails at once."""
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.settings import is_count
 from faceproof.training.config import TrainConfig
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
@@ -19,42 +20,24 @@ NUM_STEPS = 100  # of the imaginary training
 # Attributes of the trainer with which a run could not finish: what fits, and why.
 TRAINER_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("max_epochs", lambda value: type(value) is int and value != 0, "1 or more, or -1 for no end"),
-    (
-        "accumulate_grad_batches",
-        lambda value: type(value) is int and value >= 1,
-        "1 or more, a whole number",
-    ),
+    ("accumulate_grad_batches", lambda value: is_count(value, 1), "1 or more, a whole number"),
     ("limit_train_batches", lambda value: value > 0, "above 0: a run trains"),
     ("limit_val_batches", lambda value: value > 0, "above 0: the best epoch is chosen by it"),
     ("check_val_every_n_epoch", lambda value: value == 1, "1: every epoch is judged by validation"),
     # As a whole number it counts batches, as another share it comes within an epoch.
-    (
-        "val_check_interval",
-        lambda value: type(value) is float and value == 1,
-        "1.0: every epoch is judged at its end",
-    ),
-    (
-        "gradient_clip_val",
-        lambda value: value is None or 0 <= value < math.inf,
-        "null, or 0 or more",
-    ),
-    ("log_every_n_steps", lambda value: type(value) is int and value >= 0, "0 or more, whole"),
-    ("fast_dev_run", lambda value: not value, "false: it keeps no epoch; use trainer=smoke"),
-    ("overfit_batches", lambda value: not value, "0: use trainer.limit_train_batches"),
-)
+    ("val_check_interval", lambda value: type(value) is float and value == 1,
+     "1.0: every epoch is judged at its end"),
+    ("gradient_clip_val", lambda value: 0 <= (value or 0) < math.inf, "null, or 0 or more"),
+    ("log_every_n_steps", is_count, "0 or more, whole"),
+    ("fast_dev_run", operator.not_, "false: it keeps no epoch; use trainer=smoke"),
+    ("overfit_batches", operator.not_, "0: use trainer.limit_train_batches"),
+)  # fmt: skip
 
 
 def dry_run(config: TrainConfig, net: Detector) -> None:
     """Refuse settings with which this network could not be trained to the end.
 
     The network stays as it is, and no random number is drawn.
-
-    Args:
-        config: how to train.
-        net: the network.
-
-    Raises:
-        FaceproofError: a part cannot be built, or does not fit the network.
     """
     config.freeze.check(parameter_blocks(net), [name for name, _ in net.named_parameters()])
     make_scheduler(config.scheduler, make_optimizer(config.optimizer, net), NUM_STEPS)
@@ -62,16 +45,11 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
     trainer, _ = make_trainer(
         config.trainer, logger=False, callbacks=[ModelCheckpoint()], enable_progress_bar=False
     )
-    _check_trainer(trainer)
-    _check_network(net)
-
-
-def _check_trainer(trainer: Trainer) -> None:
-    """Refuse a trainer that would train nothing, choose no best epoch, or stop half-way."""
     for name, fits, meaning in TRAINER_RULES:
         value = getattr(trainer, name, None)  # Lightning leaves out an interval given as a time
         if not fits(value):
             raise FaceproofError(f"trainer.{name} = {value!r} must be {meaning}")
+    _check_network(net)
 
 
 def _check_network(net: Detector) -> None:

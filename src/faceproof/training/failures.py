@@ -38,11 +38,7 @@ LIGHTNING_ADVICE = (
 def explain_failures(
     run: RunFolder, trainer: pl.Trainer, images: ImageDataModule
 ) -> Iterator[None]:
-    """Turn what ends a training early into one message, and note it in the run's record.
-
-    Raises:
-        FaceproofError: what happened, and how to resume the run.
-    """
+    """Turn what ends a training early into one message, and note it in the run's record."""
     try:
         with warnings.catch_warnings():
             for message in LIGHTNING_ADVICE:
@@ -76,7 +72,6 @@ def explain_failures(
 
 
 def _not_finite(run: RunFolder, images: ImageDataModule, error: NonFiniteError) -> FaceproofError:
-    """Return the message for a loss or weight that is not finite, with the images of its batch."""
     files = images.train_rows["path"].take(pa.array(error.rows, pa.int64())).to_pylist()
     _note(run, f"stopped: {error}", stopped_at={"why": str(error), "images": files})
     rest = len(files) - MAX_NAMED

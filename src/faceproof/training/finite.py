@@ -36,16 +36,7 @@ class LossWatch:
         self.last: _Pending | None = None
 
     def add(self, loss: Tensor, where: str, rows: Tensor) -> None:
-        """Add a step's loss, and check the one before it.
-
-        Args:
-            loss: a scalar.
-            where: the step in words, for the message.
-            rows: (B,) rows of the batch in the training table.
-
-        Raises:
-            NonFiniteError: a loss is not finite; the message names its step.
-        """
+        """Add a step's loss and its rows, (B,), of the training table; check the loss before it."""
         self.check()
         finite = loss.detach().isfinite()
         finite = finite.to("cpu", non_blocking=loss.device.type == "cuda")
@@ -54,11 +45,7 @@ class LossWatch:
             self.check()
 
     def check(self) -> None:
-        """Check the last loss, waiting for it if it has not arrived.
-
-        Raises:
-            NonFiniteError: it is not finite.
-        """
+        """Check the last loss, waiting for it if it has not arrived; raise NonFiniteError."""
         last, self.last = self.last, None
         if last is None:
             return

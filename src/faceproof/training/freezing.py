@@ -25,10 +25,7 @@ class FreezeStage:
 
 
 class FreezeSchedule:
-    """An ordered list of stages.
-
-    Args:
-        stages: each with `from_epoch` and `train`, the first from epoch 0.
+    """An ordered list of stages, each with `from_epoch` and `train`, the first from epoch 0.
 
     Raises:
         FaceproofError: the stages do not start at epoch 0 or their epochs do not rise.
@@ -53,13 +50,7 @@ class FreezeSchedule:
     ) -> frozenset[str]:
         """Return the names of the parameters that train in an epoch.
 
-        Args:
-            blocks: the backbone's parameter names in blocks, from the input on.
-            names: all parameter names; those of no block are the head's.
-            epoch: the epoch.
-
-        Raises:
-            FaceproofError: a term matches nothing, or asks for more blocks than there are.
+        The blocks are those of the backbone, from the input on; names of no block are the head's.
         """
         everything = list(names)
         terms = self.stage(epoch).train
@@ -83,7 +74,6 @@ class FreezeSchedule:
 
 
 def _parse_stage(stage: Mapping[str, object]) -> FreezeStage:
-    """Turn a mapping from a configuration file into a stage."""
     if not isinstance(stage, Mapping):
         raise FaceproofError(
             f"freeze.stages holds {stage!r}; a stage is {{from_epoch: NUMBER, train: TERMS}}"
@@ -105,7 +95,6 @@ def _parse_stage(stage: Mapping[str, object]) -> FreezeStage:
 
 
 def _matching(term: str, blocks: Sequence[Sequence[str]], names: list[str]) -> set[str]:
-    """Return the parameters that one term names."""
     backbone = {name for block in blocks for name in block}
     if term == "all":
         return set(names)

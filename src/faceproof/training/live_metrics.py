@@ -30,11 +30,7 @@ def live_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     Images are called positive above a logit of zero. Logits are ranked as they are: a sigmoid, as
     torchmetrics applies by itself, makes ties of large ones and depends on the batch. Where one
     class is absent the ranking metrics are undefined, NaN. A metric that torchmetrics does not have
-    is computed by its own record.
-
-    Args:
-        logits: (N,) float32.
-        labels: (N,) int64, 0 or 1.
+    is computed by its own record. Logits are (N,) float32, labels (N,) int64 of 0 and 1.
     """
     names = [metric.name for metric in metrics_shown("training") if metric.name != "loss"]
     calls = (logits > 0).long()
@@ -46,7 +42,6 @@ def live_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 
 def _ranking_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Return the metrics of the ROC and precision-recall curves."""
     if labels.min() == labels.max():
         undefined = torch.tensor(float("nan"), device=logits.device)
         return dict.fromkeys(("roc_auc", "average_precision", "eer"), undefined)
@@ -65,11 +60,9 @@ def _ranking_metrics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 def _recorded_metrics(names: list[str], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return metrics as their records define them; undefined is NaN."""
     values = logits.double().cpu().numpy()
-    scores = LabelledScores.from_arrays(
-        labels.cpu().numpy(), values, special.expit(values), values > 0
-    )
-    once = WeightedScores(scores)
-    found = {name: METRICS[name](once) for name in names}
+    columns = labels.cpu().numpy(), values, special.expit(values), values > 0
+    scores = WeightedScores(LabelledScores.from_arrays(*columns))
+    found = {name: METRICS[name](scores) for name in names}
     return {
         name: torch.tensor(math.nan if value is None else value, device=logits.device)
         for name, value in found.items()

@@ -19,9 +19,6 @@ class EpochTable(Logger):
     """A logger that writes what is logged once an epoch to a CSV file, a row for each epoch.
 
     An existing file is continued; an epoch that is trained again replaces its row.
-
-    Args:
-        path: the CSV file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,9 +53,6 @@ class TensorBoard(TensorBoardLogger):
     """TensorBoard events right in the run folder.
 
     Where the disk is full, a warning is logged and training continues.
-
-    Args:
-        folder: the run folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,17 +85,12 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.flush()
 
     def close_with(self, values: Mapping[str, Any], best: Mapping[str, float]) -> None:
-        """Log the settings with the best metrics for the HParams tab, and close the file.
-
-        Args:
-            values: the settings of the run.
-            best: metrics by name.
-        """
+        """Log a run's settings with its best metrics for the HParams tab, and close the file."""
         if not self.failed:
-            settings = {key: value for key, value in flatten(values).items() if value is not None}
             shown = {
                 key: value if isinstance(value, str | int | float | bool) else str(value)
-                for key, value in settings.items()
+                for key, value in flatten(values).items()
+                if value is not None
             }
             self.log_hyperparams(shown, dict(best))
             self.save()

@@ -26,10 +26,9 @@ class DetectorModule(LightningModule):
         net: (B, 3, S, S) in [0, 1] -> (B,) logits.
         optimizer: makes the optimizer of a network.
         scheduler: makes the scheduler of an optimizer and a number of steps.
-        class_weights: weights of the negative and the positive class in the training loss.
+        class_weights: of the negative and the positive class in the training loss.
         seed: of what is drawn inside a step, such as dropout.
-        compiled: have torch.compile compile the network's forward pass; its weights keep their
-            names.
+        compiled: compile the network's forward pass; its weights keep their names.
         plateau_monitor: the metric that a ReduceLROnPlateau goes by.
     """
 
@@ -111,8 +110,7 @@ class DetectorModule(LightningModule):
         """Reset the epoch's metrics, and note the learning rate of every group."""
         self.train_loss.reset()
         self.train_metrics.reset()
-        groups = self.trainer.optimizers[0].param_groups
-        self.rates = {group["name"]: group["lr"] for group in groups}
+        self.rates = {one["name"]: one["lr"] for one in self.trainer.optimizers[0].param_groups}
 
     def on_validation_epoch_start(self) -> None:
         """Reset the epoch's metrics."""
@@ -126,8 +124,10 @@ class DetectorModule(LightningModule):
         if not torch.isfinite(loss):
             where = f"the validation of epoch {self.current_epoch}"
             raise NonFiniteError(f"the loss is not finite in {where}")
-        metrics = {"loss": loss, **self.val_metrics.compute()}
-        self.log_dict({f"val/{name}": value for name, value in metrics.items()})
+        self._log("val", {"loss": loss, **self.val_metrics.compute()})
+
+    def _log(self, kind: str, values: Mapping[str, Any]) -> None:
+        self.log_dict({f"{kind}/{name}": value for name, value in values.items()})
 
     def on_train_epoch_end(self) -> None:
         """Log training's metrics, and step a plateau scheduler.
@@ -135,9 +135,8 @@ class DetectorModule(LightningModule):
         Lightning would step it after the last checkpoint is written, so that a resumed run would
         miss the step.
         """
-        metrics = {"loss": self.train_loss.compute(), **self.train_metrics.compute()}
-        self.log_dict({f"train/{name}": value for name, value in metrics.items()})
-        self.log_dict({f"lr/{name}": rate for name, rate in self.rates.items()})
+        self._log("train", {"loss": self.train_loss.compute(), **self.train_metrics.compute()})
+        self._log("lr", self.rates)
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(self.trainer.callback_metrics[self.plateau_monitor].item())
@@ -165,18 +164,14 @@ class DetectorModule(LightningModule):
 
         All processes must call it, and each gets the values of all.
         """
-        logits, labels = (
-            self._gathered(scores).flatten() for scores in self.train_metrics.scores()
-        )
-        sums = {
-            "loss": self._gathered(self.train_loss.total).sum(),
-            "weight": self._gathered(self.train_loss.number).sum(),
-        }
+        gathered = [self._gathered(scores).flatten() for scores in self.train_metrics.scores()]
+        for value in (self.train_loss.total, self.train_loss.number):
+            gathered.append(self._gathered(value).sum())
         rates = {
             f"lr/{name}": torch.tensor(rate, dtype=torch.float64)
             for name, rate in self.rates.items()
         }
-        return {"logits": logits, "labels": labels, **sums, **rates}
+        return dict(zip(("logits", "labels", "loss", "weight"), gathered, strict=True)) | rates
 
     def _gathered(self, values: Tensor) -> Tensor:
         """Return the values of all processes, or a copy where there is one."""
@@ -193,11 +188,8 @@ class DetectorModule(LightningModule):
             self.train_metrics.update(place["logits"], place["labels"])
             self.train_loss.total += place["loss"]
             self.train_loss.number += place["weight"]
-        self.rates = {
-            name.removeprefix("lr/"): value.item()
-            for name, value in state.items()
-            if name.startswith("lr/")
-        }
+        rates = {name: value for name, value in state.items() if name.startswith("lr/")}
+        self.rates = {name.removeprefix("lr/"): value.item() for name, value in rates.items()}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave plateau schedulers to `on_train_epoch_end`."""

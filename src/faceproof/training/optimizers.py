@@ -18,9 +18,6 @@ def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
 
     Every parameter is in it from the start, frozen or not, in the groups backbone and head, each
     with and without weight decay: a group that is added later breaks schedulers and resuming.
-
-    Raises:
-        FaceproofError: there is no such optimizer, or it refuses its options.
     """
     create = find(config.name, torch_optimizers() | timm_optimizers(), "optimizer.name")
     groups = []
@@ -39,12 +36,10 @@ def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
                 name = part + suffix
                 groups.append({"params": members, "name": name, "lr": lr, "weight_decay": decay})
     try:
-        optimizer: Optimizer = create(groups, **config.options)
+        return create(groups, **config.options)  # type: ignore[no-any-return]
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise FaceproofError(
-            f"the optimizer cannot be made: {error}; look at optimizer.options"
-        ) from error
-    return optimizer
+        reason = f"the optimizer cannot be made: {error}; look at optimizer.options"
+        raise FaceproofError(reason) from error
 
 
 def torch_optimizers() -> dict[str, Any]:
@@ -63,6 +58,5 @@ def timm_optimizers() -> dict[str, Any]:
 
 
 def _make_timms(name: str, groups: list[dict[str, Any]], **options: Any) -> Optimizer:
-    create = timm.optim.get_optimizer_class(name)  # type: ignore[attr-defined]
-    optimizer: Optimizer = create(groups, **options)
-    return optimizer
+    create: Any = timm.optim.get_optimizer_class(name)  # type: ignore[attr-defined]
+    return create(groups, **options)  # type: ignore[no-any-return]

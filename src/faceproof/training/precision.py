@@ -20,18 +20,13 @@ def choose_precision(on_gpu: bool) -> Precision:
     The choice depends on the hardware alone, not on a measurement, so that a run done twice is the
     same run. `python -m benchmarks precision` says what it gains on this machine.
     """
-    if on_gpu:
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Precision("bf16-mixed", "this GPU computes bfloat16 natively")
-        return Precision("32-true", "this GPU does not compute bfloat16 natively")
-    if cpu_has_bf16():
-        return Precision("bf16-mixed", "this processor computes bfloat16 natively")
-    return Precision("32-true", "this processor does not compute bfloat16 natively")
+    unit = "GPU" if on_gpu else "processor"
+    if torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16():
+        return Precision("bf16-mixed", f"this {unit} computes bfloat16 natively")
+    return Precision("32-true", f"this {unit} does not compute bfloat16 natively")
 
 
 def cpu_has_bf16() -> bool:
     """Say whether the processor has instructions for products of bfloat16."""
-    able = torch.cpu.get_capabilities()
-    return any(
-        able.get(name) for name in ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")
-    )
+    able, names = torch.cpu.get_capabilities(), "avx512_bf16 amx_bf16 avx10_2 bf16 sve_bf16"
+    return any(able.get(name) for name in names.split())

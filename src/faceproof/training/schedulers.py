@@ -13,13 +13,10 @@ from faceproof.training.config import ConstantConfig, CosineConfig, PlateauConfi
 def make_scheduler(
     config: Any, optimizer: Optimizer, num_steps: int
 ) -> LRScheduler | ReduceLROnPlateau:
-    """Return the scheduler of an optimizer.
+    """Return the scheduler of an optimizer, for a training of so many optimizer steps.
 
-    Args:
-        config: one of `training.config.SCHEDULERS`, or of the user's own: called with the two other
-            arguments, it returns a scheduler that is stepped with every optimizer step.
-        optimizer: the optimizer.
-        num_steps: optimizer steps in the whole training.
+    `config` is one of `training.config.SCHEDULERS`, or of the user's own: called with the two other
+    arguments, it returns a scheduler that is stepped with every optimizer step.
     """
     match config:
         case PlateauConfig():  # `DetectorModule` steps it at the end of every epoch
@@ -31,8 +28,7 @@ def make_scheduler(
             return LambdaLR(optimizer, cosine(config, num_steps))
         case ConstantConfig():
             return LambdaLR(optimizer, lambda step: 1.0)
-    scheduler: LRScheduler = config(optimizer, num_steps)
-    return scheduler
+    return config(optimizer, num_steps)  # type: ignore[no-any-return]
 
 
 def cosine(config: CosineConfig, num_steps: int) -> Any:

@@ -49,15 +49,9 @@ class MadeTrainer:
 def make_trainer(options: Mapping[str, Any], **of_the_run: Any) -> tuple[pl.Trainer, Precision]:
     """Make Lightning's trainer, and say what it computes in.
 
-    Order and division among processes are the sampler's own, so Lightning's are off.
-
-    Args:
-        options: of Lightning's trainer; `precision` may be `auto` (see `choose_precision`), and
-            `strategy` a mapping with a `name` from `STRATEGIES` and its arguments.
-        of_the_run: loggers, callbacks and folder.
-
-    Raises:
-        FaceproofError: Lightning refuses an option.
+    Order and division among processes are the sampler's own, so Lightning's are off. The option
+    `precision` may be `auto` (see `choose_precision`), and `strategy` a mapping with a `name` from
+    `STRATEGIES` and its arguments.
     """
     settings = dict(options)
     chosen = Precision(settings.pop("precision", "auto"), "trainer.precision sets it")
@@ -70,19 +64,12 @@ def make_trainer(options: Mapping[str, Any], **of_the_run: Any) -> tuple[pl.Trai
         settings["strategy"] = find(name, STRATEGIES, "trainer.strategy.name")(**arguments)
     try:
         trainer = pl.Trainer(
-            precision=chosen.name,
-            use_distributed_sampler=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            plugins=[AtomicCheckpointIO()],
-            **settings,
-            **of_the_run,
-        )
+            precision=chosen.name, plugins=[AtomicCheckpointIO()], use_distributed_sampler=False,
+            enable_model_summary=False, num_sanity_val_steps=0, **settings, **of_the_run,
+        )  # fmt: skip
     except REFUSALS as error:
-        reason = str(error) or type(error).__name__
-        raise FaceproofError(
-            f"the trainer cannot be made: {reason}; look at the settings trainer.*"
-        ) from error
+        reason = f"the trainer cannot be made: {str(error) or type(error).__name__}"
+        raise FaceproofError(f"{reason}; look at the settings trainer.*") from error
     return trainer, chosen
 
 
@@ -105,13 +92,9 @@ def _callbacks(run: RunFolder, task: Task, config: TrainConfig, resume: bool) ->
     """Return what freezes, times, shows and stores a training."""
     mode = better(config.monitor)
     best = ModelCheckpoint(
-        run.path,
-        filename="best",
-        monitor=config.monitor,
-        mode=mode,
-        save_weights_only=True,
+        run.path, "best", config.monitor, mode=mode, save_weights_only=True,
         enable_version_counter=False,
-    )
+    )  # fmt: skip
     if resume:
         _restore_best(best, run, config.monitor)
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
