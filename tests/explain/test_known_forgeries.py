@@ -6,7 +6,7 @@ from PIL import Image
 from scipy import stats
 
 from faceproof.data.demo.make import make_demo
-from faceproof.explain.faithfulness import CurveMetrics
+from faceproof.explain.explanation_results import CurveMetrics
 from faceproof.explain.known_forgeries import (
     local_mask,
     mask_path,

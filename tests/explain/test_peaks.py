@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from faceproof.explain.peaks import LOWEST, Peak, find_peaks, num_cells, threshold
-from faceproof.explain.spectrum import RunningStatistics, image_spectrum, whole
+from faceproof.explain.spectra import RunningStatistics, image_spectrum, whole
 
 SIZE = 64
 Y, X = np.mgrid[:SIZE, :SIZE]

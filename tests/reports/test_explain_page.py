@@ -7,9 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from faceproof.explain.config import LEAST, MapConfig
-from faceproof.explain.explanation_results import Explained, Explanation, MethodTrust, Stage, Trust
-from faceproof.explain.faithfulness import CurveMetrics
-from faceproof.explain.known_forgeries import PlantedMetrics
+from faceproof.explain.explanation_results import (
+    CurveMetrics,
+    Explained,
+    Explanation,
+    MethodTrust,
+    PlantedMetrics,
+    Stage,
+    Trust,
+)
 from faceproof.reports.explain_page import write_explanation
 from faceproof.task import get_task
 

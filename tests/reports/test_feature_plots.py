@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from faceproof.explain.feature_map import FeatureMap, differing_names, place
+from faceproof.explain.features import differing_names, place
+from faceproof.explain.features_results import FeatureMap
 from faceproof.reports.feature_plots import draw_features
 from faceproof.reports.plots import BLUE, VERMILLION
-from tests.explain.test_feature_map import clusters, rows_of
+from tests.explain.test_features import clusters, rows_of
 from tests.known_networks import drawn_words
 
 

@@ -5,12 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from faceproof.reports.map_plots import (
-    MapPanel,
-    map_grid,
-    shared_limits,
-    shortened,
-)
+from faceproof.reports.map_plots import MapPanel, map_grid, shared_limits, shortened
 from faceproof.reports.plots import plot_svg
 
 

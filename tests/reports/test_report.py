@@ -77,10 +77,7 @@ DRAWN = (
 
 
 def write_report(
-    folder: Path,
-    table: pa.Table,
-    context: EvaluationContext,
-    extras: ReportExtras = EXTRAS,
+    folder: Path, table: pa.Table, context: EvaluationContext, extras: ReportExtras = EXTRAS
 ) -> dict[str, Any]:
     """Evaluate the predictions, write the report, and return its numbers."""
     found = evaluate(table, context)
@@ -567,9 +564,7 @@ def test_the_realised_rate_stands_beside_the_promised_one(
     )
 
 
-def test_the_unsure_band_is_judged_on_these_images(
-    judged: tuple[Page, dict[str, Any]],
-) -> None:
+def test_the_unsure_band_is_judged_on_these_images(judged: tuple[Page, dict[str, Any]]) -> None:
     page, numbers = judged
     point = numbers["operating_point"]
     table = calibrated(predictions(), fitted(fpr=0.05, max_risk=0.05).calibration)

@@ -9,8 +9,8 @@ import pytest
 
 from faceproof.data.demo.make import make_demo
 from faceproof.data.listing import DemoData
-from faceproof.explain.spectra import measure_spectra
-from faceproof.explain.spectrum import curve_frequencies, whole
+from faceproof.explain.spectra import measure_spectra, whole
+from faceproof.explain.spectra_results import curve_frequencies
 from faceproof.reports.spectra_page import (
     centred,
     draw_curves,
@@ -131,10 +131,7 @@ def test_what_is_written_holds_the_numbers_and_stands_alone(demo, tmp_path):
     (upsampled,) = (group for group in numbers["groups"] if group["name"] == "upsampled")
     assert {
         (peak["horizontal"], peak["vertical"]) for peak in upsampled["difference"]["peaks"]
-    } == {
-        (0.5, 0.0),
-        (0.0, 0.5),
-    }
+    } == {(0.5, 0.0), (0.0, 0.5)}
     with np.load(tmp_path / "spectra/spectra.npz") as arrays:
         assert set(arrays) == set(demo.arrays())
         assert arrays["mean:class:real"].shape == (128, 128)

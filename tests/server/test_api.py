@@ -415,10 +415,7 @@ def test_more_than_the_queue_holds_is_told_to_come_back(model, image, monkeypatc
     def slow(judge, *arguments):
         started.release()
         go.wait(20)
-        return {
-            "kind": "image",
-            **model(image).to_json(),
-        }
+        return {"kind": "image", **model(image).to_json()}
 
     monkeypatch.setattr(Judge, "answer", slow)
     with TestClient(make_api_only(model, Limits(concurrency=1, queue=1))) as client:

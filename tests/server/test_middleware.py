@@ -1,4 +1,4 @@
-"""Connections of a real server, and places that are free again."""
+"""Connections of a real server, places that are free again, and what is counted."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,7 @@ pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 from faceproof.server import middleware as guards
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
-from faceproof.server.middleware import CloseUnread, UploadGuard
-from faceproof.server.prometheus import Metrics
+from faceproof.server.middleware import CloseUnread, Metrics, UploadGuard
 from tests.small_servers import listening
 
 BARE = {"lifespan": "off", "log_level": "critical"}  # for applications that are one function
@@ -129,3 +128,23 @@ def test_an_answer_that_nobody_reads_holds_no_place():
     asyncio.run(UploadGuard(answer, queue, Metrics(queue))(scope, receive, send))
     queue.close()
     assert present == [("work", 1), ("http.response.start", 0), ("http.response.body", 0)]
+
+
+def test_the_histogram_adds_up():
+    queue = JudgingQueue(Limits(concurrency=2, queue=1))
+    metrics = Metrics(queue)
+    for seconds in (0.001, 0.01, 0.02, 3.0, 100.0):
+        metrics.add("answered", seconds)
+    with queue.place():
+        lines = metrics.text().decode().splitlines()
+    assert 'faceproof_request_seconds_bucket{le="0.01"} 2.0' in lines
+    assert 'faceproof_request_seconds_bucket{le="0.025"} 3.0' in lines
+    assert 'faceproof_request_seconds_bucket{le="5.0"} 4.0' in lines
+    assert 'faceproof_request_seconds_bucket{le="+Inf"} 5.0' in lines
+    assert "faceproof_request_seconds_count 5.0" in lines
+    assert "faceproof_request_seconds_sum 103.031" in lines
+    assert 'faceproof_requests_total{outcome="answered"} 5.0' in lines
+    assert "faceproof_in_work 1.0" in lines
+    assert "faceproof_places 3.0" in lines
+    assert not any("_created" in line for line in lines)
+    queue.close()

@@ -18,7 +18,7 @@ from faceproof.workflows.evaluate import evaluate_run, log_mistakes
 from tests.conftest import write_faces
 from tests.evaluation.test_mistakes import TASK, predictions
 from tests.jobs import train
-from tests.reports.test_mistake_images import draw
+from tests.reports.test_image_grid import draw
 
 
 def test_they_are_among_the_images_of_a_run_that_keeps_any(tmp_path):

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from faceproof.data.table import read_table, table_from_columns, write_table
 from faceproof.errors import FaceproofError
-from faceproof.explain.feature_map import map_features
+from faceproof.explain.features import map_features
 from faceproof.io.atomic import CannotWriteError
 from faceproof.workflows.features import FeaturesConfig, features, write
-from tests.explain.test_feature_map import clusters, rows_of
+from tests.explain.test_features import clusters, rows_of
 from tests.explained_run import make_explained_run
 
 

@@ -17,6 +17,7 @@ Occlusion: Zeiler and Fergus 2014. Integrated gradients: Sundararajan et al. 201
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def attribute(
     removal: Removal = "blur",
     grain: Grain = FINE,
 ) -> Maps:
-    """Return a map for each image.
+    """Return a map for each image, (B, S, S); positive values speak for the positive class.
 
     Args:
         net: the network; it is put into eval mode.
@@ -56,9 +57,6 @@ def attribute(
         layer: for `cam`, the module whose output is the feature map; None for the last one.
         removal: what a removed pixel becomes; see `removed`.
         grain: how fine the maps of occlusion and integrated gradients are.
-
-    Returns:
-        (B, S, S); positive values speak for the positive class.
 
     Raises:
         FaceproofError: there is no such method or layer, or its output is no feature map.
@@ -84,12 +82,10 @@ def toward_called(maps: Maps, called_positive: NDArray[np.bool_]) -> Maps:
 
 
 def removed(images: Tensor, removal: Removal) -> Tensor:
-    """Return images from which everything that a detector could use is removed.
+    """Return images (B, 3, S, S) from which everything that a detector could use is removed.
 
-    Args:
-        images: (B, 3, S, S).
-        removal: `blur`, by a Gaussian of an eighth of the side, or `mean`, each image's own mean
-            colour.
+    They are blurred by a Gaussian of an eighth of the side (`blur`), or become their own mean
+    colour (`mean`).
 
     Raises:
         FaceproofError: there is no such removal.
@@ -104,15 +100,12 @@ def removed(images: Tensor, removal: Removal) -> Tensor:
 
 
 def _cam(net: Detector, images: Tensor, layer: str, removal: Removal, grain: Grain) -> Tensor:
-    product = LayerGradientXActivation(net, _module(net, layer)).attribute(
-        images.clone().requires_grad_()
-    )
+    explainer = LayerGradientXActivation(net, _module(net, layer))
+    product = explainer.attribute(images.clone().requires_grad_())
     if not isinstance(product, Tensor):
         raise FaceproofError(f"layer {layer} gives several tensors; name one that gives one")
-    coarse = _as_map(net, layer, product.detach())
-    return nn.functional.interpolate(
-        coarse[:, None], images.shape[-2:], mode="bilinear", align_corners=False
-    )[:, 0]
+    coarse = _as_map(net, layer, product.detach())[:, None]
+    return nn.functional.interpolate(coarse, images.shape[-2:], mode="bilinear")[:, 0]
 
 
 def _occlusion(net: Detector, images: Tensor, layer: str, removal: Removal, grain: Grain) -> Tensor:
@@ -153,8 +146,8 @@ def find_layer(net: Detector) -> str:
     """Return the name of the module whose output is the backbone's last feature map.
 
     Of a convolutional backbone it is the last output (B, C, h, w) before it is averaged or
-    flattened. Of a transformer it is the input of the last block's attention, because after it only
-    the class token counts.
+    flattened; of a transformer the input of the last block's attention, because after it only the
+    class token counts.
 
     Raises:
         FaceproofError: the backbone has no such output.
@@ -183,15 +176,12 @@ def _outputs(net: Detector) -> list[tuple[str, Tensor]]:
     """Return the outputs of the backbone's modules for one grey image, in the order they finish."""
     found: list[tuple[str, Tensor]] = []
 
-    def recorder(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and len(output) == 1:
-                found.append((name, output))
-
-        return hook
+    def record(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and len(output) == 1:
+            found.append((name, output))
 
     backbone = [(name, part) for name, part in net.named_modules() if name.startswith("backbone")]
-    hooks = [part.register_forward_hook(recorder(name)) for name, part in backbone]
+    hooks = [part.register_forward_hook(partial(record, name)) for name, part in backbone]
     size = net.input.size
     try:
         with torch.no_grad():
@@ -213,16 +203,11 @@ def _module(net: Detector, layer: str) -> nn.Module:
 
 
 def _spatial(net: Detector, values: Tensor) -> tuple[int, ...]:
-    """Return height and width of (B, C, h, w), or of (B, h, w, C) in backbones that say so."""
     return tuple(values.shape[1:3] if has_channels_last(net) else values.shape[2:4])
 
 
 def _as_map(net: Detector, layer: str, values: Tensor) -> Tensor:
-    """Sum a layer's values over channels, as (B, h, w).
-
-    Raises:
-        FaceproofError: the values have no places in the image.
-    """
+    """Sum a layer's values over channels, as (B, h, w)."""
     if values.ndim == 4 and min(_spatial(net, values)) > 1:
         return torch.sum(values, 3 if has_channels_last(net) else 1)
     if values.ndim == 3:

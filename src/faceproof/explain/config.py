@@ -5,6 +5,7 @@ clock: the same run gives the same numbers on any CPU, and `faceproof explain RU
 minutes on two cores, whatever the network. An accelerator has time for all of it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -23,33 +24,20 @@ MAX_SEED = 2**32 - 1  # the largest that numpy and scikit-learn both take
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that the libraries which draw do not take.
-
-    Raises:
-        FaceproofError: it is negative or too large.
-    """
+    """Refuse a seed that the libraries which draw do not take."""
     if not 0 <= seed <= MAX_SEED:
         raise FaceproofError(f"'{seed}' is no seed; give a number from 0 to {MAX_SEED}")
 
 
 def check_choice(given: str, allowed: Sequence[str]) -> None:
-    """Refuse a word that is not one of those allowed.
-
-    Raises:
-        FaceproofError: it is not.
-    """
+    """Refuse a word that is not one of those allowed."""
     if given not in allowed:
         raise FaceproofError(f"{given!r} must be one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
 class Grain:
-    """How fine maps are.
-
-    Attributes:
-        num_windows: of occlusion, along a side.
-        num_steps: of integrated gradients.
-    """
+    """How fine maps are: windows of occlusion along a side, and steps of integrated gradients."""
 
     num_windows: int
     num_steps: int
@@ -97,9 +85,7 @@ class Effort:
 THOROUGH = Effort("thorough", 0.3, FINE, 6, 24, 5, 10, 6, 3)
 STANDARD = Effort("standard", 2, Grain(num_windows=6, num_steps=8), 6, 16, 5, 10, 4, 3)
 COARSE = Effort("coarse", 8, Grain(num_windows=5, num_steps=8), 3, 8, 3, 5, 3, 1)
-LEAST = Effort(
-    "least", float("inf"), Grain(num_windows=4, num_steps=4), 2, 4, 2, 4, 2, 1, num_placed=200
-)
+LEAST = Effort("least", math.inf, Grain(num_windows=4, num_steps=4), 2, 4, 2, 4, 2, 1, 200)
 EFFORTS = {effort.name: effort for effort in (THOROUGH, STANDARD, COARSE, LEAST)}
 
 
@@ -118,11 +104,6 @@ class MapConfig:
         removal: what a removed pixel becomes, in every method and measure.
         toward: positive values speak for the class that was `called`, or for the `positive` one.
         seed: of samples, random orders and shuffled weights.
-        effort: how much is computed.
-
-    Raises:
-        FaceproofError: a word is not one of those allowed, there is no method, or the seed is out
-            of range.
     """
 
     methods: Sequence[str] = METHODS

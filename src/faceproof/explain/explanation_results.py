@@ -1,6 +1,6 @@
-"""What an explanation consists of, as plain data: images with their maps, and measures of the maps.
+"""Explained images with their maps, and measures of the maps, as plain data.
 
-The page and its plots need this alone, and no network.
+`explain.explanation` computes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faceproof.evaluation.statistics import Interval
 from faceproof.explain.config import MapConfig
-from faceproof.explain.faithfulness import CurveMetrics
-from faceproof.explain.known_forgeries import PlantedMetrics
 from faceproof.task import Task
 
 Map = npt.NDArray[np.float32]
@@ -29,15 +28,13 @@ class Explained:
     """An image, what the detector said of it, and its maps.
 
     Attributes:
-        path: the file.
         image: (3, S, S) float in [0, 1], the input of the network.
         logit: positive means the positive class.
         probability: of the positive class, calibrated.
         called: the class called at the threshold.
         toward: the class for which positive values of the maps speak.
         maps: (S, S) by method.
-        label: the true class, or None.
-        generator: what made the fake, or None.
+        label: the true class.
         section: the part of the page it belongs to.
     """
 
@@ -54,8 +51,62 @@ class Explained:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the pixels as plain values."""
-        names = ("section", "path", "label", "generator", "logit", "probability", "called")
-        return {name: getattr(self, name) for name in (*names, "toward")}
+        names = "section path label generator logit probability called toward"
+        return {name: getattr(self, name) for name in names.split()}
+
+
+@dataclass(frozen=True)
+class CurveMetrics:
+    """What the curves of one method say, over images.
+
+    Attributes:
+        area: mean area under the map's curve, in [0, 1].
+        random_area: that of random orders.
+        random_spread: standard deviation over the random orders of their mean area.
+        gain: how much better than random the map is, mean over images; positive is better.
+        interval: of the gain, over images; None for fewer than two.
+        beats_random: whether the interval lies above zero; None where there is none.
+    """
+
+    area: float
+    random_area: float
+    random_spread: float
+    gain: float
+    interval: Interval | None
+    beats_random: bool | None
+
+
+@dataclass(frozen=True)
+class PlantedMetrics:
+    """How well maps find planted forgeries, over images.
+
+    What is compared with the masks of the other images is None for a single image.
+
+    Attributes:
+        hits: share of maps whose largest value is inside the mask (the pointing game). Where
+            several places share that value, as in a window of occlusion, their share inside.
+        hits_elsewhere: the same with the masks of the other images.
+        hits_gain: `hits` minus `hits_elsewhere`, mean over images.
+        hits_gain_interval: None where all images agree, because their spread is unknown.
+        inside: mean share of the map's positive values inside the mask.
+        inside_elsewhere: the same with the masks of the other images.
+        area: mean share of the image that the mask covers, which chance reaches in both.
+        gain: `inside` minus `inside_elsewhere`, mean over images.
+        deletion: removing what the map ranks first, compared with random orders.
+    """
+
+    num_images: int
+    hits: float
+    hits_interval: Interval
+    hits_elsewhere: float | None
+    hits_gain: float | None
+    hits_gain_interval: Interval | None
+    inside: float
+    inside_elsewhere: float | None
+    area: float
+    gain: float | None
+    gain_interval: Interval | None
+    deletion: CurveMetrics
 
 
 @dataclass(frozen=True)
@@ -94,7 +145,7 @@ class MethodTrust:
         deletion_curve: mean probability of the called class at equal shares removed.
         insertion_curve: the same at shares inserted.
         stages: how similar the maps are when weights are shuffled.
-        hardly_changes: whether they depend too little on the weights.
+        hardly_changes: see `hardly_changes`.
         planted: how well they find forgeries whose place is known; None where there are none.
     """
 
@@ -113,14 +164,12 @@ class Trust:
 
     Attributes:
         images: which images they were measured on, in words.
-        num_images: how many.
         num_randomised: how many of them went through the randomisation test.
         num_planted: forgeries whose place is known.
         num_found: how many of these were called positive, so that a map could find them.
         random_deletion: the mean curve of random orders.
         random_insertion: the same, inserted.
         mask_deletion: removing first what the masks of those found cover; None without any.
-        methods: by method.
     """
 
     images: str
@@ -143,13 +192,12 @@ class Explanation:
     """All that the page of an explanation shows.
 
     Attributes:
-        name: the run or the artifact.
-        task: names the classes.
+        name: of the run or the artifact.
         threshold: an image is called positive from this probability on.
         config: how the maps were computed.
         layer: the feature map of `cam`; None without `cam`.
         images: those explained, section by section.
-        trust: the measures of the maps; None if they were not taken.
+        trust: None if the maps were not measured.
         source: where the images come from, in words.
         effort_chosen: whether the user chose the effort, instead of its following the network.
     """
@@ -188,5 +236,5 @@ class Explanation:
                 one.to_json() | {"plot": f"{name}.png"}
                 for one, name in zip(self.images, self.plot_names, strict=True)
             ],
-            "trust": None if self.trust is None else self.trust.to_json(),
+            "trust": self.trust and self.trust.to_json(),
         }

@@ -23,22 +23,26 @@ from faceproof.data.model_input import fit_image
 from faceproof.data.table import SPLITS, counts
 from faceproof.errors import FaceproofError
 from faceproof.explain.exploration_results import Counts, Exploration, MeanImage, Values
-from faceproof.explain.sampling import UNLABELLED, class_names, draw_sample, on_terminal, read_each
-from faceproof.explain.spectrum import LUMA
+from faceproof.explain.sampling import (
+    LUMA,
+    UNLABELLED,
+    class_names,
+    draw_sample,
+    on_terminal,
+    read_each,
+)
 from faceproof.task import Task
 
 MEAN_SIDE = 128  # pixels
 NUM_PARTS = 20  # in which file statistics are gathered, so that a progress bar can grow
 SMALLEST_PART = 500
+COLUMNS = ("split", "source", "generator")
+
+Key = tuple[str, str | None]  # class and generator
 
 
 def explore(data: DataSet, num: int | None = None, seed: int = 0) -> Exploration:
-    """Measure what a data set holds.
-
-    Args:
-        data: the data set.
-        num: how many images to measure, drawn by class; None for all.
-        seed: of the draw.
+    """Measure what a data set holds, on `num` images drawn by class, or on all.
 
     Raises:
         FaceproofError: too many files cannot be read, or there are fewer to draw than classes.
@@ -54,14 +58,12 @@ def explore(data: DataSet, num: int | None = None, seed: int = 0) -> Exploration
         task=data.task,
         seed=seed,
         num_images=data.table.num_rows,
-        counts={
-            name: count_by_class(data.table, name) for name in ("split", "source", "generator")
-        },
+        counts={name: _count_by_class(data.table, name) for name in COLUMNS},
         rows=rows,
         unreadable=unreadable.to_pylist(),
         properties={
             name: {label: values[labels == label] for label in classes}
-            for name, values in image_properties(known).items()
+            for name, values in _image_properties(known).items()
         },
         formats=_count_pairs(known["format"].to_pylist(), labels.tolist()),
         means=mean_images(rows, data.task),
@@ -75,7 +77,7 @@ def _file_statistics(rows: pa.Table) -> pa.Table:
     return pa.concat_tables([file_statistics_of(rows.slice(start, step)) for start in parts])
 
 
-def count_by_class(table: pa.Table, column: str) -> Counts:
+def _count_by_class(table: pa.Table, column: str) -> Counts:
     """Return the number of images by the values of a column and by class."""
     found: Counts = {split: {} for split in SPLITS} if column == "split" else {}
     for (value, label), number in counts(table, column, "label").items():
@@ -90,12 +92,10 @@ def _count_pairs(values: Sequence[str], labels: Sequence[str]) -> Counts:
     return found
 
 
-def image_properties(stats: pa.Table) -> dict[str, Values]:
-    """Return the values of `exploration.UNITS`, (N,) each, from statistics of readable files."""
-    width, height, size, sharpness = (
-        stats[name].to_numpy().astype(np.float64)
-        for name in ("width", "height", "size", "sharpness")
-    )
+def _image_properties(stats: pa.Table) -> dict[str, Values]:
+    """Return the values of `UNITS`, (N,) each, from statistics of readable files."""
+    names = ("width", "height", "size", "sharpness")
+    width, height, size, sharpness = (stats[name].to_numpy().astype(np.float64) for name in names)
     colour = np.array(stats["colour"].to_pylist(), np.float64).reshape(-1, 6)
     return {
         "width": width,
@@ -113,15 +113,15 @@ def mean_images(rows: pa.Table, task: Task) -> list[MeanImage]:
     Raises:
         FaceproofError: an image cannot be read any more.
     """
-    sums: dict[tuple[str, str | None], Any] = {}
-    numbers: Counter[tuple[str, str | None]] = Counter()
+    sums: dict[Key, Any] = {}
+    numbers: Counter[Key] = Counter()
     keys = list(zip(class_names(rows), rows["generator"].to_pylist(), strict=True))
     images = read_each(rows["path"].to_pylist(), _fitted, "mean images")
     for key, image in zip(keys, images, strict=True):
         sums[key] = sums.get(key, 0) + image.astype(np.int64)
         numbers[key] += 1
 
-    def mean(kind: str, name: str, members: list[tuple[str, str | None]]) -> MeanImage:
+    def mean(kind: str, name: str, members: list[Key]) -> MeanImage:
         num = sum(numbers[key] for key in members)
         pixels = np.rint(sum(sums[key] for key in members) / num).astype(np.uint8)
         return MeanImage(kind, name, num, pixels.transpose(1, 2, 0))
@@ -137,7 +137,6 @@ def mean_images(rows: pa.Table, task: Task) -> list[MeanImage]:
 
 
 def _fitted(path: str) -> npt.NDArray[np.uint8]:
-    """Return an image as (3, S, S) uint8."""
     try:
         image = read_image(path)
     except UnreadableImageError as error:

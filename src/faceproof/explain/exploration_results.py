@@ -1,4 +1,4 @@
-"""What `faceproof explore` finds in a data set, as plain data for its page."""
+"""What a data set holds, as plain data; `explain.exploration` measures it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,19 +26,17 @@ Counts = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class MeanImage:
-    """The mean of some images, all resized to one size.
-
-    Attributes:
-        kind: class or generator.
-        name: which one.
-        num: images.
-        pixels: (S, S, 3) uint8.
-    """
+    """The mean of the images of a class or a generator (`kind`), all resized to (S, S, 3) uint8."""
 
     kind: str
     name: str
     num: int
     pixels: npt.NDArray[np.uint8]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values, with its mean colour for its pixels."""
+        colour = self.pixels.mean((0, 1)).tolist()
+        return {"kind": self.kind, "name": self.name, "num": self.num, "mean_rgb": colour}
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,6 @@ class Exploration:
 
     Attributes:
         data: its name.
-        task: names the classes.
         seed: of the draw.
         num_images: all images.
         counts: number of all images by column (split, source, generator), value and class.
@@ -84,7 +81,7 @@ class Exploration:
     def summaries(self) -> dict[str, dict[str, dict[str, float | int]]]:
         """Return the summary of each property by class."""
         return {
-            name: {label: summarise(values) for label, values in by_class.items()}
+            name: {label: _summarise(values) for label, values in by_class.items()}
             for name, by_class in self.properties.items()
         }
 
@@ -102,20 +99,12 @@ class Exploration:
                 for name, by_class in self.summaries().items()
             },
             "formats": self.formats,
-            "mean_images": [
-                {
-                    "kind": mean.kind,
-                    "name": mean.name,
-                    "num": mean.num,
-                    "mean_rgb": mean.pixels.mean((0, 1)).tolist(),
-                }
-                for mean in self.means
-            ],
+            "mean_images": [mean.to_json() for mean in self.means],
             "unreadable": self.unreadable,
         }
 
 
-def summarise(values: Values) -> dict[str, float | int]:
+def _summarise(values: Values) -> dict[str, float | int]:
     """Return number, mean, standard deviation, extremes and quantiles of some values."""
     return {
         "num": len(values),

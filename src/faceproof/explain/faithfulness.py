@@ -8,12 +8,9 @@ pixel becomes.
     deletion    cells are removed from the image; with a good map the probability falls soon, and
                 the area under its curve is small
     insertion   cells are inserted into the removed image; it rises soon, and the area is large
-
-Arrays come in and numbers go out; the network comes in as a function.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +18,7 @@ from scipy import stats
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.statistics import LEVEL, Interval
+from faceproof.explain.explanation_results import CurveMetrics
 
 Images = NDArray[np.float32]
 Orders = NDArray[np.int64]
@@ -31,27 +29,6 @@ Probability = Callable[[Images], Values]
 GRID = 14  # cells a side
 NUM_STEPS = 10  # from the whole image to the whole removed one
 NUM_ORDERS = 5  # random ones
-
-
-@dataclass(frozen=True)
-class CurveMetrics:
-    """What the curves of one method say, over images.
-
-    Attributes:
-        area: mean area under the map's curve, in [0, 1].
-        random_area: that of random orders.
-        random_spread: standard deviation over the random orders of their mean area.
-        gain: how much better than random the map is, mean over images; positive is better.
-        interval: of the gain, over images; None for fewer than two.
-        beats_random: whether the interval lies above zero; None where there is none.
-    """
-
-    area: float
-    random_area: float
-    random_spread: float
-    gain: float
-    interval: Interval | None
-    beats_random: bool | None
 
 
 def cells_of(side: int) -> NDArray[np.int64]:
@@ -126,12 +103,9 @@ def area(curves: Values) -> Values:
 
 
 def judge_curves(curves: Values, random: Values, insert: bool) -> CurveMetrics:
-    """Compare a map's curves with those of random orders of the same images.
+    """Compare a map's curves (B, K) with those of random orders of the same images (R, B, K).
 
-    Args:
-        curves: of the map, (B, K).
-        random: of random orders, (R, B, K), of the same kind.
-        insert: whether they are insertion curves, whose larger area is better.
+    Of insertion curves (`insert`) the larger area is better.
 
     Raises:
         FaceproofError: there are no images.

@@ -8,7 +8,6 @@ The data set `demo` has the mask of each forgery; see `faceproof.data.demo.make`
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,44 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from faceproof.evaluation.statistics import Interval, wilson
-from faceproof.explain.faithfulness import CurveMetrics, Flags, Values, mean_interval
+from faceproof.explain.explanation_results import CurveMetrics, PlantedMetrics
+from faceproof.explain.faithfulness import Flags, Values, mean_interval
 
 MAX_SHARE = 0.8  # a mask that covers more of the image names no place in it
 ROUNDING = 1e-6  # of a map's range; values that differ by less are equally strong
-
-
-@dataclass(frozen=True)
-class PlantedMetrics:
-    """How well maps find planted forgeries, over images.
-
-    Attributes:
-        num_images: how many.
-        hits: share of maps whose largest value is inside the mask (the pointing game). Where
-            several places share that value, as in a window of occlusion, their share inside.
-        hits_interval: of it.
-        hits_elsewhere: the same with the masks of the other images; None for a single image.
-        hits_gain: `hits` minus `hits_elsewhere`, mean over images.
-        hits_gain_interval: of it; None where all images agree, because their spread is unknown.
-        inside: mean share of the map's positive values inside the mask.
-        inside_elsewhere: the same with the masks of the others; None for a single image.
-        area: mean share of the image that the mask covers, which chance reaches in both.
-        gain: `inside` minus `inside_elsewhere`, mean over images.
-        gain_interval: of it; None for fewer than two images.
-        deletion: removing what the map ranks first, compared with random orders.
-    """
-
-    num_images: int
-    hits: float
-    hits_interval: Interval
-    hits_elsewhere: float | None
-    hits_gain: float | None
-    hits_gain_interval: Interval | None
-    inside: float
-    inside_elsewhere: float | None
-    area: float
-    gain: float | None
-    gain_interval: Interval | None
-    deletion: CurveMetrics
 
 
 def mask_path(image: str | Path) -> Path | None:
@@ -87,12 +53,8 @@ def local_mask(image: str | Path, size: int) -> Flags | None:
 def pointing_hits(maps: NDArray[np.floating], masks: Flags) -> Values:
     """Return the share of each map's strongest places inside the mask, (B,); usually one place.
 
-    Pointing game: Zhang et al., "Top-down neural attention by excitation backprop" (2018). A
-    constant map points nowhere and counts as a miss.
-
-    Args:
-        maps: (B, S, S).
-        masks: (B, S, S).
+    Maps and masks are (B, S, S). Pointing game: Zhang et al., "Top-down neural attention by
+    excitation backprop" (2018). A constant map points nowhere and counts as a miss.
     """
     flat = maps.reshape(len(maps), -1).astype(np.float64)
     reach = np.ptp(flat, axis=1, keepdims=True)
@@ -120,14 +82,13 @@ def planted_metrics(
         masks: (B, S, S).
         deletion: what removing cells in the maps' order does to these images.
     """
-    number = len(maps)
     hits, inside = pointing_hits(maps, masks), mass_inside(maps, masks)
     hits_elsewhere, hits_gain, span = _against_others(hits, maps, masks, pointing_hits)
     inside_elsewhere, gain, interval = _against_others(inside, maps, masks, mass_inside)
     return PlantedMetrics(
-        num_images=number,
+        num_images=len(maps),
         hits=float(hits.mean()),
-        hits_interval=wilson(float(hits.mean()), number),
+        hits_interval=wilson(float(hits.mean()), len(maps)),
         hits_elsewhere=hits_elsewhere,
         hits_gain=hits_gain,
         hits_gain_interval=span if span and span[0] < span[1] else None,

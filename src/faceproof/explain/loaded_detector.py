@@ -34,8 +34,8 @@ class Subject:
         net: its network, with its weights.
         task: names the classes.
         point: calibration and threshold.
-        name: the run or the artifact.
-        run: the run folder; None for an artifact.
+        name: of the run or the artifact.
+        run: None for an artifact.
     """
 
     net: Detector
@@ -72,12 +72,9 @@ def has_channels_last(net: Detector) -> bool:
 
 
 def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
-    """Return the detector of a run folder or of an artifact, on its device.
+    """Return the detector of a run folder or of an artifact, on a torch device or `auto`.
 
-    Args:
-        path: the folder.
-        device: a torch device, or `auto`.
-        allow: modules of the user's own code that it may name; see `faceproof.lookup`.
+    `allow` are modules of the user's own code that it may name; see `faceproof.lookup`.
 
     Raises:
         FaceproofError: the path is neither, or it cannot be loaded.

@@ -12,6 +12,7 @@ threshold is therefore the normal quantile that any one of all cells exceeds wit
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -53,15 +54,12 @@ class Peak:
     @property
     def images(self) -> list[tuple[float, float]]:
         """Its places in a plot from -0.5 to 0.5, once at each edge that it touches."""
-        sides = []
-        for across, down in {
-            (self.horizontal, self.vertical),
-            (-self.horizontal, -self.vertical),
-        }:
+        sides = set()
+        for across, down in ((self.horizontal, self.vertical), (-self.horizontal, -self.vertical)):
             rights = (0.5, -0.5) if abs(across) == 0.5 else (across,)
             downs = (0.5, -0.5) if abs(down) == 0.5 else (down,)
-            sides += [(x, y) for x in rights for y in downs]
-        return sorted(set(sides))
+            sides |= set(product(rights, downs))
+        return sorted(sides)
 
 
 def near(first: Peak, second: Peak, size: int) -> bool:
@@ -80,11 +78,9 @@ def num_cells(size: int) -> int:
 
 
 def threshold(size: int, false_alarm: float = FALSE_ALARM) -> float:
-    """Return how many standard errors a peak must reach.
+    """Return how many standard errors a peak of a (size, size) spectrum must reach.
 
-    Args:
-        size: cells of the spectrum along a side.
-        false_alarm: the probability that a spectrum without peaks shows any (Bonferroni).
+    `false_alarm` is the probability that a spectrum without peaks shows any (Bonferroni).
     """
     return float(-special.ndtri(false_alarm / num_cells(size)))
 
@@ -126,23 +122,16 @@ def _canonical(vertical: float, horizontal: float) -> tuple[float, float]:
 
 
 def stand_out(spectrum: Map, error: Map) -> tuple[Map, Map]:
-    """Return how far each cell exceeds its surroundings, in standard errors and in dB.
+    """Return how far each cell exceeds its surroundings, (S, S) in standard errors and in dB.
 
-    Args:
-        spectrum: (S, S); see `find_peaks`.
-        error: (S, S).
-
-    Returns:
-        Two (S, S); of cells that are not searched the values mean nothing.
+    Of cells that are not searched the values mean nothing. For the arguments see `find_peaks`.
     """
     size = len(spectrum)
     radius = frequency_radius(size)
     flat = spectrum - _by_ring(spectrum, radius, 1 / size, np.median)
     span = max(2 * (size // 16) + 1, MIN_SPAN)
-    around = [
-        ndimage.median_filter(flat, shape, mode="wrap")
-        for shape in ((span, span), (1, span), (span, 1))
-    ]
+    shapes = (span, span), (1, span), (span, 1)
+    around = [ndimage.median_filter(flat, shape, mode="wrap") for shape in shapes]
     residual = flat - np.maximum.reduce(around)
     rough = _by_ring(residual, radius, 1 / 16, _robust_spread)
     expected = _by_ring(error, radius, 1 / 16, np.median)
@@ -152,8 +141,7 @@ def stand_out(spectrum: Map, error: Map) -> tuple[Map, Map]:
 def frequency_radius(size: int) -> Map:
     """Return the distance of each cell of an unshifted (size, size) spectrum from frequency 0."""
     frequencies = np.fft.fftfreq(size)
-    radius: Map = np.hypot(frequencies[:, None], frequencies)
-    return radius
+    return np.asarray(np.hypot(frequencies[:, None], frequencies))
 
 
 def _by_ring(values: Map, radius: Map, width: float, summary: Any) -> Map:
@@ -165,10 +153,8 @@ def _by_ring(values: Map, radius: Map, width: float, summary: Any) -> Map:
     # Rings near the corners hold too few cells; there the last ring with enough of them is used.
     members = [cells for cells in members if len(cells) >= 8 or ring.flat[cells[0]] == 0]
     radii = [float(radius.flat[cells].mean()) for cells in members]
-    joined: Map = np.interp(
-        radius, radii, [float(summary(values.flat[cells])) for cells in members]
-    )
-    return joined
+    summaries = [float(summary(values.flat[cells])) for cells in members]
+    return np.asarray(np.interp(radius, radii, summaries))
 
 
 def _robust_spread(values: Map) -> float:
@@ -181,5 +167,4 @@ def _searched(size: int) -> npt.NDArray[np.bool_]:
     down, across = np.meshgrid(frequencies, frequencies, indexing="ij")
     alone = (across == 0) | (across == -0.5)  # columns that mirror themselves
     half = (across > 0) | (alone & ((down >= 0) | (down == -0.5)))
-    searched: npt.NDArray[np.bool_] = half & (frequency_radius(size) >= LOWEST - 1e-9)
-    return searched
+    return np.asarray(half & (frequency_radius(size) >= LOWEST - 1e-9))

@@ -35,17 +35,16 @@ def randomisation_test(
     """Return the stages of a cascade from the head to the input; the last has all weights shuffled.
 
     Args:
-        net: the network; it stays as it is.
+        net: stays as it is.
         images: (B, 3, S, S) in [0, 1].
         before: their maps by this network, (B, S, S).
         explain: network and images to maps (B, S, S), signed toward one class.
         seed: of the shuffling.
-        num_stages: explain again after the last stages only, so many; None for all.
+        num_stages: explain again after so many stages only, the last; None for all.
     """
-    changed = deepcopy(net)
+    changed, cascade = deepcopy(net), _cascade(net)
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
     stages, done = [], 0
-    cascade = _cascade(net)
     first = 0 if num_stages is None else max(0, len(cascade) - num_stages)
     for place, (words, names) in enumerate(cascade):
         shuffle_weights(changed, names, seed + place)
@@ -53,15 +52,10 @@ def randomisation_test(
         if place < first:
             continue
         after = explain(changed, images)
-        stages.append(
-            Stage(
-                words,
-                done / sum(sizes.values()),
-                _mean(similarity(before, after)),
-                _mean(similarity(np.abs(before), np.abs(after))),
-                int((~_has_ranks(before)).sum()),
-            )
-        )
+        spearman = _mean(similarity(before, after))
+        magnitude = _mean(similarity(np.abs(before), np.abs(after)))
+        constant = int((~_has_ranks(before)).sum())
+        stages.append(Stage(words, done / sum(sizes.values()), spearman, magnitude, constant))
     return stages
 
 
@@ -98,7 +92,6 @@ def _has_ranks(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _mean(values: Values) -> float | None:
-    """Return the mean of the finite values; None without any."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
 
@@ -111,6 +104,6 @@ def _cascade(net: Detector) -> list[tuple[str, list[str]]]:
     parts = [("head", head)]
     for start, end in pairwise(bounds.tolist()):
         names = [name for block in blocks[start:end] for name in block]
-        words = "all weights" if end == len(blocks) else f"head and last {end} of {len(blocks)}"
-        parts.append((words if end == len(blocks) else f"{words} blocks", names))
+        last = f"head and last {end} of {len(blocks)} blocks"
+        parts.append(("all weights" if end == len(blocks) else last, names))
     return parts

@@ -15,6 +15,7 @@ from faceproof.errors import FaceproofError
 
 CHUNK = 256  # images whose results are held at once
 UNLABELLED = "unlabelled"
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, ITU-R BT.601
 
 Result = TypeVar("Result")
 
@@ -32,7 +33,7 @@ def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
 
     Args:
         rows: an image table.
-        num: how many, at least one of each class; None for all of them, in random order.
+        num: how many, at least one of each class; None for all, in random order.
         seed: of the draw.
 
     Raises:
@@ -46,10 +47,9 @@ def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
             f"set --sample to {len(names)} at least"
         )
     keys = np.array([_key(path, seed) for path in rows["path"].to_pylist()])
-    chosen = []
-    for name, share in zip(names, _shares(totals, num), strict=True):
-        members = np.flatnonzero(classes == name)
-        chosen.append(members[np.argsort(keys[members])][:share])
+    members = [np.flatnonzero(classes == name) for name in names]
+    shares = _shares(totals, num)
+    chosen = [of[np.argsort(keys[of])][:share] for of, share in zip(members, shares, strict=True)]
     return rows.take(pa.array(np.concatenate(chosen)))
 
 
@@ -67,35 +67,30 @@ def sample_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
 
 
 def _key(path: str, seed: int) -> bytes:
-    """Return the sort key of an image in the draw.
-
-    It depends on the last parts of the path alone, so that moving the data set changes nothing.
-    """
+    # Only the last parts of the path count, so that moving the data set changes nothing.
     name = "/".join(path.split("/")[-3:])
     key = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
     return key + hashlib.blake2b(path.encode(), digest_size=8).digest()  # breaks ties
 
 
-def _shares(totals: np.ndarray, num: int | None) -> list[int]:
+def _shares(totals: np.ndarray, num: int | None) -> np.ndarray:
     """Divide `num` in proportion to `totals` by largest remainders, at least one each."""
     if num is None or num >= totals.sum():
-        return [int(total) for total in totals]
+        return totals
     exact = totals * num / totals.sum()
-    shares = np.maximum(np.floor(exact).astype(int), 1)
+    shares: np.ndarray = np.maximum(np.floor(exact).astype(int), 1)
     while shares.sum() < num:
         shares[np.argmax(exact - shares)] += 1
     while shares.sum() > num:
         shares[np.argmin(np.where(shares > 1, exact - shares, np.inf))] -= 1
-    return [int(share) for share in shares]
+    return shares
 
 
 def read_each(paths: list[str], work: Callable[[str], Result], words: str) -> Iterator[Result]:
     """Yield `work(path)` for every file, in order, holding a chunk of results at a time.
 
-    Args:
-        paths: the files.
-        work: reads one file. Several threads call it, because decoders release Python's lock.
-        words: label of the progress bar, which is shown on terminals only.
+    Several threads call `work`, because decoders release Python's lock. `words` label the progress
+    bar, which is shown on terminals only.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
 

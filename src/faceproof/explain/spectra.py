@@ -1,39 +1,158 @@
 """Measure the mean Fourier spectra of a data set, by class, source and generator.
 
+An image's luma (ITU-R BT.601) is cut to the square in its middle. Its pixels are not resized, which
+would change the spectrum. Its mean is subtracted, a Hann window is applied, and the power is given
+in decibels: of each frequency for the maps, and of each ring of frequencies for the curves. 0 dB is
+the power of white noise of one grey level of 255. In a map that noise is at -2.5 dB, because the
+mean of a logarithm is below the logarithm of the mean (`NOISE_IN_MAPS`).
+
 Every image is read once, and any number of images fits into the same memory.
 """
 
 import contextlib
 import io
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from functools import reduce
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
+from scipy import fft
 
 from faceproof.audit.readable import readable_rows
 from faceproof.data.image_io import UNREADABLE, UnreadableImageError, read_file, read_image
 from faceproof.data.listing import DataSet
 from faceproof.errors import FaceproofError
 from faceproof.explain.config import MIN_SPECTRUM
-from faceproof.explain.peaks import MIN_IMAGES, Peak, find_peaks, near
-from faceproof.explain.sampling import class_names, draw_sample, read_each
-from faceproof.explain.spectra_results import Difference, Group, Spectra, TooSmall, Unreadable
-from faceproof.explain.spectrum import (
-    LUMA,
-    Spectrum,
-    SpectrumStatistics,
-    image_spectrum,
-    whole,
+from faceproof.explain.peaks import MIN_IMAGES, Map, Peak, find_peaks, frequency_radius, near
+from faceproof.explain.sampling import LUMA, class_names, draw_sample, read_each
+from faceproof.explain.spectra_results import (
+    Difference,
+    Group,
+    Spectra,
+    TooSmall,
+    Unreadable,
+    Values,
 )
 from faceproof.task import Task
 
 SIZE = 128  # pixels a side
 NUM_MEASURED = 500  # images whose size is looked up to choose one
+FLOOR = 1e-3  # squared grey levels; gives a flat image a finite logarithm
 
+Floats = npt.NDArray[np.floating[Any]]
 Key = tuple[str, str, str | None]  # class, source, generator
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The spectrum of one image: `power` (S, S/2 + 1) and `curve` (S/2,), both in decibels."""
+
+    power: npt.NDArray[np.float32]
+    curve: npt.NDArray[np.float32]
+
+
+def image_spectrum(grey: npt.NDArray[np.float32]) -> Spectrum:
+    """Return the spectrum of (S, S) grey levels from 0 to 255; S is even."""
+    size = len(grey)
+    rise = np.hanning(size + 1)[:size].astype(np.float32)  # periodic, as an FFT expects
+    window = np.outer(rise, rise)
+    values = fft.rfft2((grey - grey.mean()) * window)
+    power = (values.real**2 + values.imag**2) / float((window**2).sum())
+    return Spectrum(_decibels(power), _decibels(_ring_means(power)))
+
+
+def _decibels(power: Floats) -> npt.NDArray[np.float32]:
+    return np.asarray(10 * np.log10(power + FLOOR), np.float32)
+
+
+def _ring_means(power: Floats) -> Floats:
+    """Return the mean of each ring around frequency 0, (S/2,), over its whole circle."""
+    size = len(power)
+    radius = frequency_radius(size)[:, : size // 2 + 1]
+    ring = np.minimum((radius * size).astype(int), size // 2)  # the last is what lies beyond
+    weight = np.full(power.shape, 2.0)
+    weight[:, [0, -1]] = 1  # each other column stands for its mirror image too
+    total = np.bincount(ring.ravel(), (power * weight).ravel(), size // 2 + 1)
+    count = np.bincount(ring.ravel(), weight.ravel(), size // 2 + 1)
+    return np.asarray((total / count)[:-1])
+
+
+def whole(half: Values) -> Map:
+    """Return the whole spectrum (S, S) of a real image from its half (S, S/2 + 1)."""
+    size = len(half)
+    rows = -np.arange(size) % size
+    return np.concatenate([half, half[rows][:, size // 2 - 1 : 0 : -1]], axis=1)
+
+
+@dataclass
+class RunningStatistics:
+    """Number, mean and sum of squared deviations of arrays that come one by one.
+
+    By Welford's recurrence; two are joined after Chan, Golub and LeVeque (1979). Memory does not
+    grow with the number of arrays.
+    """
+
+    num: int = 0
+    mean: Values = field(default_factory=lambda: np.zeros(1))
+    squares: Values = field(default_factory=lambda: np.zeros(1))
+
+    def add(self, value: Floats) -> None:
+        """Include one more array."""
+        self.num += 1
+        before = value - self.mean
+        self.mean = self.mean + before / self.num
+        self.squares = self.squares + before * (value - self.mean)
+
+    def joined(self, other: "RunningStatistics") -> "RunningStatistics":
+        """Return the statistics of both streams together."""
+        num = self.num + other.num
+        if num == 0:
+            return RunningStatistics()
+        step = other.mean - self.mean
+        squares = self.squares + other.squares + step**2 * (self.num * other.num / num)
+        return RunningStatistics(num, self.mean + step * (other.num / num), squares)
+
+    @property
+    def deviation(self) -> Values:
+        """The sample standard deviation; NaN of fewer than two arrays."""
+        if self.num < 2:
+            return np.full_like(self.mean, np.nan)
+        return np.asarray(np.sqrt(self.squares / (self.num - 1)))
+
+    @property
+    def error(self) -> Values:
+        """The standard error of the mean."""
+        return np.asarray(self.deviation / math.sqrt(self.num))
+
+
+@dataclass
+class SpectrumStatistics:
+    """Running statistics of the spectra of images that belong together."""
+
+    power: RunningStatistics = field(default_factory=RunningStatistics)
+    curve: RunningStatistics = field(default_factory=RunningStatistics)
+
+    @property
+    def num(self) -> int:
+        """The number of images."""
+        return self.power.num
+
+    def add(self, spectrum: Spectrum) -> None:
+        """Include one more image."""
+        self.power.add(spectrum.power)
+        self.curve.add(spectrum.curve)
+
+    def joined(self, other: "SpectrumStatistics") -> "SpectrumStatistics":
+        """Return the statistics of both sets of images together."""
+        return SpectrumStatistics(self.power.joined(other.power), self.curve.joined(other.curve))
+
+
+Gathered = dict[Key, SpectrumStatistics]
 
 
 def measure_spectra(
@@ -57,9 +176,8 @@ def measure_spectra(
     found, too_small, unreadable = _gather(rows, size)
     reasons = {one.path: one.reason for one in unreadable}
     paths = rows["path"].to_pylist()
-    stats = pa.table(
-        {"path": paths, "reason": pa.array([reasons.get(path) for path in paths], pa.string())}
-    )
+    reason = pa.array(map(reasons.get, paths), pa.string())
+    stats = pa.table({"path": paths, "reason": reason})
     readable_rows(replace(data, table=rows), stats=stats)  # refuses too many unreadable files
     if not found:
         raise _all_too_small(data.name, size, too_small)
@@ -97,15 +215,13 @@ def suitable_size(rows: pa.Table) -> int:
     return max(MIN_SPECTRUM, min(SIZE, common))
 
 
-def _gather(
-    rows: pa.Table, size: int
-) -> tuple[dict[Key, SpectrumStatistics], list[TooSmall], list[Unreadable]]:
+def _gather(rows: pa.Table, size: int) -> tuple[Gathered, list[TooSmall], list[Unreadable]]:
     """Read every image once, and add its spectrum to those of the same class, source, generator."""
-    gathered: dict[Key, SpectrumStatistics] = {}
+    gathered: Gathered = {}
     too_small, unreadable = [], []
     sources, generators = (rows[name].to_pylist() for name in ("source", "generator"))
     keys = zip(class_names(rows), sources, generators, strict=True)
-    found = read_each(rows["path"].to_pylist(), spectrum_reader(size), "spectra")
+    found = read_each(rows["path"].to_pylist(), partial(_read_spectrum, size=size), "spectra")
     for key, one in zip(keys, found, strict=True):
         match one:
             case TooSmall():
@@ -117,25 +233,20 @@ def _gather(
     return gathered, too_small, unreadable
 
 
-def spectrum_reader(size: int) -> Callable[[str], Spectrum | TooSmall | Unreadable]:
-    """Return a function from an image file to its spectrum, or to why it has none."""
-
-    def read(path: str) -> Spectrum | TooSmall | Unreadable:
-        try:
-            image = read_image(path)
-        except UnreadableImageError as error:
-            return Unreadable(path, str(error))
-        _, height, width = image.shape
-        if min(height, width) < size:
-            return TooSmall(path, width, height)
-        top, left = (height - size) // 2, (width - size) // 2
-        cut = image[:, top : top + size, left : left + size]
-        return image_spectrum(np.tensordot(LUMA, cut.astype(np.float32), 1))
-
-    return read
+def _read_spectrum(path: str, size: int) -> Spectrum | TooSmall | Unreadable:
+    try:
+        image = read_image(path)
+    except UnreadableImageError as error:
+        return Unreadable(path, str(error))
+    _, height, width = image.shape
+    if min(height, width) < size:
+        return TooSmall(path, width, height)
+    top, left = (height - size) // 2, (width - size) // 2
+    cut = image[:, top : top + size, left : left + size]
+    return image_spectrum(np.tensordot(LUMA, cut.astype(np.float32), 1))
 
 
-def _groups(gathered: dict[Key, SpectrumStatistics], task: Task) -> Iterator[Group]:
+def _groups(gathered: Gathered, task: Task) -> Iterator[Group]:
     """Join what was gathered to all images, each class, each source and each generator."""
     yield _group("overall", "all images", gathered, gathered, task)
     for place, kind in enumerate(("class", "source", "generator")):
@@ -147,13 +258,7 @@ def _groups(gathered: dict[Key, SpectrumStatistics], task: Task) -> Iterator[Gro
             yield _group(kind, name, own, gathered, task)
 
 
-def _group(
-    kind: str,
-    name: str,
-    own: dict[Key, SpectrumStatistics],
-    gathered: dict[Key, SpectrumStatistics],
-    task: Task,
-) -> Group:
+def _group(kind: str, name: str, own: Gathered, gathered: Gathered, task: Task) -> Group:
     """Describe a group, and compare it with the negative class of its sources."""
     joined = _join(own.values())
     peaks = _peaks(joined)
@@ -164,17 +269,11 @@ def _group(
             one for key, one in gathered.items() if key[0] == task.negative and key[1] in sources
         )
         difference = _difference(joined, reference, peaks or [])
+    power, curve = joined.power, joined.curve
     return Group(
-        kind,
-        name,
-        joined.num,
-        whole(joined.power.mean),
-        whole(joined.power.deviation),
-        joined.curve.mean,
-        joined.curve.deviation,
-        peaks,
-        difference,
-    )
+        kind, name, joined.num, whole(power.mean), whole(power.deviation), curve.mean,
+        curve.deviation, peaks, difference,
+    )  # fmt: skip
 
 
 def _join(parts: Iterable[SpectrumStatistics]) -> SpectrumStatistics:
@@ -197,12 +296,12 @@ def _difference(
     error = whole(np.hypot(group.power.error, reference.power.error))
     enough = min(group.num, reference.num) >= MIN_IMAGES
     return Difference(
-        reference.num,
-        power,
-        group.curve.mean - reference.curve.mean,
-        np.hypot(group.curve.error, reference.curve.error),
-        _moved_to(own, find_peaks(power, error), len(power)) if enough else None,
-        _peaks(reference),
+        num_reference=reference.num,
+        power=power,
+        curve=group.curve.mean - reference.curve.mean,
+        curve_error=np.hypot(group.curve.error, reference.curve.error),
+        peaks=_moved_to(own, find_peaks(power, error), len(power)) if enough else None,
+        reference_peaks=_peaks(reference),
     )
 
 

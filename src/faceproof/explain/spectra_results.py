@@ -1,11 +1,7 @@
-"""The mean Fourier spectra of a data set as plain data, for `faceproof spectra` and its page.
-
-`explain.spectrum` defines the spectrum of one image and `explain.peaks` the search for frequencies
-that stand out; `explain.measure_spectra` measures.
-"""
+"""The mean Fourier spectra of a data set as plain data; `explain.spectra` measures them."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +9,13 @@ import numpy.typing as npt
 
 from faceproof.explain import peaks as search
 from faceproof.explain.peaks import Map, Peak, near
-from faceproof.explain.spectrum import NOISE_IN_MAPS, Values, curve_frequencies
 from faceproof.task import Task
+
+# Power of white noise in one cell is exponential, and the mean of the natural logarithm of such a
+# value is Euler's constant below the logarithm of its mean.
+NOISE_IN_MAPS = -10 / math.log(10) * float(np.euler_gamma)
+
+Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Difference:
         num_reference: images of the negative class.
         power: (S, S), unshifted, in decibels.
         curve: (S/2,), in decibels.
-        error: standard error of `curve`.
+        curve_error: standard error of `curve`.
         peaks: frequencies that stand out; None where there are too few images.
         reference_peaks: those of the negative class itself; None likewise.
     """
@@ -50,23 +51,13 @@ class Difference:
     num_reference: int
     power: Map
     curve: Values
-    error: Values
+    curve_error: Values
     peaks: list[Peak] | None
     reference_peaks: list[Peak] | None
 
     def is_new(self, peak: Peak) -> bool:
         """Say whether the negative class itself has no peak at the frequency of this one."""
         return not any(near(peak, other, len(self.power)) for other in self.reference_peaks or [])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything but the map as plain values."""
-        return {
-            "num_reference": self.num_reference,
-            "curve": _numbers(self.curve),
-            "curve_error": _numbers(self.error),
-            "peaks": _plain(self.peaks),
-            "reference_peaks": _plain(self.reference_peaks),
-        }
 
 
 @dataclass(frozen=True)
@@ -96,18 +87,6 @@ class Group:
     peaks: list[Peak] | None
     difference: Difference | None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return everything but the maps as plain values."""
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "num": self.num,
-            "curve": _numbers(self.curve),
-            "curve_deviation": _numbers(self.curve_deviation),
-            "peaks": _plain(self.peaks),
-            "difference": None if self.difference is None else self.difference.to_json(),
-        }
-
 
 @dataclass(frozen=True)
 class Spectra:
@@ -115,14 +94,12 @@ class Spectra:
 
     Attributes:
         data: its name.
-        task: names the classes.
         size: pixels a side of the square that was analysed.
         seed: of the draw.
         num_images: images of the data set.
         num_drawn: images that were read.
         groups: all images, each class, each source and each generator.
-        too_small: images left out for their size.
-        unreadable: files left out.
+        too_small: left out, like those `unreadable`.
     """
 
     data: str
@@ -187,15 +164,25 @@ class Spectra:
                 "min_height_db": search.MIN_HEIGHT,
             },
             "frequencies": curve_frequencies(self.size).tolist(),
-            "groups": [group.to_json() for group in self.groups],
-            "too_small": [asdict(image) for image in self.too_small],
-            "unreadable": [asdict(file) for file in self.unreadable],
+            "groups": _plain(self.groups),
+            "too_small": _plain(self.too_small),
+            "unreadable": _plain(self.unreadable),
         }
 
 
-def _numbers(values: Values) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in values]
+def curve_frequencies(size: int) -> Values:
+    """Return the middles of the rings of a curve, (S/2,), in cycles per pixel."""
+    return np.asarray((np.arange(size // 2) + 0.5) / size)
 
 
-def _plain(peaks: list[Peak] | None) -> list[dict[str, float]] | None:
-    return None if peaks is None else [asdict(peak) for peak in peaks]
+def _plain(value: Any) -> Any:
+    """Return a group, or a part of it, as plain values without the maps."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.ndarray):
+        return [number if math.isfinite(number) else None for number in value.tolist()]
+    if not is_dataclass(value):
+        return value
+    parts = {item.name: getattr(value, item.name) for item in fields(value)}
+    maps = [name for name, part in parts.items() if isinstance(part, np.ndarray) and part.ndim == 2]
+    return {name: _plain(part) for name, part in parts.items() if name not in maps}

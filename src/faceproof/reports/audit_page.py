@@ -1,4 +1,4 @@
-"""The audit of a data set for people: lines for the terminal, and a page with the pairs found."""
+"""The audit of a data set as lines for the terminal, and as a page with the pairs found."""
 
 from pathlib import Path
 
@@ -6,9 +6,8 @@ from PIL import Image
 
 from faceproof.audit.audit import Audit
 from faceproof.data.image_io import UnreadableImageError
-from faceproof.reports.html import image_url, render
-from faceproof.reports.mistake_images import small_copy
-from faceproof.reports.page_folder import write_page
+from faceproof.reports.html import image_url, render, write_page
+from faceproof.reports.image_grid import small_copy
 
 MAX_SHOWN = 100  # pairs on the page
 
@@ -23,7 +22,6 @@ def audit_page(audit: Audit) -> str:
     shown = audit.pairs[:MAX_SHOWN]
     return render(
         "audit.html.j2",
-        {},
         audit=audit,
         verdict=verdict(audit),
         labels=list(dict.fromkeys(label for row in audit.balance.values() for label in row)),

@@ -1,4 +1,4 @@
-"""A comparison for people: a page, and the same numbers for a paper or a spreadsheet.
+"""A comparison as a page, and the same numbers for a paper or a spreadsheet.
 
 <folder>/
   comparison.html   the page, complete in itself
@@ -8,11 +8,14 @@
   plots/*.png       the plots of the page
 """
 
-import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from faceproof import __version__
 from faceproof.errors import FaceproofError
@@ -20,53 +23,54 @@ from faceproof.evaluation.comparison import ComparedRun, Comparison
 from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.metric_formulas import has_both_classes, roc_curve
 from faceproof.evaluation.metrics import metrics_shown
+from faceproof.evaluation.predictions import Scores
 from faceproof.evaluation.scored_runs import ScoredRun
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
+from faceproof.evaluation.statistics import Interval
 from faceproof.io.atomic import write_text
 from faceproof.io.run_folder import read_epochs
-from faceproof.reports import comparison_plots, html
-from faceproof.reports.comparison_plots import QualityPoint
+from faceproof.reports import html
 from faceproof.reports.comparison_text import cautions, markdown, models_csv, verdict
-from faceproof.reports.numbers import FILTERS, rate
-from faceproof.reports.plots import Look, plot_html, save_png
+from faceproof.reports.numbers import rate
+from faceproof.reports.plots import (
+    MUTED,
+    Look,
+    dress,
+    legend_below,
+    new_figure,
+    plot_html,
+    thin,
+    two_panels,
+    unit_axes,
+)
 from faceproof.reports.training_plots import compared_training
+from faceproof.task import Task
 
 SHOWN_PAIRS = 10  # on a page; the others open at a click
 MAX_PAIRS = 300  # those of 25 runs
 
 
 def write_comparison(folder: Path, comparison: Comparison, scored: Sequence[ScoredRun]) -> Path:
-    """Write a comparison into a folder and return its page.
-
-    Args:
-        folder: made if it is not there.
-        comparison: what `comparison.compare_runs` returned.
-        scored: the runs it was made of.
+    """Write a comparison of scored runs into a folder and return its page.
 
     Raises:
         FaceproofError: the folder's name is that of a file.
     """
     if folder.exists() and not folder.is_dir():
         raise FaceproofError(f"{folder} is a file; give the comparison a folder by --out")
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
     plots = draw(comparison, scored)
-    for name, figure in plots.items():
-        save_png(figure, folder / "plots" / f"{name}.png")
     page = render(comparison, {name: plot_html(figure) for name, figure in plots.items()})
-    numbers = json.dumps(comparison.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(folder / "comparison.json", numbers + "\n")
     write_text(folder / "comparison.csv", models_csv(comparison))
     write_text(folder / "comparison.md", markdown(comparison))
-    write_text(folder / "comparison.html", page)
-    return folder / "comparison.html"
+    files = {f"plots/{name}": figure for name, figure in plots.items()}
+    return html.write_page(folder, "comparison", page, comparison.to_json(), files)
 
 
 def draw(comparison: Comparison, scored: Sequence[ScoredRun]) -> dict[str, Figure]:
     """Draw what can be drawn, by the name of the file each plot gets."""
     by_folder = {str(one.folder.path): one for one in scored}
     rows = [(run, by_folder[run.folder]) for run in comparison.runs]
-    looks = _looks(comparison.runs)
-    plots: dict[str, Figure] = {}
+    looks, plots = _looks(comparison.runs), dict[str, Figure]()
     scores = {
         run.name: LabelledScores.from_table(one.predictions, comparison.task, run.threshold)
         for run, one in rows
@@ -75,7 +79,7 @@ def draw(comparison: Comparison, scored: Sequence[ScoredRun]) -> dict[str, Figur
         curves = [
             (looks[name], *roc_curve(WeightedScores(of_run))) for name, of_run in scores.items()
         ]
-        plots["roc"] = comparison_plots.compared_roc(curves, comparison.task)
+        plots["roc"] = _compared_roc(curves, comparison.task)
         plots |= _cost_plots(comparison.runs, looks)
     histories = [(looks[run.name], read_epochs(one.folder.metrics)) for run, one in rows]
     if trained := [(look, history) for look, history in histories if history]:
@@ -99,31 +103,90 @@ def _cost_plots(runs: Sequence[ComparedRun], looks: Mapping[str, Look]) -> dict[
         ("work", "multiply_adds", 1e9, "10⁹ multiply-adds per image (log scale)"),
     ):
         points = [
-            QualityPoint(looks[run.name], cost / scale, area, run.intervals["roc_auc"])
+            _QualityPoint(looks[run.name], cost / scale, area, run.intervals["roc_auc"])
             for run in runs
             if (cost := getattr(run.cost, key)) is not None
             and (area := run.metrics["roc_auc"]) is not None
         ]
         if points:
             title = f"Quality against {name}"
-            found[name] = comparison_plots.cost_quality_plot(points, label, title)
+            found[name] = _cost_quality(points, label, title)
     return found
 
 
-def render(comparison: Comparison, plots: Mapping[str, str]) -> str:
-    """Return the page, complete in itself.
+@dataclass(frozen=True)
+class _QualityPoint:
+    """A detector by what it costs and how good it is."""
 
-    Args:
-        comparison: what `comparison.compare_runs` returned.
-        plots: the elements that show the plots, by name.
+    look: Look
+    cost: float
+    quality: float
+    interval: Interval | None
+
+
+def _compared_roc(curves: Sequence[tuple[Look, Scores, Scores]], task: Task) -> Figure:
+    """Draw ROC curves (false- and true-positive rates), whole and where false alarms are few."""
+    figure, (whole, few) = two_panels(len({look.name for look, _, _ in curves}))
+    smallest = min(float(rates[rates > 0].min()) for _, rates, _ in curves)
+    width = 1.8 if len(curves) < 6 else 1.2
+    for look, false_positives, true_positives in curves:
+        x, y = thin(false_positives, true_positives)
+        whole.plot(x, y, linewidth=width, **look.line)
+        # On a logarithmic axis the curve starts where the first negative is called positive.
+        x = np.maximum(x, smallest / 2)
+        few.plot(x, y, linewidth=width, drawstyle="steps-post", **look.line)
+    whole.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
+    unit_axes(whole)
+    few.set_xscale("log")
+    few.set(xlim=(min(smallest, 0.005), 1), ylim=(-0.01, 1.01))
+    few.axvline(0.01, color=MUTED, linewidth=1, linestyle=":")
+    few.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    words = f"false-positive rate (share of {task.negative} called {task.positive})"
+    dress(whole, "ROC curves", words, f"true-positive rate (share of {task.positive} found)")
+    dress(few, "The same, false alarms on a log scale", words, "")
+    legend_below(figure, [look for look, _, _ in curves])
+    return figure
+
+
+def _cost_quality(points: Sequence[_QualityPoint], x_label: str, title: str) -> Figure:
+    """Draw ROC-AUC with its interval against a cost, and a line along those nothing cheaper beats.
+
+    `x_label` says what the cost is, and its unit.
     """
+    figure, (axes,) = new_figure(4.4)
+    best, corners = -math.inf, []
+    for point in sorted(points, key=lambda point: (point.cost, -point.quality)):
+        if point.quality > best:
+            best = point.quality
+            corners.append((point.cost, best))
+    axes.step(*zip(*corners, strict=True), where="post", color=MUTED, linewidth=1, linestyle=":")
+    for point in points:
+        low, high = point.interval or (point.quality, point.quality)
+        axes.errorbar(
+            [point.cost], [point.quality], yerr=[[point.quality - low], [high - point.quality]],
+            color=point.look.colour, marker=point.look.marker, markersize=7, linewidth=0,
+            elinewidth=1.2,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.12)
+    costs = [point.cost for point in points]
+    if max(costs) < 10 * min(costs):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    dress(axes, title, x_label, "ROC-AUC, with 95% interval")
+    legend_below(figure, [point.look for point in points], points=True)
+    return figure
+
+
+def render(comparison: Comparison, plots: Mapping[str, str]) -> str:
+    """Return the page, complete in itself; `plots` are the elements that show them, by name."""
     task, shown = comparison.task, metrics_shown("comparison")
     base = rate(comparison.num_by_class[task.positive] / comparison.num_images)
     words = {"negative": task.negative, "positive": task.positive, "base_rate": base}
     pairs = sorted(comparison.pairs, key=lambda pair: pair.smallest_p)
     return html.render(
         "comparison.html.j2",
-        FILTERS,
         comparison=comparison,
         plots=plots,
         verdict=verdict(comparison),
@@ -141,7 +204,6 @@ def render(comparison: Comparison, plots: Mapping[str, str]) -> str:
 
 
 def _best(runs: Sequence[ComparedRun]) -> dict[str, float]:
-    """Return the best value of each metric."""
     found = {}
     for metric in metrics_shown("comparison"):
         values = [run.metrics[metric.name] for run in runs]

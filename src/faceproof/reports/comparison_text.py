@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,11 +34,8 @@ def verdict(comparison: Comparison) -> list[str]:
     reach = f" (95% interval {span(interval)})" if interval else ""
     area = rate(first.metrics["roc_auc"])
     sentences = [f"{first.name} ranks the images best: ROC-AUC {area}{reach}."]
-    leads = {
-        pair.second: pair.roc_auc
-        for pair in comparison.pairs
-        if pair.first == first.name and pair.roc_auc
-    }
+    pairs = [pair for pair in comparison.pairs if pair.first == first.name]
+    leads = {pair.second: pair.roc_auc for pair in pairs if pair.roc_auc}
     if not leads:
         return [*sentences, "The images are too few to say whether any difference is real."]
     sentences.append(_leads("Its lead", leads))
@@ -70,11 +68,8 @@ def _by_accuracy(comparison: Comparison) -> list[str]:
     share = most.metrics["accuracy"]
     if share is None or share == first.metrics["accuracy"]:
         return []
-    tested = next(
-        pair.accuracy
-        for pair in comparison.pairs
-        if (pair.first, pair.second) == (first.name, most.name)
-    )
+    names = first.name, most.name
+    tested = next(of.accuracy for of in comparison.pairs if (of.first, of.second) == names)
     word = "is real" if tested and tested.real else "may be chance"
     return [f"{most.name} calls more images correctly, {percent(share)}; that difference {word}."]
 
@@ -142,6 +137,10 @@ def markdown(comparison: Comparison) -> str:
     """Return the tables as Markdown."""
     headings = [metric.short for metric in metrics_shown("comparison")]
     classes = ", ".join(f"{number:,} {name}" for name, number in comparison.num_by_class.items())
+    pairs = [
+        [pair.first, pair.second, *_tests(pair.roc_auc), *_tests(pair.accuracy)]
+        for pair in comparison.pairs
+    ]
     parts = [
         f"# {_cell(comparison.title)}",
         f"Evaluation {_cell(comparison.evaluation)}: {classes}; the positive class is "
@@ -154,13 +153,7 @@ def markdown(comparison: Comparison) -> str:
         ),
         "## Is the difference real?",
         "First less second; p after Holm's correction.",
-        _markdown_table(
-            ["First", "Second", "ROC-AUC", "p", "Accuracy", "p"],
-            [
-                [pair.first, pair.second, *_tests(pair.roc_auc), *_tests(pair.accuracy)]
-                for pair in comparison.pairs
-            ],
-        ),
+        _markdown_table(["First", "Second", "ROC-AUC", "p", "Accuracy", "p"], pairs),
     ]
     if comparison.seeds:
         rows = [
@@ -177,8 +170,12 @@ def _markdown_row(run: ComparedRun) -> list[str]:
         rate(run.metrics[name]) + (f" ({span(interval)})" if interval else "")
         for name, interval in run.intervals.items()
     ]
-    costs = [scaled(run.cost.parameters), scaled(run.cost.multiply_adds)]
-    return [run.name, *values, *costs, milliseconds(run.cost.milliseconds)]
+    return [run.name, *values, *_costs(run)]
+
+
+def _costs(run: ComparedRun) -> list[str]:
+    cost = run.cost
+    return [scaled(cost.parameters), scaled(cost.multiply_adds), milliseconds(cost.milliseconds)]
 
 
 def _tests(one: Tested | None) -> list[str]:
@@ -201,22 +198,18 @@ def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> s
 
 def _cell(text: str) -> str:
     """Keep what a name holds from ending a cell, a line, or plain text."""
-    for sign in "\\|<*_`[":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    return " ".join(re.sub(r"[\\|<*_`\[]", r"\\\g<0>", text).split())
 
 
 def show(console: Console, comparison: Comparison, page: Path) -> None:
     """Print the table of models, the result in sentences, and where the page is."""
     table = Table("", title=comparison.title, box=None, padding=(0, 1))
-    for heading in (*(metric.short for metric in metrics_shown("comparison")), "Params"):
-        table.add_column(heading, justify="right")
-    for heading in ("Mult-adds", "ms"):
+    headings = [metric.short for metric in metrics_shown("comparison")]
+    for heading in (*headings, "Params", "Mult-adds", "ms"):
         table.add_column(heading, justify="right")
     for run in comparison.runs:
         cells = [_screen_cell(run.metrics[name], ends) for name, ends in run.intervals.items()]
-        costs = [scaled(run.cost.parameters), scaled(run.cost.multiply_adds)]
-        table.add_row(Text(run.name), *cells, *costs, milliseconds(run.cost.milliseconds))
+        table.add_row(Text(run.name), *cells, *_costs(run))
     console.print(table)
     for sentence in (*verdict(comparison), *cautions(comparison)):
         console.print(Text(sentence))

@@ -1,4 +1,4 @@
-"""An explanation for people: its page, its numbers and its plots in one folder.
+"""An explanation as a page, its numbers and its plots in one folder.
 
 <folder>/
   explanation.html   the page, complete in itself
@@ -12,7 +12,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from faceproof.explain.explanation_results import MAX_SIMILARITY, Explained, Explanation
+from faceproof.data.image_io import Pixels
+from faceproof.explain.explanation_results import MAX_SIMILARITY, Explained, Explanation, Map
 from faceproof.reports.gallery import (
     NAMES,
     map_pixels,
@@ -21,9 +22,7 @@ from faceproof.reports.gallery import (
     to_pixels,
     verdict_words,
 )
-from faceproof.reports.html import image_url, render
-from faceproof.reports.image_grid import Pixels
-from faceproof.reports.page_folder import write_page
+from faceproof.reports.html import image_url, render, write_page
 from faceproof.reports.plots import plot_html
 from faceproof.reports.trust_report import draw_trust, trust_sentences, trust_tables
 from faceproof.task import Task
@@ -57,7 +56,6 @@ def explanation_page(found: Explanation, plots: dict[str, Figure]) -> str:
     trust = found.trust
     return render(
         "explain.html.j2",
-        {},
         found=found,
         sections=sections,
         removed_as=REMOVED_AS[found.config.removal],
@@ -76,23 +74,19 @@ def _shown(one: Explained, task: Task) -> dict[str, Any]:
         "path": one.path,
         "verdict": verdict_words(one, task),
         "toward": one.toward,
-        "image": data_url(to_pixels(one.image)),
-        "maps": [
-            (
-                NAMES[method],
-                data_url(overlay_pixels(one.image, values, method)),
-                data_url(map_pixels(values, method)),
-            )
-            for method, values in one.maps.items()
-        ],
+        "image": _data_url(to_pixels(one.image)),
+        "maps": [(NAMES[name], *_drawn(one.image, of, name)) for name, of in one.maps.items()],
     }
 
 
-def data_url(pixels: Pixels) -> str:
+def _drawn(image: Map, values: Map, method: str) -> tuple[str, str]:
+    """Return a map laid over its image, and alone."""
+    return _data_url(overlay_pixels(image, values, method)), _data_url(map_pixels(values, method))
+
+
+def _data_url(pixels: Pixels) -> str:
     """Return pixels (S, S, 3) as a data URL; a small image is enlarged without smoothing."""
     image = Image.fromarray(pixels)
     factor = -(-SHOWN_SIDE // image.width)
-    if factor > 1:
-        size = image.width * factor, image.height * factor
-        image = image.resize(size, Image.Resampling.NEAREST)
-    return image_url(image, quality=88)
+    size = image.width * factor, image.height * factor
+    return image_url(image.resize(size, Image.Resampling.NEAREST), quality=88)

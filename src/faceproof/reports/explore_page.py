@@ -10,14 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from faceproof.data.image_io import Pixels
 from faceproof.explain.exploration_results import QUANTILES, UNITS, Counts, Exploration, Values
 from faceproof.explain.sampling import class_names
-from faceproof.reports.html import image_url, render
-from faceproof.reports.image_grid import Pixels, Tile, image_grid, panels
+from faceproof.reports.html import image_url, render, write_page
+from faceproof.reports.image_grid import Tile, image_grid, small_copy
 from faceproof.reports.map_plots import literal, move_legend_below, shortened
-from faceproof.reports.mistake_images import small_copy
-from faceproof.reports.page_folder import write_page
-from faceproof.reports.plots import CLASS_COLOURS, GREY, MUTED, WIDTH, dress, plot_html
+from faceproof.reports.plots import CLASS_COLOURS, GREY, MUTED, WIDTH, dress, panels, plot_html
 
 NUM_SHOWN = 24  # images of each class
 NUM_BINS = 40
@@ -47,17 +46,14 @@ def shown_images(found: Exploration, label: str) -> Shown:
     rows = found.rows.filter(pa.array(of_class)).slice(0, NUM_SHOWN)
     paths = rows["path"].to_pylist()
     return [
-        (path, caption, small_copy(path))
-        for path, caption in zip(paths, captions(rows), strict=True)
+        (path, words, small_copy(path)) for path, words in zip(paths, captions(rows), strict=True)
     ]
 
 
 def captions(rows: pa.Table) -> list[str]:
     """Return what is written below each image: its generator or else its file name, cut to fit."""
-    columns = (rows[name].to_pylist() for name in ("generator", "path"))
-    return [
-        shortened(generator or Path(path).name) for generator, path in zip(*columns, strict=True)
-    ]
+    makers, paths = rows["generator"].to_pylist(), rows["path"].to_pylist()
+    return [shortened(of or Path(path).name) for of, path in zip(makers, paths, strict=True)]
 
 
 def columns_shown(found: Exploration) -> list[str]:
@@ -89,9 +85,7 @@ def largest(rows: Counts) -> Counts:
         return rows
     order = sorted(rows, key=lambda value: -sum(rows[value].values()))
     frequent, rest = order[: MAX_VALUES - 1], order[MAX_VALUES - 1 :]
-    others: Counter[str] = Counter()
-    for value in rest:
-        others.update(rows[value])
+    others = sum((Counter(rows[value]) for value in rest), Counter[str]())
     return {name: rows[name] for name in rows if name in frequent} | {f"{len(rest)} others": others}
 
 
@@ -101,9 +95,8 @@ def _count_bars(axes: Axes, found: Exploration, column: str, rows: Counts) -> No
     for place, label in enumerate(found.classes):
         numbers = [row.get(label, 0) for row in rows.values()]
         middles = np.arange(len(rows)) - 0.4 + (place + 0.5) * height
-        bars = axes.barh(
-            middles, numbers, height * 0.9, label=label, **_style(found, label, line=False)
-        )
+        style = _style(found, label, line=False)
+        bars = axes.barh(middles, numbers, height * 0.9, label=label, **style)
         words = [f"{number:,}" if number else "" for number in numbers]
         axes.bar_label(bars, words, padding=3, fontsize=8, color=MUTED)
     axes.set_yticks(range(len(rows)), [literal(value) for value in rows])
@@ -112,10 +105,6 @@ def _count_bars(axes: Axes, found: Exploration, column: str, rows: Counts) -> No
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     dress(axes, f"Images by {column}", "images", "")
-    _hide_legend(axes)
-
-
-def _hide_legend(axes: Axes) -> None:
     if (legend := axes.get_legend()) is not None:
         legend.set_visible(False)
 
@@ -141,8 +130,8 @@ def draw_properties(found: Exploration) -> Figure:
             axes.stairs(100 * shares, edges, label=words, **_style(found, label, line=True))
         axes.set_ylim(bottom=0)
         dress(axes, name[0].upper() + name[1:], UNITS[name], "% of the class per bin")
-        if axes is not places[0]:
-            _hide_legend(axes)
+        if axes is not places[0] and (legend := axes.get_legend()) is not None:
+            legend.set_visible(False)
     return figure
 
 
@@ -190,7 +179,6 @@ def exploration_page(found: Exploration, shown: dict[str, Shown], plots: dict[st
     """Return the page of a data set."""
     return render(
         "explore.html.j2",
-        {"short": lambda value: f"{value:.4g}"},
         found=found,
         plots={
             name: plot_html(plots[name], photos=name == "means")
@@ -201,9 +189,7 @@ def exploration_page(found: Exploration, shown: dict[str, Shown], plots: dict[st
         quantiles=["mean", "standard deviation", "min", *QUANTILES, "max"],
         summaries=found.summaries(),
         shown={
-            label: [
-                (image_url(Image.fromarray(pixels)), words, path) for path, words, pixels in ones
-            ]
+            label: [(image_url(Image.fromarray(image)), words, path) for path, words, image in ones]
             for label, ones in shown.items()
         },
         left_out=found.unreadable[:MAX_NAMED],

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from faceproof.explain.feature_map import PLANES, TITLES, FeatureMap, Plane, Points
+from faceproof.explain.features_results import PLANES, TITLES, FeatureMap, Plane, Points
 from faceproof.reports.map_plots import literal
-from faceproof.reports.plots import HUES, INK, MARKERS, WIDTH, dress
+from faceproof.reports.plots import HUES, INK, LEGEND, MARKERS, WIDTH, dress
 
 MAX_NAMES = len(HUES) - 1  # rarer names share the last colour
 
@@ -17,9 +17,8 @@ MAX_NAMES = len(HUES) - 1  # rarer names share the last colour
 def draw_features(found: FeatureMap, first: Sequence[str] = ()) -> Figure:
     """Draw each plane in a row, coloured by class, source and generator side by side.
 
-    Args:
-        found: the planes. If all images agree in every column, there is one grey column.
-        first: names that take the first colours, in this order; the others follow by frequency.
+    If all images agree in every column, there is one grey column. The names in `first` take the
+    first colours, in this order; the others follow by frequency.
     """
     columns = dict(found.names) or {"image": ["image"] * found.num_images}
     size = (0.8 * WIDTH * len(columns), 0.85 * WIDTH * len(found.planes) + 0.4)
@@ -33,10 +32,7 @@ def draw_features(found: FeatureMap, first: Sequence[str] = ()) -> Figure:
             axes.set(xticklabels=[], yticklabels=[])
             # Below the axes and their label, where no image is.
             corner = (0, -0.07 if axes.get_xlabel() else 0)
-            axes.legend(
-                loc="upper left", bbox_to_anchor=corner, ncols=2, fontsize=9, frameon=False,
-                labelcolor=INK,
-            )  # fmt: skip
+            axes.legend(loc="upper left", bbox_to_anchor=corner, ncols=2, **LEGEND)
     figure.suptitle(literal(found.title), color=INK, fontsize=11, x=0.01, ha="left")
     return figure
 

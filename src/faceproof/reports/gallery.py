@@ -1,7 +1,7 @@
 """Draw images beside their attribution maps.
 
 A map is drawn from dark blue (against the class it speaks of) over white to vermillion (for it).
-Each map has its own scale: its places mean something, its strength does not.
+Each has its own scale: places mean something, strength does not.
 """
 
 import io
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
+from faceproof.data.image_io import Pixels
 from faceproof.explain.explanation_results import Explained, Map
-from faceproof.reports.image_grid import Pixels
 from faceproof.reports.map_plots import SIGNED
 from faceproof.reports.plots import INK, MUTED
 from faceproof.task import Task
@@ -41,8 +41,7 @@ def strength(values: Map, method: str) -> Map:
     strongest = float(np.percentile(np.abs(values), STRONGEST))
     if strongest == 0:
         return np.zeros_like(values)
-    scaled: Map = (values / strongest).clip(-1, 1)
-    return scaled
+    return np.asarray((values / strongest).clip(-1, 1))
 
 
 def map_pixels(values: Map, method: str) -> Pixels:
@@ -87,9 +86,8 @@ def strip(one: Explained, task: Task) -> Figure:
         grid[1, column].imshow(map_pixels(values, method))
     note = f"vermillion: for {one.toward}\nblue: against it\n\nabove: laid over\nbelow: alone"
     grid[1, 0].text(0, 0.95, note, color=MUTED, fontsize=8, va="top", linespacing=1.5)
-    name = Path(one.path).name
-    words = verdict_words(one, task).replace(", ", ",\n", 1)
-    figure.suptitle(f"{name}\n{words}", color=INK, fontsize=9, x=0.01, ha="left", parse_math=False)
+    words = f"{Path(one.path).name}\n" + verdict_words(one, task).replace(", ", ",\n", 1)
+    figure.suptitle(words, color=INK, fontsize=9, x=0.01, ha="left", parse_math=False)
     return figure
 
 

@@ -2,14 +2,21 @@
 
 import base64
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jinja2
+from matplotlib.figure import Figure
 from PIL import Image
 
+from faceproof.io.atomic import write_text
+from faceproof.reports.numbers import FILTERS
+from faceproof.reports.plots import save_png
 
-def render(template: str, filters: dict[str, Callable[..., Any]], **values: Any) -> str:
+
+def render(template: str, **values: Any) -> str:
     """Fill a template of this folder; every value is escaped unless the template says otherwise."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("faceproof.reports"),
@@ -18,8 +25,33 @@ def render(template: str, filters: dict[str, Callable[..., Any]], **values: Any)
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(filters)
+    environment.filters.update(FILTERS)
     return environment.get_template(template).render(values)
+
+
+def write_page(
+    folder: Path, name: str, page: str, numbers: Any, plots: Mapping[str, Figure] | None = None
+) -> Path:
+    """Write `<name>.html`, `<name>.json` and a PNG for each plot into a folder; return the page.
+
+    The folder is made if it is not there.
+
+    Args:
+        folder: where they go.
+        name: of page and numbers.
+        page: the HTML.
+        numbers: plain values; what is undefined is None.
+        plots: by file name, without suffix.
+
+    Raises:
+        CannotWriteError: the disk is full or cannot be written to.
+    """
+    for plot, figure in (plots or {}).items():
+        save_png(figure, folder / f"{plot}.png")
+    text = json.dumps(numbers, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(folder / f"{name}.json", text + "\n")
+    write_text(folder / f"{name}.html", page)
+    return folder / f"{name}.html"
 
 
 def image_url(image: Image.Image, quality: int = 80) -> str:

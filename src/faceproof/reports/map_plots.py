@@ -6,6 +6,7 @@ vermillion, so that a grey print tells the two ends apart.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from faceproof.reports.image_grid import panels
-from faceproof.reports.plots import INK, MUTED, SHADES, WIDTH, dress
+from faceproof.reports.plots import LEGEND, MUTED, SHADES, WIDTH, dress, panels
 
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#00345c", "#ffffff", "#d55e00"])
 MAX_LETTERS = 16
@@ -42,18 +42,14 @@ def move_legend_below(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if (legend := axes.get_legend()) is not None:
         legend.remove()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,
-        labelcolor=INK,
-    )  # fmt: skip
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, **LEGEND)
 
 
 @dataclass(frozen=True)
 class MapPanel:
-    """A map to draw.
+    """A map over spatial frequency, under its title.
 
     Attributes:
-        title: heads it.
         values: (S + 1, S + 1), from -0.5 to 0.5 cycles per pixel both ways.
         marks: places to ring, as (horizontal, vertical).
     """
@@ -76,10 +72,7 @@ def shared_limits(maps: Sequence[Map], signed: bool) -> tuple[float, float]:
 def map_grid(grid: Sequence[MapPanel], limits: tuple[float, float], unit: str) -> Figure:
     """Draw maps over frequency side by side on one scale, zero frequency in the middle.
 
-    Args:
-        grid: the maps.
-        limits: of the colour scale; a scale that is symmetric about 0 has the colours of a sign.
-        unit: what the colours mean.
+    Limits that are symmetric about 0 give the colours of a sign; `unit` says what colours mean.
     """
     colours: Colormap = SIGNED if limits[0] == -limits[1] else SHADES
     even = -(-len(grid) // -(-len(grid) // MAX_COLUMNS))  # rows as even as can be
@@ -92,12 +85,10 @@ def map_grid(grid: Sequence[MapPanel], limits: tuple[float, float], unit: str) -
             extent=(-edge, edge, edge, -edge), interpolation="none",
         )  # fmt: skip
         _ring(axes, panel.marks)
-        last_row = number + columns >= len(grid)
-        across = "horizontal (cycles/pixel)" if last_row else ""
+        across = "horizontal (cycles/pixel)" if number + columns >= len(grid) else ""
         dress(axes, panel.title, across, "" if number % columns else "vertical (cycles/pixel)")
         axes.grid(visible=False)
-        axes.set_xticks([-0.5, 0, 0.5])
-        axes.set_yticks([-0.5, 0, 0.5])
+        axes.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
     bar = figure.colorbar(drawn, ax=places, shrink=0.9, aspect=30, extend="both")
     bar.set_label(unit, color=MUTED, fontsize=10)
     bar.ax.tick_params(colors=MUTED, labelsize=9, length=0)
@@ -109,9 +100,6 @@ def _ring(axes: Axes, marks: Sequence[tuple[float, float]]) -> None:
     """Ring places, dark on a light halo so that the ring shows on any ground."""
     if not marks:
         return
-    across, down = zip(*marks, strict=True)
+    ring: dict[str, Any] = {"s": 70, "facecolors": "none", "clip_on": False, "zorder": 3}
     for colour, width in (("white", 2.6), ("#111827", 1.1)):
-        axes.scatter(
-            across, down, s=70, facecolors="none", edgecolors=colour, linewidths=width,
-            clip_on=False, zorder=3,
-        )  # fmt: skip
+        axes.scatter(*zip(*marks, strict=True), edgecolors=colour, linewidths=width, **ring)

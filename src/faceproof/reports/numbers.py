@@ -26,11 +26,9 @@ def span(interval: Sequence[float] | None) -> str:
     """Write an interval with three decimals, rounded outwards so that no end looks too good."""
     if interval is None:
         return "no interval"
-    low, high = interval
     # The small amounts keep what is a round number but for its last bit.
-    return (
-        f"{math.floor(low * 1000 + 1e-9) / 1000:.3f} to {math.ceil(high * 1000 - 1e-9) / 1000:.3f}"
-    )
+    low, high = math.floor(interval[0] * 1000 + 1e-9), math.ceil(interval[1] * 1000 - 1e-9)
+    return f"{low / 1000:.3f} to {high / 1000:.3f}"
 
 
 def dashed(interval: Sequence[float] | None) -> str:
@@ -59,9 +57,9 @@ def signed(value: float) -> str:
     """Write a difference with its sign, and never one that is there as none."""
     if value == 0:
         return "0"
-    return (
-        f"{value:+.4f}" if abs(value) >= 0.00005 else ("under +0.0001", "above -0.0001")[value < 0]
-    )
+    if abs(value) < 0.00005:
+        return "above -0.0001" if value < 0 else "under +0.0001"
+    return f"{value:+.4f}"
 
 
 def p_value(value: float) -> str:
@@ -86,9 +84,10 @@ def milliseconds(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-FILTERS = {
-    function.__name__: function
-    for function in (
-        *(percent, rate, span, dashed, count, fact, signed, p_value, scaled, milliseconds),
-    )
-}
+def short(value: float) -> str:
+    """Write a number with four digits."""
+    return f"{value:.4g}"
+
+
+_FILTERS = (percent, rate, span, dashed, count, fact, signed, p_value, scaled, milliseconds, short)
+FILTERS = {function.__name__: function for function in _FILTERS}  # of the templates

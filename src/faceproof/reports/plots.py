@@ -1,7 +1,6 @@
 """What every plot shares: colours, axes, legends, and the two ways out, a file and a page.
 
-Figures are matplotlib objects without global state. The hues are Okabe and Ito's (2008), which
-colour-blind readers can tell apart.
+The hues are Okabe and Ito's (2008), which colour-blind readers can tell apart.
 """
 
 import base64
@@ -34,6 +33,7 @@ HUES = BLUE, VERMILLION, "#009e73", "#cc79a7", "#e69f00", GREY
 DASHES = "-", "--", "-.", ":"
 MARKERS = "o", "s", "^", "D", "v", "P", "X"
 LEGEND_COLUMNS = 4
+LEGEND: dict[str, Any] = {"fontsize": 9, "frameon": False, "labelcolor": INK}
 
 WIDTH = 5.2  # inches; half a desktop page, or a phone's width at a readable size of type
 MAX_POINTS = 2000
@@ -58,7 +58,7 @@ def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(RULE)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=9, frameon=False, labelcolor=INK)
+        axes.legend(**LEGEND)
 
 
 def unit_axes(axes: Axes) -> None:
@@ -68,16 +68,8 @@ def unit_axes(axes: Axes) -> None:
 
 def mark_point(axes: Axes, x: float, y: float, label: str) -> None:
     """Draw a dot, named in the legend."""
-    axes.plot(
-        [x],
-        [y],
-        marker="o",
-        markersize=8,
-        color=VERMILLION,
-        linestyle="",
-        label=label,
-        clip_on=False,
-    )
+    dot: dict[str, Any] = {"marker": "o", "markersize": 8, "color": VERMILLION, "linestyle": ""}
+    axes.plot([x], [y], label=label, clip_on=False, **dot)
 
 
 def thin(*curve: Scores) -> list[Scores]:
@@ -95,47 +87,49 @@ class Look:
 
     @property
     def colour(self) -> str:
-        """Return its hue."""
+        """Its hue."""
         return HUES[self.number % len(HUES)]
 
     @property
     def line(self) -> dict[str, Any]:
-        """Return its hue and dashes."""
+        """Its hue and dashes."""
         # As hues come round again the dashes are others.
         dashes = DASHES[(self.number + self.number // len(HUES)) % len(DASHES)]
         return {"color": self.colour, "linestyle": dashes}
 
     @property
     def marker(self) -> str:
-        """Return its shape as a point."""
+        """Its shape as a point."""
         return MARKERS[(self.number + 2 * (self.number // len(HUES))) % len(MARKERS)]
+
+
+def panels(num: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `num` axes in rows of `columns`; its width, a row's height, in inches.
+
+    Places stay empty where there are fewer axes than columns, so that type is of the same size in
+    every figure of a page.
+    """
+    num_rows = -(-num // columns)
+    figure = Figure(figsize=(width, num_rows * height), layout="constrained")
+    grid = figure.add_gridspec(num_rows, columns)
+    return figure, [figure.add_subplot(grid[divmod(place, columns)]) for place in range(num)]
 
 
 def two_panels(num_names: int) -> tuple[Figure, list[Axes]]:
     """Return a figure of a page's width, its height such that the legend has room below."""
-    height = 4.0 + 0.2 * -(-num_names // LEGEND_COLUMNS)
-    figure = Figure(figsize=(2 * WIDTH, height), layout="constrained")
-    return figure, [figure.add_subplot(1, 2, number) for number in (1, 2)]
+    return panels(2, 2, 2 * WIDTH, 4.0 + 0.2 * -(-num_names // LEGEND_COLUMNS))
 
 
 def legend_below(figure: Figure, looks: Sequence[Look], points: bool = False) -> None:
     """Name each family once, below the drawing."""
     handles = []
     for look in {look.name: look for look in looks}.values():
-        style = {"color": look.colour, "linestyle": "", "marker": look.marker}
-        handles.append(
-            Line2D([], [], label=look.name, linewidth=2, **(style if points else look.line))
-        )
-    width = figure.get_figwidth()
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=LEGEND_COLUMNS if width > WIDTH else 2,
-        fontsize=9,
-        frameon=False,
-        labelcolor=INK,
-        handlelength=3,
-    )
+        point = {"color": look.colour, "linestyle": "", "marker": look.marker}
+        style = point if points else look.line
+        handles.append(Line2D([], [], label=look.name, linewidth=2, **style))
+    columns = LEGEND_COLUMNS if figure.get_figwidth() > WIDTH else 2
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "handlelength": 3}
+    figure.legend(handles=handles, **place, **LEGEND)
 
 
 def plot_svg(figure: Figure) -> str:
@@ -151,12 +145,9 @@ def plot_svg(figure: Figure) -> str:
 def plot_html(figure: Figure, photos: bool = False) -> Markup:
     """Return a figure as an `<img>` element that holds its SVG.
 
-    Inside an image, ids and styles are the plot's own, and scripts do not run.
-
-    Args:
-        figure: the plot.
-        photos: whether it shows photographs. On a dark page `base.html.j2` puts such a plot on
-            white, and inverts the lightness of any other.
+    Inside an image, ids and styles are the plot's own, and scripts do not run. On a dark page
+    `base.html.j2` puts a plot that shows photographs on white, and inverts the lightness of any
+    other.
     """
     titles = (axes.get_title(loc="left") for axes in figure.axes)
     title = html.escape(" / ".join(filter(None, titles)))
@@ -167,6 +158,6 @@ def plot_html(figure: Figure, photos: bool = False) -> Markup:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG on white, without the date."""
-    look: dict[str, Any] = {"dpi": 150, "facecolor": "white", "metadata": {"Software": None}}
+    undated: Any = {"Software": None}
     with atomic_file(path) as partial:
-        figure.savefig(partial, format="png", **look)
+        figure.savefig(partial, format="png", dpi=150, facecolor="white", metadata=undated)

@@ -6,7 +6,7 @@
       predictions.parquet   the predictions, from which every metric can be computed again
       plots/*.png           the plots of the page
 
-A section of the page shows a field of `evaluation.result.Evaluation`, if wanted with a plot of
+A section of the page shows a field of `evaluation_result.Evaluation`, if wanted with a plot of
 `draw`, in a `<section>` of `templates/report.html.j2`.
 """
 
@@ -21,14 +21,11 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from PIL import Image
 
+from faceproof.data.image_io import Pixels
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import metrics, reliability
-from faceproof.evaluation.evaluation_result import (
-    Evaluation,
-    EvaluationContext,
-    before_and_after,
-)
+from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext, before_and_after
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.json_values import printable
 from faceproof.evaluation.metric_formulas import has_both_classes
@@ -38,9 +35,8 @@ from faceproof.evaluation.robustness import worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.atomic import atomic_folder, restore_folder
 from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
-from faceproof.reports import calibration_plots, html, score_plots, training_plots
-from faceproof.reports.image_grid import Pixels
-from faceproof.reports.numbers import FILTERS, fact, rate
+from faceproof.reports import html, score_plots, training_plots
+from faceproof.reports.numbers import fact, rate
 from faceproof.reports.plots import plot_html, save_png
 from faceproof.reports.verdict import scorings, verdict
 
@@ -64,8 +60,8 @@ class ReportExtras:
     """What a report shows beside the evaluation.
 
     Attributes:
-        history: rows of the run's `metrics.csv`; may be empty.
-        best_epoch: the epoch whose weights were kept, from 0; None leaves it to the history.
+        history: rows of the run's `metrics.csv`.
+        best_epoch: the epoch whose weights are the run's, from 0; None leaves it to the history.
         tables: other predictions that metrics rest on, each written beside `predictions.parquet`.
         images: small copies of the mistakes that are shown, (h, w, 3) uint8 by path; of what is
             not among them only words are shown.
@@ -78,20 +74,11 @@ class ReportExtras:
 
 
 def write_report(
-    folder: Path,
-    predictions: pa.Table,
-    evaluation: Evaluation,
-    extras: ReportExtras | None = None,
+    folder: Path, predictions: pa.Table, evaluation: Evaluation, extras: ReportExtras | None = None
 ) -> None:
-    """Write the report of an evaluation.
+    """Write the report of an evaluation and the predictions it was computed from.
 
     The folder is made beside its place and then put there, replacing an earlier report whole.
-
-    Args:
-        folder: where to write.
-        predictions: what the evaluation was computed from.
-        evaluation: what `evaluation.result.evaluate` returned.
-        extras: what is shown beside it.
 
     Raises:
         FaceproofError: the folder holds something else than a report.
@@ -100,25 +87,19 @@ def write_report(
     restore_folder(folder)
     refuse_unmovable(folder)
     _refuse_other_folder(folder)
+    extras = extras or ReportExtras()
     with atomic_folder(folder) as partial:
-        _write(partial, predictions, evaluation, extras or ReportExtras())
-
-
-def _write(
-    partial: Path, predictions: pa.Table, evaluation: Evaluation, extras: ReportExtras
-) -> None:
-    """Write all that a report consists of to a new folder."""
-    (partial / "plots").mkdir()
-    plots = draw(predictions, evaluation.context, extras)
-    for name, table in {"predictions": predictions, **extras.tables}.items():
-        write_table(table, partial / f"{name}.parquet")
-    numbers = json.dumps(evaluation.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
-    (partial / "report.json").write_text(numbers + "\n", encoding="utf-8")
-    for name, figure in plots.items():
-        save_png(figure, partial / "plots" / f"{name}.png")
-    inline = {name: plot_html(figure) for name, figure in plots.items()}
-    page = render(evaluation, inline, thumbnails(extras.images))
-    (partial / "report.html").write_text(page, encoding="utf-8")
+        (partial / "plots").mkdir()
+        plots = draw(predictions, evaluation.context, extras)
+        for name, table in {"predictions": predictions, **extras.tables}.items():
+            write_table(table, partial / f"{name}.parquet")
+        numbers = json.dumps(evaluation.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
+        (partial / "report.json").write_text(numbers + "\n", encoding="utf-8")
+        for name, figure in plots.items():
+            save_png(figure, partial / "plots" / f"{name}.png")
+        inline = {name: plot_html(figure) for name, figure in plots.items()}
+        page = render(evaluation, inline, thumbnails(extras.images))
+        (partial / "report.html").write_text(page, encoding="utf-8")
 
 
 def _refuse_other_folder(folder: Path) -> None:
@@ -153,15 +134,13 @@ def draw(
         probabilities = probabilities_of(predictions)
         plots = {"scores": score_plots.score_histogram(None, probabilities, threshold, task)}
     if context.robustness:
-        plots["robustness"] = calibration_plots.robustness_plot(context.robustness)
+        plots["robustness"] = score_plots.robustness_plot(context.robustness)
     if extras.history:
-        curves = training_plots.training_curves(extras.history, extras.best_epoch)
-        plots["training"] = curves
+        plots["training"] = training_plots.training_curves(extras.history, extras.best_epoch)
     return plots
 
 
 def _draw_labelled(known: pa.Table, context: EvaluationContext) -> dict[str, Figure]:
-    """Draw what labelled predictions show."""
     task, threshold = context.task, context.threshold
     labels, probabilities = label_numbers(known, task), probabilities_of(known)
     scores = LabelledScores.from_table(known, task, threshold)
@@ -176,10 +155,8 @@ def _draw_labelled(known: pa.Table, context: EvaluationContext) -> dict[str, Fig
         plots["precision_recall"] = score_plots.precision_recall_plot(scores, threshold, task)
         plots["reliability"] = _draw_reliability(known, context)
     unsure = context.operating_point.unsure if context.operating_point else None
-    plots["risk_coverage"] = calibration_plots.risk_coverage_plot(
-        labels, probabilities, threshold, task, unsure
-    )
-    return plots
+    risk = score_plots.risk_coverage_plot(labels, probabilities, threshold, task, unsure)
+    return plots | {"risk_coverage": risk}
 
 
 def _draw_reliability(known: pa.Table, context: EvaluationContext) -> Figure:
@@ -189,14 +166,13 @@ def _draw_reliability(known: pa.Table, context: EvaluationContext) -> Figure:
     # One line, where calibration left the probabilities as they were but for float32.
     if np.allclose(both["before"], both["after"], atol=1e-6):
         before = []
-    return calibration_plots.reliability_diagram(before, after, both["after"], context.task)
+    return score_plots.reliability_diagram(before, after, both["after"], context.task)
 
 
 def thumbnails(images: Mapping[str, Pixels]) -> dict[str, str]:
     """Return images as data URLs, by their paths as the report writes them."""
-    return {
-        printable(path): html.image_url(Image.fromarray(pixels)) for path, pixels in images.items()
-    }
+    urls = {path: html.image_url(Image.fromarray(pixels)) for path, pixels in images.items()}
+    return {printable(path): url for path, url in urls.items()}
 
 
 def render(
@@ -204,15 +180,12 @@ def render(
 ) -> str:
     """Return the page of a report, complete in itself.
 
-    Args:
-        evaluation: what it shows.
-        plots: the elements that show the plots, by name.
-        images: of the mistakes, as data URLs by path.
+    `plots` are the elements that show the plots, by name, and `images` the data URLs of mistakes,
+    by path.
     """
     shown = printable(evaluation)
     return html.render(
         "report.html.j2",
-        FILTERS,
         report=shown,
         context=shown.context,
         plots=plots,

@@ -1,21 +1,23 @@
-"""The mean spectra of a data set for people: lines for the terminal, plots and a page."""
+"""The mean spectra of a data set as lines for the terminal, plots and a page."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from faceproof.explain import peaks as search
 from faceproof.explain.peaks import Map, Peak
-from faceproof.explain.spectra_results import Group, Spectra
-from faceproof.explain.spectrum import NOISE_IN_MAPS, curve_frequencies
+from faceproof.explain.spectra_results import (
+    NOISE_IN_MAPS,
+    Group,
+    Spectra,
+    Values,
+    curve_frequencies,
+)
 from faceproof.io.atomic import atomic_file
-from faceproof.reports.html import render
-from faceproof.reports.image_grid import panels
+from faceproof.reports.html import render, write_page
 from faceproof.reports.map_plots import (
     MapPanel,
     literal,
@@ -24,8 +26,7 @@ from faceproof.reports.map_plots import (
     shared_limits,
     shortened,
 )
-from faceproof.reports.page_folder import write_page
-from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, plot_html
+from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, panels, plot_html
 
 UNIT = "mean power (dB re 1 grey level)"  # that of white noise of one grey level
 MAP_UNIT = "mean log power (dB re 1 grey level)"  # such noise is below 0 there
@@ -98,7 +99,7 @@ def draw_curves(spectra: Spectra) -> Figure:
     if compared:
         places[1].axhline(0, color=MUTED, linewidth=1)
         for number, (group, found) in enumerate(largest, start=1):
-            curve = frequencies, found.curve, NORMAL_95 * found.error
+            curve = frequencies, found.curve, NORMAL_95 * found.curve_error
             _banded(places[1], *curve, Look(literal(group.name), number))
         title = f"Minus {spectra.task.negative}, with 95% interval of the mean"
         if len(compared) > len(largest):
@@ -111,13 +112,7 @@ def draw_curves(spectra: Spectra) -> Figure:
     return _titled(figure, spectra, "averaged over directions")
 
 
-def _banded(
-    axes: Axes,
-    frequencies: npt.NDArray[np.float64],
-    middle: npt.NDArray[np.float64],
-    reach: npt.NDArray[np.float64],
-    look: Look,
-) -> None:
+def _banded(axes: Axes, frequencies: Values, middle: Values, reach: Values, look: Look) -> None:
     axes.plot(frequencies, middle, linewidth=1.8, label=look.name, **look.line)
     low, high = middle - reach, middle + reach
     axes.fill_between(frequencies, low, high, color=look.colour, alpha=0.15, linewidth=0)
@@ -137,11 +132,9 @@ def verdict(spectra: Spectra) -> str:
         return f"undefined: no images of {task.positive} beside some of {task.negative}"
     if all(found.peaks is None for _, found in compared):
         return f"undefined: fewer than {search.MIN_IMAGES} images of a class"
-    new: list[str] = []
-    stronger: list[str] = []
-    for group, found in compared:
-        if found.peaks:
-            (new if any(map(found.is_new, found.peaks)) else stronger).append(group.name)
+    found_in = [(of.name, any(map(one.is_new, one.peaks))) for of, one in compared if one.peaks]
+    new = [name for name, is_new in found_in if is_new]
+    stronger = [name for name, is_new in found_in if not is_new]
     parts = []
     if new:
         parts.append(f"frequencies that {task.negative} lacks stand out in {', '.join(new)}")
@@ -168,15 +161,16 @@ def spectra_page(spectra: Spectra, plots: dict[str, Figure]) -> str:
     searched = [group.peaks for group in groups] + [found.peaks for _, found in compared]
     small = [(one.path, f"{one.width} x {one.height} pixels") for one in spectra.too_small]
     unreadable = [(one.path, one.reason) for one in spectra.unreadable]
-    values: dict[str, Any] = {
-        "verdict": verdict(spectra),
-        "plots": {name: plot_html(figure) for name, figure in plots.items()},
-        "any_found": any(peaks is None or peaks for peaks in searched),
-        "search": search,
-        "noise_in_maps": NOISE_IN_MAPS,
-        "max_curves": MAX_CURVES,
-        "left_out": [*small[:MAX_NAMED], *unreadable[:MAX_NAMED]],
-    }
     return render(
-        "spectra.html.j2", {}, spectra=spectra, groups=groups, compared=compared, **values
+        "spectra.html.j2",
+        spectra=spectra,
+        groups=groups,
+        compared=compared,
+        verdict=verdict(spectra),
+        plots={name: plot_html(figure) for name, figure in plots.items()},
+        any_found=any(peaks is None or peaks for peaks in searched),
+        search=search,
+        noise_in_maps=NOISE_IN_MAPS,
+        max_curves=MAX_CURVES,
+        left_out=[*small[:MAX_NAMED], *unreadable[:MAX_NAMED]],
     )

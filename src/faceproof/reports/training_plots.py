@@ -33,10 +33,10 @@ def training_curves(history: History, best_epoch: int | None = None) -> Figure:
 
     Args:
         history: the rows of a run's `metrics.csv`. A row may hold some of the columns only:
-            Lightning writes training and validation figures in rows of their own. The last value
+            Lightning writes training and validation metrics in rows of their own. The last value
             of an epoch counts. Epochs are numbered as there, from 0.
-        best_epoch: the epoch whose weights were kept. None marks the one with the best
-            validation ROC-AUC, else accuracy, else loss.
+        best_epoch: whose weights are the run's. None marks the one with the best validation
+            ROC-AUC, else accuracy, else loss.
     """
     figure, (upper, lower) = new_figure(5.6, num_rows=2)
     names = {name for row in history for name in row if "/" in name}
@@ -70,8 +70,7 @@ def _draw_series(
     """Draw each metric for both splits: training dashed and thin, validation solid with dots."""
     for name, colour in colours.items():
         for split, style in (("train", TRAINED), ("val", VALIDATED)):
-            values = columns.get(f"{split}/{name}", {})
-            if values:
+            if values := columns.get(f"{split}/{name}", {}):
                 label = f"{split} {LABELS[name]}"
                 axes.plot(list(values), list(values.values()), color=colour, label=label, **style)
 
@@ -92,14 +91,8 @@ def compared_training(histories: Sequence[tuple[Look, History]]) -> Figure:
     for axes, column in zip(panels, ("val/loss", "val/roc_auc"), strict=True):
         for look, history in histories:
             values = by_epoch(history, column)
-            axes.plot(
-                list(values),
-                list(values.values()),
-                marker=look.marker,
-                markersize=4,
-                linewidth=1.4,
-                **look.line,
-            )
+            style = {"marker": look.marker, "markersize": 4, "linewidth": 1.4, **look.line}
+            axes.plot(list(values), list(values.values()), **style)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(panels[0], "Validation loss by epoch", "epoch (from 0)", "loss (nats)")
     dress(panels[1], "Validation ROC-AUC by epoch", "epoch (from 0)", "ROC-AUC")

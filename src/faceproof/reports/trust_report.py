@@ -1,17 +1,16 @@
-"""The measures of attribution maps for people: tables, sentences and plots."""
+"""The measures of attribution maps as tables, sentences and plots."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from faceproof.evaluation.statistics import Interval
-from faceproof.explain.explanation_results import MAX_SIMILARITY, MethodTrust, Trust
-from faceproof.explain.faithfulness import CurveMetrics
+from faceproof.explain.explanation_results import MAX_SIMILARITY, CurveMetrics, MethodTrust, Trust
 from faceproof.reports.gallery import NAMES
-from faceproof.reports.plots import GREY, HUES, MARKERS, WIDTH, dress
+from faceproof.reports.plots import GREY, HUES, MARKERS, WIDTH, dress, panels, unit_axes
 
 Side = Literal["above", "below", "unclear"]  # of zero, by the interval
 
@@ -21,7 +20,7 @@ COLUMNS = (
     *("forgeries", "pointing hits (other masks)", "gain", "mass inside (other masks)", "gain"),
     *("mask's share", "deletion area (random; mask's own)", "gain"),
 )
-NUM_CURVE_COLUMNS, NUM_SHUFFLED_COLUMNS = 6, 2
+CUTS = 1, 6, 8, len(COLUMNS)  # where the tables of curves, shuffled weights and forgeries begin
 
 
 def trust_tables(trust: Trust) -> list[tuple[Sequence[str], list[list[str]]]]:
@@ -29,17 +28,14 @@ def trust_tables(trust: Trust) -> list[tuple[Sequence[str], list[list[str]]]]:
 
     The table of planted forgeries is left out where no forgery's place is known.
     """
-    rows = trust_rows(trust)
-    cuts = [1, NUM_CURVE_COLUMNS, NUM_CURVE_COLUMNS + NUM_SHUFFLED_COLUMNS]
-    if trust.num_found:
-        cuts.append(len(COLUMNS))
+    rows = _rows(trust)
     return [
         (COLUMNS[:1] + COLUMNS[start:end], [row[:1] + row[start:end] for row in rows])
-        for start, end in pairwise(cuts)
+        for start, end in pairwise(CUTS if trust.num_found else CUTS[:-1])
     ]
 
 
-def trust_rows(trust: Trust) -> list[list[str]]:
+def _rows(trust: Trust) -> list[list[str]]:
     """Return the cells of the measures, one row per method, in the order of `COLUMNS`."""
     return [[NAMES[method], *_cells(one, trust)] for method, one in trust.methods.items()]
 
@@ -47,17 +43,19 @@ def trust_rows(trust: Trust) -> list[list[str]]:
 def _cells(one: MethodTrust, trust: Trust) -> list[str]:
     last, places = one.stages[-1], one.planted
     cells = [*_curve_cells(one.deletion), *_curve_cells(one.insertion), _beats(one)]
-    cells += [_number(last.spearman), _number(last.magnitude)]
+    cells += [_written(last.spearman, ".2f"), _written(last.magnitude, ".2f")]
     if places is None:
-        return [*cells, *["-"] * (len(COLUMNS) - NUM_CURVE_COLUMNS - NUM_SHUFFLED_COLUMNS)]
+        return [*cells, *["-"] * (CUTS[-1] - CUTS[-2])]
     low, high = places.hits_interval
+    elsewhere = _written(places.hits_elsewhere, ".0%")
+    inside_elsewhere = _written(places.inside_elsewhere, ".0%")
     ceiling = "" if trust.mask_deletion is None else f"; {trust.mask_deletion.area:.3f}"
     return [
         *cells,
         f"{places.num_images}",
-        f"{places.hits:.0%}, {low:.0%} to {high:.0%} ({_share(places.hits_elsewhere)})",
+        f"{places.hits:.0%}, {low:.0%} to {high:.0%} ({elsewhere})",
         _gain(places.hits_gain, places.hits_gain_interval),
-        f"{places.inside:.0%} ({_share(places.inside_elsewhere)})",
+        f"{places.inside:.0%} ({inside_elsewhere})",
         _gain(places.gain, places.gain_interval),
         f"{places.area:.0%}",
         *_curve_cells(places.deletion, ceiling),
@@ -88,17 +86,13 @@ def _beats(one: MethodTrust) -> str:
     return both[0] if both[0] == both[1] else f"deletion {both[0]}, insertion {both[1]}"
 
 
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.2f}"
-
-
-def _share(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.0%}"
+def _written(value: float | None, form: str) -> str:
+    return "undefined" if value is None else format(value, form)
 
 
 def trust_markdown(trust: Trust, name: str) -> str:
     """Return the measures as a Markdown table, whose rows begin with the name of the detector."""
-    rows = [(name, *row) for row in trust_rows(trust)]
+    rows = [(name, *row) for row in _rows(trust)]
     lines = [("detector", *COLUMNS), ["---"] * (1 + len(COLUMNS)), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -107,8 +101,7 @@ def trust_sentences(trust: Trust) -> list[str]:
     """Say what the measures amount to, one sentence per method."""
     return [
         f"{NAMES[method].capitalize()}: "
-        + "; ".join([_against_random(one, trust), *_flags(one), *_on_forgeries(one)])
-        + "."
+        f"{'; '.join([_against_random(one, trust), *_flags(one), *_on_forgeries(one)])}."
         for method, one in trust.methods.items()
     ]
 
@@ -128,7 +121,6 @@ def _against_random(one: MethodTrust, trust: Trust) -> str:
 
 
 def _flags(one: MethodTrust) -> list[str]:
-    """Say what the randomisation test holds against a map."""
     last = one.stages[-1]
     if last.spearman is None:
         return ["do not trust it: it is constant and names no place"]
@@ -142,14 +134,11 @@ def _flags(one: MethodTrust) -> list[str]:
 
 def _on_forgeries(one: MethodTrust) -> list[str]:
     places = one.planted
-    side = None if places is None else _side(places.gain_interval)
-    if places is None or side is None:
+    if places is None or (side := _side(places.gain_interval)) is None:
         return []
     if side == "unclear":
-        return [
-            f"{places.num_images} planted forgeries are too few to say whether it is on them more "
-            "than on those of other images"
-        ]
+        few = f"{places.num_images} planted forgeries are too few to say whether it is on them more"
+        return [f"{few} than on those of other images"]
     than = "more" if side == "above" else "less"
     return [f"it is on the planted forgeries {than} than on those of other images"]
 
@@ -169,38 +158,33 @@ def _draw_curves(trust: Trust) -> Figure:
     figure = Figure(figsize=(2 * WIDTH, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     shares = np.linspace(0, 1, len(trust.random_deletion))
-    for axes, chance, kind in (
-        (left, trust.random_deletion, "deletion"),
-        (right, trust.random_insertion, "insertion"),
-    ):
+    for axes, kind in ((left, "deletion"), (right, "insertion")):
+        chance = getattr(trust, f"random_{kind}")
         axes.plot(shares, chance, color=GREY, linestyle=":", linewidth=1.6, label="random orders")
         for number, (method, one) in enumerate(trust.methods.items()):
-            curve = one.deletion_curve if kind == "deletion" else one.insertion_curve
-            axes.plot(
-                shares, curve, color=HUES[number], marker=MARKERS[number], markersize=4,
-                linewidth=1.6, label=NAMES[method],
-            )  # fmt: skip
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+            curve = getattr(one, f"{kind}_curve")
+            axes.plot(shares, curve, linewidth=1.6, label=NAMES[method], **_style(number))
+        unit_axes(axes)
     mean = "mean probability of the called class"
     dress(left, "Deletion: the sooner it falls, the better", "share of the image removed", mean)
     dress(right, "Insertion: the sooner it rises, the better", "share of the image inserted", "")
     return figure
 
 
+def _style(number: int) -> dict[str, Any]:
+    return {"color": HUES[number], "marker": MARKERS[number], "markersize": 4}
+
+
 def _draw_stages(trust: Trust) -> Figure:
-    figure = Figure(figsize=(2 * WIDTH, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, 1, 2 * WIDTH, 3.6)
     for number, (method, one) in enumerate(trust.methods.items()):
-        places = range(len(one.stages))
         for values, line, words in (
             ([stage.spearman for stage in one.stages], "-", ""),
             ([stage.magnitude for stage in one.stages], "--", ", magnitude"),
         ):
-            heights = [np.nan if value is None else value for value in values]
-            axes.plot(
-                places, heights, color=HUES[number], marker=MARKERS[number], markersize=4,
-                linestyle=line, linewidth=1.5, label=NAMES[method] + words,
-            )  # fmt: skip
+            heights = np.array(values, float)  # None becomes NaN
+            style = {"linestyle": line, "linewidth": 1.5, **_style(number)}
+            axes.plot(heights, label=NAMES[method] + words, **style)
     stages = next(iter(trust.methods.values())).stages
     axes.axhline(MAX_SIMILARITY, color=GREY, linestyle=":", linewidth=1.2)
     axes.set_xticks(range(len(stages)), [stage.shuffled for stage in stages])

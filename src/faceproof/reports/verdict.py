@@ -9,10 +9,8 @@ def verdict(evaluation: Evaluation) -> list[str]:
     num_predictions, task = evaluation.num_predictions, evaluation.context.task
     if evaluation.num_unlabelled == num_predictions:
         called = part_of(evaluation.num_called_positive, num_predictions, "images")
-        return [
-            f"The detector called {called} {task.positive}. They have no labels, so its error rate "
-            "cannot be measured."
-        ]
+        unknown = "They have no labels, so its error rate cannot be measured."
+        return [f"The detector called {called} {task.positive}. {unknown}"]
     return [
         _class_sentence(evaluation),
         _overall_sentence(evaluation),
@@ -23,7 +21,6 @@ def verdict(evaluation: Evaluation) -> list[str]:
 
 
 def _class_sentence(evaluation: Evaluation) -> str:
-    """Say of each class how many of its images were called positive."""
     task, (of_negative, of_positive) = evaluation.context.task, evaluation.confusion
     parts = []
     if sum(of_positive):
@@ -36,20 +33,15 @@ def _class_sentence(evaluation: Evaluation) -> str:
 
 
 def _overall_sentence(evaluation: Evaluation) -> str:
-    """Say how many images were called correctly, beside what a constant answer would reach."""
     task, cells = evaluation.context.task, evaluation.confusion
     support = {task.negative: sum(cells[0]), task.positive: sum(cells[1])}
     total, common = sum(support.values()), max(support, key=lambda name: support[name])
     if support[common] == total:
-        return (
-            f"Every image is {common}: metrics that compare the two classes are undefined on this "
-            "set."
-        )
+        undefined = "metrics that compare the two classes are undefined on this set"
+        return f"Every image is {common}: {undefined}."
     right = part_of(cells[0][0] + cells[1][1], total, "images")
-    return (
-        f"Overall it called {right} correctly; always answering “{common}” would reach "
-        f"{percent(support[common] / total)}."
-    )
+    share = percent(support[common] / total)
+    return f"Overall it called {right} correctly; always answering “{common}” would reach {share}."
 
 
 def _broken_promises(evaluation: Evaluation) -> list[str]:
@@ -84,22 +76,19 @@ def scorings(context: EvaluationContext) -> str:
 
 def _hardest_generator(evaluation: Evaluation) -> list[str]:
     """Name the generator that is recognised least often, where there are several."""
-    rows = [
-        (row.recall, row) for row in evaluation.by_generator if row.value and row.recall is not None
-    ]
+    rows = [row for row in evaluation.by_generator if row.value and row.recall is not None]
     if len(rows) < 2:
         return []
-    recall, row = min(rows, key=lambda pair: pair[0])
-    share = part_of(round(recall * row.num_positive), row.num_positive, "images")
+    row = min(rows, key=lambda row: row.recall or 0.0)
+    share = part_of(round((row.recall or 0.0) * row.num_positive), row.num_positive, "images")
     return [f"The hardest generator is {row.value}: {share} were recognised."]
 
 
 def _left_out(evaluation: Evaluation) -> list[str]:
     """Say how many images are in no metric, and why."""
-    sentences = []
+    sentences, unreadable = [], len(evaluation.context.unreadable)
     if evaluation.num_unlabelled:
         sentences.append(f"Without a label, and so in no metric: {evaluation.num_unlabelled:,}.")
-    if evaluation.context.unreadable:
-        number = len(evaluation.context.unreadable)
-        sentences.append(f"Unreadable, and so in no metric: {number:,}.")
+    if unreadable:
+        sentences.append(f"Unreadable, and so in no metric: {unreadable:,}.")
     return sentences

@@ -117,14 +117,7 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True)
 class Question:
-    """What a client asks of an upload.
-
-    Attributes:
-        frames: how many of a video are judged.
-        faces: find the faces in an image and judge each by itself.
-        map: draw what the answer on an image rests on.
-        thumbnails: return small copies to show beside the answer.
-    """
+    """What a client asks of an upload; `api` describes the parameters."""
 
     frames: int
     faces: bool = False
@@ -135,10 +128,7 @@ class Question:
 class Judge:
     """Answers questions on uploads.
 
-    Attributes:
-        predictor: the detector.
-        limits: how large an upload may be.
-        options: how faces are found; None where the server does not find any.
+    `options` say how faces are found; they are None where the server does not find any.
     """
 
     def __init__(self, predictor: Predictor, limits: Limits, options: FaceOptions | None) -> None:
@@ -150,16 +140,13 @@ class Judge:
 
     @cached_property
     def maps(self) -> HeatMaps:
-        """Return what draws maps; made when first needed, for it copies a network."""
+        """What draws maps; made when first needed, for it copies a network."""
         return HeatMaps(self.predictor)
 
     def answer(self, file: BinaryIO, question: Question, deadline: float) -> dict[str, Any]:
         """Return the answer on a file, with the fields of `Answer`.
 
-        Args:
-            file: what was sent.
-            question: what is asked of it.
-            deadline: of a video, on the clock of `time.monotonic`.
+        The `deadline` is of videos, on the clock of `time.monotonic`.
 
         Raises:
             RefusedError: the file cannot be judged, or the server cannot do what is asked.
@@ -168,8 +155,7 @@ class Judge:
             raise RefusedError(422, f"there is no map: {self.maps.problem}")
         if question.faces:
             return self._faces(file, question)
-        fits = self.predictor.fits
-        found = read_upload(file, fits, self.limits, question.frames, deadline)
+        found = read_upload(file, self.predictor.fits, self.limits, question.frames, deadline)
         if isinstance(found, Clip):
             return self._video(found, question)
         (verdict,) = self.predictor.judge(stack_fitted([self.predictor.fit(found)]))
@@ -182,21 +168,21 @@ class Judge:
             raise RefusedError(422, NOT_FINDING)
         image = read_for_faces(file, self.limits)
         found = judge_faces(self.predictor, image, self.options)
-        decides = image
-        for box, face in zip(found.boxes, found.faces, strict=True):
-            if face is found.image:
-                decides = crop(image, box, self.options.margin)
+        boxes = [
+            box for box, face in zip(found.boxes, found.faces, strict=True) if face is found.image
+        ]
+        decides = crop(image, boxes[0], self.options.margin) if boxes else image
         shown = self._shown(question, image, decides, found.image.probability)
         return {"kind": "image", **found.to_json(), **shown}
 
     def _video(self, clip: Clip, question: Question) -> dict[str, Any]:
         verdict = judge_clip(self.predictor, clip)
-        answer = verdict.to_json()
+        answer = {"kind": "video", **verdict.to_json(), **({"map": None} if question.map else {})}
         if question.thumbnails:
             for number in most_positive(verdict):
                 small = shrink(clip.thumbnails[number], THUMBNAIL)
                 answer["frames"][number]["thumbnail"] = image_url(small)
-        return {"kind": "video", **answer, **({"map": None} if question.map else {})}
+        return answer
 
     def _shown(
         self, question: Question, image: Tensor, decides: Tensor, probability: float | None

@@ -1,7 +1,7 @@
 """The HTTP API of a detector: its routes, their description, and their errors in plain words."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -20,8 +20,7 @@ from faceproof.reports.html import render
 from faceproof.server.answers import NOT_FINDING, Answer, Judge, Problem, Question
 from faceproof.server.judging_queue import JudgingQueue, RefusedError, too_large
 from faceproof.server.limits import Limits
-from faceproof.server.middleware import PREDICT
-from faceproof.server.prometheus import Metrics
+from faceproof.server.middleware import PREDICT, Metrics
 
 FILE = {"type": "string", "format": "binary", "description": "an image or a video"}
 FORM = {"type": "object", "required": ["file"], "properties": {"file": FILE}}
@@ -35,14 +34,7 @@ class Health(BaseModel):
 
 
 def make_api(judge: Judge, queue: JudgingQueue, metrics: Metrics, token: bool) -> FastAPI:
-    """Return the API without what guards it; see `server.make_server`.
-
-    Args:
-        judge: what answers.
-        queue: where uploads wait for it.
-        metrics: what is shown at /metrics.
-        token: whether a token is needed, which the description says.
-    """
+    """Return the API without what guards it; its description says whether a token is needed."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,34 +50,30 @@ def make_api(judge: Judge, queue: JudgingQueue, metrics: Metrics, token: bool) -
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.add_exception_handler(RefusedError, _refused)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _defect)
+    for kind in (RefusedError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _explain_error)
     _add_predict(app, judge, queue, token)
     _add_others(app, judge, metrics, token)
     return app
 
 
 def _add_predict(app: FastAPI, judge: Judge, queue: JudgingQueue, token: bool) -> None:
-    """Add the route that judges an upload."""
     limits = queue.limits
     most = limits.max_frames
+    about = {
+        "frames": f"of a video, at most {most}",
+        "faces": about_faces(judge.options),
+        "map": "of an image: draw what the answer rests on, as `map`; takes the extra explain",
+        "thumbnails": "return a small copy of the image, or of the video's frames of the highest "
+        "probability",
+    }
 
     def read_question(
-        frames: int = Query(
-            min(NUM_FRAMES, most), ge=1, le=most, description=f"of a video, at most {most}"
-        ),
-        faces: bool = Query(False, description=about_faces(judge.options)),
-        map: bool = Query(
-            False, description="of an image: draw what the answer rests on, as `map`; takes the "
-            "extra explain",
-        ),
-        thumbnails: bool = Query(
-            False, description="return a small copy of the image, or of the video's frames of the "
-            "highest probability",
-        ),
-    ) -> Question:  # fmt: skip
+        frames: int = Query(min(NUM_FRAMES, most), ge=1, le=most, description=about["frames"]),
+        faces: bool = Query(False, description=about["faces"]),
+        map: bool = Query(False, description=about["map"]),
+        thumbnails: bool = Query(False, description=about["thumbnails"]),
+    ) -> Question:
         return Question(frames, faces, map, thumbnails)
 
     @app.post(
@@ -114,8 +102,6 @@ def _add_predict(app: FastAPI, judge: Judge, queue: JudgingQueue, token: bool) -
 
 
 def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> None:
-    """Add the routes that take no upload."""
-
     @app.get("/api/card", summary="The detector's card", responses=_locked(token))
     async def card() -> dict[str, Any]:
         """Return what is known of the detector: classes, threshold, metrics, versions."""
@@ -139,7 +125,7 @@ def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> No
 
     @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
     async def docs() -> str:
-        return render("api.html.j2", {}, api=app.openapi())
+        return render("api.html.j2", api=app.openapi())
 
 
 def describe_errors(limits: Limits, token: bool) -> dict[int | str, dict[str, Any]]:
@@ -174,23 +160,18 @@ def about_faces(options: FaceOptions | None) -> str:
     )
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RefusedError)
-    return JSONResponse({"error": error.message}, error.status, error.headers)
-
-
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    words = "there is nothing here; see /docs" if error.status_code == 404 else str(error.detail)
-    return JSONResponse({"error": words}, error.status_code, error.headers)
-
-
-async def _defect(request: Request, error: Exception) -> JSONResponse:
-    """Answer where the server itself has failed; the traceback goes to the log."""
-    return JSONResponse({"error": "the server has made a mistake; its log says more"}, 500)
-
-
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}"}, 422)
+async def _explain_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error as JSON, in plain words; the traceback of a defect goes to the log."""
+    headers: Mapping[str, str] | None = None
+    match error:
+        case RefusedError():
+            status, words, headers = error.status, error.message, error.headers
+        case HTTPException():
+            status, headers = error.status_code, error.headers
+            words = "there is nothing here; see /docs" if status == 404 else str(error.detail)
+        case RequestValidationError():
+            first = error.errors()[0]
+            status, words = 422, f"{first['loc'][-1]}: {first['msg']}"
+        case _:
+            status, words = 500, "the server has made a mistake; its log says more"
+    return JSONResponse({"error": words}, status, headers)

@@ -12,9 +12,8 @@ from faceproof.server.answers import Judge
 from faceproof.server.api import make_api
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
-from faceproof.server.middleware import CloseUnread, SecurityHeaders, UploadGuard
+from faceproof.server.middleware import CloseUnread, Metrics, SecurityHeaders, UploadGuard
 from faceproof.server.page import add_page, add_static
-from faceproof.server.prometheus import Metrics
 from faceproof.server.tokens import TokenGate
 
 
@@ -32,7 +31,7 @@ def make_server(
         limits: how much it takes.
         token: that clients must send; None for none.
         page: whether there is a page at /.
-        options: how faces are found where a client asks for that; None refuses to.
+        options: how faces are found; None refuses clients that want that.
 
     Raises:
         FaceproofError: faces cannot be found with this detector, or the extra is not installed.

@@ -12,7 +12,6 @@ from torchvision.transforms.v2 import functional as F
 
 from faceproof.data.model_input import fit_image, to_unit
 from faceproof.errors import FaceproofError
-from faceproof.explain.explanation_results import Map
 from faceproof.inference.predictor import Predictor
 from faceproof.inference.verdicts import TorchNetwork
 from faceproof.reports.gallery import overlay_pixels
@@ -24,8 +23,8 @@ METHOD = "cam"
 class HeatMaps:
     """Draws maps with a copy of a detector's network, one at a time.
 
-    It needs a copy because gradients are caught by hooks, which must not meet the images that other
-    threads judge. Of an ensemble it takes the member of the largest weight.
+    The hooks that catch gradients must not meet the images that other threads judge. Of an ensemble
+    it takes the member of the largest weight.
 
     Attributes:
         problem: why there can be no maps; None if there can.
@@ -70,7 +69,12 @@ class HeatMaps:
         fitted = to_unit(fit_image(image, *self._fit)[None])
         with self._lock, torch.inference_mode(False), torch.enable_grad():
             (found,) = self._attribute(self._net, fitted.clone(), METHOD, self._layer)
-        return _overlay(shrink(image, SIDE), found)
+        small = shrink(image, SIDE)
+        values = Image.fromarray(found.astype(np.float32)).resize(
+            small.size, Image.Resampling.BILINEAR
+        )
+        pixels = np.asarray(small, np.float32).transpose(2, 0, 1) / np.float32(255)
+        return Image.fromarray(overlay_pixels(pixels, np.asarray(values), METHOD))
 
 
 def shrink(image: Tensor, side: int) -> Image.Image:
@@ -78,9 +82,3 @@ def shrink(image: Tensor, side: int) -> Image.Image:
     small: Image.Image = F.to_pil_image(image)
     small.thumbnail((side, side), Image.Resampling.BICUBIC)
     return small
-
-
-def _overlay(image: Image.Image, found: Map) -> Image.Image:
-    values = Image.fromarray(found.astype(np.float32)).resize(image.size, Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
-    return Image.fromarray(overlay_pixels(pixels, np.asarray(values), METHOD))

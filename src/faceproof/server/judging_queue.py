@@ -16,13 +16,7 @@ RETRY_AFTER = 2  # seconds
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error in plain words.
-
-    Attributes:
-        status: the HTTP status.
-        message: what was wrong, and what to do.
-        headers: of the answer.
-    """
+    """A request that is answered by an HTTP status and a message: what was wrong, what to do."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -31,27 +25,16 @@ class RefusedError(Exception):
         self.headers = dict(headers or {})
 
 
-def busy() -> RefusedError:
-    """Return the error for an upload that finds all places taken."""
-    return RefusedError(
-        503,
-        f"the server is busy; try again in {RETRY_AFTER} seconds",
-        {"Retry-After": str(RETRY_AFTER)},
-    )
-
-
 def too_large(limits: Limits) -> RefusedError:
     """Return the error for an upload of too many bytes."""
-    return RefusedError(
-        413, f"the file is too large; at most {limits.max_megabytes:g} megabytes are taken"
-    )
+    most = f"at most {limits.max_megabytes:g} megabytes are taken"
+    return RefusedError(413, f"the file is too large; {most}")
 
 
 def too_late(limits: Limits) -> RefusedError:
     """Return the error for an answer that takes too long."""
-    return RefusedError(
-        504, f"no answer within {limits.timeout:g} seconds; try a smaller file, or later"
-    )
+    late = f"no answer within {limits.timeout:g} seconds"
+    return RefusedError(504, f"{late}; try a smaller file, or later")
 
 
 class JudgingQueue:
@@ -78,7 +61,8 @@ class JudgingQueue:
             RefusedError: all are taken.
         """
         if self.present >= self.limits.places:
-            raise busy()
+            words = f"the server is busy; try again in {RETRY_AFTER} seconds"
+            raise RefusedError(503, words, {"Retry-After": str(RETRY_AFTER)})
         self.present += 1
         try:
             yield
@@ -86,10 +70,7 @@ class JudgingQueue:
             self.present -= 1
 
     async def work(
-        self,
-        function: Callable[Given, Answer],
-        *arguments: Given.args,
-        **named: Given.kwargs,
+        self, function: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs
     ) -> Answer:
         """Call a function in a thread and wait for it no longer than the limit.
 

@@ -39,10 +39,10 @@ class Limits:
 
     @property
     def max_bytes(self) -> int:
-        """Return the size of the largest upload."""
+        """The size of the largest upload."""
         return int(self.max_megabytes * 1_000_000)
 
     @property
     def places(self) -> int:
-        """Return how many uploads may arrive, wait or be judged at the same time."""
+        """How many uploads may arrive, wait or be judged at the same time."""
         return self.concurrency + self.queue

@@ -15,10 +15,7 @@ STATIC = {"page.js": "text/javascript", "answer.js": "text/javascript", "page.cs
 
 
 def add_static(app: FastAPI) -> None:
-    """Add what every page of the server is made of, at /static.
-
-    Each file is a route of its own, read once: no path of a client is opened.
-    """
+    """Add scripts and styles at /static, each a route of its own: no path of a client is opened."""
     for name, kind in STATIC.items():
         content = files("faceproof.server").joinpath("static", name).read_bytes()
         _add(app, f"/static/{name}", Response(content, media_type=kind))
@@ -51,7 +48,6 @@ def render_page(judge: Judge) -> str:
     }
     return render(
         "page.html.j2",
-        {},
         card=predictor.card,
         limits=limits,
         find_faces=judge.options is not None,

@@ -83,12 +83,10 @@ class TokenGate:
     async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Show the form, or check the token that it sends."""
         if scope["method"] in ("GET", "HEAD"):
-            await _send_form(send, 200, failed=False)
-            return
+            return await _send_form(send, 200, failed=False)
         if scope["method"] != "POST":
             words = "send the token by POST, or ask for its form by GET"
-            await refuse(send, RefusedError(405, words, {"Allow": "GET, HEAD, POST"}))
-            return
+            return await refuse(send, RefusedError(405, words, {"Allow": "GET, HEAD, POST"}))
         body, more = b"", True
         try:
             async with asyncio.timeout(LOGIN_SECONDS):
@@ -97,17 +95,16 @@ class TokenGate:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
         except TimeoutError:
-            await refuse(send, too_slow(LOGIN_SECONDS))
-            return
+            return await refuse(send, too_slow(LOGIN_SECONDS))
         (word,) = parse_qs(body.decode("latin-1"), encoding="utf-8").get("token", [""])[:1]
         if not hmac.compare_digest(word.encode("utf-8", "replace"), self.token):
-            await _send_form(send, 401, failed=True)
-            return
+            return await _send_form(send, 401, failed=True)
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         cookie = f"{COOKIE}={self.session}; Path=/; HttpOnly; SameSite=Strict{secure}"
         await respond(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+        return None
 
 
 async def _send_form(send: Send, status: int, failed: bool) -> None:
-    page = render("login.html.j2", {}, failed=failed).encode()
+    page = render("login.html.j2", failed=failed).encode()
     await respond(send, status, page, [(b"content-type", b"text/html; charset=utf-8")])

@@ -35,11 +35,11 @@ def read_upload(
     """Read a file as an image, (3, H, W) uint8, or else as a video.
 
     Args:
-        file: it can be sought in; its name and what its sender calls it are not looked at.
+        file: can be sought in; its name and what its sender calls it are not looked at.
         fits: how the networks want their images.
         limits: how large it may be.
         num_frames: of a video.
-        deadline: of `time.monotonic`, for a video.
+        deadline: of a video, on the clock of `time.monotonic`.
 
     Raises:
         RefusedError: it is too large (413), neither (415), damaged (422), or takes too long (504).
@@ -47,9 +47,8 @@ def read_upload(
     image = _read_image(file, limits)
     if image is not None:
         return image
-    bounds = Bounds(int(limits.max_pixels), deadline)
     try:
-        return read_clip(file, fits, num_frames, bounds)
+        return read_clip(file, fits, num_frames, Bounds(int(limits.max_pixels), deadline))
     except UnknownVideoError as error:
         reason = f"the file is no image that can be read, and as a video: {error}"
         raise RefusedError(415, reason) from error
@@ -64,10 +63,6 @@ def read_upload(
 def read_for_faces(file: BinaryIO, limits: Limits) -> Tensor:
     """Read a file as an image in which faces are to be found, (3, H, W) uint8.
 
-    Args:
-        file: as of `read_upload`.
-        limits: how large it may be.
-
     Raises:
         RefusedError: it is too large (413), damaged (422), or no image that can be read (415).
     """
@@ -78,27 +73,18 @@ def read_for_faces(file: BinaryIO, limits: Limits) -> Tensor:
 
 
 def _read_image(file: BinaryIO, limits: Limits) -> Tensor | None:
-    """Read a file as an image, (3, H, W) uint8; None if it is none.
-
-    Raises:
-        RefusedError: it is too large, damaged, or of a kind that would be taken for a video.
-    """
+    """Read a file as an image, (3, H, W) uint8; None if it is none."""
     size = _image_size(file)
+    file.seek(0)
     if size is None:
-        file.seek(0)
         start = file.read(12)
-        if (
-            start[4:8] == b"ftyp" and start[8:] in HEIF
-        ):  # ffmpeg would judge a tile of it as a video
+        # ffmpeg would judge a tile of it as a video.
+        if start[4:8] == b"ftyp" and start[8:] in HEIF:
             raise RefusedError(415, NO_HEIF)
         return None
     if size[0] * size[1] > limits.max_pixels:
-        raise RefusedError(
-            413,
-            f"the image has {size[0]} x {size[1]} pixels; at most {limits.max_pixels:,.0f} are "
-            "taken",
-        )
-    file.seek(0)
+        found, most = f"{size[0]} x {size[1]} pixels", f"{limits.max_pixels:,.0f}"
+        raise RefusedError(413, f"the image has {found}; at most {most} are taken")
     try:
         return torch.from_numpy(decode_image(file.read()))
     except UnreadableImageError as error:
@@ -106,11 +92,7 @@ def _read_image(file: BinaryIO, limits: Limits) -> Tensor | None:
 
 
 def _image_size(file: BinaryIO) -> tuple[int, int] | None:
-    """Return width and height by the header of an image, undecoded; None if it is none.
-
-    Raises:
-        RefusedError: the header is damaged, or speaks of more pixels than Pillow ever decodes.
-    """
+    """Return width and height by the header of an image, undecoded; None if it is none."""
     file.seek(0)
     try:
         with Image.open(file, formats=FORMATS) as image:

@@ -19,6 +19,7 @@ from faceproof.augment.corruptions import (
     neutral_corruption,
     robustness_corruptions,
 )
+from faceproof.data.image_io import Pixels
 from faceproof.data.listing import DataSet, recorded_data
 from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, read_parquet, select
 from faceproof.errors import FaceproofError
@@ -50,8 +51,7 @@ from faceproof.io.run_folder import RunFolder, find_run, read_epochs
 from faceproof.models.build import build_network
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_best
-from faceproof.reports.image_grid import Pixels
-from faceproof.reports.mistake_images import mistake_images, mistakes_plot
+from faceproof.reports.image_grid import mistake_images, mistakes_plot
 from faceproof.reports.numbers import rate
 from faceproof.reports.report import ReportExtras, write_report
 from faceproof.task import Task

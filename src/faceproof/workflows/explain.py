@@ -232,8 +232,8 @@ def _measure(
 ) -> "Trust":
     """Measure the maps on the images named, or on a sample of the run's validation images."""
     from faceproof.data.table import read_table, select
+    from faceproof.explain.explanation import measure_trust, planted_rows
     from faceproof.explain.sampling import sample_rows
-    from faceproof.explain.trust import measure_trust, planted_rows
 
     if config.images:
         rows = sections["images"]

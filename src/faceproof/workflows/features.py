@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
 
-    from faceproof.explain.feature_map import FeatureMap, Features
+    from faceproof.explain.features import Features
+    from faceproof.explain.features_results import FeatureMap
     from faceproof.explain.loaded_detector import Subject
 
 # What the output folder consists of; the first file marks it as ours.
@@ -72,8 +73,7 @@ def features(config: FeaturesConfig) -> "FeatureMap":
         FaceproofError: the run or an image cannot be read, the split is empty, or the folder holds
             something else.
     """
-    from faceproof.explain.feature_map import map_features
-    from faceproof.explain.features import sample_features
+    from faceproof.explain.features import map_features, sample_features
     from faceproof.explain.loaded_detector import load_subject
 
     subject = load_subject(config.subject, config.device, config.allow)
@@ -164,7 +164,8 @@ def log_projector(
     """
     import torch
 
-    from faceproof.explain.feature_map import NONE, TITLES, narrowed
+    from faceproof.explain.features import NONE, narrowed
+    from faceproof.explain.features_results import TITLES
 
     columns = [[value or NONE for value in rows[name].to_pylist()] for name in TITLES]
     files = [Path(path).name for path in rows["path"].to_pylist()]

@@ -12,10 +12,9 @@ from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import DEFAULT
 from faceproof.explain.config import COARSE, EFFORTS, LEAST, STANDARD, THOROUGH, MapConfig
-from faceproof.explain.explanation import explain_rows
+from faceproof.explain.explanation import explain_rows, measure_trust
 from faceproof.explain.explanation_results import Stage
 from faceproof.explain.loaded_detector import Subject
-from faceproof.explain.trust import measure_trust
 from faceproof.task import get_task
 from faceproof.workflows.explain import ExplainConfig
 from tests.known_networks import patch_network, timm_network
@@ -85,7 +84,7 @@ def test_the_randomised_images_are_of_both_classes(tmp_path, monkeypatch):
     """A sample comes class by class; its first few would be of one."""
     seen = []
     monkeypatch.setattr(
-        "faceproof.explain.trust.randomisation_test",
+        "faceproof.explain.explanation.randomisation_test",
         lambda net, images, *rest: seen.append(images.mean((1, 2, 3))) or _stages(),
     )  # fmt: skip
     rows = _rows(tmp_path, 6)

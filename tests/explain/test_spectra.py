@@ -17,15 +17,16 @@ from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain import sampling
 from faceproof.explain.peaks import Peak
-from faceproof.explain.spectra import _moved_to, measure_spectra, suitable_size
-from faceproof.explain.spectrum import (
+from faceproof.explain.spectra import (
     FLOOR,
-    NOISE_IN_MAPS,
     RunningStatistics,
-    curve_frequencies,
+    _moved_to,
     image_spectrum,
+    measure_spectra,
+    suitable_size,
     whole,
 )
+from faceproof.explain.spectra_results import NOISE_IN_MAPS, curve_frequencies
 from faceproof.reports.spectra_page import describe, draw_curves, verdict, write_spectra
 from faceproof.task import get_task
 from faceproof.workflows.spectra import SpectraConfig
