@@ -40,8 +40,7 @@ from faceproof.evaluation.predictions import (
 from faceproof.io import atomic as whole_files
 from faceproof.reports import report as report_module
 from faceproof.reports.numbers import percent, rate, span
-from faceproof.reports.report import ReportExtras
-from faceproof.reports.verdict import scorings, verdict
+from faceproof.reports.report import ReportExtras, scorings, verdict
 from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]

@@ -10,7 +10,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +47,8 @@ from faceproof.task import Task
 
 SHOWN_PAIRS = 10  # on a page; the others open at a click
 MAX_PAIRS = 300  # those of 25 runs
+
+_Point = tuple[Look, float, float, Interval]  # a run's look, cost, ROC-AUC and its interval
 
 
 def write_comparison(folder: Path, comparison: Comparison, scored: Sequence[ScoredRun]) -> Path:
@@ -103,25 +104,14 @@ def _cost_plots(runs: Sequence[ComparedRun], looks: Mapping[str, Look]) -> dict[
         ("work", "multiply_adds", 1e9, "10⁹ multiply-adds per image (log scale)"),
     ):
         points = [
-            _QualityPoint(looks[run.name], cost / scale, area, run.intervals["roc_auc"])
+            (looks[run.name], cost / scale, area, run.intervals["roc_auc"] or (area, area))
             for run in runs
             if (cost := getattr(run.cost, key)) is not None
             and (area := run.metrics["roc_auc"]) is not None
         ]
         if points:
-            title = f"Quality against {name}"
-            found[name] = _cost_quality(points, label, title)
+            found[name] = _cost_quality(points, label, f"Quality against {name}")
     return found
-
-
-@dataclass(frozen=True)
-class _QualityPoint:
-    """A detector by what it costs and how good it is."""
-
-    look: Look
-    cost: float
-    quality: float
-    interval: Interval | None
 
 
 def _compared_roc(curves: Sequence[tuple[Look, Scores, Scores]], task: Task) -> Figure:
@@ -148,34 +138,32 @@ def _compared_roc(curves: Sequence[tuple[Look, Scores, Scores]], task: Task) -> 
     return figure
 
 
-def _cost_quality(points: Sequence[_QualityPoint], x_label: str, title: str) -> Figure:
+def _cost_quality(points: Sequence[_Point], x_label: str, title: str) -> Figure:
     """Draw ROC-AUC with its interval against a cost, and a line along those nothing cheaper beats.
 
     `x_label` says what the cost is, and its unit.
     """
     figure, (axes,) = new_figure(4.4)
     best, corners = -math.inf, []
-    for point in sorted(points, key=lambda point: (point.cost, -point.quality)):
-        if point.quality > best:
-            best = point.quality
-            corners.append((point.cost, best))
+    for _, cost, quality, _ in sorted(points, key=lambda point: (point[1], -point[2])):
+        if quality > best:
+            best = quality
+            corners.append((cost, best))
     axes.step(*zip(*corners, strict=True), where="post", color=MUTED, linewidth=1, linestyle=":")
-    for point in points:
-        low, high = point.interval or (point.quality, point.quality)
+    for look, cost, quality, (low, high) in points:
         axes.errorbar(
-            [point.cost], [point.quality], yerr=[[point.quality - low], [high - point.quality]],
-            color=point.look.colour, marker=point.look.marker, markersize=7, linewidth=0,
-            elinewidth=1.2,
+            [cost], [quality], yerr=[[quality - low], [high - quality]], color=look.colour,
+            marker=look.marker, markersize=7, linewidth=0, elinewidth=1.2,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.12)
-    costs = [point.cost for point in points]
+    costs = [cost for _, cost, _, _ in points]
     if max(costs) < 10 * min(costs):
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     dress(axes, title, x_label, "ROC-AUC, with 95% interval")
-    legend_below(figure, [point.look for point in points], points=True)
+    legend_below(figure, [look for look, *_ in points], points=True)
     return figure
 
 

@@ -1,20 +1,30 @@
-"""Puts a detector's API, its page and what guards them into one application."""
+"""Puts a detector's API, its page and what guards them into one application.
+
+The page is one template, two scripts and one style sheet over the HTTP API.
+"""
 
 import os
+from importlib.resources import files
 
 import torch
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
+from faceproof.artifact.model_card import model_card
 from faceproof.inference.faces import FaceOptions
 from faceproof.inference.predictor import Predictor
+from faceproof.reports.html import render
 from faceproof.server.answers import Judge
 from faceproof.server.api import make_api
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
 from faceproof.server.middleware import CloseUnread, Metrics, SecurityHeaders, UploadGuard
-from faceproof.server.page import add_page, add_static
 from faceproof.server.tokens import TokenGate
+
+STATIC = {"page.js": "text/javascript", "answer.js": "text/javascript", "page.css": "text/css"}
 
 
 def make_server(
@@ -42,9 +52,9 @@ def make_server(
     metrics = Metrics(queue)
     judge = Judge(predictor, limits, options)
     app = make_api(judge, queue, metrics, token is not None)
-    add_static(app)
+    _add_static(app)
     if page:
-        add_page(app, judge)
+        _add_route(app, "/", HTMLResponse(render_page(judge)))
     # The last one added is the first to see a request.
     app.add_middleware(UploadGuard, queue=queue, metrics=metrics)
     if token is not None:
@@ -68,3 +78,46 @@ def make_config(app: FastAPI, limits: Limits, host: str, port: int) -> uvicorn.C
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _add_static(app: FastAPI) -> None:
+    """Add scripts and styles at /static, each a route of its own: no path of a client is opened."""
+    for name, kind in STATIC.items():
+        content = files("faceproof.server").joinpath("static", name).read_bytes()
+        _add_route(app, f"/static/{name}", Response(content, media_type=kind))
+
+
+def _add_route(app: FastAPI, path: str, answer: Response) -> None:
+    """Add a route that always gives the same answer."""
+
+    async def respond() -> Response:
+        return answer
+
+    app.add_api_route(path, respond, include_in_schema=False, response_model=None)
+
+
+def render_page(judge: Judge) -> str:
+    """Return the page as HTML."""
+    predictor, limits = judge.predictor, judge.limits
+    point = predictor.scorer.point
+    settings = {
+        "positive": predictor.task.positive,
+        "negative": predictor.task.classes[0],
+        "unsure": list(point.unsure),
+        "max_megabytes": limits.max_megabytes,
+        "map_problem": judge.maps.problem,
+    }
+    return render(
+        "page.html.j2",
+        card=predictor.card,
+        limits=limits,
+        find_faces=judge.options is not None,
+        settings=settings,
+        card_html=card_html(model_card(predictor.card, "DIR")),
+    )
+
+
+def card_html(text: str) -> Markup:
+    """Return a model card, which is Markdown, as HTML; raw HTML and images in it stay text."""
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    return Markup(reader.render(text))

@@ -135,7 +135,7 @@ def write(
     from torch.utils.tensorboard import SummaryWriter
 
     from faceproof.io.atomic import atomic_folder, write_text
-    from faceproof.reports.feature_plots import draw_features
+    from faceproof.reports.map_plots import draw_features
     from faceproof.reports.plots import save_png
 
     refuse_foreign_folder(out, FILES)

@@ -18,8 +18,7 @@ from tests.small_runs import write_run
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
 from faceproof.inference.faces import FaceOptions, judge_faces
-from faceproof.server.application import make_server
-from faceproof.server.page import card_html
+from faceproof.server.application import card_html, make_server
 from tests.small_servers import listening
 
 TOKEN = "a-token-of-the-tests"
@@ -361,7 +360,7 @@ def test_the_description_of_the_interface_keeps_to_the_policy(browser, address):
 
 def test_the_settings_of_the_page_are_those_of_the_detector(model):
     from faceproof.server.answers import Judge
-    from faceproof.server.page import render_page
+    from faceproof.server.application import render_page
 
     page = render_page(Judge(model, LIMITS, None))
     text = page.split("data-settings='")[1].split("'")[0]
