@@ -104,12 +104,8 @@ def measure_trust(
 ) -> Trust:
     """Measure how far maps can be trusted.
 
-    Args:
-        subject: the detector.
-        rows: the images of the curves and of the randomisation test; `words` say which they are.
-        planted: images among which are forgeries with a known place.
-        words: see `rows`.
-        config: how to compute the maps.
+    `rows` are the images of the curves and of the randomisation test, and `words` say which these
+    are; among `planted` are forgeries with a known place.
 
     Raises:
         FaceproofError: there are no images, or one cannot be read.

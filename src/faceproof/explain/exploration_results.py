@@ -44,9 +44,6 @@ class Exploration:
     """What a data set holds.
 
     Attributes:
-        data: its name.
-        seed: of the draw.
-        num_images: all images.
         counts: number of all images by column (split, source, generator), value and class.
         rows: the readable images of the sample, class by class, in the order of the draw.
         unreadable: path and reason of the other files of the sample.

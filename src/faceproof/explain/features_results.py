@@ -16,13 +16,9 @@ TITLES = {"label": "class", "source": "source", "generator": "generator"}  # by 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Images placed on planes by their features.
+    """N images placed on planes by the features of a backbone.
 
     Attributes:
-        title: heads the plot.
-        num_images: N.
-        num_features: of the backbone.
-        seed: of the projections.
         planes: (N, 2) by kind.
         names: of each image, by column; columns in which all images agree are left out.
         shares: of the features' variance along the two directions of PCA.

@@ -75,12 +75,9 @@ def mass_inside(maps: NDArray[np.floating], masks: Flags) -> Values:
 def planted_metrics(
     maps: NDArray[np.floating], masks: Flags, deletion: CurveMetrics
 ) -> PlantedMetrics:
-    """Return how well maps find forgeries.
+    """Return how well maps (B, S, S), signed toward the forgery, find the masks (B, S, S).
 
-    Args:
-        maps: (B, S, S), one at least, signed toward the forgery.
-        masks: (B, S, S).
-        deletion: what removing cells in the maps' order does to these images.
+    `deletion` is what removing cells in the maps' order does to these images.
     """
     hits, inside = pointing_hits(maps, masks), mass_inside(maps, masks)
     hits_elsewhere, hits_gain, span = _against_others(hits, maps, masks, pointing_hits)

@@ -28,15 +28,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Subject:
-    """A detector to explain.
-
-    Attributes:
-        net: its network, with its weights.
-        task: names the classes.
-        point: calibration and threshold.
-        name: of the run or the artifact.
-        run: None for an artifact.
-    """
+    """A detector to explain, of a run or of an artifact; `point` is calibration and threshold."""
 
     net: Detector
     task: Task

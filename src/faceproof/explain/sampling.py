@@ -26,15 +26,10 @@ def class_names(rows: pa.Table) -> list[str]:
 
 
 def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
-    """Draw rows at random, stratified by class.
+    """Draw `num` rows of an image table at random, stratified by class; None draws all.
 
     The draw is a function of the seed and the images' names, so that adding images to a data set
     changes few others. Rows come class by class, and within a class in the order of the draw.
-
-    Args:
-        rows: an image table.
-        num: how many, at least one of each class; None for all, in random order.
-        seed: of the draw.
 
     Raises:
         FaceproofError: `num` is less than one for each class.

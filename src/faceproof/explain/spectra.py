@@ -158,14 +158,9 @@ Gathered = dict[Key, SpectrumStatistics]
 def measure_spectra(
     data: DataSet, size: int | None = SIZE, num: int | None = None, seed: int = 0
 ) -> Spectra:
-    """Measure the mean spectra of a data set.
+    """Measure the mean spectra of a data set, on `num` images drawn by class, or on all.
 
-    Args:
-        data: the data set.
-        size: pixels a side of the square that is analysed, even; None for one that suits the
-            images.
-        num: how many images, drawn by class; None for all.
-        seed: of the draw.
+    `size` is that of the analysed square, even; None takes one that suits the images.
 
     Raises:
         FaceproofError: too many files cannot be read, or every image is too small.

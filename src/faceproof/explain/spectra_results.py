@@ -66,8 +66,6 @@ class Group:
 
     Attributes:
         kind: overall, class, source or generator.
-        name: which one.
-        num: images.
         power: mean, (S, S), unshifted.
         deviation: standard deviation of `power` over images; NaN of one image.
         curve: mean by rings of equal width from 0 to half a cycle per pixel, (S/2,).
@@ -93,10 +91,7 @@ class Spectra:
     """The mean spectra of a data set.
 
     Attributes:
-        data: its name.
         size: pixels a side of the square that was analysed.
-        seed: of the draw.
-        num_images: images of the data set.
         num_drawn: images that were read.
         groups: all images, each class, each source and each generator.
         too_small: left out, like those `unreadable`.

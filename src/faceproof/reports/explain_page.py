@@ -35,11 +35,7 @@ REMOVED_AS = {
 
 
 def write_explanation(folder: Path, found: Explanation) -> Path:
-    """Write page, numbers and plots into a folder, and return the page.
-
-    Raises:
-        CannotWriteError: the disk is full or cannot be written to.
-    """
+    """Write page, numbers and plots into a folder, and return the page."""
     plots = {} if found.trust is None else draw_trust(found.trust)
     files = {f"plots/{name}": figure for name, figure in plots.items()}
     for name, one in zip(found.plot_names, found.images, strict=True):
@@ -68,7 +64,6 @@ def explanation_page(found: Explanation, plots: dict[str, Figure]) -> str:
 
 
 def _shown(one: Explained, task: Task) -> dict[str, Any]:
-    """Return what the template needs of an image."""
     return {
         "name": Path(one.path).name,
         "path": one.path,

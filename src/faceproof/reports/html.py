@@ -34,14 +34,7 @@ def write_page(
 ) -> Path:
     """Write `<name>.html`, `<name>.json` and a PNG for each plot into a folder; return the page.
 
-    The folder is made if it is not there.
-
-    Args:
-        folder: where they go.
-        name: of page and numbers.
-        page: the HTML.
-        numbers: plain values; what is undefined is None.
-        plots: by file name, without suffix.
+    `numbers` are plain values, None what is undefined; `plots` go by file name without suffix.
 
     Raises:
         CannotWriteError: the disk is full or cannot be written to.

@@ -6,8 +6,8 @@
       predictions.parquet   the predictions, from which every metric can be computed again
       plots/*.png           the plots of the page
 
-A section of the page shows a field of `evaluation_result.Evaluation`, if wanted with a plot of
-`draw`, in a `<section>` of `templates/report.html.j2`.
+A section of the page is a `<section>` of `templates/report.html.j2`: it shows a field of
+`evaluation_result.Evaluation`, and maybe a plot of `draw`.
 """
 
 import json
@@ -177,11 +177,7 @@ def thumbnails(images: Mapping[str, Pixels]) -> dict[str, str]:
 def render(
     evaluation: Evaluation, plots: Mapping[str, str], images: Mapping[str, str] | None = None
 ) -> str:
-    """Return the page of a report, complete in itself.
-
-    `plots` are the elements that show the plots, by name, and `images` the data URLs of mistakes,
-    by path.
-    """
+    """Return the page of a report; `plots` are elements by name, `images` data URLs by path."""
     shown = printable(evaluation)
     return html.render(
         "report.html.j2",

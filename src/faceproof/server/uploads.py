@@ -32,10 +32,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 def read_upload(
     file: BinaryIO, fits: tuple[Fit, ...], limits: Limits, num_frames: int, deadline: float
 ) -> Tensor | Clip:
-    """Read a file as an image, (3, H, W) uint8, or else as a video.
+    """Read a file as an image, (3, H, W) uint8, or else as a video; its name is not looked at.
 
     Args:
-        file: can be sought in; its name and what its sender calls it are not looked at.
+        file: can be sought in.
         fits: how the networks want their images.
         limits: how large it may be.
         num_frames: of a video.
