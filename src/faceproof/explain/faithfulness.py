@@ -2,8 +2,7 @@
 
 Deletion and insertion (Petsiuk, Das and Saenko 2018). Pixels are removed in square cells, those the
 map ranks first before the others: scattered pixels would be a pattern of their own, and a fine map,
-a coarse map and chance should remove things of the same kind. The caller chooses what a removed
-pixel becomes.
+a coarse map and chance should remove things of the same kind.
 
     deletion    cells are removed from the image; with a good map the probability falls soon, and
                 the area under its curve is small

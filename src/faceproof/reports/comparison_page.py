@@ -72,15 +72,14 @@ def draw(comparison: Comparison, scored: Sequence[ScoredRun]) -> dict[str, Figur
     by_folder = {str(one.folder.path): one for one in scored}
     rows = [(run, by_folder[run.folder]) for run in comparison.runs]
     looks, plots = _looks(comparison.runs), dict[str, Figure]()
+    task = comparison.task
     scores = {
-        run.name: LabelledScores.from_table(one.predictions, comparison.task, run.threshold)
+        run.name: LabelledScores.from_table(one.predictions, task, run.threshold)
         for run, one in rows
     }
     if all(map(has_both_classes, scores.values())):
-        curves = [
-            (looks[name], *roc_curve(WeightedScores(of_run))) for name, of_run in scores.items()
-        ]
-        plots["roc"] = _compared_roc(curves, comparison.task)
+        curves = [(looks[name], *roc_curve(WeightedScores(of))) for name, of in scores.items()]
+        plots["roc"] = _compared_roc(curves, task)
         plots |= _cost_plots(comparison.runs, looks)
     histories = [(looks[run.name], read_epochs(one.folder.metrics)) for run, one in rows]
     if trained := [(look, history) for look, history in histories if history]:

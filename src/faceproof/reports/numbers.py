@@ -31,11 +31,6 @@ def span(interval: Sequence[float] | None) -> str:
     return f"{low / 1000:.3f} to {high / 1000:.3f}"
 
 
-def dashed(interval: Sequence[float] | None) -> str:
-    """Write an interval as `span` does, in less room."""
-    return span(interval).replace(" to ", DASH)
-
-
 def count(value: int | None) -> str:
     """Write a number of things with separators of thousands."""
     return "undefined" if value is None else f"{value:,}"
@@ -89,5 +84,5 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-_FILTERS = (percent, rate, span, dashed, count, fact, signed, p_value, scaled, milliseconds, short)
+_FILTERS = (percent, rate, span, count, fact, signed, p_value, scaled, milliseconds, short)
 FILTERS = {function.__name__: function for function in _FILTERS}  # of the templates

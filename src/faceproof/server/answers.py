@@ -192,9 +192,9 @@ class Judge:
         if question.thumbnails:
             url = image_url(shrink(image, THUMBNAIL))
             shown["thumbnail"] = {"url": url, "width": image.shape[2], "height": image.shape[1]}
-        if question.map:
+        if question.map and probability is None:
             shown["map"] = None
-            if probability is not None:
-                url = image_url(self.maps.draw(decides))
-                shown["map"] = {"url": url, "about": self.maps.about}
+        elif question.map:
+            url = image_url(self.maps.draw(decides))
+            shown["map"] = {"url": url, "about": self.maps.about}
         return shown

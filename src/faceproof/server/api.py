@@ -1,6 +1,5 @@
 """The HTTP API of a detector: its routes, their description, and their errors in plain words."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -102,7 +101,9 @@ def _add_predict(app: FastAPI, judge: Judge, queue: JudgingQueue, token: bool) -
 
 
 def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> None:
-    @app.get("/api/card", summary="The detector's card", responses=_locked(token))
+    locked = _locked(token)
+
+    @app.get("/api/card", summary="The detector's card", responses=locked)
     async def card() -> dict[str, Any]:
         """Return what is known of the detector: classes, threshold, metrics, versions."""
         return judge.predictor.card.to_json()
@@ -110,15 +111,11 @@ def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> No
     @app.get("/health", summary="Whether the server is alive")
     async def health() -> Health:
         """Answer without a token, and without waiting for images."""
-        await asyncio.sleep(0)
         return Health(status="ok")
 
-    @app.get(
-        "/metrics",
-        summary="Metrics for Prometheus",
-        response_class=PlainTextResponse,
-        responses=_locked(token),
-    )
+    kind = PlainTextResponse
+
+    @app.get("/metrics", summary="Metrics for Prometheus", response_class=kind, responses=locked)
     async def show_metrics() -> Response:
         """Return requests by outcome, a histogram of their seconds, and how many are in work."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

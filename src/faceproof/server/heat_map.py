@@ -70,9 +70,7 @@ class HeatMaps:
         with self._lock, torch.inference_mode(False), torch.enable_grad():
             (found,) = self._attribute(self._net, fitted.clone(), METHOD, self._layer)
         small = shrink(image, SIDE)
-        values = Image.fromarray(found.astype(np.float32)).resize(
-            small.size, Image.Resampling.BILINEAR
-        )
+        values = Image.fromarray(found).resize(small.size, Image.Resampling.BILINEAR)
         pixels = np.asarray(small, np.float32).transpose(2, 0, 1) / np.float32(255)
         return Image.fromarray(overlay_pixels(pixels, np.asarray(values), METHOD))
 

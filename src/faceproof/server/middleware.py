@@ -119,12 +119,10 @@ class Metrics:
         self._requests = Counter("faceproof_requests", words, ["outcome"], registry=own)
         name, words = "faceproof_request_seconds", "Seconds from a request's arrival to its answer."
         self._seconds = Histogram(name, words, buckets=BUCKETS, registry=own)
-        in_work = Gauge(
-            "faceproof_in_work", "Uploads that arrive, wait or are judged.", registry=own
-        )
-        in_work.set_function(lambda: queue.present)
-        places = Gauge("faceproof_places", "How many of them there may be.", registry=own)
-        places.set(queue.limits.places)
+        words = "Uploads that arrive, wait or are judged."
+        Gauge("faceproof_in_work", words, registry=own).set_function(lambda: queue.present)
+        words = "How many of them there may be."
+        Gauge("faceproof_places", words, registry=own).set(queue.limits.places)
 
     def add(self, outcome: str, seconds: float) -> None:
         """Count a request that took so many seconds."""
