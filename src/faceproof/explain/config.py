@@ -89,11 +89,6 @@ LEAST = Effort("least", math.inf, Grain(num_windows=4, num_steps=4), 2, 4, 2, 4,
 EFFORTS = {effort.name: effort for effort in (THOROUGH, STANDARD, COARSE, LEAST)}
 
 
-def suitable_effort(multiply_adds: float) -> Effort:
-    """Return the largest effort that suits a network of so many multiply-adds per image."""
-    return next(effort for effort in EFFORTS.values() if multiply_adds / 1e9 <= effort.most)
-
-
 @dataclass(frozen=True)
 class MapConfig:
     """How maps are computed.

@@ -13,7 +13,7 @@ from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint
-from faceproof.explain.config import EFFORTS, THOROUGH, Effort, suitable_effort
+from faceproof.explain.config import EFFORTS, THOROUGH, Effort
 from faceproof.explain.faithfulness import Images, Values
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
@@ -55,7 +55,8 @@ class Subject:
             return EFFORTS[name]
         if self.net.input_mean.device.type != "cpu":
             return THOROUGH
-        return suitable_effort(count_multiply_adds(self.net))
+        work = count_multiply_adds(self.net) / 1e9
+        return next(effort for effort in EFFORTS.values() if work <= effort.most)
 
 
 def has_channels_last(net: Detector) -> bool:

@@ -17,12 +17,16 @@ from faceproof.reports.html import image_url
 from faceproof.server.heat_map import HeatMaps, shrink
 from faceproof.server.judging_queue import RefusedError
 from faceproof.server.limits import Limits
-from faceproof.server.uploads import read_for_faces, read_upload
+from faceproof.server.uploads import read_upload, read_uploaded_image
 
 THUMBNAIL = 720  # pixels, the longer side
 NOT_FINDING = (
     "this server does not look for faces; leave out faces=true, or start it by faceproof serve DIR "
     "--find-faces, which takes pip install 'faceproof[faces]'"
+)
+NO_VIDEOS = (
+    "the file is no image that can be read, and faces are found in images alone; judge a video "
+    "without looking for faces"
 )
 
 
@@ -166,7 +170,9 @@ class Judge:
         """Answer on the faces of an image; the map is of what decides, a face or the whole."""
         if self.options is None:
             raise RefusedError(422, NOT_FINDING)
-        image = read_for_faces(file, self.limits)
+        image = read_uploaded_image(file, self.limits)
+        if image is None:
+            raise RefusedError(415, NO_VIDEOS)
         found = judge_faces(self.predictor, image, self.options)
         boxes = [
             box for box, face in zip(found.boxes, found.faces, strict=True) if face is found.image

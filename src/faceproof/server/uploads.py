@@ -19,10 +19,6 @@ from faceproof.inference.video import (
 from faceproof.server.judging_queue import RefusedError, too_late
 from faceproof.server.limits import Limits
 
-NO_VIDEOS = (
-    "the file is no image that can be read, and faces are found in images alone; judge a video "
-    "without looking for faces"
-)
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 NO_HEIF = "HEIC images, as iPhones take them, cannot be read; send it as JPEG"
 # Those that Pillow decodes itself. EPS would start Ghostscript.
@@ -44,7 +40,7 @@ def read_upload(
     Raises:
         RefusedError: it is too large (413), neither (415), damaged (422), or takes too long (504).
     """
-    image = _read_image(file, limits)
+    image = read_uploaded_image(file, limits)
     if image is not None:
         return image
     try:
@@ -60,20 +56,12 @@ def read_upload(
         raise too_late(limits) from error
 
 
-def read_for_faces(file: BinaryIO, limits: Limits) -> Tensor:
-    """Read a file as an image in which faces are to be found, (3, H, W) uint8.
+def read_uploaded_image(file: BinaryIO, limits: Limits) -> Tensor | None:
+    """Read a file as an image, (3, H, W) uint8; None if it is none.
 
     Raises:
-        RefusedError: it is too large (413), damaged (422), or no image that can be read (415).
+        RefusedError: it is too large (413), of a kind that is not read (415), or damaged (422).
     """
-    image = _read_image(file, limits)
-    if image is None:
-        raise RefusedError(415, NO_VIDEOS)
-    return image
-
-
-def _read_image(file: BinaryIO, limits: Limits) -> Tensor | None:
-    """Read a file as an image, (3, H, W) uint8; None if it is none."""
     size = _image_size(file)
     file.seek(0)
     if size is None:
