@@ -117,7 +117,9 @@ def panels(num: int, columns: int, width: float, height: float) -> tuple[Figure,
 
 def two_panels(num_names: int) -> tuple[Figure, list[Axes]]:
     """Return a figure of a page's width, its height such that the legend has room below."""
-    return panels(2, 2, 2 * WIDTH, 4.0 + 0.2 * -(-num_names // LEGEND_COLUMNS))
+    height = 4.0 + 0.2 * -(-num_names // LEGEND_COLUMNS)
+    figure = Figure(figsize=(2 * WIDTH, height), layout="constrained")
+    return figure, [figure.add_subplot(1, 2, number) for number in (1, 2)]
 
 
 def legend_below(figure: Figure, looks: Sequence[Look], points: bool = False) -> None:

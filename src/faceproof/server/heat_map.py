@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as F
 
 from faceproof.data.model_input import fit_image, to_unit
 from faceproof.errors import FaceproofError
+from faceproof.explain.explanation_results import Map
 from faceproof.inference.predictor import Predictor
 from faceproof.inference.verdicts import TorchNetwork
 from faceproof.reports.gallery import overlay_pixels
@@ -69,10 +70,13 @@ class HeatMaps:
         fitted = to_unit(fit_image(image, *self._fit)[None])
         with self._lock, torch.inference_mode(False), torch.enable_grad():
             (found,) = self._attribute(self._net, fitted.clone(), METHOD, self._layer)
-        small = shrink(image, SIDE)
-        values = Image.fromarray(found).resize(small.size, Image.Resampling.BILINEAR)
-        pixels = np.asarray(small, np.float32).transpose(2, 0, 1) / np.float32(255)
-        return Image.fromarray(overlay_pixels(pixels, np.asarray(values), METHOD))
+        return _overlay(shrink(image, SIDE), found)
+
+
+def _overlay(image: Image.Image, found: Map) -> Image.Image:
+    values = Image.fromarray(found).resize(image.size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
+    return Image.fromarray(overlay_pixels(pixels, np.asarray(values), METHOD))
 
 
 def shrink(image: Tensor, side: int) -> Image.Image:
