@@ -1,7 +1,6 @@
-"""Where Hydra meets faceproof: compose a configuration, and call a workflow with plain values.
+"""The one module that knows Hydra: composes a configuration and calls a workflow with plain values.
 
-The only module of the package that knows Hydra. Everything heavy is imported inside the functions
-that need it, so that `--help`, `--cfg job` and shell completion answer at once.
+Heavy imports stand inside functions, so that `--help`, `--cfg job` and shell completion are fast.
 """
 
 import functools
@@ -35,17 +34,9 @@ if TYPE_CHECKING:
 
 # What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
 CHANGEABLE = (
-    "trainer.",
-    "loader.",
-    "cache.images",
-    "cache.features",
-    "cache.max_gb",
-    "checkpoint.",
-    "threshold.",
-    "calibration",
-    "patience",
-    "compile",
-)
+    "trainer.", "loader.", "cache.images", "cache.features", "cache.max_gb", "checkpoint.",
+    "threshold.", "calibration", "patience", "compile",
+)  # fmt: skip
 # Settings of the command itself; a training has no use for them.
 OF_THE_COMMAND = ("allow", "compare", "experiments", "resume", "sweep")
 # Where a configuration may name code of the user's own.
@@ -53,6 +44,7 @@ OWN_CODE = (
     "data.kind", "model.backbone.name", "model.head.name", "optimizer.name", "scheduler.name",
     "trainer.strategy.name",
 )  # fmt: skip
+MENDABLE = (FaceproofError, InstantiationException, OmegaConfBaseException)
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
 
@@ -84,38 +76,29 @@ def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
         wait_briefly()
         try:
             return main(config)
-        except (FaceproofError, InstantiationException, OmegaConfBaseException) as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise
-            _remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
-            sys.exit(f"error: {_message(error)}")
-        except KeyboardInterrupt:
+        except (*MENDABLE, KeyboardInterrupt) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             folder = Path(HydraConfig.get().runtime.output_dir)
             _remove_if_unused(folder)
-            print(f"interrupted{_how_to_resume(config, folder)}", file=sys.stderr)
+            if not isinstance(error, KeyboardInterrupt):
+                sys.exit(f"error: {_message(error)}")
+            hint = ""
+            if "resume" in config:  # an evaluation is simply started again
+                run = RunFolder(folder) if config.resume is None else find_run(config.resume)
+                hint = f"; {run.how_to_resume()}"
+            print(f"interrupted{hint}", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
 
     return wrapped
 
 
-def _how_to_resume(config: DictConfig, folder: Path) -> str:
-    """Say how a training is resumed; an evaluation is simply started again."""
-    if "resume" not in config:
-        return ""
-    run = RunFolder(folder) if config.resume is None else find_run(config.resume)
-    return f"; {run.how_to_resume()}"
-
-
 def _message(error: Exception) -> str:
     """Return the message of the error that a configuration library has wrapped."""
     cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, FaceproofError):
-            return str(cause)
+    while cause is not None and not isinstance(cause, FaceproofError):
         cause = cause.__cause__
-    return f"the configuration cannot be used: {error}"
+    return f"the configuration cannot be used: {error}" if cause is None else str(cause)
 
 
 def _remove_if_unused(folder: Path) -> None:
@@ -127,11 +110,7 @@ def _remove_if_unused(folder: Path) -> None:
 
 
 def train(config: DictConfig) -> float:
-    """Train what a configuration describes and return the best value of the monitored metric.
-
-    Raises:
-        FaceproofError: the configuration, the images or the training are at fault.
-    """
+    """Train what a configuration describes and return the best value of the monitored metric."""
     lookup.allow(config.get("allow") or ())
     if config.resume is not None:
         run = find_run(config.resume)
@@ -169,9 +148,9 @@ def _written(name: str) -> dict[str, Any]:
     """Return the settings and groups that a file at the top of conf/ has."""
     written = plain(OmegaConf.load(Path(repository()) / "conf" / f"{name}.yaml"), resolve=False)
     defaults = written.pop("defaults")
-    groups = {key: None for entry in defaults if isinstance(entry, dict) for key in entry}
-    groups = {key: None for key in groups if not key.startswith("override")}
-    return {name: value for name, value in (groups | written).items() if name != "hydra"}
+    groups = [key for entry in defaults if isinstance(entry, dict) for key in entry]
+    chosen = dict.fromkeys(key for key in groups if not key.startswith("override"))
+    return {name: value for name, value in (chosen | written).items() if name != "hydra"}
 
 
 def _interpolated(node: Any) -> Iterator[str]:
@@ -186,8 +165,7 @@ def _interpolated(node: Any) -> Iterator[str]:
 
 def allow_own_code(values: Mapping[str, Any]) -> None:
     """Allow the modules whose code the user's own settings name; see `lookup`."""
-    flat = flatten(values)
-    for key, name in flat.items():
+    for key, name in flatten(values).items():
         place = re.sub(r"^data\.(sets\.[^.]+\.)+", "data.", key)
         if place in OWN_CODE and isinstance(name, str) and "." in name:
             lookup.allow([name.rpartition(".")[0]])
@@ -196,8 +174,7 @@ def allow_own_code(values: Mapping[str, Any]) -> None:
 def _choices(config: DictConfig) -> dict[str, str]:
     """Return which file of conf/ each group was taken from."""
     choices = HydraConfig.get().runtime.choices
-    groups = [str(group) for group in config]
-    return {group: choices[group] for group in groups if choices.get(group) is not None}
+    return {key: choices[key] for key in map(str, config) if choices.get(key) is not None}
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
@@ -257,13 +234,8 @@ def compose_data(overrides: list[str]) -> "DataSet":
 
 
 def list_data(values: Mapping[str, Any]) -> "DataSet":
-    """List the data set that the user's settings describe.
-
-    Raises:
-        FaceproofError: the settings describe none, or it cannot be listed.
-    """
+    """List the data set that the user's settings describe."""
     from faceproof.data.sources import make_source
-    from faceproof.settings import SettingError
 
     allow_own_code({"data": values})
     try:
@@ -274,12 +246,7 @@ def list_data(values: Mapping[str, Any]) -> "DataSet":
 
 
 def evaluate(config: DictConfig) -> Path:
-    """Score the best epoch of a run on a split of a data set, and return the report's folder.
-
-    Raises:
-        FaceproofError: there is no such run, the data set is of another task, or the split is
-            empty.
-    """
+    """Score the best epoch of a run on a split of a data set, and return the report's folder."""
     lookup.allow(config.get("allow") or ())
     values = {name: value for name, value in plain(config).items() if name not in ("allow", "data")}
     settings = make(EvaluateConfig, values)
@@ -306,6 +273,5 @@ def requested_data(config: DictConfig) -> list["DataSet"]:
 
 
 def _parsed(overrides: list[str]) -> list[Override]:
-    """Parse command-line overrides."""
     parsed: list[Override] = OverridesParser.create().parse_overrides(overrides)
     return parsed

@@ -29,12 +29,9 @@ def allow(modules: Iterable[str]) -> None:
 
 def is_allowed(name: str) -> bool:
     """Say whether a dotted name lies in a module that the user has named."""
-    modules = _allowed | {word.strip().rstrip(".") for word in _environment() if word.strip()}
+    words = os.environ.get(VARIABLE, "").split(",")
+    modules = _allowed | {word.strip().rstrip(".") for word in words if word.strip()}
     return any(name == module or name.startswith(f"{module}.") for module in modules)
-
-
-def _environment() -> list[str]:
-    return os.environ.get(VARIABLE, "").split(",")
 
 
 def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
@@ -43,7 +40,7 @@ def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
     Args:
         name: a short name, or the dotted name of something of the user's own.
         known: faceproof's parts by their short names.
-        setting: which setting it is, for messages, such as `model.backbone.name`.
+        setting: its name in messages, such as `model.backbone.name`.
 
     Raises:
         FaceproofError: the name is not known, not allowed, or cannot be imported.

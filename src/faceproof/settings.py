@@ -20,12 +20,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be.
-
-    Attributes:
-        fits: says whether a value is so.
-        meaning: the same in words, to stand behind "must be".
-    """
+    """A test of a value, and its meaning in words, to stand behind "must be"."""
 
     fits: Callable[[Any], bool]
     meaning: str
@@ -72,12 +67,7 @@ TEXT = Rule(lambda value: isinstance(value, str), "a text")
 
 
 class SettingError(FaceproofError):
-    """A setting that is misspelt, missing or of no meaning.
-
-    Args:
-        setting: its name, dotted; empty for the settings as a whole.
-        problem: what is wrong with it, to stand behind the name.
-    """
+    """A setting that is misspelt, missing or of no meaning; `problem` stands behind its name."""
 
     def __init__(self, setting: str, problem: str) -> None:
         super().__init__(f"{setting} {problem}".strip())
@@ -95,8 +85,11 @@ class UnknownSettingError(SettingError):
         self.known = sorted(known)
         where, _, name = setting.rpartition(".")
         close = get_close_matches(name, self.known)
-        listed = f"there are {', '.join(self.known)}"
-        hint = f"did you mean {join(where, close[0])}?" if close else listed
+        hint = (
+            f"did you mean {join(where, close[0])}?"
+            if close
+            else f"there are {', '.join(self.known)}"
+        )
         FaceproofError.__init__(self, f"there is no setting {setting}; {hint}")
         self.setting = setting
 
@@ -107,10 +100,6 @@ class UnknownSettingError(SettingError):
 
 def check(settings: object, **rules: Rule) -> None:
     """Refuse a value that breaks the rule of its name.
-
-    Args:
-        settings: the dataclass.
-        rules: the rule of each name.
 
     Raises:
         SettingError: it names setting, value and rule.

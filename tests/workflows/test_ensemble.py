@@ -47,14 +47,7 @@ def runs(faces, tmp_path_factory):
 def made(runs, tmp_path):
     small, large, _ = runs
     return ensemble(
-        EnsembleConfig(
-            (
-                small.path,
-                large.path,
-            ),
-            out=tmp_path / "both",
-            weights="fitted",
-        )
+        EnsembleConfig((small.path, large.path), out=tmp_path / "both", weights="fitted")
     )
 
 
@@ -107,15 +100,7 @@ def test_its_members_are_no_runs_of_a_folder(runs, made, tmp_path):
     made.ensemble.touch()
     assert find_run("latest", tmp_path).path == made.path
     with pytest.raises(FaceproofError, match="is an ensemble itself"):
-        ensemble(
-            EnsembleConfig(
-                (
-                    made.path,
-                    runs[0].path,
-                ),
-                out=tmp_path / "x",
-            )
-        )
+        ensemble(EnsembleConfig((made.path, runs[0].path), out=tmp_path / "x"))
 
 
 def test_its_own_training_images_are_left_out_of_figures(made):
@@ -132,25 +117,9 @@ def _root(run):
 def test_what_cannot_be_averaged_is_refused(runs, made, tmp_path):
     small, large, other = runs
     with pytest.raises(FaceproofError, match="validated on different images"):
-        ensemble(
-            EnsembleConfig(
-                (
-                    small.path,
-                    other.path,
-                ),
-                out=tmp_path / "x",
-            )
-        )
+        ensemble(EnsembleConfig((small.path, other.path), out=tmp_path / "x"))
     with pytest.raises(FaceproofError, match="holds something already"):
-        ensemble(
-            EnsembleConfig(
-                (
-                    small.path,
-                    large.path,
-                ),
-                out=made.path,
-            )
-        )
+        ensemble(EnsembleConfig((small.path, large.path), out=made.path))
     with pytest.raises(FaceproofError, match="two runs or more"):
         ensemble(EnsembleConfig((small.path,), out=tmp_path / "x"))
     assert not (tmp_path / "x").exists()

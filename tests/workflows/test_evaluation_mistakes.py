@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from faceproof.data.listing import DataSet
 from faceproof.data.table import read_table, select
+from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.mistakes import find_mistakes, mistake_rows
 from faceproof.evaluation.predictions import label_numbers, read_predictions
 from faceproof.io.run_folder import RunFolder
@@ -53,11 +54,12 @@ def test_an_evaluation_shows_them_and_survives_an_image_that_vanishes(tmp_path):
     face = get_task("face")
     gone = table.filter(pc.equal(table["label"], "face"))["path"][0].as_py()
 
-    def all_wrong(rows, condition=None):
+    def all_wrong(rows, corruption=None):
         Path(gone).unlink()
         return np.where(label_numbers(rows, face) == 1, -9.0, 9.0)
 
-    folder = evaluate_run(run, all_wrong, DataSet("face_or_not", face, table))
+    config = EvaluateConfig(str(run.path))
+    folder = evaluate_run(run, config, all_wrong, DataSet("face_or_not", face, table))
     told = json.loads((folder / "report.json").read_text())["mistakes"]
     assert {name: rows["num"] for name, rows in told.items()} == {
         "face called non_face": 8,

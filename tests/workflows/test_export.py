@@ -163,8 +163,7 @@ def test_a_backbone_of_ones_own_is_exported_if_it_is_allowed(run, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "parts",
-    [{}, {"gate": "a"}, {"detector": "b"}, {"run": "a", "gate": "b", "detector": "c"}],
+    "parts", [{}, {"gate": "a"}, {"detector": "b"}, {"run": "a", "gate": "b", "detector": "c"}]
 )
 def test_either_a_run_or_both_parts_of_a_cascade_are_exported(parts, tmp_path):
     with pytest.raises(FaceproofError, match="either RUN, or both --gate and --detector"):

@@ -16,14 +16,7 @@ from faceproof.errors import FaceproofError
 from faceproof.training.module import DetectorModule
 from tests.conftest import write_faces
 from tests.jobs import evaluate, train
-from tests.small_shards import (
-    SMALL,
-    like,
-    list_files,
-    names,
-    read_shards,
-    write,
-)
+from tests.small_shards import SMALL, like, list_files, names, read_shards, write
 
 TINY = (
     "data=shards", "data.task=face", "model=face_cnn", "model.input.size=16", "trainer=cpu",

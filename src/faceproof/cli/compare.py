@@ -5,9 +5,8 @@ from faceproof.workflows.compare_config import CompareConfig
 
 
 @shell(example="faceproof compare multirun/2026-01-12_10-00-00 --out comparison")
-def command(config: CompareConfig) -> int:
+def command(config: CompareConfig) -> None:
     """Write the page of a comparison."""
     from faceproof.workflows.compare import compare
 
     compare(config)
-    return 0

@@ -5,9 +5,8 @@ from faceproof.workflows.ensemble_config import EnsembleConfig
 
 
 @shell(example="faceproof ensemble runs/A runs/B --weights fitted --out runs/both")
-def command(config: EnsembleConfig) -> int:
+def command(config: EnsembleConfig) -> None:
     """Make an ensemble."""
     from faceproof.workflows.ensemble import ensemble
 
     ensemble(config)
-    return 0

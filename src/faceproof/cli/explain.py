@@ -5,7 +5,6 @@ from faceproof.workflows.explain import ExplainConfig, explain
 
 
 @shell(example="faceproof explain runs/NAME my/*.jpg --methods cam")
-def command(config: ExplainConfig) -> int:
+def command(config: ExplainConfig) -> None:
     """Explain images."""
     explain(config)
-    return 0

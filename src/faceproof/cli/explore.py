@@ -5,9 +5,8 @@ from faceproof.workflows.explore import ExploreConfig, explore
 
 
 @shell(example="faceproof explore data=demo")
-def command(config: ExploreConfig) -> int:
+def command(config: ExploreConfig) -> None:
     """Show what a data set holds."""
     from faceproof import app
 
     explore(app.compose_data(list(config.settings)), config)
-    return 0

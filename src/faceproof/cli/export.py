@@ -5,8 +5,7 @@ from faceproof.workflows.export import ExportConfig, export
 
 
 @shell(example="faceproof export runs/NAME --to detector")
-def command(config: ExportConfig) -> int:
+def command(config: ExportConfig) -> None:
     """Make a detector artifact."""
     export(config)
     print(f"detector artifact: {config.to}")
-    return 0

@@ -5,7 +5,6 @@ from faceproof.workflows.features import FeaturesConfig, features
 
 
 @shell(example="faceproof features runs/NAME --sample 500")
-def command(config: FeaturesConfig) -> int:
+def command(config: FeaturesConfig) -> None:
     """Place images by their features."""
     features(config)
-    return 0

@@ -5,7 +5,6 @@ from faceproof.workflows.fetch import FetchConfig, fetch
 
 
 @shell(example="faceproof fetch ciplab")
-def command(config: FetchConfig) -> int:
+def command(config: FetchConfig) -> None:
     """Get a data set."""
     fetch(config)
-    return 0

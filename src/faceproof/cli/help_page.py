@@ -34,23 +34,18 @@ class HelpPage:
 
 
 def _entry(entry: HelpEntry, width: int) -> list[str]:
-    """Return the lines about one command or option."""
     names = _names(entry)
     text = [_plain(entry.description)]
     if entry.default:
         text = [text[0].rstrip("."), f"(default: {entry.default})"]
     if entry.required:
         text = [text[0].rstrip("."), "(required)"]
-    lines = textwrap.wrap(
-        " ".join(" ".join(text).split()),
-        width,
-        initial_indent=" " * NAMES,
-        subsequent_indent=" " * NAMES,
-        break_on_hyphens=False,
-    ) or [""]
+    words = " ".join(" ".join(text).split())
+    wrapped = textwrap.wrap(words, width - NAMES, break_on_hyphens=False) or [""]
+    lines = [" " * NAMES + line for line in wrapped]
     if len(names) > NAMES - 4:
         return [f"  {names}", *lines]
-    return [f"  {names}".ljust(NAMES) + lines[0].strip(), *lines[1:]]
+    return [f"  {names}".ljust(NAMES) + wrapped[0], *lines[1:]]
 
 
 def _names(entry: HelpEntry) -> str:

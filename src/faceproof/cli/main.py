@@ -13,8 +13,6 @@ from faceproof.cli.shell import make_app
 from faceproof.errors import FaceproofError
 from faceproof.performance.threads import wait_briefly
 
-# cyclopts takes a lone - for an option without a name.
-STANDARD_INPUT = {"-": "/dev/stdin"}
 TEXT = "Tools for face image detectors. Training and evaluation are train.py and evaluate.py."
 # Each command is `command` in the module of its name; the module is loaded when it is called.
 COMMANDS = {
@@ -54,16 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(words: Sequence[str]) -> int:
     """Run a command and return its exit code.
 
-    Args:
-        words: the command's name, its arguments and options.
-
     Raises:
         FaceproofError: the command cannot be done.
         CycloptsError: the words are no command.
     """
     if not words:
         raise CycloptsError("name a command")
-    tokens = [STANDARD_INPUT.get(word, word) for word in words]
+    # cyclopts takes a lone - for an option without a name.
+    tokens = ["/dev/stdin" if word == "-" else word for word in words]
     try:
         code = make_parser(words[0])(
             tokens, exit_on_error=False, print_error=False, result_action="return_value"
@@ -72,15 +68,11 @@ def run(words: Sequence[str]) -> int:
         if isinstance(error.__cause__, FaceproofError):  # of the checks of a settings' dataclass
             raise error.__cause__ from None
         raise
-    return int(code or 0)  # of help and version there is none
+    return int(code or 0)
 
 
 def make_parser(called: str | None = None) -> App:
-    """Return the command line.
-
-    Args:
-        called: the command whose help may be asked for; the others have their summary alone.
-    """
+    """Return the command line; of the commands, only the one that is called is loaded."""
     app = make_app("faceproof", TEXT)
     app.version_flags = ("--version",)
     app.version = f"faceproof {__version__}"

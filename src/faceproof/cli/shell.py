@@ -25,11 +25,7 @@ def _default_in_help(value: Any) -> str | None:
 
 
 def _refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuse a fraction for a whole number, of which cyclopts would take the whole part.
-
-    Raises:
-        CoercionError: an argument is one.
-    """
+    """Refuse a fraction for a whole number, of which cyclopts would take the whole part."""
     for argument in arguments:
         kinds = get_args(argument.hint) or (argument.hint,)
         for token in argument.tokens if int in kinds else ():
@@ -57,29 +53,26 @@ def make_app(name: str, text: str, example: str = "") -> App:
         config=_refuse_fractions,
         suppress_keyboard_interrupt=False,  # the exit code of an interrupted command is set in main
         default_parameter=Parameter(
-            negative_iterable=(),
-            consume_multiple=False,
-            show_default=_default_in_help,
+            negative_iterable=(), consume_multiple=False, show_default=_default_in_help
         ),
     )
 
 
-def shell(example: str) -> Callable[[Callable[[Any], int]], App]:
-    """Turn a function of one dataclass, which returns the exit code, into a command.
+def shell(example: str) -> Callable[[Callable[[Any], int | None]], App]:
+    """Turn a function of one dataclass, which returns the exit code or None for 0, into a command.
 
-    Args:
-        example: a command line, shown at the end of the help.
+    Its help ends with the example, a command line.
     """
 
-    def decorate(run: Callable[[Any], int]) -> App:
+    def decorate(run: Callable[[Any], int | None]) -> App:
         (settings,) = (kind for name, kind in get_type_hints(run).items() if name != "return")
         text, _, _ = (inspect.getdoc(settings) or "").partition("\nAttributes:")
         app = make_app(run.__module__.rpartition(".")[2], text.strip(), example)
 
-        def call(config: Any) -> int:
+        def call(config: Any) -> int | None:
             return run(config)
 
-        call.__annotations__ = {"config": Annotated[settings, Parameter(name="*")], "return": int}
+        call.__annotations__ = {"config": Annotated[settings, Parameter(name="*")]}
         app.default(call)
         return app
 

@@ -5,9 +5,8 @@ from faceproof.workflows.spectra import SpectraConfig, spectra
 
 
 @shell(example="faceproof spectra data=demo")
-def command(config: SpectraConfig) -> int:
+def command(config: SpectraConfig) -> None:
     """Show mean spectra."""
     from faceproof import app
 
     spectra(app.compose_data(list(config.settings)), config)
-    return 0

@@ -1,7 +1,7 @@
-"""Draws a contact sheet: small images with their verdicts, for a person to look through."""
+"""Draws contact sheets: small images with their verdicts, for a person to look through."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -19,31 +19,35 @@ INK, FAINT, PAPER = "#1a1a1a", "#666666", "#ffffff"
 
 
 def write_contact_sheet(file: Path, rows: Sequence[Row]) -> None:
-    """Draw images in the order of the rows, each with its name, probability and verdict.
-
-    Args:
-        file: the PNG to write.
-        rows: the results of one or more images, each with a probability.
-    """
-    columns = min(COLUMNS, len(rows))
-    cell = (SIDE + GAP, SIDE + GAP + 2 * LINE)
-    height = math.ceil(len(rows) / columns)
-    sheet = Image.new("RGB", (columns * cell[0] + GAP, height * cell[1] + GAP), PAPER)
-    font = ImageFont.truetype(
-        str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 13
+    """Draw images in the order of the rows, each with its name, probability and verdict."""
+    cells = (
+        (_thumbnail(row.path), f"{row.probability:.3f}  {row.verdict}", _short_name(row.path))
+        for row in rows
     )
-    draw = ImageDraw.Draw(sheet)
-    for number, row in enumerate(rows):
-        left, top = GAP + number % columns * cell[0], GAP + number // columns * cell[1]
-        image = _thumbnail(row.path)
-        offset = ((SIDE - image.width) // 2, (SIDE - image.height) // 2)
-        sheet.paste(image, (left + offset[0], top + offset[1]))
-        name = _shortened("/".join(Path(row.path).parts[-2:]), font)
-        said = f"{row.probability:.3f}  {row.verdict}"
-        draw.text((left, top + SIDE + 2), said, INK, font)
-        draw.text((left, top + SIDE + 2 + LINE), name, FAINT, font)
+    columns = min(COLUMNS, len(rows))
+    sheet = draw_sheet(cells, columns, math.ceil(len(rows) / columns), INK)
     with atomic_file(file) as partial:
         sheet.save(partial, "PNG")
+
+
+def draw_sheet(
+    cells: Iterable[tuple[Image.Image, str, str]], columns: int, rows: int, ink: str
+) -> Image.Image:
+    """Draw images of at most `SIDE` pixels a side in a grid, each with two lines of text below."""
+    width, height = SIDE + GAP, SIDE + GAP + 2 * LINE
+    sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), PAPER)
+    draw, font = ImageDraw.Draw(sheet), _font()
+    for number, (image, first, second) in enumerate(cells):
+        left, top = GAP + number % columns * width, GAP + number // columns * height
+        sheet.paste(image, (left + (SIDE - image.width) // 2, top + (SIDE - image.height) // 2))
+        draw.text((left, top + SIDE + 2), first, ink, font)
+        draw.text((left, top + SIDE + 2 + LINE), second, FAINT, font)
+    return sheet
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), 13)
 
 
 def _thumbnail(path: str) -> Image.Image:
@@ -56,8 +60,9 @@ def _thumbnail(path: str) -> Image.Image:
     return fitted
 
 
-def _shortened(name: str, font: ImageFont.FreeTypeFont) -> str:
-    """Leave out the middle of a name that is wider than its image."""
+def _short_name(path: str) -> str:
+    """Return the end of a path, without its middle where it is wider than an image."""
+    name, font = "/".join(Path(path).parts[-2:]), _font()
     number, short = len(name), name
     while font.getlength(short) > SIDE and number > 2:
         number -= 1

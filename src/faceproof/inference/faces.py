@@ -47,7 +47,6 @@ class FacesVerdict:
     Attributes:
         image: the verdict on the image; see the rule above.
         boxes: where the faces are, in pixels of the image, the largest first.
-        faces: the verdict on each.
         whole: no face was found, and the whole image was judged.
     """
 
@@ -100,14 +99,9 @@ def fit_faces(
 ) -> tuple[list[Box], list[Fitted]]:
     """Find faces and resize each for the networks.
 
-    Args:
-        image: (3, H, W) uint8.
-        fits: how the networks want their images.
-        options: how faces are taken.
-
     Returns:
-        The boxes, and the images to judge, (3, S, S) uint8 each: a crop for each box, or the whole
-        image where there is none and the options say so.
+        The boxes, and what to judge of the (3, H, W) uint8 image, (3, S, S) uint8 each: a crop for
+        each box, or the whole image where there is none and the options say so.
     """
     boxes = find_faces(image, options.most)
     parts = [crop(image, box, options.margin) for box in boxes]
@@ -119,13 +113,7 @@ def fit_faces(
 def combine_faces(
     predictor: Predictor, boxes: Sequence[Box], verdicts: Sequence[Verdict]
 ) -> FacesVerdict:
-    """Return the verdict on an image from those on its faces.
-
-    Args:
-        predictor: the detector that judged them.
-        boxes: the faces.
-        verdicts: one for each face; or one for the whole image, where there are no faces.
-    """
+    """Return the verdict on an image from those on its faces, or without any on the whole image."""
     if not boxes and verdicts:
         return FacesVerdict(verdicts[0], (), (), whole=True)
     counted = [(one.probability, one) for one in verdicts if one.probability is not None]
@@ -134,9 +122,8 @@ def combine_faces(
     else:
         task, threshold = predictor.task.name, predictor.threshold
         shares = [one.gate_probability for one in verdicts if one.gate_probability is not None]
-        chosen = Verdict(
-            NO_FACE, NO_FACE, None, None, threshold, task, max(shares) if shares else None
-        )
+        share = max(shares, default=None)
+        chosen = Verdict(NO_FACE, NO_FACE, None, None, threshold, task, share)
     return FacesVerdict(chosen, tuple(boxes), tuple(verdicts))
 
 
@@ -144,11 +131,6 @@ def judge_faces(
     predictor: Predictor, image: ImageLike, options: FaceOptions | None = None
 ) -> FacesVerdict:
     """Find the faces in an image, judge each, and return the verdict on the image.
-
-    Args:
-        predictor: a detector of the task deepfake, or a cascade.
-        image: in any form that a predictor takes.
-        options: how faces are taken.
 
     Raises:
         FaceproofError: the detector is of the task face, scikit-image is not installed, or the

@@ -20,7 +20,7 @@ from faceproof.inference.faces import (
 )
 from faceproof.inference.inputs import is_video
 from faceproof.inference.output_parts import Row, printable
-from faceproof.inference.predictor import Predictor, stack_fitted
+from faceproof.inference.predictor import Predictor, judge_batches, stack_fitted
 from faceproof.inference.verdicts import Fit, Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
@@ -116,14 +116,7 @@ def _collate(files: Sequence[_File]) -> Loaded:
 def load_files(
     paths: Iterable[str], fits: Sequence[Fit], loading: Loading, device: str = "cpu"
 ) -> Iterator[Loaded]:
-    """Yield batches of files in their order; paths are taken from the iterator as they are needed.
-
-    Args:
-        paths: the files.
-        fits: how the networks want their images.
-        loading: how files are read.
-        device: the type of device that judges them.
-    """
+    """Yield batches of files in their order; each path is taken when it is needed."""
     coming = iter(paths)
     batch_size = loading.size_on(device)
     first = list(islice(coming, batch_size))
@@ -150,11 +143,7 @@ def predict_files(
 ) -> Iterator[list[Row]]:
     """Yield rows of results, batch by batch, in the order of the paths.
 
-    Args:
-        predictor: the detector.
-        paths: the files.
-        loading: how they are read.
-        on_clip: called for each video.
+    `on_clip` is called for each video.
 
     Raises:
         FaceproofError: faces are to be found, and cannot be; see `check_faces`.
@@ -165,7 +154,8 @@ def predict_files(
     device = predictor.device.type
     batch_size = loading.size_on(device)
     for loaded in load_files(paths, predictor.fits, loading, device):
-        verdicts = _judge(predictor, loaded.fitted, batch_size)
+        # In batches, because there may be more faces than files.
+        verdicts = iter(judge_batches(predictor, loaded.fitted, batch_size))
         rows: list[Row] = []
         for file, count in zip(loaded.files, loaded.counts, strict=True):
             own = list(islice(verdicts, count))
@@ -182,29 +172,14 @@ def predict_files(
         yield rows
 
 
-def _judge(predictor: Predictor, fitted: Fitted, batch_size: int) -> Iterator[Verdict]:
-    """Judge images in batches: there may be more faces than files."""
-    total = max((len(images) for images in fitted.values()), default=0)
-    for start in range(0, total, batch_size):
-        part = slice(start, start + batch_size)
-        yield from predictor.judge({fit: images[part] for fit, images in fitted.items()})
-
-
 def _row(
     file: _File, judged: Verdict | VideoVerdict | FacesVerdict | None, threshold: float
 ) -> Row:
-    """Return the row of a file."""
-    row = Row(printable(file.path), threshold=threshold, error=file.error)
+    path = printable(file.path)
     if judged is None:
-        return row
-    verdict = judged.image if isinstance(judged, FacesVerdict) else judged
-    row = replace(
-        row,
-        verdict=verdict.verdict,
-        called=verdict.called,
-        probability=verdict.probability,
-        gate_probability=verdict.gate_probability,
-    )
+        return Row(path, threshold=threshold, error=file.error)
+    one = judged.image if isinstance(judged, FacesVerdict) else judged
+    row = Row(path, one.verdict, one.called, one.probability, None, one.gate_probability, threshold)
     if isinstance(judged, VideoVerdict):
         return replace(row, frames=len(judged.frames), note=judged.summary)
     if isinstance(judged, FacesVerdict):

@@ -7,7 +7,7 @@ import csv
 import glob
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from faceproof.data.layout import walk_files
@@ -31,9 +31,6 @@ def list_images(words: Sequence[str]) -> Iterator[str]:
     .txt file with one path a line (relative to that file), or `-` for paths on standard input, one
     a line.
 
-    Args:
-        words: what the user typed.
-
     Raises:
         FaceproofError: at once, if a word names nothing.
     """
@@ -56,9 +53,8 @@ def _glob(pattern: str) -> Iterator[str]:
 
 
 def _expand(word: str) -> Iterator[str]:
-    """Yield the paths of one word."""
     if word in STDIN:
-        yield from (line for line in map(_bare, map(os.fsdecode, sys.stdin.buffer)) if line)
+        yield from _bare_lines(map(os.fsdecode, sys.stdin.buffer))
     elif Path(word).is_dir():
         yield from _below(word)
     elif not Path(word).exists():
@@ -74,8 +70,8 @@ def _expand(word: str) -> Iterator[str]:
         yield word
 
 
-def _bare(line: str) -> str:
-    return line.rstrip("\r\n")
+def _bare_lines(lines: Iterable[str]) -> Iterator[str]:
+    return filter(None, (line.rstrip("\r\n") for line in lines))
 
 
 def _below(folder: str) -> Iterator[str]:
@@ -101,11 +97,11 @@ def _listed(file: Path) -> Iterator[str]:
     """Yield the paths in a list, without reading all of it at once."""
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         if file.suffix.lower() == ".txt":
-            yield from (line for line in map(_bare, lines) if line)
+            yield from _bare_lines(lines)
             return
         rows = csv.DictReader(lines)
-        if "path" not in (rows.fieldnames or ()):
+        if "path" not in (names := rows.fieldnames or ()):
             raise FaceproofError(
-                f"{file} has no column path; found {', '.join(rows.fieldnames or ()) or 'nothing'}"
+                f"{file} has no column path; found {', '.join(names) or 'nothing'}"
             )
         yield from (row["path"] for row in rows if row["path"])

@@ -1,8 +1,11 @@
-"""Shows verdicts on the terminal, or writes them to a file while they are computed."""
+"""Shows verdicts on the terminal, or writes them to a file while they are computed; counts them."""
 
 import contextlib
+import heapq
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 
 from rich.console import Console
@@ -13,12 +16,51 @@ from rich.table import Column, Table
 from faceproof.errors import FaceproofError
 from faceproof.inference.output_parts import Results, Row, Seen, printable
 from faceproof.inference.predictor import Predictor
-from faceproof.inference.tally import Tally
 
 MAX_SHOWN = 50  # files on the terminal
 WIDTH = 160  # columns, where the output is no terminal
 
 Judge = Callable[[Iterable[str]], Iterator[list[Row]]]  # from paths to batches of results
+
+
+@dataclass
+class Tally:
+    """How often each verdict was given, and the `least_certain` images nearest to the threshold."""
+
+    least_certain: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    unreadable: int = 0
+    _nearest: list[tuple[float, int, Row]] = field(default_factory=list)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Count rows of results."""
+        for row in rows:
+            if row.error is not None:
+                self.unreadable += 1
+                continue
+            self.verdicts[str(row.verdict)] += 1
+            if self.least_certain and row.frames is None:
+                self._compare(row)
+
+    def _compare(self, row: Row) -> None:
+        if row.probability is None or row.threshold is None:
+            return
+        distance = abs(row.probability - row.threshold)
+        # Of equal distances, the first stays.
+        heapq.heappush(self._nearest, (-distance, -self.verdicts.total(), row))
+        if len(self._nearest) > self.least_certain:
+            heapq.heappop(self._nearest)
+
+    @property
+    def nearest(self) -> list[Row]:
+        """Return the rows nearest to the threshold, nearest first."""
+        return [row for _, _, row in sorted(self._nearest, key=lambda e: e[:2], reverse=True)]
+
+    def __str__(self) -> str:
+        parts = [f"{number:,} {verdict}" for verdict, number in self.verdicts.most_common()]
+        if self.unreadable:
+            parts.append(f"{self.unreadable:,} unreadable")
+        return ", ".join(parts) or "no images"
 
 
 def make_console() -> Console:
@@ -29,14 +71,7 @@ def make_console() -> Console:
 def show_verdicts(
     console: Console, predictor: Predictor, judge: Judge, paths: Iterator[str], tally: Tally
 ) -> None:
-    """Judge a few files and print a table.
-
-    Args:
-        console: where to print.
-        predictor: the detector; it decides on the columns.
-        judge: what reads and judges files.
-        paths: the files; a path that comes again is left out.
-        tally: what counts them.
+    """Judge a few files, each once, and print a table.
 
     Raises:
         FaceproofError: there are too many.
@@ -60,17 +95,12 @@ def show_verdicts(
 
 
 def _verdict(row: Row) -> str:
-    """Return the verdict on a file with what should be known of it."""
     if row.error:
         return f"unreadable: {row.error}"
-    notes = []
-    if row.frames is not None:
-        notes.append(f"video, {row.frames} frames")
-    if row.faces is not None:
-        notes.append(f"faces: {row.faces}")
-    if row.note:
-        notes.append(row.note)
-    return f"{row.verdict} ({'; '.join(notes)})" if notes else str(row.verdict)
+    frames = None if row.frames is None else f"video, {row.frames} frames"
+    faces = None if row.faces is None else f"faces: {row.faces}"
+    notes = "; ".join(filter(None, (frames, faces, row.note)))
+    return f"{row.verdict} ({notes})" if notes else str(row.verdict)
 
 
 def _digits(value: float | None) -> str:
@@ -78,25 +108,15 @@ def _digits(value: float | None) -> str:
 
 
 def _unseen(paths: Iterable[str], seen: Seen) -> Iterator[str]:
-    """Yield each path once."""
     return (path for path in paths if seen.add(printable(path)))
 
 
 def write_verdicts(
     console: Console, judge: Judge, paths: Iterator[str], tally: Tally, results: Results
 ) -> None:
-    """Judge files and write a row for each, continuing after those that have a row already.
-
-    Args:
-        console: where progress is shown.
-        judge: what reads and judges files.
-        paths: the files; a path that comes again is left out.
-        tally: what counts them.
-        results: the output.
-    """
+    """Judge files, each once, and write a row for each that has none yet."""
     try:
-        seen = Seen()
-        done = 0
+        seen, done = Seen(), 0
         for row in results.rows():
             seen.add(row.path)
             tally.add([row])
@@ -115,12 +135,8 @@ def write_verdicts(
 
 def _with_progress(console: Console, batches: Iterable[list[Row]]) -> Iterator[list[Row]]:
     """Show on a terminal how many images are done; how many there will be is not known."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.completed:,.0f} images"),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-    )
+    words = TextColumn("{task.completed:,.0f} images"), TextColumn("{task.fields[rate]}")
+    columns = SpinnerColumn(), *words, TimeElapsedColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None, rate="")
         for rows in batches:

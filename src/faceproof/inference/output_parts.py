@@ -64,18 +64,12 @@ class Row:
     faces: int | None = None
 
 
-TEXT = ("path", "verdict", "called", "error", "note")
-COUNTS = ("frames", "faces")
-
-
 def _schema(gated: bool) -> pa.Schema:
     """Return the columns of the output; only a cascade has a probability of its gate."""
     columns = {field.name: pa.float32() for field in fields(Row)}
-    columns |= dict.fromkeys(TEXT, pa.string()) | dict.fromkeys(COUNTS, pa.int32())
-    columns["threshold"] = pa.float64()
-    if not gated:
-        del columns["gate_probability"]
-    return pa.schema(list(columns.items()))
+    columns |= dict.fromkeys(("path", "verdict", "called", "error", "note"), pa.string())
+    columns |= {"frames": pa.int32(), "faces": pa.int32(), "threshold": pa.float64()}
+    return pa.schema([one for one in columns.items() if gated or one[0] != "gate_probability"])
 
 
 class Results:
@@ -117,7 +111,6 @@ class Results:
         self._next = len(self.parts())
 
     def _claim(self, about: Mapping[str, Any]) -> None:
-        """Store what this output is of, or refuse to continue one that is of something else."""
         note = self.folder / "about.json"
         if not note.is_file():
             write_text(note, json.dumps(about, indent=2) + "\n")
@@ -169,7 +162,6 @@ class Results:
         shutil.rmtree(self.folder)
 
     def _join(self, file: Path) -> None:
-        """Write all parts into one file."""
         if self.path.suffix == ".parquet":
             with pyarrow.parquet.ParquetWriter(file, self.schema) as writer:
                 for part in self.parts():
@@ -206,14 +198,11 @@ class Results:
         if self.path.suffix == ".parquet":
             return pyarrow.parquet.read_table(part)
         if self.path.suffix == ".csv":
-            types = {field.name: field.type for field in self.schema}
-            return pyarrow.csv.read_csv(
-                part,
-                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=types, null_values=[""], strings_can_be_null=True
-                ),
+            options = pyarrow.csv.ConvertOptions(
+                column_types=self.schema, null_values=[""], strings_can_be_null=True
             )
+            lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
+            return pyarrow.csv.read_csv(part, parse_options=lines, convert_options=options)
         # Not splitlines, which also cuts at other characters that a path may have.
         rows = [json.loads(line) for line in part.read_text("utf-8").split("\n") if line]
         return pa.Table.from_pylist(rows, self.schema)
@@ -233,11 +222,10 @@ class Seen:
 
     def add(self, path: str) -> bool:
         """Add a path and return whether it is new."""
-        digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
-        number = int.from_bytes(digest)
-        new = number not in self._digests
+        number = int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest())
+        before = len(self._digests)
         self._digests.add(number)
-        return new
+        return len(self._digests) > before
 
 
 def printable(path: str) -> str:

@@ -3,8 +3,8 @@
 import hashlib
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,38 +41,29 @@ PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 ImageLike = str | Path | bytes | Image.Image | Tensor | npt.NDArray[np.uint8]
 
 
+@dataclass(eq=False, repr=False)
 class Predictor:
     """A loaded detector artifact; see `load`.
 
     Attributes:
-        card: the artifact's card.
-        task: the task that it answers; of a cascade, that of the detector.
+        task: of a cascade, that of its detector.
         threshold: an image is called positive from this probability on.
         fingerprint: SHA-256 of the card, which has the SHA-256 of the weights.
-        device: where its networks run.
         fits: how they want their images, side and interpolation, each combination once.
-        scorer: the networks and their operating point.
         gate: of a cascade, the scorer that says whether there is a face; else None.
         backend: what runs its networks, `torch` or `onnx`.
     """
 
-    def __init__(
-        self,
-        card: Card,
-        fingerprint: str,
-        device: torch.device,
-        scorer: Scorer,
-        gate: Scorer | None = None,
-        backend: str = "torch",
-    ) -> None:
-        self.card = card
-        self.fingerprint = fingerprint
-        self.device = device
-        self.scorer = scorer
-        self.gate = gate
-        self.backend = backend
-        self.task = scorer.task
-        self.threshold = scorer.point.threshold
+    card: Card
+    fingerprint: str
+    device: torch.device
+    scorer: Scorer
+    gate: Scorer | None = None
+    backend: str = "torch"
+
+    def __post_init__(self) -> None:
+        self.task = self.scorer.task
+        self.threshold = self.scorer.point.threshold
         self.fits = tuple(dict.fromkeys(network.fit for network in self.networks()))
 
     def networks(self) -> list[Network]:
@@ -111,37 +102,35 @@ class Predictor:
         found: list[Verdict] = []
         if faces.any():  # the detector judges faces alone
             chosen = torch.from_numpy(faces)
-            found = self.scorer.judge(
-                self.scorer.score({fit: images[chosen] for fit, images in fitted.items()})
-            )
+            of_faces = {fit: images[chosen] for fit, images in fitted.items()}
+            found = self.scorer.judge(self.scorer.score(of_faces))
         rest = iter(found)
+        no_face = Verdict(NO_FACE, NO_FACE, None, None, self.threshold, self.task.name)
         return [
-            self._gated(next(rest) if face else None, float(share))
+            replace(next(rest) if face else no_face, gate_probability=float(share))
             for face, share in zip(faces, shares, strict=True)
         ]
 
-    def _gated(self, verdict: Verdict | None, share: float) -> Verdict:
-        """Return the verdict of a cascade: that of the detector on a face, else `no face`."""
-        if verdict is None:
-            return Verdict(NO_FACE, NO_FACE, None, None, self.threshold, self.task.name, share)
-        return replace(verdict, gate_probability=share)
-
     def score_tensors(self, images: Tensor) -> Scores:
-        """Return the logits, (B,) float64, of (B, 3, H, W) uint8, without the gate of a cascade.
-
-        Images are resized for each network.
-        """
+        """Return the logits, (B,) float64, of (B, 3, H, W) uint8, without the gate of a cascade."""
         return self.scorer.score({fit: fit_image(images, *fit) for fit in self.fits})
 
 
+def judge_batches(predictor: Predictor, fitted: Fitted, batch_size: int) -> list[Verdict]:
+    """Return the verdicts on images that `Predictor.fit` has resized, so many at a time."""
+    total = max((len(images) for images in fitted.values()), default=0)
+    parts = (slice(start, start + batch_size) for start in range(0, total, batch_size))
+    batches = ({fit: images[part] for fit, images in fitted.items()} for part in parts)
+    return [verdict for batch in batches for verdict in predictor.judge(batch)]
+
+
 def stack_fitted(fitted: Sequence[Fitted]) -> Fitted:
-    """Make one batch of images that `Predictor.fit` has resized."""
-    return {fit: _stack([one[fit] for one in fitted]) for fit in fitted[0]}
+    """Make one batch, (B, 3, S, S), of images that `Predictor.fit` has resized."""
 
+    def stack(images: Iterable[Tensor]) -> Tensor:  # in the format channels_last, as decoders do
+        return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
-def _stack(images: Sequence[Tensor]) -> Tensor:
-    """Make (B, 3, S, S) of (3, S, S), in the memory format channels_last, as decoders do."""
-    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+    return {fit: stack(one[fit] for one in fitted) for fit in fitted[0]}
 
 
 def to_rgb(image: ImageLike) -> Tensor:
@@ -162,10 +151,8 @@ def to_rgb(image: ImageLike) -> Tensor:
     # A copy, because numpy's arrays may be read-only.
     pixels = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
     if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != torch.uint8:
-        raise FaceproofError(
-            f"an image's pixels are (3, H, W) uint8 in RGB; found {tuple(pixels.shape)} "
-            f"{pixels.dtype}"
-        )
+        found = f"{tuple(pixels.shape)} {pixels.dtype}"
+        raise FaceproofError(f"an image's pixels are (3, H, W) uint8 in RGB; found {found}")
     return pixels
 
 
@@ -211,9 +198,16 @@ def load(
     place = pick_device(device) if backend == "torch" else torch.device("cpu")
 
     def network(entry: NetworkEntry) -> Network:
-        if backend == "onnx":
-            return _onnx_network(folder, entry)
-        return TorchNetwork(read_network(folder, entry), place)
+        if backend == "torch":
+            return TorchNetwork(read_network(folder, entry), place)
+        from faceproof.artifact.onnx import MAX_BYTES, OnnxNetwork
+
+        if entry.onnx is None:
+            raise FaceproofError(
+                f"{folder} was exported without ONNX; export it by faceproof export --onnx, or "
+                "take the backend torch"
+            )
+        return OnnxNetwork(read_file(folder, entry.onnx, MAX_BYTES), entry.input)
 
     def scorer(part: DetectorEntry) -> Scorer:
         members = [Member(network(one), one.weight, one.calibration) for one in part.networks]
@@ -231,15 +225,3 @@ def choose_backend(card: Card, device: str) -> str:
     exported = all(network.onnx is not None for network in card.networks)
     on_cpu = pick_device(device).type == "cpu"
     return "onnx" if exported and on_cpu and find_spec("onnxruntime") is not None else "torch"
-
-
-def _onnx_network(folder: Path, entry: NetworkEntry) -> Network:
-    """Load one network of an artifact for ONNX Runtime."""
-    from faceproof.artifact.onnx import MAX_BYTES, OnnxNetwork
-
-    if entry.onnx is None:
-        raise FaceproofError(
-            f"{folder} was exported without ONNX; export it by faceproof export --onnx, or take "
-            "the backend torch"
-        )
-    return OnnxNetwork(read_file(folder, entry.onnx, MAX_BYTES), entry.input)

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from faceproof.inference.contact_sheet import FAINT, GAP, LINE, PAPER, SIDE
+from faceproof.inference.contact_sheet import draw_sheet
 from faceproof.inference.video import Clip
 from faceproof.inference.video_verdict import VideoVerdict
 from faceproof.io.atomic import atomic_file, write_text
@@ -29,9 +28,7 @@ SIZE = 7.2, 3.1  # inches
 def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Figure:
     """Draw the probability of each frame over time, with threshold, mean and spread.
 
-    Args:
-        verdict: the verdict on the video.
-        size: width and height in inches.
+    `size` is width and height in inches.
     """
     positive = get_task(verdict.task).positive
     figure = Figure(figsize=size, layout="constrained")
@@ -39,16 +36,15 @@ def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Fi
     times = np.array(verdict.times)
     values = np.array([np.nan if f.probability is None else f.probability for f in verdict.frames])
     if verdict.probability is not None and verdict.low is not None and verdict.high is not None:
-        axes.axhspan(
-            verdict.low, verdict.high, color=BLUE, alpha=0.12, lw=0, label="10% to 90% of frames"
-        )
+        style: dict[str, Any] = {"color": BLUE, "alpha": 0.12, "lw": 0}
+        axes.axhspan(verdict.low, verdict.high, **style, label="10% to 90% of frames")
         axes.axhline(verdict.probability, color=BLUE, lw=1.2, label="mean")
     axes.axhline(verdict.threshold, color=VERMILLION, lw=1.2, ls="--", label="threshold")
     axes.plot(times, values, color=INK, lw=1.0, marker="o", ms=3.5, label="frame")
     faceless = times[np.isnan(values)]
     if len(faceless):
         axes.plot(
-            faceless, np.zeros(len(faceless)), color=MUTED, ls="", marker="x", label="no face"
+            faceless, np.zeros_like(faceless), color=MUTED, ls="", marker="x", label="no face"
         )
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(0, max(verdict.seconds, float(times[-1]), 1e-3))
@@ -57,36 +53,25 @@ def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Fi
     for legend in axes.findobj(Legend):  # it would cover the plot
         legend.remove()
     columns = len(names) if size[0] > NARROW else 2
-    style: dict[str, Any] = {"fontsize": 9, "frameon": False, "labelcolor": INK}
+    style = {"fontsize": 9, "frameon": False, "labelcolor": INK}
     figure.legend(handles, names, loc="outside lower center", ncols=columns, **style)
     return figure
 
 
 def most_positive(verdict: VideoVerdict, number: int = NUM_STRIP) -> list[int]:
     """Return the numbers of the frames with the highest probabilities, the highest first."""
-    known = [n for n, frame in enumerate(verdict.frames) if frame.probability is not None]
-    return sorted(known, key=lambda n: -(verdict.frames[n].probability or 0.0))[:number]
+    known = [(-f.probability, n) for n, f in enumerate(verdict.frames) if f.probability is not None]
+    return [n for _, n in sorted(known)[:number]]
 
 
 def draw_strip(verdict: VideoVerdict, thumbnails: Sequence[Tensor]) -> Image.Image | None:
     """Draw the frames with the highest probabilities; None where no frame shows a face."""
-    chosen = most_positive(verdict)
-    if not chosen:
-        return None
-    cell = SIDE + GAP
-    strip = Image.new("RGB", (len(chosen) * cell + GAP, cell + GAP + 2 * LINE), PAPER)
-    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    font = ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), 13)
-    draw = ImageDraw.Draw(strip)
-    for place, number in enumerate(chosen):
+    cells = []
+    for number in most_positive(verdict):
         image, frame = F.to_pil_image(thumbnails[number]), verdict.frames[number]
-        left = GAP + place * cell
-        corner = (left + (SIDE - image.width) // 2, GAP + (SIDE - image.height) // 2)
-        strip.paste(image, corner)
         said = f"{frame.probability:.3f}  {frame.verdict}"
-        draw.text((left, GAP + SIDE + 2), said, INK, font)
-        draw.text((left, GAP + SIDE + 2 + LINE), clock(verdict.times[number]), FAINT, font)
-    return strip
+        cells.append((image, said, clock(verdict.times[number])))
+    return draw_sheet(cells, len(cells), 1, INK) if cells else None
 
 
 def clock(seconds: float) -> str:

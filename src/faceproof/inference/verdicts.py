@@ -37,7 +37,6 @@ class Network(Protocol):
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
         """Return the logits, (B,), of (B, 3, S, S) uint8."""
-        ...
 
 
 class TorchNetwork:
@@ -66,7 +65,6 @@ class Verdict:
         probability: calibrated, of the task's positive class; None where there is no face.
         logit: the raw score; None where there is no face.
         threshold: an image is called positive from this probability on.
-        task: the task's name.
         gate_probability: of a face, by the gate of a cascade; None without a gate.
     """
 
@@ -97,7 +95,6 @@ class Scorer:
     """One network, or the networks of an ensemble, with an operating point.
 
     Attributes:
-        task: the task.
         point: calibration, threshold and unsure band.
         members: one network, or those of an ensemble.
         average: what an ensemble averages, `probability` or `logit`; None for one network.
@@ -110,9 +107,8 @@ class Scorer:
 
     def score(self, fitted: Fitted) -> Scores:
         """Return the logits, (B,) float64, of images resized for each network."""
-        logits = [
-            member.network(fitted[member.network.fit]).astype(np.float64) for member in self.members
-        ]
+        networks = [member.network for member in self.members]
+        logits = [one(fitted[one.fit]).astype(np.float64) for one in networks]
         if self.average is None:
             return logits[0]
         calibrations = [member.calibration for member in self.members]
@@ -125,22 +121,15 @@ class Scorer:
 
     def judge(self, logits: Scores) -> list[Verdict]:
         """Return the verdicts from logits, (B,)."""
-        probabilities = self.probabilities(logits)
-        called = [
-            self.task.classes[int(positive)]
-            for positive in is_positive(probabilities, self.point.threshold)
-        ]
+        probabilities, threshold = self.probabilities(logits), self.point.threshold
+        positive = is_positive(probabilities, threshold)
         unsure = unsure_flags(probabilities, self.point.unsure)
-        return [
-            Verdict(
-                verdict=UNSURE if is_unsure else name,
-                called=name,
-                probability=float(probability),
-                logit=float(np.float32(logit)),
-                threshold=self.point.threshold,
-                task=self.task.name,
+        verdicts = []
+        rows = zip(positive, unsure, probabilities.tolist(), logits.astype(np.float32), strict=True)
+        for is_fake, is_unsure, probability, logit in rows:
+            called = self.task.classes[int(is_fake)]
+            verdict = UNSURE if is_unsure else called
+            verdicts.append(
+                Verdict(verdict, called, probability, float(logit), threshold, self.task.name)
             )
-            for name, is_unsure, probability, logit in zip(
-                called, unsure, probabilities, logits, strict=True
-            )
-        ]
+        return verdicts

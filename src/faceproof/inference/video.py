@@ -10,7 +10,7 @@ refused, because ffmpeg would follow them.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -83,12 +83,7 @@ class Bounds:
     deadline: float | None = None
 
     def check(self, width: int, height: int) -> None:
-        """Check the size of a frame, and the time.
-
-        Raises:
-            TooManyPixelsError: the frame is too large.
-            TimeoutError: the deadline has passed.
-        """
+        """Check the size of a frame, and the time."""
         if self.max_pixels is not None and width * height > self.max_pixels:
             raise TooManyPixelsError(
                 f"the video has {width} x {height} pixels; at most {self.max_pixels:,} are allowed"
@@ -106,13 +101,7 @@ def read_clip(
     num_frames: int = NUM_FRAMES,
     bounds: Bounds = UNBOUNDED,
 ) -> Clip:
-    """Read evenly spaced frames of a video.
-
-    Args:
-        source: a path, or an open file that can seek.
-        fits: how the networks want their images.
-        num_frames: how many, 1 or more.
-        bounds: limits on size and time.
+    """Read one or more evenly spaced frames of a video: a path, or an open file that can seek.
 
     Raises:
         UnknownVideoError: the file is no video, or PyAV is not installed.
@@ -158,13 +147,10 @@ def _opened(file: BinaryIO) -> Iterator["InputContainer"]:
     try:
         container = av.open(file, "r", container_options={"format_whitelist": CONTAINERS})
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise UnknownVideoError(
-            "no video format that can be read, or a file without its end"
-        ) from error
-    try:
+        what = "no video format that can be read, or a file without its end"
+        raise UnknownVideoError(what) from error
+    with closing(container):
         yield container
-    finally:
-        container.close()
 
 
 def _span(
@@ -216,13 +202,11 @@ class _Reader:
         self._begin()
 
     def _begin(self) -> None:
-        """Start reading at the position of the container."""
         self.frames = self._decode()
         self.shown: VideoFrame | None = None
         self.coming = next(self.frames, None)
 
     def _decode(self) -> Iterator["VideoFrame"]:
-        """Yield the intact frames from here on; damaged packets are skipped."""
         import av
 
         for packet in _packets(self.container, self.stream):
@@ -319,9 +303,7 @@ def _upright(frame: "VideoFrame") -> Tensor:
 def _thumbnail(image: Tensor) -> Tensor:
     from torchvision.transforms.v2 import functional as F
 
-    height, width = image.shape[-2:]
-    scale = min(1.0, THUMBNAIL / max(height, width))
-    small: Tensor = F.resize(
-        image, [max(1, round(height * scale)), max(1, round(width * scale))], antialias=True
-    )
+    sides = image.shape[-2:]
+    scale = min(1.0, THUMBNAIL / max(sides))
+    small: Tensor = F.resize(image, [max(1, round(side * scale)) for side in sides], antialias=True)
     return small

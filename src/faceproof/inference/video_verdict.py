@@ -14,7 +14,7 @@ import numpy as np
 
 from faceproof.evaluation.predictions import is_positive
 from faceproof.evaluation.reliability import unsure_flags
-from faceproof.inference.predictor import Predictor
+from faceproof.inference.predictor import Predictor, judge_batches
 from faceproof.inference.verdicts import NO_FACE, UNSURE, Verdict
 from faceproof.inference.video import Clip
 from faceproof.task import get_task
@@ -34,10 +34,7 @@ class VideoVerdict:
         low: their 10 % quantile.
         high: their 90 % quantile.
         share: of the frames that count, the share that the threshold calls the positive class.
-        threshold: the detector's, as for images.
-        task: the task's name.
         gate_probability: of a face, mean over all frames, by the gate of a cascade; else None.
-        seconds: duration of the video.
         frames_wanted: how many frames were to be read.
         times: of the frames that could be read, in seconds from the start.
         frames: the verdicts on them.
@@ -61,12 +58,9 @@ class VideoVerdict:
     def note(self) -> str | None:
         """Return what should be known about the frames; None if there is nothing."""
         read, counted = len(self.frames), sum(f.probability is not None for f in self.frames)
-        notes = []
+        notes, wanted = [], f"the {self.frames_wanted} wanted frames"
         if read < self.frames_wanted:
-            notes.append(
-                f"only {read} of the {self.frames_wanted} wanted frames could be read: the file is "
-                "cut off or damaged"
-            )
+            notes.append(f"only {read} of {wanted} could be read: the file is cut off or damaged")
         if counted < read:
             notes.append(f"{counted} of {read} frames show a face")
         return "; ".join(notes) or None
@@ -74,14 +68,11 @@ class VideoVerdict:
     @property
     def summary(self) -> str | None:
         """Return the spread over the frames, and what should be known about them."""
-        spread = None
-        if self.low is not None and self.high is not None and self.share is not None:
-            positive = get_task(self.task).positive
-            spread = (
-                f"{self.share:.0%} of frames called {positive}; 10% to 90% of frames at "
-                f"{self.low:.3f} to {self.high:.3f}"
-            )
-        return "; ".join(part for part in (spread, self.note) if part) or None
+        if self.share is None:
+            return self.note
+        share = f"{self.share:.0%} of frames called {get_task(self.task).positive}"
+        spread = f"10% to 90% of frames at {self.low:.3f} to {self.high:.3f}"
+        return "; ".join(filter(None, (share, spread, self.note)))
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as plain values, the frames with their times."""
@@ -100,37 +91,21 @@ class VideoVerdict:
 
 
 def judge_clip(predictor: Predictor, clip: Clip, batch_size: int = 8) -> VideoVerdict:
-    """Return the verdict on a video.
-
-    Args:
-        predictor: the detector.
-        clip: the frames, resized for its networks.
-        batch_size: frames at a time.
-    """
-    verdicts: list[Verdict] = []
-    for start in range(0, len(clip.times), batch_size):
-        part = slice(start, start + batch_size)
-        verdicts += predictor.judge({fit: images[part] for fit, images in clip.fitted.items()})
+    """Return the verdict on a video."""
+    verdicts = judge_batches(predictor, clip.fitted, batch_size)
     found = np.array([one.probability for one in verdicts if one.probability is not None])
     shares = [one.gate_probability for one in verdicts if one.gate_probability is not None]
     verdict = called = NO_FACE
+    probability = low = high = share = None
+    threshold = predictor.threshold
     if len(found):
         mean = found.mean(keepdims=True)
-        called = predictor.task.classes[int(is_positive(mean, predictor.threshold)[0])]
-        is_unsure = unsure_flags(mean, predictor.scorer.point.unsure)[0]
-        verdict = UNSURE if is_unsure else called
+        called = predictor.task.classes[int(is_positive(mean, threshold)[0])]
+        verdict = UNSURE if unsure_flags(mean, predictor.scorer.point.unsure)[0] else called
+        probability, share = float(found.mean()), float(is_positive(found, threshold).mean())
+        low, high = map(float, np.quantile(found, (LOW, HIGH)))
+    gate = float(np.mean(shares)) if shares else None
     return VideoVerdict(
-        verdict=verdict,
-        called=called,
-        probability=float(found.mean()) if len(found) else None,
-        low=float(np.quantile(found, LOW)) if len(found) else None,
-        high=float(np.quantile(found, HIGH)) if len(found) else None,
-        share=float(is_positive(found, predictor.threshold).mean()) if len(found) else None,
-        threshold=predictor.threshold,
-        task=predictor.task.name,
-        gate_probability=float(np.mean(shares)) if shares else None,
-        seconds=clip.seconds,
-        frames_wanted=clip.wanted,
-        times=clip.times,
-        frames=verdicts,
-    )
+        verdict, called, probability, low, high, share, threshold, predictor.task.name, gate,
+        clip.seconds, clip.wanted, clip.times, verdicts,
+    )  # fmt: skip

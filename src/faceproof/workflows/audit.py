@@ -23,9 +23,6 @@ class AuditConfig:
     Attributes:
         settings: data=NAME, the data set, and data.KEY=VALUE.
         out: folder to write `audit.html` and `audit.json` to.
-
-    Raises:
-        FaceproofError: a file is in the way of the folder.
     """
 
     settings: tuple[str, ...]
@@ -37,12 +34,7 @@ class AuditConfig:
 
 
 def audit(data: "DataSet", config: AuditConfig) -> "Audit":
-    """Audit a data set, print what was found, and write the page.
-
-    Args:
-        data: the data set.
-        config: where to write.
-    """
+    """Audit a data set, print what was found, and write the page."""
     from faceproof.audit.audit import cached_audit
     from faceproof.audit.file_statistics import file_statistics_of
     from faceproof.reports.audit_page import describe, verdict, write_audit
@@ -50,10 +42,9 @@ def audit(data: "DataSet", config: AuditConfig) -> "Audit":
     found = cached_audit(data, file_statistics_of(data.table))
     page = write_audit(found, config.out)
     print(f"{data.name}: {found.num_images:,} images: {verdict(found)}\n{describe(found)}")
+    what = "how well each property of the files alone predicts the class"
     if found.shortcuts:
-        print(
-            "how well each property of the files alone predicts the class (ROC-AUC, 95% interval):"
-        )
+        print(f"{what} (ROC-AUC, 95% interval):")
     for shortcut in found.shortcuts:
         limit = "" if shortcut.limit is None else f"; limit {shortcut.limit}"
         interval = f"{shortcut.low:.3f} to {shortcut.high:.3f}{limit}"

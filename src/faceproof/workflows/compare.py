@@ -47,7 +47,6 @@ def compare(config: CompareConfig) -> Path:
 
 
 def _networks(run: RunFolder) -> Networks:
-    """Return the networks of a run: one, or those of an ensemble."""
     members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
     models = [read_model(member.read_config()["model"]) for member in members]
     return [
@@ -62,33 +61,22 @@ def measure_costs(
     """Return what scoring an image costs each run, and what it was timed on.
 
     Networks of the same description are measured once.
-
-    Args:
-        runs: the networks of each run: one, or those of an ensemble.
-        timing: whether to time the networks.
-        device: where.
     """
     nets = {text: make() for text, make in dict(pair for one in runs for pair in one).items()}
-    place = pick_device(device)
+    place, times, timed_on = pick_device(device), dict[str, cost.Timing](), None
     if timing:
-        print(f"timing {len(nets)} networks on {cost.device_name(place)}", file=sys.stderr)
-    times = (
-        dict(zip(nets, cost.time_networks(list(nets.values()), place), strict=True))
-        if timing
-        else {}
-    )
+        timed_on = cost.device_name(place)
+        print(f"timing {len(nets)} networks on {timed_on}", file=sys.stderr)
+        times = dict(zip(nets, cost.time_networks(list(nets.values()), place), strict=True))
     found = {text: _cost(net, times.get(text)) for text, net in nets.items()}
-    costs = [_together([found[text] for text, _ in one]) for one in runs]
-    return costs, cost.device_name(place) if timing else None
+    return [_together([found[text] for text, _ in one]) for one in runs], timed_on
 
 
 def _cost(net: Detector, time: cost.Timing | None) -> Cost:
-    return Cost(
-        cost.count_parameters(net),
-        cost.count_multiply_adds(net),
-        None if time is None else time.median,
-        None if time is None else (time.low, time.high),
-    )
+    parameters, multiply_adds = cost.count_parameters(net), cost.count_multiply_adds(net)
+    if time is None:
+        return Cost(parameters, multiply_adds, None, None)
+    return Cost(parameters, multiply_adds, time.median, (time.low, time.high))
 
 
 def _together(costs: Sequence[Cost]) -> Cost:

@@ -41,7 +41,6 @@ from faceproof.task import Task, get_task
 from faceproof.workflows.ensemble_config import EnsembleConfig
 
 FORMAT = "faceproof ensemble 1"
-WEIGHTS = ("equal", "fitted")
 COPIED = ("config.yaml", "record.json", "best.ckpt", "operating_point.json")
 
 
@@ -79,10 +78,8 @@ def read_ensemble(run: RunFolder) -> Ensemble:
         FaceproofError: it is of another version, or a member is not whole.
     """
     notes = json.loads(run.ensemble.read_text())
-    if notes.get("format") != FORMAT:
-        raise FaceproofError(
-            f"{run.ensemble} is of the format {notes.get('format')!r}, not {FORMAT!r}"
-        )
+    if (found := notes.get("format")) != FORMAT:
+        raise FaceproofError(f"{run.ensemble} is of the format {found!r}, not {FORMAT!r}")
     members = []
     for one in notes["members"]:
         inner = Path(one["folder"])
@@ -107,19 +104,15 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
     if len(runs) < 2:
         raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
     first = runs[0].read_config()
-    threshold = make(
-        ThresholdConfig, {**first["threshold"], "calibration": first["calibration"]}, "threshold"
-    )
+    criterion = {**first["threshold"], "calibration": first["calibration"]}
+    threshold = make(ThresholdConfig, criterion, "threshold")
     task = get_task(first["data"]["task"])
     run = RunFolder(config.out)
     made = make_ensemble(run, runs, task, threshold, config.average, config.weights)
+    members = list(map(str, config.runs))
     described = {
         "model": {"name": "ensemble"},
-        "ensemble": {
-            "average": config.average,
-            "weights": config.weights,
-            "members": list(map(str, config.runs)),
-        },
+        "ensemble": {"average": config.average, "weights": config.weights, "members": members},
         "data": {"name": first["data"]["name"], "task": task.name},
     }
     write_text(run.config, yaml.safe_dump(described, sort_keys=False))
@@ -141,14 +134,6 @@ def make_ensemble(
 
     No image is scored: the members' validation scores are with their runs.
 
-    Args:
-        run: the new folder.
-        runs: the members.
-        task: what all of them answer.
-        threshold: what the ensemble's threshold is for.
-        average: probability or logit.
-        weights: equal, or fitted to validation.
-
     Raises:
         FaceproofError: there are fewer than two, they were validated on different images, or
             the folder is in use.
@@ -159,10 +144,11 @@ def make_ensemble(
         one.require(
             one.config, one.best, one.operating_point, one.validation, one.seen, one.samples
         )
-    tables = [_validation(one) for one in runs]
+    # In order of their paths.
+    tables = [read_predictions(one.validation).sort_by("path") for one in runs]
     for other, table in zip(runs[1:], tables[1:], strict=True):
         _refuse_other_images(runs[0], tables[0], other, table)
-    points = [OperatingPoint.from_json(one.read_operating_point()) for one in runs]
+    points = (OperatingPoint.from_json(one.read_operating_point()) for one in runs)
     calibrations = [point.calibration for point in points]
     logits = [logits_of(table) for table in tables]
     labels = label_numbers(tables[0], task)
@@ -190,12 +176,6 @@ def make_ensemble(
     return read_ensemble(run)
 
 
-def _validation(run: RunFolder) -> pa.Table:
-    """Return a run's validation scores, in order of their paths."""
-    table = read_predictions(run.validation)
-    return table.take(pc.sort_indices(table["path"]))
-
-
 def _refuse_other_images(
     first: RunFolder, mine: pa.Table, other: RunFolder, theirs: pa.Table
 ) -> None:
@@ -211,7 +191,6 @@ def _refuse_other_images(
 
 
 def _copy_members(run: RunFolder, runs: Sequence[RunFolder]) -> list[str]:
-    """Copy what is needed of each member, and return their names."""
     names = []
     for number, one in enumerate(runs):
         name = f"{number}-{one.path.resolve().name}"
@@ -224,14 +203,12 @@ def _copy_members(run: RunFolder, runs: Sequence[RunFolder]) -> list[str]:
 
 
 def _record(runs: Sequence[RunFolder], notes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the record of an ensemble says."""
     records = [one.read_record() for one in runs]
-    models = [str(record.get("model")) for record in records]
-    same = ("data", "images", "audit", "versions")
+    models = ", ".join(str(record.get("model")) for record in records)
     shares = ", ".join(f"{one['weight']:.3g}" for one in notes["members"])
     return {
-        **{key: records[0].get(key) for key in same},
-        "model": f"ensemble of {', '.join(models)}",
+        **{key: records[0].get(key) for key in ("data", "images", "audit", "versions")},
+        "model": f"ensemble of {models}",
         "weights": f"mean {notes['average']}, {notes['weights']} weights: {shares}",
         "members": [os.path.relpath(one.path) for one in runs],
         "choices": {"model": "ensemble"},

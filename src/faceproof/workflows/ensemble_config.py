@@ -32,11 +32,6 @@ class EnsembleConfig:
     weights: Weights = "equal"
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            FaceproofError: one is not among its choices.
-        """
         for name, kind in (("average", Average), ("weights", Weights)):
             value, choices = getattr(self, name), get_args(kind)
             if value not in choices:

@@ -2,10 +2,11 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,11 +15,7 @@ from rich.table import Table
 
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
-from faceproof.augment.corruptions import (
-    Corruption,
-    neutral_corruption,
-    robustness_corruptions,
-)
+from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
 from faceproof.data.image_io import Pixels
 from faceproof.data.listing import DataSet, recorded_data
 from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, read_parquet, select
@@ -28,24 +25,16 @@ from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
-from faceproof.evaluation.operating_point import (
-    OperatingPoint,
-    ThresholdConfig,
-    fit_to_validation,
-)
+from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig, fit_to_validation
 from faceproof.evaluation.predictions import (
+    Scores,
     predictions_table,
     read_predictions,
     sigmoid,
     write_predictions,
 )
-from faceproof.evaluation.robustness import (
-    CorruptionRow,
-    Neutral,
-    compare_neutral,
-    corruption_row,
-)
-from faceproof.inference.scoring import Scorer, combined_scorer, run_scorer, score
+from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neutral, corruption_row
+from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.run_folder import RunFolder, find_run, read_epochs
 from faceproof.models.build import build_network
@@ -60,51 +49,33 @@ from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate.
-
-    Args:
-        split: the split to score, or `all`.
-        name: the evaluation's folder; by default the data sets and the split.
-        frames: at most so many images of each group, evenly spaced; None for all.
-        threshold: another threshold than the run's own; it is fitted to the run's validation too.
-        neutral: the corruption that encodes all images alike, to compare with.
-        robustness: the corruptions of the robustness curves.
-    """
-
-    split: str = "test"
-    name: str | None = None
-    frames: int | None = None
-    threshold: ThresholdConfig | None = None
-    neutral: Corruption | None = None
-    robustness: Sequence[Corruption] = ()
+# Returns the logits, (N,) float64, of the rows of an image table, corrupted or not.
+Scorer = Callable[[pa.Table, Corruption | None], Scores]
 
 
 def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = lambda: ()) -> Path:
     """Score the best epoch of a run on a split, and return the report's folder.
 
-    Args:
-        config: what to evaluate, and how.
-        others: lists other data sets to score; none for the run's own.
+    `others` lists other data sets to score; without any, the run's own is scored.
 
     Raises:
         FaceproofError: there is no such run, a data set is of another task, or a split is empty.
     """
     run = find_run(config.run)
     run.require(run.config, run.samples)
-    neutral, robustness = config.neutral, config.robustness
-    request = Request(
-        split=config.split,
-        name=config.name,
-        frames=config.frames,
-        threshold=config.requested_threshold(),
-        neutral=None if neutral is None else neutral_corruption(neutral),
-        robustness=() if robustness is None else robustness_corruptions(robustness),
-    )
+    _corruptions(config)  # refuses an unknown name before anything is read
     own, sets = recorded_data(run), others()
     with explain_disk_errors(run.evaluations):
-        return evaluate_run(run, make_scorer(run, own.task, config), own, sets, request)
+        return evaluate_run(run, config, make_scorer(run, own.task, config), own, sets)
+
+
+def _corruptions(config: EvaluateConfig) -> tuple[Corruption | None, Sequence[Corruption]]:
+    """Return the corruption that encodes all images alike, and those of the robustness curves."""
+    neutral, curves = config.neutral, config.robustness
+    return (
+        None if neutral is None else neutral_corruption(neutral),
+        () if curves is None else robustness_corruptions(curves),
+    )
 
 
 def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
@@ -112,10 +83,12 @@ def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
     if is_ensemble(run):
         ensemble = read_ensemble(run)
         scorers = [make_scorer(one.run, task, config) for one in ensemble.members]
-        return combined_scorer(scorers, ensemble.combine)
-    net = build_network(run.read_config()["model"])
-    loader = config.loader
-    return run_scorer(run, net, task, loader.batch_size, loader.num_workers, config.device)
+        return lambda rows, corruption: ensemble.combine([s(rows, corruption) for s in scorers])
+    net = load_best(run, build_network(run.read_config()["model"]))
+    size, workers, bar = config.loader.batch_size, config.loader.num_workers, sys.stdout.isatty()
+    return lambda rows, corruption: score(
+        net, rows, task, size, workers, config.device, corruption, progress=bar
+    )
 
 
 def store_operating_point(
@@ -137,27 +110,19 @@ def store_operating_point(
 
 def evaluate_run(
     run: RunFolder,
+    config: EvaluateConfig,
     score_rows: Scorer,
     own: DataSet,
     others: Sequence[DataSet] = (),
-    request: Request | None = None,
 ) -> Path:
-    """Score a run and write `evaluations/<name>/`; return that folder.
-
-    Args:
-        run: the run.
-        score_rows: gives its logits of images; see `scoring.run_scorer`.
-        own: the data set it was trained on, as the run recorded it.
-        others: other data sets to score, each at the run's threshold; none for its own.
-        request: what to evaluate.
+    """Score other data sets, or a run's own, and write `evaluations/<name>/`; return that folder.
 
     Raises:
         FaceproofError: a set is of another task, or a split has no images.
     """
-    wanted = request or Request()
     sets = list(others) or [own]
-    rows, unreadable, num_seen = _select_rows(run, own.task, sets, wanted)
-    point = _operating_point(run, own.task, wanted.threshold)
+    rows, unreadable, num_seen = _select_rows(run, own.task, sets, config)
+    point = _operating_point(run, own.task, config.requested_threshold())
 
     def predict(corruption: Corruption | None = None) -> pa.Table:
         logits = score_rows(rows, corruption)
@@ -165,11 +130,13 @@ def evaluate_run(
 
     predictions = predict()
     names = [data.name for data in sets]
-    folder = run.evaluations / (wanted.name or f"{'+'.join(names)}-{wanted.split}")
+    folder = run.evaluations / (config.name or f"{'+'.join(names)}-{config.split}")
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
     if is_test:
-        run.log_test_scoring(names, wanted.split, folder.name, rows.num_rows)
-    corrupted = _score_corrupted(wanted, predict, predictions, own.task, point.threshold)
+        run.log_test_scoring(names, config.split, folder.name, rows.num_rows)
+    neutral, robustness, tables = _score_corrupted(
+        config, predict, predictions, own.task, point.threshold
+    )
     record = run.read_record()
     context = EvaluationContext(
         title=f"{record.get('model')} on {'+'.join(names)}",
@@ -177,74 +144,62 @@ def evaluate_run(
         run=os.path.relpath(run.path),
         model=str(record.get("model")),
         data="+".join(names),
-        split=wanted.split,
+        split=config.split,
         threshold=point.threshold,
         threshold_origin=point.origin,
         record=_training_record(record, num_seen),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
         test_scorings=run.count_test_scorings(names) if is_test else None,
-        neutral=corrupted.neutral,
-        robustness=corrupted.robustness,
+        neutral=neutral,
+        robustness=robustness,
     )
     evaluation = compute_evaluation(predictions, context)
     images = mistake_images(evaluation.mistakes)
-    history, best_epoch = read_epochs(run.metrics), record.get("best_epoch")
-    extras = ReportExtras(history, best_epoch, corrupted.tables, images)
+    extras = ReportExtras(read_epochs(run.metrics), record.get("best_epoch"), tables, images)
     write_report(folder, predictions, evaluation, extras)
     log_mistakes(run, folder.name, evaluation.mistakes, images)
     print_metrics(Console(), folder, evaluation)
     return folder
 
 
-class _Part(NamedTuple):
-    """Readable rows to score, digests of their files, and the rows of the other files."""
-
-    rows: pa.Table
-    contents: pa.Table
-    unreadable: pa.Table
-
-
 def _select_rows(
-    run: RunFolder, task: Task, sets: Sequence[DataSet], wanted: Request
+    run: RunFolder, task: Task, sets: Sequence[DataSet], config: EvaluateConfig
 ) -> tuple[pa.Table, pa.Table, int]:
     """Return the rows to score, those that cannot be read, and the number left out as seen."""
-    parts = [_rows_of(run, task, data, wanted) for data in sets]
-    found = concat_tables(part.rows for part in parts)
-    unreadable = concat_tables(part.unreadable for part in parts)
-    contents = concat_tables(part.contents for part in parts)["content"]
-    rows = found if wanted.split in ("train", "val") else _unseen(run, found, contents)
+    parts = [_rows_of(run, task, data, config) for data in sets]
+    found, contents, unreadable = map(concat_tables, zip(*parts, strict=True))
+    trained_on = config.split in ("train", "val")
+    rows = found if trained_on else _unseen(run, found, contents["content"])
     return rows, unreadable, found.num_rows - rows.num_rows
 
 
-def _rows_of(run: RunFolder, task: Task, data: DataSet, wanted: Request) -> _Part:
-    """Return the rows of a split that can be read, and the others."""
+def _rows_of(
+    run: RunFolder, task: Task, data: DataSet, config: EvaluateConfig
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Return the readable rows of a split, the digests of their files, and the other rows."""
     if data.task != task:
         raise FaceproofError(
             f"{run.path} was trained for the task {task.name} and data set {data.name} is of "
             f"the task {data.task.name}"
         )
-    split = wanted.split
+    split = config.split
     rows = data.table if split == "all" else select(data.table, split)
     if rows.num_rows == 0:
         raise FaceproofError(
             f"data set {data.name} has no images in the split {split!r}; found "
             f"{describe_counts(data.table)}; set split=train, val, test, unlabelled or all"
         )
-    if wanted.frames is not None:
-        rows = evenly_spaced(rows, wanted.frames)
+    if config.frames is not None:
+        rows = evenly_spaced(rows, config.frames)
     statistics = file_statistics_of(rows)
     readable, unreadable = readable_rows(replace(data, table=rows), stats=statistics)
     known = statistics.filter(pc.is_null(statistics["reason"]))
-    return _Part(readable, known.select(["content"]), unreadable)
+    return readable, known.select(["content"]), unreadable
 
 
 def _unseen(run: RunFolder, rows: pa.Table, contents: pa.ChunkedArray) -> pa.Table:
-    """Leave out the images that the run was trained on or chosen by, wherever they lie now.
-
-    Raises:
-        FaceproofError: no other is left.
-    """
+    """Leave out the images that the run was trained on or chosen by, wherever they lie now."""
     seen = read_parquet(run.seen)
     known = pc.or_(pc.is_in(rows["path"], seen["path"]), pc.is_in(contents, seen["content"]))
     num_seen = pc.sum(known).as_py() or 0
@@ -276,49 +231,39 @@ def _operating_point(
     return OperatingPoint.from_json(run.read_operating_point())
 
 
-@dataclass(frozen=True)
-class _Corrupted:
-    """What scoring the corrupted images gave, as far as it was wanted."""
-
-    neutral: Neutral | None
-    robustness: Sequence[CorruptionRow]
-    tables: Mapping[str, pa.Table]
-
-
 def _score_corrupted(
-    wanted: Request,
+    config: EvaluateConfig,
     predict: Callable[[Corruption | None], pa.Table],
     plain: pa.Table,
     task: Task,
     threshold: float,
-) -> _Corrupted:
-    """Score the images corrupted, as far as that is wanted."""
+) -> tuple[Neutral | None, Sequence[CorruptionRow], Mapping[str, pa.Table]]:
+    """Score the images corrupted; return what that changes, and the predictions tables."""
     tables: dict[str, pa.Table] = {}
-    neutral, rows = None, list[CorruptionRow]()
-    if wanted.neutral is not None:
-        tables["neutral"] = predict(wanted.neutral)
-        kind, level = wanted.neutral.kind, wanted.neutral.level
-        neutral = compare_neutral(plain, tables["neutral"], kind, level, task, threshold)
-        if neutral.parts:
+    found, rows = None, list[CorruptionRow]()
+    neutral, robustness = _corruptions(config)
+    if neutral is not None:
+        tables["neutral"] = predict(neutral)
+        kind, level = neutral.kind, neutral.level
+        found = compare_neutral(plain, tables["neutral"], kind, level, task, threshold)
+        if found.parts:
             log.warning("encoding both classes alike changes more answers than chance explains")
-    if wanted.robustness:
+    if robustness:
         rows.append(corruption_row("none", 0, plain, task, threshold))
         parts = []
-        for corruption in wanted.robustness:
+        for corruption in robustness:
             scored = predict(corruption)
             rows.append(corruption_row(corruption.kind, corruption.level, scored, task, threshold))
             name = pa.array([str(corruption)] * scored.num_rows)
             parts.append(scored.append_column("corruption", name))
         tables["robustness"] = concat_tables(parts)
-    return _Corrupted(neutral, rows, tables)
+    return found, rows, tables
 
 
 def _training_record(
     record: Mapping[str, Any], num_seen: int
 ) -> dict[str, str | int | float | None]:
-    """Return what a report says of the run's training."""
-    audit = record.get("audit")
-    versions = record.get("versions", {})
+    audit, versions = record.get("audit"), record.get("versions", {})
     return {
         "initial weights": record.get("weights"),
         "trained on": f"{record.get('data')} ({record.get('images')})",
@@ -341,11 +286,7 @@ def log_mistakes(
 ) -> None:
     """Add the mistakes to the run's TensorBoard images at its best epoch, if it logs there.
 
-    Args:
-        run: the run.
-        name: of what was scored; it is part of the images' tags.
-        mistakes: those of each direction.
-        images: of the mistakes, by path, if they have been read already.
+    `name` is part of the images' tags; `images` are those of the mistakes, if they were read.
     """
     if not any(run.path.glob("events.*")):
         return
@@ -363,7 +304,7 @@ def log_mistakes(
 
 def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
     """Print the metrics and where the report is."""
-    table = Table("metric", "value", title=str(os.path.relpath(folder)))
+    table = Table("metric", "value", title=os.path.relpath(folder))
     for metric in metrics_shown("comparison"):
         table.add_row(metric.name, rate(evaluation.metrics[metric.name]))
     console.print(table)

@@ -1,6 +1,7 @@
 """The story of `faceproof explain`: maps of what a detector looks at, and how far to trust them."""
 
 import importlib.util
+from collections import Counter
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,9 +64,6 @@ class ExplainConfig:
         seed: of everything random.
         device: cpu, cuda or auto.
         allow: a module with code of your own that the network may use; can be repeated.
-
-    Raises:
-        FaceproofError: a setting is not one of those allowed, or a file is in the way of `out`.
     """
 
     subject: Path
@@ -103,9 +101,6 @@ class ExplainConfig:
 def explain(config: ExplainConfig) -> Path:
     """Explain a run's mistakes or the images named, and write and print what was found.
 
-    Returns:
-        The page.
-
     Raises:
         FaceproofError: captum is not installed, the detector or an image cannot be read, the run
             has no such evaluation, or the folder holds something else.
@@ -120,11 +115,15 @@ def explain(config: ExplainConfig) -> Path:
     maps = _with_effort(config, subject)
     out = output_folder(config.out, subject, "explanation")
     refuse_foreign_folder(out, FILES)
-    layer = None
-    if "cam" in maps.methods:
-        layer = maps.layer or find_layer(subject.net)
+    layer = maps.layer or find_layer(subject.net) if "cam" in maps.methods else None
     sections, source = _choose_images(config, subject, maps.effort.shown)
-    _refuse_too_many(sections)
+    number = sum(rows.num_rows for rows in sections.values())
+    if number > MAX_IMAGES:
+        raise FaceproofError(
+            f"{number:,} images with their maps are more than one page can show, which is "
+            f"{MAX_IMAGES}; name fewer, or set --mistakes lower; faceproof predict answers for "
+            "any number, without maps"
+        )
     explained = [
         one for name, rows in sections.items() for one in explain_rows(subject, rows, maps, name)
     ]
@@ -134,17 +133,15 @@ def explain(config: ExplainConfig) -> Path:
         subject.name, subject.task, subject.point.threshold, maps, layer, explained, trust, source,
         effort_chosen=config.effort != "auto",
     )  # fmt: skip
-    page = write(out, found, step=_best_epoch(subject))
+    # The epoch whose weights are explained.
+    step = subject.run.read_record().get("best_epoch") or 0 if subject.run else 0
+    page = write(out, found, step)
     _print(found, page)
     return page
 
 
 def require_captum() -> None:
-    """Refuse to continue without the library that computes the maps.
-
-    Raises:
-        FaceproofError: it is not installed.
-    """
+    """Refuse to continue without the library that computes the maps."""
     if importlib.util.find_spec("captum") is None:
         raise FaceproofError("maps need the extra explain: pip install 'faceproof[explain]'")
 
@@ -167,11 +164,7 @@ def _with_effort(config: ExplainConfig, subject: "Subject") -> MapConfig:
 def _choose_images(
     config: ExplainConfig, subject: "Subject", number: int
 ) -> tuple[dict[str, "pa.Table"], str]:
-    """Return the images to explain by section, and where they come from.
-
-    Raises:
-        FaceproofError: none are named, and there is no evaluation whose mistakes could be shown.
-    """
+    """Return the images to explain by section, and where they come from."""
     from faceproof.data.table import table_from_columns
     from faceproof.evaluation.mistakes import mistake_rows
     from faceproof.evaluation.predictions import read_predictions
@@ -192,11 +185,7 @@ def _choose_images(
 
 
 def _evaluation(subject: "Subject", name: str | None) -> Path:
-    """Return the folder of the evaluation whose mistakes are shown.
-
-    Raises:
-        FaceproofError: there is none, or none of several is the one to take by default.
-    """
+    """Return the folder of the evaluation whose mistakes are shown."""
     assert subject.run is not None
     folder = subject.run.evaluations
     names = sorted(path.parent.name for path in folder.glob("[!.]*/predictions.parquet"))
@@ -210,21 +199,6 @@ def _evaluation(subject: "Subject", name: str | None) -> Path:
             f"{subject.run.argument('run')}, name one by --evaluation, or use --mistakes 0"
         )
     return folder / chosen
-
-
-def _refuse_too_many(sections: dict[str, "pa.Table"]) -> None:
-    """Refuse more images than a page can show.
-
-    Raises:
-        FaceproofError: there are more.
-    """
-    number = sum(rows.num_rows for rows in sections.values())
-    if number > MAX_IMAGES:
-        raise FaceproofError(
-            f"{number:,} images with their maps are more than one page can show, which is "
-            f"{MAX_IMAGES}; name fewer, or set --mistakes lower; faceproof predict answers for "
-            "any number, without maps"
-        )
 
 
 def _measure(
@@ -247,25 +221,10 @@ def _measure(
     return measure_trust(subject, rows, planted, words, maps)
 
 
-def _best_epoch(subject: "Subject") -> int:
-    """Return the epoch whose weights are explained; 0 where it is not known."""
-    return subject.run.read_record().get("best_epoch") or 0 if subject.run else 0
-
-
 def write(out: Path, found: "Explanation", step: int = 0) -> Path:
-    """Write page, numbers, plots and TensorBoard gallery; an earlier explanation is replaced whole.
+    """Write page, numbers, plots and TensorBoard gallery, atomically; return the page.
 
-    Args:
-        out: the folder.
-        found: what to show.
-        step: of the gallery, the epoch whose weights are explained.
-
-    Returns:
-        The page.
-
-    Raises:
-        FaceproofError: the folder holds something else, or the disk is full or cannot be written
-            to; an earlier explanation stays.
+    `step` is that of the gallery: the epoch whose weights are explained.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -283,19 +242,12 @@ def write(out: Path, found: "Explanation", step: int = 0) -> Path:
 def log_gallery(
     writer: "SummaryWriter", explained: "Sequence[Explained]", task: "Task", step: int
 ) -> None:
-    """Add each explained image to TensorBoard's images, numbered within its section.
-
-    Args:
-        writer: of the event file.
-        explained: the images.
-        task: names the classes.
-        step: the step they belong to.
-    """
+    """Add each explained image to TensorBoard's images, numbered within its section."""
     from faceproof.reports.gallery import plot_pixels, strip
 
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     for one in explained:
-        counts[one.section] = counts.get(one.section, 0) + 1
+        counts[one.section] += 1
         tag = f"{one.section.replace(' ', '_')}/{counts[one.section]:02d}"
         writer.add_image(tag, plot_pixels(strip(one, task)), step, dataformats="HWC")
     writer.flush()
@@ -304,8 +256,8 @@ def log_gallery(
 def _print(found: "Explanation", page: Path) -> None:
     from faceproof.reports.trust_report import trust_markdown
 
-    if found.trust is not None:
-        measured = f"{found.trust.num_images} images, {found.trust.images}"
+    if (trust := found.trust) is not None:
+        measured = f"{trust.num_images} images, {trust.images}"
         print(f"{found.name}: {measured}; effort {found.config.effort.name}")
-        print(trust_markdown(found.trust, found.name))
+        print(trust_markdown(trust, found.name))
     print(f"page: {page}")

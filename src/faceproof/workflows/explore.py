@@ -25,9 +25,6 @@ class ExploreConfig:
         all: measure all images instead.
         seed: of the sample.
         out: folder to write to.
-
-    Raises:
-        FaceproofError: the seed is out of range, or a file is in the way of the folder.
     """
 
     settings: tuple[str, ...]
@@ -43,14 +40,7 @@ class ExploreConfig:
 
 
 def explore(data: "DataSet", config: ExploreConfig) -> Path:
-    """Measure a data set, print what it holds, and write the page.
-
-    Args:
-        data: the data set.
-        config: what to measure, and where to write.
-
-    Returns:
-        The page.
+    """Measure a data set, print what it holds, and write and return the page.
 
     Raises:
         FaceproofError: too many files cannot be read, or the sample is smaller than the number of

@@ -30,12 +30,9 @@ from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
 @dataclass(frozen=True)
 class Package:
-    """A detector or ensemble on its way into an artifact.
+    """A detector or ensemble on its way into an artifact: its entry in the card, and its files.
 
-    Attributes:
-        entry: what the card says of it.
-        files: the weights and ONNX files that it names.
-        run: the run it is from; None if it is from an artifact.
+    `run` is None where it is from another artifact.
     """
 
     entry: DetectorEntry
@@ -86,9 +83,8 @@ def _pack_network(
     try:
         values, task = dict(config["model"]), str(config["data"]["task"])
     except (KeyError, TypeError, ValueError) as error:
-        raise FaceproofError(
-            f"{run.config} is no run's configuration: {error} is missing"
-        ) from error
+        what = f"{run.config} is no run's configuration"
+        raise FaceproofError(f"{what}: {error} is missing") from error
     model = read_model(values)
     net = load_best(run, build_network(model))
     state = {key: value.detach().clone().contiguous() for key, value in net.state_dict().items()}
@@ -113,10 +109,7 @@ def _pack_network(
 
 
 def _training_data(run: RunFolder, name: str | None) -> TrainingData:
-    """Say what a run was trained on and chosen by."""
-    digests = sorted(
-        digest for digest in read_parquet(run.seen)["content"].to_pylist() if digest is not None
-    )
+    digests = sorted(read_parquet(run.seen)["content"].drop_null().to_pylist())
     images: dict[str, dict[str, int]] | None = None
     if run.samples.is_file():
         images = {}
@@ -127,28 +120,22 @@ def _training_data(run: RunFolder, name: str | None) -> TrainingData:
 
 
 def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEntry]:
-    """Yield what a run's evaluations measured."""
-    own = point.to_json()
+    own, same = point.to_json(), ("threshold", "calibration")
     for file in sorted(run.evaluations.glob("[!.]*/report.json")):
         try:
             report: dict[str, Any] = json.loads(file.read_text("utf-8"))
         except json.JSONDecodeError as error:
             raise FaceproofError(f"{file} is no JSON: {error}; evaluate the run again") from error
-        used = report.get("operating_point") or {}
+        used, intervals = report.get("operating_point") or {}, report["intervals"]["metrics"]
         yield EvaluationEntry(
             name=file.parent.name,
             data=report["data"],
             split=report["split"],
             num_images=report["metrics"]["num_images"],
             threshold=report["threshold"],
-            same_operating_point=all(
-                used.get(key) == own[key] for key in ("threshold", "calibration")
-            ),
+            same_operating_point=all(used.get(key) == own[key] for key in same),
             metrics=report["metrics"],
-            intervals={
-                name: None if ends is None else (ends[0], ends[1])
-                for name, ends in report["intervals"]["metrics"].items()
-            },
+            intervals={name: ends and (ends[0], ends[1]) for name, ends in intervals.items()},
         )
 
 

@@ -21,15 +21,7 @@ TOLERANCE = 1e-4  # between their logits
 
 
 def check_parity(folder: Path, runs: Sequence[RunFolder]) -> None:
-    """Refuse an artifact whose ONNX models disagree with PyTorch in a logit or a verdict.
-
-    Args:
-        folder: the artifact.
-        runs: those whose validation images are judged.
-
-    Raises:
-        FaceproofError: they disagree, or no image can be read.
-    """
+    """Refuse an artifact whose ONNX models disagree with PyTorch in a logit or a verdict."""
     images = list(islice(_validation_images(runs), NUM_CHECKED))
     if not images:
         raise FaceproofError(
@@ -55,11 +47,7 @@ def check_parity(folder: Path, runs: Sequence[RunFolder]) -> None:
 def refuse_disagreement(
     name: str, theirs: npt.NDArray[np.floating], ours: npt.NDArray[np.floating]
 ) -> None:
-    """Refuse an ONNX model whose logits are not PyTorch's.
-
-    Raises:
-        FaceproofError: they differ by more than `TOLERANCE`, or are no numbers.
-    """
+    """Refuse an ONNX model whose logits are not PyTorch's."""
     apart = np.abs(theirs - ours)
     if not (apart <= TOLERANCE).all():
         raise FaceproofError(

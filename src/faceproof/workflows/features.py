@@ -44,10 +44,6 @@ class FeaturesConfig:
         seed: of everything random.
         device: cpu, cuda or auto.
         allow: a module with code of your own that the network may use; can be repeated.
-
-    Raises:
-        FaceproofError: the seed is out of range, there is no such split, or a file is in the way of
-            the folder.
     """
 
     subject: Path
@@ -86,18 +82,12 @@ def features(config: FeaturesConfig) -> "FeatureMap":
     write(out, found, (values, rows, thumbnails), subject.task.classes)
     print(title)
     for name, (share, chance) in found.nearest.items():
-        words = f"nearest neighbour of the same {name}: {share:.3f} (by chance {chance:.3f})"
-        print(f"  {words}")
+        print(f"  nearest neighbour of the same {name}: {share:.3f} (by chance {chance:.3f})")
     print(f"plot: {out / 'features.png'}; projector: tensorboard --logdir {out}")
     return found
 
 
 def _choose_images(config: FeaturesConfig, subject: "Subject") -> "pa.Table":
-    """Draw the images of a run's split, at most one of a group.
-
-    Raises:
-        FaceproofError: the detector is no run, or the split is empty.
-    """
     from faceproof.data.table import read_table, select
     from faceproof.explain.sampling import sample_rows
 
@@ -106,10 +96,8 @@ def _choose_images(config: FeaturesConfig, subject: "Subject") -> "pa.Table":
     subject.run.require(subject.run.samples)
     rows = select(read_table(subject.run.samples), config.split)
     if not rows.num_rows:
-        raise FaceproofError(
-            f"{subject.name} has no images in the split {config.split} to take features of; "
-            "choose the other --split"
-        )
+        what = f"{subject.name} has no images in the split {config.split} to take features of"
+        raise FaceproofError(f"{what}; choose the other --split")
     number = subject.effort("auto").num_placed if config.sample is None else config.sample
     return sample_rows(rows, number, config.seed)
 
@@ -120,17 +108,9 @@ def write(
     projected: tuple["Features", "pa.Table", "Tensor"],
     classes: "Sequence[str]",
 ) -> None:
-    """Write plot, numbers and projector files; an earlier result is replaced whole.
+    """Write plot, numbers and projector files (see `log_projector`), atomically.
 
-    Args:
-        out: the folder.
-        found: the planes and numbers.
-        projected: what the projector shows; see `log_projector`.
-        classes: take the first colours of the plot.
-
-    Raises:
-        FaceproofError: the folder holds something else, or the disk is full or cannot be written
-            to; an earlier result stays.
+    `classes` take the first colours of the plot.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -153,14 +133,8 @@ def log_projector(
 ) -> None:
     """Add features to TensorBoard's projector, with images, class, source and generator.
 
-    Wide features are projected to a few directions first, because the projector reads them as text.
-
-    Args:
-        writer: of the event file; the projector's files go beside it.
-        values: (N, C).
-        rows: the N rows of the image table.
-        thumbnails: (N, 3, s, s) in [0, 1].
-        seed: of the projection.
+    Wide features, (N, C), are projected to a few directions first, because the projector reads them
+    as text. The thumbnails are (N, 3, s, s) in [0, 1].
     """
     import torch
 

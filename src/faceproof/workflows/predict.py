@@ -12,8 +12,8 @@ from faceproof.errors import FaceproofError
 if TYPE_CHECKING:
     from faceproof.inference.faces import FaceOptions
     from faceproof.inference.files import OnClip
+    from faceproof.inference.output import Tally
     from faceproof.inference.predictor import Predictor
-    from faceproof.inference.tally import Tally
 
 # As for training, in data.loader_config; importing that would slow down --help.
 MAX_WORKERS = 256
@@ -73,39 +73,26 @@ class PredictConfig:
     allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            FaceproofError: one of them, or two together, make no sense.
-        """
-        counts = {
-            "--batch-size": self.batch_size,
-            "--least-certain": self.least_certain,
-            "--frames": self.frames,
-        }
-        for name, value in counts.items():
-            if value is not None and value < 1:
-                raise FaceproofError(f"{name} {value} must be a count from 1 on")
+        for name in ("batch_size", "least_certain", "frames"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                option = f"--{name.replace('_', '-')}"
+                raise FaceproofError(f"{option} {value} must be a count from 1 on")
         if self.workers != "auto" and not 0 <= self.workers <= MAX_WORKERS:
-            raise FaceproofError(
-                f"--workers {self.workers} must be auto or a count from 0 to {MAX_WORKERS}"
-            )
+            allowed = f"auto or a count from 0 to {MAX_WORKERS}"
+            raise FaceproofError(f"--workers {self.workers} must be {allowed}")
         if self.contact_sheet is not None and self.contact_sheet.suffix.lower() != ".png":
             raise FaceproofError(f"--contact-sheet {self.contact_sheet} must end in .png")
         if self.whole_if_none and not self.find_faces:
             raise FaceproofError("--whole-if-none changes what --find-faces does; give both")
         if self.find_faces and self.frames_out is not None:
-            raise FaceproofError(
-                "--frames-out is for videos, and --find-faces for images alone; leave out one"
-            )
+            what = "--frames-out is for videos, and --find-faces for images alone"
+            raise FaceproofError(f"{what}; leave out one")
 
 
 def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tally":
     """Judge all files that the paths stand for, show or write the verdicts, and count them.
 
-    Args:
-        config: what to judge, and how.
-        predictor: the detector if it is loaded already; else that of `config` is loaded.
+    `predictor` is the detector if it is loaded already.
 
     Raises:
         FaceproofError: the artifact cannot be loaded, no path names a file, the output exists
@@ -116,10 +103,9 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     from faceproof.inference.faces import FaceOptions, check_faces
     from faceproof.inference.files import Loading, predict_files
     from faceproof.inference.inputs import list_images
-    from faceproof.inference.output import make_console, show_verdicts, write_verdicts
+    from faceproof.inference.output import Tally, make_console, show_verdicts, write_verdicts
     from faceproof.inference.output_parts import Results
     from faceproof.inference.predictor import load
-    from faceproof.inference.tally import Tally
     from faceproof.performance.memory import reuse_memory
 
     reuse_memory()
@@ -135,9 +121,8 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     paths = chain([first], paths)
 
     loading = Loading(config.batch_size, config.workers, config.frames, faces)
-    judge = partial(
-        predict_files, predictor, loading=loading, on_clip=_frame_writer(config.frames_out)
-    )
+    on_clip = _frame_writer(config.frames_out)
+    judge = partial(predict_files, predictor, loading=loading, on_clip=on_clip)
     tally = Tally(config.least_certain if config.contact_sheet else 0)
     console = make_console()
     with explain_dead_workers():  # the death of a worker may be noticed anywhere in this process
@@ -167,12 +152,9 @@ def _about(predictor: "Predictor", faces: "FaceOptions | None") -> dict[str, Any
 
 
 def _frame_writer(folder: Path | None) -> "OnClip | None":
-    """Return what writes the frames of each video into a folder; None without a folder."""
     if folder is None:
         return None
     from faceproof.inference.output_parts import printable
     from faceproof.inference.timeline import write_frames
 
-    return lambda path, clip, verdict: write_frames(
-        folder, Path(printable(path)).stem, clip, verdict
-    )
+    return lambda path, *judged: write_frames(folder, Path(printable(path)).stem, *judged)

@@ -19,11 +19,8 @@ def run_process(
 ) -> str:
     """Run a command to its end, and return why it failed, or an empty text.
 
-    Args:
-        command: what to run.
-        log: the file to which its output is appended.
-        lock: a lock that the process holds too while it lives.
-        watch: is called every second, and says why the process is to be stopped, if it is.
+    The process holds the lock too while it lives. Every second `watch` says why it is to be
+    stopped, or returns an empty text.
     """
     with log.open("ab") as output:
         output.write(f"\n$ {' '.join(command)}\n".encode())
@@ -37,9 +34,8 @@ def run_process(
             pass_fds=lock.inherited(),
             env=os.environ | {"PYTHONUNBUFFERED": "1", "HYDRA_FULL_ERROR": "1"},
         )
-        lock.write_holder(
-            f"sweep {os.getpid()} and its run {process.pid} on {socket.gethostname()}"
-        )
+        host = socket.gethostname()
+        lock.write_holder(f"sweep {os.getpid()} and its run {process.pid} on {host}")
         try:
             stopped = _wait(process, watch)
         except BaseException:  # the sweep is told to end, and so is its run
@@ -53,7 +49,6 @@ def run_process(
 
 
 def _wait(process: subprocess.Popen[bytes], watch: Callable[[], str] | None) -> str:
-    """Wait for the end of a process; return why it was stopped before, if it was."""
     while True:
         try:
             process.wait(None if watch is None else POLL)
@@ -65,7 +60,6 @@ def _wait(process: subprocess.Popen[bytes], watch: Callable[[], str] | None) -> 
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process, softly if it lets us."""
     process.terminate()
     try:
         process.wait(PATIENCE)
@@ -77,9 +71,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def failure_reason(code: int, output: str) -> str:
     """Return why a process failed, in one line; an empty text if it did not.
 
-    Args:
-        code: its exit code; negative for the signal that killed it.
-        output: what it printed.
+    A negative exit code is the signal that killed it.
     """
     if code == 0:
         return ""

@@ -22,7 +22,7 @@ from faceproof.io.run_folder import read_epochs
 from faceproof.lookup import find
 from faceproof.settings import COUNT, SEED, TEXT, check, optional
 from faceproof.workflows.sweep import Program, Sweep
-from faceproof.workflows.sweep_folder import JOB, Job, SweepFolder
+from faceproof.workflows.sweep_folder import Job, SweepFolder
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -35,10 +35,9 @@ BEAT = 30.0  # seconds between two signs of life of a trial in a shared study
 STALE = 300.0  # seconds without one after which another command takes the trial up
 WAIT = 5.0  # seconds between two looks at trials that other commands run
 
-# What is stored with a trial.
-ALIVE = "alive"  # when its command gave the last sign of life
-FOLDER = "folder"  # the name of its run folder
-RETRIES = "retries"  # the number of the trial whose settings it tries again
+# What is stored with a trial: when its command gave the last sign of life, the name of its run
+# folder, and the number of the trial whose settings it tries again.
+ALIVE, FOLDER, RETRIES = "alive", "folder", "retries"
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +64,8 @@ class SearchConfig:
     pruner: str = "none"
 
     def __post_init__(self) -> None:
-        check(
-            self,
-            n_trials=COUNT,
-            seed=SEED,
-            storage=optional(TEXT),
-            study_name=optional(TEXT),
-            pruner=TEXT,
-        )
+        check(self, n_trials=COUNT, seed=SEED, storage=optional(TEXT), study_name=optional(TEXT))
+        check(self, pruner=TEXT)
 
 
 def search(
@@ -86,14 +79,8 @@ def search(
 ) -> bool:
     """Search until the study has its trials, and say whether all went well.
 
-    Args:
-        folder: the sweep's folder.
-        space: what to draw each setting from, by Optuna's distributions.
-        fixed: overrides that all trials share.
-        monitor: the metric of validation that is searched for.
-        program: how runs are started.
-        config: how to search.
-        compare: evaluate the finished runs and compare them on a page.
+    Each setting in `space` is drawn from its distribution; the overrides in `fixed` are shared by
+    all trials. With `compare`, the finished runs are evaluated and compared on a page.
 
     Raises:
         FaceproofError: Optuna is not installed, there is nothing to search, another command works
@@ -107,9 +94,8 @@ def search(
             f"hydra.sweeper.pruner={config.pruner} stops processes of this machine, and "
             "hydra/launcher trains the runs elsewhere; leave one of the two out"
         )
-    with Sweep(
-        SweepFolder(folder, shared=config.storage is not None), [*space], program, config.n_trials
-    ) as sweep:
+    place = SweepFolder(folder, shared=config.storage is not None)
+    with Sweep(place, [*space], program, config.n_trials) as sweep:
         try:
             study = open_study(sweep.folder.path, monitor, config)
             Search(study, sweep, space, fixed, monitor, config).run()
@@ -123,11 +109,7 @@ def search(
 
 
 def import_optuna() -> Any:
-    """Return Optuna.
-
-    Raises:
-        FaceproofError: it is not installed.
-    """
+    """Return Optuna."""
     try:
         import optuna
     except ImportError as error:
@@ -145,18 +127,16 @@ def open_study(folder: Path, monitor: str, config: SearchConfig) -> "Study":
         FaceproofError: the storage cannot be opened, or the study searches for another metric.
     """
     import optuna
-    from optuna.study import StudyDirection
 
     from faceproof.evaluation.metrics import better
 
-    directions = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
     pruner = _pruner(config.pruner)
     try:
         study = optuna.create_study(
             storage=_storage(folder, config.storage),
             study_name=config.study_name or folder.name,
             pruner=pruner,
-            direction=directions[better(monitor)],
+            direction="minimize" if better(monitor) == "min" else "maximize",
             load_if_exists=True,
         )
     except Exception as error:  # of Optuna, SQLAlchemy, or any driver of a database
@@ -179,7 +159,6 @@ def open_study(folder: Path, monitor: str, config: SearchConfig) -> "Study":
 
 
 def _storage(folder: Path, address: str | None) -> "str | BaseStorage":
-    """Return the storage of an address, or of a file in the sweep's folder."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -194,41 +173,27 @@ def _storage(folder: Path, address: str | None) -> "str | BaseStorage":
 def _pruner(name: str) -> "BasePruner":
     from optuna import pruners
 
-    known = {
-        "none": pruners.NopPruner,
-        "median": pruners.MedianPruner,
-        "hyperband": pruners.HyperbandPruner,
-    }
+    none, median, hyperband = pruners.NopPruner, pruners.MedianPruner, pruners.HyperbandPruner
+    known: dict[str, Any] = {"none": none, "median": median, "hyperband": hyperband}
     pruner: BasePruner = find(name, known, "hydra.sweeper.pruner")()
     return pruner
 
 
+@dataclass
 class Search:
-    """The loop that asks Optuna for settings, trains them, and tells it the result.
+    """The loop that asks Optuna for settings, trains them, and tells it the result."""
 
-    Args:
-        study: Optuna's record of the search.
-        sweep: what trains and records.
-        space: what to draw each setting from.
-        fixed: overrides that all trials share.
-        monitor: the metric that is searched for.
-        config: how to search.
-    """
+    study: "Study"
+    sweep: Sweep
+    space: "Mapping[str, BaseDistribution]"
+    fixed: Sequence[str]
+    monitor: str
+    config: SearchConfig
 
-    def __init__(
-        self,
-        study: "Study",
-        sweep: Sweep,
-        space: "Mapping[str, BaseDistribution]",
-        fixed: Sequence[str],
-        monitor: str,
-        config: SearchConfig,
-    ) -> None:
+    def __post_init__(self) -> None:
         from optuna.trial import TrialState
 
-        self.study, self.sweep, self.space, self.fixed = study, sweep, space, fixed
-        self.monitor, self.config, self.states = monitor, config, TrialState
-        self.first_number = len(study.trials)
+        self.states, self.first_number = TrialState, len(self.study.trials)
 
     def run(self) -> None:
         """Do trials until the study has them all; wait for those of other commands."""
@@ -253,13 +218,10 @@ class Search:
         """Return how many trials are of the `n_trials`; one that is tried again counts once."""
         states = self.states
         retried = {trial.user_attrs.get(RETRIES) for trial in trials}
-        failed = [
-            trial.number
-            for trial in trials
-            if trial.state == states.FAIL and trial.number >= self.first_number
-        ]
+        failed = {trial.number for trial in trials if trial.state == states.FAIL}
+        ours = {number for number in failed - retried if number >= self.first_number}
         others = sum(t.state in (states.COMPLETE, states.PRUNED, states.RUNNING) for t in trials)
-        return others + len(set(failed) - retried)
+        return others + len(ours)
 
     def _take_up_failed(self) -> None:
         """Queue the settings that have failed, unless they were tried again since."""
@@ -286,9 +248,10 @@ class Search:
         """Say whether nobody works on a running trial; its folder tells, or its signs of life."""
         if not self.sweep.folder.shared:  # the folder is locked, so nobody else works
             return True
-        folder = self.sweep.folder.path / Path(trial.user_attrs.get(FOLDER, "-")).name
-        if (folder / JOB).is_file():
-            return self.sweep.folder.is_abandoned(Job(folder, (), {}))
+        name = Path(trial.user_attrs.get(FOLDER, "-")).name
+        job = Job(self.sweep.folder.path / name, (), {})
+        if job.planned:
+            return self.sweep.folder.is_abandoned(job)
         began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
         return time.time() - float(trial.user_attrs.get(ALIVE, began)) > STALE
 
@@ -298,7 +261,6 @@ class Search:
         self._try_again(number, params)
 
     def _ask(self) -> "Trial":
-        """Return a new trial with its settings."""
         try:
             return self.study.ask(dict(self.space))
         except ValueError as error:
@@ -308,13 +270,14 @@ class Search:
             ) from error
 
     def _train(self, trial: "Trial", number: int) -> None:
-        """Train the settings of a trial, and tell the result."""
         drawn = [f"{key}={value}" for key, value in trial.params.items()]
         job = self.sweep.plan([*self.fixed, *drawn])
+        name, watch = self.config.pruner, None
+        if name != "none":
+            watch = EpochWatch(trial, job.run.metrics, self.monitor, name)
         with self._heartbeat(trial), self.sweep.folder.working_on(job) as lock:
             trial.set_user_attr(FOLDER, job.name)  # not before the lock, by which others see it
             try:
-                watch = self._watch(trial, job)
                 self.sweep.train_one(job, number, lock, watch)
                 if watch is not None:
                     watch.report_rest()
@@ -325,11 +288,6 @@ class Search:
                 self.study.tell(trial, job.value)
             else:
                 self.study.tell(trial, state=self.states.PRUNED if job.pruned else self.states.FAIL)
-
-    def _watch(self, trial: "Trial", job: Job) -> "EpochWatch | None":
-        if self.config.pruner == "none":
-            return None
-        return EpochWatch(trial, job.run.metrics, self.monitor, self.config.pruner)
 
     @contextmanager
     def _heartbeat(self, trial: "Trial") -> Iterator[None]:
@@ -359,14 +317,7 @@ class Search:
 
 
 class EpochWatch:
-    """Reports a run's epochs to its trial while it trains, and says when it is to be pruned.
-
-    Args:
-        trial: the trial.
-        metrics: the table that the run writes, a row an epoch.
-        monitor: the column that counts.
-        pruner: the name of what prunes.
-    """
+    """Reports a run's epochs to its trial while it trains, and says when it is to be pruned."""
 
     def __init__(self, trial: "Trial", metrics: Path, monitor: str, pruner: str) -> None:
         self.trial, self.metrics, self.monitor, self.pruner = trial, metrics, monitor, pruner

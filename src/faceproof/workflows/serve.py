@@ -63,9 +63,17 @@ def serve(config: ServeConfig) -> int:
         FaceproofError: a package is not installed, or the detector, the token or a setting is of
             no use.
     """
-    _check_packages()
-    import uvicorn
-
+    try:
+        import fastapi  # noqa: F401
+        import markdown_it  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn
+    except ImportError as error:
+        raise FaceproofError(
+            f"serving takes the package {error.name}, which is not installed: "
+            "pip install 'faceproof[serve]'"
+        ) from error
     from faceproof.inference.faces import FaceOptions
     from faceproof.inference.predictor import load
     from faceproof.server.application import make_config, make_server
@@ -76,11 +84,8 @@ def serve(config: ServeConfig) -> int:
     predictor = load(config.detector, config.device, config.backend, config.allow)
     app = make_server(predictor, config.limits, token, config.page, options)
     if token is None and config.host not in LOOPBACK:
-        print(
-            f"faceproof: everybody who reaches {config.host} can use this server; "
-            "--token-file asks for a token",
-            file=sys.stderr,
-        )
+        who = f"everybody who reaches {config.host} can use this server"
+        print(f"faceproof: {who}; --token-file asks for a token", file=sys.stderr)
     gc.collect()
     gc.freeze()  # what is there from the start stays; looking through it takes a tenth of a second
     server = uvicorn.Server(make_config(app, config.limits, config.host, config.port))
@@ -88,18 +93,3 @@ def serve(config: ServeConfig) -> int:
         server.run()
     gc.unfreeze()  # or libraries complain at the end that they are not tidied up
     return 0 if server.started else 1
-
-
-def _check_packages() -> None:
-    """Refuse to start without the packages of the extra `serve`."""
-    try:
-        import fastapi  # noqa: F401
-        import markdown_it  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise FaceproofError(
-            f"serving takes the package {error.name}, which is not installed: "
-            "pip install 'faceproof[serve]'"
-        ) from error

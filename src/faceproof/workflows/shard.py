@@ -40,27 +40,14 @@ class ShardConfig:
     megabytes: float = 64.0
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            FaceproofError: the size is out of range.
-        """
         if not (isinstance(self.megabytes, int | float) and 0 < self.megabytes <= MAX_MEGABYTES):
-            raise FaceproofError(
-                f"--megabytes {self.megabytes!r}: a shard has more than 0 and at most "
-                f"{MAX_MEGABYTES}"
-            )
+            allowed = f"a shard has more than 0 and at most {MAX_MEGABYTES}"
+            raise FaceproofError(f"--megabytes {self.megabytes!r}: {allowed}")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
-
-    Attributes:
-        root: where.
-        index: the files and their sizes.
-        unreadable: a table (path, reason) of the files left out.
-    """
+    """The root and index of what was written, and a table (path, reason) of the files left out."""
 
     root: str
     index: "SetIndex"
@@ -69,10 +56,6 @@ class Written:
 
 def write_shards(data: "DataSet", config: ShardConfig) -> Written:
     """Write the images of a data set as shards, their bytes unchanged.
-
-    Args:
-        data: the data set.
-        config: where to, and how large a shard is.
 
     Raises:
         FaceproofError: the target is in use or out of reach, too many files are unreadable, or one

@@ -33,9 +33,6 @@ class SpectraConfig:
             images are smaller.
         seed: of the sample.
         out: folder to write to.
-
-    Raises:
-        FaceproofError: size or seed are out of range, or a file is in the way of the folder.
     """
 
     settings: tuple[str, ...]
@@ -57,14 +54,7 @@ class SpectraConfig:
 
 
 def spectra(data: "DataSet", config: SpectraConfig) -> Path:
-    """Measure mean spectra, print which frequencies stand out, and write the page.
-
-    Args:
-        data: the data set.
-        config: what to measure, and where to write.
-
-    Returns:
-        The page.
+    """Measure mean spectra, print which frequencies stand out, and write and return the page.
 
     Raises:
         FaceproofError: too many files cannot be read, or every image is too small.
@@ -80,7 +70,6 @@ def spectra(data: "DataSet", config: SpectraConfig) -> Path:
 
 
 def _lines(found: "Spectra") -> list[str]:
-    """Return what the terminal shows."""
     from faceproof.reports.spectra_page import describe, verdict
 
     lines = [f"{found.data}: {found.num_drawn:,} images: {verdict(found)}"]

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from faceproof.io.locks import Lock
@@ -53,12 +52,9 @@ def sweep(
 ) -> bool:
     """Train every run that is not finished, and say whether all went well.
 
-    Args:
-        folder: the sweep's folder.
-        runs: the overrides of each run, such as `("model=resnet18", "seed=1")`.
-        swept: the keys by which the runs differ; they name the run folders.
-        program: how runs are started.
-        compare: evaluate the finished runs and compare them on a page.
+    A run is given by its overrides, such as `("model=resnet18", "seed=1")`. The keys in `swept`, by
+    which the runs differ, name their folders. With `compare`, the finished runs are evaluated and
+    compared on a page.
 
     Raises:
         FaceproofError: another sweep works in the folder.
@@ -71,14 +67,7 @@ def sweep(
 
 
 class Sweep:
-    """A sweep at work, between the locking of its folder and the last leaderboard.
-
-    Args:
-        folder: the sweep's folder.
-        swept: the keys by which the runs differ.
-        program: how runs are started.
-        total: how many runs there will be.
-    """
+    """A sweep at work, between the locking of its folder and the last leaderboard."""
 
     def __init__(
         self, folder: SweepFolder, swept: Sequence[str], program: Program, total: int
@@ -88,30 +77,22 @@ class Sweep:
         self.not_compared: list[Job] = []
 
     def __enter__(self) -> Self:
-        """Lock the folder."""
         self.folder.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Write the leaderboard a last time and let the folder go."""
         for job in self.jobs:
             if job.read().status == "running" and self.folder.is_abandoned(job):
                 job.note(status="interrupted")
         self.folder.write_leaderboard()
-        self.folder.__exit__(kind, error, trace)
+        self.folder.__exit__(*error)
 
     def train(self, runs: Sequence[Overrides]) -> None:
         """Train the runs that are not finished; each may fail alone."""
-        todo = []
-        for number, job in enumerate([self.plan(overrides) for overrides in runs], 1):
-            place = self._place(job, number)
-            if not self._is_settled(job, place):
-                todo.append((job, place))
+        jobs = [self.plan(overrides) for overrides in runs]
+        placed = [(job, self._place(job, number)) for number, job in enumerate(jobs, 1)]
+        todo = [(job, place) for job, place in placed if not self._is_settled(job, place)]
         self.folder.write_leaderboard()
         if self.program.launch is not None:
             self._train_elsewhere(todo)
@@ -124,11 +105,7 @@ class Sweep:
     ) -> None:
         """Train a planned run, unless it is finished.
 
-        Args:
-            job: the run.
-            number: its number among all.
-            lock: what its process holds while it lives.
-            watch: says why the run is to be pruned, if it is.
+        Its process holds the lock while it lives; `watch` says why the run is to be pruned.
         """
         place = self._place(job, number)
         if self._is_settled(job, place, pruned=watch is not None):
@@ -165,7 +142,6 @@ class Sweep:
     def _train_here(
         self, job: Job, place: str, lock: Lock, watch: Callable[[], str] | None = None
     ) -> None:
-        """Train a run in a process of this machine."""
         overrides = self.folder.start(job)
         how = "resumes from its last.ckpt" if overrides != job.overrides else "runs"
         say(f"{place}: {how} ({os.path.relpath(job.folder / LOG)})")
@@ -179,14 +155,12 @@ class Sweep:
             return pruned
 
         begin = time.monotonic()
-        command = self.program.train(overrides, job.folder)
-        log = job.folder / LOG
+        command, log = self.program.train(overrides, job.folder), job.folder / LOG
         reason = run_process(command, log, lock, None if watch is None else watched)
         status = "pruned" if pruned else "failed"
         self._end(job, place, reason, time.monotonic() - begin, status)
 
     def _train_elsewhere(self, todo: Sequence[tuple[Job, str]]) -> None:
-        """Train runs by the program's own launcher, all at a time."""
         if not todo:
             return
         launch = self.program.launch
@@ -218,7 +192,6 @@ class Sweep:
     def _end(
         self, job: Job, place: str, reason: str, seconds: float, status: str = "failed"
     ) -> None:
-        """Record how a run ended, and print it."""
         self.folder.end(job, reason, seconds, status)
         self.folder.write_leaderboard()
         if job.finished:
@@ -245,8 +218,7 @@ class Sweep:
         place = f"[{number}/{len(finished)}] {job.name}"
         say(f"{place}: is evaluated on the test split")
         command = self.program.evaluate(job.folder)
-        reason = run_process(command, job.folder / LOG, self.folder.lock)
-        if reason:
+        if reason := run_process(command, job.folder / LOG, self.folder.lock):
             say(f"{place}: is left out: {reason}")
             self.not_compared.append(job)
         return not reason
@@ -254,18 +226,17 @@ class Sweep:
     def report(self) -> bool:
         """Print what failed or was pruned and where the results are; say whether all went well."""
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
 
         others = [(job, job.read()) for job in self.jobs if not job.finished]
         pruned = sum(notes.status == "pruned" for _, notes in others)
         failed = len(others) - pruned
         console = Console(soft_wrap=True, highlight=False)
         if others:
-            counts = [f"{failed} of {len(self.jobs)} runs failed"] * bool(failed)
-            counts += [f"{pruned} of {len(self.jobs)} runs pruned"] * bool(pruned)
-            table = Table(title=", ".join(counts))
-            for column in ("run", "status", "why"):
-                table.add_column(column, overflow="fold")
+            counts = {"failed": failed, "pruned": pruned}
+            title = [f"{n} of {len(self.jobs)} runs {what}" for what, n in counts.items() if n]
+            columns = [Column(name, overflow="fold") for name in ("run", "status", "why")]
+            table = Table(*columns, title=", ".join(title))
             for job, notes in others:
                 table.add_row(job.name, notes.status, notes.reason)
             Console(highlight=False).print(table)
@@ -286,7 +257,5 @@ def say(text: str) -> None:
 
 def _seconds_written(job: Job) -> float:
     """Return the seconds between the first and the last file of a finished run."""
-    if not job.finished:
-        return 0.0
-    run = job.run
-    return run.operating_point.stat().st_mtime - run.config.stat().st_mtime
+    first, last = job.run.config, job.run.operating_point
+    return last.stat().st_mtime - first.stat().st_mtime if job.finished else 0.0

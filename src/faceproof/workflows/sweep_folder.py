@@ -25,7 +25,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from faceproof.io.atomic import write_text
@@ -121,13 +120,7 @@ class Notes:
 
 @dataclass(frozen=True)
 class Job:
-    """A run of a sweep, done or to be done.
-
-    Attributes:
-        folder: the run folder.
-        overrides: the words of the command line that make it.
-        settings: those by which the runs of the sweep differ.
-    """
+    """A run of a sweep, done or to be done; see `Notes` for its overrides and settings."""
 
     folder: Path
     overrides: tuple[str, ...]
@@ -135,12 +128,12 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Return the folder's name."""
+        """The folder's name."""
         return self.folder.name
 
     @property
     def run(self) -> RunFolder:
-        """Return the paths of the run."""
+        """The paths of the run."""
         return RunFolder(self.folder)
 
     def read(self) -> Notes:
@@ -149,8 +142,16 @@ class Job:
 
     def note(self, **changes: Any) -> None:
         """Change the notes on the run."""
-        notes = replace(self.read(), **changes)
+        self.write(replace(self.read(), **changes))
+
+    def write(self, notes: Notes) -> None:
+        """Write the notes on the run."""
         write_text(self.folder / JOB, json.dumps(asdict(notes), indent=2) + "\n")
+
+    @property
+    def planned(self) -> bool:
+        """Say whether there are notes on the run."""
+        return (self.folder / JOB).is_file()
 
     @property
     def finished(self) -> bool:
@@ -193,11 +194,7 @@ class SweepFolder:
         )
 
     def __enter__(self) -> Self:
-        """Lock the folder; runs that an earlier sweep left running are noted as interrupted.
-
-        Raises:
-            FaceproofError: another sweep works in it.
-        """
+        """Lock the folder; runs that an earlier sweep left running are noted as interrupted."""
         if not self.shared:
             self.lock.acquire()
             self.lock.write_holder(f"sweep {os.getpid()} on {socket.gethostname()}")
@@ -206,13 +203,7 @@ class SweepFolder:
                 job.note(status="finished" if job.finished else "interrupted")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let the folder go."""
+    def __exit__(self, *error: object) -> None:
         self.lock.release()
 
     def jobs(self) -> list[Job]:
@@ -222,22 +213,17 @@ class SweepFolder:
     def plan(self, overrides: Sequence[str], swept: Sequence[str]) -> Job:
         """Return the run of these overrides, with its folder, new or as it is.
 
-        Args:
-            overrides: the words of the command line that make it.
-            swept: the keys by which the runs of the sweep differ.
+        The folder is named by the settings whose keys are among `swept`.
         """
         pairs = {key: value for key, _, value in (word.partition("=") for word in overrides)}
         settings = {key: value for key, value in pairs.items() if key in swept} or pairs
         job = Job(self.path / run_name(settings), tuple(overrides), settings)
-        there = (job.folder / JOB).is_file()
-        if there and sorted(job.read().overrides) != sorted(overrides):
+        if job.planned and sorted(job.read().overrides) != sorted(overrides):
             # Another command in the same folder gave that name to another run.
             distinct = f"{job.name}_{_digest(sorted(overrides))[:6]}"
             job = Job(self.path / distinct, job.overrides, settings)
-            there = (job.folder / JOB).is_file()
-        if not there:
-            notes = Notes([*overrides], settings)
-            write_text(job.folder / JOB, json.dumps(asdict(notes), indent=2) + "\n")
+        if not job.planned:
+            job.write(Notes([*overrides], settings))
         return job
 
     @contextlib.contextmanager
@@ -249,24 +235,12 @@ class SweepFolder:
         if not self.shared:
             yield self.lock
             return
-        lock = _job_lock(job)
-        lock.acquire(wait=True)
-        try:
+        with _waited_for(_job_lock(job)) as lock:
             yield lock
-        finally:
-            lock.release()
 
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Yield when no other command of a shared folder is in its turn."""
-        if not self.shared:
-            yield
-            return
-        self.lock.acquire(wait=True)
-        try:
-            yield
-        finally:
-            self.lock.release()
+    def turn(self) -> contextlib.AbstractContextManager[object]:
+        """Return what is entered when no other command of a shared folder is in its turn."""
+        return _waited_for(self.lock) if self.shared else contextlib.nullcontext()
 
     def is_abandoned(self, job: Job) -> bool:
         """Say whether no other process works on a run."""
@@ -291,14 +265,7 @@ class SweepFolder:
         return job.overrides
 
     def end(self, job: Job, reason: str, seconds: float = 0.0, status: str = "failed") -> None:
-        """Note how a run ended.
-
-        Args:
-            job: the run.
-            reason: why it is not finished, if it is not.
-            seconds: how long this attempt took.
-            status: what it is if it is not finished.
-        """
+        """Note how a run ended, and why if it is not finished."""
         total = round(job.read().seconds + seconds, 1)
         if job.finished:
             job.note(status="finished", reason="", seconds=total)
@@ -325,6 +292,15 @@ class SweepFolder:
         write_text(self.leaderboard, text.getvalue())
 
 
+@contextlib.contextmanager
+def _waited_for(lock: Lock) -> Iterator[Lock]:
+    lock.acquire(wait=True)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
 def _job_lock(job: Job) -> Lock:
     return Lock(job.folder / JOB_LOCK, f"{job.folder} is being worked on ({{holder}})")
 
@@ -335,14 +311,9 @@ def _read_job(folder: Path) -> Job:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    """Return a run's row of the leaderboard."""
     notes, record = job.read(), job.run.read_record()
-    row: dict[str, Any] = dict(job.settings) | {
-        "status": notes.status,
-        "folder": job.name,
-        "seconds": notes.seconds,
-        "reason": notes.reason,
-    }
+    row: dict[str, Any] = {**job.settings, "status": notes.status, "folder": job.name}
+    row |= {"seconds": notes.seconds, "reason": notes.reason}
     if notes.status == "finished" and job.finished:
         metrics = {k: v for k, v in record["best"].items() if k.startswith("val/")}
         row |= {k: "" if v is None else v for k, v in metrics.items()}

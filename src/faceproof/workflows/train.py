@@ -69,13 +69,8 @@ class Training:
     Attributes:
         run: the folder of this process: the run's own in the first one, a temporary one in others.
         home: the run's own folder.
-        config: the settings.
-        net: the network.
         rows: the image table, unreadable files left out.
-        images: training and validation images.
         class_weights: of the negative and the positive class, in the loss.
-        module: the network's training.
-        made: the trainer.
     """
 
     run: RunFolder
@@ -160,11 +155,7 @@ def seed_everything(seed: int) -> None:
 def _prepare(
     run: RunFolder, data: DataSet, net: Detector, config: TrainConfig, resume: bool
 ) -> Training:
-    """Audit the images, and build all that trains.
-
-    Raises:
-        FaceproofError: the images or the checkpoint cannot be trained on.
-    """
+    """Audit the images, and build all that trains."""
     reuse_memory()
     last, home = run.last, run
     if resume:  # a checkpoint that does not fit is refused first
@@ -200,9 +191,6 @@ def _audit(run: RunFolder, data: DataSet) -> tuple[pa.Table, pa.Table]:
     """Look at every file before training; return the readable rows and their file statistics.
 
     The findings go to the run's `unreadable.csv`, `audit.json`, `audit.html` and record.
-
-    Raises:
-        FaceproofError: too many files are unreadable, or images leak across splits.
     """
     statistics = file_statistics_of(data.table)
     rows, _ = readable_rows(data, run.unreadable, statistics)
@@ -230,11 +218,6 @@ def _store_seen(run: RunFolder, statistics: pa.Table, rows: pa.Table) -> None:
 
 
 def _check_splits(rows: pa.Table, data: DataSet) -> None:
-    """Refuse a data set whose training or validation split lacks a class.
-
-    Raises:
-        FaceproofError: it does; the message counts the images.
-    """
     present = counts(rows, "split", "label")
     for split in ("train", "val"):
         for label in data.task.classes:
@@ -249,30 +232,20 @@ def _check_splits(rows: pa.Table, data: DataSet) -> None:
 def _check_resumable(last: Path, trainer: pl.Trainer, config: TrainConfig) -> None:
     """Refuse to resume where the result would not be that of an uninterrupted run."""
     if trainer.max_steps != -1:  # Lightning ends a whole epoch a second time then
-        raise FaceproofError(
-            "a run that trainer.max_steps limits cannot be resumed exactly; use "
-            "trainer.max_epochs from the start"
-        )
+        what = "a run that trainer.max_steps limits cannot be resumed exactly"
+        raise FaceproofError(f"{what}; use trainer.max_epochs from the start")
     check_batches(last, config.loader.batch_size, trainer.world_size)
 
 
 def _datamodule(
     rows: pa.Table, data: DataSet, net: Detector, config: TrainConfig, trainer: pl.Trainer
 ) -> ImageDataModule:
+    augment, cache = config.augment, config.cache
+    limited = trainer.limit_train_batches != 1.0 or trainer.limit_val_batches != 1.0
+    frozen = never_trains_backbone(net, config.freeze, trainer.max_epochs)
+    features = FeatureCaching.choose(frozen, augment, cache, limited)
     return ImageDataModule(
-        rows,
-        data.task,
-        net.input,
-        config.augment,
-        config.loader,
-        config.seed,
-        config.cache,
-        FeatureCaching.choose(
-            never_trains_backbone(net, config.freeze, trainer.max_epochs),
-            config.augment,
-            config.cache,
-            trainer.limit_train_batches != 1.0 or trainer.limit_val_batches != 1.0,
-        ),
+        rows, data.task, net.input, augment, config.loader, config.seed, cache, features
     )
 
 
@@ -327,15 +300,9 @@ def _fit(training: Training, resume: bool) -> None:
 
 
 def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> float:
-    """Record the best epoch, fit the operating point on validation, and say what to do next.
-
-    Raises:
-        FaceproofError: the monitored metric was undefined in every epoch.
-    """
+    """Record the best epoch, fit the operating point on validation, and say what to do next."""
     run, config = training.run, training.config
-    run.update_record(
-        features=training.images.features.reason
-    )  # there may have been no room for them
+    run.update_record(features=training.images.features.reason)  # there may have been no room
     epochs = read_epochs(run.metrics)
     rows = [row for row in epochs if row.get(config.monitor) is not None]
     if not rows:
@@ -371,14 +338,12 @@ def _validation_rows(trainer: pl.Trainer, images: ImageDataModule) -> pa.Table:
 
 
 def _device(trainer: pl.Trainer) -> str:
-    """Name what the run computes on."""
     kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
     name = torch.cuda.get_device_name() if kind == "CUDA" else platform.machine()
     return f"{trainer.world_size} x {kind} ({name})"
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions that a metric may depend on."""
     return {
         "faceproof": __version__,
         "python": platform.python_version(),

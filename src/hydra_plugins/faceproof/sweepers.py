@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    Glob,
-    IntervalSweep,
-    Override,
-    RangeSweep,
-)
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
@@ -42,11 +37,7 @@ OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.mode
 
 
 class ProductSweeper(Sweeper):
-    """Every combination of the values given for each setting.
-
-    Args:
-        params: settings and their values, as on the command line, which takes precedence.
-    """
+    """Every combination of the values given for each setting."""
 
     config: DictConfig
 
@@ -62,6 +53,9 @@ class ProductSweeper(Sweeper):
         config.hydra.overrides.hydra = words
         self.context, self.task, self.config = hydra_context, task_function, config
 
+    def _program(self) -> "Program":
+        return program(self.context, self.task, self.config)
+
     def sweep(self, arguments: list[str]) -> None:
         """Train the runs that are not finished, and end the program with 1 if one failed."""
         from faceproof.workflows.sweep import sweep
@@ -74,24 +68,14 @@ class ProductSweeper(Sweeper):
                 [word(key, value) for key, value in zip(choices, combination, strict=True)]
                 for combination in itertools.product(*choices.values())
             ]
-            ended_well = sweep(
-                Path(self.config.hydra.sweep.dir),
-                runs,
-                swept,
-                program(self.context, self.task, self.config),
-                self.config.compare,
-            )
+            folder, started = Path(self.config.hydra.sweep.dir), self._program()
+            ended_well = sweep(folder, runs, swept, started, self.config.compare)
         if not ended_well:
             sys.exit(1)
 
 
 class SearchSweeper(ProductSweeper):
-    """A search by Optuna; its settings are those of `faceproof.workflows.search.SearchConfig`.
-
-    Args:
-        params: settings and their values or intervals.
-        settings: of the search.
-    """
+    """A search by Optuna; its settings are those of `faceproof.workflows.search.SearchConfig`."""
 
     def __init__(self, params: DictConfig, **settings: Any) -> None:
         super().__init__(params)
@@ -108,25 +92,15 @@ class SearchSweeper(ProductSweeper):
             allow([config.pruner.rpartition(".")[0]])  # what the user types is the user's word
             import_optuna()
             overrides = parse(self.params, arguments, self.context.config_loader)
-            space = {
-                o.get_key_element(): distribution(o, self.config)
-                for o in overrides
-                if o.is_sweep_override()
-            }
-            fixed = [
-                word(o.get_key_element(), values(o, self.config)[0])
-                for o in overrides
-                if not o.is_sweep_override()
-            ]
-            ended_well = search(
-                Path(self.config.hydra.sweep.dir),
-                space,
-                fixed,
-                self.config.monitor,
-                program(self.context, self.task, self.config),
-                config,
-                self.config.compare,
-            )
+            space, fixed = dict[str, "BaseDistribution"](), list[str]()
+            for o in overrides:
+                if o.is_sweep_override():
+                    space[o.get_key_element()] = distribution(o, self.config)
+                else:
+                    fixed.append(word(o.get_key_element(), values(o, self.config)[0]))
+            folder, started = Path(self.config.hydra.sweep.dir), self._program()
+            monitor, compare = self.config.monitor, self.config.compare
+            ended_well = search(folder, space, fixed, monitor, started, config, compare)
         if not ended_well:
             sys.exit(1)
 
@@ -149,7 +123,6 @@ def clear_exit() -> Iterator[None]:
 
 
 def _compare(runs: Sequence[Path], folder: Path) -> None:
-    """Write the page of a comparison; what it imports is heavy."""
     from faceproof.workflows.compare import compare
     from faceproof.workflows.compare_config import CompareConfig
 
@@ -194,20 +167,13 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
 
     # Hydra's basic launcher trains every run in this process, where one crash would end all.
     here = config.hydra.runtime.choices["hydra/launcher"] == "basic"
-    return Program(
-        train=train,
-        evaluate=evaluate,
-        compare=_compare,
-        check=check,
-        launch=None if here else launch,
-    )
+    return Program(train, evaluate, _compare, check, None if here else launch)
 
 
 def base_command(config: DictConfig) -> list[str]:
     """Return the command that began the sweep, without what makes it one."""
-    hydra = config.hydra
-    command = [sys.executable, str(Path(sys.argv[0]).absolute())]
-    command += ["--config-name", hydra.job.config_name]
+    hydra, script = config.hydra, str(Path(sys.argv[0]).absolute())
+    command = [sys.executable, script, "--config-name", hydra.job.config_name]
     for source in hydra.runtime.config_sources:
         if source.provider == "command-line":
             command += ["--config-dir", source.path]
@@ -235,11 +201,7 @@ def parse(params: DictConfig, arguments: list[str], loader: ConfigLoader) -> lis
 
 
 def values(override: Override, config: DictConfig) -> list[str | None]:
-    """Return the values that a setting is to have, one after the other.
-
-    Raises:
-        FaceproofError: there is none, or no end of them.
-    """
+    """Return the values that a setting is to have, one after the other."""
     if not override.is_sweep_override():
         return [override.get_value_element_as_str() if "=" in (override.input_line or "") else None]
     if not override.is_discrete_sweep():
@@ -247,18 +209,17 @@ def values(override: Override, config: DictConfig) -> list[str | None]:
             f"{override.input_line} has no end of values; that is for sweep=optuna"
         )
     pattern: Any = override.value()
-    there: list[str] = []
-    if isinstance(pattern, Glob):
-        there = choices_of(override.key_or_group, config)
-        found: list[str | None] = [*pattern.filter(there)]
+    if not isinstance(pattern, Glob):
+        there, found = [], list(override.sweep_string_iterator())
     else:
-        found = [*override.sweep_string_iterator()]
+        there = choices_of(override.key_or_group, config)
+        found = pattern.filter(there)
     if not found:
+        hint = f"; there are {', '.join(there)}" if there else ""
         raise FaceproofError(
-            f"{override.input_line} stands for nothing, so there is no run to do"
-            + (f"; there are {', '.join(there)}" if there else "")
+            f"{override.input_line} stands for nothing, so there is no run to do{hint}"
         )
-    return found
+    return [*found]
 
 
 def choices_of(group: str, config: DictConfig) -> list[str]:
@@ -270,16 +231,8 @@ def choices_of(group: str, config: DictConfig) -> list[str]:
 
 
 def distribution(override: Override, config: DictConfig) -> "BaseDistribution":
-    """Return what Optuna draws a setting from; a range includes both of its ends.
-
-    Raises:
-        FaceproofError: there is nothing to draw from.
-    """
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    """Return what Optuna draws a setting from; a range includes both of its ends."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     given: Any = override.value()
     options: dict[str, Any]
@@ -297,5 +250,5 @@ def distribution(override: Override, config: DictConfig) -> "BaseDistribution":
 
 
 def word(key: str, value: str | None) -> str:
-    """Return an override."""
+    """Return an override; without a value, the key alone."""
     return key if value is None else f"{key}={value}"

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from faceproof.inference.output import Tally
 from faceproof.inference.output_parts import Row
-from faceproof.inference.tally import Tally
 
 
 def row(probability, threshold=0.5, **changes):
