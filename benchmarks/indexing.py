@@ -24,7 +24,7 @@ def measure_indexing(folder: Path, number: int) -> dict[str, Any]:
     words = {"real": "real", "fake": "fake"}
     data = FolderData("indexed", "deepfake", str(folder / "images"), "{label}/*/*", words).list()
     listed = time.perf_counter()
-    memory, paths = folder / "facts.parquet", data.table["path"]
+    memory, paths = folder / "file_statistics.parquet", data.table["path"]
     gather_file_statistics(paths, memory)
     once = time.perf_counter()
     gather_file_statistics(paths, memory)

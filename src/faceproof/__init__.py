@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import `faceproof.load` (of `serving.predictor`) when it is first asked for: it takes torch.
+    """Import `faceproof.load` of `inference.predictor` on first use, because it imports torch.
 
     By its name, because parts of this package that know no torch import this module too.
     """

@@ -1,1 +1,1 @@
-"""Evaluation: scoring, figures from the predictions table, and reports."""
+"""Everything that is computed from a predictions table: metrics, intervals, comparisons."""

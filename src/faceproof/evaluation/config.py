@@ -26,7 +26,7 @@ class EvaluateConfig:
         threshold: `criterion`, `fpr` and `value`; null for the run's own.
         calibration: of that other threshold; null for the run's own.
         name: the evaluation's folder below `evaluations/`; null for data sets and split.
-        loader: batch size and loading processes.
+        loader: batch size and worker processes.
         device: cpu, cuda or auto.
     """
 

@@ -82,8 +82,8 @@ def fit_weights(
     signs = np.where(labels == 1, 1.0, -1.0)
 
     def loss(weights: Weights) -> float:
-        kept = np.clip(weights, 0, None)
-        combined = _average(calibrated, kept / kept.sum(), average)
+        positive = np.clip(weights, 0, None)
+        combined = _average(calibrated, positive / positive.sum(), average)
         return float(-scipy.special.log_expit(signs * combined).mean())
 
     number = len(calibrated)

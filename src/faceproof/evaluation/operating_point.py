@@ -228,9 +228,9 @@ def _keep_fpr(
             f"{math.ceil(1 / fpr):,} to see a false-positive rate of {fpr:.4g}: the threshold lets "
             "none of them pass, which promises little."
         )
-    kept = np.flatnonzero(false_positives / num_negative <= fpr)
-    if len(kept):
-        return float(thresholds[kept[-1]]), warnings
+    within = np.flatnonzero(false_positives / num_negative <= fpr)
+    if len(within):
+        return float(thresholds[within[-1]]), warnings
     share = false_positives[0] / num_negative
     warnings.append(
         f"No threshold keeps a false-positive rate of {fpr:.4g}: {share:.2%} of the negative "
@@ -245,8 +245,8 @@ def _unsure_band(
     """Return the narrowest band that leaves at most that risk, and the risk that it leaves."""
     coverage, risk, sure = risk_coverage(labels, probabilities, threshold)
     allowed = np.flatnonzero(coverage >= MIN_COVERAGE)
-    kept = allowed[risk[allowed] <= max_risk]
-    chosen = int(kept[-1]) if len(kept) else int(allowed[0])
+    within = allowed[risk[allowed] <= max_risk]
+    chosen = int(within[-1]) if len(within) else int(allowed[0])
     if chosen == len(sure) - 1:
         return (threshold, threshold), float(risk[chosen])
     least = (float(sure[chosen]) + float(sure[chosen + 1])) / 2

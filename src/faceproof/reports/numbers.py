@@ -36,7 +36,7 @@ def count(value: int | None) -> str:
     return "undefined" if value is None else f"{value:,}"
 
 
-def fact(value: str | int | float | None) -> str:
+def typed(value: str | int | float | None) -> str:
     """Write an entry of a record as it would be typed."""
     if value is None:
         return "not recorded"
@@ -84,5 +84,5 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-_FILTERS = (percent, rate, span, count, fact, signed, p_value, scaled, milliseconds, short)
+_FILTERS = (percent, rate, span, count, typed, signed, p_value, scaled, milliseconds, short)
 FILTERS = {function.__name__: function for function in _FILTERS}  # of the templates

@@ -43,7 +43,7 @@ def training_curves(history: History, best_epoch: int | None = None) -> Figure:
     columns = {name: by_epoch(history, name) for name in names}
     _draw_series(upper, columns, {"loss": INK})
     _draw_series(lower, columns, {"accuracy": BLUE, "roc_auc": VERMILLION})
-    best, label = _best_epoch(columns) if best_epoch is None else (best_epoch, "epoch kept")
+    best, label = _best_epoch(columns) if best_epoch is None else (best_epoch, "best epoch")
     for axes in (upper, lower):
         if best is not None:
             axes.axvline(best, color=INK, linewidth=1.2, linestyle=":", label=f"{label}: {best}")

@@ -42,7 +42,7 @@ def make_api(judge: Judge, queue: JudgingQueue, metrics: Metrics, token: bool) -
 
     app = FastAPI(
         title=f"faceproof: {judge.predictor.card.name}",
-        description="What a detector takes images and videos for. Nothing that is sent is kept.",
+        description="What a detector takes images and videos for. Nothing that is sent is stored.",
         version=__version__,
         docs_url=None,  # FastAPI's own page takes its scripts from elsewhere
         redoc_url=None,

@@ -37,7 +37,7 @@ class Freezing(Callback):
         self.schedule = schedule
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Freeze; a run that is resumed inside an epoch has no other hook (trap T14)."""
+        """Freeze; a run that is resumed inside an epoch has no other hook."""
         self._apply(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

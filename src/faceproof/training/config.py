@@ -149,7 +149,7 @@ class TrainConfig:
         freeze: which parameters train from which epoch.
         augment: the random change of training images.
         trainer: options of Lightning's trainer, and `precision`, which may be `auto`.
-        loader: batch size and loading processes.
+        loader: batch size and worker processes.
         cache: what is computed once.
         checkpoint: when a checkpoint is written inside an epoch.
         logger: where metrics go.
