@@ -58,7 +58,7 @@ def one_pass(data: str, model: str) -> float:
 
 
 def _train(folder: str, data: str, model: str, epochs: int) -> float:
-    """Return the seconds of `python train.py`, from its start to its end, no features cached yet."""
+    """Return the seconds of `python train.py` from start to end, without cached features."""
     shutil.rmtree(Path(folder) / "cache" / "features", ignore_errors=True)
     words = [f"data={data}", f"model={model}", "model.weights=none", "freeze=head_only"]
     words += [

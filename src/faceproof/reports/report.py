@@ -36,7 +36,7 @@ from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.atomic import atomic_folder, restore_folder
 from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
 from faceproof.reports import html, score_plots, training_plots
-from faceproof.reports.numbers import typed, part_of, percent, rate
+from faceproof.reports.numbers import part_of, percent, rate, typed
 from faceproof.reports.plots import plot_html, save_png
 
 # What a report consists of; every table that `ReportExtras.tables` may bring is among it.
