@@ -15,7 +15,8 @@ from faceproof.evaluation.mistakes import find_mistakes, mistake_rows
 from faceproof.evaluation.predictions import label_numbers, read_predictions
 from faceproof.io.run_folder import RunFolder
 from faceproof.task import get_task
-from faceproof.workflows.evaluate import evaluate_run, log_mistakes
+from faceproof.workflows.calibrate import log_mistakes
+from faceproof.workflows.evaluate import evaluate_run
 from tests.conftest import write_faces
 from tests.evaluation.test_mistakes import TASK, predictions
 from tests.jobs import train

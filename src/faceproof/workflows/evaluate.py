@@ -16,7 +16,6 @@ from rich.table import Table
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
-from faceproof.data.image_io import Pixels
 from faceproof.data.listing import DataSet, recorded_data
 from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, read_parquet, select
 from faceproof.errors import FaceproofError
@@ -24,26 +23,23 @@ from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.metrics import metrics_shown
-from faceproof.evaluation.mistakes import Mistakes, find_mistakes
 from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig, fit_to_validation
 from faceproof.evaluation.predictions import (
     Scores,
     predictions_table,
     read_predictions,
-    sigmoid,
-    write_predictions,
 )
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neutral, corruption_row
 from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.run_folder import RunFolder, find_run, read_epochs
 from faceproof.models.build import build_network
-from faceproof.models.detector import Detector
 from faceproof.models.weights import load_best
-from faceproof.reports.image_grid import mistake_images, mistakes_plot
+from faceproof.reports.image_grid import mistake_images
 from faceproof.reports.numbers import rate
 from faceproof.reports.report import ReportExtras, write_report
 from faceproof.task import Task
+from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
 log = logging.getLogger(__name__)
@@ -89,23 +85,6 @@ def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
     return lambda rows, corruption: score(
         net, rows, task, size, workers, config.device, corruption, progress=bar
     )
-
-
-def store_operating_point(
-    run: RunFolder, net: Detector, val: pa.Table, task: Task, threshold: ThresholdConfig
-) -> None:
-    """Score validation with the best epoch and store the run's calibration and threshold.
-
-    The validation scores stay with the run, so that another threshold can be fitted later without
-    any test image.
-    """
-    load_best(run, net)
-    logits = score(net, val, task)
-    point = fit_to_validation(predictions_table(val, logits, sigmoid(logits)), task, threshold)
-    predictions = predictions_table(val, logits, point.calibration.apply(logits))
-    write_predictions(predictions, run.validation)
-    run.write_operating_point(point.to_json())
-    log_mistakes(run, "validation", find_mistakes(predictions, task, point.threshold))
 
 
 def evaluate_run(
@@ -276,30 +255,6 @@ def _training_record(
         "precision": record.get("precision"),
         **{f"trained with {package}": version for package, version in versions.items()},
     }
-
-
-def log_mistakes(
-    run: RunFolder,
-    name: str,
-    mistakes: Mapping[str, Mistakes],
-    images: Mapping[str, Pixels] | None = None,
-) -> None:
-    """Add the mistakes to the run's TensorBoard images at its best epoch, if it logs there.
-
-    `name` is part of the images' tags; `images` are those of the mistakes, if they were read.
-    """
-    if not any(run.path.glob("events.*")):
-        return
-    from torch.utils.tensorboard import SummaryWriter
-
-    if images is None:
-        images = mistake_images(mistakes)
-    step = run.read_record().get("best_epoch") or 0
-    with SummaryWriter(run.path) as writer:
-        for direction, found in mistakes.items():
-            if (figure := mistakes_plot(direction, found, images)) is not None:
-                tag = f"mistakes/{name}/{direction}".replace(" ", "_")
-                writer.add_figure(tag, figure, step)
 
 
 def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:

@@ -55,7 +55,7 @@ from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
 from faceproof.training.summary import print_best, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
-from faceproof.workflows.evaluate import store_operating_point
+from faceproof.workflows.calibrate import store_operating_point
 
 log = logging.getLogger(__name__)
 
