@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from faceproof.errors import FaceproofError
-from faceproof.workflows.search import SearchConfig, search
+from faceproof.workflows.search import Search, SearchConfig, search
 from tests.small_programs import small_program
 
 optuna = pytest.importorskip("optuna", reason="needs the extra sweep")
@@ -183,6 +183,22 @@ def test_the_trial_of_a_lost_machine_is_taken_up_when_it_is_silent(tmp_path, mon
     assert find(tmp_path / "sweep", n_trials=1, storage="study.journal")
     assert states(study) == ["FAIL", "COMPLETE"]
     assert study.trials[1].params == trial.params
+
+
+def test_a_trial_that_ends_while_it_is_looked_at_is_not_tried_again(tmp_path, monkeypatch):
+    """Another command tells its result and unlocks the folder between two looks of this one."""
+    backend = optuna.storages.journal.JournalFileBackend("study.journal")
+    storage = optuna.storages.JournalStorage(backend)
+    study = optuna.create_study(storage=storage, study_name="sweep")
+    trial = study.ask({"x": optuna.distributions.FloatDistribution(0.0, 1.0)})
+
+    def looks_lost(search, found):
+        study.tell(trial, 1.0, skip_if_finished=True)
+        return True
+
+    monkeypatch.setattr(Search, "_is_lost", looks_lost)
+    assert find(tmp_path / "sweep", n_trials=1, storage="study.journal")
+    assert states(study) == ["COMPLETE"]
 
 
 def test_a_command_that_is_told_to_end_leaves_its_trial_to_others(tmp_path, monkeypatch):

@@ -240,8 +240,14 @@ class Search:
 
     def _take_up_lost(self) -> None:
         """Queue the settings of trials whose command was killed."""
-        for trial in self.study.get_trials(states=[self.states.RUNNING]):
-            if self._is_lost(trial):
+        running = [self.states.RUNNING]
+        lost = {one.number for one in self.study.get_trials(states=running) if self._is_lost(one)}
+        if not lost:
+            return
+        # A command tells its result before it unlocks the folder. A trial that looked abandoned and
+        # is no longer running ended between the two looks.
+        for trial in self.study.get_trials(states=running):
+            if trial.number in lost:
                 self._give_up(trial.number, trial.params)
 
     def _is_lost(self, trial: "FrozenTrial") -> bool:
