@@ -23,7 +23,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from faceproof import lookup
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.config import EvaluateConfig
 from faceproof.io.run_folder import RunFolder, find_run, flatten
 from faceproof.performance.threads import wait_briefly
 from faceproof.settings import SettingError, UnknownSettingError, make
@@ -247,6 +246,8 @@ def list_data(values: Mapping[str, Any]) -> "DataSet":
 
 def evaluate(config: DictConfig) -> Path:
     """Score the best epoch of a run on a split of a data set, and return the report's folder."""
+    from faceproof.evaluation.config import EvaluateConfig
+
     lookup.allow(config.get("allow") or ())
     values = {name: value for name, value in plain(config).items() if name not in ("allow", "data")}
     settings = make(EvaluateConfig, values)
