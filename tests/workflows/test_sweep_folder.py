@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -145,20 +146,32 @@ def test_two_commands_in_one_folder_do_not_take_each_others_runs(sweep):
     assert {job.folder for job in sweep.jobs()} == {one.folder, other.folder}
 
 
+def pid_of_run(log, other):
+    """Return the number of the process that a sweep has started, as soon as its log tells it."""
+    while True:
+        text = log.read_text() if log.exists() else ""
+        words = text.partition("sleep(600)\n")[2]
+        if "\n" in words:
+            return int(words)
+        assert other.poll() is None
+        time.sleep(0.02)
+
+
 def test_a_second_sweep_waits_for_the_first_and_for_a_run_that_outlives_it(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"in\n"
-        busy = rf"at work in .* already \(sweep {other.pid}\b.*hydra\.sweep\.dir"
-        with pytest.raises(FaceproofError, match=busy), SweepFolder(tmp_path):
-            pass
-        while "\n" not in (words := (tmp_path / "log").read_text().partition("sleep(600)\n")[2]):
-            assert other.poll() is None
-        other.kill()
-        other.wait()
+        try:
+            assert other.stdout.readline() == b"in\n"
+            busy = rf"at work in .* already \(sweep {other.pid}\b.*hydra\.sweep\.dir"
+            with pytest.raises(FaceproofError, match=busy), SweepFolder(tmp_path):
+                pass
+            run = pid_of_run(tmp_path / "log", other)
+        finally:
+            other.kill()
+            other.wait()
         with pytest.raises(FaceproofError, match="and its run"), SweepFolder(tmp_path):
             pass
-        os.kill(int(words), signal.SIGKILL)
+        os.kill(run, signal.SIGKILL)
     lock = SweepFolder(tmp_path).lock
     lock.acquire(wait=True)  # the system needs a moment
     lock.release()
