@@ -82,6 +82,14 @@ def test_a_key_that_nothing_reads_is_refused_though_it_was_added(
     assert not not_looked_at
 
 
+def test_a_training_that_looks_at_its_data_is_counted(
+    faces: tuple[str, ...], tmp_path: Path, not_looked_at: Counter[str]
+) -> None:
+    with pytest.raises(FaceproofError, match="there is no folder"):
+        train(tmp_path / "run", *faces, *SMALL, f"data.root={tmp_path / 'gone'}")
+    assert not_looked_at == {"FolderData": 1}
+
+
 def clear(error: BaseException) -> bool:
     """Say whether train.py would end with one message rather than a traceback."""
     return isinstance(error, FaceproofError | OmegaConfBaseException)
