@@ -8,12 +8,15 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from faceproof.data.listing import DataSet
 
 # Processes that share cores wait for each other at every operation unless each keeps to one.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -182,6 +185,22 @@ def write_faces(folder: Path, **numbers: int) -> Path:
 def make_images() -> MakeImages:
     """Return `make_images(folder, names, size=(width, height), seed=0, face=False)`."""
     return write_images
+
+
+@pytest.fixture
+def portraits(tmp_path: Path, make_images: MakeImages) -> "DataSet":
+    """A data set whose fakes are larger, of two makers, and one of which is no image."""
+    from faceproof.data.listing import FolderData  # not above, as in `not_looked_at`
+
+    root = tmp_path / "set"
+    make_images(root / "real/camera", [f"{n}.jpg" for n in range(12)], (40, 30), 1, face=True)
+    make_images(root / "fake/first", [f"{n}.jpg" for n in range(6)], (50, 50), 2)
+    make_images(root / "fake/second", [f"{n}.jpg" for n in range(5)], (60, 30), 3)
+    (root / "fake/second/5.jpg").write_bytes(b"no image")
+    return FolderData(
+        "portraits", "deepfake", str(root), "{label}/{generator}/*",
+        {"real": "real", "fake": "fake"}, max_unreadable=0.1,
+    ).list()  # fmt: skip
 
 
 @pytest.fixture

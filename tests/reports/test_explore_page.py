@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faceproof.cli.main import main, run
-from faceproof.data.listing import DataSet, FolderData
+from faceproof.data.listing import DataSet
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain.exploration import explore
@@ -29,20 +29,6 @@ from faceproof.task import get_task
 from tests.known_networks import drawn_words
 
 TASK = get_task("deepfake")
-
-
-@pytest.fixture
-def portraits(tmp_path, make_images):
-    """A data set whose fakes are larger, of two makers, and one of which is no image."""
-    root = tmp_path / "set"
-    make_images(root / "real/camera", [f"{n}.jpg" for n in range(12)], (40, 30), 1, face=True)
-    make_images(root / "fake/first", [f"{n}.jpg" for n in range(6)], (50, 50), 2)
-    make_images(root / "fake/second", [f"{n}.jpg" for n in range(5)], (60, 30), 3)
-    (root / "fake/second/5.jpg").write_bytes(b"no image")
-    return FolderData(
-        "portraits", "deepfake", str(root), "{label}/{generator}/*",
-        {"real": "real", "fake": "fake"}, max_unreadable=0.1,
-    ).list()  # fmt: skip
 
 
 def test_counts_are_drawn_as_bars_with_their_numbers(portraits):
