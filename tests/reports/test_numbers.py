@@ -2,7 +2,7 @@
 
 import pytest
 
-from faceproof.reports.numbers import count, fact, p_value, percent, rate, scaled, signed, span
+from faceproof.reports.numbers import count, p_value, percent, rate, scaled, signed, span, typed
 
 
 def test_numbers_are_written_alike_everywhere() -> None:
@@ -15,7 +15,7 @@ def test_numbers_are_written_alike_everywhere() -> None:
         "1.0000",
     ]
     assert (count(1234567), count(None)) == ("1,234,567", "undefined")
-    assert [fact(value) for value in ("a", 12345, 0.00012, None)] == [
+    assert [typed(value) for value in ("a", 12345, 0.00012, None)] == [
         "a",
         "12345",
         "0.00012",

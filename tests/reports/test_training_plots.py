@@ -25,8 +25,8 @@ def test_training_curves_join_rows_of_an_epoch_and_mark_the_best() -> None:
     assert [line.get_label() for line in lower.lines] == ["val ROC-AUC", "best val ROC-AUC: 1"]
 
 
-def test_training_curves_mark_the_epoch_that_was_kept_if_told() -> None:
-    assert "epoch kept: 0" in words(plots.training_curves(HISTORY, best_epoch=0))
+def test_training_curves_mark_the_best_epoch_if_told() -> None:
+    assert "best epoch: 0" in words(plots.training_curves(HISTORY, best_epoch=0))
 
 
 def test_training_curves_choose_the_lowest_loss_where_there_is_nothing_else() -> None:
