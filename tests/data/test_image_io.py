@@ -12,9 +12,15 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
-from faceproof.data.image_io import UnreadableImageError, decode_image, read_file, read_image
+from faceproof.data.image_io import (
+    UnreadableImageError,
+    decode_image,
+    from_pillow,
+    read_file,
+    read_image,
+)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -293,6 +299,7 @@ def test_a_jpeg_without_its_end_is_refused_not_filled_up(
         decode_image(data[:-num_missing])
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("length", range(6, 26))
 def test_an_exif_segment_that_is_cut_short_turns_nothing(length: int) -> None:
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
@@ -300,3 +307,176 @@ def test_an_exif_segment_that_is_cut_short_turns_nothing(length: int) -> None:
     assert (decode_image(encoded(RGB, "JPEG", exif=exif[:length])) == upright).all()
     turned = decode_image(encoded(RGB, "JPEG", exif=exif))
     assert turned.shape == (3, RGB.width, RGB.height)
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def exif_block(order: str, *entries: tuple[int, int, int, bytes]) -> bytes:
+    """Return EXIF with entries of tag, type, count and value, `order` being < or >."""
+    start = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIH", 42, 8, len(entries))
+    packed = (struct.pack(f"{order}HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"Exif\0\0" + start + b"".join(packed) + bytes(4)
+
+
+def turning(order: str, kind: int, value: int, tag: int = 0x0112) -> tuple[int, int, int, bytes]:
+    """Return the entry of an orientation, of one of TIFF's types of numbers."""
+    code = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f"}[kind]
+    return tag, kind, 1, struct.pack(order + code, value).ljust(4, b"\0")
+
+
+def xmp_block(orientation: int) -> bytes:
+    return b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="%d"/>' % orientation
+
+
+SHORT, LONG = 3, 4
+TURNED = exif_block(">", turning(">", SHORT, 6))
+NOT_TURNED = exif_block("<", (0x010E, 2, 1, b"a\0\0\0"))
+EARLY = {
+    "EXIF": [segment(0xE1, TURNED)],
+    "XMP before EXIF": [segment(0xE1, xmp_block(3)), segment(0xE1, TURNED)],
+    "XMP alone": [segment(0xE1, xmp_block(6))],
+    "XMP beside EXIF that is silent": [segment(0xE1, NOT_TURNED), segment(0xE1, xmp_block(6))],
+    "EXIF in two segments": [segment(0xE1, TURNED[:20]), segment(0xE1, b"Exif\0\0" + TURNED[20:])],
+    "two EXIF segments": [segment(0xE1, TURNED), segment(0xE1, NOT_TURNED)],
+    "LONG": [segment(0xE1, exif_block(">", turning(">", LONG, 6)))],
+    "little-endian LONG": [segment(0xE1, exif_block("<", turning("<", LONG, 6)))],
+    "Adobe first": [segment(0xEE, b"Adobe" + bytes(6) + b"\1"), segment(0xE1, TURNED)],
+    "filled up": [b"\xff\xff", segment(0xE1, TURNED)],
+}
+
+
+@pytest.mark.parametrize("place", ["after the start", "before the pixels"])
+@pytest.mark.parametrize("segments", [pytest.param(v, id=k) for k, v in EARLY.items()])
+def test_an_orientation_is_found_wherever_it_stands(segments: list[bytes], place: str) -> None:
+    plain = encoded(RGB, "JPEG")
+    cut = 2 if place == "after the start" else plain.index(b"\xff\xda")
+    marked = plain[:cut] + b"".join(segments) + plain[cut:]
+    assert (decode_image(marked) == np.rot90(decode_image(plain), -1, (1, 2))).all()
+
+
+NUMBERS = st.sampled_from([1, SHORT, LONG, 6, 8, 9, 11])
+ENTRIES = st.lists(st.tuples(NUMBERS, st.integers(0, 9), st.sampled_from([0x0112, 0x010E])))
+METADATA = st.one_of(
+    st.builds(
+        lambda order, entries, length: exif_block(order, *(turning(order, *e) for e in entries))[
+            :length
+        ],
+        st.sampled_from("<>"), ENTRIES, st.integers(6, 60),
+    ),
+    st.builds(xmp_block, st.integers(0, 9)),
+    st.binary(max_size=20),
+)  # fmt: skip
+SEGMENTS = st.one_of(
+    st.builds(segment, st.just(0xE1), METADATA),
+    st.builds(lambda kind: segment(0xEE, b"Adobe" + bytes(6) + bytes([kind])), st.integers(0, 2)),
+    st.just(segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")),
+    st.just(segment(0xFE, b"a comment")),
+    st.just(b"\xff"),
+)
+JPEGS = [
+    encoded(image, "JPEG", progressive=progressive)
+    for image in (RGB, GREY, RGB.convert("CMYK"))
+    for progressive in (False, True)
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@given(
+    whole=st.sampled_from(JPEGS),
+    inserted=st.lists(st.tuples(SEGMENTS, st.integers(0, 9)), max_size=4),
+)
+def test_every_order_of_segments_is_as_pillow_sees_it(
+    whole: bytes, inserted: list[tuple[bytes, int]]
+) -> None:
+    pieces, place = [whole[:2]], 2
+    while whole[place + 1] != 0xDA:
+        length = 2 + int.from_bytes(whole[place + 2 : place + 4], "big")
+        pieces.append(whole[place : place + length])
+        place += length
+    for piece, at in inserted:
+        pieces.insert(min(1 + at, len(pieces)), piece)
+    data = b"".join([*pieces, whole[place:]])
+    try:
+        found = decode_image(data)
+    except UnreadableImageError:  # an Adobe segment that says what the file is not
+        with Image.open(io.BytesIO(data)) as image, pytest.raises(UnreadableImageError):
+            from_pillow(image)
+        return
+    with Image.open(io.BytesIO(data)) as image:
+        assert (from_pillow(image) == found).all()
+    refusals = SyntaxError, struct.error, AttributeError  # of Pillow's, for damaged metadata
+    with contextlib.suppress(*refusals), Image.open(io.BytesIO(data)) as image:
+        seen = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        assert np.allclose(found.transpose(1, 2, 0), seen, atol=1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_metadata_turns_nothing(kind: str) -> None:
+    plain, broken = encoded(RGB, kind), encoded(RGB, kind, exif=b"Exif\0\0nonsense")
+    assert (decode_image(broken) == decode_image(plain)).all()
+
+
+def of_mode(mode: str) -> Image.Image:
+    if mode == "LAB":
+        srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        converted = ImageCms.profileToProfile(RGB, srgb, lab, outputMode="LAB")
+        assert converted is not None
+        return converted
+    if mode.startswith("I;16"):
+        grey = GREY16.byteswap() if mode == "I;16B" else GREY16
+        return Image.frombytes(mode, GREY.size, grey.tobytes())
+    if mode == "I":
+        return Image.fromarray(GREY16.astype(np.int32))
+    source = {"P": PALETTE, "PA": PALETTE, "La": RGBA.convert("LA"), "LA": RGBA, "RGBA": RGBA}
+    return source.get(mode, RGBA if mode == "RGBa" else RGB).convert(mode)
+
+
+MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV",
+         "I", "I;16", "I;16B")  # fmt: skip
+# What can hold each mode as it is.
+LOSSLESS = {"RGBA": "PNG", "HSV": None, "La": None, "RGBa": None, "I;16B": "TIFF"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_opened_image_of_every_mode_has_the_pixels_of_its_file(mode: str) -> None:
+    image = of_mode(mode)
+    found = from_pillow(image)
+    if (kind := LOSSLESS.get(mode, "TIFF")) is not None:
+        data = encoded(image, kind)
+        assert (decode_image(data) == found).all()
+        with Image.open(io.BytesIO(data)) as opened:
+            assert (from_pillow(opened) == found).all()
+    if mode.startswith("I"):
+        seen = np.repeat(np.asarray(GREY)[..., None], 3, 2)
+    else:
+        over = (image.convert("LA") if mode == "La" else image).convert("RGBA")
+        white = Image.new("RGBA", over.size, "white")
+        seen = np.asarray(Image.alpha_composite(white, over))[..., :3]
+    assert np.allclose(found.transpose(1, 2, 0), seen, atol=1)
+
+
+@pytest.mark.parametrize(("mode", "reason"), [("F", "no known range"), ("LAB", "CIELAB")])
+def test_an_opened_image_is_refused_as_its_file_is(mode: str, reason: str) -> None:
+    image = of_mode(mode)
+    for read in (lambda: from_pillow(image), lambda: decode_image(encoded(image, "TIFF"))):
+        with pytest.raises(UnreadableImageError, match=reason):
+            read()
+
+
+def test_a_clear_value_of_16_bit_grey_is_white() -> None:
+    data = encoded(Image.fromarray(GREY16), "PNG", transparency=int(GREY16[0, 0]))
+    found = decode_image(data)
+    clear = np.equal(GREY16, GREY16[0, 0])
+    assert (found[:, clear] == 255).all()
+    assert (found[:, ~clear] == np.asarray(GREY)[~clear]).all()
+
+
+def test_an_opened_image_that_is_damaged_is_unreadable() -> None:
+    with (
+        Image.open(io.BytesIO(encoded(RGB, "PNG")[:200])) as image,
+        pytest.raises(UnreadableImageError, match="truncated"),
+    ):
+        from_pillow(image)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.special import expit, logit
 
 import faceproof
@@ -76,6 +76,7 @@ def test_an_image_may_come_in_any_form(detector, tmp_path):
     for form in (
         str(tmp_path / "x.png"),
         (tmp_path / "x.png").read_bytes(),
+        bytearray((tmp_path / "x.png").read_bytes()),
         rgb,
         pixels,
         torch.from_numpy(pixels.copy()),
@@ -103,6 +104,23 @@ def test_a_pillow_image_is_turned_upright(detector, tmp_path):
     sideways.save(tmp_path / "x.png", exif=exif)
     with Image.open(tmp_path / "x.png") as opened:
         assert detector(opened) == detector(tmp_path / "x.png")
+
+
+def test_a_jpeg_has_one_verdict_in_every_form(detector, tmp_path):
+    """Its EXIF stands behind an XMP segment, as photo editors write it."""
+    rng = np.random.default_rng(1)
+    sideways = Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sideways.save(tmp_path / "x.jpg", exif=exif, quality=95)
+    data = (tmp_path / "x.jpg").read_bytes()
+    xmp = b"http://ns.adobe.com/xap/1.0/\0<x/>"
+    data = data[:2] + b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp + data[2:]
+    (tmp_path / "x.jpg").write_bytes(data)
+    with Image.open(tmp_path / "x.jpg") as opened:
+        upright = ImageOps.exif_transpose(opened)
+        forms = (tmp_path / "x.jpg", data, opened, upright, np.asarray(upright).transpose(2, 0, 1))
+        assert len({detector(form) for form in forms}) == 1
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from faceproof.errors import FaceproofError
 from faceproof.io.atomic import CannotWriteError
 from faceproof.io.cache import cache_folder
 
-FORMAT = 1  # raise it with every change to how a statistic is computed
+FORMAT = 2  # raise it with every change to how a statistic is computed
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),

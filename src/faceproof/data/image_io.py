@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from faceproof.data.shards.paths import find_member
 from faceproof.data.shards.reading import read_member
@@ -28,8 +28,8 @@ JPEG_END = b"\xff\xd9"
 # ITU-T T.81, table B.1: markers that begin a frame, and segments that may precede one.
 FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
 SEGMENT_MARKERS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
-EXIF_MARKER = 0xE1
-EXIF_HEADER = 6  # bytes: "Exif" and two zeros
+METADATA_MARKER = 0xE1  # EXIF or XMP, either of which may turn the image
+SCAN_MARKER = 0xDA
 ORIENTATION = 0x0112  # the EXIF tag
 # Colours under transparent pixels are arbitrary; viewers show white.
 BACKGROUND = 255
@@ -38,6 +38,8 @@ MAX_BYTES = 2**29  # of a file: more than any image within Pillow's limit on pix
 OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # What the decoders raise for damaged files; any other exception is a defect of ours.
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow raises for damaged metadata, beside these.
+DAMAGED_METADATA = (*UNREADABLE, LookupError, TypeError, ArithmeticError, struct.error)
 
 
 class UnreadableImageError(FaceproofError):
@@ -116,7 +118,7 @@ class _JpegHeader:
     """What decoding needs to know of a JPEG file."""
 
     num_channels: int
-    exif: bytes  # the first EXIF segment, empty if there is none
+    may_be_turned: bool  # whether there is metadata that may say so
     end: int  # the place in the file from which on there are pixels
 
 
@@ -128,23 +130,22 @@ def _read_jpeg_header(data: bytes) -> _JpegHeader | None:
     """
     if not data.startswith(JPEG):
         return None
-    exif = b""
-    place = 2
+    place, num_channels, may_be_turned = 2, 0, False
     while place + 10 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
-        if marker in FRAME_MARKERS:
-            height, width, channels = struct.unpack_from(">HHB", data, place + 5)
-            if 0 < height * width <= (Image.MAX_IMAGE_PIXELS or math.inf):
-                return _JpegHeader(channels, exif, place)
-            break
+        if marker == SCAN_MARKER and num_channels:
+            return _JpegHeader(num_channels, may_be_turned, place)
         length = int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker not in SEGMENT_MARKERS or length < 2:
+        if marker in FRAME_MARKERS and not num_channels:
+            height, width, num_channels = struct.unpack_from(">HHB", data, place + 5)
+            if not 0 < height * width <= (Image.MAX_IMAGE_PIXELS or math.inf):
+                break
+        elif marker not in SEGMENT_MARKERS or length < 2:
             break
-        if marker == EXIF_MARKER and not exif:
-            exif = data[place + 4 : place + 2 + length]
+        may_be_turned |= marker == METADATA_MARKER
         place += 2 + length
     with Image.open(io.BytesIO(data)) as image:  # refuses absurd sizes
-        return _JpegHeader(len(image.getbands()), image.info.get("exif", b""), place)
+        return _JpegHeader(len(image.getbands()), True, place)
 
 
 def _decode_jpeg(data: bytes, header: _JpegHeader) -> Pixels:
@@ -158,7 +159,15 @@ def _decode_jpeg(data: bytes, header: _JpegHeader) -> Pixels:
         pixels = _decode_damaged_jpeg(data, channels, error)
     if channels == "CMYK":
         pixels = _cmyk_to_rgb(pixels)
-    return _upright(pixels, _exif_orientation(header.exif))
+    return _upright(pixels, _jpeg_orientation(data)) if header.may_be_turned else pixels
+
+
+def _jpeg_orientation(data: bytes) -> int:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _orientation(image)
+    except UNREADABLE:  # Pillow may refuse the header of a file that decodes
+        return 1
 
 
 def _decode_damaged_jpeg(data: bytes, channels: str, error: ValueError) -> Pixels:
@@ -182,19 +191,17 @@ def _cmyk_to_rgb(cmyk: Pixels) -> Pixels:
     return ((product + (product >> 8)) >> 8).astype(np.uint8)  # product / 255, rounded
 
 
-def _exif_orientation(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, that an EXIF segment states first; 1 if it states none."""
-    tiff = exif[EXIF_HEADER:]
-    order = "<" if tiff.startswith(b"II") else ">"
+def _orientation(image: Image.Image) -> int:
+    """Return the orientation by EXIF, or else by XMP, as Pillow finds it; 1 if it finds none.
+
+    Read by Pillow for every format, so that they agree: metadata may be in several segments, in any
+    order, and the tag of several types. Damaged metadata turns nothing.
+    """
     try:
-        magic, start = struct.unpack_from(f"{order}HI", tiff, 2)
-        (count,) = struct.unpack_from(f"{order}H", tiff, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12) if magic == 42 else ():
-            if struct.unpack_from(f"{order}H", tiff, entry)[0] == ORIENTATION:
-                return int(struct.unpack_from(f"{order}H", tiff, entry + 8)[0])
-    except struct.error:  # the segment is cut short
-        pass
-    return 1
+        found = image.getexif().get(ORIENTATION, 1)
+        return int(found) if found in range(1, 9) else 1
+    except DAMAGED_METADATA:
+        return 1
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -211,14 +218,43 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 def _decode_by_pillow(data: bytes) -> Pixels:
     """Decode a file of any format but JPEG to (H, W, 3) uint8."""
     with Image.open(io.BytesIO(data)) as image:  # reads the header, and refuses absurd sizes
-        upright = ImageOps.exif_transpose(image)
-    if upright.mode == "F":
+        return _convert(image)
+
+
+def from_pillow(image: Image.Image) -> Pixels:
+    """Return the pixels of a Pillow image, (3, H, W) uint8, as `read_image` does of its file.
+
+    Raises:
+        UnreadableImageError: it was opened from a file that is damaged, or its pixels have no known
+            range.
+    """
+    try:
+        return _convert(image).transpose(2, 0, 1)
+    except UnreadableImageError:
+        raise
+    except UNREADABLE as error:
+        raise UnreadableImageError(reason_of(error)) from error
+
+
+def _convert(image: Image.Image) -> Pixels:
+    """Convert a Pillow image of any mode to (H, W, 3) uint8, upright."""
+    image.load()  # where some formats read their orientation, and TIFF applies it
+    return _upright(_to_rgb(image), _orientation(image))
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    if image.mode == "F":
         raise UnreadableImageError("its pixels are floating-point numbers of no known range")
-    if upright.mode.startswith("I"):
-        return _grey16_to_rgb8(upright)
-    if upright.has_transparency_data:
-        return _on_background(np.array(upright.convert("RGBA")))
-    return np.array(upright.convert("RGB"))
+    if image.mode.startswith("I"):
+        return _grey16_to_rgb8(image)
+    if image.mode == "LAB":
+        raise UnreadableImageError("its colours are CIELAB; save it as RGB")
+    if image.mode == "CMYK":
+        return _cmyk_to_rgb(255 - np.array(image))
+    if image.has_transparency_data:
+        straight = image.convert("LA") if image.mode == "La" else image
+        return _on_background(np.array(straight.convert("RGBA")))
+    return np.array(image.convert("RGB"))
 
 
 def _grey16_to_rgb8(image: Image.Image) -> Pixels:
@@ -226,7 +262,10 @@ def _grey16_to_rgb8(image: Image.Image) -> Pixels:
     grey = np.array(image.convert("I"))
     if grey.min() < 0 or grey.max() > 65535:
         raise UnreadableImageError("its pixels have more than 16 bits, of no known range")
-    return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    narrow = ((grey + 128) // 257).astype(np.uint8)
+    if isinstance(clear := image.info.get("transparency"), int):
+        narrow[grey == clear] = BACKGROUND
+    return np.repeat(narrow[..., None], 3, axis=2)
 
 
 def _on_background(rgba: Pixels) -> Pixels:

@@ -1,7 +1,6 @@
 """Loads a detector artifact and judges images with it, exactly as an evaluation scores them."""
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +10,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from faceproof import lookup
 from faceproof.artifact.artifact import read_card, read_file, read_network
 from faceproof.artifact.card import Card, DetectorEntry, NetworkEntry
-from faceproof.data.image_io import UnreadableImageError, decode_image, read_image
+from faceproof.data.image_io import (
+    UnreadableImageError,
+    decode_image,
+    from_pillow,
+    read_image,
+)
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores, is_positive
@@ -35,10 +38,10 @@ from faceproof.models.devices import pick_device
 from faceproof.task import get_task
 
 BACKENDS = ("torch", "onnx", "auto")
-# Pillow's modes that a PNG can have; images of the others are converted to RGB first.
-PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 
-ImageLike = str | Path | bytes | Image.Image | Tensor | npt.NDArray[np.uint8]
+ImageLike = (
+    str | Path | bytes | bytearray | memoryview | Image.Image | Tensor | npt.NDArray[np.uint8]
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -144,30 +147,16 @@ def to_rgb(image: ImageLike) -> Tensor:
             return torch.from_numpy(read_image(image))
         except UnreadableImageError as error:
             raise FaceproofError(f"{image} cannot be read: {error}") from error
-    if isinstance(image, bytes):
-        return torch.from_numpy(decode_image(image))
+    if isinstance(image, bytes | bytearray | memoryview):
+        return torch.from_numpy(decode_image(bytes(image)))
     if isinstance(image, Image.Image):
-        return _from_pillow(image)
+        return torch.from_numpy(from_pillow(image))
     # A copy, because numpy's arrays may be read-only.
     pixels = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
     if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != torch.uint8:
         found = f"{tuple(pixels.shape)} {pixels.dtype}"
         raise FaceproofError(f"an image's pixels are (3, H, W) uint8 in RGB; found {found}")
     return pixels
-
-
-def _from_pillow(image: Image.Image) -> Tensor:
-    """Convert a Pillow image as if read from a file: through a PNG, unless it is plain RGB."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "RGB" and not upright.has_transparency_data:
-        rgb: Tensor = F.pil_to_tensor(upright)
-        return rgb
-    if upright.mode == "F":
-        raise UnreadableImageError("its pixels are floating-point numbers of an unknown range")
-    file = io.BytesIO()
-    plain = upright if upright.mode in PNG_MODES else upright.convert("RGB")
-    plain.save(file, "PNG", compress_level=1)
-    return torch.from_numpy(decode_image(file.getvalue()))
 
 
 def load(
