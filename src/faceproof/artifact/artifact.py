@@ -26,7 +26,7 @@ from torch import Tensor
 from faceproof.artifact.card import Card, NetworkEntry, StoredFile
 from faceproof.artifact.model_card import model_card
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import atomic_folder, restore_folder
+from faceproof.io.atomic import atomic_folder, restore_folder, write_json
 from faceproof.io.folders import refuse_foreign_files
 from faceproof.models.build import Shapes, build_network, network_shapes, read_model, shapes_of
 from faceproof.models.detector import Detector, ImageInput
@@ -56,8 +56,7 @@ def write_artifact(
     with atomic_folder(folder) as partial:
         for name, data in files.items():
             (partial / name).write_bytes(data)
-        text = json.dumps(card.to_json(), indent=2, allow_nan=False) + "\n"
-        (partial / CARD).write_text(text, "utf-8")
+        write_json(partial / CARD, card.to_json())
         (partial / README).write_text(model_card(card, folder.name), "utf-8")
         check(partial)
 

@@ -17,7 +17,7 @@ from faceproof.audit.duplicates import Pair, find_pairs
 from faceproof.audit.shortcuts import FILE_LIMIT, Shortcut, find_shortcuts
 from faceproof.data.listing import DataSet
 from faceproof.data.table import counts
-from faceproof.io.atomic import write_text
+from faceproof.io.atomic import write_json
 from faceproof.io.cache import cache_folder
 
 FORMAT = 2  # raised with every change to what an audit holds
@@ -121,8 +121,7 @@ def cached_audit(data: DataSet, stats: pa.Table) -> Audit:
     if cached.is_file():
         return Audit.from_json(json.loads(cached.read_text()))
     audit = audit_data(data, stats)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    write_text(cached, json.dumps(audit.to_json()))
+    write_json(cached, audit.to_json())
     return audit
 
 

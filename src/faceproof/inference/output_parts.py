@@ -25,7 +25,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import atomic_file, explain_disk_errors, to_disk, write_text
+from faceproof.io.atomic import atomic_file, explain_disk_errors, to_disk, write_json
 from faceproof.io.locks import Lock
 
 ROWS_PER_PART = 4096
@@ -113,7 +113,7 @@ class Results:
     def _claim(self, about: Mapping[str, Any]) -> None:
         note = self.folder / "about.json"
         if not note.is_file():
-            write_text(note, json.dumps(about, indent=2) + "\n")
+            write_json(note, about)
         elif json.loads(note.read_text()) != about:
             self._lock.release()
             raise FaceproofError(

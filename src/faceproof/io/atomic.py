@@ -6,12 +6,14 @@ the user can mend become one message. Everything in faceproof that writes goes t
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from faceproof.errors import FaceproofError
 
@@ -63,6 +65,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file by `atomic_file`."""
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values by `atomic_file`; a number that is not finite is a `ValueError`."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def to_disk(file: Path) -> None:

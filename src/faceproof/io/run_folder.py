@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import explain_disk_errors, write_text
+from faceproof.io.atomic import explain_disk_errors, write_json, write_text
 from faceproof.io.locks import Lock
 
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
@@ -119,12 +119,11 @@ class RunFolder:
 
     def update_record(self, **entries: Any) -> None:
         """Add entries to the record, atomically."""
-        text = json.dumps(self.read_record() | entries, indent=2, allow_nan=False)
-        write_text(self.record, text + "\n")
+        write_json(self.record, self.read_record() | entries)
 
     def write_operating_point(self, point: Mapping[str, Any]) -> None:
         """Store calibration and threshold."""
-        write_text(self.operating_point, json.dumps(point, indent=2, allow_nan=False) + "\n")
+        write_json(self.operating_point, point)
 
     def read_operating_point(self) -> dict[str, Any]:
         """Return the stored calibration and threshold."""

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import jinja2
 from matplotlib.figure import Figure
 from PIL import Image
 
-from faceproof.io.atomic import write_text
+from faceproof.io.atomic import write_json, write_text
 from faceproof.reports.numbers import FILTERS
 from faceproof.reports.plots import save_png
 
@@ -41,8 +40,7 @@ def write_page(
     """
     for plot, figure in (plots or {}).items():
         save_png(figure, folder / f"{plot}.png")
-    text = json.dumps(numbers, indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(folder / f"{name}.json", text + "\n")
+    write_json(folder / f"{name}.json", numbers)
     write_text(folder / f"{name}.html", page)
     return folder / f"{name}.html"
 

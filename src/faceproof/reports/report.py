@@ -33,7 +33,7 @@ from faceproof.evaluation.mistakes import common_folder, shown_paths
 from faceproof.evaluation.predictions import label_numbers, labelled_rows, probabilities_of
 from faceproof.evaluation.robustness import worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
-from faceproof.io.atomic import atomic_folder, restore_folder
+from faceproof.io.atomic import atomic_folder, restore_folder, write_json
 from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
 from faceproof.reports import html, score_plots, training_plots
 from faceproof.reports.numbers import part_of, percent, rate, typed
@@ -92,8 +92,7 @@ def write_report(
         plots = draw(predictions, evaluation.context, extras)
         for name, table in {"predictions": predictions, **extras.tables}.items():
             write_table(table, partial / f"{name}.parquet")
-        numbers = json.dumps(evaluation.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
-        (partial / "report.json").write_text(numbers + "\n", encoding="utf-8")
+        write_json(partial / "report.json", evaluation.to_json())
         for name, figure in plots.items():
             save_png(figure, partial / "plots" / f"{name}.png")
         inline = {name: plot_html(figure) for name, figure in plots.items()}

@@ -34,7 +34,7 @@ from faceproof.evaluation.predictions import (
     write_predictions,
 )
 from faceproof.evaluation.scored_runs import find_runs
-from faceproof.io.atomic import write_text
+from faceproof.io.atomic import write_json, write_text
 from faceproof.io.run_folder import RunFolder
 from faceproof.settings import make
 from faceproof.task import Task, get_task
@@ -172,7 +172,7 @@ def make_ensemble(
     write_predictions(predictions_table(tables[0], combined, probabilities), run.validation)
     run.write_operating_point(point.to_json())
     run.update_record(**_record(runs, notes))
-    write_text(run.ensemble, json.dumps(notes, indent=2) + "\n")
+    write_json(run.ensemble, notes)
     return read_ensemble(run)
 
 

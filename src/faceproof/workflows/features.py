@@ -1,6 +1,5 @@
 """The story of `faceproof features`: a run's images on a plane, by the features of its backbone."""
 
-import json
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -114,7 +113,7 @@ def write(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    from faceproof.io.atomic import atomic_folder, write_text
+    from faceproof.io.atomic import atomic_folder, write_json
     from faceproof.reports.map_plots import draw_features
     from faceproof.reports.plots import save_png
 
@@ -124,8 +123,7 @@ def write(
         save_png(figure, partial / "features.png")
         with SummaryWriter(partial) as writer:
             log_projector(writer, *projected, seed=found.seed)
-        text = json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n"
-        write_text(partial / "features.json", text)
+        write_json(partial / "features.json", found.to_json())
 
 
 def log_projector(

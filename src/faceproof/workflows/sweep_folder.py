@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from faceproof.io.atomic import write_text
+from faceproof.io.atomic import write_json, write_text
 from faceproof.io.locks import Lock
 from faceproof.io.run_folder import RunFolder
 from faceproof.workflows.run_process import one_line
@@ -146,7 +146,7 @@ class Job:
 
     def write(self, notes: Notes) -> None:
         """Write the notes on the run."""
-        write_text(self.folder / JOB, json.dumps(asdict(notes), indent=2) + "\n")
+        write_json(self.folder / JOB, asdict(notes))
 
     @property
     def planned(self) -> bool:

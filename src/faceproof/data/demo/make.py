@@ -30,6 +30,7 @@ from faceproof.data.demo.forgeries import FORGERIES
 from faceproof.data.demo.portraits import render_portrait
 from faceproof.data.demo.scenes import render_object, render_texture
 from faceproof.errors import FaceproofError
+from faceproof.io.atomic import write_json
 from faceproof.task import Task, get_task
 
 FORMAT = 1  # raise it with every change to the images
@@ -58,7 +59,7 @@ def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 600) -
     with tempfile.TemporaryDirectory(prefix=prefix, dir=root.parent) as folder:
         partial = Path(folder) / root.name
         _draw_all(partial, task, seed, num_per_class)
-        (partial / "demo.json").write_text(json.dumps(settings, indent=2) + "\n")
+        write_json(partial / "demo.json", settings)
         try:
             partial.rename(root)
         except OSError:  # another process was faster, or somebody else put something there

@@ -15,7 +15,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,13 +67,9 @@ class SetIndex:
     shards: tuple[StoredFile, ...]
     format: int = FORMAT
 
-    def to_json(self) -> str:
-        """Return the text of shards.json."""
-        return json.dumps(asdict(self), indent=1) + "\n"
-
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "SetIndex":
-        """Return the index that `to_json` wrote."""
+        """Return the index whose values these are."""
         files = {kind: tuple(StoredFile(**entry) for entry in plain[kind])
                  for kind in ("tables", "shards")}  # fmt: skip
         return cls(**plain | files)

@@ -7,7 +7,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -22,7 +22,7 @@ from faceproof.data.shards.reading import INDEX, SetIndex, StoredFile
 from faceproof.data.shards.store import ObjectStore, is_url
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import atomic_folder, explain_disk_errors
+from faceproof.io.atomic import atomic_folder, explain_disk_errors, write_json
 
 BLOCK = tarfile.BLOCKSIZE
 SUFFIXES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
@@ -95,7 +95,7 @@ class ShardWriter:
             about.name, about.task, rows.num_rows, unreadable.num_rows, about.statistics_format,
             tables, tuple(self._shards),
         )  # fmt: skip
-        (self.folder / INDEX).write_text(index.to_json())
+        write_json(self.folder / INDEX, asdict(index))
         if self.store is not None:
             for name in (*(table.name for table in tables), INDEX):
                 self.store.put(self.folder / name)
