@@ -20,6 +20,7 @@ from faceproof.data.image_io import (
     from_pillow,
     read_file,
     read_image,
+    thumbnail,
 )
 
 Pixels = npt.NDArray[np.uint8]
@@ -480,3 +481,9 @@ def test_an_opened_image_that_is_damaged_is_unreadable() -> None:
         pytest.raises(UnreadableImageError, match="truncated"),
     ):
         from_pillow(image)
+
+
+def test_a_thumbnail_keeps_the_shape_and_never_grows() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 80), np.uint8)
+    assert thumbnail(pixels, 20).size == (20, 10)
+    assert thumbnail(pixels, 200).size == (80, 40)

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image
 
 import faceproof
@@ -18,24 +17,8 @@ from faceproof.prepare import face_detector
 from faceproof.prepare.boxes import Box, crop
 from faceproof.prepare.face_detector import find_faces
 from faceproof.workflows.export import export_cascade, export_run
+from tests.small_photographs import data, one_face, tensor, two_faces
 from tests.small_runs import write_run
-
-data = pytest.importorskip("skimage.data")
-
-
-def tensor(pixels):
-    colours = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1)
-    return torch.from_numpy(np.ascontiguousarray(colours.transpose(2, 0, 1)))
-
-
-@pytest.fixture(scope="module")
-def one():
-    return tensor(data.astronaut())
-
-
-@pytest.fixture(scope="module")
-def two():
-    return tensor(np.hstack([data.astronaut(), data.astronaut()]))
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +69,10 @@ def test_faces_that_a_gate_does_not_see_do_not_count(detector):
     assert found.image.gate_probability == 0.3
 
 
-def test_each_face_is_judged_as_its_crop_would_be(detector, two):
-    found = judge_faces(detector, two)
-    assert list(found.boxes) == find_faces(two)
-    alone = [detector(crop(two, box)) for box in found.boxes]
+def test_each_face_is_judged_as_its_crop_would_be(detector):
+    found = judge_faces(detector, two_faces())
+    assert list(found.boxes) == find_faces(two_faces())
+    alone = [detector(crop(two_faces(), box)) for box in found.boxes]
     wanted = [pytest.approx(one.probability, abs=1e-6) for one in alone]
     assert [face.probability for face in found.faces] == wanted
     assert found.image.probability == max(face.probability for face in found.faces)
@@ -187,20 +170,20 @@ def test_what_makes_no_sense_is_refused(artifact, photos, words, message):
         predict(artifact, photos, *words)
 
 
-def test_a_detector_of_faces_is_refused(tmp_path, photos, one):
+def test_a_detector_of_faces_is_refused(tmp_path, photos):
     export_run(write_run(tmp_path / "run", "face"), tmp_path / "artifact")
     out = tmp_path / "out.csv"
     with pytest.raises(FaceproofError, match=r"answers the task face.* leave out --find-faces"):
         predict(tmp_path / "artifact", photos, "--find-faces", "--out", out)
     assert not list(tmp_path.glob("out*"))
     with pytest.raises(FaceproofError, match="answers the task face"):
-        judge_faces(faceproof.load(tmp_path / "artifact", "cpu"), one)
+        judge_faces(faceproof.load(tmp_path / "artifact", "cpu"), one_face())
 
 
-def test_a_cascade_asks_its_gate_of_each_face(tmp_path, artifact, one):
+def test_a_cascade_asks_its_gate_of_each_face(tmp_path, artifact):
     gate = write_run(tmp_path / "gate", "face", seed=3, size=20, gain=40.0)
     export_cascade(gate, artifact, tmp_path / "cascade")
-    found = judge_faces(faceproof.load(tmp_path / "cascade", "cpu"), one)
+    found = judge_faces(faceproof.load(tmp_path / "cascade", "cpu"), one_face())
     assert found.faces[0].gate_probability is not None
     assert found.image.gate_probability == found.faces[0].gate_probability
 

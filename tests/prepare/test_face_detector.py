@@ -1,6 +1,5 @@
 """The face detector: where faces are found, and that textures are not taken for faces."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,24 +7,9 @@ from faceproof.errors import FaceproofError
 from faceproof.prepare import face_detector
 from faceproof.prepare.boxes import Box
 from faceproof.prepare.face_detector import find_faces
+from tests.small_photographs import data, one_face, tensor, two_faces
 
-data = pytest.importorskip("skimage.data")
 FACE = Box(175, 66, 275, 166)  # from hair to chin, read off the astronaut's photograph
-
-
-def tensor(pixels):
-    colours = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1)
-    return torch.from_numpy(np.ascontiguousarray(colours.transpose(2, 0, 1)))
-
-
-@pytest.fixture(scope="module")
-def one():
-    return tensor(data.astronaut())
-
-
-@pytest.fixture(scope="module")
-def two():
-    return tensor(np.hstack([data.astronaut(), data.astronaut()]))
 
 
 def is_at(box, place):
@@ -37,22 +21,22 @@ def moved(box, right):
     return Box(box.left + right, box.top, box.right + right, box.bottom)
 
 
-def test_a_face_is_found_where_it_is(one):
-    (box,) = find_faces(one)
+def test_a_face_is_found_where_it_is():
+    (box,) = find_faces(one_face())
     assert is_at(box, FACE)
-    assert find_faces(one) == [box]
+    assert find_faces(one_face()) == [box]
 
 
-def test_two_faces_are_found_side_by_side(two):
-    found = sorted(find_faces(two), key=lambda box: box.left)
+def test_two_faces_are_found_side_by_side():
+    found = sorted(find_faces(two_faces()), key=lambda box: box.left)
     assert len(found) == 2
     assert is_at(found[0], FACE)
     assert is_at(found[1], moved(FACE, 512))
-    assert find_faces(two, most=1) == [max(found, key=lambda box: box.area)]
+    assert find_faces(two_faces(), most=1) == [max(found, key=lambda box: box.area)]
 
 
-def test_boxes_are_in_pixels_of_the_whole_image(one):
-    large = one.repeat_interleave(3, dim=1).repeat_interleave(3, dim=2)
+def test_boxes_are_in_pixels_of_the_whole_image():
+    large = one_face().repeat_interleave(3, dim=1).repeat_interleave(3, dim=2)
     (box,) = find_faces(large)
     assert is_at(box, Box(*(3 * place for place in FACE)))
 
@@ -78,12 +62,12 @@ def test_a_long_strip_is_not_searched_for_long(monkeypatch):
     assert strip <= 1.02 * face_detector.MAX_LONG * square
 
 
-def test_too_small_a_face_is_not_looked_for(one):
-    assert find_faces(one, smallest=0.5) == []
+def test_too_small_a_face_is_not_looked_for():
+    assert find_faces(one_face(), smallest=0.5) == []
     with pytest.raises(FaceproofError, match="most = 0 must be a count"):
-        find_faces(one, most=0)
+        find_faces(one_face(), most=0)
     with pytest.raises(FaceproofError, match="smallest = 0 a share above 0"):
-        find_faces(one, smallest=0)
+        find_faces(one_face(), smallest=0)
 
 
 def test_overlapping_boxes_become_the_largest_of_them():

@@ -283,3 +283,10 @@ def reason_of(error: Exception) -> str:
         return "no image format that can be read"
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def thumbnail(pixels: Pixels, side: int) -> Image.Image:
+    """Return an image, (3, H, W) uint8 RGB, whose longer side is at most `side` pixels."""
+    small = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    small.thumbnail((side, side))
+    return small

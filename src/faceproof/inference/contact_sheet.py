@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from faceproof.data.image_io import UnreadableImageError, read_image
+from faceproof.data.image_io import UnreadableImageError, read_image, thumbnail
 from faceproof.inference.output_parts import Row
 from faceproof.io.atomic import atomic_file
 
@@ -53,11 +53,9 @@ def _font() -> ImageFont.FreeTypeFont:
 def _thumbnail(path: str) -> Image.Image:
     """Return an image, reduced; an empty frame if it can no longer be read."""
     try:
-        image = Image.fromarray(read_image(path).transpose(1, 2, 0))
+        return ImageOps.contain(thumbnail(read_image(path), SIDE), (SIDE, SIDE))
     except UnreadableImageError:
         return ImageOps.expand(Image.new("RGB", (SIDE - 2, SIDE - 2), PAPER), 1, FAINT)
-    fitted: Image.Image = ImageOps.contain(image, (SIDE, SIDE))
-    return fitted
 
 
 def _short_name(path: str) -> str:

@@ -10,8 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from PIL import Image
-from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from faceproof.inference.contact_sheet import draw_sheet
 from faceproof.inference.video import Clip
@@ -64,11 +62,11 @@ def most_positive(verdict: VideoVerdict, number: int = NUM_STRIP) -> list[int]:
     return [n for _, n in sorted(known)[:number]]
 
 
-def draw_strip(verdict: VideoVerdict, thumbnails: Sequence[Tensor]) -> Image.Image | None:
+def draw_strip(verdict: VideoVerdict, thumbnails: Sequence[Image.Image]) -> Image.Image | None:
     """Draw the frames with the highest probabilities; None where no frame shows a face."""
     cells = []
     for number in most_positive(verdict):
-        image, frame = F.to_pil_image(thumbnails[number]), verdict.frames[number]
+        image, frame = thumbnails[number], verdict.frames[number]
         said = f"{frame.probability:.3f}  {frame.verdict}"
         cells.append((image, said, clock(verdict.times[number])))
     return draw_sheet(cells, len(cells), 1, INK) if cells else None

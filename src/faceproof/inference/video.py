@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from faceproof.data.image_io import thumbnail
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.verdicts import Fit, Fitted
@@ -60,14 +62,14 @@ class Clip:
             video has no more.
         times: of the frames that could be read, in seconds from the start, rising.
         fitted: the frames resized for the networks, (F, 3, S, S) uint8.
-        thumbnails: (3, h, w) uint8 each, the longer side 200 pixels or less.
+        thumbnails: of the frames, the longer side 200 pixels or less.
     """
 
     seconds: float
     wanted: int
     times: list[float]
     fitted: Fitted
-    thumbnails: list[Tensor]
+    thumbnails: list[Image.Image]
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,7 @@ def _take(
     """Read the frames shown at some times, each frame once."""
     times: list[float] = []
     fitted: dict[Fit, list[Tensor]] = {fit: [] for fit in fits}
-    thumbnails: list[Tensor] = []
+    thumbnails: list[Image.Image] = []
     lost = 0
     for target in targets:
         frame = reader.at(target)
@@ -283,7 +285,7 @@ def _take(
             continue  # a frame that is shown for long, or a video with few frames
         image = _upright(frame)
         times.append(shown)
-        thumbnails.append(_thumbnail(image))
+        thumbnails.append(thumbnail(image.numpy(), THUMBNAIL))
         for fit in fits:
             fitted[fit].append(fit_image(image, *fit))
     if not times:
@@ -298,12 +300,3 @@ def _upright(frame: "VideoFrame") -> Tensor:
     pixels = frame.to_ndarray(format="rgb24", threads=1)
     turned = np.rot90(pixels, round(frame.rotation / 90))
     return torch.from_numpy(np.ascontiguousarray(turned.transpose(2, 0, 1)))
-
-
-def _thumbnail(image: Tensor) -> Tensor:
-    from torchvision.transforms.v2 import functional as F
-
-    sides = image.shape[-2:]
-    scale = min(1.0, THUMBNAIL / max(sides))
-    small: Tensor = F.resize(image, [max(1, round(side * scale)) for side in sides], antialias=True)
-    return small

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
-from faceproof.data.image_io import Pixels, UnreadableImageError, read_image
+from faceproof.data.image_io import Pixels, UnreadableImageError, read_image, thumbnail
 from faceproof.evaluation.mistakes import Mistake, Mistakes, shown_paths
 from faceproof.reports.numbers import percent
 from faceproof.reports.plots import INK, RULE, WIDTH, panels
@@ -48,9 +47,7 @@ def small_copy(path: str) -> Pixels:
     Raises:
         UnreadableImageError: it cannot be read.
     """
-    small = Image.fromarray(read_image(path).transpose(1, 2, 0))
-    small.thumbnail((SIDE, SIDE))
-    return np.asarray(small, np.uint8)
+    return np.asarray(thumbnail(read_image(path), SIDE), np.uint8)
 
 
 def mistake_images(mistakes: Mapping[str, Mistakes]) -> dict[str, Pixels]:

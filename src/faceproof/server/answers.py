@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from faceproof.data.image_io import thumbnail
 from faceproof.inference.faces import FaceOptions, check_faces, judge_faces
 from faceproof.inference.predictor import Predictor, stack_fitted
 from faceproof.inference.timeline import most_positive
@@ -14,7 +15,7 @@ from faceproof.inference.video import Clip
 from faceproof.inference.video_verdict import judge_clip
 from faceproof.prepare.boxes import crop
 from faceproof.reports.html import image_url
-from faceproof.server.heat_map import HeatMaps, shrink
+from faceproof.server.heat_map import HeatMaps
 from faceproof.server.judging_queue import RefusedError
 from faceproof.server.limits import Limits
 from faceproof.server.uploads import read_upload, read_uploaded_image
@@ -186,8 +187,7 @@ class Judge:
         answer = {"kind": "video", **verdict.to_json(), **({"map": None} if question.map else {})}
         if question.thumbnails:
             for number in most_positive(verdict):
-                small = shrink(clip.thumbnails[number], THUMBNAIL)
-                answer["frames"][number]["thumbnail"] = image_url(small)
+                answer["frames"][number]["thumbnail"] = image_url(clip.thumbnails[number])
         return answer
 
     def _shown(
@@ -196,7 +196,7 @@ class Judge:
         """Return the copy of an image, (3, H, W) uint8, and the map that a client asks for."""
         shown: dict[str, Any] = {}
         if question.thumbnails:
-            url = image_url(shrink(image, THUMBNAIL))
+            url = image_url(thumbnail(image.numpy(), THUMBNAIL))
             shown["thumbnail"] = {"url": url, "width": image.shape[2], "height": image.shape[1]}
         if question.map and probability is None:
             shown["map"] = None

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
+from faceproof.data.image_io import thumbnail
 from faceproof.data.model_input import fit_image, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.explain.explanation_results import Map
@@ -70,17 +70,10 @@ class HeatMaps:
         fitted = to_unit(fit_image(image, *self._fit)[None])
         with self._lock, torch.inference_mode(False), torch.enable_grad():
             (found,) = self._attribute(self._net, fitted.clone(), METHOD, self._layer)
-        return _overlay(shrink(image, SIDE), found)
+        return _overlay(thumbnail(image.numpy(), SIDE), found)
 
 
 def _overlay(image: Image.Image, found: Map) -> Image.Image:
     values = Image.fromarray(found).resize(image.size, Image.Resampling.BILINEAR)
     pixels = np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
     return Image.fromarray(overlay_pixels(pixels, np.asarray(values), METHOD))
-
-
-def shrink(image: Tensor, side: int) -> Image.Image:
-    """Return an image, (3, H, W) uint8, whose longer side is at most `side` pixels."""
-    small: Image.Image = F.to_pil_image(image)
-    small.thumbnail((side, side), Image.Resampling.BICUBIC)
-    return small
