@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from faceproof.data import image_limits
 from faceproof.data.image_io import (
     UnreadableImageError,
     decode_image,
@@ -22,6 +23,7 @@ from faceproof.data.image_io import (
     read_image,
     thumbnail,
 )
+from faceproof.data.image_limits import ImageLimits
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -256,7 +258,8 @@ def test_no_header_hides_how_large_a_jpeg_is(before: list[bytes]) -> None:
     whole = encoded(RGB, "JPEG")
     data = whole[:2] + b"".join(before) + whole[2:]
     with pytest.MonkeyPatch.context() as limit:
-        limit.setattr(Image, "MAX_IMAGE_PIXELS", RGB.width * RGB.height // 2 - 1)
+        few = ImageLimits(max_pixels=RGB.width * RGB.height - 1)
+        limit.setattr(image_limits, "image_limits", lambda: few)
         with pytest.raises(UnreadableImageError):
             decode_image(data)
 

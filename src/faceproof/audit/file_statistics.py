@@ -5,7 +5,6 @@ file is decoded once; its statistics are cached until it changes.
 """
 
 import hashlib
-import io
 import logging
 import os
 from collections.abc import Iterable
@@ -18,11 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-from PIL import Image
 
 from faceproof.audit import image_statistics as numbers
 from faceproof.data import image_io
 from faceproof.data.image_io import UnreadableImageError, decode_image, read_file
+from faceproof.data.image_limits import open_image
 from faceproof.data.shards.paths import SHARD, find_member, roots_of
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.table import write_table
@@ -202,7 +201,7 @@ def statistics_of_file(path: str) -> dict[str, Any]:
 
 def _header(data: bytes) -> dict[str, Any]:
     """Return what the header says: format, mode, size, JPEG tables, kinds of metadata."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         tables = getattr(image, "quantization", None)
         kinds = sorted(METADATA.intersection(map(str, image.info)))
         return {

@@ -57,7 +57,7 @@ class Corruption:
 def _jpeg(image: Image.Image, quality: float, name: str) -> Image.Image:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=int(quality))
-    return Image.open(file).convert("RGB")
+    return Image.open(file, formats=["JPEG"]).convert("RGB")
 
 
 def _scaled(image: Image.Image, scale: float) -> Image.Image:

@@ -4,10 +4,9 @@ No PyTorch here: tables, audits and reports decode images too. `data.model_input
 to a model's input.
 """
 
-import io
-import math
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from faceproof.data.image_limits import check_scans, check_size, check_structure, open_image
 from faceproof.data.shards.paths import find_member
 from faceproof.data.shards.reading import read_member
 from faceproof.data.shards.store import ShardError
@@ -33,6 +33,7 @@ SCAN_MARKER = 0xDA
 ORIENTATION = 0x0112  # the EXIF tag
 # Colours under transparent pixels are arbitrary; viewers show white.
 BACKGROUND = 255
+STRIP_PIXELS = 500_000  # converted at a time
 MAX_BYTES = 2**29  # of a file: more than any image within Pillow's limit on pixels takes
 # A pipe without a writer must not block; Windows must not translate line ends.
 OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -104,6 +105,7 @@ def decode_image(data: bytes) -> Pixels:
         UnreadableImageError: the bytes are truncated, or not an image.
     """
     try:
+        check_structure(data)
         header = _read_jpeg_header(data)
         rgb = _decode_by_pillow(data) if header is None else _decode_jpeg(data, header)
     except UnreadableImageError:
@@ -130,21 +132,23 @@ def _read_jpeg_header(data: bytes) -> _JpegHeader | None:
     """
     if not data.startswith(JPEG):
         return None
-    place, num_channels, may_be_turned = 2, 0, False
+    place, width, height, num_channels, may_be_turned = 2, 0, 0, 0, False
     while place + 10 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
         if marker == SCAN_MARKER and num_channels:
+            check_scans(data, place, width, height)
             return _JpegHeader(num_channels, may_be_turned, place)
         length = int.from_bytes(data[place + 2 : place + 4], "big")
         if marker in FRAME_MARKERS and not num_channels:
             height, width, num_channels = struct.unpack_from(">HHB", data, place + 5)
-            if not 0 < height * width <= (Image.MAX_IMAGE_PIXELS or math.inf):
+            if not height * width:
                 break
+            check_size(width, height)
         elif marker not in SEGMENT_MARKERS or length < 2:
             break
         may_be_turned |= marker == METADATA_MARKER
         place += 2 + length
-    with Image.open(io.BytesIO(data)) as image:  # refuses absurd sizes
+    with open_image(data) as image:
         return _JpegHeader(len(image.getbands()), True, place)
 
 
@@ -164,7 +168,7 @@ def _decode_jpeg(data: bytes, header: _JpegHeader) -> Pixels:
 
 def _jpeg_orientation(data: bytes) -> int:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             return _orientation(image)
     except UNREADABLE:  # Pillow may refuse the header of a file that decodes
         return 1
@@ -178,7 +182,7 @@ def _decode_damaged_jpeg(data: bytes, channels: str, error: ValueError) -> Pixel
     too, simplejpeg's `error` is raised.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             pixels: Pixels = np.array(image.convert(channels))
     except UNREADABLE:
         raise error from None
@@ -187,8 +191,11 @@ def _decode_damaged_jpeg(data: bytes, channels: str, error: ValueError) -> Pixel
 
 def _cmyk_to_rgb(cmyk: Pixels) -> Pixels:
     """Convert (H, W, 4), stored inverted as Adobe does, to (H, W, 3) by multiplying with black."""
-    product = cmyk[..., :3].astype(np.uint32) * cmyk[..., 3:] + 128
-    return ((product + (product >> 8)) >> 8).astype(np.uint8)  # product / 255, rounded
+    rgb = np.empty((*cmyk.shape[:2], 3), np.uint8)
+    for rows in _strips(*cmyk.shape[:2]):
+        product = cmyk[rows, :, :3].astype(np.uint32) * cmyk[rows, :, 3:] + 128
+        rgb[rows] = (product + (product >> 8)) >> 8  # product / 255, rounded
+    return rgb
 
 
 def _orientation(image: Image.Image) -> int:
@@ -217,7 +224,7 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 def _decode_by_pillow(data: bytes) -> Pixels:
     """Decode a file of any format but JPEG to (H, W, 3) uint8."""
-    with Image.open(io.BytesIO(data)) as image:  # reads the header, and refuses absurd sizes
+    with open_image(data) as image:
         return _convert(image)
 
 
@@ -239,7 +246,27 @@ def from_pillow(image: Image.Image) -> Pixels:
 def _convert(image: Image.Image) -> Pixels:
     """Convert a Pillow image of any mode to (H, W, 3) uint8, upright."""
     image.load()  # where some formats read their orientation, and TIFF applies it
-    return _upright(_to_rgb(image), _orientation(image))
+    return _upright(_in_strips(image), _orientation(image))
+
+
+def _in_strips(image: Image.Image) -> Pixels:
+    """Convert a Pillow image to (H, W, 3) uint8.
+
+    What stands between the two would take several times the memory of both.
+    """
+    if image.width * image.height <= STRIP_PIXELS:
+        return _to_rgb(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows in _strips(image.height, image.width):
+        pixels[rows] = _to_rgb(image.crop((0, rows.start, image.width, rows.stop)))
+    return pixels
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """Yield slices of rows that cover an image, of about `STRIP_PIXELS` each."""
+    step = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 def _to_rgb(image: Image.Image) -> Pixels:

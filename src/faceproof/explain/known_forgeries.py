@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from faceproof.data.image_limits import open_image
 from faceproof.evaluation.statistics import Interval, wilson
 from faceproof.explain.explanation_results import CurveMetrics, PlantedMetrics
 from faceproof.explain.faithfulness import Flags, Values, mean_interval
@@ -33,7 +34,7 @@ def mask_path(image: str | Path) -> Path | None:
 
 def read_mask(path: Path, size: int) -> Flags:
     """Return a mask as (size, size) bool."""
-    with Image.open(path) as mask:
+    with open_image(path.read_bytes()) as mask:
         fitted = mask.convert("L").resize((size, size), Image.Resampling.BOX)
     return np.asarray(fitted) >= 128
 

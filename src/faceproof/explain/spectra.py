@@ -10,7 +10,6 @@ Every image is read once, and any number of images fits into the same memory.
 """
 
 import contextlib
-import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,11 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 from scipy import fft
 
 from faceproof.audit.readable import readable_rows
 from faceproof.data.image_io import UNREADABLE, UnreadableImageError, read_file, read_image
+from faceproof.data.image_limits import open_image
 from faceproof.data.listing import DataSet
 from faceproof.errors import FaceproofError
 from faceproof.explain.config import MIN_SPECTRUM
@@ -202,7 +201,7 @@ def suitable_size(rows: pa.Table) -> int:
     for path in rows["path"].take(pa.array(places.astype(np.int64))).to_pylist():
         # Unreadable files are counted and named later, when all are read.
         unreadable = contextlib.suppress(*UNREADABLE, UnreadableImageError)
-        with unreadable, Image.open(io.BytesIO(read_file(path))) as image:
+        with unreadable, open_image(read_file(path)) as image:
             sides.append(min(image.size))
     if not sides:
         return SIZE

@@ -95,5 +95,5 @@ def plot_pixels(figure: Figure, dpi: int = 100) -> Pixels:
     """Return a figure as (H, W, 3) uint8 on white."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi, facecolor="white")
-    with Image.open(file) as drawn:
+    with Image.open(file, formats=["PNG"]) as drawn:
         return np.asarray(drawn.convert("RGB"))
