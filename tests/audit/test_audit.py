@@ -94,17 +94,6 @@ def test_planted_shortcuts_are_found(audited, encode, expected):
     assert {f"shortcut: {kind}" for kind in expected} <= set(found)
 
 
-def test_rare_odd_sizes_are_no_shortcut_whatever_the_order():
-    from faceproof.audit.shortcuts import _area, _held_out_scores
-
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1], 1000)  # class by class, as tables list them
-    size = np.full(2000, 256.0)
-    size[rng.choice(2000, 5, replace=False)] = [250, 257, 260, 300, 310]
-    scores = _held_out_scores(np.log(size)[:, None], labels, 0)
-    assert _area(labels, scores)[0] == pytest.approx(0.5, abs=0.05)
-
-
 def test_a_watermark_is_found(audited):
     mark = np.asarray(Image.new("L", (30, 8), 0))
     letters = (np.indices(mark.shape).sum(0) % 4 < 2)[..., None]
@@ -167,6 +156,15 @@ def test_groups_across_splits_leak(audited):
     assert found == {"leak: groups across splits": 2}
 
 
+@pytest.mark.parametrize(("size", "measured"), [(4, True), (30, False)])
+def test_shortcuts_count_groups_and_say_where_these_are_too_few(audited, size, measured):
+    audit = audited(
+        png, group=[f"video {row // size}" for row in range(2 * NUM)], split=["train"] * 2 * NUM
+    )
+    assert ("shortcut: file type" in kinds(audit, "warning")) == measured
+    assert ("shortcuts not measured" in kinds(audit, "info")) != measured
+
+
 def test_unreadable_and_odd_files(audited):
     def change(paths, table):
         for row in (5, 6):
@@ -185,6 +183,7 @@ def test_class_balance(audited):
     audit = audited(label=labels, split=["train"] * 2 * NUM)
     assert "class imbalance" in kinds(audit, "info")
     assert not audit.shortcuts  # too few of a class to tell
+    assert kinds(audit, "info")["shortcuts not measured"] == 2 * NUM
 
 
 def test_unlabelled_images_have_no_shortcuts(audited):

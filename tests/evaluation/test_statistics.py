@@ -12,6 +12,7 @@ from faceproof.evaluation.statistics import (
     auc_interval,
     holm,
     mcnemar,
+    mean_change,
     share_difference,
     share_interval,
     swap_test,
@@ -204,3 +205,23 @@ def test_holm_errs_in_one_family_of_twenty_at_most():
         found = [auc_difference(*pair, positive, np.arange(60)).p_value for pair in pairs]
         wrong.append(min(holm(found)) < 0.05)
     assert np.mean(wrong) <= 0.07
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mean_change_without_groups_is_judged_by_student_s_test(seed):
+    changes = np.random.default_rng(seed).normal(0.3, 1, 40)
+    found = mean_change(changes, np.arange(40))
+    once = stats.ttest_1samp(changes, 0)
+    assert found.value == pytest.approx(changes.mean())
+    assert found.p_value == pytest.approx(once.pvalue)
+    assert found.interval == pytest.approx(tuple(once.confidence_interval()))
+    again = mean_change(np.repeat(changes, 5), np.repeat(np.arange(40), 5))
+    assert again.p_value == pytest.approx(found.p_value)
+    assert again.interval == pytest.approx(found.interval)
+
+
+def test_a_mean_change_of_one_unit_cannot_be_judged():
+    assert mean_change(np.ones(40), np.zeros(40, np.int64)) is None
+    same = mean_change(np.ones(40), np.repeat(np.arange(4), 10))
+    assert (same.value, same.p_value) == (1, 2 * 0.5**4)
+    assert mean_change(np.zeros(4), np.arange(4)).p_value == 1

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.audit.duplicates import Pair, find_pairs
-from faceproof.audit.shortcuts import FILE_LIMIT, Shortcut, find_shortcuts
+from faceproof.audit.shortcuts import FILE_LIMIT, Shortcut, find_shortcuts, too_few
 from faceproof.data.listing import DataSet
 from faceproof.data.table import counts
+from faceproof.evaluation.groups import unit_codes
 from faceproof.io.atomic import write_json
 from faceproof.io.cache import cache_folder
 
-FORMAT = 2  # raised with every change to what an audit holds
+FORMAT = 3  # raised with every change to what an audit holds
 MAX_IMBALANCE = 10.0
 MIN_SIDE = 32  # pixels
 MAX_ASPECT = 3.0
@@ -130,10 +131,7 @@ def audit_data(data: DataSet, stats: pa.Table) -> Audit:
     good = pc.is_null(stats["reason"])
     rows, readable = data.table.filter(good), stats.filter(good)
     pairs, numbers = find_pairs(rows, readable)
-    labelled = pc.is_valid(rows["label"])
-    classes = pa.array(data.task.classes)
-    labels = pc.index_in(rows["label"].cast(pa.string()).filter(labelled), classes).to_numpy()
-    shortcuts = find_shortcuts(readable.filter(labelled), labels.astype(np.int64))
+    shortcuts, unmeasured = _shortcuts(data, rows, readable)
     balance = _balance(rows)
     findings = [
         *_unreadable(data, stats.num_rows - rows.num_rows),
@@ -142,6 +140,7 @@ def audit_data(data: DataSet, stats: pa.Table) -> Audit:
         *_imbalance(balance, data),
         *_odd_files(readable),
         *(_shortcut(shortcut) for shortcut in shortcuts if shortcut.exceeds_limit),
+        *unmeasured,
     ]
     worst_first = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     return Audit(data.name, rows.num_rows, tuple(worst_first), balance, tuple(shortcuts), pairs)
@@ -210,6 +209,22 @@ def _odd_files(stats: pa.Table) -> list[Finding]:
         ("elongated images", long, f"one side is more than {MAX_ASPECT:.0f} times the other", look),
     )  # fmt: skip
     return [Finding("info", kind, count, *words) for kind, count, *words in found if count]
+
+
+def _shortcuts(
+    data: DataSet, rows: pa.Table, stats: pa.Table
+) -> tuple[list[Shortcut], list[Finding]]:
+    """Measure the shortcuts of the labelled images, or say why that cannot be done."""
+    labelled = pc.is_valid(rows["label"])
+    known = rows.filter(labelled)
+    classes = pa.array(data.task.classes)
+    labels = pc.index_in(known["label"].cast(pa.string()), classes).to_numpy().astype(np.int64)
+    units = unit_codes(known)
+    if known.num_rows and (few := too_few(labels, units)):
+        text = f"nobody knows whether a property of the files gives the class away: {few}"
+        advice = "audit more of the data before you trust metrics on it"
+        return [], [Finding("info", "shortcuts not measured", known.num_rows, text, advice)]
+    return find_shortcuts(stats.filter(labelled), labels, units), []
 
 
 def _shortcut(shortcut: Shortcut) -> Finding:

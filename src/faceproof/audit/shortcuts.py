@@ -2,7 +2,10 @@
 
 A detector can learn the file format, the size or a watermark instead of the face. Each property is
 given to a small classifier on its own, and all of them together; the result is the cross-validated
-area under the ROC curve. At 0.5 nothing can be learned from the property.
+area under the ROC curve. At 0.5 and below nothing can be learned from the property.
+
+Frames of one video share its encoding, so whole groups are held out together and the intervals
+count groups: otherwise a classifier that knows a video again would look like a shortcut.
 """
 
 from collections.abc import Callable
@@ -13,13 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from faceproof.evaluation.statistics import Scores, auc_interval
+from faceproof.evaluation.statistics import Codes, Scores, auc_interval
 
 Features = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+Folds = list[tuple[Codes, Codes]]  # the rows to fit on and the rows held out, of each fold
 
 # A shortcut is reported if the lower end of its interval is above this. Nothing should be learned
 # from a file's format. What is seen in the image may be the forgery's own trace: on public sets of
@@ -29,6 +34,7 @@ IMAGE_LIMIT = 0.9
 MAX_ROWS = 20_000
 MIN_PER_CLASS = 20
 NUM_FOLDS = 5
+MIN_UNITS = NUM_FOLDS  # of each class, so that every fold can hold out one
 NUM_KNOTS = 4
 MAX_VALUES = 20  # of a categorical property, such as JPEG tables; rarer ones count as one
 
@@ -51,46 +57,73 @@ class Shortcut:
         return self.limit is not None and self.low > self.limit
 
 
-def find_shortcuts(stats: pa.Table, labels: npt.NDArray[np.int64], seed: int = 0) -> list[Shortcut]:
+def find_shortcuts(
+    stats: pa.Table, labels: Labels, units: Codes | None = None, seed: int = 0
+) -> list[Shortcut]:
     """Measure every property, each alone and then all together; the strongest first.
 
-    Nothing is measured where a class has fewer than `MIN_PER_CLASS` images.
+    Nothing is measured where `too_few` says so.
 
     Args:
         stats: rows of `file_statistics.SCHEMA`, all readable.
         labels: (N,) of 0 and 1.
+        units: (N,) numbers of what is independent (see `groups.unit_codes`); None for all rows.
         seed: of the sample (at most `MAX_ROWS` rows) and of the folds.
     """
-    if min(np.bincount(labels, minlength=2)) < MIN_PER_CLASS:
+    units = np.arange(len(labels)) if units is None else units
+    if too_few(labels, units):
         return []
     if len(labels) > MAX_ROWS:
         sample = np.sort(np.random.default_rng(seed).choice(len(labels), MAX_ROWS, replace=False))
-        stats, labels = stats.take(sample), labels[sample]
+        stats, labels, units = stats.take(sample), labels[sample], units[sample]
     features = {name: (make(stats), limit) for name, (limit, make) in PROPERTIES.items()}
     together = np.concatenate([values for values, _ in features.values()], axis=1)
+    folds = _folds(labels, units, seed)
     found = [
-        Shortcut(name, *_area(labels, _held_out_scores(values, labels, seed)), limit)
+        Shortcut(name, *_area(labels, _held_out_scores(values, labels, folds), units), limit)
         for name, (values, limit) in [*features.items(), ("all together", (together, None))]
     ]
     return sorted(found, key=lambda shortcut: -shortcut.auroc)
 
 
-def _area(labels: npt.NDArray[np.int64], scores: Scores) -> tuple[float, float, float]:
+def too_few(labels: Labels, units: Codes) -> str | None:
+    """Say what there is too little of to tell a shortcut from chance; None where there is enough.
+
+    Labels are (N,) of 0 and 1, units (N,).
+    """
+    images = np.bincount(labels, minlength=2)
+    if (least := int(images.min())) < MIN_PER_CLASS:
+        return f"{least:,} labelled images of a class, where {MIN_PER_CLASS} are needed"
+    groups = [len(np.unique(units[labels == label])) for label in (0, 1)]
+    if (least := min(groups)) < MIN_UNITS:
+        return f"images of {least:,} independent groups of a class, where {MIN_UNITS} are needed"
+    return None
+
+
+def _folds(labels: Labels, units: Codes, seed: int) -> Folds:
+    """Deal whole units to folds that hold both classes in like shares."""
+    if len(np.unique(units)) == len(units):
+        return list(
+            StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed).split(labels, labels)
+        )
+    folds = StratifiedGroupKFold(NUM_FOLDS, shuffle=True, random_state=seed)
+    return list(folds.split(labels, labels, units))
+
+
+def _area(labels: Labels, scores: Scores, units: Codes) -> tuple[float, float, float]:
     positive = labels == 1
-    rows = np.arange(len(labels))
-    interval = auc_interval(scores[positive], scores[~positive], rows[positive], rows[~positive])
+    interval = auc_interval(scores[positive], scores[~positive], units[positive], units[~positive])
     assert interval is not None
     return float(roc_auc_score(labels, scores)), *interval
 
 
-def _held_out_scores(features: Features, labels: npt.NDArray[np.int64], seed: int) -> Scores:
-    """Score every row by a classifier that has not seen it, (N,) float."""
+def _held_out_scores(features: Features, labels: Labels, folds: Folds) -> Scores:
+    """Score every row by a classifier that has not seen it nor its group, (N,) float."""
     columns = [column for column in features.T if np.ptp(column) > 0]
     if not columns:
         return np.zeros(len(labels))
     values = np.concatenate([_basis(column) for column in columns], axis=1)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-    folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
     scores = cross_val_predict(model, values, labels, cv=folds, method="decision_function")
     return np.asarray(scores)
 

@@ -202,7 +202,8 @@ class Evaluation:
         if (point := context.operating_point) is not None:
             numbers["operating_point"] |= {**point.to_json(), "origin": point.origin}
         if context.neutral is not None:
-            numbers["neutral"]["parts"] = context.neutral.parts
+            for name in ("answers", "parts", "changed", "p_value"):
+                numbers["neutral"][name] = getattr(context.neutral, name)
         return numbers
 
 

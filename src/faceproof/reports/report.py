@@ -31,13 +31,14 @@ from faceproof.evaluation.json_values import printable
 from faceproof.evaluation.metric_formulas import has_both_classes
 from faceproof.evaluation.mistakes import common_folder, shown_paths
 from faceproof.evaluation.predictions import label_numbers, labelled_rows, probabilities_of
-from faceproof.evaluation.robustness import worst
+from faceproof.evaluation.robustness import most_changed, worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.atomic import atomic_folder, restore_folder, write_json
 from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
 from faceproof.reports import html, score_plots, training_plots
 from faceproof.reports.numbers import part_of, percent, rate, typed
 from faceproof.reports.plots import plot_html, save_png
+from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 
 # What a report consists of; every table that `ReportExtras.tables` may bring is among it.
 FILES = (
@@ -178,6 +179,7 @@ def render(
 ) -> str:
     """Return the page of a report; `plots` are elements by name, `images` data URLs by path."""
     shown = printable(evaluation)
+    neutral = shown.context.neutral
     return html.render(
         "report.html.j2",
         report=shown,
@@ -192,7 +194,10 @@ def render(
         scorings=scorings(shown.context),
         criteria=CRITERION_WORDS,
         record=[(name, typed(value)) for name, value in shown.context.record.items()],
+        neutral_verdict=neutral and neutral_verdict(neutral),
+        neutral_changes=neutral and neutral_changes(neutral, shown.context.task),
         worst_corruption=worst(shown.context.robustness),
+        most_changed=most_changed(shown.context.robustness),
     )
 
 

@@ -38,6 +38,7 @@ from faceproof.models.weights import load_best
 from faceproof.reports.image_grid import mistake_images
 from faceproof.reports.numbers import rate
 from faceproof.reports.report import ReportExtras, write_report
+from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 from faceproof.task import Task
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
@@ -225,14 +226,16 @@ def _score_corrupted(
         tables["neutral"] = predict(neutral)
         kind, level = neutral.kind, neutral.level
         found = compare_neutral(plain, tables["neutral"], kind, level, task, threshold)
-        if found.parts:
-            log.warning("encoding both classes alike changes more answers than chance explains")
+        words = [neutral_verdict(found), *neutral_changes(found, task)]
+        severity = logging.INFO if found.answers == "hold" else logging.WARNING
+        log.log(severity, "both classes encoded alike. %s", "\n".join(words))
     if robustness:
         rows.append(corruption_row("none", 0, plain, task, threshold))
         parts = []
         for corruption in robustness:
             scored = predict(corruption)
-            rows.append(corruption_row(corruption.kind, corruption.level, scored, task, threshold))
+            kind, level = corruption.kind, corruption.level
+            rows.append(corruption_row(kind, level, scored, task, threshold, plain))
             name = pa.array([str(corruption)] * scored.num_rows)
             parts.append(scored.append_column("corruption", name))
         tables["robustness"] = concat_tables(parts)

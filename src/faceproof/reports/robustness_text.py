@@ -1,0 +1,52 @@
+"""What re-encoding and corrupting the images does to the answers, in sentences for people."""
+
+from faceproof.evaluation.robustness import TOLERATED, AnswerChange, Neutral
+from faceproof.evaluation.statistics import SIGNIFICANCE
+from faceproof.reports.numbers import p_value, percent
+from faceproof.task import Task
+
+OPENINGS = {
+    "depend": "Encoding is part of the answers: those of a class, or their scores, go one way with "
+    "it.",
+    "unsteady": "The answers do not hold: many change, though neither class gains by more than "
+    "chance explains.",
+    "hold": f"The answers hold: in no class do more than {percent(TOLERATED)} of them change.",
+    "unclear": "These images are too few to say whether the answers hold.",
+}
+
+
+def neutral_verdict(neutral: Neutral) -> str:
+    """Return in one sentence what becomes of the answers when both classes are encoded alike."""
+    return OPENINGS[neutral.answers]
+
+
+def neutral_changes(neutral: Neutral, task: Task) -> list[str]:
+    """Say for each class how its answers change, which way, by how much and how surely."""
+    return [_change(one, task) for one in neutral.by_class]
+
+
+def _change(one: AnswerChange, task: Task) -> str:
+    name = f"{one.label} images" if one.label else "images without a label"
+    low, high = one.changed_interval
+    sentence = (
+        f"Of {one.num_images:,} {name}{_units(one)} {one.to_negative:,} change to {task.negative} "
+        f"and {one.to_positive:,} to {task.positive} ({percent(one.changed)} of them, 95% interval "
+        f"{percent(low)} to {percent(high)}): {percent(one.share_before)} were called "
+        f"{task.positive} and {percent(one.share_after)} are, {_judged(one.called.p_value)}."
+    )
+    if one.shift is None:
+        return sentence
+    side = task.positive if one.shift.value > 0 else task.negative
+    return (
+        f"{sentence} Their scores move toward {side} by {abs(one.shift.value):.2f} standard "
+        f"deviations, {_judged(one.shift.p_value)}."
+    )
+
+
+def _units(one: AnswerChange) -> str:
+    return "" if one.num_units == one.num_images else f" in {one.num_units:,} independent groups"
+
+
+def _judged(p: float) -> str:
+    word = "more than chance explains" if p < SIGNIFICANCE else "which may be chance"
+    return f"{word} (p {p_value(p) if p < 0.0001 else '= ' + p_value(p)})"
