@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
 CHANGEABLE = (
     "trainer.", "loader.", "cache.images", "cache.features", "cache.max_gb", "checkpoint.",
-    "threshold.", "calibration", "patience", "compile",
+    "threshold.", "calibration", "patience", "compile", "scheduler.more_epochs",
 )  # fmt: skip
 # Settings of the command itself; a training has no use for them.
 OF_THE_COMMAND = ("allow", "compare", "experiments", "resume", "sweep")
@@ -194,6 +194,8 @@ def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any]
     run.require(run.config, run.last, run.samples)
     values, record = run.read_config(), run.read_record()
     choices = record.get("choices", {})
+    if values.get("scheduler", {}).get("name") == "cosine":  # runs of old have no such setting
+        values["scheduler"].setdefault("more_epochs", "keep")
     flat = flatten(values)
     if flat.get("trainer.precision") == "auto" and "precision" in record:
         values["trainer"]["precision"] = record["precision"]  # another machine may choose another

@@ -1,6 +1,7 @@
 """A run that was stopped anywhere and goes on is the run that never stopped, bit for bit."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -388,3 +389,51 @@ def test_intervals_that_are_none_are_refused(tiny, tmp_path, wrong):
 def test_the_checkpoint_holds_plain_data_only(whole):
     weights(whole)  # weights_only=True refuses anything else
     assert json.loads(whole.record.read_text())["status"] == "finished"
+
+
+COSINE = ("scheduler=cosine", "scheduler.warmup=0", "trainer.max_epochs=2")
+
+
+def epoch_rates(run):
+    return [row["lr/head"] for row in read_epochs(run.metrics)]
+
+
+@pytest.fixture(scope="module")
+def two_epochs(tiny, tmp_path_factory):
+    words = [word for word in tiny if not word.startswith(("scheduler", "trainer.max"))]
+    return train(tmp_path_factory.mktemp("two") / "run", *words, *COSINE)
+
+
+# Four steps an epoch, of which the first of a cycle is its warm-up.
+HALF, LATE = ((1 + math.cos(math.pi * step)) / 2 for step in (3 / 7, 11 / 15))
+MIDDLE = (1 + math.cos(math.pi * 7 / 15)) / 2
+
+
+@pytest.mark.parametrize(
+    ("word", "schedule", "rates"),
+    [
+        ("scheduler.more_epochs=keep", [[0, 2]], [1, HALF, 0, 0]),
+        ("scheduler.more_epochs=restart", [[0, 2], [2, 4]], [1, HALF, 1, HALF]),
+        ("scheduler.more_epochs=stretch", [[0, 4]], [1, HALF, MIDDLE, LATE]),
+    ],
+)
+def test_more_epochs_after_a_finished_cosine_do_what_was_asked(
+    two_epochs, tmp_path, caplog, word, schedule, rates
+):
+    run = RunFolder(shutil.copytree(two_epochs.path, tmp_path / "run"))
+    train(run.path, f"resume={run.path}", "trainer.max_epochs=4", word)
+    found = epoch_rates(run)
+    assert [rate / found[0] for rate in found] == pytest.approx(rates, abs=1e-6)
+    assert run.read_record()["schedule"] == schedule
+    said = "scheduler.more_epochs=restart" in caplog.text
+    assert said == word.endswith("keep")
+
+
+def test_a_run_killed_in_its_second_cycle_keeps_to_it(two_epochs, tmp_path, monkeypatch):
+    whole, killed = (shutil.copytree(two_epochs.path, tmp_path / name) for name in "ab")
+    words = ("trainer.max_epochs=4", "scheduler.more_epochs=restart")
+    train(whole, f"resume={whole}", *words)
+    train_until_killed(monkeypatch, 5, killed, f"resume={killed}", *words)
+    train(killed, f"resume={killed}")
+    assert_same_run(RunFolder(whole), RunFolder(killed))
+    assert RunFolder(killed).read_record()["schedule"] == [[0, 2], [2, 4]]

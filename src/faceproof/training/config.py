@@ -25,6 +25,7 @@ from faceproof.settings import (
     is_count,
     is_number,
     make,
+    one_of,
     optional,
 )
 from faceproof.training.freezing import FreezeSchedule
@@ -92,13 +93,16 @@ class CosineConfig:
     Attributes:
         warmup: the share of all steps in which it rises.
         floor: the last learning rate as a share of the highest.
+        more_epochs: what becomes of the schedule when a run is resumed with other epochs than it
+            was planned for; see `schedulers.plan_cycles`.
     """
 
     warmup: float = 0.1
     floor: float = 0.0
+    more_epochs: str = "keep"
 
     def __post_init__(self) -> None:
-        check(self, warmup=SHARE, floor=SHARE)
+        check(self, warmup=SHARE, floor=SHARE, more_epochs=one_of("keep", "restart", "stretch"))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.training.finite import LossWatch, NonFiniteError
@@ -105,6 +105,15 @@ class DetectorModule(LightningModule):
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+
+    def on_train_start(self) -> None:
+        """Take the learning rate of this step, which a checkpoint's plan may not have foreseen."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LambdaLR):
+            planned = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+            rates = [base * factor(scheduler.last_epoch) for base, factor in planned]
+            for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
 
     def on_train_epoch_start(self) -> None:
         """Reset the epoch's metrics, and note the learning rate of every group."""

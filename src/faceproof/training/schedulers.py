@@ -1,22 +1,34 @@
-"""Learning-rate schedules: torch's schedulers, made of their settings."""
+"""Learning-rate schedules: torch's schedulers, made of their settings.
+
+A schedule over a planned number of epochs consists of cycles, [first epoch, end), which are stored
+with the run: a resumed run follows the plan it began with, whatever its number of epochs is now.
+"""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import better
 from faceproof.training.config import ConstantConfig, CosineConfig, PlateauConfig
 
+Cycles = tuple[tuple[int, int], ...]  # in epochs
+
 
 def make_scheduler(
-    config: Any, optimizer: Optimizer, num_steps: int
+    config: Any,
+    optimizer: Optimizer,
+    num_steps: int,
+    cycles: Sequence[tuple[float, float]] = ((0, 1),),
 ) -> LRScheduler | ReduceLROnPlateau:
     """Return the scheduler of an optimizer, for a training of so many optimizer steps.
 
-    `config` is one of `training.config.SCHEDULERS`, or of the user's own: called with the two other
-    arguments, it returns a scheduler that is stepped with every optimizer step.
+    `config` is one of `training.config.SCHEDULERS`, or of the user's own: called with optimizer and
+    steps, it returns a scheduler that is stepped with every optimizer step. `cycles` says in shares
+    of the training where a cosine begins and ends.
     """
     match config:
         case PlateauConfig():  # `DetectorModule` steps it at the end of every epoch
@@ -25,20 +37,85 @@ def make_scheduler(
                 patience=config.patience, min_lr=config.min_lr,
             )  # fmt: skip
         case CosineConfig():
-            return LambdaLR(optimizer, cosine(config, num_steps))
+            steps = [(round(first * num_steps), round(end * num_steps)) for first, end in cycles]
+            return LambdaLR(optimizer, cosine(config, steps))
         case ConstantConfig():
             return LambdaLR(optimizer, lambda step: 1.0)
     return config(optimizer, num_steps)  # type: ignore[no-any-return]
 
 
-def cosine(config: CosineConfig, num_steps: int) -> Any:
-    """Return the factor on the learning rate as a function of the step."""
-    num_warmup = max(round(config.warmup * num_steps), 1)
+def cosine(config: CosineConfig, cycles: Sequence[tuple[int, int]]) -> Any:
+    """Return the factor on the learning rate as a function of the step.
+
+    Each of the cycles, [first step, end), has its own rise and fall; after its end the last rate
+    stays until the next begins.
+    """
 
     def factor(step: int) -> float:
-        if step < num_warmup:
-            return (step + 1) / num_warmup
-        share = (step - num_warmup) / max(num_steps - num_warmup, 1)
+        first, end = max((one for one in cycles if one[0] <= step), default=cycles[0])
+        here, length = step - first, end - first
+        num_warmup = max(round(config.warmup * length), 1)
+        if here < num_warmup and here < length:
+            return (here + 1) / num_warmup
+        share = (here - num_warmup) / max(length - num_warmup, 1)
         return config.floor + (1 - config.floor) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
 
     return factor
+
+
+def plan_cycles(earlier: Cycles, max_epochs: int, next_epoch: int, more_epochs: str) -> Cycles:
+    """Return the cycles of a run that is resumed to train up to `max_epochs`.
+
+    Args:
+        earlier: those it was trained by so far.
+        max_epochs: its number of epochs now.
+        next_epoch: the first one that has not begun.
+        more_epochs: `keep` leaves the cycles alone; `restart` adds one over the epochs that are
+            added; `stretch` has the last one end with the training.
+    """
+    (*before, (first, end)) = earlier
+    if max_epochs == end or more_epochs == "keep":
+        return earlier
+    if more_epochs == "stretch" and max_epochs > first:
+        return (*before, (first, max_epochs))
+    begin = max(end, next_epoch)
+    return (*earlier, (begin, max_epochs)) if begin < max_epochs else earlier
+
+
+def read_cycles(found: Any, place: str) -> Cycles:
+    """Return the cycles that a record holds, a list of pairs of epochs, each after the one before.
+
+    Raises:
+        FaceproofError: it holds something else; `place` says where it was found.
+    """
+    cycles: list[tuple[int, int]] = []
+    pairs = found if isinstance(found, list) else []
+    for pair in pairs:
+        fits = isinstance(pair, list) and len(pair) == 2 and all(type(one) is int for one in pair)
+        if fits and (cycles[-1][1] if cycles else 0) <= pair[0] < pair[1]:
+            cycles.append((pair[0], pair[1]))
+    if not cycles or len(cycles) < len(pairs):
+        raise FaceproofError(
+            f"{place} holds the schedule {str(found)[:100]}; it is a list of [first epoch, end], "
+            "each after the one before: restore the file"
+        )
+    return tuple(cycles)
+
+
+def describe_change(config: CosineConfig, cycles: Cycles, max_epochs: int) -> str:
+    """Say what a cosine does in a run that is resumed with other epochs than it was planned for."""
+    end = cycles[-1][1]
+    words = (
+        f"the cosine schedule was planned up to epoch {end} and training now goes to {max_epochs}"
+    )
+    if end > max_epochs:
+        return f"{words}: it ends before the learning rate has fallen to its last value"
+    if config.floor:
+        rate = f"its last learning rate, {config.floor:g} times the highest"
+    else:
+        rate = "its last learning rate, which is 0 and so changes no weight"
+    return (
+        f"{words}: from epoch {end} on it trains at {rate}. scheduler.more_epochs=restart begins "
+        "the schedule anew for the epochs that are added; scheduler.more_epochs=stretch plans it "
+        "as if the epochs had been so many from the start, at which the learning rate jumps"
+    )

@@ -43,8 +43,8 @@ from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
 from faceproof.reports.audit_page import describe, write_audit
-from faceproof.training.checkpoints import check_batches, check_fit
-from faceproof.training.config import TrainConfig, make_train_config
+from faceproof.training.checkpoints import check_batches, check_fit, read_place
+from faceproof.training.config import CosineConfig, TrainConfig, make_train_config
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
 from faceproof.training.dry_run import dry_run
 from faceproof.training.failures import explain_failures
@@ -52,7 +52,13 @@ from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.loggers import TensorBoard
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import make_optimizer
-from faceproof.training.schedulers import make_scheduler
+from faceproof.training.schedulers import (
+    Cycles,
+    describe_change,
+    make_scheduler,
+    plan_cycles,
+    read_cycles,
+)
 from faceproof.training.summary import print_best, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
@@ -71,6 +77,7 @@ class Training:
         home: the run's own folder.
         rows: the image table, unreadable files left out.
         class_weights: of the negative and the positive class, in the loss.
+        cycles: of the learning-rate schedule, in epochs; see `training.schedulers`.
     """
 
     run: RunFolder
@@ -82,6 +89,7 @@ class Training:
     class_weights: tuple[float, float]
     module: DetectorModule
     made: MadeTrainer
+    cycles: Cycles
 
     @property
     def trainer(self) -> pl.Trainer:
@@ -175,16 +183,36 @@ def _prepare(
     images = _datamodule(table, data, net, config, made.trainer)
     quicken_depthwise(net)
     weights = images.class_weights(config.class_weights)
+    num_epochs = max(made.trainer.max_epochs or 1, 1)
+    cycles = _plan_schedule(home, last, config, num_epochs, resume)
+    shares = [(first / num_epochs, end / num_epochs) for first, end in cycles]
     module = DetectorModule(
         net.to(memory_format=torch.channels_last),
         functools.partial(make_optimizer, config.optimizer),
-        functools.partial(make_scheduler, config.scheduler),
+        functools.partial(make_scheduler, config.scheduler, cycles=shares),
         weights,
         config.seed,
         config.compile,
         getattr(config.scheduler, "monitor", "val/loss"),
     )
-    return Training(run, home, config, net, rows, images, weights, module, made)
+    return Training(run, home, config, net, rows, images, weights, module, made, cycles)
+
+
+def _plan_schedule(
+    home: RunFolder, last: Path, config: TrainConfig, num_epochs: int, resume: bool
+) -> Cycles:
+    """Return the cycles of the schedule; those of a resumed run follow the plan it began with."""
+    if not resume:
+        return ((0, num_epochs),)
+    before = home.read_config()["trainer"].get("max_epochs", num_epochs)
+    earlier = read_cycles(home.read_record().get("schedule", [[0, before]]), str(home.record))
+    if not isinstance(config.scheduler, CosineConfig):
+        return earlier
+    epoch, _ = read_place(last)
+    cycles = plan_cycles(earlier, num_epochs, epoch + 1, config.scheduler.more_epochs)
+    if cycles[-1][1] != num_epochs and is_first_process():
+        log.warning("%s", describe_change(config.scheduler, cycles, num_epochs))
+    return cycles
 
 
 def _audit(run: RunFolder, data: DataSet) -> tuple[pa.Table, pa.Table]:
@@ -276,6 +304,7 @@ def _start_record(
         images=describe_counts(training.rows),
         class_weights=training.class_weights,
         precision=str(made.precision.name),
+        schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
         device=_device(training.trainer),
         versions=_versions(),
