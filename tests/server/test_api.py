@@ -31,6 +31,7 @@ with warnings.catch_warnings():
     from starlette.testclient import TestClient
 
 from faceproof.server import tokens, uploads
+from faceproof.server.access import Access
 from faceproof.server.answers import Judge
 from faceproof.server.application import make_server
 from faceproof.server.heat_map import HeatMaps
@@ -60,7 +61,8 @@ def image(tmp_path_factory):
 
 
 def make_api_only(model, limits, token=None, options=None):
-    return make_server(model, limits, token, page=False, options=options)
+    access = Access(allowed_hosts=("testserver",))  # as starlette's client calls it
+    return make_server(model, limits, token, page=False, options=options, access=access)
 
 
 def send(client, data, **more):
@@ -359,7 +361,7 @@ async def call(app, chunks, path=b"/api/predict"):
         "server": ("x", 80),
         "client": ("x", 1),
         "http_version": "1.1",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=x")],
     }
     await app(scope, receive, send_back)
     return answer
@@ -389,7 +391,10 @@ def test_a_client_that_goes_away_is_no_mistake_of_the_server(model, caplog):
             "method": "POST",
             "path": "/api/predict",
             "query_string": b"",
-            "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+            "headers": [
+                (b"host", b"localhost"),
+                (b"content-type", b"multipart/form-data; boundary=x"),
+            ],
         }
         await app(scope, receive, send_back)
 
@@ -514,7 +519,7 @@ def test_a_token_is_asked_for_everywhere_but_for_health(model, image):
 def test_the_description_names_every_error_and_needs_no_network(client, model):
     described = client.get("/openapi.json").json()
     answers = described["paths"]["/api/predict"]["post"]["responses"]
-    assert set(answers) == {"200", "400", "408", "413", "415", "422", "503", "504"}
+    assert set(answers) == {"200", "400", "408", "413", "415", "421", "422", "503", "504"}
     page = client.get("/docs").text
     assert "POST /api/predict" in page
     assert "Retry-After" in page

@@ -187,11 +187,13 @@ def check_api(predictor: Predictor, folder: Path) -> str:
     """Send every file to the HTTP interface; say how many it judged and how many it refused."""
     from starlette.testclient import TestClient
 
+    from faceproof.server.access import Access
     from faceproof.server.application import make_server
     from faceproof.server.limits import Limits
 
     statuses: Counter[int] = Counter()
-    with TestClient(make_server(predictor, Limits(), page=False)) as client:
+    access = Access(allowed_hosts=("testserver",))
+    with TestClient(make_server(predictor, Limits(), page=False, access=access)) as client:
         for path in sorted(folder.glob("*/*")):
             if not path.is_file() or path.stat().st_size > MAX_SENT:
                 continue

@@ -155,7 +155,7 @@ def request(
     method: str, path: str, headers: str = "", body: bytes | None = None, kind: str = ""
 ) -> bytes:
     """Return a request as bytes, not checked in any way."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: a"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     lines += [headers] if headers else []
     lines += [f"Content-Type: {kind}"] if kind else []
     lines += [f"Content-Length: {len(body)}"] if body is not None else []

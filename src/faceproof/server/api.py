@@ -131,6 +131,7 @@ def describe_errors(limits: Limits, token: bool) -> dict[int | str, dict[str, An
         400: "The request is no form, or has no file in the field `file`.",
         408: f"The file did not arrive within {limits.timeout:g} seconds.",
         413: f"Over {limits.max_megabytes:g} megabytes, or {limits.max_pixels:,.0f} pixels.",
+        421: "The header Host names another server.",
         415: "Neither an image nor a video that can be read here.",
         422: "A damaged image or video; a wrong parameter; `faces` where the server was started "
         "without --find-faces; `map` where the server cannot draw one.",
@@ -143,7 +144,8 @@ def describe_errors(limits: Limits, token: bool) -> dict[int | str, dict[str, An
 def _locked(token: bool) -> dict[int | str, dict[str, Any]]:
     if not token:
         return {}
-    return {401: {"model": Problem, "description": "No token, or a wrong one."}}
+    found = {401: "No token, or a wrong one.", 429: "Too many wrong tokens are waiting."}
+    return {status: {"model": Problem, "description": words} for status, words in found.items()}
 
 
 def about_faces(options: FaceOptions | None) -> str:

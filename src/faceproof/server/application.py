@@ -12,18 +12,22 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from starlette.middleware.cors import CORSMiddleware
 
 from faceproof.artifact.model_card import model_card
 from faceproof.inference.faces import FaceOptions
 from faceproof.inference.predictor import Predictor
 from faceproof.reports.html import render
+from faceproof.server.access import Access, HostGuard
 from faceproof.server.answers import Judge
 from faceproof.server.api import make_api
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
 from faceproof.server.middleware import CloseUnread, Metrics, SecurityHeaders, UploadGuard
+from faceproof.server.protocol import BoundedProtocol
 from faceproof.server.tokens import TokenGate
 
+LOCAL = Access()
 STATIC = {"page.js": "text/javascript", "answer.js": "text/javascript", "page.css": "text/css"}
 
 
@@ -33,6 +37,7 @@ def make_server(
     token: str | None = None,
     page: bool = True,
     options: FaceOptions | None = None,
+    access: Access = LOCAL,
 ) -> FastAPI:
     """Return the application that serves a detector.
 
@@ -42,6 +47,7 @@ def make_server(
         token: that clients must send; None for none.
         page: whether there is a page at /.
         options: how faces are found; None refuses clients that want that.
+        access: which names it answers to, and which web sites may use it.
 
     Raises:
         FaceproofError: faces cannot be found with this detector, or the extra is not installed.
@@ -59,6 +65,13 @@ def make_server(
     app.add_middleware(UploadGuard, queue=queue, metrics=metrics)
     if token is not None:
         app.add_middleware(TokenGate, token=token)
+    if access.origins:  # never with credentials: a site that may call has to send a token itself
+        headers = ["Authorization", "Content-Type"]
+        app.add_middleware(
+            CORSMiddleware, allow_origins=access.origins, allow_methods=["GET", "POST"],
+            allow_headers=headers, expose_headers=["Retry-After"],
+        )  # fmt: skip
+    app.add_middleware(HostGuard, access=access)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseUnread)
     return app
@@ -70,7 +83,7 @@ def make_config(app: FastAPI, limits: Limits, host: str, port: int) -> uvicorn.C
         app,
         host=host,
         port=port,
-        http="h11",  # bounds the head of a request, which httptools does not
+        http=BoundedProtocol,  # over h11, which bounds the size of a head; httptools does not
         ws="none",
         limit_concurrency=limits.connections + 1,  # uvicorn refuses the one that reaches it
         log_level="info",

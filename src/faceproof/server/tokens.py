@@ -10,11 +10,12 @@ from urllib.parse import parse_qs
 
 from faceproof.errors import FaceproofError
 from faceproof.reports.html import render
+from faceproof.server.guesses import Guesses
 from faceproof.server.judging_queue import RefusedError
 from faceproof.server.middleware import App, Receive, Scope, Send, header, refuse, respond, too_slow
 
 TOKEN = "FACEPROOF_TOKEN"
-MIN_TOKEN = 16  # characters: a token can be guessed at as fast as the server answers
+MIN_TOKEN = 16  # characters
 OPEN_PATHS = ("/health", "/static/page.css")  # the login form needs the second
 LOGIN_SECONDS = 10.0
 MAX_LOGIN = 10_000  # bytes
@@ -55,10 +56,16 @@ class TokenGate:
         self.app = app
         self.token = token.encode()
         self.session = secrets.token_urlsafe(32)
+        self.guesses = Guesses()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._knows(scope):
+        try:
+            known = scope["type"] != "http" or scope["path"] in OPEN_PATHS
+            known = known or self._has_session(scope) or await self._has_token(scope)
+        except RefusedError as refusal:
+            return await refuse(send, refusal)
+        if known:
             await self.app(scope, receive, send)
         elif scope["path"] == "/login":
             await self._login(scope, receive, send)
@@ -67,11 +74,18 @@ class TokenGate:
         else:
             words = "a token is needed: send the header Authorization: Bearer TOKEN"
             await refuse(send, RefusedError(401, words, {"WWW-Authenticate": "Bearer"}))
+        return None
 
-    def _knows(self, scope: Scope) -> bool:
+    async def _has_token(self, scope: Scope) -> bool:
         kind, _, word = header(scope, b"authorization").partition(b" ")
-        if kind.lower() == b"bearer" and hmac.compare_digest(word.strip(), self.token):
-            return True
+        return kind.lower() == b"bearer" and await self._is_token(scope, word.strip())
+
+    async def _is_token(self, scope: Scope, word: bytes) -> bool:
+        """Compare a word with the token, later if too many were wrong; see `Guesses`."""
+        client = (scope.get("client") or ("",))[0]
+        return await self.guesses.admit(client, lambda: hmac.compare_digest(word, self.token))
+
+    def _has_session(self, scope: Scope) -> bool:
         cookie: SimpleCookie = SimpleCookie()
         try:
             cookie.load(header(scope, b"cookie").decode("latin-1"))
@@ -97,7 +111,11 @@ class TokenGate:
         except TimeoutError:
             return await refuse(send, too_slow(LOGIN_SECONDS))
         (word,) = parse_qs(body.decode("latin-1"), encoding="utf-8").get("token", [""])[:1]
-        if not hmac.compare_digest(word.encode("utf-8", "replace"), self.token):
+        try:
+            right = await self._is_token(scope, word.encode("utf-8", "replace"))
+        except RefusedError as refusal:
+            return await refuse(send, refusal)
+        if not right:
             return await _send_form(send, 401, failed=True)
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         cookie = f"{COOKIE}={self.session}; Path=/; HttpOnly; SameSite=Strict{secure}"

@@ -10,8 +10,6 @@ from typing import Literal
 from faceproof.errors import FaceproofError
 from faceproof.server.limits import Limits
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 @dataclass(frozen=True)
 class ServeConfig:
@@ -27,6 +25,10 @@ class ServeConfig:
         port: the port to listen at.
         token_file: a file with a token that clients must send, 16 characters or more; the
             environment variable FACEPROOF_TOKEN does the same.
+        allowed_hosts: a name, besides localhost and addresses, by which the server is reached, such
+            as that of a proxy before it; * is any. Can be repeated.
+        cors_origins: a web site whose pages may call the API, such as https://example.org; * is
+            any. Can be repeated. Cookies of a browser are never taken from there.
         find_faces: let clients have each face in an image judged by itself, by a box on the page or
             ?faces=true; needs pip install 'faceproof[faces]'.
         whole_if_none: with --find-faces, judge the whole image where no face is found, instead of
@@ -43,6 +45,8 @@ class ServeConfig:
     host: str = "127.0.0.1"
     port: int = 7860
     token_file: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     find_faces: bool = False
     whole_if_none: bool = False
     page: bool = True
@@ -76,14 +80,16 @@ def serve(config: ServeConfig) -> int:
         ) from error
     from faceproof.inference.faces import FaceOptions
     from faceproof.inference.predictor import load
+    from faceproof.server.access import Access
     from faceproof.server.application import make_config, make_server
     from faceproof.server.tokens import read_token
 
+    access = Access(config.host, config.allowed_hosts, config.cors_origins)
     token = read_token(config.token_file)
     options = FaceOptions(config.whole_if_none) if config.find_faces else None
     predictor = load(config.detector, config.device, config.backend, config.allow)
-    app = make_server(predictor, config.limits, token, config.page, options)
-    if token is None and config.host not in LOOPBACK:
+    app = make_server(predictor, config.limits, token, config.page, options, access)
+    if token is None and not access.is_local:
         who = f"everybody who reaches {config.host} can use this server"
         print(f"faceproof: {who}; --token-file asks for a token", file=sys.stderr)
     gc.collect()
