@@ -15,7 +15,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from faceproof.data.image_limits import check_scans, check_size, check_structure, open_image
+from faceproof.data.image_limits import MAX_PARTS, check_scans, check_size, open_image
 from faceproof.data.shards.paths import find_member
 from faceproof.data.shards.reading import read_member
 from faceproof.data.shards.store import ShardError
@@ -30,6 +30,7 @@ FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
 SEGMENT_MARKERS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 METADATA_MARKER = 0xE1  # EXIF or XMP, either of which may turn the image
 SCAN_MARKER = 0xDA
+PROGRESSIVE = 0xC2  # of the frame markers
 ORIENTATION = 0x0112  # the EXIF tag
 # Colours under transparent pixels are arbitrary; viewers show white.
 BACKGROUND = 255
@@ -105,7 +106,6 @@ def decode_image(data: bytes) -> Pixels:
         UnreadableImageError: the bytes are truncated, or not an image.
     """
     try:
-        check_structure(data)
         header = _read_jpeg_header(data)
         rgb = _decode_by_pillow(data) if header is None else _decode_jpeg(data, header)
     except UnreadableImageError:
@@ -133,10 +133,14 @@ def _read_jpeg_header(data: bytes) -> _JpegHeader | None:
     if not data.startswith(JPEG):
         return None
     place, width, height, num_channels, may_be_turned = 2, 0, 0, 0, False
-    while place + 10 <= len(data) and data[place] == 0xFF:
+    one_scan = False
+    for _ in range(MAX_PARTS):
+        if place + 10 > len(data) or data[place] != 0xFF:
+            break
         marker = data[place + 1]
         if marker == SCAN_MARKER and num_channels:
-            check_scans(data, place, width, height)
+            if not one_scan or data[place + 4] != num_channels:
+                check_scans(data, place, width, height)
             return _JpegHeader(num_channels, may_be_turned, place)
         length = int.from_bytes(data[place + 2 : place + 4], "big")
         if marker in FRAME_MARKERS and not num_channels:
@@ -144,6 +148,7 @@ def _read_jpeg_header(data: bytes) -> _JpegHeader | None:
             if not height * width:
                 break
             check_size(width, height)
+            one_scan = marker != PROGRESSIVE  # if that scan is of all channels
         elif marker not in SEGMENT_MARKERS or length < 2:
             break
         may_be_turned |= marker == METADATA_MARKER
