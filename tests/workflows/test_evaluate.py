@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -172,6 +173,74 @@ def test_images_it_was_trained_on_are_left_out_wherever_they_lie(run, faces, tmp
         FaceproofError, match="was trained on or chosen by; a metric measured on them"
     ):
         evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
+
+
+def encoded_again(faces, split, folder, number):
+    """Write images of a split by other encoders; return lines of a table."""
+    from PIL import Image
+
+    lines = []
+    for label, word in (("face", "faces"), ("non_face", "non-faces")):
+        for n in range(number):
+            image = Image.open(faces / split / word / f"{n}.jpg")
+            copy = folder / f"{split}-{word}-{n}.jpg"
+            image.save(copy, "PNG" if n % 2 else "JPEG", quality=92)
+            lines.append(f"{copy},{label},test")
+    return lines
+
+
+def test_training_images_encoded_again_are_left_out_and_named(run, faces, tmp_path, caplog):
+    lines = [*encoded_again(faces, "train", tmp_path, 5), *encoded_again(faces, "val", tmp_path, 5)]
+    table = tmp_path / "table.csv"
+    own = ("data=table", f"data.file={table}", "data.task=face", *QUIET)
+    table.write_text("\n".join(["path,label,split", *lines]))
+    with pytest.raises(FaceproofError, match=r"all of these 20 images .*20 as near-duplicates"):
+        evaluate(run.path, *own)
+    table.write_text(
+        "\n".join(["path,label,split", *lines, *encoded_again(faces, "test", tmp_path, 4)])
+    )
+    folder = evaluate(run.path, *own)
+    assert read_predictions(folder / "predictions.parquet").num_rows == 8
+    left_out = pq.read_table(folder / "left_out.parquet").to_pylist()
+    assert [row["path"] for row in left_out] == [line.split(",")[0] for line in lines]
+    assert {row["why"] for row in left_out} == {"near-duplicate"}
+    for row in left_out:
+        split, *word, number = Path(row["path"]).stem.split("-")
+        assert row["seen"] == str(faces / split / "-".join(word) / f"{number}.jpg")
+    record = report_of(folder)["record"]
+    assert record["left out here, for it was trained on or chosen by them"] == 20
+    assert record["of these, near-duplicates (encoded again, resized, brightened)"] == 20
+    assert "20 of 28 images are ones that the run was trained on or chosen by" in caplog.text
+
+
+def test_another_sets_validation_split_hides_no_training_image(run, faces, tmp_path):
+    table = tmp_path / "table.csv"
+    lines = [
+        *encoded_again(faces, "train", tmp_path, 3),
+        *encoded_again(faces, "test", tmp_path, 3),
+    ]
+    text = "\n".join(["path,label,split", *lines]).replace(",test", ",val")
+    table.write_text(text)
+    options = ("data=table", f"data.file={table}", "data.task=face", "split=val", *QUIET)
+    folder = evaluate(run.path, *options)
+    paths = read_predictions(folder / "predictions.parquet")["path"].to_pylist()
+    assert len(paths) == 6
+    assert all("/test-" in path for path in paths)
+    named = evaluate(run.path, "data=face_or_not", f"data.root={faces}", "split=val", *QUIET)
+    assert read_predictions(named / "predictions.parquet").num_rows == 24
+
+
+def test_a_run_of_before_says_that_near_duplicates_are_not_looked_for(run, tmp_path, caplog):
+    import shutil
+
+    old = tmp_path / "old"
+    shutil.copytree(run.path, old)
+    seen = pq.read_table(old / "seen.parquet")
+    pq.write_table(seen.select(["path", "content"]), old / "seen.parquet")
+    folder = evaluate(old, *QUIET)
+    assert "of an earlier version, which kept no perceptual hashes" in caplog.text
+    assert "perceptual hashes" in report_of(folder)["record"]["not looked for"]
+    assert not (folder / "left_out.parquet").exists()
 
 
 def test_a_set_of_fakes_alone_is_scored_and_its_ranking_undefined(run, faces, tmp_path):

@@ -46,9 +46,9 @@ def find_pairs(rows: pa.Table, stats: pa.Table) -> tuple[tuple[Pair, ...], dict[
     Returned are the most serious pairs, at most `MAX_PAIRS`, and the number of pairs of each kind.
     Of many identical files each is paired with the first alone.
     """
-    repeats = _with_first(equal_groups(_fixed_bytes(stats["content"], 16).view("S16").ravel()))
+    repeats = _with_first(equal_groups(fixed_bytes(stats["content"], 16).view("S16").ravel()))
     single = np.setdiff1d(np.arange(rows.num_rows), repeats[:, 1])
-    hashes = _fixed_bytes(stats["look"], 32).view(np.uint16)
+    hashes = fixed_bytes(stats["look"], 32).view(np.uint16)
     near, near_distance = near_pairs(hashes[single])
     pairs = np.concatenate([repeats, single[near]])
     distance = np.concatenate([np.zeros(len(repeats), np.int64), near_distance])
@@ -71,7 +71,7 @@ def _pair(rows: pa.Table, pair: npt.NDArray[np.int64], distance: int, equal: boo
     return Pair(first["path"], second["path"], distance, equal, labels, splits)
 
 
-def _fixed_bytes(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.uint8]:
+def fixed_bytes(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.uint8]:
     """Return a column of fixed-size binary as (N, width) uint8."""
     array = column.combine_chunks()
     flat = np.frombuffer(array.buffers()[1], np.uint8)

@@ -33,7 +33,7 @@ class RunFolder:
     | config.yaml          | the composed configuration, resolved                        |
     | record.json          | initial weights, versions, best epoch and the like          |
     | samples.parquet      | the image table it was trained on, all splits               |
-    | seen.parquet         | path and digest of what it was trained on or chosen by      |
+    | seen.parquet         | path, digest and look of what it was trained or chosen on   |
     | unreadable.csv       | the files that could not be read, if any                    |
     | audit.json, .html    | what was found in the data set before training              |
     | best.ckpt            | the weights of the best epoch, by validation                |

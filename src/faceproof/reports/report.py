@@ -43,7 +43,7 @@ from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 # What a report consists of; every table that `ReportExtras.tables` may bring is among it.
 FILES = (
     *("report.html", "report.json", "plots/*.png"),
-    *("predictions.parquet", "neutral.parquet", "robustness.parquet"),
+    *("predictions.parquet", "neutral.parquet", "robustness.parquet", "left_out.parquet"),
 )
 MARKS = {"task", "split", "num_predictions", "metrics"}  # keys by which a report is known
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from faceproof.data.table import read_parquet, write_table
+from faceproof.audit.seen import read_seen
+from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine, fit_weights
@@ -166,8 +167,8 @@ def make_ensemble(
     ]
     notes = {"format": FORMAT, "average": average, "weights": weights, "members": described}
     shutil.copyfile(runs[0].samples, run.samples)
-    seen = pa.concat_tables([read_parquet(one.seen) for one in runs])
-    write_table(seen.group_by(["path", "content"]).aggregate([]), run.seen)
+    seen = pa.concat_tables([read_seen(one.seen) for one in runs])
+    write_table(seen.group_by(seen.column_names).aggregate([]), run.seen)
     probabilities = point.calibration.apply(combined)
     write_predictions(predictions_table(tables[0], combined, probabilities), run.validation)
     run.write_operating_point(point.to_json())

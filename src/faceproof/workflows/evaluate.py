@@ -17,7 +17,7 @@ from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
 from faceproof.data.listing import DataSet, recorded_data
-from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, read_parquet, select
+from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, select
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
@@ -42,6 +42,7 @@ from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 from faceproof.task import Task
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
+from faceproof.workflows.left_out import LeftOut, leave_out_seen
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def evaluate_run(
         FaceproofError: a set is of another task, or a split has no images.
     """
     sets = list(others) or [own]
-    rows, unreadable, num_seen = _select_rows(run, own.task, sets, config)
+    rows, unreadable, left_out = _select_rows(run, own.task, sets, config, own=not others)
     point = _operating_point(run, own.task, config.requested_threshold())
 
     def predict(corruption: Corruption | None = None) -> pa.Table:
@@ -117,6 +118,8 @@ def evaluate_run(
     neutral, robustness, tables = _score_corrupted(
         config, predict, predictions, own.task, point.threshold
     )
+    if left_out.images.num_rows:
+        tables["left_out"] = left_out.images
     record = run.read_record()
     context = EvaluationContext(
         title=f"{record.get('model')} on {'+'.join(names)}",
@@ -127,7 +130,7 @@ def evaluate_run(
         split=config.split,
         threshold=point.threshold,
         threshold_origin=point.origin,
-        record=_training_record(record, num_seen),
+        record=_training_record(record, left_out),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
         test_scorings=run.count_test_scorings(names) if is_test else None,
@@ -144,20 +147,26 @@ def evaluate_run(
 
 
 def _select_rows(
-    run: RunFolder, task: Task, sets: Sequence[DataSet], config: EvaluateConfig
-) -> tuple[pa.Table, pa.Table, int]:
-    """Return the rows to score, those that cannot be read, and the number left out as seen."""
+    run: RunFolder, task: Task, sets: Sequence[DataSet], config: EvaluateConfig, own: bool
+) -> tuple[pa.Table, pa.Table, LeftOut]:
+    """Return the rows to score, those that cannot be read, and what was left out as seen.
+
+    `own` says that the run's own images are asked for.
+    """
     parts = [_rows_of(run, task, data, config) for data in sets]
-    found, contents, unreadable = map(concat_tables, zip(*parts, strict=True))
-    trained_on = config.split in ("train", "val")
-    rows = found if trained_on else _unseen(run, found, contents["content"])
-    return rows, unreadable, found.num_rows - rows.num_rows
+    found, statistics, unreadable = map(concat_tables, zip(*parts, strict=True))
+    of_training = config.split in ("train", "val")
+    if own and of_training:
+        return found, unreadable, LeftOut()
+    left_out = leave_out_seen(run, found, statistics, of_training)
+    kept = pc.invert(pc.is_in(found["path"], left_out.images["path"].combine_chunks()))
+    return found.filter(kept), unreadable, left_out
 
 
 def _rows_of(
     run: RunFolder, task: Task, data: DataSet, config: EvaluateConfig
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Return the readable rows of a split, the digests of their files, and the other rows."""
+    """Return the readable rows of a split, the statistics of their files, and the other rows."""
     if data.task != task:
         raise FaceproofError(
             f"{run.path} was trained for the task {task.name} and data set {data.name} is of "
@@ -175,25 +184,7 @@ def _rows_of(
     statistics = file_statistics_of(rows)
     readable, unreadable = readable_rows(replace(data, table=rows), stats=statistics)
     known = statistics.filter(pc.is_null(statistics["reason"]))
-    return readable, known.select(["content"]), unreadable
-
-
-def _unseen(run: RunFolder, rows: pa.Table, contents: pa.ChunkedArray) -> pa.Table:
-    """Leave out the images that the run was trained on or chosen by, wherever they lie now."""
-    seen = read_parquet(run.seen)
-    known = pc.or_(pc.is_in(rows["path"], seen["path"]), pc.is_in(contents, seen["content"]))
-    num_seen = pc.sum(known).as_py() or 0
-    if num_seen == rows.num_rows:
-        raise FaceproofError(
-            f"all of these {num_seen:,} images are ones that {run.path} was trained on or chosen "
-            "by; a metric measured on them would mean nothing. Name another data set or split"
-        )
-    if num_seen:
-        log.warning(
-            "%s of %s images are ones that the run was trained on or chosen by; left out",
-            f"{num_seen:,}", f"{rows.num_rows:,}",
-        )  # fmt: skip
-    return rows.filter(pc.invert(known))
+    return readable, known.select(["content", "look"]), unreadable
 
 
 def _operating_point(
@@ -217,7 +208,7 @@ def _score_corrupted(
     plain: pa.Table,
     task: Task,
     threshold: float,
-) -> tuple[Neutral | None, Sequence[CorruptionRow], Mapping[str, pa.Table]]:
+) -> tuple[Neutral | None, Sequence[CorruptionRow], dict[str, pa.Table]]:
     """Score the images corrupted; return what that changes, and the predictions tables."""
     tables: dict[str, pa.Table] = {}
     found, rows = None, list[CorruptionRow]()
@@ -243,14 +234,14 @@ def _score_corrupted(
 
 
 def _training_record(
-    record: Mapping[str, Any], num_seen: int
+    record: Mapping[str, Any], left_out: LeftOut
 ) -> dict[str, str | int | float | None]:
     audit, versions = record.get("audit"), record.get("versions", {})
     return {
         "initial weights": record.get("weights"),
         "trained on": f"{record.get('data')} ({record.get('images')})",
         "audit of these": "; ".join(audit) or "nothing was found" if audit is not None else None,
-        "left out here, for it was trained on or chosen by them": num_seen or None,
+        **left_out.record(),
         "epochs trained": record.get("epochs"),
         "best epoch": record.get("best_epoch"),
         "chosen by": record.get("monitor"),

@@ -30,6 +30,7 @@ from faceproof import __version__
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
+from faceproof.audit.seen import seen_images
 from faceproof.data.listing import DataSet, recorded_data
 from faceproof.data.sources import check_both_classes
 from faceproof.data.table import counts, describe_counts, write_table
@@ -233,16 +234,8 @@ def _audit(run: RunFolder, data: DataSet) -> tuple[pa.Table, pa.Table]:
         )
     if not audit.clear:
         log.warning("the audit of %s found:\n%s", data.name, describe(audit))
-    _store_seen(run, statistics, rows)
+    write_table(seen_images(rows, statistics), run.seen)
     return rows, statistics.filter(pc.is_null(statistics["reason"]))
-
-
-def _store_seen(run: RunFolder, statistics: pa.Table, rows: pa.Table) -> None:
-    """Store path and digest of the images that train or choose the detector, wherever they lie."""
-    splits = rows["split"].cast(pa.string())
-    seen = rows.filter(pc.is_in(splits, pa.array(["train", "val"])))["path"]
-    known = statistics.filter(pc.is_in(statistics["path"], seen))
-    write_table(known.select(["path", "content"]), run.seen)
 
 
 def _check_splits(rows: pa.Table, data: DataSet) -> None:
