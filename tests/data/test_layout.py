@@ -123,6 +123,29 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     assert sorted(walk_files(root)) == ["fake/3.jpg", "real/1.jpg", "real/deep/2.jpg"]
 
 
+def test_a_folder_with_two_ways_to_it_is_listed_by_both(tmp_path: Path) -> None:
+    touch(tmp_path, "all/real/1.jpg", "all/fake/2.jpg")
+    (tmp_path / "Dataset").mkdir()
+    (tmp_path / "Dataset" / "train").symlink_to(tmp_path / "all")
+    (tmp_path / "Dataset" / "valid").symlink_to(tmp_path / "Dataset" / "train")
+    found = rows(tmp_path, "Dataset/{split}/{label}/*")
+    assert [row["split"] for row in found.values()] == ["train", "train", "val", "val"]
+    assert [path.split("/")[1] for path in found] == ["train", "train", "valid", "valid"]
+
+
+def test_folders_that_link_to_each_other_come_to_an_end(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/2.jpg")
+    (tmp_path / "a" / "to_b").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "to_a").symlink_to(tmp_path / "a")
+    assert sorted(walk_files(tmp_path)) == ["a/1.jpg", "a/to_b/2.jpg", "b/2.jpg", "b/to_a/1.jpg"]
+    crowd = touch(tmp_path / "crowd", *(f"{n}/1.jpg" for n in range(8)))
+    for one in range(8):
+        for other in range(8):
+            (crowd / str(one) / f"to_{other}").symlink_to(crowd / str(other))
+    with pytest.raises(FaceproofError, match=r"by more than 100 ways; remove those that lead"):
+        list(walk_files(crowd))
+
+
 def test_files_that_do_not_fit_are_counted_aloud(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from faceproof import app
 from faceproof.data import CombinedData, DataSet, FolderData, TableData
 from faceproof.data.table import counts, write_table
 from faceproof.errors import FaceproofError
-from tests.conftest import WORLD, MakeImages
+from tests.conftest import WORLD, MakeImages, write_images
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGURED = sorted(
@@ -230,3 +231,148 @@ def test_the_real_sets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Counter(column(data, "label")) == Counter(row["label"] for row in listed)
     splits = Counter(row["split"] for row in listed)
     assert "" in splits or Counter(column(data, "split")) == splits
+
+
+MANIPULATIONS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
+
+
+def write_forensics(root: Path, number: int = 40) -> None:
+    """Write FaceForensics++ as its authors name it: videos in pairs, each put into the other."""
+    for video in range(0, number, 2):
+        one, other = f"{video:03}", f"{video + 1:03}"
+        for name in (one, other):
+            write_images(root / f"original_sequences/youtube/c23/images/{name}", ["0.jpg"])
+        for manipulation in MANIPULATIONS:
+            for name in (f"{one}_{other}", f"{other}_{one}"):
+                folder = f"manipulated_sequences/{manipulation}/c23/images/{name}"
+                write_images(root / folder, ["0.jpg"])
+
+
+def write_celebs(root: Path, swaps: list[tuple[int, int]], number: int = 20) -> None:
+    for person in range(number):
+        write_images(root / f"Celeb-real/id{person}_0000", ["0.jpg"])
+    for target, source in swaps:
+        write_images(root / f"Celeb-synthesis/id{target}_id{source}_0000", ["0.jpg"])
+
+
+def splits_of(data: DataSet, pattern: str) -> dict[str, set[str]]:
+    """Return the splits of each value that a pattern finds in the names of videos."""
+    found: dict[str, set[str]] = {}
+    for path, split in zip(column(data, "path"), column(data, "split"), strict=True):
+        for value in re.findall(pattern, path.rsplit("/", 2)[1]):
+            found.setdefault(value, set()).add(split)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_source_video_of_faceforensics_is_in_two_splits(tmp_path: Path, seed: int) -> None:
+    write_forensics(tmp_path)
+    data = configured("faceforensics", f"data.root={tmp_path}", f"data.split_seed={seed}")
+    found = splits_of(data, "[0-9]{3}")
+    assert len(found) == 40
+    assert all(len(splits) == 1 for splits in found.values())
+    assert {split for splits in found.values() for split in splits} == {"train", "val", "test"}
+    assert len(set(column(data, "component"))) == 20
+    assert len(set(column(data, "group"))) == 40 + 40 * len(MANIPULATIONS)
+
+
+def test_actors_and_compressions_of_faceforensics_are_kept_together(tmp_path: Path) -> None:
+    for folder in (
+        "original_sequences/actors/c23/images/01__kitchen_pan",
+        "original_sequences/actors/c40/images/02__exit_phone_room",
+        "manipulated_sequences/DeepFakeDetection/c23/images/01_02__kitchen_pan__8DTEGQ54",
+        "original_sequences/youtube/c23/images/007", "original_sequences/youtube/c40/images/007",
+    ):  # fmt: skip
+        write_images(tmp_path / folder, ["0.jpg", "1.jpg"])
+    data = configured("faceforensics", f"data.root={tmp_path}")
+    assert Counter(column(data, "component")) == {
+        "faceforensics/identity=01": 6, "faceforensics/source_video=007": 4,
+    }  # fmt: skip
+
+
+def test_no_person_of_celebdf_is_in_two_splits(tmp_path: Path) -> None:
+    write_celebs(tmp_path, [(n, n + 1 - 2 * (n % 2)) for n in range(20)])
+    data = configured("celebdf", f"data.root={tmp_path}")
+    found = splits_of(data, "id[0-9]+")
+    assert len(found) == 20
+    assert all(len(splits) == 1 for splits in found.values())
+    assert set(column(data, "split")) == {"train", "val", "test"}
+
+
+def test_persons_who_are_all_connected_cannot_be_divided_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_celebs(tmp_path, [(n, (n + 1) % 20) for n in range(20)])
+    data = configured("celebdf", f"data.root={tmp_path}")
+    assert set(column(data, "split")) == {"train"}
+    assert "40 of 40 images (100.0%) are connected with identity=id0" in caplog.text
+    assert "nothing is left for val and test" in caplog.text
+    assert "data.bridges=leave_out" in caplog.text
+
+
+def test_images_that_connect_two_splits_can_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    swaps = [(n, (n + k) % 20) for n in range(20) for k in range(1, 6)]
+    write_celebs(tmp_path, swaps)
+    data = configured("celebdf", f"data.root={tmp_path}", "data.bridges=leave_out")
+    found = splits_of(data, "id[0-9]+")
+    assert len(found) == 20
+    assert all(len(splits) == 1 for splits in found.values())
+    assert set(column(data, "split")) == {"train", "val", "test"}
+    left_out = 120 - data.table.num_rows
+    assert 0 < left_out < 100
+    assert f"{left_out} of 120 images are left out" in caplog.text
+    with pytest.raises(FaceproofError, match=r"bridges = 'leave_out' changes nothing without"):
+        configured("celebdf", "data.groups=[]", "data.bridges=leave_out")
+
+
+def test_keys_from_the_layout_line_connect(tmp_path: Path) -> None:
+    for number, (video, person) in enumerate([("a", 1), ("a", 2), ("b", 2), ("c", 3), ("d", 4)]):
+        for label in LABELS:
+            write_images(tmp_path / label, [f"{video}-{person}-{number}.jpg"])
+    data = configured(
+        "real_fake_folders", f"data.root={tmp_path}",
+        "data.layout='{label}/{source_video}-{identity}-*'", "data.groups=[source_video,identity]",
+    )  # fmt: skip
+    components = {
+        Path(path).name[:3]: component
+        for path, component in zip(column(data, "path"), column(data, "component"), strict=True)
+    }
+    assert components["a-1"] == components["a-2"] == components["b-2"]
+    assert len(set(components.values())) == 3
+    assert column(data, "group") == column(data, "component")
+    assert len(rows(data, "component", "split")) == 3
+
+
+def test_a_pattern_finds_several_values_in_a_word(tmp_path: Path) -> None:
+    for label, name in (("real", "p1"), ("real", "p2"), ("fake", "p1 on p2"), ("real", "p3")):
+        write_images(tmp_path / label / name, ["0.jpg"])
+    data = configured(
+        "real_fake_folders", f"data.root={tmp_path}", "data.layout='{label}/{who}/*'",
+        "data.groups={who: 'p[0-9]+'}",
+    )  # fmt: skip
+    assert len(set(column(data, "component"))) == 2
+
+
+def test_columns_of_a_table_connect(tmp_path: Path) -> None:
+    lines = ["path,label,identity,source_video"]
+    lines += [f"{n}.jpg,{'fake' if n % 2 else 'real'},{n // 4:03},v{n // 2}" for n in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    file = f"data.file={tmp_path}/t.csv"
+    data = configured("table", file, "data.groups=[source_video,identity]")
+    assert len(set(column(data, "component"))) == 20
+    assert len(rows(data, "component", "split")) == 20
+    assert column(data, "component")[0] == "table/identity=000"
+    with pytest.raises(FaceproofError, match=r"rename or drop identity, source_video, or name"):
+        configured("table", file)
+    with pytest.raises(FaceproofError, match=r"data\.groups names mother, which is not there"):
+        configured("table", file, "data.groups=[source_video,identity,mother]")
+
+
+def test_keys_that_find_nothing_are_said(
+    tmp_path: Path, make_images: MakeImages, caplog: pytest.LogCaptureFixture
+) -> None:
+    two_folders(make_images, tmp_path)
+    configured("real_fake_folders", f"data.root={tmp_path}", "data.groups=[identity]")
+    assert "data.groups (identity) finds no video and no person" in caplog.text

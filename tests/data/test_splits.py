@@ -1,12 +1,14 @@
 """Splitting by ratio: a function of seed and path, whole groups, ratios within chance."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceproof.data.splits import assign_splits, split_of
+from faceproof.data.splits import assign_splits, split_of, uneven_division
+from faceproof.data.splits import divide as divide_units
 from faceproof.errors import FaceproofError
 
 RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
@@ -86,3 +88,80 @@ def test_all_in_one_split(ratios: dict[str, float]) -> None:
 def test_ratios_of_no_division_are_refused(ratios: dict[str, float]) -> None:
     with pytest.raises(FaceproofError, match=r"data\.ratios = .* must give train, val and test"):
         assign_splits([None], ["a"], [None], ratios, 0)
+
+
+SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=40)
+
+
+def in_units(sizes: list[int], seed: int = 0, ratios: dict[str, float] = RATIOS) -> list[str]:
+    units = [(f"unit {number}",) for number, size in enumerate(sizes) for _ in range(size)]
+    found = divide_units([None] * len(units), units, ratios, seed)
+    splits = [split for split in found if split is not None]
+    assert len(splits) == len(units)
+    assert len(set(zip(units, splits, strict=True))) == len(sizes)
+    return splits
+
+
+@given(SIZES, st.integers(0, 3))
+def test_units_stay_whole_and_leave_no_split_empty_that_can_be_filled(
+    sizes: list[int], seed: int
+) -> None:
+    splits = in_units(sizes, seed)
+    if len(sizes) >= 3 and min(sizes) > 0.1 * 0.15 * sum(sizes):
+        assert set(splits) == set(RATIOS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("number", [7, 10, 20, 60])
+def test_few_units_meet_the_ratios_as_well_as_they_can(number: int, seed: int) -> None:
+    splits = in_units([10] * number, seed)
+    for name, ratio in RATIOS.items():
+        share = splits.count(name) / len(splits)
+        assert share == pytest.approx(ratio, abs=1 / number)
+
+
+def test_a_large_unit_is_in_training_and_the_others_fill_the_rest() -> None:
+    splits = in_units([6000, *[10] * 400])
+    for name, ratio in RATIOS.items():
+        assert splits.count(name) / len(splits) == pytest.approx(ratio, abs=0.05)
+    components = ["unit 0"] * 6000 + [f"unit {n}" for n in range(1, 401) for _ in range(10)]
+    assert uneven_division(splits, components, RATIOS) is None
+
+
+def test_another_seed_divides_few_units_otherwise() -> None:
+    assert in_units([10] * 10, seed=0) != in_units([10] * 10, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([100], r"100 of 100 images \(100\.0%\) .* unit 0 .* cannot be divided, for nothing is "
+         r"left for val and test: train 100\.0%, val 0\.0%, test 0\.0% of the images instead of"),
+        ([96, 2, 2], r"96 of 100 images \(96\.0%\) .* are divided badly: train 96\.0%, val 2\.0%"),
+    ],
+)  # fmt: skip
+def test_a_component_that_is_too_large_is_said(sizes: list[int], said: str) -> None:
+    components = [f"unit {number}" for number, size in enumerate(sizes) for _ in range(size)]
+    problem = uneven_division(in_units(sizes), components, RATIOS)
+    assert problem is not None
+    assert re.search(said, problem), problem
+
+
+def test_chance_alone_is_not_called_uneven() -> None:
+    assert uneven_division(["train"] * 3, [None] * 3, RATIOS) is None
+    assert uneven_division(["train"] * 99 + ["val"], ["a", *[None] * 99], RATIOS) is None
+
+
+def test_a_unit_follows_the_split_that_others_of_it_have() -> None:
+    given_splits = ["test", None, "auto", "unlabelled", None]
+    units = [("a",), ("a",), ("a",), ("b",), ("b",)]
+    for seed in range(5):
+        divided = divide_units(given_splits, units, RATIOS, seed)
+        assert divided[:4] == ["test", "test", "test", "unlabelled"]
+        assert divided[4] in RATIOS
+
+
+def test_a_row_of_units_of_two_splits_has_none() -> None:
+    given_splits = ["train", "test", None, None]
+    units = [("a",), ("b",), ("a", "b"), ("a", "a")]
+    assert divide_units(given_splits, units, RATIOS, 0) == ["train", "test", None, "train"]

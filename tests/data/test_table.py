@@ -165,7 +165,12 @@ def test_a_million_rows_are_checked_as_columns() -> None:
     number = 1_000_000
     null = pa.nulls(number, pa.string())
     labels, splits = pa.array(["real", "fake"] * (number // 2)), pa.array(["train"] * number)
-    columns = [pa.array(range(number)).cast(pa.string()), labels, splits, null, null, null]
+    columns = [
+        pa.array(range(number)).cast(pa.string()),
+        labels,
+        splits,
+        *[null] * (len(SCHEMA) - 3),
+    ]
     table = pa.table([c.cast(f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
     tracemalloc.start()
     validate(table, TASK, "big")

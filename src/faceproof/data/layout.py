@@ -3,13 +3,15 @@
 A layout line such as `Dataset/{split}/{label}/*` says what each folder name of a path means.
 `{split}`, `{label}`, `{generator}` and `{group}` match one folder name (or part of one, as in
 `{label}-{generator}/**`), `*` any text within one name, and `**` any number of folders and the file
-in the last of them. Everything else must match as written, in any case.
+in the last of them. Everything else must match as written, in any case. Further placeholders, such
+as `{identity}`, are those that `data.groups` names.
 """
 
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
@@ -18,19 +20,25 @@ PLACEHOLDERS = ("split", "label", "generator", "group")
 # Files that operating systems leave in folders; never images.
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 TREE_LINES = 16
+MAX_WAYS = 100  # to one folder, by links
 
 Words = Mapping[str, str | None]  # what a folder word means
 
 log = logging.getLogger(__name__)
 
 
-def layout_pattern(layout: str) -> re.Pattern[str]:
-    """Compile a layout line to a pattern over paths relative to the root, `/` between words."""
+def layout_pattern(layout: str, keys: Collection[str] = ()) -> re.Pattern[str]:
+    """Compile a layout line to a pattern over paths relative to the root, `/` between words.
+
+    `keys` are the placeholders that it may have besides `PLACEHOLDERS`.
+    """
     names = re.findall(r"\{(.*?)\}", layout)
-    if bad := [n for n in names if n not in PLACEHOLDERS or names.count(n) > 1]:
+    known = dict.fromkeys((*PLACEHOLDERS, *keys))
+    if bad := [n for n in names if n not in known or names.count(n) > 1]:
         raise FaceproofError(
             f"data.layout = {layout!r} has {{{bad[0]}}}; it may have "
-            f"{', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}, once each"
+            f"{', '.join(f'{{{name}}}' for name in known)}, once each, and others that data.groups "
+            "names"
         )
     parts = re.split(r"(\*\*/?|\*|\{.*?\})", layout.strip("/"))
     pattern = "".join(_part_pattern(part) for part in parts)
@@ -44,15 +52,31 @@ def _part_pattern(part: str) -> str:
 
 
 def walk_files(root: Path) -> Iterator[str]:
-    """Yield every visible file below `root`, relative to it; links are followed once."""
-    seen: set[tuple[int, int]] = set()
+    """Yield every visible file below `root`, relative to it.
+
+    Links are followed, so that a folder with several ways to it is listed by each; only one that
+    lies in itself ends there.
+
+    Raises:
+        FaceproofError: a folder cannot be listed, or links lead to one by more than `MAX_WAYS`.
+    """
+    above: dict[str, set[tuple[int, int]]] = {}  # what lies above each folder that is to be listed
+    ways: Counter[tuple[int, int]] = Counter()
     for folder, subfolders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
         status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+        place, inside = (status.st_dev, status.st_ino), above.pop(folder, set())
+        if place in inside:  # a link that leads back
             subfolders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        ways[place] += 1
+        if ways[place] > MAX_WAYS:
+            raise FaceproofError(
+                f"links lead to the folder {folder} by more than {MAX_WAYS} ways; remove those "
+                "that lead round in circles"
+            )
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        inside = inside | {place}
+        above |= {os.path.join(folder, name): inside for name in subfolders}  # noqa: PTH118
         prefix = "" if (relative := os.path.relpath(folder, root)) == "." else relative + os.sep
         for name in sorted(files):
             if not name.startswith(".") and name.lower() not in SYSTEM_FILES:
@@ -68,9 +92,17 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def list_folder(
-    root: Path, layout: str, labels: Words, splits: Words, generators: Words
+    root: Path,
+    layout: str,
+    labels: Words,
+    splits: Words,
+    generators: Words,
+    keys: Collection[str] = (),
 ) -> dict[str, list[str | None]]:
     """List the images below `root` as columns: path (relative), label, split, generator, group.
+
+    For each key that the layout line has as a placeholder there is a column too, named as it is
+    written there, such as `{identity}`: the word as it is.
 
     Args:
         root: the folder that the layout line starts from.
@@ -79,6 +111,7 @@ def list_folder(
         labels: folder word to class name; null leaves the folder out.
         splits: folder word to split; `auto` divides by the ratios, null leaves the folder out.
         generators: folder word to generator; other words are generators by their own name.
+        keys: further placeholders that the layout line may have.
 
     Raises:
         FaceproofError: the root is missing or empty, no file fits the layout, or a folder word
@@ -99,8 +132,10 @@ def list_folder(
         placeholder: {word.lower(): name for word, name in meaning.items()}
         for placeholder, meaning in (("label", labels), ("split", splits))
     }
-    pattern = layout_pattern(layout)
-    columns: dict[str, list[str | None]] = {name: [] for name in ("path", *PLACEHOLDERS)}
+    pattern = layout_pattern(layout, keys)
+    raw = [key for key in keys if key in pattern.groupindex]
+    names = ("path", *PLACEHOLDERS, *(f"{{{key}}}" for key in raw))
+    columns: dict[str, list[str | None]] = {name: [] for name in names}
     misfits: list[str] = []
     not_text: list[str] = []
     for path in sorted(walk_files(root)):
@@ -110,6 +145,7 @@ def list_folder(
         elif not _is_text(path):
             not_text.append(_escaped(path))
         elif row := _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}"):
+            row |= {f"{{{key}}}": match[key] for key in raw}
             for name, value in row.items():
                 columns[name].append(value)
     if not columns["path"]:

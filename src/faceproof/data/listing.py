@@ -5,7 +5,7 @@ table.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,15 +14,19 @@ import pyarrow as pa
 
 from faceproof import settings
 from faceproof.data.demo.make import make_demo
+from faceproof.data.division import BRIDGES, Division
+from faceproof.data.groups import check_groups
 from faceproof.data.layout import Words, layout_pattern, list_folder
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.shards.store import ShardError, is_url
-from faceproof.data.splits import assign_splits, check_ratios
+from faceproof.data.splits import check_ratios
 from faceproof.data.table import (
     SCHEMA,
     SPLITS,
     concat_tables,
+    read_columns,
     read_table,
+    refuse_unknown_columns,
     table_from_columns,
     validate,
 )
@@ -42,7 +46,16 @@ SHARES = Rule(
     lambda value: MAPPING.fits(value) and all(map(settings.is_number, value.values())),
     "shares of train, val and test",
 )
+KEYS_OF_GROUPS = Rule(
+    lambda value: MAPPING.fits(value) or (
+        isinstance(value, Sequence) and all(isinstance(key, str) for key in value)
+        and not isinstance(value, str)
+    ),
+    "a list of keys, or keys and the patterns of their values",
+)  # fmt: skip
 DIVIDED = {"ratios": optional(SHARES), "split_seed": INTEGER}
+GROUPED = {**DIVIDED, "groups": optional(KEYS_OF_GROUPS), "bridges": BRIDGES}
+GroupSettings = Sequence[str] | Mapping[str, str | None] | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,9 @@ class FolderData(_Kind):
         generator: what made the positive class, where the layout line has no `{generator}`.
         ratios: the shares of train, val and test among images without a split.
         split_seed: another seed is another division.
+        groups: keys of what must stay in one split, and maybe the patterns of their values: people,
+            source videos; see `data.groups`.
+        bridges: `keep`, or `leave_out` images that connect people or videos of two splits.
     """
 
     root: str
@@ -112,14 +128,16 @@ class FolderData(_Kind):
     generator: str | None = None
     ratios: Mapping[str, float] | None = None
     split_seed: int = 0
+    groups: GroupSettings = None
+    bridges: str = "keep"
 
     def __post_init__(self) -> None:
         self._check(
-            **DIVIDED, root=TEXT, layout=TEXT, labels=MAPPING, splits=optional(MAPPING),
+            **GROUPED, root=TEXT, layout=TEXT, labels=MAPPING, splits=optional(MAPPING),
             generators=optional(NAMES), generator=optional(TEXT),
         )  # fmt: skip
-        layout_pattern(self.layout)
-        _check_ratios(self.ratios)
+        _check_division(self.ratios, self.groups, self.bridges)
+        layout_pattern(self.layout, check_groups(self.groups))
         classes = (*get_task(self.task).classes, None)
         for setting, allowed in (("labels", classes), ("splits", SPLIT_MEANINGS)):
             for word, meaning in (getattr(self, setting) or {}).items():
@@ -129,26 +147,26 @@ class FolderData(_Kind):
 
     def list(self) -> DataSet:
         """List the images below `root`."""
-        task, folder = get_task(self.task), _absolute(self.root)
+        task, folder, groups = get_task(self.task), _absolute(self.root), check_groups(self.groups)
         columns = list_folder(
             folder, self.layout, _lowered(self.labels), _lowered(self.splits),
-            _lowered(self.generators),
+            _lowered(self.generators), groups,
         )  # fmt: skip
-        paths = [str(path) for path in columns["path"]]
-        if "{label}" in self.layout:
-            given, ratios = columns["split"], self.ratios or RATIOS
-            columns["split"] = [
-                *assign_splits(given, paths, columns["group"], ratios, self.split_seed)
-            ]
-        else:
-            columns["split"] = ["unlabelled"] * len(paths)
+        words = {key: columns.pop(f"{{{key}}}") for key in groups if f"{{{key}}}" in columns}
+        labelled = "{label}" in self.layout
+        if not labelled:
+            columns["split"] = ["unlabelled"] * len(columns["path"])
+        ratios, seed = self.ratios or RATIOS, self.split_seed
+        division = Division(self.name, groups, self.bridges, ratios, seed)
+        columns = division.apply(columns, words, by_ratios=labelled)
+        if "{group}" in self.layout:
+            columns["group"] = [group and f"{self.name}/{group}" for group in columns["group"]]
         if self.generator is not None and "{generator}" not in self.layout:
             columns["generator"] = [
                 self.generator if label == task.positive else None for label in columns["label"]
             ]
-        columns["group"] = [group and f"{self.name}/{group}" for group in columns["group"]]
-        columns["path"] = [f"{folder.as_posix()}/{path}" for path in paths]
-        columns["source"] = [self.name] * len(paths)
+        columns["path"] = [f"{folder.as_posix()}/{path}" for path in columns["path"]]
+        columns["source"] = [self.name] * len(columns["path"])
         return self._data_set(table_from_columns(columns))
 
 
@@ -166,23 +184,29 @@ class TableData(_Kind):
     file: str
     ratios: Mapping[str, float] | None = None
     split_seed: int = 0
+    groups: GroupSettings = None
+    bridges: str = "keep"
 
     def __post_init__(self) -> None:
-        self._check(**DIVIDED, file=TEXT)
-        _check_ratios(self.ratios)
+        self._check(**GROUPED, file=TEXT)
+        _check_division(self.ratios, self.groups, self.bridges)
 
     def list(self) -> DataSet:
         """Read the file."""
-        path = _absolute(self.file)
-        columns = read_table(path).to_pydict()
-        if not any(columns["split"]):
-            given = (columns["split"], columns["path"], columns["group"])
-            divided = assign_splits(*given, self.ratios or RATIOS, self.split_seed)
-            columns["split"] = [
-                split if label else "unlabelled"
-                for split, label in zip(divided, columns["label"], strict=True)
-            ]
-        columns["path"] = [os.path.normpath(path.parent / image) for image in columns["path"]]
+        path, groups = _absolute(self.file), check_groups(self.groups)
+        columns = read_columns(path)
+        refuse_unknown_columns(columns, groups)
+        words = {key: columns[key] for key in groups if key in columns}
+        columns = table_from_columns(
+            {name: column for name, column in columns.items() if name in SCHEMA.names}
+        ).to_pydict()
+        by_ratios = not any(columns["split"])
+        if by_ratios:
+            columns["split"] = [None if label else "unlabelled" for label in columns["label"]]
+        ratios, seed = self.ratios or RATIOS, self.split_seed
+        division = Division(self.name, groups, self.bridges, ratios, seed)
+        columns = division.apply(columns, words, by_ratios)
+        columns["path"] = [os.path.normpath(path.parent / str(one)) for one in columns["path"]]
         columns["source"] = [source or self.name for source in columns["source"]]
         return self._data_set(table_from_columns(columns), complete=False)
 
@@ -207,7 +231,10 @@ class ShardData(_Kind):
         if (found := shards.index.task) != self.task:
             raise ShardError(f"the shards at {root} are of task {found}; set data.task={found}")
         shards.check()
-        columns = [shards.samples[one.name].cast(pa.string()).cast(one.type) for one in SCHEMA]
+        samples = shards.samples  # of an earlier version without components
+        stored = {name: samples[name].cast(pa.string()) for name in samples.column_names}
+        nothing = pa.nulls(samples.num_rows, pa.string())
+        columns = [stored.get(one.name, nothing).cast(one.type) for one in SCHEMA]
         table = concat_tables([pa.table(columns, schema=SCHEMA)])
         return self._data_set(table, complete=False)
 
@@ -270,6 +297,14 @@ def _check_ratios(ratios: Mapping[str, float] | None) -> None:
             raise SettingError(f"ratios.{split}", f"= {share!r} must be {SHARE.meaning}")
     if ratios is not None:
         check_ratios(ratios)
+
+
+def _check_division(
+    ratios: Mapping[str, float] | None, groups: GroupSettings, bridges: str
+) -> None:
+    _check_ratios(ratios)
+    if not check_groups(groups) and bridges == "leave_out":
+        raise SettingError("bridges", "= 'leave_out' changes nothing without data.groups")
 
 
 def _lowered(words: Words | None) -> dict[str, str | None]:

@@ -7,13 +7,14 @@
 | split     | dictionary | train, val, test or unlabelled                                 |
 | source    | dictionary | the data set that the image comes from                         |
 | generator | dictionary | what made the fake, or null                                    |
-| group     | string     | what stays in one split (a video, an identity), or null        |
+| group     | string     | what is judged as one and stays in one split (a video), or null |
+| component | string     | what people or source videos connect, and so stays in one split |
 
 Columns are Arrow arrays, not Python objects, so that worker processes share their memory.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ SCHEMA = pa.schema(
         ("source", WORD),
         ("generator", WORD),
         ("group", pa.string()),
+        ("component", pa.string()),
     ]
 )
 # Limits of what a Parquet file may unpack to: so many bytes, plus so many times its own size.
@@ -45,19 +47,31 @@ SPLITS = ("train", "val", "test", "unlabelled")
 
 def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
     """Build an image table from columns of strings; `path` is required, the rest may be absent."""
-    if "path" not in columns or (unknown := set(columns) - set(SCHEMA.names)):
-        found = ", ".join(columns) or "none"
-        unknown_text = f"; rename or drop {', '.join(sorted(unknown))}" if "path" in columns else ""
-        raise FaceproofError(
-            f"an image table needs the column path and may have {', '.join(SCHEMA.names[1:])}; "
-            f"found the columns {found}{unknown_text}"
-        )
+    refuse_unknown_columns(columns)
     paths = list(columns["path"])
     if None in paths:
         raise FaceproofError(f"row {paths.index(None) + 1} of an image table has no path")
     nothing = [None] * len(paths)
     texts = [pa.array(columns.get(name, nothing), pa.string()) for name in SCHEMA.names]
     return pa.table(texts, SCHEMA.names).cast(SCHEMA)
+
+
+def refuse_unknown_columns(columns: Collection[str], more: Collection[str] = ()) -> None:
+    """Refuse columns that an image table does not have, but for those that settings name."""
+    if "path" not in columns or (unknown := set(columns) - {*SCHEMA.names, *more}):
+        found = ", ".join(columns) or "none"
+        rename = (
+            ""
+            if "path" not in columns
+            else (
+                f"; rename or drop {', '.join(sorted(unknown))}, or name what connects images in "
+                "data.groups"
+            )
+        )
+        raise FaceproofError(
+            f"an image table needs the column path and may have {', '.join(SCHEMA.names[1:])}; "
+            f"found the columns {found}{rename}"
+        )
 
 
 def concat_tables(tables: Iterable[pa.Table]) -> pa.Table:
@@ -167,6 +181,11 @@ def describe_counts(table: pa.Table) -> str:
 
 def read_table(path: Path) -> pa.Table:
     """Read an image table from a CSV or Parquet file."""
+    return table_from_columns(read_columns(path))
+
+
+def read_columns(path: Path) -> dict[str, list[str | None]]:
+    """Read the columns of a CSV or Parquet file as text, those of an image table and others."""
     if not path.is_file():
         raise FaceproofError(
             f"there is no image table at {path}; set data.file to a CSV or Parquet"
@@ -175,10 +194,9 @@ def read_table(path: Path) -> pa.Table:
         raise FaceproofError(f"{path} is neither .csv nor .parquet, as an image table must be")
     try:
         raw = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path)
-        columns = {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
+        return {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
     except pa.ArrowException as error:
         raise FaceproofError(f"{path} cannot be read as an image table: {error}") from error
-    return table_from_columns(columns)
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -218,7 +236,8 @@ def _refuse_bomb(path: Path, declared: int) -> None:
 
 def _read_csv(path: Path) -> pa.Table:
     """Read a CSV file as text; only an empty cell is null, as a group may be called NA."""
-    text = {name: pa.string() for name in SCHEMA.names}
+    with pyarrow.csv.open_csv(path) as file:
+        text = {name: pa.string() for name in file.schema.names}
     options = pyarrow.csv.ConvertOptions(
         column_types=text, null_values=[""], strings_can_be_null=True
     )
