@@ -165,6 +165,93 @@ def test_shortcuts_count_groups_and_say_where_these_are_too_few(audited, size, m
     assert ("shortcuts not measured" in kinds(audit, "info")) != measured
 
 
+def renamed(names):
+    """Give the first images other names and splits; all others are in training."""
+
+    def change(paths, table):
+        table["split"] = ["train"] * 2 * NUM
+        root = Path(paths[0]).parent
+        for row, (split, name) in enumerate(names):
+            target = root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Path(paths[row]).rename(target)
+            paths[row], table["split"][row] = str(target), split
+        table["path"] = paths
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "count"),
+    [
+        ([("train", "original_sequences/youtube/c23/images/000/1.jpg"),
+          ("test", "manipulated_sequences/Deepfakes/c23/images/000_003/1.jpg"),
+          ("val", "manipulated_sequences/FaceSwap/c23/images/003_000/1.jpg")], "source videos", 2),
+        ([("train", "a/Face2Face/000_003.jpg"), ("val", "b/FaceSwap/000_003.jpg")],
+         "source videos", 2),
+        ([("train", "Celeb-real/id1_0001/1.jpg"), ("test", "Celeb-synthesis/id1_id2_0003/1.jpg")],
+         "people", 1),
+        ([("train", "real/01__kitchen_pan/1.jpg"), ("val", "fake/02_01__kitchen_pan__AB/1.jpg")],
+         "people", 1),
+        ([("train", "fake/000_M101/1.jpg"), ("val", "real/M101/light/1.jpg")], "people", 1),
+        ([("train", "RealVideo/id00076/00109/1.jpg"),
+          ("test", "FakeVideo/id00166/00109_id00076_wavtolip/1.jpg")], "people", 1),
+        ([("train", "dfdc_train_part_1/a/1.jpg"), ("test", "dfdc_train_part_1/b/1.jpg"),
+          ("test", "dfdc_train_part_2/b/1.jpg")], "people", 1),
+        ([("train", "fake_train/12/fake/1/1.jpg"), ("test", "fake_train/12/fake/2/1.jpg"),
+          ("test", "real_train/12/1/1.jpg")], "source videos", 1),
+    ],
+)  # fmt: skip
+def test_names_of_known_sets_leak_though_no_groups_were_given(audited, names, kind, count):
+    assert kinds(audited(change=renamed(names)), "error") == {f"leak: {kind} across splits": count}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [("train", "real/001.jpg"), ("test", "fake/001.jpg")],
+        [("train", "real/IMG_0001.jpg"), ("test", "fake/IMG_0001.jpg")],
+        [("train", "real/id1_0001.jpg"), ("test", "fake/id2_id3_0001.jpg")],
+        [("train", "Real/real_1.jpg"), ("test", "Real/real_2.jpg")],
+        [("train", "a/100_200.jpg"), ("val", "b/100_200.jpg")],
+    ],
+)
+def test_names_that_only_count_are_no_leak(audited, names):
+    assert audited(change=renamed(names)).clear
+
+
+def shifted(paths, table, target):
+    """Plant a forgery: another portrait's face in the middle of the first one."""
+    one, other = (np.asarray(Image.open(paths[row])) for row in (0, 1))
+    pixels, side = one.copy(), len(one) // 8
+    middle = slice(3 * side, 5 * side)
+    pixels[middle, middle] = other[middle, middle]
+    Path(paths[target]).write_bytes(jpeg(pixels))
+
+
+@pytest.mark.parametrize("name", ["fake/7.jpg", "fake/7_swapped.jpg", "fake/7_12.jpg"])
+def test_a_forgery_and_its_original_of_one_name_in_two_splits_leak(audited, name, monkeypatch):
+    from faceproof.audit import related
+
+    monkeypatch.setattr(related, "MAX_DISTANCE", -1)  # a drawn forgery may be nearer than most
+
+    def change(paths, table):
+        shifted(paths, table, target=2)
+        renamed([("train", "real/7.jpg"), ("train", "x.jpg"), ("test", name)])(paths, table)
+
+    found = kinds(audited(change=change), "error")
+    assert found["leak: counterparts across splits"] == 1
+
+
+def test_connected_images_across_splits_leak(audited):
+    nothing = [None] * (2 * NUM - 3)
+    components, groups = ["one", None, "one", *nothing], ["a", None, "b", *nothing]
+    found = kinds(audited(component=components, group=groups), "error")
+    assert found == {"leak: components across splits": 1}
+    found = kinds(audited(component=components, group=components), "error")
+    assert found == {"leak: groups across splits": 1}
+
+
 def test_unreadable_and_odd_files(audited):
     def change(paths, table):
         for row in (5, 6):

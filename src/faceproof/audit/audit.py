@@ -14,14 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.audit.duplicates import Pair, find_pairs
+from faceproof.audit.related import counterparts_in_two_splits, named_in_two_splits
 from faceproof.audit.shortcuts import FILE_LIMIT, Shortcut, find_shortcuts, too_few
 from faceproof.data.listing import DataSet
+from faceproof.data.names import IDENTITY, KEYS, SOURCE_VIDEO
 from faceproof.data.table import counts
 from faceproof.evaluation.groups import unit_codes
 from faceproof.io.atomic import write_json
 from faceproof.io.cache import cache_folder
 
-FORMAT = 3  # raised with every change to what an audit holds
+FORMAT = 4  # raised with every change to what an audit holds
 MAX_IMBALANCE = 10.0
 MIN_SIDE = 32  # pixels
 MAX_ASPECT = 3.0
@@ -38,6 +40,7 @@ SUFFIXES = {
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
+NAMED = {SOURCE_VIDEO: "source videos", IDENTITY: "people"}
 LEAK_ADVICE = "keep each image in one split alone, or divide the splits anew"
 # Severity, meaning and advice for each kind of pair that `find_pairs` counts.
 DUPLICATES: dict[str, tuple[Severity, str, str]] = {
@@ -137,6 +140,7 @@ def audit_data(data: DataSet, stats: pa.Table) -> Audit:
         *_unreadable(data, stats.num_rows - rows.num_rows),
         *_duplicates(numbers),
         *_leaking_groups(rows),
+        *_leaking_names(rows, readable),
         *_imbalance(balance, data),
         *_odd_files(readable),
         *(_shortcut(shortcut) for shortcut in shortcuts if shortcut.exceeds_limit),
@@ -157,14 +161,47 @@ def _duplicates(numbers: dict[str, int]) -> list[Finding]:
 
 
 def _leaking_groups(rows: pa.Table) -> list[Finding]:
-    grouped = rows.filter(pc.is_valid(rows["group"]))
-    seen = pa.table({"group": grouped["group"], "split": grouped["split"].cast(pa.string())})
-    splits = seen.group_by("group").aggregate([("split", "count_distinct")])
-    leaking = splits.filter(pc.greater(splits["split_count_distinct"], 1))["group"].to_pylist()
-    if not leaking:
+    connected = "images connected by people or videos that they share (data.groups) are"
+    meanings = {"group": "images of one group (a video or a person, say) are"}
+    if not rows["component"].equals(rows["group"]):
+        meanings["component"] = connected
+    found = []
+    for column, meaning in meanings.items():
+        known = rows.filter(pc.is_valid(rows[column]))
+        seen = pa.table({"name": known[column], "split": known["split"].cast(pa.string())})
+        splits = seen.group_by("name").aggregate([("split", "count_distinct")])
+        leaking = splits.filter(pc.greater(splits["split_count_distinct"], 1))["name"].to_pylist()
+        if leaking:
+            text = f"{meaning} in two splits, first {min(leaking)}"
+            kind = f"leak: {column}s across splits"
+            found.append(Finding("error", kind, len(leaking), text, LEAK_ADVICE))
+    return found
+
+
+def _leaking_names(rows: pa.Table, stats: pa.Table) -> list[Finding]:
+    """Find videos and people in two splits by the names of files, whatever the groups are."""
+    rated = pc.not_equal(rows["split"].cast(pa.string()), "unlabelled")
+    rows, stats = rows.filter(rated), stats.filter(rated)
+    paths, splits = rows["path"].to_pylist(), rows["split"].cast(pa.string()).to_pylist()
+    if len(set(splits)) < 2:
         return []
-    text = f"images of one group (a video or a person, say) are in two splits, first {min(leaking)}"
-    return [Finding("error", "leak: groups across splits", len(leaking), text, LEAK_ADVICE)]
+    found = []
+    for key, number, total, first in named_in_two_splits(paths, splits):
+        what = NAMED[key]
+        text = (
+            f"by the names of files {number:,} of {total:,} {what} are in two splits, first {first}"
+        )
+        advice = f"keep each in one split: data.groups=[{','.join(KEYS)}], or a table with splits"
+        found.append(Finding("error", f"leak: {what} across splits", number, text, advice))
+    if pairs := counterparts_in_two_splits(paths, splits, stats["look"]):
+        one, other = pairs[0]
+        text = f"images of one name that look alike are in two splits, first {one} and {other}"
+        advice = (
+            "keep an image and what was made of it in one split: name the part of the path that "
+            'they share, as in "data.layout=\'{label}/{picture}.*\'" "data.groups=[picture]"'
+        )
+        found.append(Finding("error", "leak: counterparts across splits", len(pairs), text, advice))
+    return found
 
 
 def _balance(rows: pa.Table) -> dict[str, dict[str, int]]:
