@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 import faceproof
+from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import is_positive
 from faceproof.inference import video
-from faceproof.inference.timeline import clock, most_positive
+from faceproof.inference.timeline import clock, most_positive, name_of
 from faceproof.inference.video import (
     Bounds,
     TooManyPixelsError,
@@ -225,11 +226,35 @@ def test_predict_takes_videos_among_images(tmp_path, detector, capsys):
         probabilities = [float(row["probability"]) for row in csv.DictReader(lines)]
     assert video_row["probability"] == pytest.approx(np.mean(probabilities), abs=1e-6)
     names = {"b.frames.csv", "b.strip.png", "b.timeline.png"}
-    assert {file.name for file in frames.iterdir()} == names | {f"b-2{n[1:]}" for n in names}
+    of_both = names | {f"deep-{n}" for n in names}
+    assert {file.name for file in frames.iterdir()} == of_both | {"videos.csv"}
+    with (frames / "videos.csv").open() as lines:
+        named = {row["name"]: row["video"] for row in csv.DictReader(lines)}
+    assert named == {"b": str(folder / "b.mp4"), "deep-b": str(folder / "deep" / "b.MOV")}
+    assert predict(detector, *words, tmp_path / "sheet.png", "--overwrite") == 1
+    assert {file.name for file in frames.iterdir()} == of_both | {"videos.csv"}
     assert np.asarray(Image.open(frames / "b.timeline.png")).std() > 5
     capsys.readouterr()
     predict(detector, folder / "b.mp4", "--frames", 4)
     assert "video, 4 frames" in " ".join(capsys.readouterr().out.split())
+
+
+def test_each_video_has_a_name_of_its_own_and_keeps_it(tmp_path):
+    root = tmp_path / "manipulated_sequences"
+    methods = ("Deepfakes", "Face2Face", "FaceSwap")
+    clips = [root / method / "c23/videos/000_003.mp4" for method in methods]
+    clips += [clips[0].with_suffix(".avi"), tmp_path / "000_003.mp4", root / "FaceSwap/A/a.mp4"]
+    expected = ["000_003", "Face2Face-000_003", "FaceSwap-000_003", "000_003-2", "000_003-3", "a"]
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for _ in range(2):
+        assert [name_of(folder, str(clip)) for clip in clips] == expected
+    assert name_of(folder, str(root / "FaceSwap/../FaceSwap/A/a.mp4")) == "a"
+    (folder / "mine.frames.csv").touch()
+    assert name_of(folder, "elsewhere/mine.mp4") == "mine-2"
+    (folder / "videos.csv").write_text("something,else\n1,2\n")
+    with pytest.raises(FaceproofError, match=r"videos\.csv is no list of videos"):
+        name_of(folder, "x.mp4")
 
 
 def test_without_pyav_a_video_is_a_row_with_a_reason(tmp_path, detector, monkeypatch):

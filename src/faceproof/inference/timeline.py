@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from PIL import Image
 
+from faceproof.errors import FaceproofError
 from faceproof.inference.contact_sheet import draw_sheet
 from faceproof.inference.video import Clip
 from faceproof.inference.video_verdict import VideoVerdict
@@ -18,6 +20,7 @@ from faceproof.io.atomic import atomic_file, write_text
 from faceproof.reports.plots import BLUE, INK, MUTED, VERMILLION, dress, save_png
 from faceproof.task import get_task
 
+VIDEOS = "videos.csv"  # which video the files of each name are of
 NUM_STRIP = 6
 NARROW = 5.0  # inches: below, the legend takes several rows
 SIZE = 7.2, 3.1  # inches
@@ -80,24 +83,73 @@ def clock(seconds: float) -> str:
     return f"{int(hours)}:{ends}" if hours else ends
 
 
-def write_frames(folder: Path, name: str, clip: Clip, verdict: VideoVerdict) -> None:
+def write_frames(folder: Path, video: str, clip: Clip, verdict: VideoVerdict) -> None:
     """Write NAME.timeline.png, NAME.strip.png (if a frame shows a face) and NAME.frames.csv.
 
-    A name that a video of another folder has already gets a number.
+    NAME is that of the video's file; see `name_of`. `videos.csv` says which video each is of.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem, number = name, 1
-    while (folder / f"{stem}.frames.csv").exists():
-        number += 1
-        stem = f"{name}-{number}"
+    stem = name_of(folder, video)
     save_png(draw_timeline(verdict), folder / f"{stem}.timeline.png")
     strip = draw_strip(verdict, clip.thumbnails)
+    (folder / f"{stem}.strip.png").unlink(missing_ok=True)  # of an earlier command
     if strip is not None:
         with atomic_file(folder / f"{stem}.strip.png") as partial:
             strip.save(partial, "PNG")
+    rows = [
+        (f"{time:.3f}", one.verdict, one.probability, one.gate_probability)
+        for time, one in zip(verdict.times, verdict.frames, strict=True)
+    ]
+    columns = ("seconds", "verdict", "probability", "gate_probability")
+    write_text(folder / f"{stem}.frames.csv", _csv(columns, rows))
+
+
+def name_of(folder: Path, video: str) -> str:
+    """Return the name of a video's files, and note it in `videos.csv`.
+
+    The same video has the same name again. Where a video of another folder has it already, the
+    name begins with the nearest folder in which the two differ, or else ends with a number.
+    """
+    videos = str(Path(os.path.abspath(video)))  # not resolve(): a link's name is the user's
+    index = folder / VIDEOS
+    known = _read_index(index)
+    if (found := known.get(videos)) is not None:
+        return found
+    path = Path(videos)
+    taken = {name.lower(): other for other, name in known.items()}
+    stem = path.stem
+    if stem.lower() in taken:
+        others = set(Path(taken[stem.lower()]).parts)
+        differing = next((part for part in reversed(path.parts[:-1]) if part not in others), None)
+        stem = stem if differing is None else f"{differing}-{stem}"
+    name, number = stem, 1
+    # Files that no index names are of an earlier version, or somebody else's.
+    while name.lower() in taken or (folder / f"{name}.frames.csv").exists():
+        number += 1
+        name = f"{stem}-{number}"
+    write_text(
+        index, _csv(("name", "video"), [(n, v) for v, n in [*known.items(), (videos, name)]])
+    )
+    return name
+
+
+def _read_index(file: Path) -> dict[str, str]:
+    """Return the name of each video that `videos.csv` lists."""
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    if any({"name", "video"} - {key for key, value in row.items() if value} for row in rows):
+        raise FaceproofError(
+            f"{file} is no list of videos with the columns name and video; move it away, or choose "
+            "another folder by --frames-out"
+        )
+    return {row["video"]: row["name"] for row in rows}
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["seconds", "verdict", "probability", "gate_probability"])
-    for time, one in zip(verdict.times, verdict.frames, strict=True):
-        writer.writerow([f"{time:.3f}", one.verdict, one.probability, one.gate_probability])
-    write_text(folder / f"{stem}.frames.csv", lines.getvalue())
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return lines.getvalue()

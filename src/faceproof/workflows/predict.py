@@ -41,7 +41,7 @@ class PredictConfig:
         least_certain: how many images it shows, those nearest to the threshold.
         frames: how many frames of a video are judged.
         frames_out: a folder for a timeline of each video, its most suspicious frames, and a CSV
-            of all its frames.
+            of all its frames; videos.csv there says which video each is of.
         find_faces: judge each face in an image by itself; the image is called what its face with
             the highest probability is called. Needs pip install 'faceproof[faces]'.
         whole_if_none: with --find-faces, judge the whole image where no face is found, instead of
@@ -157,4 +157,4 @@ def _frame_writer(folder: Path | None) -> "OnClip | None":
     from faceproof.inference.output_parts import printable
     from faceproof.inference.timeline import write_frames
 
-    return lambda path, *judged: write_frames(folder, Path(printable(path)).stem, *judged)
+    return lambda path, *judged: write_frames(folder, printable(path), *judged)
