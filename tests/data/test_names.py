@@ -81,8 +81,10 @@ def test_the_number_of_a_frame_is_no_video():
     for trusted in (False, True):
         assert not credible_values(paths, trusted)[0]
     assert {value.name for value in credible_values(paths, trusted=True)[1]} == {"000", "003"}
-    flat = credible_values(["real/000.png", "fake/000_003.png", "real/007.png"])
-    assert [{value.name for value in row} for row in flat] == [{"000"}, {"000", "003"}, set()]
+    flat = ["real/000.png", "fake/000_003.png", "real/007.png"]
+    assert not any(credible_values(flat))
+    found = credible_values([*flat, "real/003.png"])
+    assert [{v.name for v in row} for row in found] == [{"000"}, {"000", "003"}, set(), {"003"}]
 
 
 def test_what_lies_above_a_set_is_no_part_of_its_names():

@@ -119,7 +119,8 @@ def credible_values(paths: Sequence[str], trusted: bool = False) -> list[tuple[V
     """Return `values_of` each path, without what may be mere counting.
 
     Three digits are videos of FaceForensics++ where the path has its folders, or where two names
-    bear each other out: `000_003` beside `003_000`, or beside the original `000` or `003`. M101 is
+    bear each other out: `000_003` beside `003_000`, or beside the originals: the folder `000` or
+    `003`, or both files. M101 is
     an actor where there is a `000_M101` too. Where they are `trusted`, for somebody has said that
     names mean videos and people, only what may be the number of a frame is left out.
     """
@@ -128,9 +129,10 @@ def credible_values(paths: Sequence[str], trusted: bool = False) -> list[tuple[V
     kinds = {(v.kind, v.name) for row in rows for v in row}
     known = {v.name for row in rows for v in row if not v.kind}
     for pair in pairs:
-        if pair[::-1] in pairs or any(
-            (kind, name) in kinds for kind in ("single", "file") for name in pair
-        ):
+        originals = any(("single", name) in kinds for name in pair)
+        # Files are often counted by three digits, so that one of them says little.
+        both = all(("file", name) in kinds for name in pair)
+        if pair[::-1] in pairs or originals or both:
             known.update(pair)
     sure = (trusted or _FORENSICS.search(path.lower()) is not None for path in paths)
     return [
