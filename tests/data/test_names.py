@@ -83,6 +83,8 @@ def test_the_number_of_a_frame_is_no_video():
     assert {value.name for value in credible_values(paths, trusted=True)[1]} == {"000", "003"}
     flat = ["real/000.png", "fake/000_003.png", "real/007.png"]
     assert not any(credible_values(flat))
+    trusted = credible_values(flat, trusted=True)
+    assert [{v.name for v in row} for row in trusted] == [{"000"}, {"000", "003"}, set()]
     found = credible_values([*flat, "real/003.png"])
     assert [{v.name for v in row} for row in found] == [{"000"}, {"000", "003"}, set(), {"003"}]
 

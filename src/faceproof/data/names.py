@@ -119,10 +119,10 @@ def credible_values(paths: Sequence[str], trusted: bool = False) -> list[tuple[V
     """Return `values_of` each path, without what may be mere counting.
 
     Three digits are videos of FaceForensics++ where the path has its folders, or where two names
-    bear each other out: `000_003` beside `003_000`, or beside the originals: the folder `000` or
-    `003`, or both files. M101 is
-    an actor where there is a `000_M101` too. Where they are `trusted`, for somebody has said that
-    names mean videos and people, only what may be the number of a frame is left out.
+    bear each other out: `000_003` beside `003_000`, or beside the originals (the folder `000` or
+    `003`, or both files). M101 is an actor where there is a `000_M101` too. Where they are
+    `trusted`, for somebody has said that names mean videos and people, only what may be the number
+    of a frame is left out.
     """
     rows = [values_of(path) for path in paths]
     pairs = {tuple(v.name for v in row) for row in rows if row and row[0].kind == "pair"}
@@ -130,9 +130,9 @@ def credible_values(paths: Sequence[str], trusted: bool = False) -> list[tuple[V
     known = {v.name for row in rows for v in row if not v.kind}
     for pair in pairs:
         originals = any(("single", name) in kinds for name in pair)
-        # Files are often counted by three digits, so that one of them says little.
-        both = all(("file", name) in kinds for name in pair)
-        if pair[::-1] in pairs or originals or both:
+        # Files are often counted by three digits, so that one of them alone says little.
+        files = [("file", name) in kinds for name in pair]
+        if pair[::-1] in pairs or originals or all(files) or (trusted and any(files)):
             known.update(pair)
     sure = (trusted or _FORENSICS.search(path.lower()) is not None for path in paths)
     return [
