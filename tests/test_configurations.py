@@ -238,3 +238,23 @@ def test_every_part_of_hydra_s_is_made_where_its_extra_is(name: str, tmp_path: P
         key: value for key, value in written.items() if key == "name"
     }
     assert instantiate(part) is not None
+
+
+def test_the_seed_systems_are_as_they_were(tmp_path: Path) -> None:
+    """What torchvision's networks have that timm's do not, and what system E left out."""
+    import torchvision
+
+    from faceproof.models.build import build_network
+
+    def network(*words: str) -> Any:
+        model = OmegaConf.to_container(compose_job("train", tmp_path, words).model, resolve=True)
+        return build_network(model)
+
+    assert network("experiments=frozen_effnet").head.dropout.p == 0
+    assert network("model=effnet_b0").head.dropout.p == 0.2  # system F kept it
+    vit, resnet = network("experiments=frozen_vit"), network("experiments=frozen_resnet18")
+    assert (vit.input.mean, vit.input.std) == (resnet.input.mean, resnet.input.std)
+    theirs, ours = torchvision.models.efficientnet_b0(), network("experiments=effnet_se")
+    depth = [part.p for part in theirs.modules() if type(part).__name__ == "StochasticDepth"]
+    rates = [part.drop_prob for part in ours.modules() if type(part).__name__ == "DropPath"]
+    assert rates == pytest.approx([rate for rate in depth if rate])

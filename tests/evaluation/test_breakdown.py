@@ -144,3 +144,22 @@ def test_worst_first_does_not_depend_on_the_order_of_rows(
     )
     shuffled = predictions.take(np.random.default_rng(0).permutation(len(labels)))
     assert parts.worst_first(shuffled, TASK, 0.5) == parts.worst_first(predictions, TASK, 0.5)
+
+
+def test_what_is_too_few_to_mean_anything_is_flagged_and_does_not_lead() -> None:
+    """One image of generator a, wrong; twelve of b, of one video; twelve of c, two wrong."""
+    labels = np.array([1] * 25 + [0] * 12)
+    logits = np.array([-1.0] + [-1.0] * 12 + [1.0] * 10 + [-1.0] * 2 + [-1.0] * 12)
+    predictions = table(
+        labels,
+        logits,
+        generator=["a", *["b"] * 12, *["c"] * 12, *[None] * 12],
+        group=[None, *["video"] * 12, *[None] * 24],
+    )
+    rows = parts.breakdown(predictions, TASK, 0.5, "generator")
+    assert [(row.value, row.num_units, row.few) for row in rows] == [
+        ("c", 12, False), (None, 12, False), ("a", 1, True), ("b", 1, True),
+    ]  # fmt: skip
+    cells = parts.worst_first(predictions, TASK, 0.5)
+    assert [row.generator for row in cells] == ["c", None, "a", "b"]
+    assert [row.few for row in cells] == [False, False, True, True]

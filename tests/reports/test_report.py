@@ -495,6 +495,21 @@ def test_the_hardest_generator_is_named_with_its_count() -> None:
     assert f"{found} of {worst.num_positive} images ({share})" in sentence
 
 
+def test_no_generator_of_a_handful_of_images_is_called_the_hardest() -> None:
+    kept = predictions()
+    names = kept["generator"].to_pylist()
+    few = sorted({name for name in names if name})[0]
+    first = [row for row, name in enumerate(names) if name == few][:1]
+    others = [row for row, name in enumerate(names) if name != few]
+    evaluation = evaluate(kept.take(pa.array(others + first)), CONTEXT)
+    sentences = [line for line in verdict(evaluation) if "hardest" in line]
+    assert not any(few in line for line in sentences)
+    (row,) = (row for row in evaluation.by_generator if row.value == few)
+    assert row.few
+    plots = dict.fromkeys(report_module.draw(kept, CONTEXT, ReportExtras()), "")
+    assert "few: 1 independent" in report_module.render(evaluation, plots)
+
+
 def fitted(num_rows: int = 2000, fpr: float = 0.01, max_risk: float = MAX_RISK) -> OperatingPoint:
     """Fit to validation images that are like those of `predictions`, but others."""
     random = np.random.default_rng(8)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.metrics import METRICS
 from faceproof.evaluation.predictions import labelled_rows
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
@@ -40,6 +41,8 @@ class BreakdownRow:
 
     value: str | None
     num_images: int
+    num_units: int
+    few: bool  # too few independent units to mean anything; such rows stand last
     num_positive: int
     accuracy: float | None
     accuracy_interval: Interval | None
@@ -57,6 +60,8 @@ class CellRow:
     source: str | None
     generator: str | None  # None for negative images, and where it is not known
     num_images: int
+    num_units: int
+    few: bool  # as in `BreakdownRow`
     num_positive: int
     num_compared: int  # negative images of the same source, with which ROC-AUC compares
     accuracy: float | None
@@ -98,6 +103,8 @@ def breakdown(
 ) -> list[BreakdownRow]:
     """Return metrics of the labelled images of each value of a column, least accurate first.
 
+    What has fewer than `MIN_UNITS` independent units is flagged and stands last.
+
     A generator makes images of one class, so its ROC-AUC compares its positives with the negatives
     of the sources they come from; those of other sources would measure the difference between data
     sets. It is undefined where these sources have no negative. For any other column the classes of
@@ -120,7 +127,8 @@ def breakdown(
         area, area_interval = _area(scores.take(compared))
         weighted = WeightedScores(here)
         row = BreakdownRow(
-            value=value, num_images=len(rows), num_positive=weighted.counts["positive"],
+            value=value, num_images=len(rows), num_units=(units := _num_units(here)),
+            few=units < MIN_UNITS, num_positive=weighted.counts["positive"],
             accuracy=METRICS["accuracy"](weighted),
             accuracy_interval=share_interval(here.right, here.units),
             mean_probability=weighted.mean(lambda images: images.probabilities),
@@ -128,11 +136,14 @@ def breakdown(
             roc_auc=area, roc_auc_interval=area_interval,
         )  # fmt: skip
         found.append(row)
-    return sorted(found, key=lambda row: (row.accuracy or 0.0, row.value is None, row.value or ""))
+    return sorted(
+        found,
+        key=lambda row: (row.few, row.accuracy or 0.0, row.value is None, row.value or ""),
+    )
 
 
 def worst_first(predictions: pa.Table, task: Task, threshold: float) -> list[CellRow]:
-    """Return metrics of each generator within each source, least accurate first.
+    """Return metrics of each generator within each source, least accurate first, few units last.
 
     The ROC-AUC compares the positives with the negatives of the same source: those of another would
     measure the difference between data sets, which is easily told. A source that has no negatives
@@ -150,7 +161,8 @@ def worst_first(predictions: pa.Table, task: Task, threshold: float) -> list[Cel
             area, area_interval = _area(scores.take(np.union1d(positives, negatives)))
             row = CellRow(
                 source=source, generator=generators[code],
-                num_images=len(rows), num_positive=len(positives),
+                num_images=len(rows), num_units=(units := _num_units(here)),
+                few=units < MIN_UNITS, num_positive=len(positives),
                 num_compared=len(negatives) if len(positives) else 0,
                 accuracy=METRICS["accuracy"](WeightedScores(here)),
                 accuracy_interval=share_interval(here.right, here.units),
@@ -158,8 +170,13 @@ def worst_first(predictions: pa.Table, task: Task, threshold: float) -> list[Cel
             )  # fmt: skip
             found.append(row)
     return sorted(
-        found, key=lambda row: (row.accuracy or 0.0, row.source or "", row.generator or "")
+        found,
+        key=lambda row: (row.few, row.accuracy or 0.0, row.source or "", row.generator or ""),
     )
+
+
+def _num_units(scores: LabelledScores) -> int:
+    return len(np.unique(scores.units))
 
 
 def _known(predictions: pa.Table, task: Task, threshold: float) -> tuple[pa.Table, LabelledScores]:

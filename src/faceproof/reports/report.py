@@ -280,8 +280,9 @@ def scorings(context: EvaluationContext) -> str:
 
 
 def _hardest_generator(evaluation: Evaluation) -> list[str]:
-    """Name the generator that is recognised least often, where there are several."""
-    rows = [row for row in evaluation.by_generator if row.value and row.recall is not None]
+    """Name the generator that is recognised least often, among several with enough images."""
+    named = [row for row in evaluation.by_generator if row.value and row.recall is not None]
+    rows = [row for row in named if not row.few]
     if len(rows) < 2:
         return []
     row = min(rows, key=lambda row: row.recall or 0.0)
