@@ -231,7 +231,7 @@ def test_onnx_needs_images_to_be_held_against_pytorch(run, tmp_path):
 
 
 def test_what_is_no_model_of_ours_is_refused():
-    with pytest.raises(FaceproofError, match="ONNX Runtime cannot load the model"):
+    with pytest.raises(FaceproofError, match="the ONNX model cannot be read"):
         onnx.OnnxNetwork(b"nonsense", INPUT)
 
 

@@ -9,18 +9,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from faceproof.artifact.onnx_check import INPUT, OUTPUT, check_model
 from faceproof.data.model_input import to_unit
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector, ImageInput
 
-INPUT, OUTPUT = "images", "logit"
 MAX_BYTES = 2**31 - 1  # of a model in one piece: protobuf's own limit
 
 
 class OnnxNetwork:
     """A network that ONNX Runtime runs on the CPU; the normalisation is inside.
 
-    The bytes of the model may not point to other files.
+    The model is checked before ONNX Runtime sees it; see `onnx_check`.
 
     Raises:
         FaceproofError: ONNX Runtime is not installed, or the model is not one of ours.
@@ -29,6 +29,8 @@ class OnnxNetwork:
     def __init__(self, data: bytes, input: ImageInput) -> None:
         self.fit = (input.size, input.interpolation)
         runtime = _import("onnxruntime")
+        _import("onnx")
+        check_model(data, input.size)
         try:
             options = runtime.SessionOptions()
             # Threads that spin between two batches take the cores from those that decode.
@@ -38,13 +40,6 @@ class OnnxNetwork:
             )
         except Exception as error:  # its exceptions have no base but this
             raise FaceproofError(f"ONNX Runtime cannot load the model: {error}") from error
-        (taken,), (logits,) = self.session.get_inputs(), self.session.get_outputs()
-        side = self.fit[0]
-        if (taken.name, taken.shape[1:], logits.name) != (INPUT, [3, side, side], OUTPUT):
-            raise FaceproofError(
-                f"the ONNX model takes {taken.name} {taken.shape} and gives {logits.name}; "
-                f"one of ours takes {INPUT} (B, 3, {side}, {side}) and gives {OUTPUT}"
-            )
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
         """Return the logits, (B,), of (B, 3, S, S) uint8."""
@@ -68,7 +63,8 @@ def to_onnx(net: Detector) -> bytes:
     It takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,).
 
     Raises:
-        FaceproofError: the packages are not installed, or PyTorch cannot export this network.
+        FaceproofError: the packages are not installed, PyTorch cannot export this network, or has
+            written what would not be loaded again.
     """
     onnx = _import("onnx")
     _import("onnxscript")
@@ -88,4 +84,5 @@ def to_onnx(net: Detector) -> bytes:
     assert program is not None
     data: bytes = program.model_proto.SerializeToString()
     onnx.checker.check_model(data)
+    check_model(data, net.input.size)
     return data
