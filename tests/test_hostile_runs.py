@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from faceproof.data.table import read_parquet
+from faceproof.data.run_tables import SEEN
+from faceproof.data.table import SCHEMA as SAMPLES
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.predictions import SCHEMA as PREDICTIONS
+from faceproof.io.parquet import read_parquet
 from faceproof.io.run_folder import RunFolder
 from tests.hostile_checkpoints import HOSTILE
 from tests.jobs import evaluate, train
@@ -45,7 +48,9 @@ def many_rows():
 def long_words():
     """Return a table that says the same long word a hundred thousand times: ten gigabytes."""
     number = pa.array([0] * 100_000, pa.int32())
-    return pa.table({"path": pa.DictionaryArray.from_arrays(number, [LONG])})
+    words = pa.DictionaryArray.from_arrays(number, [LONG])
+    names = {*SAMPLES.names, *SEEN.names, *PREDICTIONS.names}
+    return pa.table(dict.fromkeys(sorted(names), words))
 
 
 @pytest.mark.parametrize("make", [many_rows, long_words])

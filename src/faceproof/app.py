@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from faceproof import lookup
 from faceproof.errors import FaceproofError
+from faceproof.io.plain_files import printable_lines
 from faceproof.io.run_folder import RunFolder, find_run, flatten
 from faceproof.performance.threads import wait_briefly
 from faceproof.settings import SettingError, UnknownSettingError, make
@@ -81,7 +82,7 @@ def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
             folder = Path(HydraConfig.get().runtime.output_dir)
             _remove_if_unused(folder)
             if not isinstance(error, KeyboardInterrupt):
-                sys.exit(f"error: {_message(error)}")
+                sys.exit(f"error: {printable_lines(_message(error))}")
             hint = ""
             if "resume" in config:  # an evaluation is simply started again
                 run = RunFolder(folder) if config.resume is None else find_run(config.resume)
@@ -113,9 +114,11 @@ def train(config: DictConfig) -> float:
     lookup.allow(config.get("allow") or ())
     if config.resume is not None:
         run = find_run(config.resume)
+        run.refuse_links()
         values, choices = resumed_values(run, list(HydraConfig.get().overrides.task))
     else:
         run = RunFolder(HydraConfig.get().runtime.output_dir)
+        run.refuse_links()
         run.refuse_begun()
         values, choices = training_values(config), _choices(config)
 

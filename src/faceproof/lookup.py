@@ -29,9 +29,19 @@ def allow(modules: Iterable[str]) -> None:
 
 def is_allowed(name: str) -> bool:
     """Say whether a dotted name lies in a module that the user has named."""
+    return any(name == module or name.startswith(f"{module}.") for module in _named())
+
+
+def is_allowed_place(url: str) -> bool:
+    """Say whether the user has named this place, or one that it lies in, such as s3://BUCKET."""
+    places = {place.rstrip("/") for place in _named()}
+    return any(url == place or url.startswith(f"{place}/") for place in places)
+
+
+def _named() -> set[str]:
+    """Return what the user has named for this process."""
     words = os.environ.get(VARIABLE, "").split(",")
-    modules = _allowed | {word.strip().rstrip(".") for word in words if word.strip()}
-    return any(name == module or name.startswith(f"{module}.") for module in modules)
+    return _allowed | {word.strip().rstrip(".") for word in words if word.strip()}
 
 
 def find(name: str, known: Mapping[str, Any], setting: str) -> Any:

@@ -37,6 +37,12 @@ def is_count(value: Any, lowest: int = 0) -> bool:
     return type(value) is int and value >= lowest
 
 
+def is_name(value: Any) -> bool:
+    """Say whether a value can name a file or a folder, here and on other systems."""
+    readable = isinstance(value, str) and value.isprintable() and not value.startswith((".", " "))
+    return readable and 0 < len(value.encode()) <= 200 and not set(value) & set("/\\")
+
+
 def one_of(*choices: str) -> Rule:
     """Return the rule of a value that is one of these words."""
     return Rule(lambda value: value in choices, f"one of {', '.join(choices)}")
@@ -64,6 +70,10 @@ ABOVE_ZERO = Rule(lambda value: is_number(value) and value > 0, "a number above 
 SHARE = Rule(lambda value: is_number(value) and 0 <= value <= 1, "a share, from 0 to 1")
 RATE = Rule(lambda value: is_number(value) and 0 < value < 1, "a rate, above 0 and below 1")
 TEXT = Rule(lambda value: isinstance(value, str), "a text")
+NAME = Rule(
+    is_name,
+    "a name: 200 letters at most, without slashes, line feeds and the like, no dot or space first",
+)
 
 
 class SettingError(FaceproofError):

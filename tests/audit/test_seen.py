@@ -151,9 +151,9 @@ def test_a_run_of_before_has_paths_and_digests_alone(seen, portraits, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"path": ["a"]}, "it has no column content"),
+        ({"path": ["a"]}, "it lacks content"),
         ({"path": ["a"], "content": pa.array([b"x" * 16], pa.binary(16)),
-          "look": pa.array([b"short"])}, "is damaged"),
+          "look": pa.array([b"short"])}, "cannot be read"),
     ],
 )  # fmt: skip
 def test_a_table_of_something_else_is_refused(columns, message, tmp_path):

@@ -11,12 +11,10 @@ read, and everything is checked before it is used.
 
 import glob
 import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from stat import S_ISREG
 
 import safetensors
 import safetensors.torch
@@ -28,8 +26,10 @@ from faceproof.artifact.model_card import model_card
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_folder, restore_folder, write_json
 from faceproof.io.folders import refuse_foreign_files
+from faceproof.io.plain_files import read_bytes, read_json
 from faceproof.models.build import Shapes, build_network, network_shapes, read_model, shapes_of
 from faceproof.models.detector import Detector, ImageInput
+from faceproof.models.limits import at_most
 
 CARD = "card.json"
 README = "README.md"
@@ -103,35 +103,11 @@ def read_card(folder: Path) -> Card:
             f"{folder} is {'a run and no' if is_run else 'no'} detector artifact: there is no "
             f"{CARD} in it; make one by faceproof export RUN --to FOLDER"
         )
-    text = _read_own_file(folder, CARD, MAX_CARD)
-    try:
-        values = json.loads(text, parse_constant=_refuse_constant)
-        # Half a character or a number beyond all would only fail when the card is shown.
-        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
-    except FaceproofError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise FaceproofError(f"{folder / CARD} is no JSON: {error}") from error
+    values = read_json(folder / CARD, "copy or export it again", MAX_CARD)
     try:
         return Card.read_json(values)
     except FaceproofError as error:
         raise FaceproofError(f"{folder / CARD} cannot be used: {error}") from error
-
-
-def _refuse_constant(word: str) -> None:
-    raise FaceproofError(f"a card holds {word}, which is no number")
-
-
-def _read_own_file(folder: Path, name: str, limit: int | None = None) -> bytes:
-    path = folder / name
-    if not os.path.lexists(path):
-        raise FaceproofError(f"{folder} is not whole: {name} is not there")
-    status = path.lstat()
-    if not S_ISREG(status.st_mode):
-        raise FaceproofError(f"{path} is a link or no plain file; an artifact holds its own files")
-    if limit is not None and status.st_size > limit:
-        raise FaceproofError(f"{path} has {status.st_size:,} bytes; at most {limit:,} are sensible")
-    return path.read_bytes()
 
 
 def read_file(folder: Path, stored: StoredFile, limit: int | None = None) -> bytes:
@@ -143,7 +119,9 @@ def read_file(folder: Path, stored: StoredFile, limit: int | None = None) -> byt
         FaceproofError: it is missing, no plain file, too large, or not the one that the card was
             written for.
     """
-    data = _read_own_file(folder, stored.file, limit)
+    if not os.path.lexists(folder / stored.file):
+        raise FaceproofError(f"{folder} is not whole: {stored.file} is not there")
+    data = read_bytes(folder / stored.file, limit)
     found = hashlib.sha256(data).hexdigest()
     if found != stored.sha256:
         raise FaceproofError(
@@ -165,7 +143,9 @@ def read_network(folder: Path, entry: NetworkEntry) -> Detector:
     if not model.is_own_code:
         # Before a stranger's file or settings take any memory. The user's own code need not work
         # without memory, and the user has said that they trust it.
-        shapes = network_shapes(model)
+        size = path.lstat().st_size if os.path.lexists(path) else 0
+        with at_most(size):
+            shapes = network_shapes(model)
         limit = sum(math.prod(shape) * kind.itemsize for shape, kind in shapes.values())
     data = read_file(folder, entry.weights, None if limit is None else limit + MAX_HEADER)
     try:

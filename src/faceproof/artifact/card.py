@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from faceproof.artifact.parse import parse
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import AVERAGES
 from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.io.parse import parse
 from faceproof.models.detector import ImageInput
 from faceproof.task import Task, get_task
 
 FORMAT = "faceproof detector 2"
+MAX_NETWORKS = 100
 MAX_ROUNDING = 1e-6  # of weights that sum to 1
 
 
@@ -141,6 +142,12 @@ class DetectorEntry:
         total = sum(network.weight for network in self.networks)
         if abs(total - 1) > MAX_ROUNDING:
             raise FaceproofError(f"the weights of a detector's networks sum to 1; found {total}")
+        files = {network.weights.file for network in self.networks}
+        if not len(files) == len(self.networks) <= MAX_NETWORKS:
+            raise FaceproofError(
+                f"a detector has up to {MAX_NETWORKS} networks, each with its own weights; found "
+                f"{len(self.networks)} with {len(files)}"
+            )
 
     @property
     def kind(self) -> str:

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.audit.duplicates import MAX_DISTANCE, Hashes, fixed_bytes
-from faceproof.data.table import read_parquet
-from faceproof.errors import FaceproofError
+from faceproof.io.parquet import read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -62,23 +61,7 @@ def read_seen(file: Path) -> pa.Table:
     Raises:
         FaceproofError: the file is damaged, or holds something else.
     """
-    found = read_parquet(file)
-    nothing = pa.nulls(found.num_rows)
-    try:
-        columns = [
-            found[one.name] if one.name in found.column_names else nothing.cast(one.type)
-            for one in SCHEMA
-        ]
-        missing = {"path", "content"} - set(found.column_names)
-        if not missing:
-            return pa.table([c.cast(one.type) for c, one in zip(columns, SCHEMA, strict=True)],
-                            schema=SCHEMA)  # fmt: skip
-        what = f"it has no column {min(missing)}"
-    except pa.ArrowException as error:
-        what = str(error)
-    raise FaceproofError(
-        f"{file} is damaged: {what}; copy the run again from where it is whole, or use another"
-    )
+    return read_parquet(file, SCHEMA, may_lack=("look", "label"))
 
 
 def has_looks(seen: pa.Table) -> bool:

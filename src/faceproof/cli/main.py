@@ -11,6 +11,8 @@ from cyclopts import App, CycloptsError
 from faceproof import __version__
 from faceproof.cli.shell import make_app
 from faceproof.errors import FaceproofError
+from faceproof.io.logs import log_to_stderr
+from faceproof.io.plain_files import printable_lines
 from faceproof.performance.threads import wait_briefly
 
 TEXT = "Tools for face image detectors. Training and evaluation are train.py and evaluate.py."
@@ -35,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 where it cannot be done, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     wait_briefly()
+    log_to_stderr()
     try:
         return run(words)
     except (FaceproofError, CycloptsError) as error:
         text = re.sub(r"Literal\[(.*?)\]", r"\1", str(error))  # of a type such as int|Literal[auto]
-        print(f"faceproof: {text}", file=sys.stderr)
+        print(f"faceproof: {printable_lines(text)}", file=sys.stderr)
         if isinstance(error, CycloptsError):
             known = words[:1] if words and words[0] in COMMANDS else []
             print(f"usage: {' '.join(['faceproof', *known])} --help", file=sys.stderr)

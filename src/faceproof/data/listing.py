@@ -17,6 +17,8 @@ from faceproof.data.demo.make import make_demo
 from faceproof.data.division import BRIDGES, Division
 from faceproof.data.groups import check_groups
 from faceproof.data.layout import Words, layout_pattern, list_folder
+from faceproof.data.run_tables import read_samples
+from faceproof.data.shards.known_stores import remember_store
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.shards.store import ShardError, is_url
 from faceproof.data.splits import check_ratios
@@ -25,14 +27,23 @@ from faceproof.data.table import (
     SPLITS,
     concat_tables,
     read_columns,
-    read_table,
     refuse_unknown_columns,
     table_from_columns,
     validate,
 )
 from faceproof.errors import FaceproofError
-from faceproof.io.run_folder import RunFolder
-from faceproof.settings import COUNT, INTEGER, SEED, SHARE, TEXT, Rule, SettingError, optional
+from faceproof.io.run_folder import COPY_AGAIN, RunFolder
+from faceproof.settings import (
+    COUNT,
+    INTEGER,
+    NAME,
+    SEED,
+    SHARE,
+    TEXT,
+    Rule,
+    SettingError,
+    optional,
+)
 from faceproof.task import Task, get_task
 
 RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
@@ -79,7 +90,12 @@ class Source(Protocol):
 def recorded_data(run: RunFolder) -> DataSet:
     """Return the images that a run was trained on, as its `samples.parquet` lists them."""
     data = run.read_config()["data"]
-    return DataSet(data["name"], get_task(data["task"]), read_table(run.samples))
+    for name in ("name", "task"):
+        if name not in data:
+            raise FaceproofError(f"{run.config} has no data.{name}; {COPY_AGAIN}")
+    task = get_task(data["task"])
+    table = validate(read_samples(run), task, data["name"], complete=False)
+    return DataSet(data["name"], task, table)
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,7 @@ class _Kind:
 
     def _check(self, **rules: Rule) -> None:
         limits = {"max_unreadable": SHARE, "allow_leaks": settings.SWITCH}
-        settings.check(self, name=TEXT, task=TEXT, **limits, **rules)
+        settings.check(self, name=NAME, task=TEXT, **limits, **rules)
         get_task(self.task)
 
     def _data_set(self, table: pa.Table, complete: bool = True) -> DataSet:
@@ -227,6 +243,7 @@ class ShardData(_Kind):
     def list(self) -> DataSet:
         """Read the table of the shards."""
         root = self.root
+        remember_store(root)
         shards = shard_set(root.rstrip("/") if is_url(root) else _absolute(root).as_posix())
         if (found := shards.index.task) != self.task:
             raise ShardError(f"the shards at {root} are of task {found}; set data.task={found}")

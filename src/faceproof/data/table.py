@@ -25,6 +25,7 @@ import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_file
+from faceproof.io.parquet import read_parquet
 from faceproof.task import Task
 
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -39,9 +40,6 @@ SCHEMA = pa.schema(
         ("component", pa.string()),
     ]
 )
-# Limits of what a Parquet file may unpack to: so many bytes, plus so many times its own size.
-MOST_FOR_NOTHING, MOST_GROWTH = 16_000_000, 100
-VALUE = 16  # bytes that a value takes at least
 SPLITS = ("train", "val", "test", "unlabelled")
 
 
@@ -193,45 +191,10 @@ def read_columns(path: Path) -> dict[str, list[str | None]]:
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise FaceproofError(f"{path} is neither .csv nor .parquet, as an image table must be")
     try:
-        raw = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path)
+        raw = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path, follow=True)
         return {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
     except pa.ArrowException as error:
         raise FaceproofError(f"{path} cannot be read as an image table: {error}") from error
-
-
-def read_parquet(path: Path) -> pa.Table:
-    """Read a Parquet file; one that unpacks to far more than its size is refused."""
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            schema, about = file.schema_arrow, file.metadata
-        groups = [about.row_group(number) for number in range(about.num_row_groups)]
-        columns = [group.column(n) for group in groups for n in range(about.num_columns)]
-        values = sum(one.num_values for one in columns)
-        pages = sum(one.total_uncompressed_size for one in columns)
-        _refuse_bomb(path, VALUE * values + pages)
-        # A word that a million rows repeat is read once, until its length is known.
-        words = [field.name for field in schema if pa.types.is_string(field.type)]
-        table = pyarrow.parquet.read_table(path, read_dictionary=words)
-        _refuse_bomb(path, sum(_unpacked_bytes(column) for column in table.columns))
-        return table.cast(schema)
-    except (pa.ArrowException, OSError) as error:
-        raise FaceproofError(f"{path} cannot be read as an image table: {error}") from error
-
-
-def _unpacked_bytes(column: pa.ChunkedArray) -> int:
-    """Return how many bytes a column of words takes with one copy for each row."""
-    if not pa.types.is_dictionary(column.type):
-        return int(column.nbytes)
-    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
-    return sum(pc.sum(each).as_py() or 0 for each in lengths)
-
-
-def _refuse_bomb(path: Path, declared: int) -> None:
-    if declared > MOST_FOR_NOTHING + MOST_GROWTH * path.stat().st_size:
-        raise FaceproofError(
-            f"{path} has {path.stat().st_size:,} bytes and would unpack to {declared:,}, far "
-            "more than an image table of that size holds; it is not read"
-        )
 
 
 def _read_csv(path: Path) -> pa.Table:

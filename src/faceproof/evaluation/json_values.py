@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from faceproof.io import plain_files
+
 Value = TypeVar("Value")
 
 
@@ -37,7 +39,5 @@ def printable(value: Value) -> Value:
     elif isinstance(value, float) and not math.isfinite(value):
         made = None
     elif isinstance(value, str):
-        made = "".join(
-            sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in value
-        )
+        made = plain_files.printable(value)
     return made  # type: ignore[no-any-return]

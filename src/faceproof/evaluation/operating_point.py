@@ -35,6 +35,8 @@ from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.predictions import Labels, Scores, is_positive, label_numbers, logits_of
 from faceproof.evaluation.reliability import confidences, risk_coverage
 from faceproof.evaluation.statistics import Codes, Interval
+from faceproof.io.parse import parse
+from faceproof.io.run_folder import COPY_AGAIN, RunFolder
 from faceproof.settings import RATE, SHARE, check, one_of
 from faceproof.task import Task
 
@@ -107,6 +109,20 @@ class OperatingPoint:
 
 
 DEFAULT = OperatingPoint(Calibration(), 0.5)
+
+
+def read_operating_point(run: RunFolder) -> OperatingPoint:
+    """Return the operating point of a run.
+
+    Raises:
+        FaceproofError: it is damaged, of another version, or makes no sense.
+    """
+    values = run.read_operating_point()
+    try:
+        point: OperatingPoint = parse(OperatingPoint, values)
+    except FaceproofError as error:
+        raise FaceproofError(f"{run.operating_point} is damaged: {error}; {COPY_AGAIN}") from error
+    return point
 
 
 @dataclass(frozen=True)

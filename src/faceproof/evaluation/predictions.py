@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 from scipy import special
 
 from faceproof.data.table import SCHEMA as IMAGES
-from faceproof.data.table import read_parquet, write_table
+from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
+from faceproof.io.parquet import read_parquet
 from faceproof.task import Task
 
 Labels = npt.NDArray[np.int64]
@@ -90,14 +91,10 @@ def read_predictions(path: Path) -> pa.Table:
     """
     if not path.is_file():
         raise FaceproofError(f"there are no predictions at {path}; evaluate the run first")
-    table = read_parquet(path)
-    missing = [name for name in SCHEMA.names if name not in table.column_names]
-    if missing:
-        raise FaceproofError(
-            f"{path} is no predictions table: it lacks {', '.join(missing)} and has "
-            f"{', '.join(table.column_names) or 'no columns'}"
-        )
-    return _refuse_bad_scores(table.select(SCHEMA.names).cast(SCHEMA))
+    table = read_parquet(path, SCHEMA)
+    if nulls := [name for name in ("path", "logit", "probability") if table[name].null_count]:
+        raise FaceproofError(f"{path} has rows without {nulls[0]}; evaluate the run again")
+    return _refuse_bad_scores(table)
 
 
 def labelled_rows(predictions: pa.Table) -> pa.Table:

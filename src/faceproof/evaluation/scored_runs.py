@@ -1,6 +1,5 @@
 """Runs that scored the same images: finding them, choosing an evaluation, and reading it."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +12,21 @@ import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import labelled_rows, read_predictions
+from faceproof.io.parse import parse
+from faceproof.io.plain_files import read_object
 from faceproof.io.run_folder import RunFolder, is_member
-from faceproof.task import Task
+from faceproof.task import Task, get_task
 
 Config = Mapping[str, Any]
 
 MAX_NAMED = 3
+AGAIN = "evaluate the run again"
+# The types of what is read of a report.
+REPORT: Mapping[str, Any] = {
+    **dict.fromkeys(("model", "data", "split", "threshold_origin"), str),
+    "threshold": float,
+    "test_scorings": int | None,
+}
 
 
 @dataclass(frozen=True)
@@ -37,14 +45,19 @@ class ReportHead:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read it from the folder of an evaluation."""
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        point = report.get("operating_point")
-        return cls(
-            task=Task(**report["task"]), model=report["model"], data=str(report["data"]),
-            split=str(report["split"]), threshold=float(report["threshold"]),
-            threshold_origin=report["threshold_origin"],
-            criterion=point and str(point["criterion"]), test_scorings=report.get("test_scorings"),
-        )  # fmt: skip
+        file = folder / "report.json"
+        report = read_object(file, AGAIN)
+        try:
+            task: dict[str, Any] = parse(dict[str, Any], report.get("task"), "task")
+            point: dict[str, Any] | None = parse(
+                dict[str, Any] | None, report.get("operating_point"), "operating_point"
+            )
+            kinds = {**REPORT, "criterion": str | None}
+            values = {**report, "criterion": point and point.get("criterion")}
+            found = {name: parse(kind, values.get(name), name) for name, kind in kinds.items()}
+            return cls(task=get_task(task.get("name", "")), **found)
+        except FaceproofError as error:
+            raise FaceproofError(f"{file} is damaged: {error}; {AGAIN}") from error
 
 
 @dataclass(frozen=True)

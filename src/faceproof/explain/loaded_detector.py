@@ -12,15 +12,14 @@ from faceproof.artifact.artifact import read_card, read_network
 from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.operating_point import OperatingPoint, read_operating_point
 from faceproof.explain.config import EFFORTS, THOROUGH, Effort
 from faceproof.explain.faithfulness import Images, Values
 from faceproof.io.run_folder import RunFolder
-from faceproof.models.build import build_network
 from faceproof.models.cost import count_multiply_adds
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.devices import pick_device
-from faceproof.models.weights import load_best
+from faceproof.models.weights import load_network
 from faceproof.task import Task, get_task
 
 BATCH = 64
@@ -92,10 +91,9 @@ def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
 
 def _load_run(run: RunFolder) -> Subject:
     run.require(run.config, run.operating_point)
-    config = run.read_config()
-    net = load_best(run, build_network(config["model"]))
-    point = OperatingPoint.from_json(run.read_operating_point())
-    return Subject(net, get_task(config["data"]["task"]), point, run.path.resolve().name, run)
+    config, net = run.read_config(), load_network(run)
+    point = read_operating_point(run)
+    return Subject(net, get_task(config["data"].get("task")), point, run.path.resolve().name, run)
 
 
 def _load_artifact(folder: Path) -> Subject:

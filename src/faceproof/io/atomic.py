@@ -53,12 +53,27 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with explain_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _clear(partial)
             yield partial
             to_disk(partial)
             partial.replace(path)
     finally:
         with contextlib.suppress(OSError):  # a read-only disk has no partial file to remove
-            partial.unlink(missing_ok=True)
+            _clear(partial)
+
+
+def _clear(place: Path) -> None:
+    """Remove what lies at a place that is ours; of a link the link, never what it points to."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what processes that were killed while writing have left in a folder."""
+    for partial in folder.glob(f"*{PARTIAL}*"):
+        _clear(partial)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -93,9 +108,9 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         for other in folder.parent.iterdir():
             if other.name.startswith(f".{folder.name}{PARTIAL}") and is_abandoned(other):
                 shutil.rmtree(other, ignore_errors=True)
-    shutil.rmtree(partial, ignore_errors=True)  # of an earlier process with this number
     try:
         with explain_disk_errors(folder):
+            _clear(partial)  # of an earlier process with this number
             partial.mkdir(parents=True)
             yield partial
         _put_folder(partial, folder)
@@ -113,7 +128,7 @@ def _put_folder(partial: Path, folder: Path) -> None:
                 to_disk(file)
         restore_folder(folder)
         old = _moved_away(folder)
-        shutil.rmtree(old, ignore_errors=True)  # of a process that was killed before it did so
+        _clear(old)  # of a process that was killed before it did so
         try:
             if folder.exists():
                 folder.rename(old)
@@ -126,7 +141,7 @@ def _put_folder(partial: Path, folder: Path) -> None:
 def restore_folder(folder: Path) -> None:
     """Put back a folder that `atomic_folder` had moved away when its process was killed."""
     old = _moved_away(folder)
-    if not os.path.lexists(folder) and old.is_dir():
+    if not os.path.lexists(folder) and old.is_dir() and not old.is_symlink():
         old.rename(folder)
 
 

@@ -15,9 +15,12 @@ from filelock import FileLock, Timeout
 
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors
+from faceproof.io.plain_files import printable, special_file
 
 # What the system answers for a file system that has no locks, such as some network disks.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+MAX_HOLDER = 200  # letters
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +48,9 @@ class Lock:
             FaceproofError: another process holds it, or the file is a link.
             CannotWriteError: the disk is full or cannot be written to.
         """
-        if self.path.is_symlink():  # a stranger's folder may hold a link to a file of the user's
-            raise FaceproofError(f"{self.path} is a link, which is no lock; remove it")
+        # A stranger's folder may hold a link to a file of the user's, or a folder.
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise special_file(self.path)
         try:
             with explain_disk_errors(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,9 @@ class Lock:
 
     def holder(self) -> str:
         """Return who holds the lock, or held it last."""
-        return self.path.read_text("utf-8", "replace").strip() if self.path.is_file() else ""
+        if not self.path.is_file():
+            return ""
+        return printable(self.path.read_text("utf-8", "replace").strip())[:MAX_HOLDER]
 
     def is_free(self) -> bool:
         """Say whether no process holds the lock, without taking it."""

@@ -1,6 +1,5 @@
 """A run folder: what a training leaves behind, and where each piece lies in it."""
 
-import contextlib
 import csv
 import errno
 import io
@@ -9,20 +8,40 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors, write_json, write_text
 from faceproof.io.locks import Lock
+from faceproof.io.parse import parse
+from faceproof.io.plain_files import (
+    open_plain,
+    plain_value,
+    printable,
+    read_bytes,
+    read_object,
+    read_yaml,
+    refuse_links,
+)
+from faceproof.settings import NAME, TEXT
 
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
 # A folder's name that Hydra takes for text as it stands, and a shell too.
 PLAIN = re.compile(r"(?ai)(\./|/|(?!(null|true|false|nan|inf)$))[a-z_][\w./-]*")
+MAX_LINES = 50_000_000  # bytes of a table of epochs, or of the lines of scorings
+# The types of what is read of a record; it may hold more.
+RECORD: Mapping[str, Any] = {
+    **dict.fromkeys(("model", "data", "weights", "status", "images", "monitor"), str | None),
+    **dict.fromkeys(("device", "precision", "features"), str | None),
+    **dict.fromkeys(("epochs", "best_epoch", "unreadable"), int | None),
+    "choices": dict[str, Any] | None,
+    "versions": dict[str, str] | None,
+    "audit": tuple[str, ...] | None,
+    "best": dict[str, float | None] | None,
+}
 
 
 class RunFolder:
@@ -101,21 +120,33 @@ class RunFolder:
         return shlex.quote(f'{key}="{quoted}"')
 
     def read_config(self) -> dict[str, Any]:
-        """Return the configuration as plain values; it is stored resolved."""
-        try:
-            config: dict[str, Any] = yaml.safe_load(self.config.read_text("utf-8"))
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise FaceproofError(f"{self.config} is damaged: {error}; {COPY_AGAIN}") from error
+        """Return the configuration as plain values; nothing in it is interpolated or called."""
+        config = read_yaml(self.config, COPY_AGAIN)
         parts = [config.get(name) for name in ("model", "data")] if isinstance(config, dict) else []
         if not (parts and all(isinstance(part, dict) for part in parts)):
             raise FaceproofError(
                 f"{self.config} is damaged: it has no settings of model and data; {COPY_AGAIN}"
             )
-        return config
+        for name, rule in (("name", NAME), ("task", TEXT)):
+            if name in config["data"] and not rule.fits(value := config["data"][name]):
+                raise FaceproofError(
+                    f"{self.config}: data.{name} = {value!r} is not {rule.meaning}; {COPY_AGAIN}"
+                )
+        return dict(config)
 
     def read_record(self) -> dict[str, Any]:
         """Return what is recorded so far; nothing before the run has begun."""
-        return _read_object(self.record, COPY_AGAIN) if self.record.is_file() else {}
+        if not os.path.lexists(self.record):
+            return {}
+        record = read_object(self.record, COPY_AGAIN)
+        try:
+            for name in RECORD.keys() & record.keys():
+                parse(RECORD[name], record[name], name)
+            if record.get("data") is not None and not NAME.fits(record["data"]):
+                raise FaceproofError(f"data = {record['data']!r} is not {NAME.meaning}")
+        except FaceproofError as error:
+            raise FaceproofError(f"{self.record} is damaged: {error}; {COPY_AGAIN}") from error
+        return record
 
     def update_record(self, **entries: Any) -> None:
         """Add entries to the record, atomically."""
@@ -128,7 +159,7 @@ class RunFolder:
     def read_operating_point(self) -> dict[str, Any]:
         """Return the stored calibration and threshold."""
         again = f"fit it again by python train.py {self.argument('resume')}, or {COPY_AGAIN}"
-        return _read_object(self.operating_point, again)
+        return read_object(self.operating_point, again)
 
     def log_test_scoring(
         self, data: Sequence[str], split: str, evaluation: str, images: int
@@ -140,13 +171,15 @@ class RunFolder:
 
     def count_test_scorings(self, data: Sequence[str]) -> int:
         """Return how often this run has scored test images of any of these data sets."""
-        if not self.test_scorings.is_file():
+        if not os.path.lexists(self.test_scorings):
             return 0
-        number = 0
-        for line in self.test_scorings.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # half a line of a killed process
-                number += bool(set(json.loads(line)["data"]) & set(data))
-        return number
+        lines = read_bytes(self.test_scorings, MAX_LINES).decode(errors="replace").splitlines()
+        try:
+            return sum(bool(set(_data_of_scoring(line)) & set(data)) for line in lines)
+        except (ValueError, RecursionError) as error:
+            raise FaceproofError(
+                f"{self.test_scorings} is damaged: {error}; {COPY_AGAIN}"
+            ) from error
 
     def locked(self) -> Lock:
         """Return the lock by which one training at a time uses the folder."""
@@ -156,39 +189,60 @@ class RunFolder:
             "or train in another folder by hydra.run.dir",
         )
 
+    def refuse_links(self) -> None:
+        """Refuse a folder in which anything is a link, a pipe or a device, if it is there.
+
+        A run may come from a stranger. A link in it would have a file of the user's read or
+        overwritten, and a pipe would be waited for.
+        """
+        if self.path.is_dir():
+            refuse_links(self.path)
+
     def require(self, *files: Path) -> None:
-        """Refuse a folder that is not a run with these files."""
+        """Refuse a folder that is not a run with these files; see also `refuse_links`."""
+        self.refuse_links()
         missing = [file.name for file in files if not file.is_file()]
         if missing:
             state = "no folder"
             if self.path.is_dir():
-                found = ", ".join(sorted(entry.name for entry in self.path.iterdir()))
+                found = ", ".join(sorted(printable(entry.name) for entry in self.path.iterdir()))
                 state = f"it holds {found or 'nothing'}"
             raise FaceproofError(
                 f"{self.path} is not a run to use: {', '.join(missing)} is not there ({state}); "
                 "name a folder that train.py has written"
             )
 
+    def evaluation_folder(self, name: str) -> Path:
+        """Return the folder of an evaluation, below `evaluations`.
 
-def _read_object(path: Path, advice: str) -> dict[str, Any]:
-    """Return the object in a JSON file; refuse what is damaged, or no object."""
+        Raises:
+            FaceproofError: the name would lead elsewhere, or is too long.
+        """
+        if not NAME.fits(name):
+            raise FaceproofError(
+                f"the evaluation's name {name!r} is not {NAME.meaning}; give it one by name=NAME"
+            )
+        return self.evaluations / name
+
+
+def _data_of_scoring(line: str) -> tuple[str, ...]:
+    """Return the data sets that a line of `test_scorings.jsonl` names."""
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FaceproofError(f"{path} is damaged, no whole JSON: {error}; {advice}") from error
-    if not isinstance(found, dict):
-        raise FaceproofError(
-            f"{path} is damaged: it holds a {type(found).__name__} and no names with values; "
-            f"{advice}"
-        )
+        scoring = json.loads(line)
+    except json.JSONDecodeError:  # half a line of a killed process
+        return ()
+    entries: dict[str, Any] = parse(dict[str, Any], scoring)
+    found: tuple[str, ...] = parse(tuple[str, ...], entries.get("data"), "data")
     return found
 
 
 def _append_line(path: Path, text: str) -> None:
     """Append a line to a file by one write, so that two processes lose no line."""
-    if path.is_symlink():  # a stranger's run may link to a file of the user's
-        raise FaceproofError(f"{path} is a link, and a run holds its own files; remove it")
-    with explain_disk_errors(path), path.open("a+b", buffering=0) as lines:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+    with (
+        explain_disk_errors(path),
+        os.fdopen(open_plain(path, flags), "a+b", buffering=0) as lines,
+    ):
         lines.seek(max(lines.seek(0, os.SEEK_END) - 1, 0))
         torn = lines.read(1) not in (b"", b"\n")  # the last line is half written
         line = (torn * "\n" + text + "\n").encode()
@@ -230,19 +284,25 @@ def write_epochs(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:
     """Read the rows of `write_epochs`; a metric is a float, or None where it is undefined."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     try:
-        with path.open(newline="") as file:
-            return [
-                {"epoch": int(row.pop("epoch"))}
-                | {name: float(value) if value else None for name, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
+        text = read_bytes(path, MAX_LINES).decode()
+        return list(_epochs(csv.DictReader(io.StringIO(text, newline=""))))
     except (ValueError, TypeError, KeyError, csv.Error) as error:
+        if isinstance(error, FaceproofError):
+            raise
         raise FaceproofError(
             f"{path} is damaged: it must hold numbers, an epoch in each row ({error}); {COPY_AGAIN}"
         ) from error
+
+
+def _epochs(rows: Iterator[dict[str, str]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        found: dict[str, Any] = {"epoch": plain_value(int(row.pop("epoch")))}
+        for name, value in row.items():
+            found[printable(name)] = float(value) if value else None
+        yield found
 
 
 def find_run(name: str, runs: str | Path = "runs") -> RunFolder:

@@ -3,6 +3,7 @@
 Each is a function that takes the backbone's settings and returns a module with `num_features`.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -70,8 +71,9 @@ class SmallBackbone(nn.Module):
             if isinstance(layer, nn.MaxPool2d):
                 blocks.append([])
         self.blocks = nn.Sequential(*(nn.Sequential(*block) for block in blocks if block))
-        with torch.no_grad():
-            self.num_features = self.forward(torch.zeros(1, 3, size, size)).shape[1]
+        # The same layers without memory, of which a large image would take gigabytes.
+        shape = copy.deepcopy(self.blocks).to("meta")(torch.zeros(1, 3, size, size, device="meta"))
+        self.num_features = shape.flatten(1).shape[1]
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (B, C) of (B, 3, S, S)."""

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from faceproof.lookup import find
 from faceproof.models.backbones import BACKBONES
 from faceproof.models.detector import Detector, InputConfig
 from faceproof.models.heads import HEADS
+from faceproof.models.limits import at_most, check_options
 from faceproof.settings import SWITCH, TEXT, Rule, check, make
 
 NAMED = Rule(
@@ -30,6 +32,8 @@ UNBUILDABLE = (
     *(TypeError, ValueError, KeyError, AttributeError, AssertionError, IndexError),
     *(RuntimeError, MemoryError, ArithmeticError, NotImplementedError),
 )
+
+MOST_WITHOUT_FILE = 2**31  # bytes of a network whose weights are not there
 
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
@@ -58,6 +62,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         by_name = Rule(lambda value: isinstance(value, InputConfig), "settings by name")
         check(self, backbone=NAMED, head=NAMED, input=by_name)
+        if not self.is_own_code:
+            for part in ("backbone", "head"):
+                check_options(getattr(self, part), f"model.{part}")
         check(self, name=TEXT, weights=TEXT, swap_classes=SWITCH)
 
     @property
@@ -115,6 +122,23 @@ def network_shapes(model: ModelConfig) -> Shapes:
     """Return shape and type of each tensor of a network; no memory is taken for them."""
     with torch.device("meta"):
         return shapes_of(build_network(model))
+
+
+def build_of_file(model: ModelConfig, weights: Path | None) -> Detector:
+    """Build the network of a weights file, with random weights, if it is not absurdly larger.
+
+    Without a file it may take `MOST_WITHOUT_FILE` bytes. A network that settings of a stranger's
+    describe is built without memory first. The user's own code need not work so, and the user has
+    said that they trust it.
+
+    Raises:
+        FaceproofError: as `build_network`, or the settings cannot be those of the file.
+    """
+    if model.is_own_code:
+        return build_network(model)
+    with at_most(MOST_WITHOUT_FILE if weights is None else weights.stat().st_size):
+        network_shapes(model)
+        return build_network(model)
 
 
 def shapes_of(net: nn.Module) -> Shapes:

@@ -10,6 +10,7 @@ from torch import nn
 
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
+from faceproof.models.build import build_of_file, read_model
 from faceproof.models.detector import Detector
 from faceproof.models.heads import Logit
 from faceproof.models.state_dicts import (
@@ -145,6 +146,16 @@ def _load_matched(net: Detector, state: State, own: State) -> str:
     if (renamed := by_position(state, own)) is not None:
         return _load_whole(net, renamed, own) + " (matched by order and shape)"
     return load_backbone(net, _backbone_of(state) or state)
+
+
+def load_network(run: RunFolder) -> Detector:
+    """Build the network of a run, which a stranger may have made, with the weights of `load_best`.
+
+    Raises:
+        FaceproofError: as `load_best`, or the run's settings describe no network of its weights.
+    """
+    run.require(run.config, run.best)
+    return load_best(run, build_of_file(read_model(run.read_config()["model"]), run.best))
 
 
 def load_best(run: RunFolder, net: Detector) -> Detector:

@@ -203,7 +203,7 @@ def _cell(text: str) -> str:
 
 def show(console: Console, comparison: Comparison, page: Path) -> None:
     """Print the table of models, the result in sentences, and where the page is."""
-    table = Table("", title=comparison.title, box=None, padding=(0, 1))
+    table = Table("", title=Text(comparison.title), box=None, padding=(0, 1))
     headings = [metric.short for metric in metrics_shown("comparison")]
     for heading in (*headings, "Params", "Mult-adds", "ms"):
         table.add_column(heading, justify="right")

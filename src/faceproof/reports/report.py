@@ -10,7 +10,6 @@ A section of the page is a `<section>` of `templates/report.html.j2`: it shows a
 `evaluation_result.Evaluation`, and maybe a plot of `draw`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +34,7 @@ from faceproof.evaluation.robustness import most_changed, worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.atomic import atomic_folder, restore_folder, write_json
 from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
+from faceproof.io.plain_files import read_object
 from faceproof.reports import html, score_plots, training_plots
 from faceproof.reports.numbers import part_of, percent, rate, typed
 from faceproof.reports.plots import plot_html, save_png
@@ -115,10 +115,9 @@ def _refuse_other_folder(folder: Path) -> None:
 def _is_report(folder: Path) -> bool:
     """Say whether the numbers in a folder are a report's; many programs write a report.json."""
     try:
-        found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return set(read_object(folder / "report.json", "")) >= MARKS
+    except FaceproofError:
         return False
-    return isinstance(found, dict) and set(found) >= MARKS
 
 
 def draw(

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector, parameter_blocks
@@ -45,12 +46,12 @@ def print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None
     )  # fmt: skip
     names = [name.removeprefix("val/") for name in best if name.startswith("val/")]
     for name in sorted(names, key=lambda name: (name != "loss", name)):
-        table.add_row(name, _shown(best.get(f"train/{name}")), _shown(best[f"val/{name}"]))
+        table.add_row(Text(name), _shown(best.get(f"train/{name}")), _shown(best[f"val/{name}"]))
     console = Console()
     console.print(table)
     console.print("next:", f"  python evaluate.py {run.argument('run')}",
                   f"  tensorboard --logdir {shlex.quote(os.path.relpath(run.path))}",
-                  sep="\n", soft_wrap=True, highlight=False)  # fmt: skip
+                  sep="\n", soft_wrap=True, highlight=False, markup=False)  # fmt: skip
 
 
 def _shown(value: float | None) -> str:

@@ -7,17 +7,19 @@ cost, compare, and write the page.
 import functools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from faceproof import lookup
 from faceproof.evaluation.comparison import Cost, compare_runs
+from faceproof.evaluation.json_values import printable
 from faceproof.evaluation.scored_runs import choose_evaluation, find_runs, read_scored
 from faceproof.io.run_folder import RunFolder, flatten
 from faceproof.models import cost
-from faceproof.models.build import build_network, read_model
+from faceproof.models.build import ModelConfig, build_of_file, read_model
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
 from faceproof.reports.comparison_page import write_comparison
@@ -37,8 +39,10 @@ def compare(config: CompareConfig) -> Path:
     """
     lookup.allow(config.allow)
     runs = find_runs(config.runs)
+    for run in runs:
+        run.require(run.config, run.record)
     evaluation = choose_evaluation(runs, config.evaluation)
-    scored = read_scored(runs, evaluation, [flatten(run.read_config()) for run in runs])
+    scored = read_scored(runs, evaluation, [_settings(run) for run in runs])
     costs, timed_on = measure_costs(list(map(_networks, runs)), config.timing, config.device)
     comparison = compare_runs(scored, costs, timed_on)
     page = write_comparison(config.out, comparison, scored)
@@ -46,13 +50,24 @@ def compare(config: CompareConfig) -> Path:
     return page
 
 
+def _settings(run: RunFolder) -> Mapping[str, Any]:
+    """Return the settings of a run by dotted keys, as they can be shown."""
+    settings: Mapping[str, Any] = printable(flatten(run.read_config()))
+    return settings
+
+
 def _networks(run: RunFolder) -> Networks:
     members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
-    models = [read_model(member.read_config()["model"]) for member in members]
+    models = [(read_model(member.read_config()["model"]), member.best) for member in members]
     return [
-        (json.dumps(model.network, sort_keys=True), functools.partial(build_network, model))
-        for model in models
+        (json.dumps(model.network, sort_keys=True), functools.partial(_build, model, weights))
+        for model, weights in models
     ]
+
+
+def _build(model: ModelConfig, weights: Path) -> Detector:
+    """Build a network to measure it; a run may have been kept without its weights."""
+    return build_of_file(model, weights if weights.is_file() else None)
 
 
 def measure_costs(

@@ -6,7 +6,6 @@ FOLDER/
   validation.parquet, operating_point.json, samples.parquet, seen.parquet, record.json
 """
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,14 +16,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from faceproof.audit.seen import read_seen
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine, fit_weights
-from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig, fit_to_validation
+from faceproof.evaluation.operating_point import (
+    ThresholdConfig,
+    fit_to_validation,
+    read_operating_point,
+)
 from faceproof.evaluation.predictions import (
     Scores,
     label_numbers,
@@ -36,12 +38,16 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.evaluation.scored_runs import find_runs
 from faceproof.io.atomic import write_json, write_text
-from faceproof.io.run_folder import RunFolder
-from faceproof.settings import make
+from faceproof.io.parse import parse
+from faceproof.io.plain_files import printable, read_object, yaml_text
+from faceproof.io.run_folder import COPY_AGAIN, RunFolder
+from faceproof.settings import NAME, make
 from faceproof.task import Task, get_task
 from faceproof.workflows.ensemble_config import EnsembleConfig
 
 FORMAT = "faceproof ensemble 1"
+MEMBERS = "members"
+MAX_MEMBERS = 100
 COPIED = ("config.yaml", "record.json", "best.ckpt", "operating_point.json")
 
 
@@ -50,6 +56,16 @@ class Member:
     """A detector of an ensemble: its run, its weight, and how its logits are calibrated."""
 
     run: RunFolder
+    weight: float
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class MemberNotes:
+    """What `ensemble.json` says of a member; the folder is below that of the ensemble."""
+
+    name: str
+    folder: str
     weight: float
     calibration: Calibration
 
@@ -78,19 +94,30 @@ def read_ensemble(run: RunFolder) -> Ensemble:
     Raises:
         FaceproofError: it is of another version, or a member is not whole.
     """
-    notes = json.loads(run.ensemble.read_text())
+    notes = read_object(run.ensemble, COPY_AGAIN)
     if (found := notes.get("format")) != FORMAT:
         raise FaceproofError(f"{run.ensemble} is of the format {found!r}, not {FORMAT!r}")
+    try:
+        average: str = parse(str, notes.get("average"), "average")
+        entries: tuple[MemberNotes, ...] = parse(
+            tuple[MemberNotes, ...], notes.get("members"), "members"
+        )
+    except FaceproofError as error:
+        raise FaceproofError(f"{run.ensemble} is damaged: {error}; {COPY_AGAIN}") from error
+    if not 0 < len({one.folder for one in entries}) == len(entries) <= MAX_MEMBERS:
+        raise FaceproofError(
+            f"{run.ensemble} names {len(entries):,} members; an ensemble has up to {MAX_MEMBERS}, "
+            "each in a folder of its own"
+        )
     members = []
-    for one in notes["members"]:
-        inner = Path(one["folder"])
-        if inner.is_absolute() or ".." in inner.parts:
-            raise FaceproofError(f"{run.ensemble} names a member outside of the run: {inner}")
+    for one in entries:
+        inner = Path(one.folder)
+        if len(inner.parts) != 2 or inner.parts[0] != MEMBERS or not NAME.fits(inner.name):
+            raise FaceproofError(f"{run.ensemble} names a member outside of the run: {one.folder}")
         folder = RunFolder(run.path / inner)
         folder.require(folder.config, folder.best)
-        calibration = Calibration.from_json(one["calibration"])
-        members.append(Member(folder, float(one["weight"]), calibration))
-    return Ensemble(notes["average"], tuple(members))
+        members.append(Member(folder, one.weight, one.calibration))
+    return Ensemble(average, tuple(members))
 
 
 def ensemble(config: EnsembleConfig) -> RunFolder:
@@ -105,20 +132,25 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
     if len(runs) < 2:
         raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
     first = runs[0].read_config()
-    criterion = {**first["threshold"], "calibration": first["calibration"]}
+    try:
+        criterion = {**first["threshold"], "calibration": first["calibration"]}
+        data, task = first["data"]["name"], get_task(first["data"]["task"])
+    except (KeyError, TypeError) as error:
+        raise FaceproofError(
+            f"{runs[0].config} is damaged: it lacks {error}; {COPY_AGAIN}"
+        ) from error
     threshold = make(ThresholdConfig, criterion, "threshold")
-    task = get_task(first["data"]["task"])
     run = RunFolder(config.out)
     made = make_ensemble(run, runs, task, threshold, config.average, config.weights)
     members = list(map(str, config.runs))
     described = {
         "model": {"name": "ensemble"},
         "ensemble": {"average": config.average, "weights": config.weights, "members": members},
-        "data": {"name": first["data"]["name"], "task": task.name},
+        "data": {"name": data, "task": task.name},
     }
-    write_text(run.config, yaml.safe_dump(described, sort_keys=False))
+    write_text(run.config, yaml_text(described))
     for member in made.members:
-        print(f"{member.weight:.3f}  {member.run.path.name}")
+        print(f"{member.weight:.3f}  {printable(member.run.path.name)}")
     print(f"next:\n  python evaluate.py {run.argument('run')}")
     return run
 
@@ -149,7 +181,7 @@ def make_ensemble(
     tables = [read_predictions(one.validation).sort_by("path") for one in runs]
     for other, table in zip(runs[1:], tables[1:], strict=True):
         _refuse_other_images(runs[0], tables[0], other, table)
-    points = (OperatingPoint.from_json(one.read_operating_point()) for one in runs)
+    points = map(read_operating_point, runs)
     calibrations = [point.calibration for point in points]
     logits = [logits_of(table) for table in tables]
     labels = label_numbers(tables[0], task)
@@ -162,7 +194,7 @@ def make_ensemble(
     run.path.mkdir(parents=True, exist_ok=True)
     names = _copy_members(run, runs)
     described = [
-        {"name": name, "folder": f"members/{name}", "weight": share, "calibration": one.to_json()}
+        {"name": name, "folder": f"{MEMBERS}/{name}", "weight": share, "calibration": one.to_json()}
         for name, share, one in zip(names, shares.tolist(), calibrations, strict=True)
     ]
     notes = {"format": FORMAT, "average": average, "weights": weights, "members": described}
@@ -195,7 +227,7 @@ def _copy_members(run: RunFolder, runs: Sequence[RunFolder]) -> list[str]:
     names = []
     for number, one in enumerate(runs):
         name = f"{number}-{one.path.resolve().name}"
-        folder = run.path / "members" / name
+        folder = run.path / MEMBERS / name
         folder.mkdir(parents=True)
         for file in COPIED:
             shutil.copyfile(one.path / file, folder / file)

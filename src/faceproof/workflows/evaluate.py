@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
@@ -23,7 +24,12 @@ from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.metrics import metrics_shown
-from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig, fit_to_validation
+from faceproof.evaluation.operating_point import (
+    OperatingPoint,
+    ThresholdConfig,
+    fit_to_validation,
+    read_operating_point,
+)
 from faceproof.evaluation.predictions import (
     Scores,
     predictions_table,
@@ -32,9 +38,9 @@ from faceproof.evaluation.predictions import (
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neutral, corruption_row
 from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
+from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder, find_run, read_epochs
-from faceproof.models.build import build_network
-from faceproof.models.weights import load_best
+from faceproof.models.weights import load_network
 from faceproof.reports.image_grid import mistake_images
 from faceproof.reports.numbers import rate
 from faceproof.reports.report import ReportExtras, write_report
@@ -82,7 +88,7 @@ def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
         ensemble = read_ensemble(run)
         scorers = [make_scorer(one.run, task, config) for one in ensemble.members]
         return lambda rows, corruption: ensemble.combine([s(rows, corruption) for s in scorers])
-    net = load_best(run, build_network(run.read_config()["model"]))
+    net = load_network(run)
     size, workers, bar = config.loader.batch_size, config.loader.num_workers, sys.stdout.isatty()
     return lambda rows, corruption: score(
         net, rows, task, size, workers, config.device, corruption, progress=bar
@@ -111,7 +117,7 @@ def evaluate_run(
 
     predictions = predict()
     names = [data.name for data in sets]
-    folder = run.evaluations / (config.name or f"{'+'.join(names)}-{config.split}")
+    folder = run.evaluation_folder(config.name or f"{'+'.join(names)}-{config.split}")
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
     if is_test:
         run.log_test_scoring(names, config.split, folder.name, rows.num_rows)
@@ -199,7 +205,7 @@ def _operating_point(
     run.require(run.validation)
     if threshold is not None:
         return fit_to_validation(read_predictions(run.validation), task, threshold)
-    return OperatingPoint.from_json(run.read_operating_point())
+    return read_operating_point(run)
 
 
 def _score_corrupted(
@@ -253,9 +259,9 @@ def _training_record(
 
 def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
     """Print the metrics and where the report is."""
-    table = Table("metric", "value", title=os.path.relpath(folder))
+    table = Table("metric", "value", title=Text(printable(os.path.relpath(folder))))
     for metric in metrics_shown("comparison"):
         table.add_row(metric.name, rate(evaluation.metrics[metric.name]))
     console.print(table)
-    report = os.path.relpath(folder / "report.html")
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    report = printable(os.path.relpath(folder / "report.html"))
+    console.print(f"report: {report}", soft_wrap=True, highlight=False, markup=False)

@@ -17,6 +17,7 @@ from faceproof.explain.config import (
     check_choice,
 )
 from faceproof.io.folders import refuse_file, refuse_foreign_folder
+from faceproof.io.plain_files import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,6 +166,7 @@ def _choose_images(
     config: ExplainConfig, subject: "Subject", number: int
 ) -> tuple[dict[str, "pa.Table"], str]:
     """Return the images to explain by section, and where they come from."""
+    from faceproof.data.shards.known_stores import refuse_unknown_stores
     from faceproof.data.table import table_from_columns
     from faceproof.evaluation.mistakes import mistake_rows
     from faceproof.evaluation.predictions import read_predictions
@@ -178,7 +180,9 @@ def _choose_images(
     if not number:
         return {}, "none, the measures alone"
     folder = _evaluation(subject, config.evaluation)
-    predictions = read_predictions(folder / "predictions.parquet")
+    file = folder / "predictions.parquet"
+    predictions = read_predictions(file)
+    refuse_unknown_stores(predictions["path"], file)
     found = mistake_rows(predictions, subject.task, subject.point.threshold)
     first = {name: rows.slice(0, number) for name, rows in found.items()}
     return first, f"the most confident mistakes of the evaluation {folder.name}"
@@ -205,7 +209,7 @@ def _measure(
     config: ExplainConfig, subject: "Subject", sections: dict[str, "pa.Table"], maps: MapConfig
 ) -> "Trust":
     """Measure the maps on the images named, or on a sample of the run's validation images."""
-    from faceproof.data.table import read_table, select
+    from faceproof.data.run_tables import read_samples
     from faceproof.explain.explanation import measure_trust, planted_rows
     from faceproof.explain.sampling import sample_rows
 
@@ -213,8 +217,7 @@ def _measure(
         rows = sections["images"]
         return measure_trust(subject, rows, rows, "those named", maps)
     assert subject.run is not None
-    subject.run.require(subject.run.samples)
-    validation = select(read_table(subject.run.samples), "val")
+    validation = read_samples(subject.run, "val")
     rows = sample_rows(validation, maps.effort.sample, config.seed)
     planted = planted_rows(validation, maps.effort.sample, config.seed)
     words = f"a sample of its {validation.num_rows:,} validation images"
@@ -258,6 +261,6 @@ def _print(found: "Explanation", page: Path) -> None:
 
     if (trust := found.trust) is not None:
         measured = f"{trust.num_images} images, {trust.images}"
-        print(f"{found.name}: {measured}; effort {found.config.effort.name}")
-        print(trust_markdown(trust, found.name))
-    print(f"page: {page}")
+        print(printable(f"{found.name}: {measured}; effort {found.config.effort.name}"))
+        print(printable_lines(trust_markdown(trust, found.name)))
+    print(f"page: {printable(str(page))}")

@@ -1,7 +1,6 @@
 """What goes into a detector artifact: gathered from a run, an ensemble, or another artifact."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +17,17 @@ from faceproof.artifact.card import (
     TaskEntry,
     TrainingData,
 )
-from faceproof.data.table import counts, read_parquet, read_table
+from faceproof.audit.seen import read_seen
+from faceproof.data.run_tables import read_samples
+from faceproof.data.table import counts
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.operating_point import OperatingPoint, read_operating_point
+from faceproof.evaluation.scored_runs import AGAIN
+from faceproof.io.parse import parse
+from faceproof.io.plain_files import printable, read_object
 from faceproof.io.run_folder import RunFolder
-from faceproof.models.build import build_network, read_model
-from faceproof.models.weights import load_best
+from faceproof.models.build import read_model
+from faceproof.models.weights import load_network
 from faceproof.task import get_task
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
@@ -61,7 +65,7 @@ def pack_run(path: Path, onnx: bool) -> Package:
         if len(tasks) != 1:
             raise FaceproofError(f"{run.ensemble} joins detectors of {', '.join(sorted(tasks))}")
         name = str(record.get("model") or path.name)
-    point = OperatingPoint.from_json(run.read_operating_point())
+    point = read_operating_point(run)
     entry = DetectorEntry(
         name=name,
         task=TaskEntry.of(get_task(task)),
@@ -80,13 +84,10 @@ def _pack_network(
     """Put a run's network into `files`; return what the card says of it, and its task's name."""
     run.require(run.config, run.best)
     config, record = run.read_config(), run.read_record()
-    try:
-        values, task = dict(config["model"]), str(config["data"]["task"])
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"{run.config} is no run's configuration"
-        raise FaceproofError(f"{what}: {error} is missing") from error
-    model = read_model(values)
-    net = load_best(run, build_network(model))
+    if "task" not in config["data"]:
+        raise FaceproofError(f"{run.config} is no run's configuration: data.task is missing")
+    model, task = read_model(config["model"]), str(config["data"]["task"])
+    net = load_network(run)
     state = {key: value.detach().clone().contiguous() for key, value in net.state_dict().items()}
     stored = {f"{stem}.safetensors": safetensors.torch.save(state)}
     if onnx:
@@ -109,11 +110,11 @@ def _pack_network(
 
 
 def _training_data(run: RunFolder, name: str | None) -> TrainingData:
-    digests = sorted(read_parquet(run.seen)["content"].drop_null().to_pylist())
+    digests = sorted(read_seen(run.seen)["content"].drop_null().to_pylist())
     images: dict[str, dict[str, int]] | None = None
     if run.samples.is_file():
         images = {}
-        for (split, label), number in counts(read_table(run.samples), "split", "label").items():
+        for (split, label), number in counts(read_samples(run), "split", "label").items():
             if split in ("train", "val"):
                 images.setdefault(split, {})[str(label)] = number
     return TrainingData(name, images, hashlib.sha256(b"".join(digests)).hexdigest())
@@ -122,21 +123,24 @@ def _training_data(run: RunFolder, name: str | None) -> TrainingData:
 def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEntry]:
     own, same = point.to_json(), ("threshold", "calibration")
     for file in sorted(run.evaluations.glob("[!.]*/report.json")):
+        report = read_object(file, AGAIN)
+        used, intervals = report.get("operating_point") or {}, report.get("intervals") or {}
         try:
-            report: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        except json.JSONDecodeError as error:
-            raise FaceproofError(f"{file} is no JSON: {error}; evaluate the run again") from error
-        used, intervals = report.get("operating_point") or {}, report["intervals"]["metrics"]
-        yield EvaluationEntry(
-            name=file.parent.name,
-            data=report["data"],
-            split=report["split"],
-            num_images=report["metrics"]["num_images"],
-            threshold=report["threshold"],
-            same_operating_point=all(used.get(key) == own[key] for key in same),
-            metrics=report["metrics"],
-            intervals={name: ends and (ends[0], ends[1]) for name, ends in intervals.items()},
-        )
+            used, intervals = (parse(dict[str, Any], one) for one in (used, intervals))
+            yield parse(
+                EvaluationEntry,
+                {
+                    **{
+                        name: report.get(name) for name in ("data", "split", "threshold", "metrics")
+                    },
+                    "name": printable(file.parent.name),
+                    "num_images": parse(dict[str, Any], report.get("metrics")).get("num_images"),
+                    "same_operating_point": all(used.get(key) == own[key] for key in same),
+                    "intervals": intervals.get("metrics"),
+                },
+            )
+        except FaceproofError as error:
+            raise FaceproofError(f"{file} is damaged: {error}; {AGAIN}") from error
 
 
 def pack_artifact(folder: Path, onnx: bool) -> Package:

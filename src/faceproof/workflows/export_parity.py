@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from faceproof.data.image_io import UnreadableImageError, read_image
-from faceproof.data.table import read_table, select
+from faceproof.data.run_tables import read_samples
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import read_predictions
 from faceproof.inference.predictor import load, stack_fitted
@@ -61,7 +61,7 @@ def _validation_images(runs: Sequence[RunFolder]) -> Iterator[Tensor]:
     """Yield the validation images of runs that can be read, (3, H, W) uint8."""
     for run in runs:
         if run.samples.is_file():
-            rows = select(read_table(run.samples), "val")
+            rows = read_samples(run, "val")
         else:
             run.require(run.validation)
             rows = read_predictions(run.validation)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from faceproof.errors import FaceproofError
 from faceproof.explain.config import check_choice, check_seed
 from faceproof.io.folders import refuse_file, refuse_foreign_folder
+from faceproof.io.plain_files import printable
 from faceproof.workflows.explain import output_folder
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def features(config: FeaturesConfig) -> "FeatureMap":
     title = f"{rows.num_rows:,} {config.split} images by the backbone's features, {subject.name}"
     found = map_features(values, rows, title, config.seed)
     write(out, found, (values, rows, thumbnails), subject.task.classes)
-    print(title)
+    print(printable(title))
     for name, (share, chance) in found.nearest.items():
         print(f"  nearest neighbour of the same {name}: {share:.3f} (by chance {chance:.3f})")
     print(f"plot: {out / 'features.png'}; projector: tensorboard --logdir {out}")
@@ -87,13 +88,12 @@ def features(config: FeaturesConfig) -> "FeatureMap":
 
 
 def _choose_images(config: FeaturesConfig, subject: "Subject") -> "pa.Table":
-    from faceproof.data.table import read_table, select
+    from faceproof.data.run_tables import read_samples
     from faceproof.explain.sampling import sample_rows
 
     if subject.run is None:
         raise FaceproofError(f"{subject.name} is an artifact and names no images; give a run")
-    subject.run.require(subject.run.samples)
-    rows = select(read_table(subject.run.samples), config.split)
+    rows = read_samples(subject.run, config.split)
     if not rows.num_rows:
         what = f"{subject.name} has no images in the split {config.split} to take features of"
         raise FaceproofError(f"{what}; choose the other --split")

@@ -227,6 +227,9 @@ class Sweep:
         """Print what failed or was pruned and where the results are; say whether all went well."""
         from rich.console import Console
         from rich.table import Column, Table
+        from rich.text import Text
+
+        from faceproof.io.plain_files import printable
 
         others = [(job, job.read()) for job in self.jobs if not job.finished]
         pruned = sum(notes.status == "pruned" for _, notes in others)
@@ -238,7 +241,7 @@ class Sweep:
             columns = [Column(name, overflow="fold") for name in ("run", "status", "why")]
             table = Table(*columns, title=", ".join(title))
             for job, notes in others:
-                table.add_row(job.name, notes.status, notes.reason)
+                table.add_row(*map(Text, (job.name, notes.status, printable(notes.reason))))
             Console(highlight=False).print(table)
         if failed:
             console.print("the same command tries the failed runs again, and nothing else")

@@ -23,7 +23,6 @@ import pytorch_lightning as pl
 import timm
 import torch
 import torchvision
-import yaml
 from rich.console import Console
 
 from faceproof import __version__
@@ -36,9 +35,10 @@ from faceproof.data.sources import check_both_classes
 from faceproof.data.table import counts, describe_counts, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import better
-from faceproof.io.atomic import explain_disk_errors, write_text
+from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
+from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, is_first_process, read_epochs
-from faceproof.models.build import build_network
+from faceproof.models.build import build_network, build_of_file
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
@@ -121,7 +121,7 @@ def train(
     config = make_train_config(values, RecordedData(run) if resume else None)
     check_both_classes(config.data)
     seed_everything(config.seed)
-    net = build_network(config.model)
+    net = build_of_file(config.model, run.last) if resume else build_network(config.model)
     weights = (
         None
         if resume
@@ -284,9 +284,8 @@ def _start_record(
 ) -> None:
     """Write configuration and record, and remove what an earlier start left behind."""
     run, made, images = training.run, training.made, training.images
-    write_text(run.config, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
-    for partial in run.path.glob("*.partial-*"):  # of a process that was killed while writing
-        partial.unlink()
+    write_text(run.config, yaml_text(dict(values)))
+    remove_partial_files(run.path)
     # What was fitted to another epoch's weights must not outlive them.
     run.operating_point.unlink(missing_ok=True)
     run.validation.unlink(missing_ok=True)

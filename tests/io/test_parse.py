@@ -9,9 +9,9 @@ import pytest
 
 from faceproof.artifact.card import Card
 from faceproof.artifact.model_card import model_card
-from faceproof.artifact.parse import parse
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.json_values import plain
+from faceproof.io.parse import parse
 from faceproof.workflows.export import export_cascade
 from tests.small_runs import write_ensemble, write_run
 

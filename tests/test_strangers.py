@@ -1,0 +1,37 @@
+"""The short form of `python -m tests.stress.strangers`, and what it must have tried."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.stress.strangers import SECRET, World, check
+
+# Mutations for each command, 500 in all; more of those that are done sooner.
+NUMBERS = {
+    "predict": 100, "export": 90, "export_ensemble": 60, "ensemble": 80, "explain": 60,
+    "evaluate": 40, "compare": 40, "evaluate_ensemble": 10, "resume": 20,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("strangers").resolve())
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Draw no plots: they take most of the time, and show what the numbers say."""
+    monkeypatch.setattr("faceproof.reports.report.draw", lambda *_: {})
+    monkeypatch.setenv("SECRET", SECRET)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", NUMBERS)
+def test_whatever_a_stranger_sends_ends_in_words_and_stays_in_its_place(world, quick, command):
+    found = check(world, command, NUMBERS[command], seed=1000)
+    assert found["refused"] >= NUMBERS[command] // 5  # else hardly anything was changed
+    assert {one.name for one in Path.cwd().iterdir()} <= {"multirun"}
+
+
+def test_there_are_five_hundred():
+    assert sum(NUMBERS.values()) == 500
