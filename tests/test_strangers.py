@@ -8,8 +8,8 @@ from tests.stress.strangers import SECRET, World, check
 
 # Mutations for each command, 500 in all; more of those that are done sooner.
 NUMBERS = {
-    "predict": 100, "export": 90, "export_ensemble": 60, "ensemble": 80, "explain": 60,
-    "evaluate": 40, "compare": 40, "evaluate_ensemble": 10, "resume": 20,
+    "predict": 150, "export": 110, "export_ensemble": 60, "ensemble": 90, "explain": 30,
+    "evaluate": 20, "compare": 20, "evaluate_ensemble": 10, "resume": 10,
 }  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def quick(monkeypatch, tmp_path):
 def test_whatever_a_stranger_sends_ends_in_words_and_stays_in_its_place(world, quick, command):
     found = check(world, command, NUMBERS[command], seed=1000)
     assert found["refused"] >= NUMBERS[command] // 5  # else hardly anything was changed
-    assert {one.name for one in Path.cwd().iterdir()} <= {"multirun"}
+    assert not list(Path.cwd().iterdir())
 
 
 def test_there_are_five_hundred():

@@ -56,6 +56,9 @@ TEXTS = (
 )  # fmt: skip
 
 
+_OF_JSON = (json.loads, json.dumps)
+
+
 class TooSlowError(AssertionError):
     """A command has not ended in time."""
 
@@ -87,21 +90,17 @@ def mutate_text(rng: random.Random, file: Path) -> None:
     """Change a file of JSON or YAML by its values, or its text."""
     draw, data = rng.random(), file.read_bytes()
     if draw < 0.7:
-        reads_yaml = file.suffix == ".yaml"
-        value = (
-            yaml.safe_load(data)
-            if reads_yaml
-            else json.loads(data.splitlines()[0] or "0")
-            if (file.suffix == ".jsonl")
-            else json.loads(data)
-        )
-        changed = change_values(rng, value)
-        text = yaml.safe_dump(changed) if reads_yaml else json.dumps(changed)
-        file.write_bytes(text.encode())
+        read, write = (yaml.safe_load, yaml.safe_dump) if file.suffix == ".yaml" else _OF_JSON
+        try:
+            value = read(data.splitlines()[0] if file.suffix == ".jsonl" else data)
+        except (ValueError, IndexError, RecursionError, yaml.YAMLError):  # it was changed before
+            return mutate_bytes(rng, file)
+        file.write_bytes(write(change_values(rng, value)).encode(errors="replace"))
     elif draw < 0.85:
         file.write_bytes(rng.choice((*TEXTS, alias_bomb())))
     else:
         mutate_bytes(rng, file)
+    return None
 
 
 def mutate_bytes(rng: random.Random, file: Path) -> None:
@@ -124,7 +123,10 @@ def mutate_bytes(rng: random.Random, file: Path) -> None:
 
 def mutate_table(rng: random.Random, file: Path) -> None:
     """Change columns, types or values of a Parquet file, or its bytes."""
-    table, draw = pq.read_table(file), rng.randrange(7)
+    try:
+        table, draw = pq.read_table(file), rng.randrange(7)
+    except (pa.ArrowException, OSError):  # it was changed before
+        return mutate_bytes(rng, file)
     names = table.column_names
     place = rng.randrange(len(names))
     number = table.num_rows
@@ -248,7 +250,7 @@ class World:
 def commands(world: World) -> dict[str, tuple[str, Callable[[Path], object]]]:
     """Return each command by name: the good folder that it takes, and what calls it."""
     named = world.work / "named"
-    quick = {"methods": ("occlusion",), "sample": 1, "mistakes": 1, "effort": "least"}
+    quick = {"methods": ("occlusion",), "sample": 2, "mistakes": 1, "effort": "least"}
     other = world.work / "other"
 
     def resume(run: Path) -> None:

@@ -127,7 +127,7 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
         used, intervals = report.get("operating_point") or {}, report.get("intervals") or {}
         try:
             used, intervals = (parse(dict[str, Any], one) for one in (used, intervals))
-            yield parse(
+            entry: EvaluationEntry = parse(
                 EvaluationEntry,
                 {
                     **{
@@ -139,6 +139,8 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
                     "intervals": intervals.get("metrics"),
                 },
             )
+            # Counts among the metrics stay whole numbers.
+            yield replace(entry, metrics=dict(report["metrics"]))
         except FaceproofError as error:
             raise FaceproofError(f"{file} is damaged: {error}; {AGAIN}") from error
 
