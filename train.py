@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 from faceproof import app
 
 
+@app.as_typed
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @app.clear_errors
 def main(config: DictConfig) -> float:

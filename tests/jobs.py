@@ -21,7 +21,8 @@ CHOICES = {
 def compose_job(name: str, folder: Path, overrides: tuple[str, ...]) -> DictConfig:
     """Compose a configuration and tell Hydra's global state of it, as its main function does."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, [*overrides, f"hydra.run.dir={folder}"], return_hydra_config=True)
+        words = app.command_line([*overrides, f"hydra.run.dir={folder}"])
+        config = compose(name, words, return_hydra_config=True)
     with open_dict(config):
         config.hydra.runtime.output_dir = str(folder)
         config.hydra.mode = "RUN"

@@ -3,6 +3,8 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
 from tests.jobs import REPOSITORY, evaluate, train
@@ -209,7 +212,7 @@ def arriving(name):
     """Return what Hydra has of a folder when a shell has split the printed argument."""
     (word,) = shlex.split(RunFolder(name).argument("run"))
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        return compose("evaluate", [word]).run
+        return compose("evaluate", app.command_line([word])).run
 
 
 @pytest.mark.parametrize(
@@ -222,8 +225,10 @@ def arriving(name):
         *("..", "../a", "./a", "a/null", "/", "/12"),
     ],
 )
-def test_a_folder_name_arrives_as_it_is_by_the_next_command(name):
-    assert arriving(name) == os.path.normpath(name)
+def test_a_folder_name_arrives_as_it_is_by_the_next_command(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir(parents=True, exist_ok=True)
+    assert os.path.normpath(arriving(name)) == os.path.normpath(name)
 
 
 @pytest.mark.parametrize("name", ["latest", "???"])
@@ -233,9 +238,12 @@ def test_a_folder_is_not_taken_for_a_word_of_the_command(name):
 
 @given(st.text(alphabet="ab1.-\\\"'${}[]:=,~ \nß", min_size=1, max_size=8))
 def test_any_folder_name_arrives_as_it_is(name):
-    (word,) = shlex.split(RunFolder(f"x/{name}").argument("run"))
-    (override,) = OverridesParser.create().parse_overrides([word])
-    assert OmegaConf.create({"run": override.value()}).run == os.path.normpath(f"x/{name}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x", name)
+        path.mkdir(parents=True, exist_ok=True)
+        (word,) = shlex.split(RunFolder(path).argument("run"))
+        (override,) = OverridesParser.create().parse_overrides(app.command_line([word]))
+        assert OmegaConf.create({"run": override.value()}).run == os.path.normpath(path)
 
 
 INTERRUPTED = """

@@ -4,24 +4,24 @@ Heavy imports stand inside functions, so that `--help`, `--cfg job` and shell co
 """
 
 import functools
+import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from faceproof import lookup
+from faceproof import lookup, words
 from faceproof.errors import FaceproofError
 from faceproof.io.plain_files import printable_lines
 from faceproof.io.run_folder import RunFolder, find_run, flatten
@@ -31,6 +31,7 @@ from faceproof.workflows.sweep_folder import sweep_name
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
+    from faceproof.data.listing import Source
 
 # What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
 CHANGEABLE = (
@@ -44,7 +45,7 @@ OWN_CODE = (
     "data.kind", "model.backbone.name", "model.head.name", "optimizer.name", "scheduler.name",
     "trainer.strategy.name",
 )  # fmt: skip
-MENDABLE = (FaceproofError, InstantiationException, OmegaConfBaseException)
+MENDABLE = (FaceproofError, HydraException, OmegaConfBaseException)
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
 
@@ -59,9 +60,44 @@ def run_folder(resume: str | None, fresh: str) -> str:
     return fresh if resume is None else str(find_run(resume).path)
 
 
+def name_of_sets(choices: Mapping[Any, Any]) -> str:
+    """Return the name of the data set that is chosen: `a+b` for `data=[a,b]`."""
+    sets = [str(one) for key, one in choices.items() if str(key).startswith("data@data.sets.")]
+    return "+".join(sets) or str(choices["data"])
+
+
+def data_name(*, _root_: DictConfig) -> str:
+    """Return the same while Hydra composes."""
+    return name_of_sets(_root_.hydra.runtime.choices)
+
+
+OmegaConf.register_new_resolver("faceproof_data", data_name, replace=True)
 OmegaConf.register_new_resolver("faceproof_root", repository, replace=True)
 OmegaConf.register_new_resolver("faceproof_run_folder", run_folder, replace=True)
 OmegaConf.register_new_resolver("faceproof_sweep_name", sweep_name, replace=True)
+
+
+def command_line(given: Sequence[str]) -> list[str]:
+    """Return the words of a command line as Hydra takes them; see `words`."""
+    return words.combined(words.prepared(given))
+
+
+def as_typed(main: Callable[[], Any]) -> Callable[[], Any]:
+    """Let an entry point take paths and texts as they are typed; see `words`.
+
+    What Hydra refuses ends with one message and exit code 1, as other errors do.
+    """
+
+    @functools.wraps(main)
+    def wrapped() -> Any:
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints and exits by itself
+        try:
+            sys.argv[1:] = command_line(sys.argv[1:])
+            return main()
+        except MENDABLE as error:
+            sys.exit(f"error: {_message(error)}")
+
+    return wrapped
 
 
 def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -93,12 +129,21 @@ def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
     return wrapped
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     """Return the message of the error that a configuration library has wrapped."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, FaceproofError):
-        cause = cause.__cause__
-    return f"the configuration cannot be used: {error}" if cause is None else str(cause)
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    for one in causes:
+        if isinstance(one, FaceproofError):
+            return str(one)
+    last = causes[-1]
+    parent = getattr(last, "parent_node", None)
+    if isinstance(last, ConfigKeyError | ConfigAttributeError) and isinstance(parent, DictConfig):
+        return str(UnknownSettingError(str(last.full_key), map(str, parent)))
+    said = dict.fromkeys(str(one) for one in causes if str(one))
+    text = "\n".join(said).partition("\nConfig search path:")[0]
+    return f"the configuration cannot be used: {text}"
 
 
 def _remove_if_unused(folder: Path) -> None:
@@ -112,6 +157,7 @@ def _remove_if_unused(folder: Path) -> None:
 def train(config: DictConfig) -> float:
     """Train what a configuration describes and return the best value of the monitored metric."""
     lookup.allow(config.get("allow") or ())
+    refuse_unread(config)
     if config.resume is not None:
         run = find_run(config.resume)
         run.refuse_links()
@@ -127,6 +173,18 @@ def train(config: DictConfig) -> float:
     return workflow.train(run, values, choices, resume=config.resume is not None)
 
 
+def refuse_unread(config: DictConfig) -> None:
+    """Refuse what only a sweep reads; it leaves these settings out of its runs."""
+    if not isinstance(config.compare, bool):
+        raise SettingError("compare", f"= {config.compare!r} must be true or false")
+    if config.compare:
+        problem = "= true compares the runs of a sweep, and this is a single run"
+        raise SettingError("compare", f"{problem}: give values by -m model=resnet18,effnet_b0")
+    if config.get("sweep") is not None:
+        problem = f"= {config.sweep} makes several runs, and hydra.mode=RUN asks for one"
+        raise SettingError("sweep", f"{problem}: leave one of them out")
+
+
 def training_values(config: DictConfig) -> dict[str, Any]:
     """Return the settings of a training as plain values, and allow the code that they name.
 
@@ -135,8 +193,6 @@ def training_values(config: DictConfig) -> dict[str, Any]:
     """
     values = {name: value for name, value in plain(config).items() if name not in OF_THE_COMMAND}
     known = set(_written("train"))
-    if not isinstance(config.compare, bool):
-        raise SettingError("compare", f"= {config.compare!r} must be true or false")
     interpolated = set(_interpolated(plain(config, resolve=False)))
     for name in [name for name in values if name not in known]:
         if name not in interpolated:
@@ -176,13 +232,15 @@ def allow_own_code(values: Mapping[str, Any]) -> None:
 def _choices(config: DictConfig) -> dict[str, str]:
     """Return which file of conf/ each group was taken from."""
     choices = HydraConfig.get().runtime.choices
-    return {key: choices[key] for key in map(str, config) if choices.get(key) is not None}
+    chosen = {key: choices[key] for key in map(str, config) if choices.get(key) is not None}
+    return chosen | ({"data": name_of_sets(choices)} if "data" in chosen else {})
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
     """Return a configuration as plain Python values; nothing in it may be left open if resolved."""
-    values: Any = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
-    assert isinstance(values, dict)
+    held = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
+    assert isinstance(held, dict)
+    values: dict[str, Any] = words.as_typed(held)
     return values
 
 
@@ -204,9 +262,9 @@ def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any]
         values["trainer"]["precision"] = record["precision"]  # another machine may choose another
     for override in _parsed(overrides):
         key = override.key_or_group
-        if key in OF_THE_COMMAND or (key in choices and override.value() == choices[key]):
+        if key in ("allow", "resume") or (key in choices and override.value() == choices[key]):
             continue
-        if not key.startswith(CHANGEABLE) or key not in flat:
+        if not key.startswith(CHANGEABLE) or key not in flat or override.is_delete():
             raise FaceproofError(
                 f"{override.input_line} cannot be changed when a run is resumed: its configuration "
                 f"in {run.config.name} stands, and only single settings of {', '.join(CHANGEABLE)} "
@@ -218,19 +276,17 @@ def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any]
 
 
 def compose_data(overrides: list[str]) -> "DataSet":
-    """List the data set that overrides such as `data=NAME` describe.
+    """List the data set that overrides such as `data=NAME` describe; several are one.
 
     Raises:
         FaceproofError: they name no data set or no setting of it, or it cannot be listed.
     """
     if others := [word for word in overrides if not word.lstrip("+").startswith("data")]:
         raise FaceproofError(f"{others[0]!r} is no setting of a data set; name one by data=NAME")
+    overrides = command_line(overrides)
     try:
-        if GlobalHydra.instance().is_initialized():  # inside evaluate.py
+        with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
             config = compose("train", overrides)
-        else:
-            with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
-                config = compose("train", overrides)
         values = plain(config.data)
     except (HydraException, OmegaConfBaseException) as error:
         raise FaceproofError(_message(error)) from error
@@ -239,14 +295,17 @@ def compose_data(overrides: list[str]) -> "DataSet":
 
 def list_data(values: Mapping[str, Any]) -> "DataSet":
     """List the data set that the user's settings describe."""
+    return _source(values, "data").list()
+
+
+def _source(values: Mapping[str, Any], where: str) -> "Source":
     from faceproof.data.sources import make_source
 
-    allow_own_code({"data": values})
+    allow_own_code({where: values})
     try:
-        source = make_source(values)
+        return make_source(values)
     except SettingError as error:
-        raise error.within("data") from error
-    return source.list()
+        raise error.within(where) from error
 
 
 def evaluate(config: DictConfig) -> Path:
@@ -266,16 +325,22 @@ def requested_data(config: DictConfig) -> list["DataSet"]:
     """Return the data sets that an evaluation names: none, one, or each of `data=[a,b,c]`."""
     if "data" not in config:
         return []
-    overrides = list(HydraConfig.get().overrides.task)
-    chosen: Any = [o.value() for o in _parsed(overrides) if o.key_or_group == "data"][-1]
-    if isinstance(chosen, str):
-        return [list_data(plain(config.data))]
-    if not chosen:
-        raise FaceproofError("data=[] names no data set; leave it out for the run's own")
-    # Hydra would lay several choices of a group over one another.
-    if settings := [word for word in overrides if word.lstrip("+~").startswith("data.")]:
-        raise FaceproofError(f"{settings[0]} cannot be set for several data sets at once")
-    return [compose_data([f"data={name}"]) for name in chosen]
+    choice = HydraConfig.get().runtime.choices.get("data")
+    if choice is None:
+        raise FaceproofError("the settings data.* are of no data set; name one by data=NAME")
+    values = plain(config.data)
+    if choice != words.SETS_CHOICE:
+        return [list_data(values)]
+    for word in map(str, HydraConfig.get().overrides.task):
+        if re.match(r"[+~]*data\.(max_unreadable|allow_leaks)=", word):
+            raise FaceproofError(
+                f"{word} cannot be set for several data sets at once: each is evaluated as it is; "
+                "set it as data.sets.NAME.max_unreadable"
+            )
+    from faceproof.data.listing import list_part
+
+    sources = {name: _source(one, f"data.sets.{name}") for name, one in values["sets"].items()}
+    return [list_part(name, source) for name, source in sources.items()]
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

@@ -189,7 +189,7 @@ def test_an_unmapped_word_is_refused_with_both_trees_and_the_setting(tmp_path: P
         f"  {tmp_path}/\n"
         "    Deepfake/ (1 files, '1.jpg' the first)\n"
         "    real/ (2 files, '1.jpg' the first)\n"
-        "add it with '+data.labels.deepfake=NAME' (null leaves it out), or set data.layout"
+        "add it with data.labels.Deepfake=NAME (null leaves it out), or set data.layout"
     )
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,27 @@ def test_a_combination_with_an_image_twice_or_of_two_tasks(world: Path) -> None:
         CombinedData("both", "deepfake", {"a": part, "b": faces}).list()
     with pytest.raises(FaceproofError, match=r"found none in data\.sets"):
         CombinedData("both", "deepfake", {}).list()
+
+
+def test_a_combination_keeps_the_limits_and_names_of_its_sets(world: Path) -> None:
+    parts = [configured("ciplab"), configured("deepfake_and_real")]
+    strict, lax = parts[0], replace(parts[1], max_unreadable=0.5, allow_leaks=True)
+    whole = CombinedData("both", "deepfake", {"a": strict, "b": lax}).list()
+    sizes = [part.table.num_rows for part in parts]
+    assert whole.max_unreadable == pytest.approx((0.01 * sizes[0] + 0.5 * sizes[1]) / sum(sizes))
+    assert not whole.allow_leaks
+    assert CombinedData("both", "deepfake", {"b": lax}).list().allow_leaks
+    given = CombinedData("both", "deepfake", {"a": strict, "b": lax}, 0.2, True).list()
+    assert (given.max_unreadable, given.allow_leaks) == (0.2, True)
+    same = CombinedData("both", "deepfake", {"a": strict, "b": replace(lax, name="ciplab")})
+    with pytest.raises(FaceproofError, match=r"have the name ciplab.*data\.sets\.a\.name"):
+        same.list()
+
+
+def test_a_set_of_a_combination_speaks_of_its_own_settings(tmp_path: Path) -> None:
+    source = FolderData("x", "deepfake", str(tmp_path / "none"), "{label}/*", LABELS)
+    with pytest.raises(FaceproofError, match=r"set data\.sets\.mine\.root"):
+        CombinedData("both", "deepfake", {"mine": source}).list()
 
 
 def test_moving_the_root_changes_no_split(tmp_path: Path, make_images: MakeImages) -> None:

@@ -1,6 +1,7 @@
 """`faceproof shard`."""
 
 from faceproof.cli.shell import shell
+from faceproof.words import for_shell
 from faceproof.workflows.shard import ShardConfig, write_shards
 
 NUM_NAMED = 10  # files left out that are named
@@ -21,5 +22,6 @@ def command(config: ShardConfig) -> None:
         print(f"  left out: {row['path']} ({row['reason']})")
     if (more := len(left_out) - NUM_NAMED) > 0:
         print(f"  and {more:,} more; all are in unreadable.csv beside the shards")
-    words = f"data=shards data.root={config.to} data.task={data.task.name}"
+    root = for_shell(f"data.root={config.to}")
+    words = f"data=shards {root} data.task={data.task.name}"
     print(f"next:\n  python train.py {words}")

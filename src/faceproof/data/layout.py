@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
+from faceproof.words import meaning
 
 PLACEHOLDERS = ("split", "label", "generator", "group")
 # Files that operating systems leave in folders; never images.
@@ -195,7 +196,7 @@ def _row(
             raise FaceproofError(
                 f"the folder word {word!r} (in {match.string}) is no {name} that data.{name}s "
                 f"knows: {', '.join(known) or 'it is empty'}\n{trees()}\nadd it with "
-                f"'+data.{name}s.{word.lower()}=NAME' (null leaves it out), or set data.layout"
+                f"{meaning(f'data.{name}s', word, 'NAME')} (null leaves it out), or set data.layout"
             )
         row[name] = known[word.lower()]
         if row[name] is None:

@@ -5,6 +5,7 @@ table.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,7 @@ from faceproof.settings import (
     optional,
 )
 from faceproof.task import Task, get_task
+from faceproof.words import at_home
 
 RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
 SPLIT_MEANINGS = (*SPLITS, "auto", None)
@@ -257,24 +259,62 @@ class ShardData(_Kind):
 
 
 @dataclass(frozen=True)
-class CombinedData(_Kind):
-    """Several data sets of one task as one; the column `source` tells them apart."""
+class CombinedData:
+    """Several data sets of one task as one; the column `source` tells them apart.
 
+    Attributes:
+        max_unreadable: of all together; None for as many files as the sets allow in sum.
+        allow_leaks: None to allow them where every set does.
+    """
+
+    name: str
+    task: str
     sets: Mapping[str, "Source | DataSet"]
+    max_unreadable: float | None = None
+    allow_leaks: bool | None = None
 
     def __post_init__(self) -> None:
-        self._check()
+        settings.check(self, name=TEXT, task=TEXT, max_unreadable=optional(SHARE))
+        settings.check(self, allow_leaks=optional(settings.SWITCH))
+        get_task(self.task)
 
     def list(self) -> DataSet:
-        """List every set; they must be of one task and share no image."""
-        parts = [one if isinstance(one, DataSet) else one.list() for one in self.sets.values()]
+        """List every set; they must be of one task, have names of their own and share no image."""
+        parts = [list_part(name, one) for name, one in self.sets.items()]
         others = [part.name for part in parts if part.task.name != self.task]
         if not parts or others:
             found = f"{others[0]}, which is of another task" if others else "none in data.sets"
             raise FaceproofError(
                 f"data set {self.name} combines sets of task {self.task}; found {found}"
             )
-        return self._data_set(concat_tables(part.table for part in parts))
+        table = validate(
+            concat_tables(part.table for part in parts), get_task(self.task), self.name
+        )
+        for place, part in zip(self.sets, parts, strict=True):
+            if [one.name for one in parts].count(part.name) > 1:
+                raise FaceproofError(
+                    f"two of the sets of {self.name} have the name {part.name}, by which their "
+                    f"images are told apart; set another as data.sets.{place}.name"
+                )
+        unreadable, leaks = self.max_unreadable, self.allow_leaks
+        if unreadable is None:
+            allowed = sum(part.max_unreadable * part.table.num_rows for part in parts)
+            unreadable = allowed / table.num_rows
+        if leaks is None:
+            leaks = all(part.allow_leaks for part in parts)
+        return DataSet(self.name, get_task(self.task), table, unreadable, leaks)
+
+
+def list_part(name: str, part: "Source | DataSet") -> DataSet:
+    """List a set of a combined one; its settings stand below `data.sets`."""
+    if isinstance(part, DataSet):
+        return part
+    try:
+        return part.list()
+    except FaceproofError as error:
+        raise FaceproofError(
+            re.sub(r"\bdata\.(?=[a-z])", f"data.sets.{name}.", str(error))
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -331,4 +371,4 @@ def _lowered(words: Words | None) -> dict[str, str | None]:
 
 def _absolute(path: str) -> Path:
     """Return an absolute path; not resolve(), for a link's name is the user's name for it."""
-    return Path(os.path.abspath(Path(path).expanduser()))
+    return Path(os.path.abspath(at_home(path)))

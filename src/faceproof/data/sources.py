@@ -89,5 +89,5 @@ def check_both_classes(source: Source) -> None:
         if name not in found:
             raise FaceproofError(
                 f"no folder word of data.labels means {name}, and a detector is trained on both "
-                f"classes: add one with '+data.labels.WORD={name}'"
+                f"classes: add one with data.labels.WORD={name}"
             )

@@ -8,7 +8,16 @@ from faceproof.data.loader_config import LoaderConfig
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import ThresholdConfig
-from faceproof.settings import COUNT, TEXT, Rule, check, make, one_of, optional
+from faceproof.settings import (
+    COUNT,
+    TEXT,
+    Rule,
+    UnknownSettingError,
+    check,
+    make,
+    one_of,
+    optional,
+)
 
 BY_NAME = Rule(lambda value: isinstance(value, Mapping), "criterion, fpr and value, by name")
 
@@ -51,6 +60,8 @@ class EvaluateConfig:
 
     def requested_threshold(self) -> ThresholdConfig | None:
         """Return the other threshold that is set, or None for the run's own."""
+        if "calibration" in self.threshold:
+            raise UnknownSettingError("threshold.calibration", ("criterion", "fpr", "value"))
         wanted = {**self.threshold, "calibration": self.calibration}
         given = {name: value for name, value in wanted.items() if value is not None}
         if given and "criterion" not in given:

@@ -16,6 +16,7 @@ from faceproof.io.parse import parse
 from faceproof.io.plain_files import read_object
 from faceproof.io.run_folder import RunFolder, is_member
 from faceproof.task import Task, get_task
+from faceproof.words import for_shell
 
 Config = Mapping[str, Any]
 
@@ -172,14 +173,15 @@ def _command(run: RunFolder, with_it: Sequence[RunFolder], name: str | None) -> 
     if name is None:
         return command
     if not with_it:
-        return f"{command} name={name}"
+        return f"{command} {for_shell(f'name={name}')}"
     report = ReportHead.read(with_it[0].evaluations / name)
     data, split = report.data, report.split
     if data != run.read_record().get("data"):
-        command += f" data=[{data.replace('+', ',')}]" if "+" in data else f" data={data}"
+        words = f"data=[{data.replace('+', ',')}]" if "+" in data else f"data={data}"
+        command += f" {for_shell(words)}"
     if split != "test":
         command += f" split={split}"
-    return command if name == f"{data}-{split}" else f"{command} name={name}"
+    return command if name == f"{data}-{split}" else f"{command} {for_shell(f'name={name}')}"
 
 
 def read_scored(

@@ -6,8 +6,6 @@ import io
 import json
 import math
 import os
-import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +25,9 @@ from faceproof.io.plain_files import (
     refuse_links,
 )
 from faceproof.settings import NAME, TEXT
+from faceproof.words import override
 
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
-# A folder's name that Hydra takes for text as it stands, and a shell too.
-PLAIN = re.compile(r"(?ai)(\./|/|(?!(null|true|false|nan|inf)$))[a-z_][\w./-]*")
 MAX_LINES = 50_000_000  # bytes of a table of epochs, or of the lines of scorings
 # The types of what is read of a record; it may hold more.
 RECORD: Mapping[str, Any] = {
@@ -104,20 +101,9 @@ class RunFolder:
         return "no checkpoint had been written, so the same command starts anew"
 
     def argument(self, key: str) -> str:
-        """Return `key=FOLDER` as a shell's command line for Hydra needs it.
-
-        In quotes `"` and `${` are escaped, and the backslashes before them and the end doubled.
-        """
+        """Return `key=FOLDER` as a shell's command line needs it."""
         below = os.path.relpath(self.path)
-        folder = str(self.path) if below.startswith(os.pardir) else below
-        if folder in ("latest", "???"):  # words that mean something else
-            folder = f"./{folder}"
-        if PLAIN.fullmatch(folder):
-            return f"{key}={folder}"
-        text = re.sub(r"(\\*)\$\{", r"\1\1\\${", folder)  # OmegaConf's escape
-        quoted = re.sub(r'(\\*)"', r'\1\1\\"', text)  # Hydra's
-        quoted = re.sub(r"(\\+)\Z", r"\1\1", quoted)
-        return shlex.quote(f'{key}="{quoted}"')
+        return override(key, str(self.path) if below.startswith(os.pardir) else below)
 
     def read_config(self) -> dict[str, Any]:
         """Return the configuration as plain values; nothing in it is interpolated or called."""

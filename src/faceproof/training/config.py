@@ -39,6 +39,15 @@ EPOCHS = Rule(is_count, "a count of epochs, from 0 on")
 FACTOR = Rule(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 on, below 1")
 # The loss is multiplied by the weights: far outside of these bounds it vanishes or overflows.
 LIGHTEST, HEAVIEST = 1e-6, 1e6
+# Options of Lightning's trainer that a training reads. Of the others some are the run's own, such
+# as its callbacks, loggers and folder, and some are for Lightning's tests and predictions.
+TRAINER_OPTIONS = (
+    "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs", "min_epochs",
+    "max_steps", "min_steps", "max_time", "limit_train_batches", "limit_val_batches",
+    "val_check_interval", "check_val_every_n_epoch", "log_every_n_steps", "fast_dev_run",
+    "overfit_batches", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm",
+    "deterministic", "benchmark", "inference_mode", "profiler", "detect_anomaly", "sync_batchnorm",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,9 @@ class TrainConfig:
             self, trainer=BY_NAME, patience=optional(EPOCHS), seed=SEED, compile=SWITCH,
             monitor=Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
         )  # fmt: skip
+        for name in self.trainer:
+            if name not in TRAINER_OPTIONS:
+                raise UnknownSettingError(f"trainer.{name}", TRAINER_OPTIONS)
         better(self.monitor)
         _check_class_weights(self.class_weights)
 
@@ -211,6 +223,8 @@ def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> 
         raise SettingError(
             "threshold", f"= {threshold!r} must be criterion, fpr and value, by name"
         )
+    if "calibration" in threshold:
+        raise UnknownSettingError("threshold.calibration", ("criterion", "fpr", "value"))
     threshold = {**threshold, "calibration": calibration}
     made: dict[str, Any] = {
         "data": data or _within("data", make_source, settings["data"]),

@@ -1,7 +1,6 @@
 """What a training prints: the network before it, the best epoch after it."""
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.text import Text
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.training.freezing import FreezeSchedule
+from faceproof.words import for_shell
 
 
 def print_network(net: Detector, schedule: FreezeSchedule, console: Console) -> None:
@@ -50,7 +50,7 @@ def print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None
     console = Console()
     console.print(table)
     console.print("next:", f"  python evaluate.py {run.argument('run')}",
-                  f"  tensorboard --logdir {shlex.quote(os.path.relpath(run.path))}",
+                  f"  tensorboard --logdir {for_shell(os.path.relpath(run.path))}",
                   sep="\n", soft_wrap=True, highlight=False, markup=False)  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from faceproof.io.locks import Lock
+from faceproof.words import for_shell
 from faceproof.workflows.run_process import run_process
 from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder
 
@@ -248,7 +249,7 @@ class Sweep:
         if best := self.folder.best():
             console.print(f"best: {best.name}: {best.describe()}", markup=False)
         console.print(f"leaderboard: {os.path.relpath(self.folder.leaderboard)}", markup=False)
-        folder = os.path.relpath(self.folder.path)
+        folder = for_shell(os.path.relpath(self.folder.path))
         console.print("next:", f"  tensorboard --logdir {folder}", sep="\n", markup=False)
         return not failed and not self.not_compared
 

@@ -30,6 +30,7 @@ from typing import Any, Self
 from faceproof.io.atomic import write_json, write_text
 from faceproof.io.locks import Lock
 from faceproof.io.run_folder import RunFolder
+from faceproof.words import for_hydra
 from faceproof.workflows.run_process import one_line
 
 JOB = "job.json"
@@ -256,7 +257,7 @@ class SweepFolder:
         attempts = [*job.read().attempts, datetime.now(UTC).isoformat(timespec="seconds")]
         job.note(status="running", reason="", attempts=attempts)
         if all(file.is_file() for file in (run.config, run.last, run.samples)):
-            return (f"resume={quoted(job.folder)}",)
+            return (f"resume={for_hydra(str(job.folder))}",)
         for entry in job.folder.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -331,11 +332,3 @@ def _rank(row: Mapping[str, Any]) -> tuple[int, str, float, str]:
         return place, "", 0.0, row["folder"]
     value = row["value"] if better(row["monitor"]) == "min" else -row["value"]
     return place, row["monitor"], value, row["folder"]
-
-
-def quoted(path: Path) -> str:
-    """Return a path as the value of an override."""
-    text = str(path)
-    if re.fullmatch(r"[\w./+-]+", text):
-        return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from faceproof.errors import FaceproofError
+from faceproof.words import for_hydra, prepared
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -133,7 +134,6 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
     """Return how Hydra starts the runs of a sweep."""
     from faceproof.workflows.run_process import one_line
     from faceproof.workflows.sweep import Program
-    from faceproof.workflows.sweep_folder import quoted
 
     def check(overrides: Sequence[str]) -> str:
         try:
@@ -144,17 +144,17 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
         return ""
 
     def train(overrides: Sequence[str], folder: Path) -> list[str]:
-        return [*base_command(config), *overrides, f"hydra.run.dir={quoted(folder)}",
+        return [*base_command(config), *overrides, f"hydra.run.dir={for_hydra(str(folder))}",
                 "hydra.mode=RUN"]  # fmt: skip
 
     def evaluate(folder: Path) -> list[str]:
         script = Path(sys.argv[0]).absolute().with_name("evaluate.py")
-        return [sys.executable, str(script), f"run={quoted(folder)}"]
+        return [sys.executable, str(script), f"run={for_hydra(str(folder))}"]
 
     def launch(runs: list[tuple[Sequence[str], Path]]) -> list[str]:
         batch = [
-            [*overrides, f"hydra.sweep.dir={quoted(folder.parent)}",
-             f"hydra.sweep.subdir={quoted(Path(folder.name))}"]
+            [*overrides, f"hydra.sweep.dir={for_hydra(str(folder.parent))}",
+             f"hydra.sweep.subdir={for_hydra(folder.name)}"]
             for overrides, folder in runs
         ]  # fmt: skip
         launcher = Plugins.instance().instantiate_launcher(
@@ -191,7 +191,7 @@ def failure(returned: JobReturn) -> str:
 
 def parse(params: DictConfig, arguments: list[str], loader: ConfigLoader) -> list[Override]:
     """Return what the runs are made of; the command line takes precedence over `params`."""
-    words = [f"{key!s}={value}" for key, value in params.items()]
+    words = prepared([f"{key!s}={value}" for key, value in params.items()], swept=True)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*words, *arguments])
     latest = {override.get_key_element(): override for override in parsed}
     latest.pop("compare", None)  # is said of the sweep and not of its runs
@@ -210,7 +210,7 @@ def values(override: Override, config: DictConfig) -> list[str | None]:
         )
     pattern: Any = override.value()
     if not isinstance(pattern, Glob):
-        there, found = [], list(override.sweep_string_iterator())
+        there, found = [], [*map(element, override.sweep_iterator())]
     else:
         there = choices_of(override.key_or_group, config)
         found = pattern.filter(there)
@@ -220,6 +220,14 @@ def values(override: Override, config: DictConfig) -> list[str | None]:
             f"{override.input_line} stands for nothing, so there is no run to do{hint}"
         )
     return [*found]
+
+
+def element(value: Any) -> str:
+    """Return one of several values as an override has it."""
+    if isinstance(value, str):
+        return for_hydra(value, interpolates=True)
+    text: str = Override._get_value_element_as_str(value)
+    return text
 
 
 def choices_of(group: str, config: DictConfig) -> list[str]:
