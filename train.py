@@ -4,6 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from faceproof import app
+from faceproof.io.streams import outlive_closed_pipes
 
 
 @app.as_typed
@@ -15,4 +16,5 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    outlive_closed_pipes()
     main()

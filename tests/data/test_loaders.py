@@ -1,5 +1,8 @@
 """Loading: labels, order, and batches that do not depend on how many processes load them."""
 
+import errno
+import multiprocessing
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from faceproof.data import FolderData
+from faceproof.data import FolderData, loaders
 from faceproof.data.datasets import Batch, ImageDataset, label_numbers
 from faceproof.data.image_io import read_image
 from faceproof.data.loaders import (
@@ -19,9 +22,10 @@ from faceproof.data.loaders import (
     make_loader,
 )
 from faceproof.data.model_input import fit_image
-from faceproof.data.samplers import EpochSampler
+from faceproof.data.samplers import EpochBatches, EpochSampler
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
+from faceproof.io.atomic import explain_disk_errors
 from faceproof.task import TASKS
 
 FACE = TASKS["face"]
@@ -112,6 +116,33 @@ def test_ranks_get_equally_many_rows_and_together_all_of_them(num_rows: int, ran
         assert len(set(together)) == len(together)
 
 
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 41))
+def test_no_batch_of_an_epoch_has_a_single_row_unless_every_batch_has(
+    num_rows: int, batch_size: int, num_given: int
+) -> None:
+    batches = EpochBatches(EpochSampler(num_rows, seed=1), batch_size)
+    found = list(batches)
+    assert [row for batch in found for row in batch] == order(num_rows, seed=1)
+    assert len(found) == len(batches)
+    assert max(map(len, found)) == batches.largest <= batch_size + 1
+    if min(batch_size, num_rows) > 1:
+        assert min(map(len, found)) > 1
+    batches.start_from(num_given)
+    assert list(batches) == found[num_given:]
+    assert list(batches) == found  # the next epoch is whole again
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_last_single_image_is_joined_to_the_batch_before_it_however_it_is_loaded(
+    dataset: ImageDataset, num_workers: int
+) -> None:
+    sampler = EpochSampler(len(dataset), seed=3)
+    found = list(make_loader(dataset, len(dataset) - 1, num_workers, sampler))
+    assert [batch.row.tolist() for batch in found] == [order(len(dataset), seed=3)]
+    for image, row in zip(found[0].image, found[0].row.tolist(), strict=True):
+        assert torch.equal(image, dataset.image(row))
+
+
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_image_that_was_spoiled_meanwhile_stops_the_run_with_one_message(
     dataset: ImageDataset, num_workers: int
@@ -155,6 +186,42 @@ def test_an_error_in_a_worker_process_is_not_taken_for_its_death() -> None:
     with pytest.raises(RuntimeError, match="a defect") as raised, explain_dead_workers():
         list(DataLoader(Broken(), num_workers=1))
     assert not isinstance(raised.value, WorkerDiedError)
+
+
+class Silent(Dataset[int]):
+    """Never answers."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, row: int) -> int:
+        signal.pause()
+        return row
+
+
+def test_a_worker_that_does_not_answer_is_not_waited_for_without_limit() -> None:
+    said = r"does not answer .*or lower --workers \(with 0 this process loads\)"
+    with pytest.raises(WorkerDiedError, match=said), explain_dead_workers("--workers"):
+        list(DataLoader(Silent(), num_workers=1, timeout=1))
+    assert not [process for process in multiprocessing.active_children() if process.is_alive()]
+
+
+def test_every_loader_with_workers_has_a_limit(dataset: ImageDataset) -> None:
+    assert make_loader(dataset, 4, 0).timeout == 0
+    for sampler in (None, EpochSampler(len(dataset), 0)):
+        assert make_loader(dataset, 4, 1, sampler).timeout == loaders.PATIENCE + 8
+
+
+def test_where_no_worker_can_be_started_the_shared_memory_is_blamed_and_not_the_runs_disk(
+    dataset: ImageDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", no_room)
+    said = r"cannot be started: No space left.*shared memory.*lower loader\.num_workers"
+    with pytest.raises(WorkerDiedError, match=said), explain_disk_errors(tmp_path):
+        list(make_loader(dataset, 4, 1))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Reading and judging files: paths are taken as they are needed."""
 
+import errno
 from itertools import count, islice
 
 import pytest
+import torch
 
 from faceproof.inference.files import Loading, load_files
 from tests.conftest import write_images
@@ -20,3 +22,21 @@ def test_paths_are_taken_as_they_are_needed(tmp_path, workers):
     assert found[0].fitted[16, "bilinear"].shape == (4, 3, 16, 16)
     assert next(asked) <= 4 * (1 + 3 + 2 * 2) + 1
     batches.close()
+
+
+def test_no_batch_needs_the_shared_memory_of_a_container(tmp_path, monkeypatch):
+    """Torch would lose without a word a batch that finds no room in /dev/shm."""
+
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("_share_fd_cpu_", "_share_filename_cpu_"):
+        monkeypatch.setattr(torch.UntypedStorage, name, no_room)
+    paths = [str(path) for path in write_images(tmp_path, [f"{n}.jpg" for n in range(6)])]
+    fits = [(16, "bilinear")]
+    monkeypatch.setattr("faceproof.inference.files.PATIENCE", 20.0)
+    alone, together = (list(load_files(paths, fits, Loading(4, n))) for n in (0, 2))
+    assert [loaded.counts for loaded in together] == [[1] * 4, [1] * 2]
+    for one, other in zip(alone, together, strict=True):
+        assert one.files == other.files
+        assert torch.equal(one.fitted[fits[0]], other.fitted[fits[0]])

@@ -1,9 +1,16 @@
 """Weights files: every form that loads, and every one that must not."""
 
+import argparse
+import collections
+import datetime
+import pickle
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -67,13 +74,144 @@ FORMS: dict[str, tuple[str, Callable[[Detector], Any]]] = {
 }  # fmt: skip
 
 
+def with_values(net: Detector) -> dict[str, Any]:
+    """Return what training scripts save beside weights."""
+    options = argparse.Namespace(lr=1e-3, out=Path("runs"), started=datetime.datetime(2024, 5, 1))
+    counts = collections.defaultdict(list, {"train": [1, 2]})
+    best = {"auc": np.float64(0.91), "f1": np.float32(0.5), "ok": np.bool_(True)}
+    best |= {f"again {n}": np.uint8(7) for n in range(3)}
+    values = {"args": options, "counts": counts, "best": best, "history": np.arange(5.0)}
+    return {"epoch": np.int64(3), "model_state": net.state_dict(), **values}
+
+
+def legacy(value: Any, path: Path) -> None:
+    torch.save(value, path, _use_new_zipfile_serialization=False)
+
+
+def beside_a_loss(net: Detector) -> dict[str, Any]:
+    parts = {f"model.{key}": value for key, value in net.state_dict().items()}
+    return {"state_dict": {**parts, "criterion.pos_weight": torch.ones(1)}}
+
+
+FORMS |= {
+    "bin": (".bin", lambda net: net.state_dict()),
+    "pth_tar": (".pth.tar", lambda net: {"arch": "x", "state_dict": net.state_dict()}),
+    "upper_case": (".PTH", lambda net: net.state_dict()),
+    "upper_case_safetensors": (".SAFETENSORS", lambda net: net.state_dict()),
+    "no_ending": ("", lambda net: net.state_dict()),
+    **{name: (".pth", lambda net, name=name: {name: net.state_dict(), "epoch": 3})
+       for name in ("net", "network", "model_state", "model", "ema", "my_detector")},
+    **{f"{prefix}_before": (".pth", prefixed(f"{prefix}."))
+       for prefix in ("net", "network", "model", "ema", "module.net", "my_detector")},
+    "inner_data_parallel": (".pth", lambda net: {
+        key.replace("backbone.", "backbone.module.", 1): value
+        for key, value in net.state_dict().items()}),
+    "inner_compiled": (".pth", lambda net: {
+        key.replace("backbone.", "backbone._orig_mod.", 1): value
+        for key, value in net.state_dict().items()}),
+    "two_deep": (".pth", lambda net: {"checkpoint": {"model": net.state_dict()}, "step": 1}),
+    "beside_values": (".pth", with_values),
+    "beside_a_loss": (".ckpt", beside_a_loss),
+    "number_among_tensors": (".pth", lambda net: {**net.state_dict(), "version": 2}),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_network_loads_from_every_form_it_is_saved_in(tmp_path: Path, form: str) -> None:
     suffix, wrap = FORMS[form]
     saved, net = small(1), small(0)
     path = save(wrap(saved), tmp_path / f"weights{suffix}")
-    assert load_initial_weights(net, str(path)) == f"{path}: backbone and head loaded"
+    by_order = " (matched by order and shape)" if form == "inner_data_parallel" else ""
+    assert load_initial_weights(net, str(path)) == f"{path}: backbone and head loaded{by_order}"
     assert same(net, saved)
+
+
+@pytest.mark.parametrize("wrap", [with_values, with_settings, lambda net: net.state_dict()])
+def test_a_file_of_the_old_format_of_torch_loads_too(tmp_path: Path, wrap: Any) -> None:
+    saved, net = small(1), small(0)
+    legacy(wrap(saved), tmp_path / "old.pth")
+    load_file(net, tmp_path / "old.pth")
+    assert same(net, saved)
+
+
+def test_an_ending_that_says_the_other_format_is_no_matter(tmp_path: Path) -> None:
+    saved = small(1)
+    torch.save(saved.state_dict(), tmp_path / "one.safetensors")
+    save(saved.state_dict(), tmp_path / "other.safetensors").rename(tmp_path / "other.bin")
+    for name in ("one.safetensors", "other.bin"):
+        net = small(0)
+        load_file(net, tmp_path / name)
+        assert same(net, saved)
+
+
+def test_what_is_beside_the_network_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_file(small(0), save(beside_a_loss(small(1)), tmp_path / "loss.ckpt"))
+    assert "not of this network: criterion.pos_weight" in caplog.text
+
+
+def test_of_several_networks_none_is_chosen(tmp_path: Path) -> None:
+    both = {"generator": small(0).state_dict(), "discriminator": small(1).state_dict()}
+    with pytest.raises(FaceproofError, match=r"several state dicts: generator, discriminator; sa"):
+        read_state(save(both, tmp_path / "gan.pth"))
+
+
+def write_zip(path: Path, *names: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"1")
+
+
+def script(path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):  # torch's own advice not to make them
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 1), torch.zeros(1, 2)), path)
+
+
+ONNX = b"\x08\x07\x12\x07pytorch\x1a\x052.1.0"
+OTHERS: dict[str, tuple[str, Any, str]] = {
+    "script": ("net.pt", script, r"TorchScript.*torch\.save\(torch\.jit\.load\('.*net\.pt'\)"),
+    "hdf5": ("net.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), r"HDF5.*get_weights\(\)"),
+    "keras": ("net.keras", lambda p: write_zip(p, "config.json", "model.weights.h5"), "of Keras"),
+    "onnx": ("net.onnx", ONNX, r"graph of ONNX.*onnx\.load"),
+    "onnx_renamed": ("net.pth", ONNX, r"graph of ONNX.*onnx\.load"),
+    "lite": ("net.tflite", b"\x1c\0\0\0TFL3" + bytes(99), "TensorFlow Lite"),
+    "tensorflow": ("model.ckpt.index", b"\0\0\0\0\x01\xff" * 9, "of TensorFlow"),
+    "pointer": ("net.pth", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "page": ("net.pth", b"\n <!DOCTYPE html><title>404</title>", "web page.*fetch it again"),
+    "answer": ("net.pth", b"Not Found", "text that begins 'Not Found'"),
+    "index": ("m.safetensors.index.json", b'{"weight_map": {}}', "index of weights in several"),
+    "numbers": ("net.npz", lambda p: np.savez(p, a=np.ones(2)), r"NumPy's; .*from_numpy"),
+    "array": ("net.npy", lambda p: np.save(p, np.ones(2)), "array of NumPy's"),
+    "zip": ("net.zip", lambda p: write_zip(p, "a/b.pth"), "zip archive; unpack"),
+    "gzip": ("net.pth.gz", b"\x1f\x8b" + bytes(20), "compressed; unpack"),
+    "tar": ("net.pth.tar", bytes(257) + b"ustar" + bytes(250), "tar archive; unpack"),
+    "empty": ("net.pth", b"", "empty; fetch it again"),
+    "pickle": ("net.pkl", pickle.dumps({"a": 1}, 2), "not of torch.save"),
+    "protocol": ("net.pth", lambda p: torch.save({"a": torch.ones(1)}, p, pickle_protocol=4),
+                 "by a newer protocol.*without a pickle_protocol"),
+    "module": ("net.pth", lambda p: torch.save(torch.nn.Linear(1, 1), p),
+               r"holds torch\.nn\.modules\.linear\.Linear beside.*found\.state_dict\(\)"),
+    "module_inside": ("net.pth", lambda p: torch.save({"model": torch.nn.Linear(1, 1)}, p),
+                      r"Linear beside.*torch\.save\(found\[NAME\]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_of_a_format_that_is_not_read_it_is_said_how_to_convert_it(
+    tmp_path: Path, kind: str
+) -> None:
+    name, content, said = OTHERS[kind]
+    path = tmp_path / name
+    path.write_bytes(content) if isinstance(content, bytes) else content(path)
+    with pytest.raises(FaceproofError, match=said):
+        read_state(path)
+
+
+def test_a_folder_is_answered_with_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").touch()
+    with pytest.raises(FaceproofError, match=r"is a folder, which holds pytorch_model\.bin; name"):
+        read_state(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -160,7 +298,10 @@ def test_order_alone_never_makes_a_fit(tmp_path: Path) -> None:
     assert by_position(dict(reversed(other.items())), own) is None  # kinds
     assert by_position(other | {"x.weight": torch.ones(1, 3)}, own) is None  # shapes
     assert by_position(other | {"y.weight": torch.ones(3)}, own) is None  # number
-    shuffled = {f"x.{key}": value for key, value in reversed(small(1).state_dict().items())}
+    shuffled = {
+        f"x.{key.replace('s.', '.')}": value
+        for key, value in reversed(small(1).state_dict().items())
+    }
     net = small(0)
     with pytest.raises(FaceproofError, match=r"missing 8: .*; left over"):
         load_file(net, save(shuffled, tmp_path / "shuffled.pth"))
@@ -214,9 +355,3 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
 def test_a_missing_file_is_refused_with_the_other_choices(tmp_path: Path) -> None:
     with pytest.raises(FaceproofError, match=r"no weights file .*none\.pth; .*auto, imagenet"):
         load_initial_weights(small(0), str(tmp_path / "none.pth"))
-
-
-def test_a_file_of_another_type_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "weights.h5").touch()
-    with pytest.raises(FaceproofError, match=r"weights\.h5 must be \.safetensors, \.pth, \.pt"):
-        read_state(tmp_path / "weights.h5")

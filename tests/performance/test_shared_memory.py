@@ -1,5 +1,6 @@
 """Batches that worker processes pass on in memory that is used again and again."""
 
+import errno
 import time
 from itertools import islice
 
@@ -18,6 +19,7 @@ from faceproof.performance.shared_memory import (
     AHEAD,
     Filled,
     HandedOver,
+    Packed,
     Slots,
     can_hand_over,
     taken,
@@ -141,8 +143,27 @@ def test_where_processes_begin_with_nothing_torch_hands_over(
     assert make_loader(rows, 4, 1).dataset is rows
 
 
-def test_switched_off_torch_hands_over(rows: Numbered, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_switched_off_batches_are_passed_on_as_bytes(
+    rows: Numbered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They need no room in /dev/shm, where torch would lose a batch without a word."""
     monkeypatch.setenv("FACEPROOF_PERFORMANCE", "cores,memory")
+    monkeypatch.setattr("faceproof.data.loaders.PATIENCE", 20.0)
+    for name in ("_share_fd_cpu_", "_share_filename_cpu_"):
+        monkeypatch.setattr(torch.UntypedStorage, name, no_room)
     loader = make_loader(rows, 4, 2)
     assert loader.dataset is rows
-    assert torch.cat([batch.row for batch in loader]).tolist() == list(range(len(rows)))
+    for number, batch in enumerate(loader):
+        check(batch, list(range(len(rows)))[4 * number : 4 * number + 4])
+
+
+def test_a_packed_batch_is_pinned_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda value: value + 1)
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    batch = pin_memory(Packed(Batch(images, torch.zeros(2), torch.zeros(2))))
+    assert isinstance(batch, Batch)
+    assert all((value == 1).all() for value in batch)

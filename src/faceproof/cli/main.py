@@ -13,6 +13,7 @@ from faceproof.cli.shell import make_app
 from faceproof.errors import FaceproofError
 from faceproof.io.logs import log_to_stderr
 from faceproof.io.plain_files import printable_lines
+from faceproof.io.streams import outlive_closed_pipes
 from faceproof.performance.threads import wait_briefly
 
 TEXT = "Tools for face image detectors. Training and evaluation are train.py and evaluate.py."
@@ -36,6 +37,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 where it cannot be done, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # not within another program
+        outlive_closed_pipes()
     wait_briefly()
     log_to_stderr()
     try:

@@ -1,43 +1,91 @@
 """PyTorch loaders over the data sets: in table order or an epoch's order, resumable, by workers."""
 
 import contextlib
+import multiprocessing
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, SequentialSampler
 
 from faceproof.data.datasets import AnyDataset, Batch, ImageDataset
-from faceproof.data.samplers import EpochSampler
+from faceproof.data.samplers import EpochBatches, EpochSampler
 from faceproof.data.shards.order import find_shards
 from faceproof.errors import FaceproofError
 from faceproof.performance.cores import num_cores, takes_turns
 from faceproof.performance.memory import give_back
-from faceproof.performance.shared_memory import AHEAD, HandedOver, Slots, can_hand_over, taken
+from faceproof.performance.shared_memory import (
+    AHEAD,
+    HandedOver,
+    Slots,
+    can_hand_over,
+    pack,
+    taken,
+)
 
 MAX_AUTO_WORKERS = 8
-DEATH = "DataLoader worker (pid"  # torch's message has no class of its own
+# Seconds without a batch after which its worker is taken for lost: some, and more for each file.
+PATIENCE, PER_IMAGE = 300.0, 2.0
+DEATH = ("DataLoader worker (pid", "DataLoader timed out")  # torch's messages have no class
+SHARED = Path("/dev/shm")
+OPTION = "loader.num_workers"  # of train.py and evaluate.py
 
 
 class WorkerDiedError(FaceproofError):
-    """A worker process died."""
+    """A worker process died, did not answer, or could not be started."""
 
 
 @contextlib.contextmanager
-def explain_dead_workers() -> Iterator[None]:
-    """Turn torch's errors about a dead worker process into a `WorkerDiedError`."""
+def explain_dead_workers(option: str = OPTION) -> Iterator[None]:
+    """Turn torch's errors about a lost worker process into a `WorkerDiedError`.
+
+    `option` is what this command calls the number of workers.
+    """
     try:
         yield
     # All but RuntimeError come from a worker that dies while it passes a batch on.
     except (RuntimeError, EOFError, ConnectionResetError, ConnectionRefusedError) as error:
         text = str(error).strip()
         raised_inside = text.startswith("Caught ")  # by the data set, in a worker that lives
-        if raised_inside or (isinstance(error, RuntimeError) and DEATH not in text):
+        torn = isinstance(error, RuntimeError) and not text.startswith(DEATH)
+        if raised_inside or torn:
             raise
         cause = text.splitlines()[0].rstrip(". ") if text else type(error).__name__
+        what = f"a worker process died ({cause}), as happens when memory runs out"
+        if "timed out" in text:
+            what = f"a worker process does not answer ({cause})"
+            _end_workers()
         raise WorkerDiedError(
-            f"a worker process died ({cause}), as happens when memory runs out; free some memory, "
-            "or lower loader.num_workers"
+            f"{what}; free some memory, or lower {option} (with 0 this process loads)"
+        ) from error
+
+
+def _end_workers() -> None:
+    """End processes that may not hear a request to end, for which this process would wait."""
+    for process in multiprocessing.active_children():
+        with contextlib.suppress(RuntimeError):  # torch's handler reports the death here
+            process.kill()
+            process.join()
+
+
+@contextlib.contextmanager
+def explain_missing_workers(number: int, option: str = OPTION) -> Iterator[None]:
+    """Turn the system's refusal to start so many worker processes into a `WorkerDiedError`."""
+    try:
+        # torch prints a traceback where it finds no room for its own.
+        needed = number + 2 if number else 0
+        [multiprocessing.Queue() for _ in range(needed)].clear()
+        yield
+    except OSError as error:
+        room = ""
+        if SHARED.is_dir():
+            size = shutil.disk_usage(SHARED).total
+            room = f" ({SHARED} has {size:,} bytes; a container gets more by --shm-size=1g)"
+        raise WorkerDiedError(
+            f"{number} worker processes cannot be started: {error.strerror or error}; they need "
+            f"shared memory{room}; or lower {option} (with 0 this process loads)"
         ) from error
 
 
@@ -58,7 +106,10 @@ class Loader(DataLoader[Any]):
     """Yields batches, however the workers passed them on."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        return taken(super().__iter__())
+        number = 0 if self._iterator is not None else self.num_workers
+        with explain_missing_workers(number):
+            batches = super().__iter__()
+        return taken(batches)
 
 
 class ResumableLoader(Loader):
@@ -68,16 +119,16 @@ class ResumableLoader(Loader):
     batch is requested and not before: Lightning makes iterators before it sets the epoch.
     """
 
-    sampler: EpochSampler
+    batch_sampler: EpochBatches
 
-    def __init__(self, dataset: Any, sampler: EpochSampler, **options: Any) -> None:
-        super().__init__(dataset, sampler=sampler, **options)
+    def __init__(self, dataset: Any, batches: EpochBatches, **options: Any) -> None:
+        super().__init__(dataset, batch_sampler=batches, **options)
         self.num_given = 0
         self._start = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self.num_given, self._start = self._start, 0
-        self.sampler.start = self.num_given * (self.batch_size or 1)
+        self.batch_sampler.start_from(self.num_given)
         for batch in super().__iter__():
             self.num_given += 1
             yield batch
@@ -99,35 +150,33 @@ def make_loader(
     Without a `sampler` the rows come in table order. `device` is the type of device that the
     batches go to; see `choose_workers`.
     """
-    options: dict[str, Any] = {"batch_size": batch_size, "pin_memory": device == "cuda"}
-    options["collate_fn"] = _unchanged
+    options: dict[str, Any] = {"pin_memory": device == "cuda", "collate_fn": pack}
+    batches = None if sampler is None else EpochBatches(sampler, batch_size)
     rows: Any = dataset
+    if isinstance(dataset, ImageDataset) and (
+        workers := choose_workers(num_workers, len(dataset), batch_size, device)
+    ):
+        give_back()
+        options |= {"num_workers": workers, "persistent_workers": True}
+        options |= {"prefetch_factor": AHEAD, "timeout": PATIENCE + PER_IMAGE * batch_size}
+        if can_hand_over():
+            most = min(batch_size, len(dataset)) if batches is None else batches.largest
+            rows = HandedOver(dataset, _slots(dataset, workers, most), Batch)
+    if batches is not None:
+        return ResumableLoader(rows, batches, **options)
     if isinstance(dataset, ImageDataset):
-        if sampler is None:
-            options["sampler"] = InTableOrder(dataset)
-        if workers := choose_workers(num_workers, len(dataset), batch_size, device):
-            give_back()
-            options |= {"num_workers": workers, "persistent_workers": True}
-            options["prefetch_factor"] = AHEAD
-            if can_hand_over():
-                rows = HandedOver(dataset, _slots(dataset, workers, batch_size), Batch)
-    if sampler is None:
-        return Loader(rows, **options)
-    return ResumableLoader(rows, sampler, **options)
+        options["sampler"] = InTableOrder(dataset)
+    return Loader(rows, batch_size=batch_size, **options)
 
 
 def _slots(dataset: ImageDataset, workers: int, batch_size: int) -> Slots:
     try:
-        return Slots(workers, min(batch_size, max(len(dataset), 1)), dataset.size)
+        return Slots(workers, max(batch_size, 1), dataset.size)
     except OSError as error:
         raise FaceproofError(
             f"there is no memory for the batches of {workers} worker processes "
             f"({error.strerror}); lower loader.batch_size = {batch_size} or loader.num_workers"
         ) from error
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
 
 
 def choose_workers(

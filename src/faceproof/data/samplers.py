@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from faceproof.data.shards.order import Shards
 
@@ -47,3 +47,43 @@ class EpochSampler(Sampler[int]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
         filled = np.resize(order, len(self) * self.num_ranks)
         return iter(filled[self.rank :: self.num_ranks][start:].tolist())
+
+
+class EpochBatches(BatchSampler):
+    """The batches of an epoch; a last one of a single row is joined to the one before it.
+
+    Batch normalisation has no variance of a single value, and torch refuses to train on it.
+    """
+
+    sampler: EpochSampler
+
+    def __init__(self, sampler: EpochSampler, batch_size: int) -> None:
+        super().__init__(sampler, batch_size, drop_last=False)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return whole if rest == 0 or (rest == 1 and whole) else whole + 1
+
+    @property
+    def largest(self) -> int:
+        """Return the number of rows in the largest batch."""
+        rows = len(self.sampler)
+        joined = rows > self.batch_size > 1 and rows % self.batch_size == 1
+        return min(rows, self.batch_size + joined)
+
+    def start_from(self, num_given: int) -> None:
+        """Leave out so many batches of the next order."""
+        ended = num_given >= len(self)
+        self.sampler.start = len(self.sampler) if ended else num_given * self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        before: list[int] = []
+        for batch in super().__iter__():
+            if len(batch) == 1 < self.batch_size:
+                before += batch
+                continue
+            if before:
+                yield before
+            before = batch
+        if before:
+            yield before

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from faceproof.data.image_io import read_image
-from faceproof.data.loaders import choose_workers
+from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
 from faceproof.data.model_input import fit_image
 from faceproof.inference.faces import (
     FaceOptions,
@@ -25,8 +25,11 @@ from faceproof.inference.verdicts import Fit, Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
 from faceproof.performance.cores import by_all_cores
+from faceproof.performance.shared_memory import Packed, pack, taken
 from faceproof.prepare.boxes import Box
 
+PER_VIDEO = 60.0  # seconds that a worker may take for a file
+WORKERS_OPTION = "--workers"
 MANY = 10**9  # files; how many there will be is not known
 ON_CPU, ON_GPU = 32, 64  # files at a time
 NO_VIDEOS = "faces are found in images alone; judge videos without --find-faces"
@@ -105,12 +108,14 @@ class _Files(Dataset[_File]):
         return by_all_cores(lambda place: self[paths[place]], len(paths))
 
 
-def _collate(files: Sequence[_File]) -> Loaded:
+def _collate(files: Sequence[_File]) -> Loaded | Packed:
     images = [fitted for file in files for fitted in file.fitted]
     counts = [len(file.fitted) for file in files]
     # Not the images themselves: they would be sent to this process twice.
     files = [file._replace(fitted=()) for file in files]
-    return Loaded(list(files), counts, stack_fitted(images) if images else {})
+    loaded = Loaded(list(files), counts, stack_fitted(images) if images else {})
+    packed: Loaded | Packed = pack(loaded)
+    return packed
 
 
 def load_files(
@@ -131,8 +136,11 @@ def load_files(
         sampler=chain(first, coming),
         num_workers=workers,
         collate_fn=_collate,
+        timeout=PATIENCE + PER_VIDEO * batch_size if workers else 0,
     )
-    yield from loader
+    with explain_missing_workers(workers, WORKERS_OPTION):
+        batches = iter(loader)
+    yield from taken(batches)
 
 
 def predict_files(

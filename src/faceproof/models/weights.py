@@ -1,5 +1,6 @@
 """Load initial weights from timm's hub, a package or a file, strictly; say what was loaded."""
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ from faceproof.models.state_dicts import (
     State,
     by_position,
     load_plain,
+    other_readings,
     read_state,
     strip_prefixes,
 )
@@ -34,7 +36,7 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
         net: the network.
         weights: `auto` (a file named after the backbone in the folder FACEPROOF_WEIGHTS, else
             ImageNet weights if they can be fetched, else random with a warning), `imagenet` (or an
-            error), `none`, or a .safetensors, .pth, .pt or .ckpt file.
+            error), `none`, or a file of safetensors or of torch.save, whatever its ending.
         swap_classes: the file's outputs number the positive class 0 (system B's files do).
 
     Raises:
@@ -126,15 +128,34 @@ def _hub_file(repository: str) -> Path:
 def load_file(net: Detector, path: Path) -> str:
     """Load a weights file into the whole network or into its backbone, and say which."""
     state = strip_prefixes(read_state(path))
-    _warn_of_other_input(net, state)
-    state = {key: value for key, value in state.items() if key not in OWN_BUFFERS}
     own = {key: value for key, value in net.state_dict().items() if key not in OWN_BUFFERS}
     try:
-        said = _load_matched(net, state, own)
+        said = _load_reading(net, state, own)
     except FaceproofError as error:
-        raise FaceproofError(f"{path} does not fit: {error}") from error
+        if (found := _load_another_reading(net, state, own)) is None:
+            raise FaceproofError(f"{path} does not fit: {error}") from error
+        said = found
     check_numbers(net, path)
     return said
+
+
+def _load_reading(net: Detector, state: State, own: State) -> str:
+    """Load a state dict but for its normalisation, of which a difference is said."""
+    kept = {key: value for key, value in state.items() if key not in OWN_BUFFERS}
+    said = _load_matched(net, kept, own)
+    _warn_of_other_input(net, state)
+    return said
+
+
+def _load_another_reading(net: Detector, state: State, own: State) -> str | None:
+    """Load a state dict in another reading of its names; None if none fits."""
+    for other, left_out in other_readings(state):
+        with contextlib.suppress(FaceproofError):
+            said = _load_reading(net, other, own)
+            if left_out:
+                log.warning("the file also holds what is not of this network: %s", left_out)
+            return said
+    return None
 
 
 def _load_matched(net: Detector, state: State, own: State) -> str:

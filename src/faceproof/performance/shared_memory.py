@@ -6,9 +6,11 @@ Gain: a worker process yields 0.9 of the images that its decoder can decode inst
 256 pixels a side (docs/performance.md).
 """
 
+import io
 import itertools
 import mmap
 import multiprocessing
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -109,10 +111,55 @@ class HandedOver(Dataset[Filled]):
         return Filled(self.slots.name, worker.id, turn, self.source.numbers(rows), self.make)
 
 
+class Packed:
+    """A batch as bytes, in which a worker passes it on where it has no place for it.
+
+    torch would pass tensors on in files of /dev/shm, of which a container has few megabytes, and
+    lose without a word a batch that finds no room there.
+    """
+
+    def __init__(self, batch: Any) -> None:
+        data = io.BytesIO()
+        _Pickler(data, pickle.HIGHEST_PROTOCOL).dump(batch)
+        self.data = data.getvalue()
+
+    def take(self) -> Any:
+        """Return the batch."""
+        return pickle.loads(self.data)
+
+    def pin_memory(self) -> Any:
+        """Return a batch of tensors in memory that a GPU can fetch from."""
+        batch = self.take()
+        return type(batch)(*(value.pin_memory() for value in batch))
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles tensors as arrays, whose numbers are copied as they lie in memory."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) is not Tensor:
+            return NotImplemented
+        last = value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last)
+        array = value.permute(0, 2, 3, 1).numpy() if last else value.numpy()
+        return _tensor, (array, last)
+
+
+def _tensor(array: np.ndarray, channels_last: bool) -> Tensor:
+    found = torch.from_numpy(array)
+    return found.permute(0, 3, 1, 2) if channels_last else found
+
+
+def pack(batch: Any) -> Any:
+    """Return a batch as a worker process passes it on; in the main process as it is."""
+    if isinstance(batch, Filled) or get_worker_info() is None:
+        return batch
+    return Packed(batch)
+
+
 def taken(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield batches, copied out of their places where they still lie in one."""
+    """Yield batches, copied out of their places where they still lie in one, or unpacked."""
     for batch in batches:
-        yield batch.take() if isinstance(batch, Filled) else batch
+        yield batch.take() if isinstance(batch, Filled | Packed) else batch
 
 
 def can_hand_over() -> bool:

@@ -164,7 +164,7 @@ class LastCheckpoint(Checkpoint):
         assert isinstance(pl_module, DetectorModule)
         if self._inside:
             loader = cast(ResumableLoader, trainer.train_dataloader)
-            batches = [loader.batch_size, trainer.world_size]
+            batches = [loader.batch_sampler.batch_size, trainer.world_size]
             place = {"place": loader.num_given, "batches": batches}
             checkpoint[BEGUN_EPOCH] = {**pl_module.epoch_state(), **place}
 

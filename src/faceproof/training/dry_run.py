@@ -1,5 +1,6 @@
 """A dry run: build all of a training without an image, so that what must fail fails at once."""
 
+import copy
 import math
 import operator
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.settings import is_count
+from faceproof.training.callbacks import set_trainable
 from faceproof.training.config import TrainConfig
+from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
 from faceproof.training.trainer import make_trainer
 
 NUM_STEPS = 100  # of the imaginary training
+TOO_FEW = "more than 1 value per channel"  # in torch's message of a batch norm
 # Attributes of the trainer with which a run could not finish: what fits, and why.
 TRAINER_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("max_epochs", lambda value: type(value) is int and value != 0, "1 or more, or -1 for no end"),
@@ -78,3 +82,28 @@ def _check_network(net: Detector) -> None:
             f"the network returns {logits.item()} for a black image, which is not a finite number; "
             "look at model.input and model.weights"
         )
+
+
+def check_single_images(net: Detector, freeze: FreezeSchedule) -> None:
+    """Refuse a network that cannot be trained on batches of a single image; it stays as it is.
+
+    Batch normalisation needs two values of each channel, and where the map is one pixel large, as
+    after pooling, a single image has one.
+    """
+    tried = copy.deepcopy(net)
+    blocks, names = parameter_blocks(tried), [name for name, _ in tried.named_parameters()]
+    image = torch.zeros(1, 3, net.input.size, net.input.size, device=net.input_mean.device)
+    for stage in freeze.stages:
+        set_trainable(tried, freeze.trainable(blocks, names, stage.from_epoch))
+        try:
+            with torch.random.fork_rng(devices=()), torch.no_grad():
+                tried(image)
+        except ValueError as error:
+            if TOO_FEW not in str(error):
+                raise
+            raise FaceproofError(
+                "this network's batch normalisation cannot be trained on batches of one image, as "
+                "loader.batch_size and the number of training images make them "
+                f"({error}); use loader.batch_size=2 or more, and two training images or more for "
+                "each process"
+            ) from error

@@ -17,15 +17,16 @@ from faceproof.task import Task
 
 
 def store_operating_point(
-    run: RunFolder, net: Detector, val: pa.Table, task: Task, threshold: ThresholdConfig
-) -> None:
+    run: RunFolder, net: Detector, val: pa.Table, task: Task, threshold: ThresholdConfig,
+    num_workers: int | str = "auto",
+) -> None:  # fmt: skip
     """Score validation with the best epoch and store the run's calibration and threshold.
 
     The validation scores stay with the run, so that another threshold can be fitted later without
     any test image.
     """
     load_best(run, net)
-    logits = score(net, val, task)
+    logits = score(net, val, task, num_workers=num_workers)
     point = fit_to_validation(predictions_table(val, logits, sigmoid(logits)), task, threshold)
     predictions = predictions_table(val, logits, point.calibration.apply(logits))
     write_predictions(predictions, run.validation)

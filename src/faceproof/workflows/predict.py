@@ -101,7 +101,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     from faceproof.data.loaders import explain_dead_workers
     from faceproof.inference.contact_sheet import write_contact_sheet
     from faceproof.inference.faces import FaceOptions, check_faces
-    from faceproof.inference.files import Loading, predict_files
+    from faceproof.inference.files import WORKERS_OPTION, Loading, predict_files
     from faceproof.inference.inputs import list_images
     from faceproof.inference.output import Tally, make_console, show_verdicts, write_verdicts
     from faceproof.inference.output_parts import Results
@@ -125,7 +125,9 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     judge = partial(predict_files, predictor, loading=loading, on_clip=on_clip)
     tally = Tally(config.least_certain if config.contact_sheet else 0)
     console = make_console()
-    with explain_dead_workers():  # the death of a worker may be noticed anywhere in this process
+    with explain_dead_workers(
+        WORKERS_OPTION
+    ):  # the death of a worker may be noticed anywhere in this process
         if config.out is None:
             show_verdicts(console, predictor, judge, paths, tally)
         else:

@@ -47,7 +47,7 @@ from faceproof.reports.audit_page import describe, write_audit
 from faceproof.training.checkpoints import check_batches, check_fit, read_place
 from faceproof.training.config import CosineConfig, TrainConfig, make_train_config
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
-from faceproof.training.dry_run import dry_run
+from faceproof.training.dry_run import check_single_images, dry_run
 from faceproof.training.failures import explain_failures
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.loggers import TensorBoard
@@ -182,6 +182,9 @@ def _prepare(
         _check_resumable(last, made.trainer, config)
     table = rows if statistics is None else rows.append_column("content", statistics["content"])
     images = _datamodule(table, data, net, config, made.trainer)
+    of_process = -(-images.train_rows.num_rows // made.trainer.world_size)
+    if 1 in (of_process, config.loader.batch_size):
+        check_single_images(net, config.freeze)
     quicken_depthwise(net)
     weights = images.class_weights(config.class_weights)
     num_epochs = max(made.trainer.max_epochs or 1, 1)
@@ -345,7 +348,8 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
             logger.close_with(values, {f"best/{config.monitor}": value})
     print_best(run, best, len(rows))
     val = _validation_rows(training.trainer, training.images)
-    store_operating_point(run, training.net, val, data.task, config.threshold)
+    workers = config.loader.num_workers
+    store_operating_point(run, training.net, val, data.task, config.threshold, workers)
     run.update_record(status="finished")  # last: a run without a threshold is not finished
     return value
 
