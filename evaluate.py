@@ -4,7 +4,6 @@ import hydra
 from omegaconf import DictConfig
 
 from faceproof import app
-from faceproof.io.streams import outlive_closed_pipes
 
 
 @app.as_typed
@@ -16,5 +15,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    outlive_closed_pipes()
-    main()
+    app.start(main)

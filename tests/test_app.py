@@ -292,3 +292,24 @@ def test_a_damaged_configuration_is_refused_by_name(tmp_path, text):
     for use in (lambda: train(run.path, f"resume={run.path}"), lambda: evaluate(run.path)):
         with pytest.raises(FaceproofError, match=r"config\.yaml .*(?s:.*)copy the run again"):
             use()
+
+
+@pytest.mark.parametrize("words", [[], ["hydra.run.dir=here/below"], ["-m", "seed=1,2"]])
+def test_a_place_for_runs_that_cannot_be_written_to_is_refused_at_once(
+    words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(SystemExit, match=r"^error: .* cannot be written to.*hydra\.run\.dir=FOL"):
+        app.start(lambda: pytest.fail("was started"))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["resume=runs/a"]])
+def test_what_writes_no_new_run_may_begin_anywhere(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    monkeypatch.setattr("os.access", lambda *_: False)
+    begun = []
+    app.start(lambda: begun.append(1))
+    assert begun

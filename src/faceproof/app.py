@@ -25,6 +25,7 @@ from faceproof import lookup, words
 from faceproof.errors import FaceproofError
 from faceproof.io.plain_files import printable_lines
 from faceproof.io.run_folder import RunFolder, find_run, flatten
+from faceproof.io.streams import outlive_closed_pipes
 from faceproof.performance.threads import wait_briefly
 from faceproof.settings import SettingError, UnknownSettingError, make
 from faceproof.workflows.sweep_folder import sweep_name
@@ -45,6 +46,10 @@ OWN_CODE = (
     "data.kind", "model.backbone.name", "model.head.name", "optimizer.name", "scheduler.name",
     "trainer.strategy.name",
 )  # fmt: skip
+# Words with which nothing is run.
+ASKING = frozenset(("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info",
+                    "-sc", "--shell-completion"))  # fmt: skip
+RUN_DIRS = ("hydra.run.dir", "hydra.sweep.dir")
 MENDABLE = (FaceproofError, HydraException, OmegaConfBaseException)
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
@@ -98,6 +103,28 @@ def as_typed(main: Callable[[], Any]) -> Callable[[], Any]:
             sys.exit(f"error: {_message(error)}")
 
     return wrapped
+
+
+def start(main: Callable[[], Any]) -> None:
+    """Start an entry point, whose output may go to a pipe that closes.
+
+    A folder for runs that cannot be written to is refused, which Hydra would meet by a traceback.
+    """
+    outlive_closed_pipes()
+    given_words = sys.argv[1:]
+    if Path(sys.argv[0]).stem == "train" and not ASKING.intersection(given_words):
+        given = [word.partition("=") for word in given_words]
+        named = [value.strip("'\"") for key, _, value in given if key in RUN_DIRS]
+        folder = Path(named[-1] if named else ".")
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        resumed = any(key == "resume" for key, _, _ in given)
+        if "$" not in folder.name and not resumed and not os.access(there, os.W_OK):
+            sys.exit(
+                f"error: {there.absolute()} cannot be written to, and the run's folder would lie "
+                "there; start in another folder, or name one by hydra.run.dir=FOLDER "
+                "(hydra.sweep.dir=FOLDER with -m)"
+            )
+    main()
 
 
 def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:

@@ -1,6 +1,8 @@
 """The demo data set: reproducible, refusing, balanced, and forged as it says."""
 
+import errno
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +134,38 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="no space left"):
         make_demo(tmp_path / "demo", DEEPFAKE, 0, 4)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_where_data_sets_can_only_be_read_it_is_drawn_into_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As on a hosted notebook, whose FACEPROOF_DATA is its input."""
+    kept = tempfile.TemporaryDirectory
+
+    def refuse(prefix: str, dir: Path) -> object:
+        if dir == tmp_path / "input":
+            raise OSError(number, "no", str(dir))
+        return kept(prefix=prefix, dir=dir)
+
+    monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    for _ in range(2):
+        found = make_demo(tmp_path / "input" / "demo", DEEPFAKE, seed=0, num_per_class=4)
+        assert found == tmp_path / "cache" / "demo" / "deepfake-0-4"
+    other = make_demo(tmp_path / "elsewhere", DEEPFAKE, seed=0, num_per_class=4)
+    assert contents(found) == contents(other)
+
+
+def test_where_nothing_can_be_written_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(prefix: str, dir: Path) -> object:
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(FaceproofError, match="could not be written: the disk can only be read"):
+        make_demo(tmp_path / "demo", DEEPFAKE, seed=0, num_per_class=4)
 
 
 def test_whoever_comes_second_keeps_the_set_of_the_first(

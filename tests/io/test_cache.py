@@ -1,11 +1,13 @@
 """Arrays that are cached: found again, checked, bounded, and never half there."""
 
+import gc
 import logging
 import os
 import socket
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +156,26 @@ def test_a_computation_that_fails_leaves_nothing(folder: Path) -> None:
 def test_keys_tell_apart_what_only_reads_the_same() -> None:
     assert key_of(["ab", "c"]) != key_of(["a", "bc"])
     assert key_of(["a", b"b"]) == key_of([b"a", "b"])
+
+
+def test_no_array_is_open_when_its_file_is_renamed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows renames no file that is open or mapped."""
+    allocated: list[weakref.ref[Array]] = []
+    allocate = cache._allocate
+
+    def noted(array: CachedArray, file: Path) -> Array:
+        values = allocate(array, file)
+        allocated.append(weakref.ref(values))
+        return values
+
+    def replace(self: Path, target: Path) -> None:
+        gc.collect()
+        assert allocated[0]() is None
+        self.rename(target)
+
+    monkeypatch.setattr(cache, "_allocate", noted)
+    monkeypatch.setattr(Path, "replace", replace)
+    assert load_or_compute(squares()[0], MANY) is not None
+    assert allocated

@@ -119,3 +119,31 @@ def test_a_link_is_refused_and_what_it_points_to_stays(tmp_path):
     with pytest.raises(FaceproofError, match="is a link"):
         Lock(tmp_path / "lock", "busy").acquire()
     assert mine.read_text() == "mine"
+
+
+def test_where_a_locked_file_cannot_be_read_the_refusal_still_stands(tmp_path, monkeypatch):
+    """As on Windows."""
+
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with Lock(tmp_path / "lock", "busy"):
+        monkeypatch.setattr("pathlib.Path.read_text", denied)
+        with pytest.raises(FaceproofError, match="held by which has just begun"):
+            Lock(tmp_path / "lock", "held by {holder}").acquire()
+
+
+def test_windows_passes_no_file_descriptor_on(tmp_path, monkeypatch):
+    with Lock(tmp_path / "lock", "busy") as lock:
+        assert len(lock.inherited()) == 1
+        monkeypatch.setattr("faceproof.io.locks.os.name", "nt")
+        assert lock.inherited() == ()
+        monkeypatch.undo()
+
+
+def test_a_holder_is_written_without_what_windows_lacks(tmp_path, monkeypatch):
+    monkeypatch.delattr("os.pwrite")
+    with Lock(tmp_path / "lock", "busy") as lock:
+        lock.write_holder("a much longer name than the next one")
+        lock.write_holder("me")
+        assert lock.holder() == "me"

@@ -53,6 +53,13 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
             f"{name} is given out by its authors {origin.terms}: ask at {origin.page}, and put it "
             f"into {target}"
         )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaceproofError(
+            f"{root} cannot be written to ({error.strerror}); name another folder by --root, and "
+            "set FACEPROOF_DATA to it"
+        ) from error
     download = download or _kagglehub()
     try:
         found = Path(download(origin.kaggle))
@@ -62,7 +69,6 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
             f"{name} could not be fetched from Kaggle ({type(error).__name__}: {error}); fetch it "
             f"by hand from {origin.page} and unpack it into {target}"
         ) from error
-    target.parent.mkdir(parents=True, exist_ok=True)
     # Copied beside its place and renamed: an interrupted copy never looks like the data set.
     partial = target.with_name(f"{name}.partial-{os.getpid()}")
     try:

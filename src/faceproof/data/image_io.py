@@ -16,10 +16,13 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from faceproof.data.image_limits import MAX_PARTS, check_scans, check_size, open_image
+from faceproof.data.quiet_decoders import quieten_decoders
 from faceproof.data.shards.paths import find_member
 from faceproof.data.shards.reading import read_member
 from faceproof.data.shards.store import ShardError
 from faceproof.errors import FaceproofError
+
+quieten_decoders()
 
 Pixels = npt.NDArray[np.uint8]
 

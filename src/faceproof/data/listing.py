@@ -338,8 +338,8 @@ class DemoData(_Kind):
 
     def list(self) -> DataSet:
         """Draw what is missing, and list it."""
-        task, folder = get_task(self.task), _absolute(self.root)
-        make_demo(folder, task, self.seed, self.num_per_class)
+        task = get_task(self.task)
+        folder = make_demo(_absolute(self.root), task, self.seed, self.num_per_class)
         return FolderData(
             self.name, self.task, str(folder / "pictures"), "{label}/{generator}/*",
             {label: label for label in task.classes}, ratios=self.ratios,

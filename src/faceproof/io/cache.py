@@ -77,6 +77,7 @@ def load_or_compute(array: CachedArray, max_bytes: int) -> Array | None:
             _in_use.add(file)
             return known
         log.warning("%s is not what would be computed now; it is computed again", file)
+    del known  # Windows deletes no file that is mapped
     try:
         with explain_disk_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,14 +85,22 @@ def load_or_compute(array: CachedArray, max_bytes: int) -> Array | None:
             if not _make_room(file.parent, array.num_bytes, max_bytes):
                 return None
         with atomic_file(file) as partial:
-            values = _allocate(array, partial)
-            array.fill(values)
-            values.flush()
+            _compute(array, partial)
     except CannotWriteError as error:
         log.warning("nothing is cached: %s", error)
         return None
     _in_use.add(file)
     return _read(file, array)
+
+
+def _compute(array: CachedArray, file: Path) -> None:
+    """Compute an array into a new file, which nothing has open afterwards.
+
+    Windows renames no file that is open or mapped.
+    """
+    values = _allocate(array, file)
+    array.fill(values)
+    values.flush()
 
 
 def _allocate(array: CachedArray, file: Path) -> "np.memmap[Any, Any]":

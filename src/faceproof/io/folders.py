@@ -12,6 +12,14 @@ WRITTEN_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 NUM_NAMED = 3
 
 
+def from_here(path: str | Path) -> str:
+    """Return a path as seen from the working folder; absolute on another drive of Windows."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return os.path.abspath(path)
+
+
 def refuse_file(folder: Path) -> None:
     """Refuse an output folder that is a file, or that would lie in one."""
     there = next(place for place in (folder, *folder.parents) if place.exists())

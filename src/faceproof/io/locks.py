@@ -74,13 +74,17 @@ class Lock:
         """Write who holds the lock, for the message that another process gets."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{holder}\n".encode(), 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)  # Windows has no pwrite
+            os.write(self._descriptor, f"{holder}\n".encode())
 
     def holder(self) -> str:
         """Return who holds the lock, or held it last."""
         if not self.path.is_file():
             return ""
-        return printable(self.path.read_text("utf-8", "replace").strip())[:MAX_HOLDER]
+        try:
+            return printable(self.path.read_text("utf-8", "replace").strip())[:MAX_HOLDER]
+        except (FileNotFoundError, PermissionError):  # Windows lets nobody read a locked file
+            return ""
 
     def is_free(self) -> bool:
         """Say whether no process holds the lock, without taking it."""
@@ -96,8 +100,12 @@ class Lock:
             raise
 
     def inherited(self) -> tuple[int, ...]:
-        """Return the file descriptors by which a child process holds the lock too."""
-        return () if self._descriptor is None else (self._descriptor,)
+        """Return the file descriptors by which a child process holds the lock too.
+
+        Windows passes none on: a run outlives the lock of its sweep there if that is killed.
+        """
+        passed = self._descriptor is not None and os.name != "nt"
+        return (self._descriptor,) if passed else ()  # type: ignore[return-value]
 
     def release(self) -> None:
         """Let the lock go, for the children that were given it too."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors, write_json, write_text
+from faceproof.io.folders import from_here
 from faceproof.io.locks import Lock
 from faceproof.io.parse import parse
 from faceproof.io.plain_files import (
@@ -102,8 +103,9 @@ class RunFolder:
 
     def argument(self, key: str) -> str:
         """Return `key=FOLDER` as a shell's command line needs it."""
-        below = os.path.relpath(self.path)
-        return override(key, str(self.path) if below.startswith(os.pardir) else below)
+        below = from_here(self.path)
+        folder = str(self.path) if below.startswith(os.pardir) else Path(below).as_posix()
+        return override(key, folder)
 
     def read_config(self) -> dict[str, Any]:
         """Return the configuration as plain values; nothing in it is interpolated or called."""

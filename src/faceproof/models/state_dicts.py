@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import pickle
 import re
 import warnings
@@ -74,7 +75,7 @@ def load_plain(path: Path, mapped: bool = False, beside_values: bool = False) ->
         passing = inert_values() if beside_values else contextlib.nullcontext()
         options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
         with passing, warnings.catch_warnings(action="ignore"):
-            if mapped:
+            if mapped and os.name != "nt":  # Windows replaces no file that is mapped
                 return torch.load(path, mmap=True, **options)
             with path.open("rb") as file:  # by its path, torch would go by the ending
                 return torch.load(file, **options)

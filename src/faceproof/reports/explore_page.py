@@ -1,5 +1,6 @@
 """What a data set holds, for people: lines for the terminal, plots and a page."""
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from faceproof.data.image_io import Pixels
+from faceproof.data.image_io import Pixels, UnreadableImageError
+from faceproof.errors import FaceproofError
 from faceproof.explain.exploration_results import QUANTILES, UNITS, Counts, Exploration, Values
 from faceproof.explain.sampling import class_names
 from faceproof.reports.html import image_url, render, write_page
@@ -23,6 +25,8 @@ NUM_BINS = 40
 MANY_VALUES = 8  # of a column; with more the plot is higher
 MAX_VALUES = 40  # bars of a column; the page's tables have them all
 MAX_NAMED = 20  # unreadable files on the page
+
+log = logging.getLogger(__name__)
 
 Shown = list[tuple[str, str, Pixels]]  # path, caption and pixels of each image
 
@@ -41,13 +45,21 @@ def write_exploration(found: Exploration, folder: Path) -> Path:
 
 
 def shown_images(found: Exploration, label: str) -> Shown:
-    """Read the images of a class to show: the first of the draw."""
+    """Read the images of a class to show: the first of the draw.
+
+    A file that has changed meanwhile is named in a warning and left out.
+    """
     of_class = np.array(class_names(found.rows)) == label
     rows = found.rows.filter(pa.array(of_class)).slice(0, NUM_SHOWN)
-    paths = rows["path"].to_pylist()
-    return [
-        (path, words, small_copy(path)) for path, words in zip(paths, captions(rows), strict=True)
-    ]
+    shown = []
+    for path, words in zip(rows["path"].to_pylist(), captions(rows), strict=True):
+        try:
+            shown.append((path, words, small_copy(path)))
+        except UnreadableImageError as error:
+            log.warning("%s cannot be shown any more: %s", path, error)
+    if not shown:
+        raise FaceproofError(f"no image of {label} that was to be shown can still be read")
+    return shown
 
 
 def captions(rows: pa.Table) -> list[str]:

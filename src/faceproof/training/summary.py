@@ -1,6 +1,5 @@
 """What a training prints: the network before it, the best epoch after it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from faceproof.io.folders import from_here
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.training.freezing import FreezeSchedule
@@ -50,7 +50,7 @@ def print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None
     console = Console()
     console.print(table)
     console.print("next:", f"  python evaluate.py {run.argument('run')}",
-                  f"  tensorboard --logdir {for_shell(os.path.relpath(run.path))}",
+                  f"  tensorboard --logdir {for_shell(from_here(run.path))}",
                   sep="\n", soft_wrap=True, highlight=False, markup=False)  # fmt: skip
 
 

@@ -6,7 +6,6 @@ FOLDER/
   validation.parquet, operating_point.json, samples.parquet, seen.parquet, record.json
 """
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.evaluation.scored_runs import find_runs
 from faceproof.io.atomic import write_json, write_text
+from faceproof.io.folders import from_here
 from faceproof.io.parse import parse
 from faceproof.io.plain_files import printable, read_object, yaml_text
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
@@ -243,7 +243,7 @@ def _record(runs: Sequence[RunFolder], notes: Mapping[str, Any]) -> dict[str, An
         **{key: records[0].get(key) for key in ("data", "images", "audit", "versions")},
         "model": f"ensemble of {models}",
         "weights": f"mean {notes['average']}, {notes['weights']} weights: {shares}",
-        "members": [os.path.relpath(one.path) for one in runs],
+        "members": [from_here(one.path) for one in runs],
         "choices": {"model": "ensemble"},
         "status": "finished",
     }

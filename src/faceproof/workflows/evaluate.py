@@ -1,7 +1,6 @@
 """An evaluation: a run's best epoch, scored on one split of data sets, as a report."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -38,6 +37,7 @@ from faceproof.evaluation.predictions import (
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neutral, corruption_row
 from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
+from faceproof.io.folders import from_here
 from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder, find_run, read_epochs
 from faceproof.models.weights import load_network
@@ -130,7 +130,7 @@ def evaluate_run(
     context = EvaluationContext(
         title=f"{record.get('model')} on {'+'.join(names)}",
         task=own.task,
-        run=os.path.relpath(run.path),
+        run=from_here(run.path),
         model=str(record.get("model")),
         data="+".join(names),
         split=config.split,
@@ -259,9 +259,9 @@ def _training_record(
 
 def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
     """Print the metrics and where the report is."""
-    table = Table("metric", "value", title=Text(printable(os.path.relpath(folder))))
+    table = Table("metric", "value", title=Text(printable(from_here(folder))))
     for metric in metrics_shown("comparison"):
         table.add_row(metric.name, rate(evaluation.metrics[metric.name]))
     console.print(table)
-    report = printable(os.path.relpath(folder / "report.html"))
+    report = printable(from_here(folder / "report.html"))
     console.print(f"report: {report}", soft_wrap=True, highlight=False, markup=False)

@@ -5,7 +5,6 @@ missing or has failed, and nothing else. Nothing here knows Hydra or torch: `Pro
 run is started.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from faceproof.io.folders import from_here
 from faceproof.io.locks import Lock
 from faceproof.words import for_shell
 from faceproof.workflows.run_process import run_process
@@ -145,7 +145,7 @@ class Sweep:
     ) -> None:
         overrides = self.folder.start(job)
         how = "resumes from its last.ckpt" if overrides != job.overrides else "runs"
-        say(f"{place}: {how} ({os.path.relpath(job.folder / LOG)})")
+        say(f"{place}: {how} ({from_here(job.folder / LOG)})")
         self.folder.write_leaderboard()
         pruned = ""
 
@@ -248,8 +248,8 @@ class Sweep:
             console.print("the same command tries the failed runs again, and nothing else")
         if best := self.folder.best():
             console.print(f"best: {best.name}: {best.describe()}", markup=False)
-        console.print(f"leaderboard: {os.path.relpath(self.folder.leaderboard)}", markup=False)
-        folder = for_shell(os.path.relpath(self.folder.path))
+        console.print(f"leaderboard: {from_here(self.folder.leaderboard)}", markup=False)
+        folder = for_shell(from_here(self.folder.path))
         console.print("next:", f"  tensorboard --logdir {folder}", sep="\n", markup=False)
         return not failed and not self.not_compared
 

@@ -12,6 +12,7 @@ the classes apart. The bytes depend on the seed and the image's place in the set
 of processes; another release of numpy or Pillow may change them.
 """
 
+import errno
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,9 +32,11 @@ from faceproof.data.demo.forgeries import FORGERIES
 from faceproof.data.demo.portraits import render_portrait
 from faceproof.data.demo.scenes import render_object, render_texture
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import write_json
+from faceproof.io.atomic import explain_disk_errors, write_json
+from faceproof.io.cache import cache_folder
 from faceproof.task import Task, get_task
 
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 FORMAT = 1  # raise it with every change to the images
 GENERATORS = {
     "real": ("camera",),
@@ -47,16 +51,41 @@ _IMAGES_PER_PROCESS = 150  # fewer are drawn sooner than a process starts
 _log = logging.getLogger(__name__)
 
 
-def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 600) -> None:
-    """Write the demo data set of `task` below `root`; refuse anything but the same set there."""
+def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 600) -> Path:
+    """Write the demo data set of `task` below `root`, and return the folder that it is in.
+
+    Anything but the same set there is refused. Where `root` can only be read, as the data sets of
+    a hosted notebook, the set is drawn into the cache.
+
+    Raises:
+        FaceproofError: something else is there, or neither place can be written to.
+    """
     root = root.resolve()
     settings = _settings(task, seed, num_per_class)
     if _is_there(root, settings):
-        return
-    _log.info("drawing %d images for the demo data set %s", 2 * num_per_class, root)
+        return root
+    try:
+        _draw_into(root, task, settings)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        words = f"{task.name}-{seed}-{num_per_class}"
+        instead = cache_folder() / "demo" / words
+        _log.info("%s cannot be written to; the demo data set is in %s", root.parent, instead)
+        if not _is_there(instead, settings):
+            with explain_disk_errors(instead):
+                _draw_into(instead, task, settings)
+        return instead
+    return root
+
+
+def _draw_into(root: Path, task: Task, settings: dict[str, Any]) -> None:
+    """Draw the set beside its place, and rename it."""
+    seed, num_per_class = settings["seed"], settings["num_per_class"]
     root.parent.mkdir(parents=True, exist_ok=True)
     prefix = f"{root.name}.partial-{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=root.parent) as folder:
+        _log.info("drawing %d images for the demo data set %s", 2 * num_per_class, root)
         partial = Path(folder) / root.name
         _draw_all(partial, task, seed, num_per_class)
         write_json(partial / "demo.json", settings)
@@ -67,7 +96,7 @@ def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 600) -
                 raise
 
 
-def _settings(task: Task, seed: int, num_per_class: int) -> dict[str, object]:
+def _settings(task: Task, seed: int, num_per_class: int) -> dict[str, Any]:
     counts = Counter(f"{label}/{kind}" for label, kind, _ in _plan(task, num_per_class))
     size = {"num_per_class": num_per_class, "counts": dict(counts)}
     return {"format": FORMAT, "task": task.name, "seed": seed, **size}
