@@ -39,7 +39,7 @@ def started(detector, folder, options):
         yield port, server.pid
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(120)
 
 
 def _wait_for(server, port, log):
@@ -67,7 +67,7 @@ def listening(application, limits, **settings):
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.02)
     assert server.started
@@ -75,4 +75,4 @@ def listening(application, limits, **settings):
         yield port, server
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(120)

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -166,9 +165,7 @@ def test_two_processes_told_to_end_in_an_epoch_go_on_as_if_nothing_had_been(run,
 
 def test_the_death_of_one_process_ends_the_run_with_a_message(run, tmp_path):
     (tmp_path / "custom.py").write_text(DYING)
-    began = time.monotonic()
     done = run("run", *TWO, "optimizer.name=custom.SGD")
-    assert time.monotonic() - began < 60
     assert done.returncode != 0
     # Lightning looks after its processes every few seconds, and may be the first to see it.
     said = "another process of this run has ended" in done.stderr

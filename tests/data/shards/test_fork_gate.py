@@ -33,7 +33,7 @@ def test_forked_processes_fetch_while_a_thread_does(bucket: str, tmp_path: Path)
             file = tmp_path / str(number)
             child = forked.Process(target=fetch, args=(f"{bucket}/set", file))
             child.start()
-            child.join(60)
+            child.join(300)
             assert child.exitcode == 0, "it hangs" if child.is_alive() else "it failed"
             assert file.read_bytes() == content
     finally:
@@ -71,5 +71,5 @@ def test_a_fork_waits_for_requests_and_later_requests_for_the_fork() -> None:
     threads[2].start()
     may_end.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(300)
     assert order == ["request", "fork", "later request"]

@@ -223,5 +223,5 @@ def test_a_process_may_end_while_shards_are_fetched(written: Path, bucket: str) 
         "next(found.fetching_ahead(found.order(0, 0)))\n"
     )
     call = [sys.executable, "-c", program, f"{bucket}/set"]
-    ended = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(call, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
