@@ -9,7 +9,7 @@ import pytest
 from faceproof.audit import file_statistics
 from faceproof.audit.readable import readable_rows
 from faceproof.data import FolderData
-from faceproof.data.listing import DataSet
+from faceproof.data.listing import DataSet, TableData
 from faceproof.errors import FaceproofError
 from faceproof.io.cache import cache_folder
 from tests.conftest import MakeImages
@@ -83,6 +83,7 @@ def test_too_many_are_refused_and_still_listed(root: Path, tmp_path: Path) -> No
     assert f"2 of 20 files of data set mine cannot be read, {root}/fake/7.jpg the first" in message
     assert "that is 10.0%, more than data.max_unreadable = 9.0%" in message
     assert f"all are listed in {record}" in message
+    assert message.endswith(": repair or remove them")
     assert len(record.read_text().splitlines()) == 3
 
 
@@ -138,3 +139,16 @@ def test_a_cache_that_cannot_be_written_says_which_setting(
     monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "file"))
     with pytest.raises(FaceproofError, match=r"cannot be written .*set FACEPROOF_CACHE"):
         readable_rows(listed(root))
+
+
+def test_a_table_of_videos_says_what_takes_them(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom")
+    (tmp_path / "t.csv").write_text("path,label\na.mp4,real\nb.mp4,fake\n")
+    data = TableData("t", "deepfake", str(tmp_path / "t.csv")).list()
+    with pytest.raises(FaceproofError) as refusal:
+        readable_rows(data)
+    message = str(refusal.value)
+    assert "a.mp4 the first (it is a video: faceproof predict judges videos" in message
+    assert "of these, 2 videos" in message
+    assert "raise data.max_unreadable" not in message

@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -149,11 +151,12 @@ def test_folders_that_link_to_each_other_come_to_an_end(tmp_path: Path) -> None:
 def test_files_that_do_not_fit_are_counted_aloud(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    touch(tmp_path, "real/1.jpg", "README.txt", "real/deeper/2.jpg")
+    touch(tmp_path, "real/1.jpg", "README.txt", "0.jpg", "real/deeper/2.jpg")
     with caplog.at_level(logging.WARNING):
         assert list(rows(tmp_path, "{label}/*")) == ["real/1.jpg"]
     assert "2 files do not fit the layout {label}/*" in caplog.text
-    assert "'README.txt' the first" in caplog.text
+    assert "'0.jpg' the first" in caplog.text
+    assert "left out: 1 file of other kinds ('README.txt')" in caplog.text
 
 
 def test_names_that_are_not_utf8_are_left_out_and_each_is_named(
@@ -200,7 +203,7 @@ def test_a_missing_root_and_one_where_nothing_fits(tmp_path: Path) -> None:
                  "set data.root", "FACEPROOF_DATA"):  # fmt: skip
         assert text in str(refusal.value)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FaceproofError, match=r"no file below .*empty fits"):
+    with pytest.raises(FaceproofError, match=r"no image below .*empty fits"):
         rows(tmp_path / "empty", "{label}/*")
     touch(tmp_path, "images/Real/1.jpg")
     with pytest.raises(FaceproofError, match=r"(?s)found:.*Real/ \(1 files.*set data.root or"):
@@ -253,3 +256,65 @@ def test_a_root_that_is_no_text_is_refused(tmp_path: Path, there: bool) -> None:
     ) as refusal:
         rows(root, "{label}/*")
     str(refusal.value).encode()
+
+
+def test_what_systems_leave_is_left_out_and_counted_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, *(f"{label}/{n}.jpg" for label in LABELS for n in range(3)))
+    touch(tmp_path, *(f"{label}/{n}.jpg:Zone.Identifier" for label in LABELS for n in range(3)))
+    touch(tmp_path, "real/Icon\r", "real/._1.jpg", "fake/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg")
+    with caplog.at_level(logging.WARNING):
+        assert len(rows(tmp_path, "{label}/**")) == 6
+    (line,) = caplog.messages
+    assert "8 hidden files, or of systems and programs ('fake/0.jpg:Zone" in line
+    assert "left out: 1 hidden folder, or of systems and programs ('fake/@eaDir')" in line
+
+
+def test_folders_of_videos_are_named_so(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.mp4", "fake/b.mp4", "fake/notes.txt")
+    with pytest.raises(FaceproofError) as refusal:
+        rows(tmp_path, "{label}/*")
+    message = str(refusal.value)
+    assert "there is no image below" in message
+    assert "2 videos ('fake/b.mp4', ...): faceproof predict judges videos" in message
+    assert "max_unreadable" not in message
+
+
+def test_images_that_are_not_read_are_counted_with_what_reads_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceproof.data.kinds._installed", frozenset)
+    touch(tmp_path, "real/1.jpg", "real/2.HEIC", "fake/3.heic", "fake/4.dng", "fake/5.jp2")
+    with caplog.at_level(logging.WARNING):
+        assert list(rows(tmp_path, "{label}/*")) == ["real/1.jpg"]
+    assert "2 HEIC files ('fake/3.heic', ...): pip install 'faceproof[heif]'" in caplog.text
+    assert "1 camera raw file ('fake/4.dng'): develop" in caplog.text
+    assert "1 JPEG 2000 file ('fake/5.jp2'): save them as PNG" in caplog.text
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_accents_composed_and_decomposed_are_one_word(
+    tmp_path: Path, on_disk: Any, written: Any
+) -> None:
+    def disk(name: str) -> str:
+        return unicodedata.normalize(on_disk, name)
+
+    touch(tmp_path, disk("Données/Réel/clip é/1.jpg"))
+    layout = unicodedata.normalize(written, "données/{label}/{group}/*")
+    found = rows(tmp_path, layout, labels={unicodedata.normalize(written, "RÉEL"): "real"})
+    group = unicodedata.normalize("NFC", "Données/Réel/clip é")
+    assert found == {disk("Données/Réel/clip é/1.jpg"): {"label": "real", "group": group}}
+
+
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [("Training", "train"), ("VALIDATION", "val"), ("dev", "val"), ("Testing", "test")],
+)
+def test_usual_words_for_splits_need_no_setting(tmp_path: Path, word: str, split: str) -> None:
+    touch(tmp_path, f"{word}/real/1.jpg")
+    (row,) = rows(tmp_path, "{split}/{label}/*", splits={}).values()
+    assert row["split"] == split
+    (row,) = rows(tmp_path, "{split}/{label}/*", splits={word.lower(): "auto"}).values()
+    assert row["split"] == "auto"

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from faceproof.audit.duplicates import Pair, find_pairs
 from faceproof.audit.related import counterparts_in_two_splits, named_in_two_splits
 from faceproof.audit.shortcuts import FILE_LIMIT, Shortcut, find_shortcuts, too_few
+from faceproof.data.kinds import FORMATS
 from faceproof.data.listing import DataSet
 from faceproof.data.names import IDENTITY, KEYS, SOURCE_VIDEO
 from faceproof.data.table import counts
@@ -27,14 +28,6 @@ FORMAT = 4  # raised with every change to what an audit holds
 MAX_IMBALANCE = 10.0
 MIN_SIDE = 32  # pixels
 MAX_ASPECT = 3.0
-SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "PNG": {".png"},
-    "WEBP": {".webp"},
-    "GIF": {".gif"},
-    "BMP": {".bmp", ".dib"},
-    "TIFF": {".tif", ".tiff"},
-}
 
 # An error stops training and a warning does not; with either the command ends with exit code 1.
 Severity = Literal["error", "warning", "info"]
@@ -232,7 +225,7 @@ def _unreadable(data: DataSet, number: int) -> list[Finding]:
 def _odd_files(stats: pa.Table) -> list[Finding]:
     formats, suffixes = stats["format"].to_pylist(), stats["suffix"].to_pylist()
     misnamed = sum(
-        suffix not in SUFFIXES.get(kind, {suffix})
+        suffix not in FORMATS.get(kind, (suffix,))
         for kind, suffix in zip(formats, suffixes, strict=True)
     )
     width, height = (stats[name].to_numpy() for name in ("width", "height"))

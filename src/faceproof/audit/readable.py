@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from faceproof.audit.file_statistics import file_statistics_of
+from faceproof.data.kinds import LeftOut, kind_of, what_reads
 from faceproof.data.listing import DataSet
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_file
@@ -45,7 +46,20 @@ def readable_rows(
     if share > data.max_unreadable:
         raise FaceproofError(
             f"{found}{listed}; that is {share:.1%}, more than data.max_unreadable = "
-            f"{data.max_unreadable:.1%}: repair or remove them, or raise data.max_unreadable"
+            f"{data.max_unreadable:.1%}: {_what_to_do(unreadable)}"
         )
     log.warning("%s; left out%s", found, listed)
     return data.table.filter(good), unreadable
+
+
+def _what_to_do(unreadable: pa.Table) -> str:
+    """Say what helps with the files that cannot be read, by their kind."""
+    others, damaged = LeftOut(), 0
+    for path in unreadable["path"].to_pylist():
+        kind = kind_of(path)
+        if what_reads(kind):
+            others.add(kind, path)
+        else:
+            damaged += 1
+    parts = ["repair or remove them"] if damaged else []
+    return "; ".join(parts + ([f"of these, {others.kinds_told()}"] if others else []))

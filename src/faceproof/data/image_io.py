@@ -16,6 +16,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from faceproof.data.image_limits import MAX_PARTS, check_scans, check_size, open_image
+from faceproof.data.kinds import why_unknown
 from faceproof.data.quiet_decoders import quieten_decoders
 from faceproof.data.shards.paths import find_member
 from faceproof.data.shards.reading import read_member
@@ -113,6 +114,8 @@ def decode_image(data: bytes) -> Pixels:
         rgb = _decode_by_pillow(data) if header is None else _decode_jpeg(data, header)
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(why_unknown(data)) from error
     except UNREADABLE as error:
         raise UnreadableImageError(reason_of(error)) from error
     return rgb.transpose(2, 0, 1)

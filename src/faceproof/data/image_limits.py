@@ -15,13 +15,9 @@ from functools import cache
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from faceproof.data.kinds import FORMATS, extra_of
 from faceproof.errors import FaceproofError
 
-# Formats that cameras, phones, web sites and data sets use, whose decoders are in C, and which have
-# a signature. Left out: EPS, which Pillow hands to Ghostscript; TGA, which has no signature, so
-# that any bytes may pass for one; JPEG 2000, whose cost no header bounds; and containers, drawings
-# and layered files (ICO, PSD, WMF, FPX, PDF ...), which hold no photograph of their own.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 PREFIX = "FACEPROOF_"  # of the environment variables that hold the limits
 
 JPEG, PNG, GIF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
@@ -117,7 +113,7 @@ def open_image(data: bytes) -> Image.Image:
     """
     check_structure(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_formats(data))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise too_many_pixels("far too many") from error
     check_size(*image.size)
@@ -132,6 +128,14 @@ def open_image(data: bytes) -> Image.Image:
             f"which at most {MAX_SLOW_PIXELS:,} are decoded; save it as PNG"
         )
     return image
+
+
+def _formats(data: bytes) -> tuple[str, ...]:
+    """Return Pillow's names of the formats that a file may have."""
+    if (extra := extra_of(data)) is None or not extra.is_installed():
+        return tuple(FORMATS)
+    extra.register()
+    return (extra.format,)
 
 
 def check_size(width: int, height: int) -> None:

@@ -11,15 +11,29 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from faceproof.data.kinds import (
+    FOLDER,
+    IMAGE,
+    LEFT_BEHIND,
+    OTHER,
+    LeftOut,
+    is_left_behind_folder,
+    kind_of,
+)
 from faceproof.errors import FaceproofError
+from faceproof.io.names import composed, folded
 from faceproof.words import meaning
 
 PLACEHOLDERS = ("split", "label", "generator", "group")
-# Files that operating systems leave in folders; never images.
-SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+# Folder words that mean a split wherever the settings do not say otherwise.
+USUAL_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 TREE_LINES = 16
 MAX_WAYS = 100  # to one folder, by links
 
@@ -32,6 +46,8 @@ def layout_pattern(layout: str, keys: Collection[str] = ()) -> re.Pattern[str]:
     """Compile a layout line to a pattern over paths relative to the root, `/` between words.
 
     `keys` are the placeholders that it may have besides `PLACEHOLDERS`.
+
+    It matches paths whose accents are composed; see `io.names`.
     """
     names = re.findall(r"\{(.*?)\}", layout)
     known = dict.fromkeys((*PLACEHOLDERS, *keys))
@@ -41,7 +57,7 @@ def layout_pattern(layout: str, keys: Collection[str] = ()) -> re.Pattern[str]:
             f"{', '.join(f'{{{name}}}' for name in known)}, once each, and others that data.groups "
             "names"
         )
-    parts = re.split(r"(\*\*/?|\*|\{.*?\})", layout.strip("/"))
+    parts = re.split(r"(\*\*/?|\*|\{.*?\})", composed(layout).strip("/"))
     pattern = "".join(_part_pattern(part) for part in parts)
     return re.compile(pattern, re.IGNORECASE | re.DOTALL)  # a name may hold a line break
 
@@ -52,15 +68,19 @@ def _part_pattern(part: str) -> str:
     return {"**": ".+", "**/": "(?:.+/)?", "*": "[^/]*"}.get(part, re.escape(part))
 
 
-def walk_files(root: Path) -> Iterator[str]:
-    """Yield every visible file below `root`, relative to it.
+def walk_files(
+    root: Path, kinds: Sequence[str] = (IMAGE,), left_out: LeftOut | None = None
+) -> Iterator[str]:
+    """Yield the files of some kinds below `root`, relative to it.
 
     Links are followed, so that a folder with several ways to it is listed by each; only one that
-    lies in itself ends there.
+    lies in itself ends there. `left_out` counts the other files, and the folders that were not
+    looked into.
 
     Raises:
         FaceproofError: a folder cannot be listed, or links lead to one by more than `MAX_WAYS`.
     """
+    left_out = LeftOut() if left_out is None else left_out
     above: dict[str, set[tuple[int, int]]] = {}  # what lies above each folder that is to be listed
     ways: Counter[tuple[int, int]] = Counter()
     for folder, subfolders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
@@ -75,13 +95,17 @@ def walk_files(root: Path) -> Iterator[str]:
                 f"links lead to the folder {folder} by more than {MAX_WAYS} ways; remove those "
                 "that lead round in circles"
             )
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        prefix = "" if (relative := os.path.relpath(folder, root)) == "." else relative + os.sep
+        for name in sorted(filter(is_left_behind_folder, subfolders)):
+            left_out.add(FOLDER, prefix + name)
+        subfolders[:] = sorted(name for name in subfolders if not is_left_behind_folder(name))
         inside = inside | {place}
         above |= {os.path.join(folder, name): inside for name in subfolders}  # noqa: PTH118
-        prefix = "" if (relative := os.path.relpath(folder, root)) == "." else relative + os.sep
         for name in sorted(files):
-            if not name.startswith(".") and name.lower() not in SYSTEM_FILES:
+            if (kind := kind_of(os.path.join(folder, name))) in kinds:  # noqa: PTH118
                 yield (prefix + name).replace(os.sep, "/")
+            else:
+                left_out.add(kind, prefix + name)
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -130,36 +154,49 @@ def list_folder(
             "(or FACEPROOF_DATA to the folder above)"
         )
     words = {
-        placeholder: {word.lower(): name for word, name in meaning.items()}
-        for placeholder, meaning in (("label", labels), ("split", splits))
+        placeholder: {folded(word): name for word, name in meaning.items()}
+        for placeholder, meaning in (("label", labels), ("split", USUAL_SPLITS | dict(splits)))
     }
     pattern = layout_pattern(layout, keys)
     raw = [key for key in keys if key in pattern.groupindex]
     names = ("path", *PLACEHOLDERS, *(f"{{{key}}}" for key in raw))
     columns: dict[str, list[str | None]] = {name: [] for name in names}
+    generators = {folded(word): name for word, name in generators.items()}
     misfits: list[str] = []
     not_text: list[str] = []
-    for path in sorted(walk_files(root)):
-        match = pattern.fullmatch(path)
+    left_out = LeftOut()
+    for path in sorted(walk_files(root, (IMAGE,), left_out)):
+        match = pattern.fullmatch(composed(path))
         if match is None:
             misfits.append(path)
         elif not _is_text(path):
             not_text.append(_escaped(path))
         elif row := _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}"):
             row |= {f"{{{key}}}": match[key] for key in raw}
-            for name, value in row.items():
+            for name, value in (row | {"path": path}).items():
                 columns[name].append(value)
     if not columns["path"]:
-        raise FaceproofError(
-            f"no file below {root} fits the layout\n{expected}\n{found_tree(root)}\n"
-            "set data.root or data.layout"
-        )
-    _warn_of_left_out(root, layout, misfits, not_text)
+        raise _nothing_fits(root, f"{expected}\n{found_tree(root)}", misfits, left_out)
+    _warn_of_left_out(root, layout, misfits, not_text, left_out)
     return columns
 
 
-def _warn_of_left_out(root: Path, layout: str, misfits: list[str], not_text: list[str]) -> None:
+def _nothing_fits(root: Path, trees: str, misfits: list[str], left_out: LeftOut) -> FaceproofError:
+    """Return the error for a folder in which no image fits the layout."""
+    beside = f"; {left_out}" if left_out else ""
+    if not misfits and left_out.number(*set(left_out.kinds()) - {LEFT_BEHIND, FOLDER, OTHER}):
+        return FaceproofError(f"there is no image below {root} that is read{beside}")
+    return FaceproofError(
+        f"no image below {root} fits the layout{beside}\n{trees}\nset data.root or data.layout"
+    )
+
+
+def _warn_of_left_out(
+    root: Path, layout: str, misfits: list[str], not_text: list[str], left_out: LeftOut
+) -> None:
     """Warn of files that the table does not hold."""
+    if left_out:
+        log.warning("%s: %s", root, left_out)
     if misfits:
         log.warning(
             "%s: %d files do not fit the layout %s and are left out, %r the first",
@@ -192,17 +229,17 @@ def _row(
         word = found.get(name)
         if word is None:
             continue
-        if word.lower() not in known:
+        if folded(word) not in known:
             raise FaceproofError(
                 f"the folder word {word!r} (in {match.string}) is no {name} that data.{name}s "
                 f"knows: {', '.join(known) or 'it is empty'}\n{trees()}\nadd it with "
                 f"{meaning(f'data.{name}s', word, 'NAME')} (null leaves it out), or set data.layout"
             )
-        row[name] = known[word.lower()]
+        row[name] = known[folded(word)]
         if row[name] is None:
             return None
     if (generator := found.get("generator")) is not None:
-        row["generator"] = generators.get(generator.lower(), generator)
+        row["generator"] = generators.get(folded(generator), generator)
     if found.get("group") is not None:
         row["group"] = match.string[: match.end("group")]
     return row

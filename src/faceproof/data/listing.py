@@ -18,6 +18,7 @@ from faceproof.data.demo.make import make_demo
 from faceproof.data.division import BRIDGES, Division
 from faceproof.data.groups import check_groups
 from faceproof.data.layout import Words, layout_pattern, list_folder
+from faceproof.data.own_table import find_files, map_words, read_own_table, split_keys
 from faceproof.data.run_tables import read_samples
 from faceproof.data.shards.known_stores import remember_store
 from faceproof.data.shards.reading import shard_set
@@ -27,12 +28,11 @@ from faceproof.data.table import (
     SCHEMA,
     SPLITS,
     concat_tables,
-    read_columns,
-    refuse_unknown_columns,
     table_from_columns,
     validate,
 )
 from faceproof.errors import FaceproofError
+from faceproof.io.names import as_on_disk
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
 from faceproof.settings import (
     COUNT,
@@ -156,19 +156,15 @@ class FolderData(_Kind):
         )  # fmt: skip
         _check_division(self.ratios, self.groups, self.bridges)
         layout_pattern(self.layout, check_groups(self.groups))
-        classes = (*get_task(self.task).classes, None)
-        for setting, allowed in (("labels", classes), ("splits", SPLIT_MEANINGS)):
-            for word, meaning in (getattr(self, setting) or {}).items():
-                if meaning not in allowed:
-                    known = f"{', '.join(map(str, allowed[:-1]))}, or null to leave the folder out"
-                    raise SettingError(f"{setting}.{word}", f"= {meaning!r} must be one of {known}")
+        _check_meanings("labels", self.labels, (*get_task(self.task).classes, None))
+        _check_meanings("splits", self.splits, SPLIT_MEANINGS)
 
     def list(self) -> DataSet:
         """List the images below `root`."""
         task, folder, groups = get_task(self.task), _absolute(self.root), check_groups(self.groups)
         columns = list_folder(
-            folder, self.layout, _lowered(self.labels), _lowered(self.splits),
-            _lowered(self.generators), groups,
+            folder, self.layout, _as_text(self.labels), _as_text(self.splits),
+            _as_text(self.generators), groups,
         )  # fmt: skip
         words = {key: columns.pop(f"{{{key}}}") for key in groups if f"{{{key}}}" in columns}
         labelled = "{label}" in self.layout
@@ -192,40 +188,55 @@ class FolderData(_Kind):
 class TableData(_Kind):
     """Images that an image table in CSV or Parquet lists.
 
-    Paths may be relative to the file. A table without sources takes `name` for them; one without
-    splits is divided by the ratios, and its rows without a label are unlabelled.
+    A table without sources takes `name` for them; one without splits is divided by the ratios, and
+    its rows without a label are unlabelled.
 
     Attributes:
-        file: the table; the others are as for `FolderData`.
+        file: the table; those not named here are as for `FolderData`.
+        root: the folder that relative paths start from; None for that of the file.
+        columns: column of the file to column of an image table; null leaves the column out.
+        labels: word of the column label to class name; class names need no word.
+        splits: word of the column split to split; the usual words need none.
     """
 
     file: str
+    root: str | None = None
+    columns: Words | None = None
+    labels: Words | None = None
+    splits: Words | None = None
     ratios: Mapping[str, float] | None = None
     split_seed: int = 0
     groups: GroupSettings = None
     bridges: str = "keep"
 
     def __post_init__(self) -> None:
-        self._check(**GROUPED, file=TEXT)
+        words = dict.fromkeys(("columns", "labels", "splits"), optional(MAPPING))
+        self._check(**GROUPED, **words, file=TEXT, root=optional(TEXT))
         _check_division(self.ratios, self.groups, self.bridges)
+        meanings = (*SCHEMA.names, *check_groups(self.groups), None)
+        _check_meanings("columns", self.columns, meanings)
+        _check_meanings("labels", self.labels, (*get_task(self.task).classes, None))
+        _check_meanings("splits", self.splits, SPLIT_MEANINGS)
 
     def list(self) -> DataSet:
         """Read the file."""
-        path, groups = _absolute(self.file), check_groups(self.groups)
-        columns = read_columns(path)
-        refuse_unknown_columns(columns, groups)
+        path, task, groups = _absolute(self.file), get_task(self.task), check_groups(self.groups)
+        columns = read_own_table(path, self.columns or {}, groups)
+        columns = map_words(columns, path, task, self.labels or {}, self.splits or {})
         words = {key: columns[key] for key in groups if key in columns}
-        columns = table_from_columns(
-            {name: column for name, column in columns.items() if name in SCHEMA.names}
-        ).to_pydict()
-        by_ratios = not any(columns["split"])
-        if by_ratios:
+        nothing: list[str | None] = [None] * len(columns["path"])
+        columns = {name: columns.get(name, nothing) for name in SCHEMA.names}
+        undivided = not any(columns["split"])
+        if undivided:
             columns["split"] = [None if label else "unlabelled" for label in columns["label"]]
+        # Splits are decided by paths that are the same on every system.
+        columns |= {"path": [*split_keys(columns)], "as written": columns["path"]}
         ratios, seed = self.ratios or RATIOS, self.split_seed
         division = Division(self.name, groups, self.bridges, ratios, seed)
-        columns = division.apply(columns, words, by_ratios)
-        columns["path"] = [os.path.normpath(path.parent / str(one)) for one in columns["path"]]
+        columns = division.apply(columns, words, undivided or "auto" in columns["split"])
+        columns["path"] = columns.pop("as written")
         columns["source"] = [source or self.name for source in columns["source"]]
+        columns = find_files(columns, path, _absolute(self.root) if self.root else path.parent)
         return self._data_set(table_from_columns(columns), complete=False)
 
 
@@ -348,6 +359,13 @@ class DemoData(_Kind):
         ).list()  # fmt: skip
 
 
+def _check_meanings(setting: str, words: Words | None, allowed: Sequence[str | None]) -> None:
+    for word, meaning in (words or {}).items():
+        if meaning not in allowed:
+            known = f"{', '.join(map(str, allowed[:-1]))}, or null to leave it out"
+            raise SettingError(f"{setting}.{word}", f"= {meaning!r} must be one of {known}")
+
+
 def _check_ratios(ratios: Mapping[str, float] | None) -> None:
     for split, share in (ratios or {}).items():
         if not SHARE.fits(share):
@@ -364,11 +382,11 @@ def _check_division(
         raise SettingError("bridges", "= 'leave_out' changes nothing without data.groups")
 
 
-def _lowered(words: Words | None) -> dict[str, str | None]:
-    """Bring folder words to lower case; YAML reads the word 0 as a number."""
-    return {str(word).lower(): name for word, name in (words or {}).items()}
+def _as_text(words: Words | None) -> dict[str, str | None]:
+    """Return folder words as text; YAML reads the word 0 as a number."""
+    return {str(word): name for word, name in (words or {}).items()}
 
 
 def _absolute(path: str) -> Path:
     """Return an absolute path; not resolve(), for a link's name is the user's name for it."""
-    return Path(os.path.abspath(at_home(path)))
+    return Path(as_on_disk(os.path.abspath(at_home(path))))

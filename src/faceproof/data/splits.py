@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from faceproof.errors import FaceproofError
+from faceproof.io.names import composed
 
 LARGE = 0.1  # of the smallest split: a unit above it is placed, and not drawn
 UNEVEN = 0.5  # of its ratio: how far a split may be off before that is said
@@ -44,7 +45,8 @@ def assign_splits(
 
     Args:
         splits: those that are given; None or `auto` for rows to divide by the ratios.
-        paths: relative to the data set's root, so that moving the set changes no split.
+        paths: relative to the data set's root, so that moving the set changes no
+            split; nor does the form of their accents.
         groups: rows of one group share a split; None for an image on its own.
         ratios: train, val and test; see `check_ratios`.
         seed: another seed is another division.
@@ -73,6 +75,7 @@ def divide(
             places them as it does others.
     """
     check_ratios(ratios)
+    units = [tuple(map(composed, row)) for row in units]
     given: dict[str, set[str]] = {}
     sizes: Counter[str] = Counter()
     for split, row in zip(splits, units, strict=True):

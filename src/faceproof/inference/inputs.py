@@ -3,105 +3,134 @@
 They are listed one by one, and paths stay plain strings: there may be a million of them.
 """
 
-import csv
 import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
+from faceproof.data.kinds import (
+    IMAGE,
+    LEFT_BEHIND,
+    VIDEO,
+    VIDEO_SUFFIXES,
+    LeftOut,
+    is_left_behind,
+    kind_of,
+)
 from faceproof.data.layout import walk_files
+from faceproof.data.lists import CSV_SUFFIXES, ListedPaths, bare_lines, csv_rows, open_list
 from faceproof.errors import FaceproofError
+from faceproof.io.names import as_on_disk
 
 STDIN = ("-", "/dev/stdin")
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
-)
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
-)
-LISTS = (".csv", ".txt")
+LISTS = (*CSV_SUFFIXES, ".txt")
 
 
-def list_images(words: Sequence[str]) -> Iterator[str]:
+def list_images(words: Sequence[str], left_out: LeftOut | None = None) -> Iterator[str]:
     """Yield the paths of images and videos, lazily, in the order of `words`.
 
-    A word is a file, a folder (all files below it with the suffix of an image or video, hidden
-    files left out), a pattern such as `photos/**/*.jpg`, a .csv file with a column `path` or a
-    .txt file with one path a line (relative to that file), or `-` for paths on standard input, one
-    a line.
+    A word is a file, a folder (all images and videos below it), a pattern such as
+    `photos/**/*.jpg`, a .csv file with a column `path` or a .txt file with one path a line
+    (relative to that file), or `-` for paths on standard input, one a line.
+
+    `left_out` counts what was found and is neither, or is left behind by systems and programs.
 
     Raises:
         FaceproofError: at once, if a word names nothing.
     """
     if not words:
         raise FaceproofError("name images, folders, patterns, a list, or - for standard input")
+    words = [word if word in STDIN else as_on_disk(word) for word in words]
     for word in words:
-        if word not in STDIN and not Path(word).exists() and not _matches(word):
+        if word not in STDIN and not Path(word).exists() and _pattern(word) is None:
             raise FaceproofError(
                 f"there is no file or folder {word}, nor does it match any as a pattern"
             )
-    return (os.fspath(path) for word in words for path in _expand(word))
+    left_out = LeftOut() if left_out is None else left_out
+    return (os.fspath(path) for word in words for path in _expand(word, left_out))
 
 
-def _matches(word: str) -> bool:
-    return glob.has_magic(word) and next(_glob(word), None) is not None
+def _pattern(word: str) -> str | None:
+    """Return a word as a pattern that matches something; None if there is none.
+
+    Brackets in the name of a folder that is there stand for themselves; so do all, if the pattern
+    matches nothing otherwise.
+    """
+    if not glob.has_magic(word):
+        return None
+    folder, rest = Path(word).anchor, word[len(Path(word).anchor) :]
+    while (place := rest.find(os.sep)) >= 0 and Path(folder + rest[:place]).is_dir():
+        folder, rest = folder + rest[: place + 1], rest[place + 1 :]
+    for pattern in (glob.escape(folder) + rest, glob.escape(folder) + rest.replace("[", "[[]")):
+        if next(_glob(pattern), None) is not None:
+            return pattern
+    return None
 
 
 def _glob(pattern: str) -> Iterator[str]:
     return glob.iglob(pattern, recursive=True)  # noqa: PTH207 - the pattern may be absolute
 
 
-def _expand(word: str) -> Iterator[str]:
+def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
     if word in STDIN:
-        yield from _bare_lines(map(os.fsdecode, sys.stdin.buffer))
+        lines = TextIOWrapper(sys.stdin.buffer, errors="surrogateescape", newline="\n")
+        yield from map(as_on_disk, _not_left_behind(bare_lines(lines), left_out))
     elif Path(word).is_dir():
-        yield from _below(word)
+        yield from _below(word, left_out)
     elif not Path(word).exists():
-        for match in _glob(word):
+        for match in _glob(_pattern(word) or word):
             if Path(match).is_dir():
                 # With `**` the files below match by themselves.
-                yield from (() if "**" in word else _below(match))
-            elif _is_input(match):
+                yield from (() if "**" in word else _below(match, left_out))
+            elif is_left_behind(match):
+                left_out.add(LEFT_BEHIND, match)
+            elif (kind := kind_of(match)) in (IMAGE, VIDEO):
                 yield match
+            else:
+                left_out.add(kind, match)
     elif word.lower().endswith(LISTS):
-        yield from (os.path.normpath(Path(word).parent / path) for path in _listed(Path(word)))
+        file = Path(word)
+        paths = ListedPaths(file.parent, file)
+        yield from map(paths.find, _not_left_behind(_listed(file), left_out))
+    elif is_left_behind(word.rpartition(os.sep)[2]):
+        left_out.add(LEFT_BEHIND, word)
     else:
         yield word
 
 
-def _bare_lines(lines: Iterable[str]) -> Iterator[str]:
-    return filter(None, (line.rstrip("\r\n") for line in lines))
+def _below(folder: str, left_out: LeftOut) -> Iterator[str]:
+    for name in walk_files(Path(folder), (IMAGE, VIDEO), left_out):
+        yield os.path.join(folder, name)  # noqa: PTH118
 
 
-def _below(folder: str) -> Iterator[str]:
-    for name in walk_files(Path(folder)):
-        if _is_input(name):
-            yield os.path.join(folder, name)  # noqa: PTH118
-
-
-def _is_input(path: str) -> bool:
-    return _suffix(path) in SUFFIXES or is_video(path)
+def _not_left_behind(paths: Iterable[str], left_out: LeftOut) -> Iterator[str]:
+    """Yield paths that were named; what cannot be read among them is a row with a reason."""
+    for path in paths:
+        if is_left_behind(path):
+            left_out.add(LEFT_BEHIND, path)
+        else:
+            yield path
 
 
 def is_video(path: str) -> bool:
     """Say whether a path has a video's suffix."""
-    return _suffix(path) in VIDEO_SUFFIXES
-
-
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122
+    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
 
 
 def _listed(file: Path) -> Iterator[str]:
     """Yield the paths in a list, without reading all of it at once."""
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+    # A system's name of a file may be no text.
+    with open_list(file, errors="surrogateescape") as lines:
         if file.suffix.lower() == ".txt":
-            yield from _bare_lines(lines)
+            yield from bare_lines(lines)
             return
-        rows = csv.DictReader(lines)
-        if "path" not in (names := rows.fieldnames or ()):
-            raise FaceproofError(
-                f"{file} has no column path; found {', '.join(names) or 'nothing'}"
-            )
-        yield from (row["path"] for row in rows if row["path"])
+        for row in csv_rows(lines, file):
+            if "path" not in row:
+                raise FaceproofError(
+                    f"{file} has no column path; found {', '.join(row)}: name the column of the "
+                    "images path, in the first line"
+                )
+            if row["path"]:
+                yield row["path"]

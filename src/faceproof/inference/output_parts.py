@@ -27,6 +27,7 @@ import pyarrow.parquet
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_file, explain_disk_errors, to_disk, write_json
 from faceproof.io.locks import Lock
+from faceproof.io.names import composed
 
 ROWS_PER_PART = 4096
 SECONDS_PER_PART = 10.0
@@ -221,11 +222,21 @@ class Seen:
         self._digests: set[int] = set()
 
     def add(self, path: str) -> bool:
-        """Add a path and return whether it is new."""
-        number = int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest())
+        """Add a path and return whether it is new; the form of its accents makes no other path."""
+        name = composed(path)
+        if name != path and _are_two(name, path):
+            name = path
+        number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
         before = len(self._digests)
         self._digests.add(number)
         return len(self._digests) > before
+
+
+def _are_two(path: str, other: str) -> bool:
+    try:
+        return not Path(path).samefile(other)
+    except OSError:  # one of them is not there
+        return False
 
 
 def printable(path: str) -> str:

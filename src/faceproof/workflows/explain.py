@@ -47,7 +47,7 @@ class ExplainConfig:
 
     Attributes:
         subject: a run folder that train.py has written, or a detector artifact.
-        images: image files.
+        images: image files, folders, patterns, or lists of images, as faceproof predict takes them.
         methods: of cam, occlusion and integrated_gradients, separated by commas (default: all).
         sanity: measure how far the maps can be trusted, on the images named, or without any on a
             sample of the run's validation images (default: only without images).
@@ -172,7 +172,7 @@ def _choose_images(
     from faceproof.evaluation.predictions import read_predictions
 
     if config.images:
-        return {"images": table_from_columns({"path": list(config.images)})}, "those named"
+        return {"images": table_from_columns({"path": _named_images(config)})}, "those named"
     if subject.run is None:
         raise FaceproofError(
             f"{subject.name} is an artifact and holds no evaluation; name the images to explain"
@@ -186,6 +186,24 @@ def _choose_images(
     found = mistake_rows(predictions, subject.task, subject.point.threshold)
     first = {name: rows.slice(0, number) for name, rows in found.items()}
     return first, f"the most confident mistakes of the evaluation {folder.name}"
+
+
+def _named_images(config: ExplainConfig) -> list[str | None]:
+    """Return the images that the command names; what else it names is counted and told."""
+    from faceproof.data.kinds import VIDEO, LeftOut
+    from faceproof.inference.inputs import is_video, list_images
+
+    left_out, images = LeftOut(), list[str | None]()
+    for path in list_images(config.images, left_out):
+        if is_video(path):
+            left_out.add(VIDEO, path)
+        else:
+            images.append(path)
+    if not images:
+        raise FaceproofError(f"there are no images in {', '.join(config.images)}; {left_out}")
+    if left_out:
+        print(left_out)
+    return images
 
 
 def _evaluation(subject: "Subject", name: str | None) -> Path:

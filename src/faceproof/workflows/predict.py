@@ -98,6 +98,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
         FaceproofError: the artifact cannot be loaded, no path names a file, the output exists
             already, or there are more files than the terminal should show.
     """
+    from faceproof.data.kinds import LeftOut
     from faceproof.data.loaders import explain_dead_workers
     from faceproof.inference.contact_sheet import write_contact_sheet
     from faceproof.inference.faces import FaceOptions, check_faces
@@ -114,10 +115,12 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     faces = FaceOptions(config.whole_if_none) if config.find_faces else None
     if faces is not None:
         check_faces(predictor)
-    paths = list_images(config.paths)
+    left_out = LeftOut()
+    paths = list_images(config.paths, left_out)
     first = next(paths, None)
     if first is None:
-        raise FaceproofError(f"there are no images in {', '.join(config.paths)}")
+        beside = f"; {left_out}" if left_out else ""
+        raise FaceproofError(f"there are no images in {', '.join(config.paths)}{beside}")
     paths = chain([first], paths)
 
     loading = Loading(config.batch_size, config.workers, config.frames, faces)
@@ -143,6 +146,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     lines += [f"{what}: {path}" for what, path in written.items() if path and path.exists()]
     if config.contact_sheet is not None and not tally.nearest:
         lines.append("no contact sheet: no image has a probability")
+    lines += [str(left_out)] if left_out else []
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     return tally
 

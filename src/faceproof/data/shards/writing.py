@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from faceproof.data.kinds import FORMATS
 from faceproof.data.shards import reading
 from faceproof.data.shards.paths import MEMBER, PLACE
 from faceproof.data.shards.reading import INDEX, SetIndex, StoredFile
@@ -25,7 +26,7 @@ from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_folder, explain_disk_errors, write_json
 
 BLOCK = tarfile.BLOCKSIZE
-SUFFIXES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
+SUFFIXES = frozenset(suffix[1:] for suffixes in FORMATS.values() for suffix in suffixes)
 NUM_PARTS = 3  # parts of a path that its name always holds; corruptions are drawn by them
 PER_IMAGE = 4  # bytes that count beside each image; another number would change epochs' orders
 

@@ -1,0 +1,162 @@
+"""Reads an image table of the user's own, and maps its words to those of an image table."""
+
+import logging
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from faceproof.data.kinds import LEFT_BEHIND, LeftOut, is_left_behind
+from faceproof.data.layout import USUAL_SPLITS, Words
+from faceproof.data.lists import CSV_SUFFIXES, ListedPaths, csv_rows, open_list
+from faceproof.data.table import SCHEMA, SPLITS
+from faceproof.errors import FaceproofError
+from faceproof.io.names import folded
+from faceproof.io.parquet import read_parquet
+from faceproof.task import Task
+
+Columns = dict[str, list[str | None]]
+NULLABLE = frozenset(SCHEMA.names) - {"path"}
+
+log = logging.getLogger(__name__)
+
+
+def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Columns:
+    """Read a CSV or Parquet file as the columns of an image table, as text; an empty cell is None.
+
+    `names` are columns of the file and what they are called in an image table, or None to leave
+    them out; a column that has such a name already, in any case, needs none. The columns that the
+    table may have `more` stay under their names.
+
+    Raises:
+        FaceproofError: there is no such file, it cannot be read, or it has a column that is none of
+            an image table's.
+    """
+    columns = _read(file)
+    meanings = {folded(name): meaning for name, meaning in names.items()}
+    found: Columns = {}
+    for name, values in columns.items():
+        meaning = meanings.get(folded(name), name if name in more else folded(name))
+        if meaning is None:
+            continue
+        if meaning not in (*SCHEMA.names, *more) or meaning in found:
+            raise FaceproofError(
+                f"{file} has the columns {', '.join(columns)}; {name} "
+                f"{'is there twice' if meaning in found else 'is none of an image table'}, "
+                f"which are {', '.join(SCHEMA.names)}: say which one it is by "
+                f"'+data.columns.{name}=path' (null leaves it out)"
+            )
+        found[meaning] = values
+    if "path" not in found:
+        raise FaceproofError(
+            f"{file} has the columns {', '.join(columns)} and none with the images: say which one "
+            "has them by '+data.columns.NAME=path', or name it path"
+        )
+    return found
+
+
+def _read(file: Path) -> Columns:
+    if not file.is_file():
+        raise FaceproofError(
+            f"there is no image table at {file}; set data.file to a CSV or Parquet"
+        )
+    suffix = file.suffix.lower()
+    if suffix in CSV_SUFFIXES:
+        with open_list(file) as lines:
+            rows = list(csv_rows(lines, file))
+        if not rows:
+            raise FaceproofError(f"{file} cannot be read as an image table: it has no rows")
+        return {name: [_text(row[name], name) for row in rows] for name in rows[0]}
+    if suffix != ".parquet":
+        known = ", ".join((*CSV_SUFFIXES, ".parquet"))
+        raise FaceproofError(f"{file} is neither of {known}, as an image table must be")
+    raw = read_parquet(file, follow=True)
+    try:
+        return {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
+    except pa.ArrowException as error:
+        raise FaceproofError(f"{file} cannot be read as an image table: {error}") from error
+
+
+def _text(cell: str, column: str) -> str | None:
+    """Return a cell; spaces around it belong to a path, which may have them."""
+    return (cell if column == "path" else cell.strip()) or None
+
+
+def map_words(columns: Columns, file: Path, task: Task, labels: Words, splits: Words) -> Columns:
+    """Bring labels and splits to the words of an image table, and leave out what means nothing.
+
+    Class names and the usual words for splits are known in any case; `labels` and `splits` say what
+    others mean, None to leave their rows out.
+
+    Raises:
+        FaceproofError: a word has no meaning.
+    """
+    known = {
+        "label": {name: name for name in task.classes},
+        "split": USUAL_SPLITS | {name: name for name in SPLITS} | {"unlabeled": "unlabelled"},
+    }
+    given = {"label": labels, "split": splits}
+    keep = [True] * len(columns["path"])
+    for column in [name for name in known if name in columns]:
+        words = {
+            _word(word): meaning for word, meaning in (known[column] | dict(given[column])).items()
+        }
+        for row, word in enumerate(columns[column]):
+            if word is None:
+                continue
+            if _word(word) not in words:
+                choices = task.classes if column == "label" else SPLITS
+                raise FaceproofError(
+                    f"{file} has {word!r} in the column {column} ({columns['path'][row]}), which "
+                    f"is none of {', '.join(choices)}: say what it means by "
+                    f"'+data.{column}s.{word}={choices[0]}' (null leaves its rows out)"
+                )
+            meaning = words[_word(word)]
+            columns[column][row] = meaning
+            keep[row] &= meaning is not None
+    return _chosen(columns, keep)
+
+
+def _word(word: str) -> str:
+    """Return a word in the form in which non-face, Non_Face and NON FACE are one."""
+    return folded(str(word)).replace("-", "_").replace(" ", "_")
+
+
+def find_files(columns: Columns, file: Path, root: Path) -> Columns:
+    """Replace the paths of a table by those of files on this machine.
+
+    Relative ones start from `root`. Rows of files that systems and programs leave behind are left
+    out, and counted.
+    """
+    paths, left_out, keep = ListedPaths(root, file), LeftOut(), []
+    missing = 0
+    for row, path in enumerate(columns["path"]):
+        if path is None:
+            raise FaceproofError(f"{file}: row {row + 1} has no path")
+        found = paths.find(path)
+        columns["path"][row] = found
+        missing += not os.path.lexists(found)
+        keep.append(not is_left_behind(path))
+        if not keep[-1]:
+            left_out.add(LEFT_BEHIND, path)
+    if left_out:
+        log.warning("%s: %s", file, left_out)
+    if missing == len(keep) > 0:
+        log.warning(
+            "%s: none of its %s files is there, %s the first; set data.root to the folder that its "
+            "paths start from", file, f"{missing:,}", columns["path"][0],
+        )  # fmt: skip
+    return _chosen(columns, keep)
+
+
+def _chosen(columns: Columns, keep: Sequence[bool]) -> Columns:
+    def chosen(values: Iterable[str | None]) -> list[str | None]:
+        return [value for value, kept in zip(values, keep, strict=True) if kept]
+
+    return {name: chosen(values) for name, values in columns.items()}
+
+
+def split_keys(columns: Mapping[str, list[str | None]]) -> list[str]:
+    """Return the paths as they decide on splits: the same on every system."""
+    return [str(path).replace("\\", "/") for path in columns["path"]]
