@@ -4,6 +4,8 @@ import errno
 import os
 import subprocess
 import sys
+import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +88,16 @@ def test_rows_are_written_when_time_has_passed(tmp_path, monkeypatch):
     assert len(rows.parts()) == 2
     assert [row.path for row in rows.rows()] == ["a", "b, with\na line"]
     rows.close()
+
+
+def test_a_path_is_seen_in_either_form_of_its_accents(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "réel/é.jpg") for form in ("NFC", "NFD"))
+    seen = output_parts.Seen()
+    assert [seen.add(path) for path in (composed, decomposed, "a.jpg", "a.jpg")] == [
+        True, False, True, False,
+    ]  # fmt: skip
+    both = [str(tmp_path / unicodedata.normalize(form, "é.jpg")) for form in ("NFC", "NFD")]
+    for path in both:
+        Path(path).touch()
+    if len(list(tmp_path.iterdir())) == 2:  # where a system takes them for two files, they are
+        assert [seen.add(path) for path in [*both, *both]] == [True, True, False, False]

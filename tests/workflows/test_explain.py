@@ -2,6 +2,7 @@
 
 import errno
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,6 +108,23 @@ def test_sanity_of_images_that_are_named(run, tmp_path, capsys):
     found = json.loads((tmp_path / "x" / "explanation.json").read_text())
     assert found["trust"]["num_images"] == 3
     assert "those named" in capsys.readouterr().out
+
+
+def test_images_are_named_by_folders_and_lists_too(run, tmp_path, capsys):
+    for place, path in enumerate(select_paths(run)[:2]):
+        (tmp_path / f"{place}.jpg").write_bytes(Path(path).read_bytes())
+    (tmp_path / "Thumbs.db").touch()
+    (tmp_path / "clip.mp4").touch()
+    explained(run.path, (str(tmp_path),), methods=("cam",), out=tmp_path / "x")
+    found = json.loads((tmp_path / "x" / "explanation.json").read_text())
+    assert len(found["images"]) == 2
+    assert "left out: 1 hidden file, or of systems and programs ('Thumbs.db'); 1 video" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(
+        FaceproofError, match=r"there are no images in .*clip\.mp4; left out: 1 video"
+    ):
+        explained(run.path, (str(tmp_path / "clip.mp4"),), out=tmp_path / "y")
 
 
 def test_maps_are_turned_to_the_called_class_or_to_the_positive_one(run):

@@ -100,6 +100,24 @@ def test_a_few_are_shown_as_a_table(detector, images, capsys):
     assert shown.count("photos") == 3
 
 
+def test_what_is_not_judged_is_told_in_one_line(detector, images, capsys):
+    for name in ("a.jpg:Zone.Identifier", "Icon\r", "@eaDir/x.jpg", "d.dng", "grey.pgm"):
+        (images / name).parent.mkdir(exist_ok=True)
+        shutil.copy(images / "a.jpg", images / name)
+    assert predict(detector, images) == 0
+    shown = capsys.readouterr().out
+    assert "grey.pgm" in shown
+    (line,) = (line for line in shown.splitlines() if line.startswith("left out: "))
+    assert "1 camera raw file ('d.dng'): develop them" in line
+    assert "3 hidden files, or of systems and programs" in line
+    assert "2 hidden folders" in line
+    shutil.rmtree(images / "deep")
+    for name in ("a.jpg", "b.JPG", "grey.pgm"):
+        (images / name).unlink()
+    with pytest.raises(FaceproofError, match=r"there are no images in .*; left out: 1 camera raw"):
+        predict(detector, images)
+
+
 def test_too_many_for_the_screen_want_a_file(detector, tmp_path):
     write_images(tmp_path, [f"{n}.jpg" for n in range(51)], size=(8, 8))
     with pytest.raises(FaceproofError, match="more than 50 images; name a file"):

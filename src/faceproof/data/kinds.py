@@ -72,7 +72,7 @@ EXTRAS = (
     ),
 )  # fmt: skip
 _PNG = "save them as PNG"
-# JPEG XL is none of the extras: its plugin for Pillow decodes when a file is opened, before its
+# JPEG XL is none of the extras: its plugin for Pillow decodes a file when it is opened, before its
 # size is known and can be refused.
 # Images that nothing here reads, and what does.
 UNREAD: Mapping[str, tuple[str, tuple[str, ...]]] = {
