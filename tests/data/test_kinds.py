@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from faceproof.data import kinds
 from faceproof.data.image_io import UnreadableImageError, decode_image, from_pillow
 from faceproof.data.kinds import IMAGE, LEFT_BEHIND, OTHER, VIDEO, LeftOut, kind_of
+from faceproof.io.left_behind import is_left_behind_folder
 
 LEFT_NAMES = """
     1.jpg:Zone.Identifier|1.jpg\uf03aZone.Identifier|1.jpg.Zone.Identifier|1.jpg:com.dropbox.attrs
@@ -18,8 +19,8 @@ LEFT_NAMES = """
     .nfs000000001|.fuse_hidden0001|.syncthing.1.jpg.tmp|~syncthing~1.jpg.tmp|1.jpg.part
     1.jpg.crdownload|1.jpg.tmp|1.jpg~|1.jpg.bak|1.jpg.BAK|.1.jpg.swp|#1.jpg#|~$notes.docx|1.jpg.old
     1 (Ann's conflicted copy 2024-01-02).jpg|1 (Case Conflict).jpg|1.sync-conflict-20240102-1.jpg
-    1_conflict-20240102-1.jpg|1 (SFConflict a@b.c 2024-01-02).png|.hidden.jpg|1.AAE|MVI_1.THM
-    1.jpg.lnk|SYNOPHOTO_THUMB_XL.jpg|1.jpg@SynoEAStream|.1.jpg.icloud|.trashed-17-1.jpg
+    1_conflict-20240102-1.jpg|1 (SFConflict a@b.c 2024-01-02).png|.hidden.jpg
+    SYNOPHOTO_THUMB_XL.jpg|1.jpg@SynoEAStream|.1.jpg.icloud|.trashed-17-1.jpg
 """.strip("\n")
 LEFT_FOLDERS = """
     __MACOSX|@eaDir|#recycle|@Recycle|$RECYCLE.BIN|System Volume Information|lost+found|.Trash-1000
@@ -44,9 +45,15 @@ def test_what_systems_and_programs_leave_is_no_image(tmp_path: Path, name: str) 
     assert kind_of(str(tmp_path / name)) == LEFT_BEHIND
 
 
+@pytest.mark.parametrize("name", ["MVI_1.THM", "1.AAE", "1.jpg.lnk", "1.txt", "1.xmp"])
+def test_notes_beside_images_are_not_opened(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(encoded("JPEG"))
+    assert kind_of(str(tmp_path / name)) == OTHER
+
+
 @pytest.mark.parametrize("name", listed(LEFT_FOLDERS))
 def test_folders_that_systems_and_programs_make(name: str) -> None:
-    assert kinds.is_left_behind_folder(name)
+    assert is_left_behind_folder(name)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_names_of_images_stay_images(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["real", "fake-old", "tmp", "recycled", "0-conf", "v1.real"])
 def test_folders_of_ones_own_are_looked_into(name: str) -> None:
-    assert not kinds.is_left_behind_folder(name)
+    assert not is_left_behind_folder(name)
 
 
 @pytest.mark.parametrize("name", ["frame", "frame.0001", "frame.dat"])

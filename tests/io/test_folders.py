@@ -1,10 +1,15 @@
-"""Folders as messages name them."""
+"""Folders as messages name them; one is replaced whole only if nothing of the user's is in it."""
 
 import os
 from pathlib import Path
 
-from faceproof.io.folders import from_here
+import pytest
+
+from faceproof.errors import FaceproofError
+from faceproof.io.folders import from_here, refuse_foreign_folder
 from faceproof.io.run_folder import RunFolder
+
+OURS = ("report.json", "plots/*.png")
 
 
 def test_a_path_is_named_from_the_working_folder(tmp_path, monkeypatch):
@@ -30,3 +35,28 @@ def test_every_path_that_is_shown_is_made_so():
         file.name for file in source.rglob("*.py") if "os.path.relpath(" in file.read_text("utf-8")
     }
     assert using == {"folders.py", "layout.py"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "out" / "plots").mkdir(parents=True)
+    for name in ("report.json", "plots/a.png"):
+        (tmp_path / "out" / name).touch()
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    "name", [".DS_Store", "plots/Thumbs.db", "desktop.ini", "Icon\r", "report.json:Zone.Identifier",
+             "plots/._a.png", "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "__MACOSX/x"],
+)  # fmt: skip
+def test_what_systems_leave_in_it_is_in_nobodys_way(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).touch()
+    refuse_foreign_folder(folder, OURS)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "plots/mine.jpg", "a.png", "notes.txt~", "x.lnk"])
+def test_what_is_the_users_is_named(folder: Path, name: str) -> None:
+    (folder / name).touch()
+    with pytest.raises(FaceproofError, match="holds what faceproof has not written there"):
+        refuse_foreign_folder(folder, OURS)

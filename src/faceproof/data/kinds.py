@@ -14,6 +14,8 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
+from faceproof.io.left_behind import is_copy, is_left_behind
+
 # Pillow's formats that are read, and the endings of their files: those that cameras, phones, web
 # sites and data sets use, whose decoders are in C, and which have a signature. Left out: EPS, which
 # Pillow hands to Ghostscript; TGA, which has no signature, so that any bytes may pass for one; JPEG
@@ -105,44 +107,6 @@ ADVICE_FOR_VIDEOS = (
     "folder of its own that data.layout names by {group}"
 )
 
-# What stands for a colon where a name may hold none: on FAT drives, in copies by rclone.
-_COLON = "[:\uf03a\uf022\uff1a]"
-# Names that systems and programs give to files of their own, which are never images.
-_OF_SYSTEMS = re.compile(
-    r"(ehthumbs(_vista)?|thumbs|iconcache|zbthumbnail|xnview|digikam4)\.(db|info)"
-    r"|desktop\.ini|picasa\.ini|pspbrwse\.jbf|icon(\r|\uf00d|\u240d|\^m)|\.?_?ds_store|finder\.dat"
-    r"|.*@syno(eastream|resource)|syno(file|photo)_thumb.*|pax_global_header|@longlink|\._.*"
-    r"|~\$.*|#.*#|.*\.(lnk|url|webloc|desktop|thm|aae|gdoc|gsheet|gslides|icloud|dropbox|lock)"
-    r"|\.(nfs[0-9a-f]+|fuse_hidden[0-9a-f]+|syncthing\..*|~.*|directory|localized|gitkeep|nomedia"
-    r"|smbdelete.*|trashed-.*|pending-.*|picasa\.ini|bridge.*|apdisk|dropbox.*|stfolder|stignore)"
-    rf"|.*zone\.identifier({_COLON}\$data)?|.*{_COLON}\$data"
-    rf"|.*{_COLON}(smartscreen|encryptable|com\.[a-z.]+.*|afp_.*|ms-properties|favicon|docf_.*)",
-    re.IGNORECASE | re.DOTALL,
-)
-_CONFLICT = (
-    r".*\(.*(conflicted copy|(case|sync) conflict|conflict #|sfconflict|konflikt.*kopie"
-    r"|copie en conflit|copia en conflicto|copia in conflitto|c.pia em conflito).*\).*"
-    r"|.*\.sync-conflict-[0-9].*|.*_conflict-[0-9].*|.*\.conflict\.[^.]+|.*_conf\([0-9]+\).*"
-)
-# Copies, and files that are not whole; taken where they are named one by one.
-_COPIES = re.compile(
-    r".*~|.*\.(tmp|temp|part|partial|crdownload|download|opdownload|filepart|aria2|!ut|!qb|!sync"
-    rf"|bak|backup|bkp|old|orig|rej|sav|swp|swo|swn|autosave)[0-9]*|{_CONFLICT}",
-    re.IGNORECASE | re.DOTALL,
-)
-_FOLDERS = re.compile(
-    r"__macosx|__pycache__|@eadir|@tmp|@recycle|@recently-snapshot|@syno.*|@sharebin|#recycle"
-    r"|#snapshot|~snapshot|\$recycle\.bin|recycler|system volume information|lost\+found"
-    r"|lost\.dir|found\.[0-9]{3}|network trash folder|temporary items|thevolumesettingsfolder"
-    r"|resource\.frk|paxheaders?(\.[0-9a-z]+)?|gnusparsefile\.[0-9]+|trashbox|onedrivetemp"
-    rf"|dfsrprivate|{_CONFLICT}",
-    re.IGNORECASE | re.DOTALL,
-)
-# Folders of which a list or a pattern may name files that nobody means.
-_INSIDE = re.compile(
-    r"(^|.*[/\\])(__macosx|@eadir|[#@]recycle|\$recycle\.bin|lost\+found|\.trash[^/\\]*)[/\\].*",
-    re.IGNORECASE | re.DOTALL,
-)
 # What a name must have that is left behind although its ending is known; most have none of it.
 _SUSPECT = re.compile(r"^[._~#]|^syno|conf|konf|copi", re.IGNORECASE)
 # Notes beside images, which need not be opened to see that they are none.
@@ -151,6 +115,7 @@ _NOTES = frozenset(
         ".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".md", ".html", ".htm",
         ".log", ".py", ".sh", ".xmp", ".mat", ".pts", ".pkl", ".pt", ".zip", ".tar", ".gz", ".rar",
         ".7z", ".parquet", ".doc", ".docx", ".xls", ".xlsx", ".mp3", ".wav", ".m4a",
+        ".thm", ".aae", ".lnk", ".url", ".webloc", ".desktop", ".lock", ".gdoc", ".gsheet",
     )
 )  # fmt: skip
 # Of the first bytes of images and videos, for files whose ending says nothing.
@@ -178,20 +143,6 @@ _BY_SUFFIX = {
 }
 
 
-def is_left_behind(path: str) -> bool:
-    """Say whether a file that was named or matched is one that a system or program has made.
-
-    It has a name of such files, or lies in a folder for them.
-    """
-    name = path.rpartition(os.sep)[2]
-    return _OF_SYSTEMS.fullmatch(name) is not None or _INSIDE.fullmatch(path) is not None
-
-
-def is_left_behind_folder(name: str) -> bool:
-    """Say whether a folder is hidden, or one that a system, synchroniser or archiver makes."""
-    return name.startswith(".") or _FOLDERS.fullmatch(name) is not None
-
-
 def kind_of(path: str) -> str:
     """Return the kind of a file that was found in a folder.
 
@@ -202,7 +153,7 @@ def kind_of(path: str) -> str:
     name = path.rpartition(os.sep)[2]
     kind = _BY_SUFFIX.get(os.path.splitext(name)[1].lower())  # noqa: PTH122
     if (kind is None or _SUSPECT.search(name)) and (
-        name.startswith(".") or _OF_SYSTEMS.fullmatch(name) or _COPIES.fullmatch(name)
+        name.startswith(".") or is_left_behind(name) or is_copy(name)
     ):
         return LEFT_BEHIND
     kind = kind or kind_of_bytes(_start(path)) or OTHER

@@ -20,10 +20,10 @@ from faceproof.data.kinds import (
     LEFT_BEHIND,
     OTHER,
     LeftOut,
-    is_left_behind_folder,
     kind_of,
 )
 from faceproof.errors import FaceproofError
+from faceproof.io.left_behind import is_left_behind_folder
 from faceproof.io.names import composed, folded
 from faceproof.words import meaning
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from faceproof.data.kinds import LEFT_BEHIND, LeftOut, is_left_behind
+from faceproof.data.kinds import LEFT_BEHIND, LeftOut
 from faceproof.data.layout import USUAL_SPLITS, Words
 from faceproof.data.lists import CSV_SUFFIXES, ListedPaths, csv_rows, open_list
 from faceproof.data.table import SCHEMA, SPLITS
 from faceproof.errors import FaceproofError
+from faceproof.io.left_behind import is_left_behind
 from faceproof.io.names import folded
 from faceproof.io.parquet import read_parquet
 from faceproof.task import Task

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import restore_folder
+from faceproof.io.left_behind import is_left_behind
 
-WRITTEN_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 NUM_NAMED = 3
 
 
@@ -60,7 +60,7 @@ def refuse_foreign_files(folder: Path, ours: Sequence[str]) -> None:
         same_depth = [pattern for pattern in ours if name.count("/") == pattern.count("/")]
         known = any(fnmatchcase(name, pattern) for pattern in same_depth)
         is_file = file.is_symlink() or not file.is_dir()
-        if is_file and not known and file.name not in WRITTEN_BY_FILE_MANAGERS:
+        if is_file and not known and not is_left_behind(name):
             others.append(name)
     if others:
         more = len(others) - NUM_NAMED
