@@ -149,6 +149,6 @@ def test_a_table_of_videos_says_what_takes_them(tmp_path: Path) -> None:
     with pytest.raises(FaceproofError) as refusal:
         readable_rows(data)
     message = str(refusal.value)
-    assert "a.mp4 the first (it is a video: faceproof predict judges videos" in message
+    assert "a.mp4 the first (no image format that can be read, but a video: faceproof" in message
     assert "of these, 2 videos" in message
     assert "raise data.max_unreadable" not in message

@@ -114,9 +114,9 @@ def test_every_ending_has_one_kind_and_every_format_is_pillows() -> None:
 @pytest.mark.parametrize(
     ("start", "advice"),
     [
-        (b"\0\0\0\x18ftypheic", r"of the kind HEIC: pip install 'faceproof\[heif\]'"),
+        (b"\0\0\0\x18ftypheic", r"but HEIC: pip install 'faceproof\[heif\]'"),
         (b"\xff\x0a" + bytes(9), "JPEG XL: decode them to PNG"),
-        (b"\0\0\0\x18ftypisom", "it is a video: faceproof predict judges videos"),
+        (b"\0\0\0\x18ftypisom", "but a video: faceproof predict judges videos"),
         (b"%PDF-1.4", "save them as PNG"),
     ],
 )

@@ -186,7 +186,7 @@ def why_unknown(data: bytes) -> str:
     kind = kind_of_bytes(data[:START])
     if kind is None or not (advice := what_reads(kind)):
         return "no image format that can be read"
-    return f"it is {'a video' if kind == VIDEO else f'of the kind {kind}'}: {advice}"
+    return f"no image format that can be read, but {'a video' if kind == VIDEO else kind}: {advice}"
 
 
 @cache

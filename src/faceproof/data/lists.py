@@ -9,7 +9,7 @@ import csv
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -34,9 +34,10 @@ def open_list(file: Path, errors: str = "strict") -> TextIO:
     encoding = "utf-8-sig"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding, errors = "utf-16", "strict"
-    elif b"\0" in start:  # every other byte, as most text is ASCII
-        big = start[0::2].count(0) > start[1::2].count(0)
-        encoding, errors = "utf-16-be" if big else "utf-16-le", "strict"
+    else:
+        for half, name in ((start[0::2], "utf-16-be"), (start[1::2], "utf-16-le")):
+            if half.count(0) * 2 > len(half):  # as most text is ASCII
+                encoding, errors = name, "strict"
     return file.open(encoding=encoding, errors=errors, newline="")
 
 
@@ -99,7 +100,7 @@ def _by_name(row: list[str], names: list[str], where: str) -> dict[str, str]:
     return {name: cell for name, cell in zip(names, row, strict=False) if name}
 
 
-def bare_lines(lines: TextIO) -> Iterator[str]:
+def bare_lines(lines: Iterable[str]) -> Iterator[str]:
     """Yield the lines of a text without their ends; empty ones are left out."""
     for line in lines:
         bare = line.rstrip("\n")

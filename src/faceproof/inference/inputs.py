@@ -7,7 +7,6 @@ import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 
 from faceproof.data.kinds import (
@@ -75,8 +74,8 @@ def _glob(pattern: str) -> Iterator[str]:
 
 def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
     if word in STDIN:
-        lines = TextIOWrapper(sys.stdin.buffer, errors="surrogateescape", newline="\n")
-        yield from map(as_on_disk, _not_left_behind(bare_lines(lines), left_out))
+        lines = bare_lines(map(os.fsdecode, sys.stdin.buffer))
+        yield from map(as_on_disk, _not_left_behind(lines, left_out))
     elif Path(word).is_dir():
         yield from _below(word, left_out)
     elif not Path(word).exists():
