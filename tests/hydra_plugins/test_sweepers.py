@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
+from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
+from faceproof.words import for_hydra
 from tests.jobs import CHOICES, REPOSITORY
 
 TRAIN = REPOSITORY / "train.py"
@@ -143,6 +146,8 @@ def sweeping(tmp_path, monkeypatch):
 
     def pretend(command, log, lock, watch=None):
         words = dict(word.lstrip("+").partition("=")[::2] for word in command if "=" in word)
+        folder = OverridesParser.create().parse_override(f"x={words['hydra.run.dir']}").value()
+        words["hydra.run.dir"] = OmegaConf.create({"x": folder}).x  # without its escapes
         sweep.started.append(words)
         if sweep.failing(words):
             return "it broke"
@@ -191,6 +196,32 @@ def test_the_same_command_finds_its_folder_and_does_what_is_missing_or_failed(sw
 def test_an_unknown_setting_fails_alone_and_is_named(sweeping, capsys):
     assert sweeping("-m", "+optimizer.lr=1,2", "optimizer=adam", "seed=0") == 1
     assert "An item is already at 'optimizer.lr'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["jürgen (1)", "a=b, [c] {d}", 'it\'s "$x" ~#', "😀 ${y}"])
+def test_a_sweep_runs_and_is_resumed_below_any_folder(sweeping, tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    words = ("-m", "seed=0,1", "data=real_fake_folders", f"data.root={name}")
+    assert sweeping(*words) == 0
+    folders = {words["hydra.run.dir"] for words in sweeping.started}
+    assert folders == {str(only_sweep().absolute() / f"seed-{seed}") for seed in (0, 1)}
+    for file in only_sweep().glob("*/operating_point.json"):
+        run = RunFolder(file.parent)
+        for left in (run.config, run.last, run.samples):
+            left.touch()
+        file.unlink()
+    sweeping.started.clear()
+    assert sweeping(*words) == 0
+    resumed = [app.command_line([f"resume={words['resume']}"]) for words in sweeping.started]
+    assert resumed == [[f"resume={for_hydra(folder)}"] for folder in sorted(folders)]
+
+
+def test_several_folders_are_swept(sweeping, tmp_path):
+    folders = ["a (1)", "réel", "b,c"]
+    words = ",".join(f'"{folder}"' if "," in folder else folder for folder in folders)
+    assert sweeping("-m", "data=real_fake_folders", f"data.root={words}") == 0
+    assert [words["data.root"] for words in sweeping.started] == [*map(for_hydra, folders)]
 
 
 def test_an_experiment_brings_its_own_combinations(sweeping):
