@@ -317,7 +317,7 @@ def test_a_failed_trial_does_not_end_the_search_and_is_tried_again(sweeping):
         ("range(1,4)", "IntDistribution(high=4, log=False, low=1, step=1)"),
         ("range(2,8,2)", "IntDistribution(high=8, log=False, low=2, step=2)"),
         ("range(0,1,0.5)", "FloatDistribution(high=1.0, log=False, low=0.0, step=0.5)"),
-        ("choice(a,'b c',1)", r"CategoricalDistribution(choices=('a', 'b\\ c', '1'))"),
+        ("choice(a,'b c',1)", "CategoricalDistribution(choices=('a', '\"b c\"', '1'))"),
         ("head_only,none", "CategoricalDistribution(choices=('head_only', 'none'))"),
         ("[1,2],null", "CategoricalDistribution(choices=('[1,2]', 'null'))"),
     ],
