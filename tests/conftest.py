@@ -94,6 +94,14 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _files_are_settled() -> Iterator[None]:
+    """Trust the stamps of files that a test has just written."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("faceproof.io.stamps.SETTLED", 0.0)
+        yield
+
+
 class NetworkRefusedError(Exception):
     """A test reached for the network; no OSError, which would be taken for an outage."""
 

@@ -10,11 +10,12 @@ from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.data.demo.make import make_demo
 from faceproof.data.table import table_from_columns, write_table
 from faceproof.evaluation.operating_point import DEFAULT
-from faceproof.evaluation.predictions import predictions_table, sigmoid, write_predictions
+from faceproof.evaluation.predictions import predictions_table, sigmoid
 from faceproof.inference.scoring import score
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
 from faceproof.task import get_task
+from tests.small_runs import write_evaluation
 
 TASK = get_task("deepfake")
 SIZE = 32
@@ -52,8 +53,7 @@ def make_explained_run(folder: Path) -> RunFolder:
     made.config.write_text(yaml.safe_dump(config))
     made.write_operating_point(DEFAULT.to_json())
     made.update_record(data="demo")
-    (made.evaluations / "demo-test").mkdir(parents=True)
     logits = score(net, rows, TASK, num_workers=0)
     table = predictions_table(rows, logits, sigmoid(logits))
-    write_predictions(table, made.evaluations / "demo-test" / "predictions.parquet")
+    write_evaluation(made, "demo-test", table)
     return made

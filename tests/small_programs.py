@@ -15,8 +15,8 @@ from faceproof.io.run_folder import RunFolder, write_epochs
 run = RunFolder(sys.argv[1])
 words = dict(word.split("=", 1) for word in sys.argv[2:])
 x, rows = float(words["x"]), []
-for file in (run.path / "begun", run.config):
-    file.touch()
+(run.path / "begun").touch()
+run.config.write_text("model: {}\ndata: {}\n")
 if Path("fail").exists():
     sys.exit("error: it broke")
 for epoch in range(int(words.get("num", 1))):
@@ -44,8 +44,14 @@ def small_program(**changes) -> Program:
     def evaluate(folder):
         made = Path(folder, "evaluations", "d-test")
         code = (
-            f"from pathlib import Path; made = Path({str(made)!r}); made.mkdir(parents=True)\n"
-            "for name in ('report.json', 'predictions.parquet'): (made / name).touch()"
+            "from pathlib import Path; import json\n"
+            "from faceproof.io.run_folder import RunFolder\n"
+            "from faceproof.io.stamps import digest_of\n"
+            f"made = Path({str(made)!r}); made.mkdir(parents=True)\n"
+            "(made / 'predictions.parquet').touch()\n"
+            f"of = {{'detector': RunFolder({str(folder)!r}).detector_digest,\n"
+            "      'predictions': digest_of(made / 'predictions.parquet')}\n"
+            "(made / 'report.json').write_text(json.dumps(of))"
         )
         return [sys.executable, "-c", code]
 

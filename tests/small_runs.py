@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -14,6 +15,8 @@ from faceproof.data.model_input import fit_image
 from faceproof.data.table import table_from_columns, write_table
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import predictions_table, write_predictions
+from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
 from faceproof.task import get_task
 from faceproof.workflows.ensemble import FORMAT
@@ -72,7 +75,7 @@ def write_run(folder: Path, task="deepfake", seed=0, size=16, point=POINT, gain=
 
 def finish_run(folder: Path, task="deepfake", point=POINT):
     """Write what a run keeps beside its network, or networks."""
-    (folder / "operating_point.json").write_text(json.dumps(point.to_json()))
+    RunFolder(folder).write_operating_point(point.to_json())
     columns = write_tiny(folder.parent, task)
     write_table(table_from_columns(columns), folder / "samples.parquet")
     digests = [hashlib.md5(Path(p).read_bytes()).digest() for p in columns["path"]]
@@ -94,6 +97,21 @@ def write_ensemble(folder: Path, average="probability", sizes=(16, 20), task="de
     record = {"model": "ensemble of two", "data": "tiny"}
     (folder / "record.json").write_text(json.dumps(record))
     return finish_run(folder, task)
+
+
+def no_predictions() -> pa.Table:
+    return predictions_table(table_from_columns({"path": []}), np.zeros(0), np.zeros(0))
+
+
+def write_evaluation(run: RunFolder, name: str, predictions: pa.Table, report=None):
+    """Write an evaluation of the weights that a run holds now, and return its folder."""
+    folder = run.evaluations / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_predictions(predictions, folder / "predictions.parquet")
+    digest = hashlib.sha256((folder / "predictions.parquet").read_bytes()).hexdigest()
+    origin = {"detector": run.detector_digest, "predictions": digest}
+    (folder / "report.json").write_text(json.dumps(origin | dict(report or {})))
+    return folder
 
 
 def images_of(run: Path) -> list[str]:

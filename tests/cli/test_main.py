@@ -140,6 +140,7 @@ def two_runs(tmp_path: Path) -> Path:
         context = EvaluationContext(
             "face_cnn on ciplab", TASKS["deepfake"], str(run.path), "face_cnn", "ciplab", "test",
             DEFAULT.threshold, DEFAULT.origin, operating_point=DEFAULT, num_resamples=100,
+            detector=run.detector_digest,
         )  # fmt: skip
         predictions = predictions_table(rows, logits, 1 / (1 + np.exp(-logits)))
         found = evaluate(predictions, context)

@@ -15,7 +15,7 @@ from faceproof.data.table import table_from_columns
 from faceproof.evaluation.comparison import Cost, compare_runs
 from faceproof.evaluation.evaluation_result import EvaluationContext, evaluate
 from faceproof.evaluation.metrics import METRICS, Metric, better
-from faceproof.evaluation.predictions import predictions_table, write_predictions
+from faceproof.evaluation.predictions import predictions_table
 from faceproof.evaluation.scored_runs import read_scored
 from faceproof.evaluation.scores import WeightedScores
 from faceproof.io.run_folder import RunFolder
@@ -54,7 +54,7 @@ def write_run(folder, seed):
     run = RunFolder(folder)
     evaluation = run.evaluations / "demo-test"
     run.evaluations.mkdir(parents=True)
-    run.config.write_text(f"seed: {seed}\n")
+    run.config.write_text(f"seed: {seed}\nmodel: {{}}\ndata: {{}}\n")
     run.update_record(model="cnn", data="demo")
     columns = {
         "path": [f"{n}.jpg" for n in range(len(LABELS))],
@@ -63,11 +63,19 @@ def write_run(folder, seed):
     logits = logits_of(seed)
     table = predictions_table(table_from_columns(columns), logits, 1 / (1 + np.exp(-logits)))
     context = EvaluationContext(
-        "cnn on demo", TASK, "run", "cnn", "demo", "test", 0.5, "given", num_resamples=100
+        "cnn on demo",
+        TASK,
+        "run",
+        "cnn",
+        "demo",
+        "test",
+        0.5,
+        "given",
+        num_resamples=100,
+        detector=run.detector_digest,
     )
     found = evaluate(table, context)
     write_report(evaluation, table, found)
-    write_predictions(table, evaluation / "predictions.parquet")
     return run
 
 

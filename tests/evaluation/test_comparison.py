@@ -19,20 +19,21 @@ from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.comparison import Comparison, Cost, compare_runs
 from faceproof.evaluation.metrics import metrics_shown
-from faceproof.evaluation.predictions import predictions_table, write_predictions
+from faceproof.evaluation.predictions import predictions_table
 from faceproof.evaluation.run_names import find_families, name_runs
 from faceproof.evaluation.scored_runs import (
     ScoredRun,
     choose_evaluation,
-    evaluations_of,
     find_runs,
     read_scored,
 )
+from faceproof.evaluation.stored_evaluations import evaluations_of
 from faceproof.io.run_folder import RunFolder, write_epochs
 from faceproof.reports import comparison_page
 from faceproof.reports.comparison_page import draw, write_comparison
 from faceproof.reports.comparison_text import cautions, markdown, models_csv, show, verdict
 from faceproof.task import TASKS
+from tests.small_runs import write_evaluation
 
 TASK = TASKS["deepfake"]
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -62,19 +63,18 @@ def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
         run = RunFolder(tmp_path / name)
         run.path.mkdir(parents=True, exist_ok=True)
         backbone = f"{{model: {model}}}"
-        run.config.write_text(f"seed: {seed}\nmodel: {{name: {model}, backbone: {backbone}}}\n")
+        run.config.write_text(
+            f"seed: {seed}\nmodel: {{name: {model}, backbone: {backbone}}}\ndata: {{}}\n"
+        )
         run.update_record(model=model, data="demo", best_epoch=1, choices={"model": model})
         run.operating_point.write_text("{}")
         epochs = [{"epoch": n, "val/loss": 1 / (n + gap), "val/roc_auc": 0.6} for n in range(3)]
         write_epochs(run.metrics, epochs)
         if evaluation is not None:
-            folder = run.evaluations / evaluation
-            folder.mkdir(parents=True)
             rows = _rows(num_rows, frames, task, columns or {})
             logits = _logits(num_rows, gap, seed, model)
             predicted = predictions_table(rows, logits, 1 / (1 + np.exp(-logits)))
             order = np.random.default_rng(seed).permutation(num_rows)  # each run in its own order
-            write_predictions(predicted.take(order), folder / "predictions.parquet")
             facts = {
                 "task": asdict(TASKS[task]),
                 "model": model,
@@ -85,7 +85,8 @@ def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
                 "operating_point": {"criterion": "youden"},
                 "test_scorings": 1,
             }
-            (folder / "report.json").write_text(json.dumps(facts | dict(report or {})))
+            table = predicted.take(order)
+            write_evaluation(run, evaluation, table, facts | dict(report or {}))
         return run
 
     return make
@@ -421,3 +422,19 @@ def test_the_csv_leaves_what_is_undefined_empty(make_run) -> None:
     found = _compared(make_run("a", num_rows=8), make_run("b", num_rows=8, model="vit"))
     row = next(csv.DictReader(models_csv(found).splitlines()))
     assert row["accuracy_low"] == row["parameters"] == ""
+
+
+def test_images_that_changed_between_two_evaluations_are_refused(make_run) -> None:
+    runs = [make_run(name, report={"images": name}) for name in ("a", "b")]
+    with pytest.raises(FaceproofError, match="same names and other content"):
+        read_scored(runs, "demo-test", [{}, {}])
+
+
+def test_an_evaluation_of_weights_that_a_run_no_longer_has_is_not_compared(make_run) -> None:
+    runs = [make_run(name) for name in ("a", "b")]
+    runs[1].best.write_bytes(b"of more epochs")
+    with pytest.raises(FaceproofError, match=r"demo-test \(it is of other weights") as refusal:
+        choose_evaluation(runs)
+    assert f"python evaluate.py {runs[1].argument('run')}" in str(refusal.value)
+    with pytest.raises(FaceproofError, match="of other weights"):
+        read_scored(runs, "demo-test", [{}, {}])

@@ -14,9 +14,15 @@ from faceproof.inference import output_parts
 from tests.workflows.test_predict import read
 
 
+@pytest.fixture(autouse=True)
+def _every_file_is_there(monkeypatch):
+    """Rows are of files that do not exist; each has its path as its stamp."""
+    monkeypatch.setattr(output_parts, "stamp_of", str)
+
+
 def begun(out, path="a", **changes):
     rows = output_parts.Results(out, {"detector": "x", "backend": "torch"} | changes)
-    rows.add([output_parts.Row(path)])
+    rows.add([output_parts.Row(path, stamp=path)])
     rows.flush()
     return rows
 
@@ -101,3 +107,58 @@ def test_a_path_is_seen_in_either_form_of_its_accents(tmp_path):
         Path(path).touch()
     if len(list(tmp_path.iterdir())) == 2:  # where a system takes them for two files, they are
         assert [seen.add(path) for path in [*both, *both]] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch, suffix):
+    out = tmp_path / f"out{suffix}"
+    for name in ("a", "b", "c"):
+        begun(out, path=name).close()
+    monkeypatch.setattr(output_parts, "stamp_of", lambda path: "new" if path == "b" else path)
+    rows = output_parts.Results(out, {"detector": "x", "backend": "torch"})
+    assert [row.path for row in rows.rows()] == ["a", "c"]
+    assert rows.num_changed == 1
+    rows.add([output_parts.Row("b", verdict="fake", stamp="new")])
+    rows.flush()
+    rows.close()
+    again = output_parts.Results(out, {"detector": "x", "backend": "torch"})
+    assert [row.path for row in again.rows()] == ["a", "c", "b"]
+    again.finish()
+    assert [(row["path"], row["verdict"] or None) for row in read(out)] == [
+        ("a", None), ("c", None), ("b", "fake"),
+    ]  # fmt: skip
+
+
+def test_a_file_without_a_stamp_is_judged_again(tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+    begun(out).close()
+    monkeypatch.setattr(output_parts, "stamp_of", lambda path: None)
+    last = begun(out, path="b")
+    last.close()
+    rows = output_parts.Results(out, {"detector": "x", "backend": "torch"})
+    assert not list(rows.rows())
+    rows.close()
+
+
+def test_planted_rows_are_refused(tmp_path):
+    out, other = tmp_path / "out.csv", tmp_path / "other.csv"
+    begun(out).close()
+    begun(other, path="b", detector="y").close()
+    folder, theirs = tmp_path / "out.csv.unfinished", tmp_path / "other.csv.unfinished"
+    for names in (["00000.csv"], ["00000.csv", "00000.json"]):
+        for name in names:  # of another detector
+            (folder / f"1{name}").write_bytes((theirs / name).read_bytes())
+        with pytest.raises(FaceproofError, match=r"100000\.csv is not what this detector gave"):
+            begun(out)
+    for name in ("100000.csv", "100000.json"):
+        (folder / name).unlink()
+    begun(out, path="b").close()
+    text = (folder / "00000.csv").read_text()
+    (folder / "00000.csv").write_text(text.replace("a", "z"))
+    with pytest.raises(FaceproofError, match="not what this detector gave, or was changed"):
+        begun(out)
+    (folder / "about.json").unlink()
+    with pytest.raises(FaceproofError, match="nothing says what gave it"):
+        begun(out)
+    output_parts.Results(out, {"detector": "x"}, overwrite=True).close()
+    assert not list(folder.glob("0*"))

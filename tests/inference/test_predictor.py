@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,13 @@ import faceproof
 from faceproof.data.image_io import read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.predictions import is_positive
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.predictions import ScoreError, is_positive
+from faceproof.inference.files import Loading, predict_files
+from faceproof.inference.predictor import stack_fitted, to_rgb
+from faceproof.inference.video import Clip
+from faceproof.inference.video_verdict import judge_clip
+from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
 from faceproof.workflows.export import export_cascade, export_run
 from tests.small_runs import POINT, description, images_of, write_ensemble, write_run
@@ -150,11 +157,11 @@ def test_unsure_lies_in_the_band_and_called_does_not_care(run, detector, images,
     threshold = (low + high) / 2
     point = replace(POINT, threshold=threshold, unsure=(low, high))
     (tmp_path / "run").symlink_to(run)
-    (run / "operating_point.json").write_text(json.dumps(point.to_json()))
+    RunFolder(run).write_operating_point(point.to_json())
     try:
         export_run(run, tmp_path / "banded")
     finally:
-        (run / "operating_point.json").write_text(json.dumps(POINT.to_json()))
+        RunFolder(run).write_operating_point(POINT.to_json())
     for verdict in faceproof.load(tmp_path / "banded").predict_batch(images):
         called = "fake" if verdict.probability >= threshold else "real"
         assert verdict.called == called
@@ -226,3 +233,60 @@ def test_loading_takes_neither_lightning_nor_hydra_nor_training(detector, run):
 def test_the_package_has_no_other_lazy_name():
     with pytest.raises(AttributeError, match="no attribute 'unload'"):
         faceproof.unload  # noqa: B018
+
+
+class Broken:
+    """A network that gives the same score to every image."""
+
+    def __init__(self, fit, score):
+        self.fit, self.score = fit, score
+
+    def __call__(self, images):
+        return np.full(len(images), self.score, np.float32)
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["detector", "ensemble", "gate"])
+def test_no_verdict_comes_of_a_score_that_is_not_finite(tmp_path, run, images, score, kind):
+    folder = tmp_path / "artifact"
+    if kind == "gate":
+        gate = write_run(tmp_path / "gate", "face", seed=3, size=20, gain=40.0)
+        export_cascade(gate, run, folder)
+    else:
+        export_run(run if kind == "detector" else write_ensemble(tmp_path / "both"), folder)
+    loaded = faceproof.load(folder, "cpu")
+    scorer = loaded.gate or loaded.scorer
+    last = scorer.members[-1]
+    broken = replace(last, network=Broken(last.network.fit, score))
+    scorer = replace(scorer, members=[*scorer.members[:-1], broken])
+    loaded = replace(loaded, **{"gate" if kind == "gate" else "scorer": scorer})
+    with pytest.raises(ScoreError, match="score that is not finite"):
+        loaded(images[0])
+    with pytest.raises(ScoreError, match="of 2 images"):
+        loaded.predict_batch(images[:2])
+    if kind != "gate":
+        with pytest.raises(ScoreError):
+            loaded.score_tensors(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(ScoreError, match=f"^{re.escape(images[0])} to {re.escape(images[-1])}: "):
+        list(predict_files(loaded, images, Loading(workers=0)))
+    frames = stack_fitted([loaded.fit(to_rgb(image)) for image in images[:2]])
+    with pytest.raises(ScoreError):
+        judge_clip(loaded, Clip(1.0, 2, [0.0, 0.5], frames, []))
+
+
+def test_a_calibration_that_makes_no_number_of_a_logit_gives_no_verdict(detector, images):
+    point = replace(POINT, calibration=Calibration("temperature", float("nan")))
+    broken = replace(detector, scorer=replace(detector.scorer, point=point))
+    with pytest.raises(ScoreError, match="the calibration gave 1 of 1 images"):
+        broken(images[0])
+
+
+def test_as_many_scores_as_images_or_none(detector, images):
+    def too_many(pictures):
+        return np.zeros(len(pictures) + 1, np.float32)
+
+    member = detector.scorer.members[0]
+    too_many.fit = member.network.fit
+    scorer = replace(detector.scorer, members=[replace(member, network=too_many)])
+    with pytest.raises(ScoreError, match=r"shape \(2,\) for 1 images"):
+        replace(detector, scorer=scorer)(images[0])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from faceproof.io import cache
-from faceproof.io.cache import Array, CachedArray, key_of, load_or_compute
+from faceproof.io.cache import Array, CachedArray, load_or_compute
 
 MANY = 10**9
 
@@ -151,11 +151,6 @@ def test_a_computation_that_fails_leaves_nothing(folder: Path) -> None:
     with pytest.raises(OSError, match="has gone"):
         load_or_compute(array, MANY)
     assert not list(folder.iterdir())
-
-
-def test_keys_tell_apart_what_only_reads_the_same() -> None:
-    assert key_of(["ab", "c"]) != key_of(["a", "bc"])
-    assert key_of(["a", b"b"]) == key_of([b"a", "b"])
 
 
 def test_no_array_is_open_when_its_file_is_renamed(

@@ -177,3 +177,47 @@ def test_nothing_is_written_where_a_link_in_a_run_points(tmp_path):
     with pytest.raises(FaceproofError, match=r"test_scorings\.jsonl is a link"):
         run.log_test_scoring(["lab"], "test", "lab-test", 3)
     assert mine.read_text() == "mine"
+
+
+@pytest.fixture
+def fitted(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.config.write_text("model: {backbone: {name: a}}\ndata: {task: face}\n")
+    run.best.write_bytes(b"weights")
+    run.validation.write_bytes(b"scores")
+    run.write_operating_point({"threshold": 0.5})
+    assert run.read_operating_point() == {"threshold": 0.5}
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("best.ckpt", "others", "fitted to other weights"),
+        ("config.yaml", "model: {backbone: {name: b}}\ndata: {task: face}", "another network"),
+        ("config.yaml", "model: {backbone: {name: a}}\ndata: {task: b}", "network or task"),
+        ("validation.parquet", "others", "does not hold the scores that operating_point.json was"),
+        ("operating_point.json", '{"threshold": 0.5}', "does not say which weights"),
+    ],
+)
+def test_an_operating_point_of_something_else_is_refused(fitted, name, content, message):
+    (fitted.path / name).write_text(content)
+    with pytest.raises(FaceproofError, match=message) as refusal:
+        fitted.read_operating_point()
+    assert f"python train.py {fitted.argument('resume')}" in str(refusal.value)
+
+
+def test_an_operating_point_outlives_a_copy_and_other_settings(fitted, tmp_path):
+    shutil.copytree(fitted.path, tmp_path / "copy")
+    copy = RunFolder(tmp_path / "copy")
+    copy.config.write_text(copy.config.read_text() + "seed: 5\n")
+    assert copy.read_operating_point() == {"threshold": 0.5}
+
+
+def test_what_is_computed_while_the_weights_change_does_not_stand(fitted):
+    with fitted.unchanged() as before:
+        pass
+    assert before == fitted.detector_digest
+    with pytest.raises(FaceproofError, match="were changed while"), fitted.unchanged():
+        fitted.best.write_bytes(b"others")

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -562,3 +563,18 @@ def test_the_interface_does_what_its_description_says(model, options):
 
     check()
     assert len(checked) >= 20
+
+
+def test_a_score_that_is_not_finite_is_an_error_and_no_verdict(model, image):
+    """As an ONNX model may give it, whose weights nobody has looked at."""
+    (member,) = model.scorer.members
+
+    def broken(images):
+        return np.full(len(images), np.nan, np.float32)
+
+    broken.fit = member.network.fit
+    scorer = replace(model.scorer, members=[replace(member, network=broken)])
+    with TestClient(make_api_only(replace(model, scorer=scorer), Limits())) as client:
+        answer = send(client, image)
+    assert answer.status_code == 500
+    assert "a score that is not finite" in answer.json()["error"]

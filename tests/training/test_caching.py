@@ -1,18 +1,22 @@
 """Kept images and features change how long a run takes and nothing else."""
 
+import inspect
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from faceproof.audit import file_statistics
 from faceproof.augment.transforms import Augment
-from faceproof.data.datasets import ImageDataset
+from faceproof.data.datasets import ImageDataset, ImageGoneError
 from faceproof.data.image_io import read_image
 from faceproof.data.loader_config import CacheConfig
 from faceproof.data.model_input import fit_image
@@ -80,9 +84,14 @@ def test_with_cached_features_no_epoch_reads_an_image(tiny, tmp_path, monkeypatc
 
 
 def test_a_new_run_looks_at_its_files_once(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("faceproof.training.caching.file_statistics_of", None)
+    looked = Counter()
+    original = file_statistics.statistics_of_file
+    monkeypatch.setattr(
+        file_statistics, "statistics_of_file", lambda path: looked.update([path]) or original(path)
+    )
     run = train(tmp_path / "run", *tiny, *FROZEN)
     assert "computed once" in run.read_record()["features"]
+    assert set(looked.values()) == {1}
 
 
 def test_views_come_round_and_are_the_same_cached_or_not(tiny, tmp_path):
@@ -271,6 +280,38 @@ def test_features_are_cached_by_all_that_they_depend_on(features):
     shutil.copyfile(features.paths[1], features.paths[0])
     features()
     assert features.cached() == 6
+    size, times = (status := os.stat(features.paths[0])).st_size, (0, status.st_mtime_ns)
+    data = bytearray(Path(features.paths[0]).read_bytes())
+    data[-20] ^= 1  # another image of the same size, at the same time
+    Path(features.paths[0]).write_bytes(data)
+    os.utime(features.paths[0], ns=times)
+    assert (os.stat(features.paths[0]).st_size, os.stat(features.paths[0]).st_mtime_ns) == (
+        size, times[1],
+    )  # fmt: skip
+    features()
+    assert features.cached() == 7
+
+
+def test_what_is_cached_is_of_the_decoding_as_it_is_written(features, monkeypatch):
+    features()
+    source = inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda module: source(module) + "# changed")
+    features()
+    assert features.cached() == 2
+
+
+def test_nothing_is_cached_of_an_image_that_changes_while_it_is_read(features, monkeypatch):
+    original = BackbonePass.__call__
+
+    def slowly(self, images, rows, view):
+        if view == 1:
+            shutil.copyfile(features.paths[1], features.paths[0])
+        return original(self, images, rows, view)
+
+    monkeypatch.setattr(BackbonePass, "__call__", slowly)
+    with pytest.raises(ImageGoneError, match="was changed while it was read"):
+        features(views=2, augment=Augment(rotation=9))
+    assert features.cached() == 0
 
 
 def test_features_are_the_backbones_and_training_goes_on_as_it_was(features):

@@ -4,7 +4,10 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import logits_of, probabilities_of, read_predictions
@@ -125,4 +128,36 @@ def test_what_cannot_be_averaged_is_refused(runs, made, tmp_path):
     assert not (tmp_path / "x").exists()
     made.ensemble.write_text(json.dumps({"format": "another"}))
     with pytest.raises(FaceproofError, match="format 'another'"):
+        evaluate(made.path, QUIET)
+
+
+def change_weights(run):
+    checkpoint = torch.load(run.best, weights_only=True)
+    checkpoint["state_dict"]["net.head.logit.linear.bias"] += 1
+    torch.save(checkpoint, run.best)
+
+
+def test_a_run_whose_weights_are_not_those_of_its_scores_joins_none(runs, tmp_path):
+    shutil.copytree(runs[0].path, tmp_path / "small")
+    change_weights(RunFolder(tmp_path / "small"))
+    with pytest.raises(FaceproofError, match=r"small/operating_point\.json was fitted to other"):
+        ensemble(EnsembleConfig((tmp_path / "small", runs[1].path), out=tmp_path / "both"))
+    assert not (tmp_path / "both").exists()
+
+
+def test_runs_of_images_that_changed_between_them_join_none(runs, tmp_path):
+    shutil.copytree(runs[0].path, tmp_path / "small")
+    seen = pq.read_table(tmp_path / "small" / "seen.parquet").to_pydict()
+    seen["content"] = [bytes(16) for _ in seen["content"]]
+    pq.write_table(
+        pa.table({"path": seen["path"], "content": pa.array(seen["content"], pa.binary(16))}),
+        tmp_path / "small" / "seen.parquet",
+    )
+    with pytest.raises(FaceproofError, match="same names and other content"):
+        ensemble(EnsembleConfig((tmp_path / "small", runs[1].path), out=tmp_path / "both"))
+
+
+def test_an_ensemble_whose_member_was_changed_is_refused(made):
+    change_weights(RunFolder(next((made.path / "members").iterdir())))
+    with pytest.raises(FaceproofError, match=r"other weights .* faceproof ensemble"):
         evaluate(made.path, QUIET)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import faceproof
@@ -14,9 +15,18 @@ from faceproof import lookup
 from faceproof.artifact import onnx
 from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
+from faceproof.io.run_folder import RunFolder
 from faceproof.models import ImageInput
+from faceproof.workflows import export_packing
 from faceproof.workflows.export import ExportConfig, export_cascade, export_run
-from tests.small_runs import images_of, write_ensemble, write_run
+from tests.small_runs import (
+    POINT,
+    images_of,
+    no_predictions,
+    write_ensemble,
+    write_evaluation,
+    write_run,
+)
 
 INPUT = ImageInput(16, (0, 0, 0), (1, 1, 1), "bilinear")
 
@@ -27,15 +37,14 @@ def run(tmp_path):
 
 
 def evaluation(run, name="tiny-test", **changes):
-    point = json.loads((run / "operating_point.json").read_text())
+    point = RunFolder(run).read_operating_point()
     report = {
         "data": "tiny", "split": "test", "threshold": point["threshold"],
         "operating_point": point,
         "metrics": {"num_images": 24, "accuracy": 0.9, "roc_auc": None, "eer": 0.1},
         "intervals": {"metrics": {"accuracy": [0.71234, 0.95678], "eer": None}},
     }  # fmt: skip
-    (run / "evaluations" / name).mkdir(parents=True)
-    (run / "evaluations" / name / "report.json").write_text(json.dumps(report | changes))
+    write_evaluation(RunFolder(run), name, no_predictions(), report | changes)
 
 
 def test_metrics_stand_with_their_intervals(run, tmp_path):
@@ -146,6 +155,7 @@ def test_a_backbone_of_ones_own_is_exported_if_it_is_allowed(run, tmp_path, monk
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["model"]["backbone"] = {"name": "own_backbones.small"}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
+    RunFolder(run).write_operating_point(POINT.to_json())
     command = ["export", str(run), "--to", str(tmp_path / "artifact")]
     assert main(command) == 2
     assert "--allow own_backbones for faceproof's commands" in capsys.readouterr().err
@@ -246,4 +256,40 @@ def test_an_ensemble_may_not_reach_outside_of_its_run(tmp_path):
     file = run / "ensemble.json"
     file.write_text(file.read_text().replace("members/m1", "../elsewhere"))
     with pytest.raises(FaceproofError, match="names a member outside of the run"):
+        export_run(run, tmp_path / "artifact")
+
+
+def change_weights_of_run(run):
+    checkpoint = torch.load(run / "best.ckpt", weights_only=True)
+    checkpoint["state_dict"]["net.head.logit.linear.bias"] += 1
+    torch.save(checkpoint, run / "best.ckpt")
+
+
+def test_an_evaluation_of_other_weights_never_stands_in_the_card(run, tmp_path):
+    """As when a run is trained further after its evaluation."""
+    evaluation(run)
+    change_weights_of_run(run)
+    RunFolder(run).write_operating_point(POINT.to_json())
+    with pytest.raises(FaceproofError, match=r"tiny-test: it is of other weights .* evaluate\.py"):
+        export_run(run, tmp_path / "artifact")
+    assert not (tmp_path / "artifact").exists()
+    evaluation(run)
+    export_run(run, tmp_path / "artifact")
+
+
+def test_weights_put_in_by_hand_are_not_exported_with_the_threshold_of_others(run, tmp_path):
+    change_weights_of_run(run)
+    with pytest.raises(FaceproofError, match=r"fitted to other weights .* put back what it was"):
+        export_run(run, tmp_path / "artifact")
+
+
+def test_weights_that_change_meanwhile_are_not_exported(run, tmp_path, monkeypatch):
+    original = export_packing._evaluations
+
+    def slowly(folder, point):
+        change_weights_of_run(folder.path)
+        return original(folder, point)
+
+    monkeypatch.setattr(export_packing, "_evaluations", slowly)
+    with pytest.raises(FaceproofError, match="were changed while they were used"):
         export_run(run, tmp_path / "artifact")

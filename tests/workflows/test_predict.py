@@ -197,7 +197,7 @@ def test_a_killed_command_goes_on(detector, tmp_path, suffix):
     child.stdin.write("".join(f"{path}\n" for path in paths[:13]).encode())
     child.stdin.flush()
     folder = tmp_path / f"out{suffix}.unfinished"
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 300  # a loaded machine takes long to start it
     while not (folder / f"00000{suffix}").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)

@@ -11,12 +11,15 @@ import pytest
 import torch
 
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.stored_evaluations import evaluations_of, stale_evaluations
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.training import checkpoints
 from faceproof.training.checkpoints import AtomicCheckpointIO
 from faceproof.training.module import DetectorModule
 from faceproof.workflows import train as fit
-from tests.jobs import train
+from faceproof.workflows.export import export_run
+from tests.conftest import write_faces
+from tests.jobs import evaluate, train
 
 # Four batches an epoch, three epochs; dropout, a freeze schedule that thaws, a plateau.
 TINY = (
@@ -437,3 +440,38 @@ def test_a_run_killed_in_its_second_cycle_keeps_to_it(two_epochs, tmp_path, monk
     train(killed, f"resume={killed}")
     assert_same_run(RunFolder(whole), RunFolder(killed))
     assert RunFolder(killed).read_record()["schedule"] == [[0, 2], [2, 4]]
+
+
+def test_what_was_evaluated_before_more_epochs_is_not_of_the_new_weights(tiny, tmp_path):
+    """The evaluation of one epoch does not pass for that of three."""
+    run = train(tmp_path / "run", *tiny, "trainer.max_epochs=1")
+    evaluate(run.path, "loader.num_workers=0")
+    assert evaluations_of(run) == ["face_or_not-test"]
+    first = run.detector_digest
+    train(run.path, f"resume={run.path}", "trainer.max_epochs=3")
+    assert run.detector_digest != first
+    assert list(stale_evaluations(run)) == ["face_or_not-test"]
+    with pytest.raises(FaceproofError, match="of other weights"):
+        export_run(run.path, tmp_path / "artifact")
+    evaluate(run.path, "loader.num_workers=0")
+    export_run(run.path, tmp_path / "artifact")
+
+
+def test_a_run_is_not_resumed_on_images_that_have_changed(tmp_path):
+    root = write_faces(tmp_path / "faces", train=8, val=4, test=4)
+    run = train(tmp_path / "run", *TINY, f"data.root={root}", "trainer.max_epochs=1")
+    changed = root / "train" / "faces" / "3.jpg"
+    before = changed.read_bytes()
+    changed.write_bytes((root / "train" / "faces" / "4.jpg").read_bytes())
+    with pytest.raises(FaceproofError, match=r"1 images of .*, first .*3\.jpg; put them back"):
+        train(run.path, f"resume={run.path}", "trainer.max_epochs=2")
+    assert run.operating_point.is_file()
+    changed.write_bytes(before)
+    train(run.path, f"resume={run.path}", "trainer.max_epochs=2")
+
+
+def test_weights_put_in_by_hand_are_not_taken_for_the_best_epoch(tiny, tmp_path):
+    run = train(tmp_path / "run", *tiny, "trainer.max_epochs=1")
+    torch.save(torch.load(run.best, weights_only=True) | {"epoch": 7}, run.best)
+    with pytest.raises(FaceproofError, match=r"is of epoch 7, and by metrics\.csv epoch 0 is"):
+        train(run.path, f"resume={run.path}")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
@@ -28,13 +27,14 @@ from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import CannotWriteError
 from faceproof.io.cache import cache_folder
+from faceproof.io.stamps import stamp_of
 
 FORMAT = 2  # raise it with every change to how a statistic is computed
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
+        ("stamp", pa.string()),  # of the file when it was read, null if it is to be read again
         ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
         ("reason", pa.string()),  # why the file cannot be read, and then all below is null
         ("content", pa.binary(16)),  # digest of the bytes
         ("look", pa.binary(2 * numbers.NUM_HASH_WORDS)),  # perceptual hash
@@ -53,6 +53,7 @@ SCHEMA = pa.schema(
 )
 # What Pillow names so in an image's `info`; every encoder writes density and the like.
 METADATA = {"exif", "icc_profile", "comment", "xmp", "photoshop", "Software", "parameters"}
+IN_SHARD = "in a shard"  # the stamp of an image whose path has its checksum
 CROP = 128  # pixels: side of the middle, not resized, whose spectrum is taken
 SMALL = 256  # pixels: side to which the whole image is resized for the detail along its border
 CHUNK = 4096  # files whose statistics are held as Python objects at a time
@@ -84,20 +85,17 @@ def gather_file_statistics(
     stored beside the images in shards.
     """
     names = paths if isinstance(paths, pa.ChunkedArray) else pa.chunked_array([list(paths)])
-    stamps = np.array([_stamp(name) for name in names.to_pylist()], np.int64).reshape(-1, 2)
+    stamps = pa.array(map(_stamp, names.to_pylist()), pa.string())
     cached = _read_cache(cache)
     in_shards = _of_paths(SCHEMA.empty_table() if in_shards is None else in_shards, names)
     known = pa.concat_tables([in_shards, cached])
     old = known.take(pc.index_in(names, known["path"].combine_chunks()))
-    same = pc.and_(
-        pc.equal(old["size"], pa.array(stamps[:, 0])),
-        pc.equal(old["mtime_ns"], pa.array(stamps[:, 1])),
-    )
-    stale = np.flatnonzero(~pc.fill_null(same, False).to_numpy())
+    stale = np.flatnonzero(~pc.fill_null(pc.equal(old["stamp"], stamps), False).to_numpy())
     if stale.size == 0:
         return old
     log.info("reading %s files for their statistics", f"{stale.size:,}")
-    fresh = _compute(names.take(pa.array(stale)).to_pylist(), stamps[stale])
+    chosen = pa.array(stale)
+    fresh = _compute(names.take(chosen).to_pylist(), stamps.take(chosen).to_pylist())
     order = np.arange(len(names))
     order[stale] = len(names) + np.arange(stale.size)
     stats = pa.concat_tables([old, fresh]).take(pa.array(order)).combine_chunks()
@@ -115,25 +113,25 @@ def _lasting(stats: pa.Table, in_shards: pa.Table) -> pa.Table:
     """Return the statistics to cache.
 
     Those stored in shards are not, nor that an image in a shard cannot be read: the image is as it
-    was written, and what failed, the store or the local copy of the shard, may be repaired.
+    was written, and what failed, the store or the local copy of the shard, may be repaired. Nor
+    are those of a file without a stamp, which is missing or may change without a trace.
     """
     stored = pc.is_in(stats["path"], in_shards["path"].combine_chunks())
     of_shards = pc.match_substring_regex(stats["path"], SHARD)
     passing = pc.and_(of_shards, pc.is_valid(stats["reason"]))
-    return stats.filter(pc.invert(pc.or_(stored, passing)))
+    without = pc.is_null(stats["stamp"])
+    return stats.filter(pc.invert(pc.or_(pc.or_(stored, passing), without)))
 
 
-def _compute(names: list[str], stamps: npt.NDArray[np.int64]) -> pa.Table:
+def _compute(names: list[str], stamps: list[str | None]) -> pa.Table:
     chunks = []
     # Decoders release the interpreter lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(names), CHUNK):
             part = slice(start, start + CHUNK)
             found = pool.map(statistics_of_file, names[part])
-            rows = [
-                stats | {"size": size, "mtime_ns": mtime}
-                for stats, (size, mtime) in zip(found, stamps[part].tolist(), strict=True)
-            ]
+            pairs = zip(found, stamps[part], strict=True)
+            rows = [stats | {"stamp": stamp} for stats, stamp in pairs]
             chunks.append(pa.Table.from_pylist(rows, SCHEMA))
     return pa.concat_tables(chunks)
 
@@ -158,36 +156,36 @@ def _read_cache(file: Path | None) -> pa.Table:
 
 def _of_shards(names: pa.ChunkedArray) -> pa.Table:
     """Return the statistics that were stored when images were written into shards."""
-    stored = (shard_set(root).file_statistics(FORMAT) for root in roots_of(names))
-    found = [stats.select(SCHEMA.names).cast(SCHEMA) for stats in stored if stats is not None]
+    found = []
+    for root in roots_of(names):
+        if (stats := shard_set(root).file_statistics(FORMAT)) is not None:
+            stamps = pa.array([IN_SHARD] * stats.num_rows, pa.string())
+            stats = stats.append_column("stamp", stamps)
+            found.append(stats.select(SCHEMA.names).cast(SCHEMA))
     return _of_paths(pa.concat_tables([SCHEMA.empty_table(), *found]), names)
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    """Return size and modification time, -1 each for a missing file."""
-    if (member := find_member(path)) is not None:  # has no time, but its checksum in its path
-        return member.length, 0
-    try:
-        status = os.stat(path)
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+def _stamp(path: str) -> str | None:
+    return stamp_of(path) if find_member(path) is None else IN_SHARD
 
 
 def statistics_of_file(path: str) -> dict[str, Any]:
-    """Return the statistics of one file without its stamp; `reason` alone if it is unreadable."""
+    """Return the statistics of one file without its stamp; of an unreadable one size and reason."""
+    size = None
     try:
         data = read_file(path)
+        size = len(data)
         image = decode_image(data)
     except UnreadableImageError as error:
-        return {"path": path, "reason": str(error)}
+        return {"path": path, "size": size, "reason": str(error)}
     try:
         header = _header(data)
     except image_io.UNREADABLE as error:  # Pillow may refuse the header of a file that decodes
-        return {"path": path, "reason": image_io.reason_of(error)}
+        return {"path": path, "size": size, "reason": image_io.reason_of(error)}
     grey = image.mean(axis=0, dtype=np.float32)
     return {
         "path": path,
+        "size": size,
         "content": hashlib.blake2b(data, digest_size=16).digest(),
         "look": numbers.perceptual_hash(grey).tobytes(),
         "suffix": Path(path).suffix.lower(),

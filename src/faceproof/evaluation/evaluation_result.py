@@ -74,6 +74,10 @@ class EvaluationContext:
     num_resamples: int = NUM_RESAMPLES
     neutral: Neutral | None = None  # as they are against both classes wrapped alike, if scored
     robustness: Sequence[CorruptionRow] = ()  # the uncorrupted images first; may be empty
+    # Digests of what it was computed from: see `RunFolder.detector_digest`, and of the images'
+    # paths and bytes.
+    detector: str | None = None
+    images: str | None = None
 
     def __post_init__(self) -> None:
         point = self.operating_point
@@ -184,7 +188,7 @@ class Evaluation:
         del values["context"], values["num_groups"]
         first = (
             *("title", "task", "run", "model", "data", "split", "threshold", "threshold_origin"),
-            "test_scorings",
+            *("test_scorings", "detector", "images"),
         )
         numbers: dict[str, Any] = plain(
             {

@@ -38,6 +38,31 @@ SCHEMA = pa.schema(
 )
 
 
+class ScoreError(FaceproofError):
+    """A detector gave something that is no score."""
+
+
+def check_scores(logits: npt.NDArray[np.floating], num: int, of: str = "the detector") -> Scores:
+    """Return the logits of `num` images, (N,) float64, if each is one finite number.
+
+    Every score passes here, whatever computed it: compared with a threshold, a NaN would be a
+    verdict like any other.
+
+    Raises:
+        ScoreError: there are more or fewer, or one is not finite.
+    """
+    scores = np.asarray(logits, np.float64)
+    if scores.shape != (num,):
+        raise ScoreError(f"{of} gave scores of shape {scores.shape} for {num} images")
+    if not (finite := np.isfinite(scores)).all():
+        raise ScoreError(
+            f"{of} gave {np.count_nonzero(~finite):,} of {num:,} images a score that is not finite "
+            f"({scores[~finite][0]}), so no verdict on them means anything; the detector is "
+            "damaged, or computes beyond the range of its numbers: use another"
+        )
+    return scores
+
+
 def predictions_table(
     rows: pa.Table, logits: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating]
 ) -> pa.Table:

@@ -12,8 +12,13 @@ import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import labelled_rows, read_predictions
+from faceproof.evaluation.stored_evaluations import (
+    PREDICTIONS,
+    evaluations_of,
+    read_report,
+    stale_evaluations,
+)
 from faceproof.io.parse import parse
-from faceproof.io.plain_files import read_object
 from faceproof.io.run_folder import RunFolder, is_member
 from faceproof.task import Task, get_task
 from faceproof.words import for_shell
@@ -42,12 +47,12 @@ class ReportHead:
     threshold_origin: str  # in words
     criterion: str | None  # None for a threshold that was given
     test_scorings: int | None  # how often the run had scored this test split
+    images: str | None  # a digest of the bytes of all images that were scored
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read it from the folder of an evaluation."""
-        file = folder / "report.json"
-        report = read_object(file, AGAIN)
+    def read(cls, run: RunFolder, evaluation: str) -> Self:
+        """Read it from an evaluation, which must be of the weights that the run holds now."""
+        report = read_report(run, evaluation)
         try:
             task: dict[str, Any] = parse(dict[str, Any], report.get("task"), "task")
             point: dict[str, Any] | None = parse(
@@ -58,6 +63,7 @@ class ReportHead:
             found = {name: parse(kind, values.get(name), name) for name, kind in kinds.items()}
             return cls(task=get_task(task.get("name", "")), **found)
         except FaceproofError as error:
+            file = run.evaluations / evaluation / "report.json"
             raise FaceproofError(f"{file} is damaged: {error}; {AGAIN}") from error
 
 
@@ -109,14 +115,8 @@ def _runs_below(path: Path) -> list[Path]:
     ]
 
 
-def evaluations_of(run: RunFolder) -> list[str]:
-    """Return the names of a run's evaluations."""
-    reports = sorted(run.evaluations.glob("[!.]*/report.json"))
-    return [file.parent.name for file in reports if _predictions(run, file.parent.name).is_file()]
-
-
 def _predictions(run: RunFolder, evaluation: str) -> Path:
-    return run.evaluations / evaluation / "predictions.parquet"
+    return run.evaluations / evaluation / PREDICTIONS
 
 
 def choose_evaluation(runs: Sequence[RunFolder], wanted: str | None = None) -> str:
@@ -157,7 +157,8 @@ def _advice(
     with_it = [run for run in runs if run not in lacking]
     lines = []
     for run in lacking[:MAX_NAMED]:
-        others = ", ".join(have[run.path]) or "none"
+        stale = [f"{name} ({why})" for name, why in stale_evaluations(run).items()]
+        others = ", ".join([*have[run.path], *stale]) or "none"
         lines.append(f"  {run.path} has {others}: {_command(run, with_it, name)}")
     if len(lacking) > MAX_NAMED:
         lines.append(f"  and {len(lacking) - MAX_NAMED} more")
@@ -174,7 +175,7 @@ def _command(run: RunFolder, with_it: Sequence[RunFolder], name: str | None) -> 
         return command
     if not with_it:
         return f"{command} {for_shell(f'name={name}')}"
-    report = ReportHead.read(with_it[0].evaluations / name)
+    report = ReportHead.read(with_it[0], name)
     data, split = report.data, report.split
     if data != run.read_record().get("data"):
         words = f"data=[{data.replace('+', ',')}]" if "+" in data else f"data={data}"
@@ -194,7 +195,7 @@ def read_scored(
     """
     scored: list[ScoredRun] = []
     for run, config in zip(runs, configs, strict=True):
-        report = ReportHead.read(run.evaluations / evaluation)
+        report = ReportHead.read(run, evaluation)
         predictions = read_predictions(_predictions(run, evaluation))
         ordered = predictions.take(pc.sort_indices(predictions["path"]))
         one = ScoredRun(run, evaluation, config, report, ordered)
@@ -220,6 +221,11 @@ def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
     ours, theirs = first.predictions, other.predictions
     if not ours["path"].equals(theirs["path"]):
         raise FaceproofError(_unlike_images(here, there, ours["path"], theirs["path"]))
+    if first.report.images != other.report.images:
+        raise FaceproofError(
+            f"{here} and {there} scored files of the same names and other content: images were "
+            f"changed between the two evaluations {other.evaluation}; evaluate both again"
+        )
     for column, what in (("label", "labelled"), ("group", "grouped")):
         mine, yours = (table[column].cast(pa.string()) for table in (ours, theirs))
         same = pc.fill_null(pc.equal(mine, yours), False).to_numpy()

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.predictions import ScoreError
 from faceproof.explain.config import FINE, METHODS, REMOVALS, Grain, Removal, check_choice
 from faceproof.explain.loaded_detector import has_channels_last
 from faceproof.models.detector import Detector
@@ -73,6 +74,20 @@ def attribute(
     if not maps:
         return np.zeros((0, *images.shape[-2:]), np.float32)
     return np.asarray(torch.cat([part.detach().float().cpu() for part in maps]).numpy())
+
+
+def check_maps(maps: Maps) -> Maps:
+    """Return maps, (B, S, S), if every value of them is finite.
+
+    Raises:
+        ScoreError: one is not, so that nothing can be read from its map.
+    """
+    if not np.isfinite(maps).all():
+        raise ScoreError(
+            "the detector gives a map that is not finite; it is damaged, or computes beyond the "
+            "range of its numbers: use another"
+        )
+    return maps
 
 
 def toward_called(maps: Maps, called_positive: NDArray[np.bool_]) -> Maps:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import is_positive
-from faceproof.explain.attribution import Maps, attribute, removed, toward_called
+from faceproof.explain.attribution import Maps, attribute, check_maps, removed, toward_called
 from faceproof.explain.config import MapConfig
 from faceproof.explain.explanation_results import (
     CurveMetrics,
@@ -89,7 +89,7 @@ def _attribute(method: str, config: MapConfig, net: Detector, images: Tensor) ->
 
 def _maps(subject: Subject, images: Images, method: str, config: MapConfig) -> Maps:
     """Return the maps (B, S, S) of images (B, 3, S, S), toward the positive class."""
-    return _attribute(method, config, subject.net, torch.from_numpy(images))
+    return check_maps(_attribute(method, config, subject.net, torch.from_numpy(images)))
 
 
 def planted_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:

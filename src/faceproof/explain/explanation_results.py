@@ -200,6 +200,7 @@ class Explanation:
         trust: None if the maps were not measured.
         source: where the images come from, in words.
         effort_chosen: whether the user chose the effort, instead of its following the network.
+        detector: a digest of the detector that is explained.
     """
 
     name: str
@@ -211,6 +212,7 @@ class Explanation:
     trust: Trust | None
     source: str
     effort_chosen: bool = False
+    detector: str = ""
 
     @property
     def plot_names(self) -> list[str]:
@@ -222,6 +224,7 @@ class Explanation:
         """Return everything but the pixels as plain values."""
         return {
             "explained": self.name,
+            "detector": self.detector,
             "task": self.task.name,
             "classes": list(self.task.classes),
             "threshold": self.threshold,

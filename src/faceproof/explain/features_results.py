@@ -34,11 +34,13 @@ class FeatureMap:
     names: Mapping[str, Sequence[str]]
     shares: Sequence[float]
     nearest: Mapping[str, tuple[float, float]]
+    detector: str = ""  # a digest of what gave the features
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
         return {
             "title": self.title,
+            "detector": self.detector,
             "num_images": self.num_images,
             "num_features": self.num_features,
             "seed": self.seed,

@@ -13,6 +13,7 @@ from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint, read_operating_point
+from faceproof.evaluation.predictions import check_scores
 from faceproof.explain.config import EFFORTS, THOROUGH, Effort
 from faceproof.explain.faithfulness import Images, Values
 from faceproof.io.run_folder import RunFolder
@@ -27,22 +28,30 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Subject:
-    """A detector to explain, of a run or of an artifact; `point` is calibration and threshold."""
+    """A detector to explain, of a run or of an artifact.
+
+    `point` is calibration and threshold; `digest` is of what decides its answers.
+    """
 
     net: Detector
     task: Task
     point: OperatingPoint
     name: str
     run: RunFolder | None = None
+    digest: str = ""
 
     @torch.inference_mode()
     def logits(self, images: Images) -> Values:
-        """Return the logits (N,) of images (N, 3, S, S) in [0, 1]."""
+        """Return the logits (N,) of images (N, 3, S, S) in [0, 1].
+
+        Raises:
+            ScoreError: one is not finite.
+        """
         net, place = self.net.eval(), self.net.input_mean.device
         batch = torch.from_numpy(images)
         parts = (batch[start : start + BATCH] for start in range(0, len(batch), BATCH))
         found = [net(part.to(place)).double().cpu().numpy() for part in parts]
-        return np.concatenate(found) if found else np.zeros(0)
+        return check_scores(np.concatenate(found) if found else np.zeros(0), len(images))
 
     def probabilities(self, images: Images) -> Values:
         """Return the calibrated probabilities of the positive class, (N,)."""
@@ -91,9 +100,11 @@ def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
 
 def _load_run(run: RunFolder) -> Subject:
     run.require(run.config, run.operating_point)
-    config, net = run.read_config(), load_network(run)
-    point = read_operating_point(run)
-    return Subject(net, get_task(config["data"].get("task")), point, run.path.resolve().name, run)
+    with run.unchanged() as digest:
+        config, net = run.read_config(), load_network(run)
+        point = read_operating_point(run)
+    task, name = get_task(config["data"].get("task")), run.path.resolve().name
+    return Subject(net, task, point, name, run, digest)
 
 
 def _load_artifact(folder: Path) -> Subject:
@@ -104,7 +115,8 @@ def _load_artifact(folder: Path) -> Subject:
             "or the run of one of them"
         )
     net = read_network(folder, card.networks[0])
-    return Subject(net, get_task(card.task.name), card.detector.operating_point, card.name)
+    task, point = get_task(card.task.name), card.detector.operating_point
+    return Subject(net, task, point, card.name, digest=card.networks[0].weights.sha256)
 
 
 def read_images(paths: Sequence[str], expected: ImageInput) -> Images:

@@ -1,5 +1,6 @@
 """Judges many files: several processes read images and videos, batches of them are scored."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from faceproof.data.image_io import read_image
 from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
 from faceproof.data.model_input import fit_image
+from faceproof.evaluation.predictions import ScoreError
 from faceproof.inference.faces import (
     FaceOptions,
     FacesVerdict,
@@ -24,6 +26,7 @@ from faceproof.inference.predictor import Predictor, judge_batches, stack_fitted
 from faceproof.inference.verdicts import Fit, Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
+from faceproof.io.stamps import stamp_of
 from faceproof.performance.cores import by_all_cores
 from faceproof.performance.shared_memory import Packed, pack, taken
 from faceproof.prepare.boxes import Box
@@ -67,6 +70,7 @@ class _File(NamedTuple):
     """
 
     path: str
+    stamp: str | None = None  # before it was read
     error: str | None = None
     clip: Clip | None = None
     boxes: list[Box] | None = None
@@ -89,19 +93,20 @@ class _Files(Dataset[_File]):
         self.loading = loading
 
     def __getitem__(self, path: str) -> _File:
-        faces = self.loading.faces
+        faces, file = self.loading.faces, _File(path, stamp_of(path))
         try:
             if is_video(path):
                 if faces is not None:
-                    return _File(path, error=NO_VIDEOS)
-                return _File(path, clip=read_clip(path, self.fits, self.loading.num_frames))
+                    return file._replace(error=NO_VIDEOS)
+                clip = read_clip(path, self.fits, self.loading.num_frames)
+                return file._replace(clip=clip)
             image = torch.from_numpy(read_image(path))
         except ValueError as error:  # unreadable, or a path that the system does not take
-            return _File(path, error=str(error))
+            return file._replace(error=str(error))
         if faces is not None:
             boxes, parts = fit_faces(image, self.fits, faces)
-            return _File(path, boxes=boxes, fitted=parts)
-        return _File(path, fitted=[{fit: fit_image(image, *fit) for fit in self.fits}])
+            return file._replace(boxes=boxes, fitted=parts)
+        return file._replace(fitted=[{fit: fit_image(image, *fit) for fit in self.fits}])
 
     def __getitems__(self, paths: list[str]) -> list[_File]:
         """Return a whole batch, as torch's loader asks for it."""
@@ -155,6 +160,7 @@ def predict_files(
 
     Raises:
         FaceproofError: faces are to be found, and cannot be; see `check_faces`.
+        ScoreError: the detector gave something that is no score.
     """
     loading = loading or Loading()
     if loading.faces is not None:
@@ -162,14 +168,16 @@ def predict_files(
     device = predictor.device.type
     batch_size = loading.size_on(device)
     for loaded in load_files(paths, predictor.fits, loading, device):
-        # In batches, because there may be more faces than files.
-        verdicts = iter(judge_batches(predictor, loaded.fitted, batch_size))
+        with _naming(loaded.files):
+            # In batches, because there may be more faces than files.
+            verdicts = iter(judge_batches(predictor, loaded.fitted, batch_size))
         rows: list[Row] = []
         for file, count in zip(loaded.files, loaded.counts, strict=True):
             own = list(islice(verdicts, count))
             said: Verdict | VideoVerdict | FacesVerdict | None = None
             if file.clip is not None:
-                said = judge_clip(predictor, file.clip, batch_size)
+                with _naming([file]):
+                    said = judge_clip(predictor, file.clip, batch_size)
                 if on_clip is not None:
                     on_clip(file.path, file.clip, said)
             elif file.boxes is not None:
@@ -180,14 +188,29 @@ def predict_files(
         yield rows
 
 
+@contextlib.contextmanager
+def _naming(files: Sequence[_File]) -> Iterator[None]:
+    """Name the files among which a score is none."""
+    try:
+        yield
+    except ScoreError as error:
+        ends = " to ".join(dict.fromkeys(printable(file.path) for file in (files[0], files[-1])))
+        raise ScoreError(f"{ends}: {error}") from error
+
+
 def _row(
     file: _File, judged: Verdict | VideoVerdict | FacesVerdict | None, threshold: float
 ) -> Row:
     path = printable(file.path)
+    # Another command has the path as it is printed; where that is not the path, it judges again.
+    row = Row(path, threshold=threshold, stamp=file.stamp if path == file.path else None)
     if judged is None:
-        return Row(path, threshold=threshold, error=file.error)
+        return replace(row, error=file.error)
     one = judged.image if isinstance(judged, FacesVerdict) else judged
-    row = Row(path, one.verdict, one.called, one.probability, None, one.gate_probability, threshold)
+    row = replace(
+        row, verdict=one.verdict, called=one.called, probability=one.probability,
+        gate_probability=one.gate_probability,
+    )  # fmt: skip
     if isinstance(judged, VideoVerdict):
         return replace(row, frames=len(judged.frames), note=judged.summary)
     if isinstance(judged, FacesVerdict):

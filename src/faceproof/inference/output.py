@@ -123,6 +123,9 @@ def write_verdicts(
             done += 1
         if done:
             console.print(f"continuing after {done:,} images that are done", highlight=False)
+        if results.num_changed:
+            again = f"{results.num_changed:,} images may have changed since and are judged again"
+            console.print(again, highlight=False)
         for rows in _with_progress(console, judge(_unseen(paths, seen))):
             results.add(rows)
             tally.add(rows)

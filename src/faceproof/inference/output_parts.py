@@ -4,8 +4,11 @@
     verdicts.csv.unfinished/  until then
         about.json            which detector, so that the answers of two are never mixed
         00000.csv, ...        the parts, each an atomic write
+        00000.json, ...       of each part, which detector gave it, its digest, and the stamps of
+                              the files that were judged
 
-A killed command loses at most the part that it was filling.
+A killed command loses at most the part that it was filling. Another one continues only after parts
+whose origin is its own, and judges files again that have changed since.
 """
 
 import csv
@@ -25,9 +28,10 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import atomic_file, explain_disk_errors, to_disk, write_json
+from faceproof.io.atomic import atomic_file, explain_disk_errors, to_disk, write_json, write_text
 from faceproof.io.locks import Lock
 from faceproof.io.names import composed
+from faceproof.io.stamps import digest_of, key_of, stamp_of
 
 ROWS_PER_PART = 4096
 SECONDS_PER_PART = 10.0
@@ -50,6 +54,7 @@ class Row:
         frames: how many frames of a video were read; None for an image.
         note: of a video, the spread over its frames, and what should be known of them.
         faces: how many were found; None where faces were not looked for.
+        stamp: of the file before it was read, see `io.stamps`; no column of the output.
     """
 
     path: str
@@ -63,11 +68,12 @@ class Row:
     frames: int | None = None
     note: str | None = None
     faces: int | None = None
+    stamp: str | None = None
 
 
 def _schema(gated: bool) -> pa.Schema:
     """Return the columns of the output; only a cascade has a probability of its gate."""
-    columns = {field.name: pa.float32() for field in fields(Row)}
+    columns = {field.name: pa.float32() for field in fields(Row) if field.name != "stamp"}
     columns |= dict.fromkeys(("path", "verdict", "called", "error", "note"), pa.string())
     columns |= {"frames": pa.int32(), "faces": pa.int32(), "threshold": pa.float64()}
     return pa.schema([one for one in columns.items() if gated or one[0] != "gate_probability"])
@@ -84,7 +90,7 @@ class Results:
 
     Raises:
         FaceproofError: the output is finished already, is of another type, is written by another
-            command, or was started with another detector.
+            command, was started with another detector, or has parts of an unknown origin.
     """
 
     def __init__(
@@ -106,31 +112,66 @@ class Results:
         busy = f"another command is writing {path} ({{holder}}); wait for it"
         self._lock = Lock(self.folder / "lock", busy)
         self._lock.acquire()
-        self._claim(about)
+        self._about = json.dumps(about, indent=2, sort_keys=True) + "\n"
+        self._changed: dict[Path, set[int]] = {}
+        try:
+            self._claim()
+            self._changed = {part: self._check_part(part) for part in self.parts()}
+        except BaseException:
+            self._lock.release()
+            raise
         self._waiting: list[Row] = []
         self._since = time.monotonic()
         self._next = len(self.parts())
 
-    def _claim(self, about: Mapping[str, Any]) -> None:
+    def _claim(self) -> None:
         note = self.folder / "about.json"
+        begin = "name another file, or start from the beginning by --overwrite"
         if not note.is_file():
-            write_json(note, about)
-        elif json.loads(note.read_text()) != about:
-            self._lock.release()
+            if parts := self.parts():
+                raise FaceproofError(f"{parts[0]} is there, and nothing says what gave it; {begin}")
+            write_text(note, self._about)
+        elif note.read_text("utf-8") != self._about:
             raise FaceproofError(
-                f"{self.folder} was started with another detector or backend, or with other faces "
-                "(--find-faces, --whole-if-none); name another file, or start from the beginning "
-                "by --overwrite"
+                f"{self.folder} was started with another detector or backend, or with other "
+                f"options or by another version; {begin}"
             )
+
+    def _check_part(self, part: Path) -> set[int]:
+        """Return the rows of a part whose files have changed since.
+
+        Raises:
+            FaceproofError: the part is not one that this detector gave, with these options.
+        """
+        try:
+            origin = json.loads(part.with_suffix(".json").read_text("utf-8"))
+            stamps, known = origin.pop("stamps"), origin == self._origin(part)
+        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            known = False
+        if not known:
+            raise FaceproofError(
+                f"{part} is not what this detector gave, or was changed since; name another file, "
+                "or start from the beginning by --overwrite"
+            )
+        pairs = zip(self._read(part)["path"].to_pylist(), stamps, strict=True)
+        return {n for n, (path, old) in enumerate(pairs) if old is None or old != stamp_of(path)}
+
+    def _origin(self, part: Path) -> dict[str, str]:
+        return {"about": key_of([self._about]), "rows": digest_of(part)}
+
+    @property
+    def num_changed(self) -> int:
+        """Return how many rows of other commands are left out, for their files have changed."""
+        return sum(map(len, self._changed.values()))
 
     def parts(self) -> list[Path]:
         """Return the finished parts in their order."""
         return sorted(self.folder.glob(f"[0-9]*{self.path.suffix}"))
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows of all finished parts, a part at a time."""
+        """Yield the rows of all finished parts that still hold, a part at a time."""
         for part in self.parts():
-            yield from (Row(**row) for row in self._read(part).to_pylist())
+            yield from (Row(**row) for row in self._read_current(part).to_pylist())
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add rows; they are written when there are many, or some time has passed."""
@@ -142,18 +183,24 @@ class Results:
     def flush(self) -> None:
         """Write the waiting rows as the next part."""
         if self._waiting:
-            part = self.folder / f"{self._next:05d}{self.path.suffix}"
-            with atomic_file(part) as partial:
-                self._write(partial, self._waiting)
-            self._next += 1
+            self._write_part(self._waiting)
         self._waiting = []
         self._since = time.monotonic()
+
+    def _write_part(self, rows: Sequence[Row]) -> None:
+        """Write a part; what says where it comes from is there before it is."""
+        part = self.folder / f"{self._next:05d}{self.path.suffix}"
+        with atomic_file(part) as partial:
+            self._write(partial, rows)
+            origin = {**self._origin(partial), "stamps": [row.stamp for row in rows]}
+            write_json(part.with_suffix(".json"), origin)
+        self._next += 1
 
     def finish(self) -> None:
         """Join the parts under the final name and remove them."""
         self.flush()
         if not self.parts():
-            self._write(self.folder / f"00000{self.path.suffix}", [])
+            self._write_part([])
         joined = self.folder / f"joined{self.path.suffix}"
         with explain_disk_errors(self.path):
             self._join(joined)
@@ -166,11 +213,15 @@ class Results:
         if self.path.suffix == ".parquet":
             with pyarrow.parquet.ParquetWriter(file, self.schema) as writer:
                 for part in self.parts():
-                    writer.write_table(self._read(part))
+                    writer.write_table(self._read_current(part))
             return
         with file.open("wb") as whole:
             for number, part in enumerate(self.parts()):
-                with part.open("rb") as piece:
+                source = part
+                if self._changed.get(part):
+                    source = self.folder / f"current{self.path.suffix}"
+                    self._write(source, [Row(**r) for r in self._read_current(part).to_pylist()])
+                with source.open("rb") as piece:
                     if number and self.path.suffix == ".csv":
                         piece.readline()  # the header
                     shutil.copyfileobj(piece, whole)
@@ -194,6 +245,13 @@ class Results:
                 for row in rows:
                     plain = {field.name: _spell(row, field) for field in self.schema}
                     lines.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def _read_current(self, part: Path) -> pa.Table:
+        """Read a part without the rows of files that had changed when this command began."""
+        rows, left_out = self._read(part), self._changed.get(part)
+        if not left_out:
+            return rows
+        return rows.filter(pa.array([number not in left_out for number in range(rows.num_rows)]))
 
     def _read(self, part: Path) -> pa.Table:
         if self.path.suffix == ".parquet":

@@ -85,7 +85,7 @@ class Predictor:
             images: paths, bytes of image files, Pillow images, or (3, H, W) uint8 RGB.
 
         Raises:
-            FaceproofError: one cannot be read, or is no image.
+            FaceproofError: one cannot be read, or is no image; or its score is not finite.
         """
         if not images:
             return []

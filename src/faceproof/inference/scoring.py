@@ -1,6 +1,7 @@
 """Scoring: from a network and rows of images to a predictions table."""
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from rich.progress import track
@@ -9,7 +10,7 @@ from faceproof.augment.corruptions import Corruption
 from faceproof.data.datasets import ImageDataset
 from faceproof.data.loaders import explain_dead_workers, make_loader
 from faceproof.data.model_input import to_unit
-from faceproof.evaluation.predictions import Scores
+from faceproof.evaluation.predictions import ScoreError, Scores, check_scores
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
 from faceproof.performance.memory import reuse_memory
@@ -35,7 +36,7 @@ def score(
         (N,) float64 logits, in the order of `rows`.
 
     Raises:
-        FaceproofError: an image cannot be read any more.
+        FaceproofError: an image cannot be read any more, or has a score that is not finite.
     """
     place = pick_device(device)
     reuse_memory()
@@ -47,4 +48,13 @@ def score(
         for batch in track(loader, "scoring", disable=not progress):
             images = to_unit(batch.image.to(place, non_blocking=True))
             logits[batch.row.numpy()] = net(images).float().cpu().numpy()
+    _check(logits, rows)
     return logits.astype(np.float64)
+
+
+def _check(logits: npt.NDArray[np.float32], rows: pa.Table) -> None:
+    try:
+        check_scores(logits, rows.num_rows)
+    except ScoreError as error:
+        first = rows["path"][int(np.argmin(np.isfinite(logits)))].as_py()
+        raise ScoreError(f"{error}; the first is that of {first}") from error

@@ -16,7 +16,7 @@ from faceproof.data.model_input import to_unit
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine
 from faceproof.evaluation.operating_point import OperatingPoint
-from faceproof.evaluation.predictions import Scores, is_positive
+from faceproof.evaluation.predictions import Scores, check_scores, is_positive
 from faceproof.evaluation.reliability import unsure_flags
 from faceproof.models.detector import Detector
 from faceproof.task import Task
@@ -106,18 +106,29 @@ class Scorer:
     average: str | None = None
 
     def score(self, fitted: Fitted) -> Scores:
-        """Return the logits, (B,) float64, of images resized for each network."""
+        """Return the logits, (B,) float64, of images resized for each network.
+
+        Raises:
+            ScoreError: a network gave something that is no score.
+        """
         networks = [member.network for member in self.members]
-        logits = [one(fitted[one.fit]).astype(np.float64) for one in networks]
+        batches = [(one, fitted[one.fit]) for one in networks]
+        logits = [check_scores(one(images), len(images)) for one, images in batches]
         if self.average is None:
             return logits[0]
         calibrations = [member.calibration for member in self.members]
         weights = [member.weight for member in self.members]
-        return np.asarray(combine(logits, calibrations, weights, self.average), np.float64)
+        combined = combine(logits, calibrations, weights, self.average)
+        return check_scores(combined, len(logits[0]), "the ensemble")
 
     def probabilities(self, logits: Scores) -> Scores:
-        """Return the calibrated probabilities, (B,), rounded as a predictions table stores them."""
-        return self.point.calibration.apply(logits).astype(np.float32).astype(np.float64)
+        """Return the calibrated probabilities, (B,), rounded as a predictions table stores them.
+
+        Raises:
+            ScoreError: the calibration makes no finite number of a logit.
+        """
+        rounded = self.point.calibration.apply(logits).astype(np.float32)
+        return check_scores(rounded, len(logits), "the calibration")
 
     def judge(self, logits: Scores) -> list[Verdict]:
         """Return the verdicts from logits, (B,)."""

@@ -5,11 +5,10 @@ again before it is trusted. When there is no room, the arrays unused for longest
 """
 
 import contextlib
-import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ class CachedArray:
     """An array to load from the cache, or to compute."""
 
     kind: str  # names the folder that it shares with similar arrays
-    key: str  # of everything that it depends on; see `key_of`
+    key: str  # of everything that it depends on; see `stamps.key_of`
     shape: tuple[int, ...]  # rows first
     dtype: npt.DTypeLike
     fill: Callable[[Array], None]  # computes it into an array of that shape
@@ -49,15 +48,6 @@ class CachedArray:
     def num_bytes(self) -> int:
         """Return its size in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
-
-
-def key_of(parts: Iterable[str | bytes]) -> str:
-    """Return a key of everything that an array depends on, in order."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.hexdigest()[:32]
 
 
 def load_or_compute(array: CachedArray, max_bytes: int) -> Array | None:

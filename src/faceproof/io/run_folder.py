@@ -1,5 +1,6 @@
 """A run folder: what a training leaves behind, and where each piece lies in it."""
 
+import contextlib
 import csv
 import errno
 import io
@@ -25,10 +26,12 @@ from faceproof.io.plain_files import (
     read_yaml,
     refuse_links,
 )
+from faceproof.io.stamps import digest_of, key_of
 from faceproof.settings import NAME, TEXT
 from faceproof.words import override
 
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
+FITTED_TO = "fitted_to"  # in operating_point.json, with digests of detector and validation.parquet
 MAX_LINES = 50_000_000  # bytes of a table of epochs, or of the lines of scorings
 # The types of what is read of a record; it may hold more.
 RECORD: Mapping[str, Any] = {
@@ -140,14 +143,71 @@ class RunFolder:
         """Add entries to the record, atomically."""
         write_json(self.record, self.read_record() | entries)
 
+    @property
+    def detector_digest(self) -> str:
+        """A digest of what decides the answers: weights, network and task, of each member too."""
+        if not self.ensemble.is_file():
+            return key_of(self._deciding())
+        folders = sorted(entry for entry in self.path.glob("members/*") if entry.is_dir())
+        members = (RunFolder(folder)._deciding() for folder in folders)
+        return key_of([digest_of(self.ensemble), *(key_of(parts) for parts in members)])
+
+    def _deciding(self) -> list[str]:
+        """Return what decides the answers of one network."""
+        config = self.read_config() if self.config.is_file() else {"model": {}, "data": {}}
+        network = {part: config["model"].get(part) for part in ("backbone", "head", "input")}
+        network["task"] = config["data"].get("task")
+        return [digest_of(self.best), json.dumps(network, sort_keys=True, default=str)]
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[str]:
+        """Yield the detector's digest; what was computed meanwhile stands only if it is the same.
+
+        Raises:
+            FaceproofError: another process has changed the weights or settings meanwhile.
+        """
+        before = self.detector_digest
+        yield before
+        if self.detector_digest != before:
+            raise FaceproofError(
+                f"the weights or settings of {self.path} were changed while they were used; "
+                "nothing is kept of it: start again when nothing trains there"
+            )
+
     def write_operating_point(self, point: Mapping[str, Any]) -> None:
-        """Store calibration and threshold."""
-        write_json(self.operating_point, point)
+        """Store calibration and threshold, and which weights and scores they were fitted to."""
+        fitted = {"detector": self.detector_digest, "validation": digest_of(self.validation)}
+        write_json(self.operating_point, {**point, FITTED_TO: fitted})
 
     def read_operating_point(self) -> dict[str, Any]:
-        """Return the stored calibration and threshold."""
-        again = f"fit it again by python train.py {self.argument('resume')}, or {COPY_AGAIN}"
-        return read_object(self.operating_point, again)
+        """Return the stored calibration and threshold.
+
+        Raises:
+            FaceproofError: they were fitted to other weights, or to other scores of validation,
+                than the run holds now; or the file is damaged.
+        """
+        again = f"fit it again by python train.py {self.argument('resume')}"
+        if self.ensemble.is_file():
+            again = "make the ensemble again by faceproof ensemble"
+        point = read_object(self.operating_point, f"{again}, or {COPY_AGAIN}")
+        fitted = point.pop(FITTED_TO, None)
+        if not isinstance(fitted, dict):
+            raise FaceproofError(
+                f"{self.operating_point} does not say which weights it was fitted to, as older "
+                f"versions did not; {again}"
+            )
+        if fitted.get("detector") != self.detector_digest:
+            raise FaceproofError(
+                f"{self.operating_point} was fitted to other weights (or another network or task) "
+                f"than {self.path} holds now, so its threshold is not theirs: put back what it was "
+                f"fitted to, or {again}"
+            )
+        if self.validation.is_file() and fitted.get("validation") != digest_of(self.validation):
+            raise FaceproofError(
+                f"{self.validation} does not hold the scores that {self.operating_point.name} was "
+                f"fitted to: put them back, or {again}"
+            )
+        return point
 
     def log_test_scoring(
         self, data: Sequence[str], split: str, evaluation: str, images: int

@@ -35,6 +35,7 @@ from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.atomic import atomic_folder, restore_folder, write_json
 from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
 from faceproof.io.plain_files import read_object
+from faceproof.io.stamps import digest_of
 from faceproof.reports import html, score_plots, training_plots
 from faceproof.reports.numbers import part_of, percent, rate, typed
 from faceproof.reports.plots import plot_html, save_png
@@ -93,7 +94,8 @@ def write_report(
         plots = draw(predictions, evaluation.context, extras)
         for name, table in {"predictions": predictions, **extras.tables}.items():
             write_table(table, partial / f"{name}.parquet")
-        write_json(partial / "report.json", evaluation.to_json())
+        of = {"predictions": digest_of(partial / "predictions.parquet")}
+        write_json(partial / "report.json", {**evaluation.to_json(), **of})
         for name, figure in plots.items():
             save_png(figure, partial / "plots" / f"{name}.png")
         inline = {name: plot_html(figure) for name, figure in plots.items()}

@@ -13,6 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from faceproof import __version__
+from faceproof.evaluation.predictions import ScoreError
 from faceproof.inference.faces import FaceOptions
 from faceproof.inference.video import NUM_FRAMES
 from faceproof.reports.html import render
@@ -49,7 +50,7 @@ def make_api(judge: Judge, queue: JudgingQueue, metrics: Metrics, token: bool) -
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    for kind in (RefusedError, HTTPException, RequestValidationError, Exception):
+    for kind in (RefusedError, ScoreError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _explain_error)
     _add_predict(app, judge, queue, token)
     _add_others(app, judge, metrics, token)
@@ -171,6 +172,8 @@ async def _explain_error(request: Request, error: Exception) -> JSONResponse:
         case RequestValidationError():
             first = error.errors()[0]
             status, words = 422, f"{first['loc'][-1]}: {first['msg']}"
+        case ScoreError():
+            status, words = 500, str(error)
         case _:
             status, words = 500, "the server has made a mistake; its log says more"
     return JSONResponse({"error": words}, status, headers)

@@ -50,6 +50,7 @@ class HeatMaps:
             self.problem = "maps take the package captum: pip install 'faceproof[explain]'"
             return
         self._attribute: Any = attribution.attribute
+        self._check: Any = attribution.check_maps
         self._fit = chosen.network.fit
         self._net = copy.deepcopy(chosen.network.net).requires_grad_(True)
         try:
@@ -63,13 +64,13 @@ class HeatMaps:
         Orange places speak for the positive class, blue ones for the other.
 
         Raises:
-            FaceproofError: there can be no maps.
+            FaceproofError: there can be no maps, or this one is not finite.
         """
         if self.problem is not None:
             raise FaceproofError(self.problem)
         fitted = to_unit(fit_image(image, *self._fit)[None])
         with self._lock, torch.inference_mode(False), torch.enable_grad():
-            (found,) = self._attribute(self._net, fitted.clone(), METHOD, self._layer)
+            (found,) = self._check(self._attribute(self._net, fitted.clone(), METHOD, self._layer))
         return _overlay(thumbnail(image.numpy(), SIDE), found)
 
 

@@ -6,6 +6,7 @@ input, the same precision, the backbone in eval mode.
 """
 
 import hashlib
+import inspect
 import math
 import sys
 from collections.abc import Callable
@@ -15,22 +16,25 @@ from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from rich.progress import track
 from torch import Tensor
 
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.augment.transforms import Augment
+from faceproof.data import image_io, model_input
 from faceproof.data.datasets import CachedImages, ImageDataset, ImageGoneError
 from faceproof.data.loader_config import CacheConfig
 from faceproof.data.loaders import make_loader
 from faceproof.data.model_input import to_unit
 from faceproof.errors import FaceproofError
-from faceproof.io.cache import Array, CachedArray, key_of, load_or_compute
+from faceproof.io.cache import Array, CachedArray, load_or_compute
+from faceproof.io.stamps import key_of
 from faceproof.models.detector import Detector
 from faceproof.performance.memory import available_bytes
 
-FORMAT = "1"  # raise it with every change to what is cached
+FORMAT = "2"  # raise it with every change to what is cached
 BATCH_SIZE = 64
 NUM_CHECKED = 4  # rows that are computed again before a cached array is trusted
 # Of their standard deviation, for features: bfloat16 and other batch sizes round differently.
@@ -59,6 +63,7 @@ def cached_images(
         loader = make_loader(dataset, BATCH_SIZE, num_workers, device=device)
         for batch in track(loader, "decoding once", disable=not sys.stdout.isatty()):
             values[batch.row.numpy()] = batch.image.numpy()
+        _refuse_changed(table)
 
     if config.images == "memory":
         _refuse_too_large(math.prod(shape), config)
@@ -71,6 +76,7 @@ def cached_images(
         def agrees(values: Array) -> bool:
             return np.array_equal(values[checked], dataset.__getitems__(checked).image.numpy())
 
+        table = _with_content(table)
         key = key_of(_image_key(dataset, table))
         array = CachedArray("images", key, shape, np.uint8, fill, agrees)
         found = load_or_compute(array, config.max_bytes)
@@ -90,19 +96,40 @@ def _refuse_too_large(needed: int, config: CacheConfig) -> None:
             )
 
 
-def _image_key(dataset: ImageDataset, table: pa.Table) -> list[str | bytes]:
-    """Return what decoded images depend on: bytes of the files, decoders, and size."""
-    known = "content" in table.column_names
-    digests = (table if known else file_statistics_of(table))["content"]
+def _with_content(table: pa.Table) -> pa.Table:
+    """Return an image table with the digests of its files as `content`."""
+    if "content" in table.column_names:
+        return table
+    digests = file_statistics_of(table)["content"]
     if digests.null_count:
         path = table["path"].filter(digests.is_null())[0].as_py()
         raise ImageGoneError(f"{path} could be read when the run began and no longer can")
+    return table.append_column("content", digests)
+
+
+def _refuse_changed(table: pa.Table) -> None:
+    """Refuse to keep what was computed of images that have changed since the run began."""
+    if "content" not in table.column_names:
+        return
+    now = file_statistics_of(table)["content"]
+    changed = pc.invert(pc.fill_null(pc.equal(now, table["content"]), False))
+    if first := table["path"].filter(changed).slice(0, 1).to_pylist():
+        raise ImageGoneError(f"{first[0]} was changed while it was read; start again")
+
+
+def _image_key(dataset: ImageDataset, table: pa.Table) -> list[str | bytes]:
+    """Return what decoded images depend on: bytes of the files, decoders, and size.
+
+    Our own decoding is among it as it is written: a change may be to a few images alone, so that
+    the rows that are computed again do not show it.
+    """
     contents = hashlib.sha256()
-    for chunk in digests.chunks:
+    for chunk in table["content"].chunks:
         contents.update(b"".join(chunk.to_pylist()))
-    decoders = ", ".join(f"{name} {version(name)}" for name in ("torchvision", "Pillow"))
+    decoders = " ".join(map(version, ("torchvision", "Pillow", "simplejpeg")))
+    code = map(inspect.getsource, (image_io, model_input))
     size = f"{dataset.size} {dataset.interpolation}"
-    return [FORMAT, f"{decoders}, simplejpeg {version('simplejpeg')}", size, contents.digest()]
+    return [FORMAT, decoders, *code, size, contents.digest()]
 
 
 def _spread_rows(number: int) -> list[int]:
@@ -140,7 +167,8 @@ class BackbonePass:
                 state.update(name.encode() + data.numpy().tobytes())
         device = self.net.input_mean.device.type
         change = [repr(self.augment), str(self.seed)] if self.augment.changes else []
-        versions = f"torch {torch.__version__} on {device} in {self.precision}"
+        names = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
+        versions = f"{names} on {device} in {self.precision}"
         return [FORMAT, repr(self.net.backbone), state.digest(), versions, str(self.views), *change]
 
 
@@ -152,7 +180,7 @@ def cached_features(
     num_workers: int | str,
 ) -> Array | None:
     """Return a frozen backbone's features, (K, N, ...) float32, or None if there is no room."""
-    net = backbone.net
+    net, table = backbone.net, _with_content(table)
     training = [module for module in net.modules() if module.training]
     net.eval()
     try:
@@ -167,6 +195,7 @@ def cached_features(
             for batch in track(loader, "backbone features", disable=not sys.stdout.isatty()):
                 for view in range(backbone.views):
                     values[view, batch.row.numpy()] = backbone(batch.image, batch.row, view)
+            _refuse_changed(table)
 
         def agrees(values: Array) -> bool:
             difference = np.abs(values[0, checked] - first).max()

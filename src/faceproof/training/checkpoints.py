@@ -181,6 +181,17 @@ def num_whole_epochs(path: Path) -> int:
     return epoch if begun else epoch + 1
 
 
+def check_best(path: Path, epoch: int) -> None:
+    """Refuse a file of weights that is not of the best epoch, whose metrics it would be given."""
+    checkpoint = load_plain(path, mapped=True)
+    found = checkpoint.get("epoch") if isinstance(checkpoint, dict) else None
+    if found != epoch:
+        raise FaceproofError(
+            f"{path} is of epoch {found}, and by metrics.csv epoch {epoch} is the best: the file "
+            "was replaced, or its epoch was trained again; put the right one back, or train anew"
+        )
+
+
 def check_batches(path: Path, batch_size: int, num_ranks: int) -> None:
     """Refuse to resume inside an epoch with other batches: its place would be another."""
     _, begun = read_place(path)

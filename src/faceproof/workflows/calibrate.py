@@ -25,8 +25,9 @@ def store_operating_point(
     The validation scores stay with the run, so that another threshold can be fitted later without
     any test image.
     """
-    load_best(run, net)
-    logits = score(net, val, task, num_workers=num_workers)
+    with run.unchanged():
+        load_best(run, net)
+        logits = score(net, val, task, num_workers=num_workers)
     point = fit_to_validation(predictions_table(val, logits, sigmoid(logits)), task, threshold)
     predictions = predictions_table(val, logits, point.calibration.apply(logits))
     write_predictions(predictions, run.validation)

@@ -22,6 +22,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine, fit_weights
 from faceproof.evaluation.operating_point import (
+    OperatingPoint,
     ThresholdConfig,
     fit_to_validation,
     read_operating_point,
@@ -177,11 +178,12 @@ def make_ensemble(
         one.require(
             one.config, one.best, one.operating_point, one.validation, one.seen, one.samples
         )
+    # Refuses scores and calibrations of other weights than the run has.
+    points = [read_operating_point(one) for one in runs]
     # In order of their paths.
     tables = [read_predictions(one.validation).sort_by("path") for one in runs]
     for other, table in zip(runs[1:], tables[1:], strict=True):
         _refuse_other_images(runs[0], tables[0], other, table)
-    points = map(read_operating_point, runs)
     calibrations = [point.calibration for point in points]
     logits = [logits_of(table) for table in tables]
     labels = label_numbers(tables[0], task)
@@ -192,7 +194,7 @@ def make_ensemble(
     plain = predictions_table(tables[0], combined, sigmoid(combined))
     point = fit_to_validation(plain, task, threshold)
     run.path.mkdir(parents=True, exist_ok=True)
-    names = _copy_members(run, runs)
+    names = _copy_members(run, runs, points)
     described = [
         {"name": name, "folder": f"{MEMBERS}/{name}", "weight": share, "calibration": one.to_json()}
         for name, share, one in zip(names, shares.tolist(), calibrations, strict=True)
@@ -203,9 +205,9 @@ def make_ensemble(
     write_table(seen.group_by(seen.column_names).aggregate([]), run.seen)
     probabilities = point.calibration.apply(combined)
     write_predictions(predictions_table(tables[0], combined, probabilities), run.validation)
-    run.write_operating_point(point.to_json())
     run.update_record(**_record(runs, notes))
     write_json(run.ensemble, notes)
+    run.write_operating_point(point.to_json())
     return read_ensemble(run)
 
 
@@ -214,6 +216,13 @@ def _refuse_other_images(
 ) -> None:
     """Refuse runs that did not share a validation split: one's validation trained the other."""
     if mine["path"].equals(theirs["path"]) and mine["label"].equals(theirs["label"]):
+        ours, others = (_contents(one, mine["path"]) for one in (first, other))
+        if not ours.equals(others):
+            raise FaceproofError(
+                f"{first.path} and {other.path} were validated on files of the same names and "
+                "other content: images were changed between the two trainings. Make an ensemble "
+                "of runs on the same images"
+            )
         return
     shared = pc.sum(pc.is_in(mine["path"], theirs["path"].combine_chunks())).as_py() or 0
     raise FaceproofError(
@@ -223,14 +232,30 @@ def _refuse_other_images(
     )
 
 
-def _copy_members(run: RunFolder, runs: Sequence[RunFolder]) -> list[str]:
+def _contents(run: RunFolder, paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the digests of a run's images as they were trained on, in the order of their paths."""
+    seen = read_seen(run.seen)
+    chosen = seen.filter(pc.is_in(seen["path"], paths.combine_chunks()))
+    return chosen.sort_by("path")["content"]
+
+
+def _copy_members(
+    run: RunFolder, runs: Sequence[RunFolder], points: Sequence[OperatingPoint]
+) -> list[str]:
+    """Copy the runs, whose operating points these were when they were read; return their names."""
     names = []
-    for number, one in enumerate(runs):
+    for number, (one, point) in enumerate(zip(runs, points, strict=True)):
         name = f"{number}-{one.path.resolve().name}"
         folder = run.path / MEMBERS / name
         folder.mkdir(parents=True)
         for file in COPIED:
             shutil.copyfile(one.path / file, folder / file)
+        # Refuses weights that are not those of the point.
+        if read_operating_point(RunFolder(folder)) != point:
+            raise FaceproofError(
+                f"{one.path} was changed while it was copied; remove {run.path} and start again "
+                "when nothing trains there"
+            )
         names.append(name)
     return names
 

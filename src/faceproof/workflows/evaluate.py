@@ -40,6 +40,7 @@ from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.folders import from_here
 from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder, find_run, read_epochs
+from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
 from faceproof.reports.image_grid import mistake_images
 from faceproof.reports.numbers import rate
@@ -70,7 +71,9 @@ def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = l
     _corruptions(config)  # refuses an unknown name before anything is read
     own, sets = recorded_data(run), others()
     with explain_disk_errors(run.evaluations):
-        return evaluate_run(run, config, make_scorer(run, own.task, config), own, sets)
+        with run.unchanged():
+            score_rows = make_scorer(run, own.task, config)
+        return evaluate_run(run, config, score_rows, own, sets)
 
 
 def _corruptions(config: EvaluateConfig) -> tuple[Corruption | None, Sequence[Corruption]]:
@@ -109,21 +112,22 @@ def evaluate_run(
     """
     sets = list(others) or [own]
     rows, unreadable, left_out = _select_rows(run, own.task, sets, config, own=not others)
-    point = _operating_point(run, own.task, config.requested_threshold())
-
-    def predict(corruption: Corruption | None = None) -> pa.Table:
-        logits = score_rows(rows, corruption)
-        return predictions_table(rows, logits, point.calibration.apply(logits))
-
-    predictions = predict()
     names = [data.name for data in sets]
     folder = run.evaluation_folder(config.name or f"{'+'.join(names)}-{config.split}")
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
-    if is_test:
-        run.log_test_scoring(names, config.split, folder.name, rows.num_rows)
-    neutral, robustness, tables = _score_corrupted(
-        config, predict, predictions, own.task, point.threshold
-    )
+    with run.unchanged() as detector:
+        point = _operating_point(run, own.task, config.requested_threshold())
+
+        def predict(corruption: Corruption | None = None) -> pa.Table:
+            logits = score_rows(rows, corruption)
+            return predictions_table(rows, logits, point.calibration.apply(logits))
+
+        predictions = predict()
+        if is_test:
+            run.log_test_scoring(names, config.split, folder.name, rows.num_rows)
+        neutral, robustness, tables = _score_corrupted(
+            config, predict, predictions, own.task, point.threshold
+        )
     if left_out.images.num_rows:
         tables["left_out"] = left_out.images
     record = run.read_record()
@@ -142,6 +146,8 @@ def evaluate_run(
         test_scorings=run.count_test_scorings(names) if is_test else None,
         neutral=neutral,
         robustness=robustness,
+        detector=detector,
+        images=_images_digest(rows),
     )
     evaluation = compute_evaluation(predictions, context)
     images = mistake_images(evaluation.mistakes)
@@ -157,16 +163,25 @@ def _select_rows(
 ) -> tuple[pa.Table, pa.Table, LeftOut]:
     """Return the rows to score, those that cannot be read, and what was left out as seen.
 
-    `own` says that the run's own images are asked for.
+    The rows to score have the digests of their files as `content`. `own` says that the run's own
+    images are asked for.
     """
     parts = [_rows_of(run, task, data, config) for data in sets]
     found, statistics, unreadable = map(concat_tables, zip(*parts, strict=True))
+    found = found.append_column("content", statistics["content"])
     of_training = config.split in ("train", "val")
     if own and of_training:
         return found, unreadable, LeftOut()
     left_out = leave_out_seen(run, found, statistics, of_training)
     kept = pc.invert(pc.is_in(found["path"], left_out.images["path"].combine_chunks()))
     return found.filter(kept), unreadable, left_out
+
+
+def _images_digest(rows: pa.Table) -> str:
+    """Return a digest of paths and bytes of images, in whatever order they are."""
+    ordered = rows.select(["path", "content"]).sort_by("path").to_pydict()
+    pairs = zip(ordered["path"], ordered["content"], strict=True)
+    return key_of(part for pair in pairs for part in pair)
 
 
 def _rows_of(
@@ -203,9 +218,10 @@ def _operating_point(
             f"python train.py {run.argument('resume')}"
         )
     run.require(run.validation)
+    stored = read_operating_point(run)
     if threshold is not None:
         return fit_to_validation(read_predictions(run.validation), task, threshold)
-    return read_operating_point(run)
+    return stored
 
 
 def _score_corrupted(

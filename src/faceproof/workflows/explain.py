@@ -132,7 +132,7 @@ def explain(config: ExplainConfig) -> Path:
     trust = _measure(config, subject, sections, maps) if wanted else None
     found = Explanation(
         subject.name, subject.task, subject.point.threshold, maps, layer, explained, trust, source,
-        effort_chosen=config.effort != "auto",
+        effort_chosen=config.effort != "auto", detector=subject.digest,
     )  # fmt: skip
     # The epoch whose weights are explained.
     step = subject.run.read_record().get("best_epoch") or 0 if subject.run else 0
@@ -170,6 +170,7 @@ def _choose_images(
     from faceproof.data.table import table_from_columns
     from faceproof.evaluation.mistakes import mistake_rows
     from faceproof.evaluation.predictions import read_predictions
+    from faceproof.evaluation.stored_evaluations import PREDICTIONS
 
     if config.images:
         return {"images": table_from_columns({"path": _named_images(config)})}, "those named"
@@ -179,13 +180,13 @@ def _choose_images(
         )
     if not number:
         return {}, "none, the measures alone"
-    folder = _evaluation(subject, config.evaluation)
-    file = folder / "predictions.parquet"
+    name = _evaluation(subject, config.evaluation)
+    file = subject.run.evaluations / name / PREDICTIONS
     predictions = read_predictions(file)
     refuse_unknown_stores(predictions["path"], file)
     found = mistake_rows(predictions, subject.task, subject.point.threshold)
     first = {name: rows.slice(0, number) for name, rows in found.items()}
-    return first, f"the most confident mistakes of the evaluation {folder.name}"
+    return first, f"the most confident mistakes of the evaluation {name}"
 
 
 def _named_images(config: ExplainConfig) -> list[str | None]:
@@ -206,21 +207,25 @@ def _named_images(config: ExplainConfig) -> list[str | None]:
     return images
 
 
-def _evaluation(subject: "Subject", name: str | None) -> Path:
-    """Return the folder of the evaluation whose mistakes are shown."""
-    assert subject.run is not None
-    folder = subject.run.evaluations
-    names = sorted(path.parent.name for path in folder.glob("[!.]*/predictions.parquet"))
+def _evaluation(subject: "Subject", name: str | None) -> str:
+    """Return the name of the evaluation whose mistakes are shown."""
+    from faceproof.evaluation.stored_evaluations import evaluations_of, read_report
+
+    run = subject.run
+    assert run is not None
+    names = evaluations_of(run)
     if name is None and len(names) == 1:
-        return folder / names[0]
-    chosen = name or f"{subject.run.read_record().get('data')}-test"
-    if chosen not in names:
-        there = f"there are {', '.join(names)}" if names else "there is none"
-        raise FaceproofError(
-            f"{subject.name} has no evaluation {chosen}; {there}; make one by python evaluate.py "
-            f"{subject.run.argument('run')}, name one by --evaluation, or use --mistakes 0"
-        )
-    return folder / chosen
+        return names[0]
+    chosen = name or f"{run.read_record().get('data')}-test"
+    if chosen in names:
+        return chosen
+    if (run.evaluations / chosen).is_dir():
+        read_report(run, chosen)  # says why it is not used
+    there = f"there are {', '.join(names)}" if names else "there is none"
+    raise FaceproofError(
+        f"{subject.name} has no evaluation {chosen}; {there}; make one by python evaluate.py "
+        f"{run.argument('run')}, name one by --evaluation, or use --mistakes 0"
+    )
 
 
 def _measure(

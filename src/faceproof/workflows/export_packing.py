@@ -23,8 +23,15 @@ from faceproof.data.table import counts
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint, read_operating_point
 from faceproof.evaluation.scored_runs import AGAIN
+from faceproof.evaluation.stored_evaluations import (
+    REPORT,
+    evaluate_again,
+    evaluations_of,
+    read_report,
+    stale_evaluations,
+)
 from faceproof.io.parse import parse
-from faceproof.io.plain_files import printable, read_object
+from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import read_model
 from faceproof.models.weights import load_network
@@ -45,9 +52,14 @@ class Package:
 
 
 def pack_run(path: Path, onnx: bool) -> Package:
-    """Gather what a run's artifact holds."""
+    """Gather what a run's artifact holds, all of it of the same weights."""
     run = RunFolder(path)
     run.require(run.operating_point, run.seen)
+    with run.unchanged():
+        return _pack_run(run, onnx)
+
+
+def _pack_run(run: RunFolder, onnx: bool) -> Package:
     record = run.read_record()
     files: dict[str, bytes] = {}
     if not is_ensemble(run):
@@ -64,7 +76,7 @@ def pack_run(path: Path, onnx: bool) -> Package:
             tasks.add(task)
         if len(tasks) != 1:
             raise FaceproofError(f"{run.ensemble} joins detectors of {', '.join(sorted(tasks))}")
-        name = str(record.get("model") or path.name)
+        name = str(record.get("model") or run.path.name)
     point = read_operating_point(run)
     entry = DetectorEntry(
         name=name,
@@ -121,19 +133,24 @@ def _training_data(run: RunFolder, name: str | None) -> TrainingData:
 
 
 def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEntry]:
+    """Yield what was measured of these weights; refuse evaluations of others."""
+    if stale := stale_evaluations(run):
+        listed = "; ".join(f"{name}: {why}" for name, why in stale.items())
+        raise FaceproofError(
+            f"{run.evaluations} holds evaluations that do not belong into the card: {listed}; "
+            f"{evaluate_again(run)}, or remove their folders"
+        )
     own, same = point.to_json(), ("threshold", "calibration")
-    for file in sorted(run.evaluations.glob("[!.]*/report.json")):
-        report = read_object(file, AGAIN)
+    for name in evaluations_of(run):
+        report = read_report(run, name)
         used, intervals = report.get("operating_point") or {}, report.get("intervals") or {}
         try:
             used, intervals = (parse(dict[str, Any], one) for one in (used, intervals))
             entry: EvaluationEntry = parse(
                 EvaluationEntry,
                 {
-                    **{
-                        name: report.get(name) for name in ("data", "split", "threshold", "metrics")
-                    },
-                    "name": printable(file.parent.name),
+                    **{key: report.get(key) for key in ("data", "split", "threshold", "metrics")},
+                    "name": printable(name),
                     "num_images": parse(dict[str, Any], report.get("metrics")).get("num_images"),
                     "same_operating_point": all(used.get(key) == own[key] for key in same),
                     "intervals": intervals.get("metrics"),
@@ -142,6 +159,7 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
             # Counts among the metrics stay whole numbers.
             yield replace(entry, metrics=dict(report["metrics"]))
         except FaceproofError as error:
+            file = run.evaluations / name / REPORT
             raise FaceproofError(f"{file} is damaged: {error}; {AGAIN}") from error
 
 

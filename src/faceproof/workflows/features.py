@@ -1,6 +1,6 @@
 """The story of `faceproof features`: a run's images on a plane, by the features of its backbone."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -78,7 +78,7 @@ def features(config: FeaturesConfig) -> "FeatureMap":
     refuse_foreign_folder(out, FILES)
     values, thumbnails = sample_features(subject, rows)
     title = f"{rows.num_rows:,} {config.split} images by the backbone's features, {subject.name}"
-    found = map_features(values, rows, title, config.seed)
+    found = replace(map_features(values, rows, title, config.seed), detector=subject.digest)
     write(out, found, (values, rows, thumbnails), subject.task.classes)
     print(printable(title))
     for name, (share, chance) in found.nearest.items():

@@ -6,12 +6,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from faceproof import lookup
+from faceproof import __version__, lookup
 from faceproof.errors import FaceproofError
 
 if TYPE_CHECKING:
-    from faceproof.inference.faces import FaceOptions
-    from faceproof.inference.files import OnClip
+    from faceproof.inference.files import Loading, OnClip
     from faceproof.inference.output import Tally
     from faceproof.inference.predictor import Predictor
 
@@ -134,7 +133,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
         if config.out is None:
             show_verdicts(console, predictor, judge, paths, tally)
         else:
-            about = _about(predictor, faces)
+            about = _about(predictor, loading)
             results = Results(config.out, about, predictor.gate is not None, config.overwrite)
             write_verdicts(console, judge, paths, tally, results)
 
@@ -151,10 +150,15 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     return tally
 
 
-def _about(predictor: "Predictor", faces: "FaceOptions | None") -> dict[str, Any]:
+def _about(predictor: "Predictor", loading: "Loading") -> dict[str, Any]:
     """Return what must be equal when a command continues an output that another one started."""
-    about: dict[str, Any] = {"detector": predictor.fingerprint, "backend": predictor.backend}
-    return about if faces is None else {**about, "faces": asdict(faces)}
+    return {
+        "detector": predictor.fingerprint,
+        "backend": predictor.backend,
+        "frames": loading.num_frames,
+        "faces": None if loading.faces is None else asdict(loading.faces),
+        "faceproof": __version__,
+    }
 
 
 def _frame_writer(folder: Path | None) -> "OnClip | None":

@@ -212,7 +212,7 @@ class Sweep:
 
     def _evaluate(self, job: Job, number: int, finished: Sequence[Job]) -> bool:
         """Evaluate a run unless it is; say whether it is evaluated now."""
-        from faceproof.evaluation.scored_runs import evaluations_of  # a second of imports
+        from faceproof.evaluation.stored_evaluations import evaluations_of  # a second of imports
 
         if f"{job.run.read_record()['data']}-test" in evaluations_of(job.run):
             return True

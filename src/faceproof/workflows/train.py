@@ -30,6 +30,7 @@ from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.audit.seen import seen_images
+from faceproof.audit.unchanged import refuse_changed_images
 from faceproof.data.listing import DataSet, recorded_data
 from faceproof.data.sources import check_both_classes
 from faceproof.data.table import counts, describe_counts, write_table
@@ -44,7 +45,7 @@ from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
 from faceproof.reports.audit_page import describe, write_audit
-from faceproof.training.checkpoints import check_batches, check_fit, read_place
+from faceproof.training.checkpoints import check_batches, check_best, check_fit, read_place
 from faceproof.training.config import CosineConfig, TrainConfig, make_train_config
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
 from faceproof.training.dry_run import check_single_images, dry_run
@@ -173,6 +174,8 @@ def _prepare(
         run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
     # A resumed run takes the very same rows; a file that has vanished is named when it is read.
     rows, statistics = (data.table, None) if resume else _audit(run, data)
+    if resume:
+        refuse_changed_images(home, rows)
     _check_splits(rows, data)
     if not resume:
         write_table(rows, run.samples)
@@ -336,6 +339,7 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
         )
     choose = min if better(config.monitor) == "min" else max
     best = choose(rows, key=lambda row: row[config.monitor])
+    check_best(run.best, best["epoch"])
     value = float(best[config.monitor])
     run.update_record(
         monitor=config.monitor,

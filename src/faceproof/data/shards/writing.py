@@ -83,8 +83,9 @@ class ShardWriter:
         for column in PLACE:
             samples = samples.append_column(column, places[column])
         pa.parquet.write_table(samples, self.folder / reading.SAMPLES)
-        stored = statistics.drop_columns(["path", "size", "mtime_ns"])
+        stored = statistics.drop_columns(["path", "size", "stamp"])
         stored = stored.append_column("size", places["length"])
+        # Which earlier versions look for.
         stored = stored.append_column("mtime_ns", pa.array(np.zeros(rows.num_rows, np.int64)))
         pa.parquet.write_table(stored, self.folder / reading.STATISTICS)
         if unreadable.num_rows:
