@@ -18,7 +18,7 @@ from faceproof.reports.html import image_url
 from faceproof.server.heat_map import HeatMaps
 from faceproof.server.judging_queue import RefusedError
 from faceproof.server.limits import Limits
-from faceproof.server.uploads import read_upload, read_uploaded_image
+from faceproof.server.uploads import UploadReader
 
 THUMBNAIL = 720  # pixels, the longer side
 NOT_FINDING = (
@@ -140,7 +140,7 @@ class Judge:
         if options is not None:
             check_faces(predictor)
         self.predictor = predictor
-        self.limits = limits
+        self.uploads = UploadReader(limits)
         self.options = options
 
     @cached_property
@@ -151,7 +151,7 @@ class Judge:
     def answer(self, file: BinaryIO, question: Question, deadline: float) -> dict[str, Any]:
         """Return the answer on a file, with the fields of `Answer`.
 
-        The `deadline` is of videos, on the clock of `time.monotonic`.
+        The `deadline` is on the clock of `time.monotonic`.
 
         Raises:
             RefusedError: the file cannot be judged, or the server cannot do what is asked.
@@ -159,19 +159,19 @@ class Judge:
         if question.map and self.maps.problem is not None:
             raise RefusedError(422, f"there is no map: {self.maps.problem}")
         if question.faces:
-            return self._faces(file, question)
-        found = read_upload(file, self.predictor.fits, self.limits, question.frames, deadline)
+            return self._faces(file, question, deadline)
+        found = self.uploads.read(file, self.predictor.fits, question.frames, deadline)
         if isinstance(found, Clip):
             return self._video(found, question)
         (verdict,) = self.predictor.judge(stack_fitted([self.predictor.fit(found)]))
         shown = self._shown(question, found, found, verdict.probability)
         return {"kind": "image", **verdict.to_json(), **shown}
 
-    def _faces(self, file: BinaryIO, question: Question) -> dict[str, Any]:
+    def _faces(self, file: BinaryIO, question: Question, deadline: float) -> dict[str, Any]:
         """Answer on the faces of an image; the map is of what decides, a face or the whole."""
         if self.options is None:
             raise RefusedError(422, NOT_FINDING)
-        image = read_uploaded_image(file, self.limits)
+        image = self.uploads.read_image(file, deadline)
         if image is None:
             raise RefusedError(415, NO_VIDEOS)
         found = judge_faces(self.predictor, image, self.options)

@@ -111,7 +111,7 @@ def _add_route(app: FastAPI, path: str, answer: Response) -> None:
 
 def render_page(judge: Judge) -> str:
     """Return the page as HTML."""
-    predictor, limits = judge.predictor, judge.limits
+    predictor, limits = judge.predictor, judge.uploads.limits
     point = predictor.scorer.point
     settings = {
         "positive": predictor.task.positive,

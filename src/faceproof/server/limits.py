@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+from faceproof.data.image_limits import BYTES_PER_PIXEL
 from faceproof.errors import FaceproofError
 
 
@@ -12,6 +13,8 @@ class Limits:
     Attributes:
         max_megabytes: size of an upload, a million bytes each.
         max_pixels: of an image, or of a frame of a video.
+        decoding_megabytes: memory for all images that are decoded at the same time, of up to 20
+            bytes a pixel; others wait.
         max_frames: of a video, that a client may ask for.
         concurrency: uploads judged at the same time.
         queue: uploads arriving or waiting besides; more are told to come back later.
@@ -21,6 +24,7 @@ class Limits:
 
     max_megabytes: float = 20.0
     max_pixels: float = 50e6
+    decoding_megabytes: float = 1000.0
     max_frames: int = 64
     concurrency: int = 2
     queue: int = 64
@@ -34,6 +38,12 @@ class Limits:
             if item.name != "queue" and not 0 < value < float("inf"):
                 option = f"--{item.name.replace('_', '-')}"
                 raise FaceproofError(f"{option} {value} must be a number above 0")
+        if self.max_pixels * BYTES_PER_PIXEL > self.decoding_megabytes * 1_000_000:
+            needed = self.max_pixels * BYTES_PER_PIXEL / 1_000_000
+            raise FaceproofError(
+                f"--decoding-megabytes {self.decoding_megabytes:g} holds no image of --max-pixels "
+                f"{self.max_pixels:,.0f}, which takes {needed:,.0f}; change one of them"
+            )
         if self.queue < 0:
             raise FaceproofError(f"--queue {self.queue} must be 0 or more")
 

@@ -3,10 +3,12 @@
 from typing import BinaryIO
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from faceproof.data.image_io import UnreadableImageError, decode_image
+from faceproof.data.image_io import UNREADABLE, UnreadableImageError, decode_image, reason_of
+from faceproof.data.image_limits import BYTES_PER_PIXEL, TooCostlyError, open_image
+from faceproof.data.kinds import extra_of, why_unknown
 from faceproof.inference.verdicts import Fit
 from faceproof.inference.video import (
     Bounds,
@@ -18,76 +20,83 @@ from faceproof.inference.video import (
 )
 from faceproof.server.judging_queue import RefusedError, too_late
 from faceproof.server.limits import Limits
-
-HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-NO_HEIF = "HEIC images, as iPhones take them, cannot be read; send it as JPEG"
-# Those that Pillow decodes itself. EPS would start Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+from faceproof.server.memory import MemoryBudget
 
 
-def read_upload(
-    file: BinaryIO, fits: tuple[Fit, ...], limits: Limits, num_frames: int, deadline: float
-) -> Tensor | Clip:
-    """Read a file as an image, (3, H, W) uint8, or else as a video; its name is not looked at.
+class UploadReader:
+    """Reads uploads, several at the same time in one budget of memory."""
 
-    Args:
-        file: can be sought in.
-        fits: how the networks want their images.
-        limits: how large it may be.
-        num_frames: of a video.
-        deadline: of a video, on the clock of `time.monotonic`.
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._memory = MemoryBudget(int(limits.decoding_megabytes * 1_000_000))
 
-    Raises:
-        RefusedError: it is too large (413), neither (415), damaged (422), or takes too long (504).
-    """
-    image = read_uploaded_image(file, limits)
-    if image is not None:
-        return image
-    try:
-        return read_clip(file, fits, num_frames, Bounds(int(limits.max_pixels), deadline))
-    except UnknownVideoError as error:
-        reason = f"the file is no image that can be read, and as a video: {error}"
-        raise RefusedError(415, reason) from error
-    except UnreadableVideoError as error:
-        raise RefusedError(422, f"the video cannot be read: {error}") from error
-    except TooManyPixelsError as error:
-        raise RefusedError(413, str(error)) from error
-    except TimeoutError as error:
-        raise too_late(limits) from error
+    def read(
+        self, file: BinaryIO, fits: tuple[Fit, ...], num_frames: int, deadline: float
+    ) -> Tensor | Clip:
+        """Read a file as an image, (3, H, W) uint8, or else as a video; by its bytes alone.
+
+        Args:
+            file: can be sought in.
+            fits: how the networks want their images.
+            num_frames: of a video.
+            deadline: on the clock of `time.monotonic`.
+
+        Raises:
+            RefusedError: it is too large (413), neither (415), damaged (422), or takes too long
+                (504).
+        """
+        image = self.read_image(file, deadline)
+        if image is not None:
+            return image
+        try:
+            bounds = Bounds(int(self.limits.max_pixels), deadline)
+            return read_clip(file, fits, num_frames, bounds)
+        except UnknownVideoError as error:
+            reason = f"the file is no image that can be read, and as a video: {error}"
+            raise RefusedError(415, reason) from error
+        except UnreadableVideoError as error:
+            raise RefusedError(422, f"the video cannot be read: {error}") from error
+        except TooManyPixelsError as error:
+            raise RefusedError(413, str(error)) from error
+        except TimeoutError as error:
+            raise too_late(self.limits) from error
+
+    def read_image(self, file: BinaryIO, deadline: float) -> Tensor | None:
+        """Read a file as an image, (3, H, W) uint8; None if it is none.
+
+        Raises:
+            RefusedError: it is too large (413), of a kind that is not read (415), damaged (422), or
+                the memory for it is not free in time (504).
+        """
+        file.seek(0)
+        data = file.read()
+        size = _image_size(data)
+        if size is None:
+            return None
+        num_pixels = size[0] * size[1]
+        if num_pixels > self.limits.max_pixels:
+            found, most = f"{size[0]} x {size[1]} pixels", f"{self.limits.max_pixels:,.0f}"
+            raise RefusedError(413, f"the image has {found}; at most {most} are taken")
+        try:
+            with self._memory.take(num_pixels * BYTES_PER_PIXEL, deadline):
+                return torch.from_numpy(decode_image(data))
+        except TimeoutError as error:
+            raise too_late(self.limits) from error
+        except UnreadableImageError as error:
+            raise RefusedError(422, f"the image cannot be read: {error}") from error
 
 
-def read_uploaded_image(file: BinaryIO, limits: Limits) -> Tensor | None:
-    """Read a file as an image, (3, H, W) uint8; None if it is none.
-
-    Raises:
-        RefusedError: it is too large (413), of a kind that is not read (415), or damaged (422).
-    """
-    size = _image_size(file)
-    file.seek(0)
-    if size is None:
-        start = file.read(12)
-        # ffmpeg would judge a tile of it as a video.
-        if start[4:8] == b"ftyp" and start[8:] in HEIF:
-            raise RefusedError(415, NO_HEIF)
-        return None
-    if size[0] * size[1] > limits.max_pixels:
-        found, most = f"{size[0]} x {size[1]} pixels", f"{limits.max_pixels:,.0f}"
-        raise RefusedError(413, f"the image has {found}; at most {most} are taken")
-    try:
-        return torch.from_numpy(decode_image(file.read()))
-    except UnreadableImageError as error:
-        raise RefusedError(422, f"the image cannot be read: {error}") from error
-
-
-def _image_size(file: BinaryIO) -> tuple[int, int] | None:
+def _image_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height by the header of an image, undecoded; None if it is none."""
-    file.seek(0)
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with open_image(data) as image:
             return image.size
-    except UnidentifiedImageError:
-        return None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise RefusedError(413, "the image has far too many pixels") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise RefusedError(422, f"the image cannot be read: {error}") from error
+    except UnidentifiedImageError as error:
+        if extra_of(data) is None:
+            return None
+        # ffmpeg would judge a tile of it as a video.
+        raise RefusedError(415, f"{why_unknown(data)}; or send it as JPEG") from error
+    except TooCostlyError as error:
+        raise RefusedError(413, f"the image is not decoded: {error}") from error
+    except UNREADABLE as error:
+        raise RefusedError(422, f"the image cannot be read: {reason_of(error)}") from error
