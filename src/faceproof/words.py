@@ -34,7 +34,7 @@ TEXTS = re.compile(
     rf"{SETS}(?:name|layout|generator)|name|model\.name|model\.backbone\.model"
     r"|hydra\.sweeper\.study_name|hydra\.job\.name"
 )
-MEANINGS = re.compile(rf"({SETS}(?:labels|splits|generators))\.(.+)", re.DOTALL)
+MEANINGS = re.compile(rf"({SETS}(?:labels|splits|generators|columns))\.(.+)", re.DOTALL)
 # What Hydra takes for the same text without quotes, and for a part of a key.
 PLAIN = re.compile(r"(?ai)(?!(?:null|true|false|nan|inf)\Z)(?:\./|/|[a-z_])[\w./-]*")
 KEY = re.compile(r"(?a)[a-zA-Z_$][\w$-]*|0|[1-9][0-9]*")

@@ -16,6 +16,7 @@ from faceproof.io.left_behind import is_left_behind
 from faceproof.io.names import folded
 from faceproof.io.parquet import read_parquet
 from faceproof.task import Task
+from faceproof.words import meaning as meaning_of
 
 Columns = dict[str, list[str | None]]
 NULLABLE = frozenset(SCHEMA.names) - {"path"}
@@ -46,13 +47,13 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
                 f"{file} has the columns {', '.join(columns)}; {name} "
                 f"{'is there twice' if meaning in found else 'is none of an image table'}, "
                 f"which are {', '.join(SCHEMA.names)}: say which one it is by "
-                f"'+data.columns.{name}=path' (null leaves it out)"
+                f"{meaning_of('data.columns', name, 'path')} (null leaves it out)"
             )
         found[meaning] = values
     if "path" not in found:
         raise FaceproofError(
             f"{file} has the columns {', '.join(columns)} and none with the images: say which one "
-            "has them by '+data.columns.NAME=path', or name it path"
+            "has them by data.columns.NAME=path, or name it path"
         )
     return found
 
@@ -111,7 +112,7 @@ def map_words(columns: Columns, file: Path, task: Task, labels: Words, splits: W
                 raise FaceproofError(
                     f"{file} has {word!r} in the column {column} ({columns['path'][row]}), which "
                     f"is none of {', '.join(choices)}: say what it means by "
-                    f"'+data.{column}s.{word}={choices[0]}' (null leaves its rows out)"
+                    f"{meaning_of(f'data.{column}s', word, choices[0])} (null leaves its rows out)"
                 )
             meaning = words[_word(word)]
             columns[column][row] = meaning
