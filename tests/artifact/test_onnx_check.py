@@ -107,7 +107,7 @@ def doubling(times=30):
 
 def long_chain():
     """Return small convolutions one after another, which would take hours."""
-    names = ["images", *(f"v{number}" for number in range(3000)), "x"]
+    names = ["images", *(f"v{number}" for number in range(6000)), "x"]
     pairs = itertools.pairwise(names)
     weight = numpy_helper.from_array(np.zeros((3, 3, 501, 501), np.float32), "w")
     sides = [250] * 4

@@ -266,7 +266,7 @@ def test_a_run_without_the_evaluation_is_told_the_command(make_run) -> None:
         choose_evaluation([first, second], "mine")
     assert f"{first.path} has demo-test:" in str(no.value)
     make_run("a", evaluation="hard", report={"data": "x+y", "split": "all"})
-    with pytest.raises(FaceproofError, match=r"data=\[x,y\] split=all name=hard$"):
+    with pytest.raises(FaceproofError, match=r"'data=\[x,y\]' split=all name=hard$"):
         choose_evaluation([first, second], "hard")
     second.operating_point.unlink()
     with pytest.raises(FaceproofError, match=rf"train.py resume={second.path} \(it has not"):

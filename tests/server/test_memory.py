@@ -8,6 +8,7 @@ import pytest
 from faceproof.errors import FaceproofError
 from faceproof.server.limits import Limits
 from faceproof.server.memory import MemoryBudget
+from faceproof.server.uploads import UploadReader
 
 
 def soon():
@@ -47,4 +48,4 @@ def test_an_image_larger_than_all_takes_all():
 
 def test_a_budget_holds_the_largest_image():
     with pytest.raises(FaceproofError, match=r"--decoding-megabytes 10 holds no image"):
-        Limits(max_pixels=1e6, decoding_megabytes=10)
+        UploadReader(Limits(max_pixels=1e6, decoding_megabytes=10))

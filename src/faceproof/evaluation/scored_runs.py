@@ -32,6 +32,7 @@ REPORT: Mapping[str, Any] = {
     **dict.fromkeys(("model", "data", "split", "threshold_origin"), str),
     "threshold": float,
     "test_scorings": int | None,
+    "images": str | None,
 }
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 
-from faceproof.data.image_limits import BYTES_PER_PIXEL
 from faceproof.errors import FaceproofError
 
 
@@ -38,12 +37,6 @@ class Limits:
             if item.name != "queue" and not 0 < value < float("inf"):
                 option = f"--{item.name.replace('_', '-')}"
                 raise FaceproofError(f"{option} {value} must be a number above 0")
-        if self.max_pixels * BYTES_PER_PIXEL > self.decoding_megabytes * 1_000_000:
-            needed = self.max_pixels * BYTES_PER_PIXEL / 1_000_000
-            raise FaceproofError(
-                f"--decoding-megabytes {self.decoding_megabytes:g} holds no image of --max-pixels "
-                f"{self.max_pixels:,.0f}, which takes {needed:,.0f}; change one of them"
-            )
         if self.queue < 0:
             raise FaceproofError(f"--queue {self.queue} must be 0 or more")
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from faceproof.data.image_io import UNREADABLE, UnreadableImageError, decode_image, reason_of
 from faceproof.data.image_limits import BYTES_PER_PIXEL, TooCostlyError, open_image
 from faceproof.data.kinds import extra_of, why_unknown
+from faceproof.errors import FaceproofError
 from faceproof.inference.verdicts import Fit
 from faceproof.inference.video import (
     Bounds,
@@ -24,9 +25,20 @@ from faceproof.server.memory import MemoryBudget
 
 
 class UploadReader:
-    """Reads uploads, several at the same time in one budget of memory."""
+    """Reads uploads, several at the same time in one budget of memory.
+
+    Raises:
+        FaceproofError: the budget does not hold the largest image that is taken.
+    """
 
     def __init__(self, limits: Limits) -> None:
+        needed = limits.max_pixels * BYTES_PER_PIXEL / 1_000_000
+        if needed > limits.decoding_megabytes:
+            raise FaceproofError(
+                f"--decoding-megabytes {limits.decoding_megabytes:g} holds no image of "
+                f"--max-pixels {limits.max_pixels:,.0f}, which takes {needed:,.0f}; change one of "
+                "them"
+            )
         self.limits = limits
         self._memory = MemoryBudget(int(limits.decoding_megabytes * 1_000_000))
 
