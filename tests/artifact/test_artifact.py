@@ -58,7 +58,9 @@ def test_an_artifact_that_cannot_take_its_place_leaves_the_earlier_one(
 
     with monkeypatch.context() as patched:
         patched.setattr(os if where == "fsync" else Path, where, fail)
-        with pytest.raises(FaceproofError, match=r"artifact(/card\.json)? could not be written: the disk fails"):
+        with pytest.raises(
+            FaceproofError, match=r"artifact(/card\.json)? could not be written: the disk fails"
+        ):
             written(artifact, "other")
     assert faceproof.load(artifact).card.name != "other"
     written(artifact, "other")

@@ -386,7 +386,9 @@ def test_columns_of_a_table_connect(tmp_path: Path) -> None:
     assert len(set(column(data, "component"))) == 20
     assert len(rows(data, "component", "split")) == 20
     assert column(data, "component")[0] == "table/identity=000"
-    with pytest.raises(FaceproofError, match=r"rename or drop identity, source_video, or name"):
+    with pytest.raises(
+        FaceproofError, match=r"identity is none of an image table.* in data\.groups"
+    ):
         configured("table", file)
     with pytest.raises(FaceproofError, match=r"data\.groups names mother, which is not there"):
         configured("table", file, "data.groups=[source_video,identity,mother]")

@@ -1,5 +1,6 @@
 """Downloads the ready data sets whose terms allow it; for the others, says where to ask."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -65,6 +66,8 @@ def fetch(name: str, root: Path, download: Callable[[str], str] | None = None) -
         found = Path(download(origin.kaggle))
     # kagglehub passes on the errors of its HTTP library, which share no base class but this one.
     except Exception as error:
+        with contextlib.suppress(OSError):  # others may have put something there
+            target.parent.rmdir()
         raise FaceproofError(
             f"{name} could not be fetched from Kaggle ({type(error).__name__}: {error}); fetch it "
             f"by hand from {origin.page} and unpack it into {target}"

@@ -47,7 +47,8 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
                 f"{file} has the columns {', '.join(columns)}; {name} "
                 f"{'is there twice' if meaning in found else 'is none of an image table'}, "
                 f"which are {', '.join(SCHEMA.names)}: say which one it is by "
-                f"{meaning_of('data.columns', name, 'path')} (null leaves it out)"
+                f"{meaning_of('data.columns', name, 'path')} (null leaves it out), or name "
+                "what connects images in data.groups"
             )
         found[meaning] = values
     if "path" not in found:
