@@ -55,5 +55,6 @@ def make_explained_run(folder: Path) -> RunFolder:
     made.update_record(data="demo")
     logits = score(net, rows, TASK, num_workers=0)
     table = predictions_table(rows, logits, sigmoid(logits))
-    write_evaluation(made, "demo-test", table)
+    report = {"data": "demo", "split": "test", "threshold": 0.5, "intervals": {"metrics": {}}}
+    write_evaluation(made, "demo-test", table, report | {"metrics": {"num_images": len(table)}})
     return made

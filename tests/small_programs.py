@@ -16,7 +16,7 @@ run = RunFolder(sys.argv[1])
 words = dict(word.split("=", 1) for word in sys.argv[2:])
 x, rows = float(words["x"]), []
 (run.path / "begun").touch()
-run.config.write_text("model: {}\ndata: {}\n")
+run.config.write_text("model: {}\\ndata: {}\\n")
 if Path("fail").exists():
     sys.exit("error: it broke")
 for epoch in range(int(words.get("num", 1))):

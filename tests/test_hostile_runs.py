@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from faceproof.data.run_tables import SEEN
+from faceproof.audit.seen import SCHEMA as SEEN
 from faceproof.data.table import SCHEMA as SAMPLES
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import SCHEMA as PREDICTIONS

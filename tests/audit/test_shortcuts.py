@@ -38,6 +38,7 @@ def statistics(seed, videos, frames=FRAMES, tables=None):
         "size": np.exp(sizes).astype(np.int64),
         "mtime_ns": np.zeros(number, np.int64),
         "reason": pa.nulls(number, pa.string()),
+        "stamp": ["still"] * number,
         "content": [bytes(16)] * number,
         "look": [bytes(2 * image_statistics.NUM_HASH_WORDS)] * number,
         "format": ["JPEG"] * number,

@@ -154,7 +154,7 @@ def test_an_output_is_not_gone_on_with_otherwise(artifact, photos, tmp_path, mon
         patched.setattr("faceproof.inference.files.predict_files", interrupted)
         with pytest.raises(KeyboardInterrupt):
             predict(artifact, photos / "a_brick.png", "--out", out)
-    with pytest.raises(FaceproofError, match="or with other faces"):
+    with pytest.raises(FaceproofError, match="or with other options"):
         predict(artifact, photos / "a_brick.png", "--find-faces", "--out", out)
 
 

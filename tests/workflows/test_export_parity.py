@@ -72,5 +72,7 @@ def test_the_card_tells_of_the_run(scored):
     assert detector["trained_on"]["name"] == "face_or_not"
     assert detector["trained_on"]["images"]["train"] == {"face": 12, "non_face": 12}
     assert detector["networks"][0]["initial_weights"] == "random initial weights"
-    assert pq.read_schema(artifact.parent / "run" / "seen.parquet").names == ["path", "content"]
+    assert pq.read_schema(artifact.parent / "run" / "seen.parquet").names == [
+        "path", "content", "look", "label",
+    ]  # fmt: skip
     assert "face_or_not, test: 16" in (artifact / "README.md").read_text()

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceproof.errors import FaceproofError
-from faceproof.workflows.sweep_folder import SweepFolder, quoted, run_name, sweep_name
+from faceproof.words import for_hydra
+from faceproof.workflows.sweep_folder import SweepFolder, run_name, sweep_name
 
 SETTINGS = st.dictionaries(
     st.sampled_from(["model", "seed", "optimizer.lr", "scheduler.lr", "+a.b"]),
@@ -22,6 +23,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from faceproof.workflows.run_process import run_process
+from faceproof.words import for_hydra
 from faceproof.workflows.sweep_folder import SweepFolder
 
 with SweepFolder(Path(sys.argv[1])) as sweep:
@@ -116,7 +118,7 @@ def test_a_run_resumes_from_its_last_checkpoint_or_begins_anew(sweep):
     assert left == ["job.json", "job.lock", "output.log"]
     for file in (job.run.config, job.run.last, job.run.samples):
         file.touch()
-    assert sweep.start(job) == (f"resume={quoted(job.folder)}",)
+    assert sweep.start(job) == (f"resume={for_hydra(str(job.folder))}",)
     assert job.run.last.is_file()
     assert len(job.read().attempts) == 3
 

@@ -11,6 +11,8 @@ from faceproof.workflows import train as fit
 from tests.jobs import evaluate, train
 
 # Dropout still draws from the process's generator, so exactness is shown without it.
+# The planned cosine ends at 0, at which nothing would be trained.
+RESTART = ("scheduler.more_epochs=restart",)
 TINY = (
     "data=face_or_not",
     "model=face_cnn",
@@ -133,7 +135,7 @@ def test_a_run_goes_on_in_the_numbers_that_it_began_in(tiny, tmp_path, monkeypat
 def test_a_run_resumed_after_its_unfreeze_epoch_is_unfrozen(tiny, tmp_path):
     first = train(tmp_path / "run", *tiny, "freeze=gradual", "trainer.max_epochs=4")
     before = weights(first.last)
-    again = train(first.path, f"resume={first.path}", "trainer.max_epochs=6")
+    again = train(first.path, f"resume={first.path}", "trainer.max_epochs=6", *RESTART)
     changed = {k for k, v in weights(again.last).items() if not torch.equal(v, before[k])}
     assert "net.backbone.blocks.0.0.weight" in changed
 
@@ -144,7 +146,7 @@ def test_a_frozen_backbone_stays_what_it_was_through_epochs_and_validation(tiny,
     rest = [o for o in tiny if not o.startswith("model")]
     run = train(tmp_path / "run", *rest, *model, "freeze=head_only", "trainer.max_epochs=3")
     first = weights(run.last)
-    again = train(run.path, f"resume={run.path}", "trainer.max_epochs=4")
+    again = train(run.path, f"resume={run.path}", "trainer.max_epochs=4", *RESTART)
     changed = {k for k, v in weights(again.last).items() if not torch.equal(v, first[k])}
     assert changed == {"net.head.logit.linear.weight", "net.head.logit.linear.bias"}
 
