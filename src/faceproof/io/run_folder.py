@@ -32,6 +32,7 @@ from faceproof.words import override
 
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
 FITTED_TO = "fitted_to"  # in operating_point.json, with digests of detector and validation.parquet
+MAX_WEIGHTS = 2**35  # bytes of best.ckpt; a network of a billion parameters takes 2**32
 MAX_LINES = 50_000_000  # bytes of a table of epochs, or of the lines of scorings
 # The types of what is read of a record; it may hold more.
 RECORD: Mapping[str, Any] = {
@@ -157,6 +158,10 @@ class RunFolder:
         config = self.read_config() if self.config.is_file() else {"model": {}, "data": {}}
         network = {part: config["model"].get(part) for part in ("backbone", "head", "input")}
         network["task"] = config["data"].get("task")
+        if self.best.is_file() and (size := self.best.stat().st_size) > MAX_WEIGHTS:
+            raise FaceproofError(
+                f"{self.best} has {size:,} bytes; at most {MAX_WEIGHTS:,} of weights are read"
+            )
         return [digest_of(self.best), json.dumps(network, sort_keys=True, default=str)]
 
     @contextlib.contextmanager
