@@ -100,7 +100,7 @@ def as_typed(main: Callable[[], Any]) -> Callable[[], Any]:
             sys.argv[1:] = command_line(sys.argv[1:])
             return main()
         except MENDABLE as error:
-            sys.exit(f"error: {_message(error)}")
+            sys.exit(f"error: {printable_lines(_message(error))}")
 
     return wrapped
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceproof.data import table as tables
+from faceproof.data.own_table import read_own_table
 from faceproof.data.table import (
     SCHEMA,
     concat_tables,
     counts,
     describe_counts,
     evenly_spaced,
-    read_table,
     select,
     table_from_columns,
     validate,
@@ -32,6 +32,10 @@ GOOD: dict[str, list[str | None]] = {
     "label": ["real", "fake", "real", "fake"],
     "split": ["train", "train", "val", "val"],
 }
+
+
+def read_table(path: Path) -> pa.Table:
+    return table_from_columns(read_own_table(path, {}))
 
 
 def changed(**columns: list[str | None]) -> pa.Table:
@@ -130,11 +134,19 @@ def test_numbers_in_a_file_are_read_as_text(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("absent.csv", None, r"no image table at .*absent\.csv; set data\.file"),
-        ("table.xlsx", "", r"neither \.csv nor \.parquet"),
-        ("empty.csv", "", r"empty\.csv cannot be read as an image table"),
-        ("ragged.csv", "path,label\na\n", r"ragged\.csv cannot be read as an image table"),
+        ("table.xlsx", "", r"is neither of \.csv, \.tsv, \.parquet, as an image table"),
+        ("empty.csv", "", r"empty\.csv is empty; its first line must name the columns"),
+        (
+            "ragged.csv",
+            "path,label\na\n",
+            r"ragged\.csv, row 2 cannot be read: it has 1 cells, and the first line names 2",
+        ),
         ("text.parquet", "path\na\n", r"text\.parquet cannot be read as an image table"),
-        ("headless.csv", "a.jpg,real\nb.jpg,fake\n", r"found the columns a\.jpg, real"),
+        (
+            "headless.csv",
+            "a.jpg,real\nb.jpg,fake\n",
+            r"has the columns a\.jpg, real; a\.jpg is none of an image table",
+        ),
     ],
 )
 def test_files_that_are_no_table(tmp_path: Path, name: str, text: str | None, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import is_positive, probabilities_of, read_predictions
 from faceproof.task import get_task
+from faceproof.workflows import evaluate as workflow
 from tests.jobs import compose_job, evaluate, train
 
 FACE = get_task("face")
@@ -231,8 +233,6 @@ def test_another_sets_validation_split_hides_no_training_image(run, faces, tmp_p
 
 
 def test_a_run_of_before_says_that_near_duplicates_are_not_looked_for(run, tmp_path, caplog):
-    import shutil
-
     old = tmp_path / "old"
     shutil.copytree(run.path, old)
     seen = pq.read_table(old / "seen.parquet")
@@ -273,9 +273,26 @@ def test_settings_of_an_aim_without_an_aim_are_refused(run):
         evaluate(run.path, "threshold.fpr=0.2", "calibration=isotonic", *QUIET)
 
 
-def test_a_run_that_has_not_ended_says_so(run, tmp_path):
-    import shutil
+def test_weights_that_change_after_they_were_loaded_are_noticed(run, tmp_path, monkeypatch):
+    """Else the report would name the new weights over the scores of the old ones."""
+    copied = tmp_path / "run"
+    shutil.copytree(run.path, copied, ignore=shutil.ignore_patterns("evaluations"))
+    make = workflow.make_scorer
 
+    def then_changed(one, *rest):
+        scorer = make(one, *rest)
+        point = one.read_operating_point()
+        one.best.write_bytes((copied / "last.ckpt").read_bytes())
+        one.write_operating_point(point)  # as a training does that goes on meanwhile
+        return scorer
+
+    monkeypatch.setattr(workflow, "make_scorer", then_changed)
+    with pytest.raises(FaceproofError, match="were changed while they were used"):
+        evaluate(copied, *QUIET)
+    assert not (copied / "evaluations").exists()
+
+
+def test_a_run_that_has_not_ended_says_so(run, tmp_path):
     half = tmp_path / "half of it"
     shutil.copytree(run.path, half)
     (half / "operating_point.json").unlink()
@@ -285,8 +302,6 @@ def test_a_run_that_has_not_ended_says_so(run, tmp_path):
 
 
 def test_resuming_a_moved_run_keeps_its_best_epoch_and_fits_anew(run, tmp_path):
-    import shutil
-
     import torch
 
     moved = tmp_path / "moved"

@@ -9,7 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from faceproof.data.listing import DataSet
-from faceproof.data.table import read_table, select
+from faceproof.data.run_tables import read_samples
+from faceproof.data.table import select
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.mistakes import find_mistakes, mistake_rows
 from faceproof.evaluation.predictions import label_numbers, read_predictions
@@ -51,7 +52,7 @@ def test_an_evaluation_shows_them_and_survives_an_image_that_vanishes(tmp_path):
         "data=face_or_not", f"data.root={faces}", "model=face_cnn", "model.input.size=16",
         "trainer=cpu", "trainer.max_epochs=1", "loader.batch_size=8", "loader.num_workers=0",
     )  # fmt: skip
-    table = select(read_table(run.samples), "test")
+    table = select(read_samples(run), "test")
     face = get_task("face")
     gone = table.filter(pc.equal(table["label"], "face"))["path"][0].as_py()
 

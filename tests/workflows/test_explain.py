@@ -12,7 +12,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from faceproof.data.image_io import read_image
 from faceproof.data.model_input import fit_image
-from faceproof.data.table import read_table, select, table_from_columns
+from faceproof.data.run_tables import read_samples
+from faceproof.data.table import select, table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.explain.config import MapConfig
 from faceproof.explain.explanation import explain_rows
@@ -38,7 +39,7 @@ def explained(subject, images=(), **settings):
 
 
 def select_paths(run):
-    return select(read_table(run.samples), "val")["path"].to_pylist()
+    return select(read_samples(run), "val")["path"].to_pylist()
 
 
 def test_without_images_the_mistakes_are_explained_and_the_maps_measured(run, capsys):

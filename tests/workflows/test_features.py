@@ -11,7 +11,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from faceproof.data.table import read_table, table_from_columns, write_table
+from faceproof.data.run_tables import read_samples
+from faceproof.data.table import table_from_columns, write_table
 from faceproof.errors import FaceproofError
 from faceproof.explain.features import map_features
 from faceproof.io.atomic import CannotWriteError
@@ -42,7 +43,7 @@ def test_features_are_drawn_and_written_for_the_projector(run, capsys):
 
 
 def test_features_are_of_one_image_of_a_group(run, tmp_path):
-    rows = read_table(run.samples)
+    rows = read_samples(run)
     groups = [f"video {number // 4}" for number in range(rows.num_rows)]
     columns = {name: rows[name].to_pylist() for name in rows.column_names}
     copied = shutil.copytree(run.path, tmp_path / "run")

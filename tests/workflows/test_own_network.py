@@ -7,7 +7,7 @@ import pytest
 import faceproof
 from faceproof import lookup
 from faceproof.cli.main import main
-from faceproof.data.table import read_table
+from faceproof.data.run_tables import read_samples
 from faceproof.errors import FaceproofError
 from faceproof.explain.loaded_detector import load_subject
 from tests.jobs import evaluate, train
@@ -71,4 +71,4 @@ def test_a_backbone_of_ones_own_goes_all_the_way(small_faces, tmp_path, another_
 
 
 def _image(run):
-    return read_table(run.samples)["path"][0].as_py()
+    return read_samples(run)["path"][0].as_py()

@@ -20,12 +20,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_file
-from faceproof.io.parquet import read_parquet
 from faceproof.task import Task
 
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -45,7 +43,7 @@ SPLITS = ("train", "val", "test", "unlabelled")
 
 def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
     """Build an image table from columns of strings; `path` is required, the rest may be absent."""
-    refuse_unknown_columns(columns)
+    _refuse_unknown_columns(columns)
     paths = list(columns["path"])
     if None in paths:
         raise FaceproofError(f"row {paths.index(None) + 1} of an image table has no path")
@@ -54,18 +52,10 @@ def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
     return pa.table(texts, SCHEMA.names).cast(SCHEMA)
 
 
-def refuse_unknown_columns(columns: Collection[str], more: Collection[str] = ()) -> None:
-    """Refuse columns that an image table does not have, but for those that settings name."""
-    if "path" not in columns or (unknown := set(columns) - {*SCHEMA.names, *more}):
+def _refuse_unknown_columns(columns: Collection[str]) -> None:
+    if "path" not in columns or (unknown := set(columns) - {*SCHEMA.names}):
         found = ", ".join(columns) or "none"
-        rename = (
-            ""
-            if "path" not in columns
-            else (
-                f"; rename or drop {', '.join(sorted(unknown))}, or name what connects images in "
-                "data.groups"
-            )
-        )
+        rename = "" if "path" not in columns else f"; rename or drop {', '.join(sorted(unknown))}"
         raise FaceproofError(
             f"an image table needs the column path and may have {', '.join(SCHEMA.names[1:])}; "
             f"found the columns {found}{rename}"
@@ -175,36 +165,6 @@ def describe_counts(table: pa.Table) -> str:
         for (split, label), count in counts(table, "split", "label").items()
     ]
     return "; ".join(parts) or "no images"
-
-
-def read_table(path: Path) -> pa.Table:
-    """Read an image table from a CSV or Parquet file."""
-    return table_from_columns(read_columns(path))
-
-
-def read_columns(path: Path) -> dict[str, list[str | None]]:
-    """Read the columns of a CSV or Parquet file as text, those of an image table and others."""
-    if not path.is_file():
-        raise FaceproofError(
-            f"there is no image table at {path}; set data.file to a CSV or Parquet"
-        )
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise FaceproofError(f"{path} is neither .csv nor .parquet, as an image table must be")
-    try:
-        raw = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path, follow=True)
-        return {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
-    except pa.ArrowException as error:
-        raise FaceproofError(f"{path} cannot be read as an image table: {error}") from error
-
-
-def _read_csv(path: Path) -> pa.Table:
-    """Read a CSV file as text; only an empty cell is null, as a group may be called NA."""
-    with pyarrow.csv.open_csv(path) as file:
-        text = {name: pa.string() for name in file.schema.names}
-    options = pyarrow.csv.ConvertOptions(
-        column_types=text, null_values=[""], strings_can_be_null=True
-    )
-    return pyarrow.csv.read_csv(path, convert_options=options)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -165,13 +165,15 @@ class RunFolder:
         return [digest_of(self.best), json.dumps(network, sort_keys=True, default=str)]
 
     @contextlib.contextmanager
-    def unchanged(self) -> Iterator[str]:
+    def unchanged(self, since: str | None = None) -> Iterator[str]:
         """Yield the detector's digest; what was computed meanwhile stands only if it is the same.
+
+        `since` is the digest of before, where the weights were read earlier.
 
         Raises:
             FaceproofError: another process has changed the weights or settings meanwhile.
         """
-        before = self.detector_digest
+        before = since or self.detector_digest
         yield before
         if self.detector_digest != before:
             raise FaceproofError(

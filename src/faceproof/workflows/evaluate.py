@@ -71,9 +71,9 @@ def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = l
     _corruptions(config)  # refuses an unknown name before anything is read
     own, sets = recorded_data(run), others()
     with explain_disk_errors(run.evaluations):
-        with run.unchanged():
-            score_rows = make_scorer(run, own.task, config)
-        return evaluate_run(run, config, score_rows, own, sets)
+        detector = run.detector_digest
+        score_rows = make_scorer(run, own.task, config)
+        return evaluate_run(run, config, score_rows, own, sets, detector)
 
 
 def _corruptions(config: EvaluateConfig) -> tuple[Corruption | None, Sequence[Corruption]]:
@@ -104,18 +104,22 @@ def evaluate_run(
     score_rows: Scorer,
     own: DataSet,
     others: Sequence[DataSet] = (),
+    detector: str | None = None,
 ) -> Path:
     """Score other data sets, or a run's own, and write `evaluations/<name>/`; return that folder.
 
+    `detector` is the digest of the detector when the scorer was made; None for now.
+
     Raises:
-        FaceproofError: a set is of another task, or a split has no images.
+        FaceproofError: a set is of another task, a split has no images, or the weights have been
+            changed since the scorer was made.
     """
     sets = list(others) or [own]
     rows, unreadable, left_out = _select_rows(run, own.task, sets, config, own=not others)
     names = [data.name for data in sets]
     folder = run.evaluation_folder(config.name or f"{'+'.join(names)}-{config.split}")
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
-    with run.unchanged() as detector:
+    with run.unchanged(detector) as detector:
         point = _operating_point(run, own.task, config.requested_threshold())
 
         def predict(corruption: Corruption | None = None) -> pa.Table:
