@@ -14,7 +14,6 @@ from typing import Any
 from benchmarks import baselines
 from benchmarks.measuring import apart, in_turns, medians, ratio, read_images
 from benchmarks.training import BATCH_SIZE, compose_model, make_net
-from faceproof import app
 from faceproof.data.table import select
 from faceproof.training.precision import choose_precision
 
@@ -67,7 +66,7 @@ def _train(folder: str, data: str, model: str, epochs: int) -> float:
         f"hydra.run.dir={tempfile.mkdtemp(dir=folder)}",
     ]
     began = time.perf_counter()
-    _start(folder, str(Path(app.repository()) / "train.py"), *words)
+    _start(folder, "-m", "faceproof", "train", *words)
     return time.perf_counter() - began
 
 

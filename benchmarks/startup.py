@@ -6,21 +6,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
-
-from faceproof import app
 
 HEAVY = ("torch", "pytorch_lightning", "timm", "matplotlib", "sklearn")
 
 
 def measure_startup(rounds: int) -> list[dict[str, Any]]:
     """Return a row a command: seconds, against those of an interpreter that does nothing."""
-    train = str(Path(app.repository()) / "train.py")
+    train = ["-m", "faceproof", "train"]
     commands = {
         "python -c pass": ["-c", "pass"],
         "faceproof --help": ["-m", "faceproof", "--help"],
-        "python train.py --cfg job": [train, "--cfg", "job"],
+        "faceproof train --cfg job": [*train, "--cfg", "job"],
     }
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):
@@ -34,8 +31,8 @@ def measure_startup(rounds: int) -> list[dict[str, Any]]:
         for name, words in commands.items()
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        first, *later = (_first_steps(train, folder, number) for number in range(rounds + 1))
-    name = "python train.py trainer=smoke, until its two steps are validated"
+        first, *later = (_first_steps(folder, number) for number in range(rounds + 1))
+    name = "faceproof train trainer=smoke, until its two steps are validated"
     return [
         *rows,
         {"command": name, "seconds": statistics.median(later), "imports": "all"},
@@ -43,10 +40,17 @@ def measure_startup(rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def _first_steps(train: str, folder: str, number: int) -> float:
+def _first_steps(folder: str, number: int) -> float:
     """Return the seconds until a smoke test has trained and validated its two batches each."""
     own = {"FACEPROOF_DATA": f"{folder}/data", "FACEPROOF_CACHE": f"{folder}/cache"}
-    words = [sys.executable, "-u", train, "trainer=smoke", f"hydra.run.dir={folder}/run{number}"]
+    words = [
+        sys.executable,
+        "-um",
+        "faceproof",
+        "train",
+        "trainer=smoke",
+        f"hydra.run.dir={folder}/run{number}",
+    ]
     began = time.perf_counter()
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, text=True, env=os.environ | own, cwd=folder

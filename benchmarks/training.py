@@ -56,7 +56,7 @@ TRIAL = 3.0  # seconds of each kind of numbers, by which the expert chooses
 def compose_model(name: str, *words: str) -> TrainConfig:
     """Compose the settings of a training for a model."""
     settings = [f"model={name}", "model.weights=none", "optimizer=adam", *words]
-    with initialize_config_dir(str(Path(app.repository()) / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(app.config_root() / "conf"), version_base="1.3"):
         return make_train_config(app.training_values(compose("train", settings)))
 
 

@@ -152,7 +152,7 @@ def test_two_processes_told_to_end_in_an_epoch_go_on_as_if_nothing_had_been(run,
     (tmp_path / "custom.py").write_text(STOPPING)
     done = run("run", *TWO, "optimizer.name=custom.SGD")
     assert done.returncode == 1
-    assert "interrupted; resume it by: python train.py resume=" in done.stderr
+    assert "interrupted; resume it by: faceproof train resume=" in done.stderr
     assert "Traceback" not in done.stderr
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 3
@@ -170,7 +170,7 @@ def test_the_death_of_one_process_ends_the_run_with_a_message(run, tmp_path):
     # Lightning looks after its processes every few seconds, and may be the first to see it.
     said = "another process of this run has ended" in done.stderr
     assert said or "terminated with code -9" in done.stdout
-    assert not said or "resume it by: python train.py resume=" in done.stderr
+    assert not said or "resume it by: faceproof train resume=" in done.stderr
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
@@ -180,7 +180,7 @@ def test_a_fault_in_one_process_is_said_with_how_to_resume(run, tmp_path, monkey
     done = run("run", *TWO, "optimizer.name=custom.SGD")
     assert done.returncode != 0
     assert "the loss is not finite in epoch 1, step 0" in done.stderr
-    assert "resume it by: python train.py resume=" in done.stderr
+    assert "resume it by: faceproof train resume=" in done.stderr
     status = RunFolder(tmp_path / "run").read_record()["status"]
     assert status == "stopped: the loss is not finite in epoch 1, step 0"
 
@@ -204,7 +204,7 @@ def test_a_fault_in_one_process_ends_both_with_one_message(run, small_faces, tmp
         assert done.stderr.count("error: ") == 1, done.stderr
         assert "Traceback" not in done.stderr
         assert reason in done.stderr
-        assert "resume it by: python train.py resume=" in done.stderr
+        assert "resume it by: faceproof train resume=" in done.stderr
         assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
         assert RunFolder(tmp_path / "run").read_record()["status"].startswith("stopped: ")
         shutil.copytree(small_faces, images, dirs_exist_ok=True)

@@ -1,14 +1,12 @@
-"""The one module that knows Hydra: composes a configuration and calls a workflow with plain values.
+"""Knows Hydra, with `programs`: composes a configuration and calls a workflow with plain values.
 
 Heavy imports stand inside functions, so that `--help`, `--cfg job` and shell completion are fast.
 """
 
 import functools
-import os
 import re
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +15,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from faceproof import lookup, words
 from faceproof.errors import FaceproofError
-from faceproof.io.plain_files import printable_lines
 from faceproof.io.run_folder import RunFolder, find_run, flatten
-from faceproof.io.streams import outlive_closed_pipes
-from faceproof.performance.threads import wait_briefly
 from faceproof.settings import SettingError, UnknownSettingError, make
 from faceproof.workflows.sweep_folder import sweep_name
 
@@ -46,18 +40,14 @@ OWN_CODE = (
     "data.kind", "model.backbone.name", "model.head.name", "optimizer.name", "scheduler.name",
     "trainer.strategy.name",
 )  # fmt: skip
-# Words with which nothing is run.
-ASKING = frozenset(("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info",
-                    "-sc", "--shell-completion"))  # fmt: skip
-RUN_DIRS = ("hydra.run.dir", "hydra.sweep.dir")
 MENDABLE = (FaceproofError, HydraException, OmegaConfBaseException)
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
 
-def repository() -> str:
-    """Return the folder that holds conf/ and experiments/."""
-    beside = Path(__file__).parents[2]
-    return str(beside if (beside / "conf").is_dir() else Path.cwd())
+def config_root() -> Path:
+    """Return the folder that holds conf/ and experiments/: this package's, or a checkout."""
+    package = Path(__file__).parent
+    return package if (package / "conf").is_dir() else package.parents[1]
 
 
 def run_folder(resume: str | None, fresh: str) -> str:
@@ -76,8 +66,26 @@ def data_name(*, _root_: DictConfig) -> str:
     return name_of_sets(_root_.hydra.runtime.choices)
 
 
+def choices_of(group: str, sources: Iterable[Any]) -> list[str]:
+    """Return the choices of a group, in the folders that Hydra has searched."""
+    folders = [Path(source.path) / group for source in sources if source.schema == "file"]
+    return sorted({file.stem for folder in folders for file in folder.glob("[!_]*.yaml")})
+
+
+def choices_help(program: str, *, _root_: DictConfig) -> str:
+    """Return a line for each group with its choices, for the help of a program."""
+    sources = _root_.hydra.runtime.config_sources
+    written = OmegaConf.to_container(OmegaConf.load(config_root() / "conf" / f"{program}.yaml"))
+    assert isinstance(written, dict)
+    lines = {f"{group}=": choices_of(group, sources) for group in _groups(written["defaults"])}
+    texts = [", ".join(choices) for choices in lines.values()]
+    wrapped = [textwrap.fill(text, 98, initial_indent=" " * 15, subsequent_indent=" " * 15,
+                             break_on_hyphens=False).lstrip() for text in texts]  # fmt: skip
+    return "\n".join(f"  {key:13}{text}" for key, text in zip(lines, wrapped, strict=True))
+
+
+OmegaConf.register_new_resolver("faceproof_choices", choices_help, replace=True)
 OmegaConf.register_new_resolver("faceproof_data", data_name, replace=True)
-OmegaConf.register_new_resolver("faceproof_root", repository, replace=True)
 OmegaConf.register_new_resolver("faceproof_run_folder", run_folder, replace=True)
 OmegaConf.register_new_resolver("faceproof_sweep_name", sweep_name, replace=True)
 
@@ -87,76 +95,7 @@ def command_line(given: Sequence[str]) -> list[str]:
     return words.combined(words.prepared(given))
 
 
-def as_typed(main: Callable[[], Any]) -> Callable[[], Any]:
-    """Let an entry point take paths and texts as they are typed; see `words`.
-
-    What Hydra refuses ends with one message and exit code 1, as other errors do.
-    """
-
-    @functools.wraps(main)
-    def wrapped() -> Any:
-        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints and exits by itself
-        try:
-            sys.argv[1:] = command_line(sys.argv[1:])
-            return main()
-        except MENDABLE as error:
-            sys.exit(f"error: {printable_lines(_message(error))}")
-
-    return wrapped
-
-
-def start(main: Callable[[], Any]) -> None:
-    """Start an entry point, whose output may go to a pipe that closes.
-
-    A folder for runs that cannot be written to is refused, which Hydra would meet by a traceback.
-    """
-    outlive_closed_pipes()
-    given_words = sys.argv[1:]
-    if Path(sys.argv[0]).stem == "train" and not ASKING.intersection(given_words):
-        given = [word.partition("=") for word in given_words]
-        named = [value.strip("'\"") for key, _, value in given if key in RUN_DIRS]
-        folder = Path(named[-1] if named else ".")
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        resumed = any(key == "resume" for key, _, _ in given)
-        if "$" not in folder.name and not resumed and not os.access(there, os.W_OK):
-            sys.exit(
-                f"error: {there.absolute()} cannot be written to, and the run's folder would lie "
-                "there; start in another folder, or name one by hydra.run.dir=FOLDER "
-                "(hydra.sweep.dir=FOLDER with -m)"
-            )
-    main()
-
-
-def clear_errors(main: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Let an entry point end with one message and exit code 1 where the user can mend it.
-
-    Defects of faceproof keep their traceback; in a multirun the error is left to the sweep. Ctrl-C
-    outside of the epochs, which write a checkpoint first, ends with exit code 130.
-    """
-
-    @functools.wraps(main)
-    def wrapped(config: DictConfig) -> Any:
-        wait_briefly()
-        try:
-            return main(config)
-        except (*MENDABLE, KeyboardInterrupt) as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise
-            folder = Path(HydraConfig.get().runtime.output_dir)
-            _remove_if_unused(folder)
-            if not isinstance(error, KeyboardInterrupt):
-                sys.exit(f"error: {printable_lines(_message(error))}")
-            hint = ""
-            if "resume" in config:  # an evaluation is simply started again
-                run = RunFolder(folder) if config.resume is None else find_run(config.resume)
-                hint = f"; {run.how_to_resume()}"
-            print(f"interrupted{hint}", file=sys.stderr)
-            sys.exit(128 + signal.SIGINT)
-
-    return wrapped
-
-
-def _message(error: BaseException) -> str:
+def message(error: BaseException) -> str:
     """Return the message of the error that a configuration library has wrapped."""
     causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__) is not None:
@@ -171,14 +110,6 @@ def _message(error: BaseException) -> str:
     said = dict.fromkeys(str(one) for one in causes if str(one))
     text = "\n".join(said).partition("\nConfig search path:")[0]
     return f"the configuration cannot be used: {text}"
-
-
-def _remove_if_unused(folder: Path) -> None:
-    """Remove a run folder that holds nothing but Hydra's log."""
-    log = folder / f"{HydraConfig.get().job.name}.log"
-    if folder.is_dir() and set(folder.iterdir()) <= {log}:
-        log.unlink(missing_ok=True)
-        folder.rmdir()
 
 
 def train(config: DictConfig) -> float:
@@ -231,11 +162,15 @@ def training_values(config: DictConfig) -> dict[str, Any]:
 
 def _written(name: str) -> dict[str, Any]:
     """Return the settings and groups that a file at the top of conf/ has."""
-    written = plain(OmegaConf.load(Path(repository()) / "conf" / f"{name}.yaml"), resolve=False)
-    defaults = written.pop("defaults")
+    written = plain(OmegaConf.load(config_root() / "conf" / f"{name}.yaml"), resolve=False)
+    known = dict.fromkeys(_groups(written.pop("defaults"))) | written
+    return {name: value for name, value in known.items() if name != "hydra"}
+
+
+def _groups(defaults: list[Any]) -> list[str]:
+    """Return the groups that a defaults list chooses from."""
     groups = [key for entry in defaults if isinstance(entry, dict) for key in entry]
-    chosen = dict.fromkeys(key for key in groups if not key.startswith("override"))
-    return {name: value for name, value in (chosen | written).items() if name != "hydra"}
+    return [group for group in groups if not group.startswith("override")]
 
 
 def _interpolated(node: Any) -> Iterator[str]:
@@ -312,11 +247,11 @@ def compose_data(overrides: list[str]) -> "DataSet":
         raise FaceproofError(f"{others[0]!r} is no setting of a data set; name one by data=NAME")
     overrides = command_line(overrides)
     try:
-        with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
+        with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
             config = compose("train", overrides)
         values = plain(config.data)
     except (HydraException, OmegaConfBaseException) as error:
-        raise FaceproofError(_message(error)) from error
+        raise FaceproofError(message(error)) from error
     return list_data(values)
 
 

@@ -65,8 +65,8 @@ def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
         module = name.rpartition(".")[0]
         raise FaceproofError(
             f"{setting} = {name!r} is code that is not faceproof's, and a run or an artifact may "
-            f"not say that it is run; if it is yours, allow it: allow=[{module}] for train.py and "
-            f"evaluate.py, --allow {module} for faceproof's commands, or {VARIABLE}={module}"
+            f"not say that it is run; if it is yours, allow it: allow=[{module}] with train, sweep "
+            f"and evaluate, --allow {module} with the other commands, or {VARIABLE}={module}"
         )
     return _import(name, setting)
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from faceproof import __version__
-from faceproof.app import repository
+from faceproof.app import config_root
 from faceproof.cli.main import main
 from faceproof.data import fetch as fetching
 from faceproof.data.fetch import ORIGINS
@@ -28,7 +28,7 @@ def test_help_names_the_commands_and_where_training_is(capsys: pytest.CaptureFix
     assert main(["--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "get the original of a ready data set" in text
-    assert "Training and evaluation are train.py and evaluate.py" in text
+    assert "train a detector" in text
 
 
 def test_help_of_fetch_names_every_set(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +129,7 @@ def two_runs(tmp_path: Path) -> Path:
     for seed in (0, 1):
         run = RunFolder(tmp_path / "sweep" / str(seed))
         run.evaluations.mkdir(parents=True)
-        with initialize_config_dir(str(Path(repository()) / "conf"), version_base="1.3"):
+        with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
             config = compose("train", ["model=face_cnn", "data=ciplab", f"seed={seed}"])
         OmegaConf.resolve(config)
         run.config.write_text(OmegaConf.to_yaml(config))
@@ -171,7 +171,7 @@ def test_compare_refuses_with_the_reason_and_the_command(
     assert main([*arguments, "--evaluation", "hard"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("faceproof: 2 of 2 runs have no evaluation hard")
-    assert f"python evaluate.py run={two_runs / '0'} name=hard" in error
+    assert f"faceproof evaluate run={two_runs / '0'} name=hard" in error
     assert main(["compare", str(two_runs / "0")]) == 2
     assert "needs two runs or more" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()

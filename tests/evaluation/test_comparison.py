@@ -269,7 +269,7 @@ def test_a_run_without_the_evaluation_is_told_the_command(make_run) -> None:
     with pytest.raises(FaceproofError, match=r"'data=\[x,y\]' split=all name=hard$"):
         choose_evaluation([first, second], "hard")
     second.operating_point.unlink()
-    with pytest.raises(FaceproofError, match=rf"train.py resume={second.path} \(it has not"):
+    with pytest.raises(FaceproofError, match=rf"faceproof train resume={second.path} \(it has not"):
         choose_evaluation([first, second])
     with pytest.raises(FaceproofError, match="no evaluation; make it"):
         choose_evaluation([second, make_run("c", evaluation=None)])
@@ -435,6 +435,6 @@ def test_an_evaluation_of_weights_that_a_run_no_longer_has_is_not_compared(make_
     runs[1].best.write_bytes(b"of more epochs")
     with pytest.raises(FaceproofError, match=r"demo-test \(it is of other weights") as refusal:
         choose_evaluation(runs)
-    assert f"python evaluate.py {runs[1].argument('run')}" in str(refusal.value)
+    assert f"faceproof evaluate {runs[1].argument('run')}" in str(refusal.value)
     with pytest.raises(FaceproofError, match="of other weights"):
         read_scored(runs, "demo-test", [{}, {}])

@@ -87,7 +87,7 @@ def test_what_is_not_is_refused_and_named(run, change, message):
     assert list(stale_evaluations(run)) == ["tiny-test"]
     with pytest.raises(FaceproofError, match=message) as refusal:
         read_report(run, "tiny-test")
-    assert "python evaluate.py" in str(refusal.value)
+    assert "faceproof evaluate" in str(refusal.value)
     with pytest.raises(FaceproofError, match=message):
         choose_evaluation([run, run])
     with pytest.raises(FaceproofError, match=message):

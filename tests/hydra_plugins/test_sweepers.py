@@ -1,4 +1,4 @@
-"""`python train.py -m`: six runs through a kill with real processes, the rest pretended."""
+"""`faceproof train -m`: six runs through a kill with real processes, the rest pretended."""
 
 import csv
 import json
@@ -55,7 +55,7 @@ def until(condition, process):
 
 @pytest.fixture
 def begin(small_faces, tmp_path):
-    """Return what starts `python train.py -m ...` with tiny runs in a group of processes."""
+    """Return what starts `faceproof train -m ...` with tiny runs in a group of processes."""
     (tmp_path / "custom.py").write_text(CUSTOM)
     words = (
         "-m", "data=face_or_not", f"data.root={small_faces}", "model=face_cnn",

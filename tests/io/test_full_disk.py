@@ -156,7 +156,7 @@ def test_the_command_ends_with_one_message_and_a_code(disk, tiny, whole):
     assert "Traceback" not in done.stderr
     assert done.stderr.count("error: ") == 1
     assert "last.ckpt could not be written: the disk is full; the one before it" in done.stderr
-    assert "; resume it by: python train.py resume=" in done.stderr
+    assert "; resume it by: faceproof train resume=" in done.stderr
     assert disk.mount("-o", "remount,size=8m").returncode == 0
     assert_same_run(whole, go_on(disk.path / "run"))
 

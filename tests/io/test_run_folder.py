@@ -205,7 +205,7 @@ def test_an_operating_point_of_something_else_is_refused(fitted, name, content, 
     (fitted.path / name).write_text(content)
     with pytest.raises(FaceproofError, match=message) as refusal:
         fitted.read_operating_point()
-    assert f"python train.py {fitted.argument('resume')}" in str(refusal.value)
+    assert f"faceproof train {fitted.argument('resume')}" in str(refusal.value)
 
 
 def test_an_operating_point_outlives_a_copy_and_other_settings(fitted, tmp_path):

@@ -20,7 +20,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
-from faceproof import app
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import gather_file_statistics
 from faceproof.audit.readable import readable_rows
@@ -101,8 +100,8 @@ def check_commands(root: Path, number: int, seed: int) -> Iterator[str]:
     images = root / "images"
     write_images(images, number, seed)
     data = ("data=real_fake_folders", f"data.root={images / 'among'}", "data.max_unreadable=1")
-    train = [sys.executable, f"{app.repository()}/train.py"]
-    evaluate = [sys.executable, f"{app.repository()}/evaluate.py"]
+    train = [sys.executable, "-P", "-m", "faceproof", "train"]
+    evaluate = [sys.executable, "-P", "-m", "faceproof", "evaluate"]
     tool = [sys.executable, "-m", "faceproof"]
     run, detector, out = root / "run", root / "detector", root / "verdicts.jsonl"
     _command(root, (0, 1), *tool, "audit", *data, "--out", root / "audit")

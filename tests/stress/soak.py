@@ -20,10 +20,9 @@ from pathlib import Path
 
 import torch
 
-from faceproof import app
 from faceproof.io.run_folder import RunFolder, read_epochs
 
-TRAIN = str(Path(app.repository()) / "train.py")
+TRAIN = (sys.executable, "-P", "-m", "faceproof", "train")
 # Dropout, random augmentation, a backbone that thaws, a plateau, accumulated gradients.
 RUN = (
     "data=demo_faces", "data.num_per_class=60", "model=face_cnn", "trainer=cpu",
@@ -36,7 +35,7 @@ RUN = (
 def start(folder: Path, workers: int, resume: bool) -> subprocess.Popen[bytes]:
     """Start a run, or go on with one."""
     words = [f"resume={folder}"] if resume else [*RUN, f"hydra.run.dir={folder}"]
-    command = [sys.executable, TRAIN, *words, f"loader.num_workers={workers}"]
+    command = [*TRAIN, *words, f"loader.num_workers={workers}"]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )

@@ -250,7 +250,7 @@ MISFITS = {
     "no tensor": (lambda last: last["state_dict"].update({BIAS: 0}), "does not fit"),
     "an epoch of letters": (
         lambda last: last.update(epoch="x"),
-        "its epoch is a str, and train.py writes",
+        "its epoch is a str, and faceproof train writes",
     ),
     "no epoch": (lambda last: last.update(epoch=None), "its epoch is a NoneType"),
     "loops that are none": (lambda last: last.update(loops=[]), "its loops is a list"),

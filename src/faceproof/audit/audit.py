@@ -267,5 +267,5 @@ def _shortcut(shortcut: Shortcut) -> Finding:
         advice = "save both classes in the same format, size and quality"
     else:
         advice = "this may be a trace of the class itself, or of how its images were collected"
-    advice += "; measure what is left without it by evaluate.py neutral=jpeg"
+    advice += "; measure what is left without it by faceproof evaluate neutral=jpeg"
     return Finding("warning", f"shortcut: {shortcut.name}", 1, text, advice)

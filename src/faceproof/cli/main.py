@@ -16,7 +16,13 @@ from faceproof.io.plain_files import printable_lines
 from faceproof.io.streams import outlive_closed_pipes
 from faceproof.performance.threads import wait_briefly
 
-TEXT = "Tools for face image detectors. Training and evaluation are train.py and evaluate.py."
+TEXT = "Train, compare, judge and serve detectors for face images."
+# Those that Hydra starts: they take groups and settings, such as model=resnet18 seed=1.
+PROGRAMS = {
+    "train": "train a detector",
+    "sweep": "train one for each combination of values: model=resnet18,effnet_b0 seed=1,2",
+    "evaluate": "score a run's best epoch and write a report: run=latest",
+}
 # Each command is `command` in the module of its name; the module is loaded when it is called.
 COMMANDS = {
     "audit": "find leaks, shortcuts and bad files in a data set",
@@ -37,6 +43,11 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 where it cannot be done, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in PROGRAMS:
+        from faceproof import programs
+
+        getattr(programs, words[0])(words[1:])
+        return 0
     if argv is None:  # not within another program
         outlive_closed_pipes()
     wait_briefly()
@@ -83,6 +94,8 @@ def make_parser(called: str | None = None) -> App:
     app.version_flags = ("--version",)
     app.version = f"faceproof {__version__}"
     app.register_install_completion_command(help="set up the completion of words in this shell")
+    for name, summary in PROGRAMS.items():
+        app.command(f"faceproof.programs:{name}", name=name, help=summary)
     for name, summary in COMMANDS.items():
         place = f"faceproof.cli.{name}"
         if name == called:

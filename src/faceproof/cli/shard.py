@@ -24,4 +24,4 @@ def command(config: ShardConfig) -> None:
         print(f"  and {more:,} more; all are in unreadable.csv beside the shards")
     root = for_shell(f"data.root={config.to}")
     words = f"data=shards {root} data.task={data.task.name}"
-    print(f"next:\n  python train.py {words}")
+    print(f"next:\n  faceproof train {words}")

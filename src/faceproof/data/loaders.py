@@ -30,7 +30,7 @@ MAX_AUTO_WORKERS = 8
 PATIENCE, PER_IMAGE = 300.0, 2.0
 DEATH = ("DataLoader worker (pid", "DataLoader timed out")  # torch's messages have no class
 SHARED = Path("/dev/shm")
-OPTION = "loader.num_workers"  # of train.py and evaluate.py
+OPTION = "loader.num_workers"  # of training and evaluation
 
 
 class WorkerDiedError(FaceproofError):

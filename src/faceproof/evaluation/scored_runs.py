@@ -93,7 +93,7 @@ def find_runs(paths: Sequence[str | Path], at_least: int = 2) -> list[RunFolder]
         if not here:
             raise FaceproofError(
                 f"{path} is no run and holds none that has finished; name run folders that "
-                "train.py has written, or the folder of a sweep"
+                "faceproof train has written, or the folder of a sweep"
             )
         found |= {run.resolve(): RunFolder(run) for run in here}
     if len(found) < at_least:
@@ -170,8 +170,8 @@ def _advice(
 def _command(run: RunFolder, with_it: Sequence[RunFolder], name: str | None) -> str:
     """Return the command that gives a run an evaluation, as another run has it."""
     if not run.operating_point.is_file():
-        return f"python train.py {run.argument('resume')} (it has not finished), then evaluate it"
-    command = f"python evaluate.py {run.argument('run')}"
+        return f"faceproof train {run.argument('resume')} (it has not finished), then evaluate it"
+    command = f"faceproof evaluate {run.argument('run')}"
     if name is None:
         return command
     if not with_it:

@@ -39,7 +39,7 @@ def read_report(run: RunFolder, name: str) -> dict[str, Any]:
 
 def evaluate_again(run: RunFolder) -> str:
     """Say how a run gets evaluations of the weights that it holds now."""
-    return f"evaluate the run again by python evaluate.py {run.argument('run')}"
+    return f"evaluate the run again by faceproof evaluate {run.argument('run')}"
 
 
 def _faults(run: RunFolder) -> dict[str, str | None]:

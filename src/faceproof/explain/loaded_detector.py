@@ -91,7 +91,7 @@ def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
     else:
         raise FaceproofError(
             f"{path} is neither a run (no best.ckpt in it) nor a detector artifact (no "
-            "card.json); name a folder that train.py or faceproof export has written"
+            "card.json); name a folder that faceproof train or faceproof export has written"
         )
     # Channels last, as in scoring, halves the time of convolutions on a CPU.
     subject.net.eval().to(pick_device(device)).to(memory_format=torch.channels_last)

@@ -102,7 +102,7 @@ class RunFolder:
     def how_to_resume(self) -> str:
         """Say how a run that has stopped is resumed."""
         if self.last.is_file():
-            return f"resume it by: python train.py {self.argument('resume')}"
+            return f"resume it by: faceproof train {self.argument('resume')}"
         return "no checkpoint had been written, so the same command starts anew"
 
     def argument(self, key: str) -> str:
@@ -193,7 +193,7 @@ class RunFolder:
             FaceproofError: they were fitted to other weights, or to other scores of validation,
                 than the run holds now; or the file is damaged.
         """
-        again = f"fit it again by python train.py {self.argument('resume')}"
+        again = f"fit it again by faceproof train {self.argument('resume')}"
         if self.ensemble.is_file():
             again = "make the ensemble again by faceproof ensemble"
         point = read_object(self.operating_point, f"{again}, or {COPY_AGAIN}")
@@ -264,7 +264,7 @@ class RunFolder:
                 state = f"it holds {found or 'nothing'}"
             raise FaceproofError(
                 f"{self.path} is not a run to use: {', '.join(missing)} is not there ({state}); "
-                "name a folder that train.py has written"
+                "name a folder that faceproof train has written"
             )
 
     def evaluation_folder(self, name: str) -> Path:

@@ -190,7 +190,7 @@ def load_best(run: RunFolder, net: Detector) -> Detector:
     checkpoint = load_plain(run.best)
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
-        raise FaceproofError(f"{run.best} is no checkpoint of train.py's: it has no state_dict")
+        raise FaceproofError(f"{run.best} is no checkpoint of a training: it has no state_dict")
     own = {name: getattr(net, f"input_{name}").clone() for name in ("mean", "std")}
     try:
         net.load_state_dict({key.removeprefix("net."): value for key, value in state.items()})

@@ -261,7 +261,7 @@ def _read(path: Path) -> dict[str, Any]:
     checkpoint = load_plain(path, mapped=True)
     if not isinstance(checkpoint, dict) or not OF_CHECKPOINT.keys() <= checkpoint.keys():
         raise FaceproofError(
-            f"{path} is not a checkpoint to resume from; it lacks what train.py writes"
+            f"{path} is not a checkpoint to resume from; it lacks what faceproof train writes"
         )
     _check_kinds(path, checkpoint, OF_CHECKPOINT)
     for schedule in checkpoint["lr_schedulers"] or [None]:
@@ -278,5 +278,5 @@ def _check_kinds(path: Path, found: Mapping[str, Any], kinds: Mapping[str, type]
         if not isinstance(found.get(name), kind):
             raise FaceproofError(
                 f"{path} is not a checkpoint to resume from; its {name} is a "
-                f"{type(found.get(name)).__name__}, and train.py writes a {kind.__name__}"
+                f"{type(found.get(name)).__name__}, and faceproof train writes a {kind.__name__}"
             )

@@ -49,7 +49,7 @@ def print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None
         table.add_row(Text(name), _shown(best.get(f"train/{name}")), _shown(best[f"val/{name}"]))
     console = Console()
     console.print(table)
-    console.print("next:", f"  python evaluate.py {run.argument('run')}",
+    console.print("next:", f"  faceproof evaluate {run.argument('run')}",
                   f"  tensorboard --logdir {for_shell(from_here(run.path))}",
                   sep="\n", soft_wrap=True, highlight=False, markup=False)  # fmt: skip
 

@@ -152,7 +152,7 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
     write_text(run.config, yaml_text(described))
     for member in made.members:
         print(f"{member.weight:.3f}  {printable(member.run.path.name)}")
-    print(f"next:\n  python evaluate.py {run.argument('run')}")
+    print(f"next:\n  faceproof evaluate {run.argument('run')}")
     return run
 
 

@@ -15,8 +15,7 @@ class EnsembleConfig:
     """Make a run of several runs that were validated on the same images.
 
     Their calibrated scores are averaged; calibration and threshold of the average are fitted to
-    validation. It is evaluated by evaluate.py and compared like any run. No image is scored to
-    make it.
+    validation. It is evaluated and compared like any run. No image is scored to make it.
 
     Attributes:
         runs: run folders, or the folder of a sweep, which stands for every finished run below it.

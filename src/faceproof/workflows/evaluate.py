@@ -219,7 +219,7 @@ def _operating_point(
     if not run.operating_point.is_file():
         raise FaceproofError(
             f"{run.path} has no operating point: its training has not ended; let it end by "
-            f"python train.py {run.argument('resume')}"
+            f"faceproof train {run.argument('resume')}"
         )
     run.require(run.validation)
     stored = read_operating_point(run)

@@ -46,7 +46,7 @@ class ExplainConfig:
     a Markdown table.
 
     Attributes:
-        subject: a run folder that train.py has written, or a detector artifact.
+        subject: a run folder that faceproof train has written, or a detector artifact.
         images: image files, folders, patterns, or lists of images, as faceproof predict takes them.
         methods: of cam, occlusion and integrated_gradients, separated by commas (default: all).
         sanity: measure how far the maps can be trusted, on the images named, or without any on a
@@ -223,7 +223,7 @@ def _evaluation(subject: "Subject", name: str | None) -> str:
         read_report(run, chosen)  # says why it is not used
     there = f"there are {', '.join(names)}" if names else "there is none"
     raise FaceproofError(
-        f"{subject.name} has no evaluation {chosen}; {there}; make one by python evaluate.py "
+        f"{subject.name} has no evaluation {chosen}; {there}; make one by faceproof evaluate "
         f"{run.argument('run')}, name one by --evaluation, or use --mistakes 0"
     )
 

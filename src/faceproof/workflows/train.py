@@ -1,4 +1,4 @@
-"""The story of train.py: from settings to a run folder with a threshold.
+"""The story of faceproof train: from settings to a run folder with a threshold.
 
 check the settings -> build the network -> dry run -> list and audit the images -> train -> record
 the best epoch -> fit calibration and threshold on validation

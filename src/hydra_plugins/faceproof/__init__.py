@@ -1,1 +1,1 @@
-"""The plugins of faceproof that Hydra finds: the sweepers of `python train.py -m ...`."""
+"""The plugins of faceproof that Hydra finds: the sweepers of `faceproof train -m ...`."""

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from faceproof.workflows.sweep import Program
 
 OF_THE_SWEEPER = ("hydra/sweeper", "hydra.sweeper.")
+# How a process of its own starts; without -P a file in the working folder, such as select.py, would
+# take the place of a library's.
+PROGRAM = (sys.executable, "-P", "-m", "faceproof")
 # What is said of the whole sweep and not of a run in a process of its own.
 OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.mode", "hydra.run.")
 
@@ -148,8 +151,7 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
                 "hydra.mode=RUN"]  # fmt: skip
 
     def evaluate(folder: Path) -> list[str]:
-        script = Path(sys.argv[0]).absolute().with_name("evaluate.py")
-        return [sys.executable, str(script), f"run={for_hydra(str(folder))}"]
+        return [*PROGRAM, "evaluate", f"run={for_hydra(str(folder))}"]
 
     def launch(runs: list[tuple[Sequence[str], Path]]) -> list[str]:
         batch = [
@@ -172,8 +174,8 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
 
 def base_command(config: DictConfig) -> list[str]:
     """Return the command that began the sweep, without what makes it one."""
-    hydra, script = config.hydra, str(Path(sys.argv[0]).absolute())
-    command = [sys.executable, script, "--config-name", hydra.job.config_name]
+    hydra = config.hydra
+    command = [*PROGRAM, "train", "--config-name", hydra.job.config_name]
     for source in hydra.runtime.config_sources:
         if source.provider == "command-line":
             command += ["--config-dir", source.path]
@@ -212,7 +214,9 @@ def values(override: Override, config: DictConfig) -> list[str | None]:
     if not isinstance(pattern, Glob):
         there, found = [], [*map(element, override.sweep_iterator())]
     else:
-        there = choices_of(override.key_or_group, config)
+        from faceproof.app import choices_of
+
+        there = choices_of(override.key_or_group, config.hydra.runtime.config_sources)
         found = pattern.filter(there)
     if not found:
         hint = f"; there are {', '.join(there)}" if there else ""
@@ -228,14 +232,6 @@ def element(value: Any) -> str:
         return for_hydra(value, interpolates=True)
     text: str = Override._get_value_element_as_str(value)
     return text
-
-
-def choices_of(group: str, config: DictConfig) -> list[str]:
-    """Return the choices of a group, on the whole search path, which Hydra's glob leaves out."""
-    folders = [
-        Path(s.path) / group for s in config.hydra.runtime.config_sources if s.schema == "file"
-    ]
-    return sorted({file.stem for folder in folders for file in folder.glob("[!_]*.yaml")})
 
 
 def distribution(override: Override, config: DictConfig) -> "BaseDistribution":

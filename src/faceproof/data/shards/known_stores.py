@@ -44,8 +44,8 @@ def refuse_unknown_stores(paths: pa.ChunkedArray, table: Path) -> None:
         if "://" in root and root not in _read() and not is_allowed_place(root):
             raise FaceproofError(
                 f"{table} names images in {root}, which would be asked with your credentials; if "
-                f"that is yours, allow it: allow=['{root}'] for train.py and evaluate.py, --allow "
-                f"{root} for faceproof's commands, or {VARIABLE}={root}"
+                f"that is yours, allow it: allow=['{root}'] with train, sweep and evaluate, "
+                f"--allow {root} with the other commands, or {VARIABLE}={root}"
             )
 
 

@@ -1,0 +1,84 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from faceproof import programs
+from faceproof.cli.main import main
+
+SEALED = Path("/sys")  # nobody makes a folder there
+
+
+def faceproof(*words, cwd):
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "faceproof", *words],
+        cwd=cwd, env=os.environ | {"COLUMNS": "200"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def composed(capsys, *words):
+    """Return the configuration that a program would use."""
+    main([*words, "--cfg", "job"])
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+@pytest.mark.skipif(not SEALED.is_dir(), reason="every folder can be written to")
+@pytest.mark.parametrize("word", ["hydra.run.dir", "hydra.sweep.dir"])
+def test_a_place_for_runs_that_cannot_be_written_to_is_refused_at_once(word, tmp_path):
+    words = ["train", "-m", "seed=1,2"] if "sweep" in word else ["train"]
+    found = faceproof(*words, f"{word}={SEALED / 'runs/a'}", cwd=tmp_path)
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert "/sys/runs" in found.stderr
+    assert "cannot be written to" in found.stderr
+    assert f"{word}=FOLDER" in found.stderr
+
+
+def test_help_names_the_choices_and_those_of_the_users_own(tmp_path, monkeypatch, capsys):
+    own = tmp_path / "conf/model"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("name: mine\n")
+    (own / "_shared.yaml").write_text("name: shared\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--help"])
+    assert not ended.value.code
+    text = capsys.readouterr().out
+    assert "effnet_se, face_cnn, mine, resnet18" in text
+    assert "_shared" not in text
+    assert "experiments= cascade" in text
+    assert max(map(len, text.partition("settings, as")[0].splitlines())) <= 100
+
+
+def test_a_file_of_the_users_own_comes_before_faceproofs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "conf/freeze").mkdir(parents=True)
+    (tmp_path / "conf/freeze/none.yaml").write_text("stages: [{from_epoch: 3, train: head}]\n")
+    (tmp_path / "conf/experiments").mkdir()
+    (tmp_path / "conf/experiments/mine.yaml").write_text("# @package _global_\nseed: 41\n")
+    monkeypatch.chdir(tmp_path)
+    found = composed(capsys, "train", "experiments=mine")
+    assert found["freeze"]["stages"] == [{"from_epoch": 3, "train": "head"}]
+    assert found["seed"] == 41
+    assert composed(capsys, "train", "experiments=face_cnn")["model"]["name"] == "face_cnn"
+
+
+def test_a_task_finds_the_words_that_the_process_was_started_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = ["faceproof", "train", "data.root=My Faces"]
+    monkeypatch.setattr(sys, "argv", list(typed))
+    seen = []
+    programs.start("train", lambda config: seen.append((list(sys.argv), config.data.root)),
+                   sys.argv[2:])  # fmt: skip
+    assert seen == [(typed, "My Faces")]
+    assert sys.argv == typed
+
+
+def test_a_sweep_is_a_training_with_several_values(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun = []
+    monkeypatch.setattr(programs, "start", lambda name, task, words: begun.append((name, words)))
+    main(["sweep", "seed=1,2"])
+    assert begun == [("train", ["-m", "seed=1,2"])]
