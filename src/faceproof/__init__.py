@@ -1,16 +1,10 @@
-"""faceproof: train, compare, judge and serve detectors for face images."""
+"""faceproof: train, compare, judge and serve detectors for face images.
 
-import importlib
-from typing import Any
+The public names are imported on first use, so that `import faceproof` takes no time. `__init__.pyi`
+lists them.
+"""
+
+import lazy_loader
 
 __version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> Any:
-    """Import `faceproof.load` of `inference.predictor` on first use, because it imports torch.
-
-    By its name, because parts of this package that know no torch import this module too.
-    """
-    if name == "load":
-        return importlib.import_module("faceproof.inference.predictor").load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

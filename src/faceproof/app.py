@@ -255,6 +255,24 @@ def compose_data(overrides: list[str]) -> "DataSet":
     return list_data(values)
 
 
+def compose_choice(group: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in `conf/GROUP/NAME.yaml` as plain values, some of them replaced.
+
+    Raises:
+        FaceproofError: there is no such file.
+    """
+    try:
+        with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
+            values: dict[str, Any] = plain(compose("train", [f"{group}={name}"]))[group]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FaceproofError(message(error)) from error
+    for key, given in settings.items():
+        before = values.get(key)
+        both = isinstance(given, Mapping) and isinstance(before, dict)
+        values[key] = before | dict(given) if both else given  # type: ignore[operator]
+    return values
+
+
 def list_data(values: Mapping[str, Any]) -> "DataSet":
     """List the data set that the user's settings describe."""
     return _source(values, "data").list()

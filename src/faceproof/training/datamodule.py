@@ -65,7 +65,7 @@ class ImageDataModule(LightningDataModule):
         table: pa.Table,
         task: Task,
         input: ImageInput,
-        augment: Augment,
+        augment: Augment | None = None,
         loader: LoaderConfig | None = None,
         seed: int = 0,
         cache: CacheConfig | None = None,
@@ -83,7 +83,7 @@ class ImageDataModule(LightningDataModule):
         self.val_rows = val.take(order)
         self.task = task
         self.input = input
-        self.augment = augment
+        self.augment = augment or Augment()
         self.loader = loader or LoaderConfig()
         self.seed = seed
         self.cache = cache or CacheConfig()
