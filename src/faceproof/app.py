@@ -157,7 +157,9 @@ def training_values(config: DictConfig) -> dict[str, Any]:
             raise UnknownSettingError(name, known)
         del values[name]  # it stands for a value that several others share
     allow_own_code(values)
-    return values
+    from faceproof.data.sources import resolve
+
+    return values | {"data": resolve(values["data"])}
 
 
 def _written(name: str) -> dict[str, Any]:
@@ -279,11 +281,11 @@ def list_data(values: Mapping[str, Any]) -> "DataSet":
 
 
 def _source(values: Mapping[str, Any], where: str) -> "Source":
-    from faceproof.data.sources import make_source
+    from faceproof.data.sources import make_source, resolve
 
     allow_own_code({where: values})
     try:
-        return make_source(values)
+        return make_source(resolve(values))
     except SettingError as error:
         raise error.within(where) from error
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from faceproof.data import listing
+from faceproof.data.guess import KIND, guess_settings
 from faceproof.data.listing import CombinedData, DataSet, FolderData, Source
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
@@ -42,6 +43,19 @@ KINDS: dict[str, Any] = {
     "combined": CombinedData,
     "demo": listing.DemoData,
 }
+
+
+def resolve(values: Any) -> Any:
+    """Return the settings of a data set with what they leave to be guessed, as it is stored.
+
+    Raises:
+        FaceproofError: the folders do not tell.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    if isinstance(sets := values.get("sets"), Mapping):
+        return {**values, "sets": {name: resolve(one) for name, one in sets.items()}}
+    return guess_settings(values) if values.get("kind") == KIND else values
 
 
 def make_source(values: Any) -> Source:
