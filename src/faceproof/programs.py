@@ -5,6 +5,7 @@
 
 import errno
 import functools
+import logging
 import os
 import signal
 import sys
@@ -19,10 +20,13 @@ from omegaconf import DictConfig
 
 from faceproof import app
 from faceproof.io.plain_files import printable_lines
-from faceproof.io.run_folder import RunFolder, find_run
+from faceproof.io.run_folder import RunFolder, find_run, is_first_process
 from faceproof.io.streams import outlive_closed_pipes
 from faceproof.performance.threads import wait_briefly
 
+log = logging.getLogger(__name__)
+
+OWN = "own"  # the provider of a conf/ in the working folder; see hydra_plugins.faceproof
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -60,6 +64,9 @@ def start(name: str, task: Callable[[DictConfig], Any], words: Sequence[str]) ->
     def with_typed_words(config: DictConfig) -> Any:
         nonlocal begun
         sys.argv, begun = typed, True
+        own = [one.path for one in HydraConfig.get().runtime.config_sources if one.provider == OWN]
+        if own and is_first_process():
+            log.info("%s comes before faceproof's own conf/", own[0])
         return task(config)
 
     conf = str(app.config_root() / "conf")

@@ -12,6 +12,7 @@ class OwnConf(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add the folders, unless the program is another one."""
         from faceproof.app import config_root
+        from faceproof.programs import OWN
 
         root = config_root()
         paths = [element.path.removeprefix("file://") for element in search_path.get_path()]
@@ -19,5 +20,5 @@ class OwnConf(SearchPathPlugin):
             return
         own = Path.cwd() / "conf"
         if own.is_dir() and not own.samefile(root / "conf"):
-            search_path.prepend("own", f"file://{own}", SearchPathQuery(provider="main"))
+            search_path.prepend(OWN, f"file://{own}", SearchPathQuery(provider="main"))
         search_path.append("faceproof", f"file://{root}")
