@@ -8,6 +8,7 @@ import pytest
 
 import faceproof as fp
 from faceproof import api
+from tests.jobs import REPOSITORY
 
 # The examples that need a detector artifact stand where artifacts are tested.
 WITH_EXAMPLE = [
@@ -83,3 +84,17 @@ def test_the_stub_names_what_the_modules_have():
         value = getattr(fp, name)
         if hasattr(value, "__module__") and isinstance(value, type):
             assert getattr(importlib.import_module(value.__module__), name) is value
+
+
+@pytest.mark.filterwarnings("ignore:.*(LeafSpec|does not have many workers)")
+def test_the_notebook_in_the_readme(tmp_path, monkeypatch, capsys):
+    text = (REPOSITORY / "README.md").read_text()
+    block = text.partition("### In a notebook\n\n```python\n")[2].partition("```")[0]
+    for long, short in (('"demo"', '"demo", num_per_class=20'), ("effnet_lite_se", "face_cnn"),
+                        ("max_epochs=2", "max_epochs=1, logger=False, enable_progress_bar=False, "
+                         "enable_model_summary=False, enable_checkpointing=False")):  # fmt: skip
+        assert long in block
+        block = block.replace(long, short)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+    assert "'roc_auc': " in capsys.readouterr().out
