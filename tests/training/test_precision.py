@@ -22,7 +22,19 @@ def test_on_a_gpu(monkeypatch, native, expected) -> None:
 
 
 def test_the_processors_own_word_is_taken(monkeypatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
+    able = {"avx2": True, "avx512_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     assert not cpu_has_bf16()
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    able["amx_bf16"] = True
+    assert cpu_has_bf16()
+
+
+def test_where_torch_does_not_tell_linux_does(monkeypatch, tmp_path) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    file = tmp_path / "cpuinfo"
+    monkeypatch.setattr("faceproof.training.precision.CPUINFO", file)
+    assert not cpu_has_bf16()
+    file.write_text("flags\t\t: avx2 avx512f avx512_vnni\n")
+    assert not cpu_has_bf16()
+    file.write_text("flags\t\t: avx2 avx512_bf16\n")
     assert cpu_has_bf16()

@@ -1,9 +1,12 @@
 """Which numbers to compute in: bfloat16 where the hardware has it, else float32."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -28,5 +31,10 @@ def choose_precision(on_gpu: bool) -> Precision:
 
 def cpu_has_bf16() -> bool:
     """Say whether the processor has instructions for products of bfloat16."""
-    able, names = torch.cpu.get_capabilities(), "avx512_bf16 amx_bf16 avx10_2 bf16 sve_bf16"
-    return any(able.get(name) for name in names.split())
+    names = "avx512_bf16 amx_bf16 avx10_2 bf16 sve_bf16"
+    if hasattr(torch.cpu, "get_capabilities"):
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name) for name in names.split())
+    # Older releases of torch do not tell; Linux does.
+    flags = CPUINFO.read_text().split() if CPUINFO.is_file() else []
+    return not {*names.split(), "svebf16"}.isdisjoint(flags)
