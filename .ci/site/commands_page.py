@@ -97,16 +97,20 @@ BY_HAND = ("train", "evaluate", "sweep")  # their words are settings, not option
 
 def commands_page() -> str:
     """Return the reference of the command line."""
-    pages = [COMMAND_LINE]
-    for name in COMMANDS:
-        if name in BY_HAND:
-            continue
-        gathered = HelpTables()
-        app = make_parser(name)
-        app[name].help_formatter = gathered  # type: ignore[assignment]
-        app.help_formatter = gathered  # type: ignore[assignment]
+    names = [name for name in COMMANDS if name not in BY_HAND]
+    return "\n".join([COMMAND_LINE, *map(command_part, names)])
+
+
+def command_part(name: str) -> str:
+    """Return the part of one command."""
+    app = make_parser(name)
+    command, gathered = app[name], HelpTables()
+    usual = command.help_formatter
+    command.help_formatter = gathered
+    try:
         app.help_print([name], console=Console(file=io.StringIO()))
-        said = str(app[name].help_epilogue).removeprefix("example: ").partition(", then ")[0]
-        gathered.lines += ["```bash", said, "```"]
-        pages.append("\n".join([f"## {name}\n", *gathered.lines, ""]))
-    return "\n".join(pages)
+    finally:
+        command.help_formatter = usual
+    if example := str(command.help_epilogue or "").removeprefix("example: "):
+        gathered.lines += ["```bash", example.partition(", then ")[0], "```"]
+    return "\n".join([f"## {name}\n", *gathered.lines, ""])

@@ -3,6 +3,7 @@
 import itertools
 import re
 import runpy
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 
 from faceproof.data.table import SCHEMA as IMAGES
 from faceproof.evaluation.predictions import SCHEMA as PREDICTIONS
+from faceproof.inference.output_parts import Row
 from faceproof.io.run_folder import RunFolder
 from tests.docs.pages import DOCS
 from tests.jobs import CONF, REPOSITORY, compose_job
@@ -85,7 +87,8 @@ def test_every_column_and_file_is_in_the_reference() -> None:
     page = (DOCS / "reference" / "files.md").read_text("utf-8")
     run = RunFolder("runs/NAME")
     files = {path.name for path in vars(run).values() if path not in (run.path, run.lock)}
-    for name in (*IMAGES.names, *PREDICTIONS.names, *files):
+    verdicts = {field.name for field in fields(Row)} - {"stamp"}
+    for name in (*IMAGES.names, *PREDICTIONS.names, *files, *verdicts):
         assert f"`{name}" in page, name
 
 
