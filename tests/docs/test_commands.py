@@ -148,7 +148,7 @@ def check_own(arguments: list[str]) -> None:
         )
         (config,) = bound.arguments.values()
         if settings := getattr(config, "settings", ()):
-            make_source(app.plain(compose_job("train", Path("run"), own_conf(settings)).data))
+            known_data(own_conf(settings))
 
 
 def each_run(words: list[str], several: bool) -> list[tuple[str, ...]]:
@@ -189,6 +189,11 @@ def own_conf(words: tuple[str, ...]) -> tuple[str, ...]:
 @functools.cache
 def known_training(words: tuple[str, ...]) -> None:
     make_train_config(app.training_values(compose_job("train", Path("run"), words)))
+
+
+@functools.cache
+def known_data(words: tuple[str, ...]) -> None:
+    make_source(app.plain(compose_job("train", Path("run"), words).data))
 
 
 def check_training(words: tuple[str, ...]) -> None:
