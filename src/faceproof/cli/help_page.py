@@ -33,14 +33,18 @@ class HelpPage:
                 _print(console, textwrap.fill(" ".join(paragraph.split()), _width(console)) + "\n")
 
 
-def _entry(entry: HelpEntry, width: int) -> list[str]:
-    names = _names(entry)
+def parts_of(entry: HelpEntry) -> tuple[str, str]:
+    """Return the names of an argument, option or command, and what is said of it."""
     text = [_plain(entry.description)]
     if entry.default:
         text = [text[0].rstrip("."), f"(default: {entry.default})"]
     if entry.required:
         text = [text[0].rstrip("."), "(required)"]
-    words = " ".join(" ".join(text).split())
+    return _names(entry), " ".join(" ".join(text).split())
+
+
+def _entry(entry: HelpEntry, width: int) -> list[str]:
+    names, words = parts_of(entry)
     wrapped = textwrap.wrap(words, width - NAMES, break_on_hyphens=False) or [""]
     lines = [" " * NAMES + line for line in wrapped]
     if len(names) > NAMES - 4:

@@ -102,10 +102,17 @@ def recorded_data(run: RunFolder) -> DataSet:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What all kinds of data sets have; the limits are those of `DataSet`."""
+    """What all kinds of data sets have.
+
+    Attributes:
+        name: the name of the data set, and the `source` of its images.
+        task: `deepfake` (real or fake) or `face` (face or not).
+        max_unreadable: the share of unreadable files above which a run refuses to start.
+        allow_leaks: train although images or groups are in two splits.
+    """
 
     name: str
-    task: str  # `deepfake` or `face`
+    task: str
     max_unreadable: float = field(default=0.01, kw_only=True)
     allow_leaks: bool = field(default=False, kw_only=True)
 
@@ -189,10 +196,11 @@ class TableData(_Kind):
     """Images that an image table in CSV or Parquet lists.
 
     A table without sources takes `name` for them; one without splits is divided by the ratios, and
-    its rows without a label are unlabelled.
+    its rows without a label are unlabelled. Settings that are not named here are as for
+    `FolderData`.
 
     Attributes:
-        file: the table; those not named here are as for `FolderData`.
+        file: the table.
         root: the folder that relative paths start from; None for that of the file.
         columns: column of the file to column of an image table; null leaves the column out.
         labels: word of the column label to class name; class names need no word.
@@ -274,6 +282,9 @@ class CombinedData:
     """Several data sets of one task as one; the column `source` tells them apart.
 
     Attributes:
+        name: the name of all together.
+        task: the task of every set.
+        sets: a name for each set, and the settings of that set.
         max_unreadable: of all together; None for as many files as the sets allow in sum.
         allow_leaks: None to allow them where every set does.
     """
@@ -332,9 +343,11 @@ def list_part(name: str, part: "Source | DataSet") -> DataSet:
 class DemoData(_Kind):
     """The demonstration set, drawn below `root` where it is not there yet.
 
+    Settings that are not named here are as for `FolderData`.
+
     Attributes:
         seed: of everything that is drawn.
-        num_per_class: images of each class; the others are as for `FolderData`.
+        num_per_class: images of each class.
     """
 
     root: str

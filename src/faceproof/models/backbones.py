@@ -86,7 +86,11 @@ class SmallBackbone(nn.Module):
 
 
 def face_cnn_backbone(size: int = 48) -> SmallBackbone:
-    """System A: two blocks of two padded 3x3 convolutions, 32 and 64 wide; 9,216 features at 48."""
+    """System A: two blocks of two padded 3x3 convolutions, 32 and 64 wide; 9,216 features at 48.
+
+    Args:
+        size: the side of the input in pixels.
+    """
     return SmallBackbone(
         [
             *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU()),
@@ -99,7 +103,11 @@ def face_cnn_backbone(size: int = 48) -> SmallBackbone:
 
 
 def cnn3_backbone(size: int = 150) -> SmallBackbone:
-    """System G: three 3x3 convolutions, 32, 64 and 128 wide, unpadded; 36,992 features at 150."""
+    """System G: three 3x3 convolutions, 32, 64 and 128 wide, unpadded; 36,992 features at 150.
+
+    Args:
+        size: the side of the input in pixels.
+    """
     return SmallBackbone(
         [
             *(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),

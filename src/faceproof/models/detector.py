@@ -49,7 +49,14 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """The settings of `ImageInput`; None is what the backbone's own weights were trained with."""
+    """The settings of `ImageInput`; None is what the backbone's own weights were trained with.
+
+    Attributes:
+        size: the side of the square input, in pixels.
+        mean: what is subtracted from the three channels of an image in [0, 1].
+        std: what the three channels are divided by after that.
+        interpolation: how an image is resized: `bilinear`, `bicubic` or `nearest`.
+    """
 
     size: int | None = None
     mean: tuple[float, float, float] | None = None

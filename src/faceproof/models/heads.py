@@ -27,7 +27,13 @@ class Logit(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """Dropout and one linear layer on pooled features (B, C)."""
+    """Dropout and one linear layer on pooled features (B, C).
+
+    Args:
+        num_features: C.
+        num_outputs: outputs of the last linear layer, 1 or 2; see `Logit`.
+        dropout: the probability with which a feature is dropped.
+    """
 
     def __init__(self, num_features: int, num_outputs: int = 2, dropout: float = 0.0) -> None:
         super().__init__()
@@ -40,7 +46,14 @@ class LinearHead(nn.Module):
 
 
 class HiddenHead(nn.Module):
-    """One hidden layer with ReLU and dropout on flat features (B, C)."""
+    """One hidden layer with ReLU and dropout on flat features (B, C).
+
+    Args:
+        num_features: C.
+        num_hidden: the width of the hidden layer.
+        dropout: the probability with which a hidden value is dropped.
+        num_outputs: outputs of the last linear layer, 1 or 2; see `Logit`.
+    """
 
     def __init__(
         self, num_features: int, num_hidden: int, dropout: float = 0.0, num_outputs: int = 1
@@ -59,6 +72,11 @@ class SqueezeExciteHead(nn.Module):
     """Squeeze-and-excitation on a feature map, then global average pooling and a linear layer.
 
     Hu et al., "Squeeze-and-Excitation Networks" (2018), with the reduction of 16 that they use.
+
+    Args:
+        num_features: C.
+        reduction: how many times narrower the squeezed layer is.
+        num_outputs: outputs of the last linear layer, 1 or 2; see `Logit`.
     """
 
     def __init__(self, num_features: int, reduction: int = 16, num_outputs: int = 2) -> None:
@@ -80,6 +98,12 @@ class ConvTailHead(nn.Module):
 
     For each width: 3x3 convolution ReLU, batch norm, dropout; then global average pooling, a linear
     layer with ReLU, dropout, and the logit.
+
+    Args:
+        num_features: C.
+        widths: of the convolutions, first to last.
+        num_hidden: the width of the linear layer.
+        dropout: the probability with which a value is dropped.
     """
 
     EPS = 1e-3  # of Keras, in which system D is written; torch's default is 1e-5

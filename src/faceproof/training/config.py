@@ -142,7 +142,11 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class LoggerConfig:
-    """Where metrics go beside `metrics.csv`."""
+    """Where metrics go beside `metrics.csv`.
+
+    Attributes:
+        tensorboard: write TensorBoard events into the run folder.
+    """
 
     tensorboard: bool = True
 

@@ -16,8 +16,10 @@ LAST = re.compile(r"last_(\d+)")
 class FreezeStage:
     """From `from_epoch` on, what `train` names is trained and the rest is frozen.
 
-    The terms are `all`, `head`, `last_N` (the backbone's last N blocks), or a regular expression
-    that is searched for in parameter names.
+    Attributes:
+        from_epoch: the first epoch of the stage, from 0 on.
+        train: one term or a list of terms: `all`, `head`, `last_N` (the backbone's last N blocks),
+            or a regular expression that is searched for in parameter names.
     """
 
     from_epoch: int

@@ -1,8 +1,12 @@
 """The training loss."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels and class weights to a number
 
 
 def weighted_bce(logits: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:

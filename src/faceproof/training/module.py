@@ -14,13 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.training.finite import LossWatch, NonFiniteError
 from faceproof.training.live_metrics import EpochMetrics, MeanLoss
-from faceproof.training.losses import weighted_bce
+from faceproof.training.losses import Loss, weighted_bce
 
 STEP_LOSS = "train/loss_step"
 
 
 class DetectorModule(LightningModule):
-    """Trains a network by binary cross-entropy on its logit.
+    """Trains a network by a loss of its logit.
 
     Args:
         net: (B, 3, S, S) in [0, 1] -> (B,) logits.
@@ -30,6 +30,7 @@ class DetectorModule(LightningModule):
         seed: of what is drawn inside a step, such as dropout.
         compiled: compile the network's forward pass; its weights keep their names.
         plateau_monitor: the metric that a ReduceLROnPlateau goes by.
+        loss: the training loss; validation's is binary cross-entropy whatever this one is.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class DetectorModule(LightningModule):
         seed: int = 0,
         compiled: bool = False,
         plateau_monitor: str = "val/loss",
+        loss: Loss = weighted_bce,
     ) -> None:
         super().__init__()
         self.net = net
@@ -49,6 +51,7 @@ class DetectorModule(LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.plateau_monitor = plateau_monitor
+        self.loss = loss
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self.seed = seed
         self.rates: dict[str, float] = {}  # of this epoch's first step
@@ -78,7 +81,7 @@ class DetectorModule(LightningModule):
     def training_step(self, batch: Batch | FeatureBatch, batch_idx: int) -> Tensor:
         """Return the mean loss of a batch."""
         logits = self.score(batch)
-        loss = weighted_bce(logits, batch.label, self.class_weights)  # type: ignore[arg-type]
+        loss = self.loss(logits, batch.label, self.class_weights)  # type: ignore[arg-type]
         self.losses.add(loss, f"epoch {self.current_epoch}, step {batch_idx}", batch.row)
         value, size = loss.detach(), len(logits)
         if self._is_logged_step():

@@ -1,0 +1,115 @@
+"""The examples of the guides are run as they stand, on few and small images."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faceproof import lookup
+from faceproof.cli.main import main
+from faceproof.evaluation.metrics import METRICS
+from tests.conftest import write_images
+from tests.docs.pages import DOCS, blocks, commands, write_files
+from tests.docs.test_commands import own_conf
+from tests.jobs import evaluate, train
+
+SMALL = ("trainer=smoke", "loader.batch_size=8", "loader.num_workers=0", "logger=csv")
+# Where a command says nothing else.
+IMAGES = ("data=real_fake_folders", "data.root=my/images")
+MODEL = ("model=face_cnn", "model.input.size=16")
+# Of others, too large, or tested in full elsewhere (allow=, by workflows/test_own_network).
+NOT_RUN = ("pip", "tensorboard", "convnext_tiny", "resnet18", "optimizer.lr=0.0003",
+           "augment.strength=0.5", "allow=[my_networks]")  # fmt: skip
+GUIDES = sorted(file.name for file in (DOCS / "how_to").glob("*.md"))
+# Python that needs no more than what is in `world`.
+PYTHON = ("explanation/intervals.md", "tutorials/handing_on.md", "tutorials/reading_a_report.md",
+          "serving.md")  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working folder of a reader, with the images that the guides speak of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(lookup, "_allowed", set())
+    before = {**METRICS}
+    monkeypatch.setenv("FACEPROOF_DATA", str(tmp_path / "data"))
+    for seed, name in enumerate(("images/real", "images/fake")):
+        write_images(Path("my", name), [f"{n}.jpg" for n in range(24)], (20, 16), seed)
+    for seed, name in enumerate(("original-camera", "swapped-faceswap")):
+        for number, who in enumerate(("ann", "bea", *"cdefgh")):
+            write_images(Path("my/phones", name, who), ["0.jpg"], (20, 16), 10 * seed + number)
+    write_images(
+        Path("my/flat"), [f"{p}{n}.jpg" for p in ("r_", "f_") for n in range(12)], (20, 16)
+    )
+    yield tmp_path
+    METRICS.clear()  # of what a guide has added
+    METRICS.update(before)
+
+
+def small(words: list[str]) -> list[str]:
+    """Return the words of a training that takes a second."""
+    more = [*SMALL]
+    if not any(word.startswith("data") for word in words):
+        more += IMAGES
+    if not any(word.startswith("model=") for word in words):
+        more += MODEL
+    if any("phones" in word for word in words):
+        more += ["data.ratios={train: 0.4, val: 0.3, test: 0.3}", "data.allow_leaks=true"]
+    return [*words, *more]
+
+
+def give(words: list[str]) -> None:
+    """Do what a command says, as far as it is small enough."""
+    name, run = words[1], Path("runs/NAME")
+    if name == "train":
+        shutil.rmtree(run, ignore_errors=True)
+        train(run, *own_conf(tuple(small(words[2:]))))
+    elif name == "evaluate":
+        given = [word for word in words[2:] if not word.startswith("run=")]
+        evaluate(run, "loader.num_workers=0", *given)
+    elif name == "audit" and "data=table" not in words:
+        pass  # the training that follows lists and audits the same images
+    else:
+        assert main(words[1:]) in ((0, 1) if name == "audit" else (0,))
+
+
+def walk(page: str, namespace: dict[str, object]) -> int:
+    """Do what a page says from its first line to its last; return how many commands that are."""
+    text = (DOCS / page).read_text("utf-8")
+    write_files(text, Path())
+    for block in blocks(text):
+        if block.language == "python":
+            exec(compile(block.text, page, "exec"), namespace)
+    done = 0
+    for words in commands(text):
+        if not any(part in word for word in words for part in NOT_RUN):
+            give(words)
+            done += 1
+    return done
+
+
+# Lightning's own, of a plain trainer.
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec")
+@pytest.mark.parametrize("page", GUIDES)
+def test_a_guide_can_be_followed(page: str, world: Path) -> None:
+    done = walk(f"how_to/{page}", {"__name__": "guide"})
+    assert done or page in ("add_a_loss.md", "add_a_metric.md")
+
+
+def test_the_first_ten_minutes(world: Path) -> None:
+    """With the smallest demonstration set; the run is made once, and then used."""
+    write_images(world, ["image.jpg"])
+    drawn = ["data=demo", "data.num_per_class=24"]
+    give(["faceproof", "train", *drawn])
+    give(["faceproof", "evaluate"])
+    for words in commands((DOCS / "first_ten_minutes.md").read_text("utf-8")):
+        if words[1] in ("export", "predict"):
+            give(words)
+    for page in ("first_ten_minutes.md", *PYTHON):
+        for block in blocks((DOCS / page).read_text("utf-8")):
+            if block.language == "python" and "judge_faces" not in block.text:
+                exec(compile(block.text, page, "exec"), {})
+    assert Path("verdicts.csv").is_file()
