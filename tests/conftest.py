@@ -78,6 +78,25 @@ OF_RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "MAST
             "MASTER_PORT")  # fmt: skip
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--long`: all of what else runs in a short form, in each of its combinations."""
+    parser.addoption("--long", action="store_true", help="run the long tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked as long, unless they are asked for."""
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
+
+
+@pytest.fixture
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Say whether the long tests were asked for."""
+    return bool(request.config.getoption("--long"))
+
+
 @pytest.fixture(autouse=True)
 def _no_rank_stays() -> Iterator[None]:
     """Take back what a test of several processes has left in the environment."""

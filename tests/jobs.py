@@ -1,7 +1,11 @@
 """Runs of train.py and evaluate.py inside the test process, as Hydra would start them."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
@@ -40,5 +44,20 @@ def train(folder: Path, *overrides: str) -> RunFolder:
 
 
 def evaluate(folder: Path, *overrides: str) -> Path:
-    """Run evaluate.py on a run's folder and return the evaluation's."""
-    return app.evaluate(compose_job("evaluate", Path.cwd(), (f"run={folder}", *overrides)))
+    """Run evaluate.py on a run's folder and return the evaluation's; its plots are empty."""
+    with empty_plots():
+        return app.evaluate(compose_job("evaluate", Path.cwd(), (f"run={folder}", *overrides)))
+
+
+@contextmanager
+def empty_plots() -> Iterator[None]:
+    """Draw a report's plots empty: they take most of the time, and show what the numbers say."""
+    from matplotlib.figure import Figure  # not above: many tests need no report
+
+    from faceproof.reports import report
+
+    template = (Path(report.__file__).parent / "templates/report.html.j2").read_text("utf-8")
+    plots = dict.fromkeys(re.findall(r'plot\("(\w+)"', template), Figure(figsize=(1, 1)))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(report, "draw", lambda *_: plots)
+        yield

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from faceproof import app
+from faceproof import app, programs
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
 from tests.jobs import REPOSITORY, evaluate, train
@@ -47,6 +49,33 @@ def command(*arguments, cwd):
     )  # fmt: skip
 
 
+@pytest.fixture
+def hydra_leaves_nothing():
+    """Take back what Hydra's main function leaves in a process: its log and its configuration."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    for handler in set(root.handlers) - set(before):
+        handler.close()
+    root.handlers[:], root.level = before, level
+    HydraConfig.instance().cfg = None
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, hydra_leaves_nothing):
+    """Return what runs a program below a folder and returns its one message."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(program, *words):
+        with pytest.raises(SystemExit) as ended:
+            program(words)
+        assert isinstance(ended.value.code, str)  # printed, with exit code 1
+        assert ended.value.code.startswith("error: ")
+        return ended.value.code
+
+    return run
+
+
 def test_the_two_commands_from_another_folder(tiny, tmp_path):
     trained = command(REPOSITORY / "train.py", *tiny, "hydra.run.dir=here", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
@@ -68,22 +97,16 @@ def test_the_two_commands_from_another_folder(tiny, tmp_path):
         (("resume=nowhere",), "is not a run to use"),
     ],
 )
-def test_refusals_are_one_message_and_leave_nothing(arguments, message, tmp_path):
-    found = command(REPOSITORY / "train.py", *arguments, cwd=tmp_path)
-    assert found.returncode == 1
-    assert message in found.stderr
-    assert "Traceback" not in found.stderr + found.stdout
+def test_refusals_are_one_message_and_leave_nothing(arguments, message, tmp_path, refused):
+    assert message in refused(programs.train, *arguments)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_evaluating_what_is_no_run_is_refused(tmp_path):
+def test_evaluating_what_is_no_run_is_refused(tmp_path, refused):
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "train.log").touch()
-    for name, message in (("half", "it holds train.log"), ("latest", "no run below runs")):
-        found = command(REPOSITORY / "evaluate.py", f"run={name}", cwd=tmp_path)
-        assert found.returncode == 1
-        assert message in found.stderr
-        assert "Traceback" not in found.stderr
+    assert "it holds train.log" in refused(programs.evaluate, "run=half")
+    assert "no run below runs" in refused(programs.evaluate, "run=latest")
 
 
 def test_configuration_and_help_need_no_heavy_library(tmp_path):
@@ -196,15 +219,11 @@ def test_what_a_refused_run_left_does_not_stand_in_its_way(tiny, small_faces, tm
     assert train(tmp_path / "run", *tiny, "data.allow_leaks=true").best.is_file()
 
 
-def test_a_refusal_removes_no_log_of_the_user_s(tmp_path):
+def test_a_refusal_removes_no_log_of_the_user_s(tmp_path, refused):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "precious.log").write_text("mine")
-    found = command(
-        REPOSITORY / "train.py", "data=face_or_not", "data.root=nowhere", "hydra.run.dir=mine",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert found.returncode == 1
+    refused(programs.train, "data=face_or_not", "data.root=nowhere", "hydra.run.dir=mine")
     assert (folder / "precious.log").read_text() == "mine"
 
 
@@ -243,41 +262,33 @@ def test_any_folder_name_arrives_as_it_is(name):
         path.mkdir(parents=True, exist_ok=True)
         (word,) = shlex.split(RunFolder(path).argument("run"))
         (override,) = OverridesParser.create().parse_overrides(app.command_line([word]))
-        assert OmegaConf.create({"run": override.value()}).run == os.path.normpath(path)
+        arrived = str(OmegaConf.create({"run": override.value()}).run)
+        assert os.path.normpath(arrived) == os.path.normpath(path)
 
 
-INTERRUPTED = """
-import importlib, os, runpy, signal, sys
+def test_an_interrupted_command_ends_with_one_line(
+    run, tmp_path, monkeypatch, capsys, hydra_leaves_nothing
+):
+    def interrupted(program, place, *words):
+        def interrupt(*given, **more):
+            raise KeyboardInterrupt
 
-def interrupt(*given, **more):
-    os.kill(os.getpid(), signal.SIGINT)
+        with monkeypatch.context() as patch:
+            patch.setattr(f"faceproof.workflows.{place}", interrupt)
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                program(words)
+        assert ended.value.code == 130
+        return capsys.readouterr().err.splitlines()[-1]
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
-place, sys.argv = sys.argv[1], sys.argv[2:]
-module, _, name = place.rpartition(".")
-setattr(importlib.import_module(f"faceproof.{module}"), name, interrupt)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def interrupted(script, place, *arguments, cwd):
-    """Run an entry point that is interrupted when it calls a function."""
-    found = command("-c", INTERRUPTED, place, REPOSITORY / script, *arguments, cwd=cwd)
-    assert found.returncode == 130, found.stderr
-    assert found.stdout == ""
-    return found.stderr
-
-
-def test_an_interrupted_command_ends_with_one_line(run, tmp_path):
-    said = interrupted(
-        "train.py", "workflows.train.build_network", "hydra.run.dir=new", cwd=tmp_path
-    )
-    assert said == "interrupted; no checkpoint had been written, so the same command starts anew\n"
+    monkeypatch.chdir(tmp_path)
+    said = interrupted(programs.train, "train.build_network", "hydra.run.dir=new")
+    assert said == "interrupted; no checkpoint had been written, so the same command starts anew"
     assert not (tmp_path / "new").exists()
-    said = interrupted("train.py", "workflows.train.recorded_data", "resume=run", cwd=tmp_path)
-    assert said == "interrupted; resume it by: faceproof train resume=run\n"
-    said = interrupted("evaluate.py", "workflows.evaluate.recorded_data", "run=run", cwd=tmp_path)
-    assert said == "interrupted\n"
+    said = interrupted(programs.train, "train.recorded_data", "resume=run")
+    assert said == "interrupted; resume it by: faceproof train resume=run"
+    said = interrupted(programs.evaluate, "evaluate.recorded_data", "run=run")
+    assert said == "interrupted"
 
 
 DAMAGED = [b"", b"model: [1", b"- 1", b"12", b"\xff\xfe", b"\0", b"a: ${b", b"model: x\ndata: y"]

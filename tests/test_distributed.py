@@ -129,7 +129,7 @@ def assert_alike(first, second):
         assert next(figures) == pytest.approx(next(figures), abs=1e-4)
 
 
-def test_two_processes_are_one_run_and_go_on_as_one_and_the_other_way_round(run, tmp_path):
+def test_two_processes_are_one_run_and_go_on_as_one_and_the_other_way_round(run, tmp_path, is_long):
     one = run.finish("one", *ONE)
     two = run.finish("two", *TWO)
     record = json.loads(two.record.read_text())
@@ -141,7 +141,8 @@ def test_two_processes_are_one_run_and_go_on_as_one_and_the_other_way_round(run,
     assert_alike(one, two)
     as_one = ("loader.batch_size=8", "trainer.devices=1", "trainer.strategy=auto")
     as_two = ("loader.batch_size=4", "trainer.devices=2", f"trainer.strategy={DDP}")
-    for name, first, then in (("then-one", TWO, as_one), ("then-two", ONE, as_two)):
+    changes = (("then-two", ONE, as_two), ("then-one", TWO, as_one))
+    for name, first, then in changes if is_long else changes[:1]:
         run.finish(name, *first, "trainer.max_epochs=2")
         assert_alike(one, run.finish(name, f"resume={name}", *then, "trainer.max_epochs=3"))
 
@@ -173,7 +174,7 @@ def test_the_death_of_one_process_ends_the_run_with_a_message(run, tmp_path):
     assert not said or "resume it by: faceproof train resume=" in done.stderr
 
 
-@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("rank", [pytest.param("0", marks=pytest.mark.long), "1"])
 def test_a_fault_in_one_process_is_said_with_how_to_resume(run, tmp_path, monkeypatch, rank):
     monkeypatch.setenv("RANK_AT_FAULT", rank)
     (tmp_path / "custom.py").write_text(DIVERGING)
@@ -185,19 +186,22 @@ def test_a_fault_in_one_process_is_said_with_how_to_resume(run, tmp_path, monkey
     assert status == "stopped: the loss is not finite in epoch 1, step 0"
 
 
-def test_a_fault_in_one_process_ends_both_with_one_message(run, small_faces, tmp_path, monkeypatch):
+def test_a_fault_in_one_process_ends_both_with_one_message(
+    run, small_faces, tmp_path, monkeypatch, is_long
+):
     """One fault after the other in the second epoch, in one process of the two; then none."""
     images = shutil.copytree(small_faces, tmp_path / "images")
     whole = run.finish("whole", *TWO, f"data.root={images}")
     (tmp_path / "custom.py").write_text(FAULTY)
     words = (*TWO, f"data.root={images}", "optimizer.name=custom.SGD")
     gone = "could be read when the run began and no longer can"
-    for fault, workers, reason in (
-        ("vanish 0", 0, gone),
+    faults = [
         ("vanish 1", 0, gone),
         ("kill 1", 1, "a worker process died"),
+        ("vanish 0", 0, gone),
         ("die 0", 0, "another process of this run has ended"),
-    ):
+    ]
+    for fault, workers, reason in faults if is_long else faults[:1]:
         monkeypatch.setenv("FAULT", fault)
         done = run("run", *words, f"loader.num_workers={workers}")
         assert done.returncode != 0

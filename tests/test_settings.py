@@ -51,13 +51,13 @@ def misspelt(key: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate"])
-def test_every_key_that_is_misspelt_is_refused(name: str, tmp_path: Path) -> None:
+def test_every_key_that_is_misspelt_is_refused(name: str, tmp_path: Path, is_long: bool) -> None:
     extra = ("run=x", "data=demo") if name == "evaluate" else ()
     composed = compose_job(name, tmp_path, extra)
     words = [key for key in keys(composed) if not key.rpartition(".")[2].startswith("_")]
     assert len(words) > (50 if name == "train" else 20)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        for key in words:
+        for key in words if is_long else words[::4]:
             with pytest.raises(HydraException, match=r"Could not (override|find)") as refusal:
                 compose(name, [*extra, f"{misspelt(key)}=1"])
             assert misspelt(key) in str(refusal.value)

@@ -258,7 +258,7 @@ def test_the_evaluation_is_the_one_that_all_have(make_run) -> None:
 
 def test_a_run_without_the_evaluation_is_told_the_command(make_run) -> None:
     first, second = make_run("a"), make_run("b", evaluation=None)
-    with pytest.raises(FaceproofError, match=rf"evaluate\.py run={second.path}$"):
+    with pytest.raises(FaceproofError, match=rf"faceproof evaluate run={second.path}$"):
         choose_evaluation([first, second])
     with pytest.raises(
         FaceproofError, match=rf"^2 of 2 runs [\s\S]*run={second.path} name=mine$"

@@ -108,9 +108,7 @@ def stopped(monkeypatch, folder, act, *words, step=5):
     """Train until something that happens in a step stops the run; return what is said."""
     with monkeypatch.context() as patched:
         in_step(patched, step, act)
-        with pytest.raises(
-            FaceproofError, match=r"resume it by: python train\.py resume="
-        ) as error:
+        with pytest.raises(FaceproofError, match=r"resume it by: faceproof train resume=") as error:
             train(folder, *words)
     assert not list(folder.glob("*.partial-*"))
     torch.load(folder / "last.ckpt", weights_only=True)

@@ -296,7 +296,7 @@ def test_a_run_that_has_not_ended_says_so(run, tmp_path):
     half = tmp_path / "half of it"
     shutil.copytree(run.path, half)
     (half / "operating_point.json").unlink()
-    command = rf"its training has not ended; .*train\.py 'resume={half}'$"
+    command = rf"its training has not ended; .*faceproof train 'resume={half}'$"
     with pytest.raises(FaceproofError, match=command):
         app.evaluate(compose_job("evaluate", tmp_path, (f'run="{half}"', *QUIET)))
 

@@ -270,7 +270,9 @@ def test_an_evaluation_of_other_weights_never_stands_in_the_card(run, tmp_path):
     evaluation(run)
     change_weights_of_run(run)
     RunFolder(run).write_operating_point(POINT.to_json())
-    with pytest.raises(FaceproofError, match=r"tiny-test: it is of other weights .* evaluate\.py"):
+    with pytest.raises(
+        FaceproofError, match=r"tiny-test: it is of other weights .* faceproof evaluate"
+    ):
         export_run(run, tmp_path / "artifact")
     assert not (tmp_path / "artifact").exists()
     evaluation(run)

@@ -163,7 +163,7 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_resume(
     before = signal.getsignal(number)
     with monkeypatch.context() as patched:
         patched.setattr(DetectorModule, "training_step", training_step)
-        with pytest.raises(FaceproofError, match=r"resume it by: python train\.py resume="):
+        with pytest.raises(FaceproofError, match=r"resume it by: faceproof train resume="):
             train(tmp_path / "run", *tiny, "checkpoint.steps=null")
     assert signal.getsignal(number) is before
     run = RunFolder(tmp_path / "run")
@@ -219,7 +219,7 @@ def test_weights_that_are_not_finite_take_no_checkpoint_s_place(tiny, whole, tmp
 
     with monkeypatch.context() as patched:
         patched.setattr(DetectorModule, "optimizer_step", optimizer_step)
-        words = r"weights are not finite after step 6, in epoch 1.*resume it by: python train\.py"
+        words = r"weights are not finite after step 6, in epoch 1.*resume it by: faceproof train"
         with pytest.raises(FaceproofError, match=words):
             train(tmp_path / "run", *tiny)
     run = RunFolder(tmp_path / "run")
