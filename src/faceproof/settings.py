@@ -70,6 +70,10 @@ ABOVE_ZERO = Rule(lambda value: is_number(value) and value > 0, "a number above 
 SHARE = Rule(lambda value: is_number(value) and 0 <= value <= 1, "a share, from 0 to 1")
 RATE = Rule(lambda value: is_number(value) and 0 < value < 1, "a rate, above 0 and below 1")
 TEXT = Rule(lambda value: isinstance(value, str), "a text")
+PLACE = Rule(
+    lambda value: isinstance(value, str) and bool(value.strip()),
+    "a folder or file (. for the folder one is in)",
+)
 NAME = Rule(
     is_name,
     "a name: 200 letters at most, without slashes, line feeds and the like, no dot or space first",

@@ -23,10 +23,17 @@ def test_sizes_of_batches_that_cannot_be(number: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"images": "ram"}, {"features": "yes"}, {"views": 0}, {"max_gb": 0}]
+    "wrong",
+    [
+        {"images": "ram"},
+        {"features": "yes"},
+        {"views": 0},
+        {"max_gb": 0},
+        {"features": "none", "max_gb": 5},
+    ],
 )
 def test_caches_that_cannot_be(wrong: dict[str, Any]) -> None:
-    (name,) = wrong
+    *_, name = wrong
     with pytest.raises(FaceproofError, match=f"^{name} = "):
         CacheConfig(**wrong)
 

@@ -7,6 +7,7 @@ from faceproof.settings import COUNT, Rule, count_up_to, one_of, optional
 
 MAX_BATCH = 2**16  # images; of 224 pixels a side they are 39 GB of numbers
 MAX_WORKERS = 256  # each worker process holds all of torch
+MAX_GB = 20.0  # of a cache, where nothing else is set
 
 _WORKERS = count_up_to(0, MAX_WORKERS)
 WORKERS = Rule(
@@ -46,13 +47,20 @@ class CacheConfig:
     images: str = "none"
     features: str = "auto"
     views: int | None = None
-    max_gb: float = 20.0
+    max_gb: float = MAX_GB
 
     def __post_init__(self) -> None:
         settings.check(
             self, images=one_of("none", "memory", "disk"), features=one_of("auto", "none"),
             views=optional(COUNT), max_gb=settings.ABOVE_ZERO,
         )  # fmt: skip
+        nothing = self.images == self.features == "none"
+        if nothing and self.max_gb != MAX_GB:
+            raise settings.SettingError(
+                "max_gb",
+                f"= {self.max_gb} changes nothing: cache.images and cache.features are none; leave "
+                f"it out (or {MAX_GB:g})",
+            )
 
     @property
     def max_bytes(self) -> int:

@@ -37,11 +37,12 @@ from faceproof.evaluation.reliability import confidences, risk_coverage
 from faceproof.evaluation.statistics import Codes, Interval
 from faceproof.io.parse import parse
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
-from faceproof.settings import RATE, SHARE, check, one_of
+from faceproof.settings import RATE, SHARE, SettingError, check, one_of, optional
 from faceproof.task import Task
 
 FORMAT = "faceproof operating point 1"
 CRITERIA = ("youden", "f1", "fpr", "fixed")
+FPR, VALUE = 0.01, 0.5  # where a criterion that needs one is set without it
 MAX_RISK = 0.01
 MIN_COVERAGE = 0.5
 
@@ -131,22 +132,41 @@ class ThresholdConfig:
 
     Args:
         criterion: youden, f1, fpr or fixed.
-        fpr: the false-positive rate to keep, for the criterion fpr.
-        value: the threshold, for the criterion fixed.
+        fpr: the false-positive rate to keep, for the criterion fpr alone; None for `FPR`.
+        value: the threshold, for the criterion fixed alone; None for `VALUE`.
         calibration: auto, temperature, isotonic or none.
     """
 
     criterion: str = "youden"
-    fpr: float = 0.01
-    value: float = 0.5
+    fpr: float | None = None
+    value: float | None = None
     calibration: str = "auto"
 
     def __post_init__(self) -> None:
-        check(self, criterion=one_of(*CRITERIA), fpr=RATE, value=SHARE)
+        check(self, criterion=one_of(*CRITERIA), fpr=optional(RATE), value=optional(SHARE))
+        for name, criterion in (("fpr", "fpr"), ("value", "fixed")):
+            value = getattr(self, name)
+            if value is not None and self.criterion != criterion:
+                raise SettingError(
+                    name,
+                    f"= {value} changes nothing with threshold.criterion={self.criterion}: it is "
+                    f"read with threshold.criterion={criterion} alone; set that, or leave "
+                    f"threshold.{name} out (null)",
+                )
         if self.calibration not in METHODS:  # a setting of its own, beside those of `threshold`
             raise FaceproofError(
                 f"calibration = {self.calibration!r} must be one of {', '.join(METHODS)}"
             )
+
+    @property
+    def rate(self) -> float:
+        """The false-positive rate to keep."""
+        return FPR if self.fpr is None else self.fpr
+
+    @property
+    def fixed(self) -> float:
+        """The threshold that is given."""
+        return VALUE if self.value is None else self.value
 
 
 def fit_to_validation(predictions: pa.Table, task: Task, config: ThresholdConfig) -> OperatingPoint:
@@ -179,7 +199,7 @@ def fit_operating_point(
         )
     calibration = fit_calibration(labels, logits, config.calibration, units)
     probabilities = calibration.apply(logits).astype(np.float32).astype(np.float64)
-    chosen, warnings = float(config.value), list[str]()
+    chosen, warnings = float(config.fixed), list[str]()
     if config.criterion != "fixed":
         chosen, warnings = _choose_threshold(labels, probabilities, config)
     called = is_positive(probabilities, chosen)
@@ -191,7 +211,7 @@ def fit_operating_point(
         )
     return OperatingPoint(
         calibration, chosen, config.criterion,
-        promised_fpr=config.fpr if config.criterion == "fpr" else None,
+        promised_fpr=config.rate if config.criterion == "fpr" else None,
         num_negative=num_negative, num_positive=num_positive,
         false_positives=int(np.count_nonzero(called & (labels == 0))),
         false_negatives=int(np.count_nonzero(~called & (labels == 1))),
@@ -207,7 +227,7 @@ def _choose_threshold(
     num_positive = int(np.count_nonzero(labels))
     num_negative = len(labels) - num_positive
     if config.criterion == "fpr":
-        return _keep_fpr(thresholds, false_positives, num_negative, config.fpr)
+        return _keep_fpr(thresholds, false_positives, num_negative, config.rate)
     if config.criterion == "youden":
         # In whole numbers, so that equal is equal.
         merit = true_positives * num_negative - false_positives * num_positive

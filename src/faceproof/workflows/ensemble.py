@@ -134,7 +134,10 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
         raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
     first = runs[0].read_config()
     try:
-        criterion = {**first["threshold"], "calibration": first["calibration"]}
+        chosen = first["threshold"]["criterion"]
+        read = {"fpr": "fpr", "fixed": "value"}.get(chosen)  # an older run has the other one too
+        criterion = {"criterion": chosen, "calibration": first["calibration"]}
+        criterion |= {read: first["threshold"][read]} if read else {}
         data, task = first["data"]["name"], get_task(first["data"]["task"])
     except (KeyError, TypeError) as error:
         raise FaceproofError(
