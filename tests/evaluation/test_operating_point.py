@@ -100,6 +100,18 @@ def test_too_few_negatives_to_promise_a_rate_are_told() -> None:
     assert not any("promises little" in text for text in enough.warnings)
 
 
+def test_frames_of_few_videos_promise_no_rate() -> None:
+    labels, logits = scores(2000)
+    config = ThresholdConfig("fpr", 0.01)
+    point = fit_operating_point(labels, logits, config, units=np.arange(2000) // 100)
+    (warning,) = (text for text in point.warnings if "promises little" in text)
+    assert "negative images of 20 independent groups, and it takes 100" in warning
+    assert "the rate is that of these few groups" in warning
+    assert not any(
+        "promises little" in text for text in fit_operating_point(labels, logits, config).warnings
+    )
+
+
 def test_a_rate_out_of_reach_is_told_and_not_claimed() -> None:
     labels = np.repeat([0, 1], 20)
     logits = np.full(40, 60.0)  # every probability is stored as 1

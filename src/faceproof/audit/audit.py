@@ -249,12 +249,19 @@ def _shortcuts(
     known = rows.filter(labelled)
     classes = pa.array(data.task.classes)
     labels = pc.index_in(known["label"].cast(pa.string()), classes).to_numpy().astype(np.int64)
-    units = unit_codes(known)
+    units, notes = unit_codes(known), list[Finding]()
+    if (few := too_few(labels, units)) and known["component"].null_count < known.num_rows:
+        by_group = unit_codes(known.drop_columns(["component"]))
+        if not too_few(labels, by_group):
+            text = f"the intervals of shortcuts take groups for independent, for there are {few}"
+            advice = "do not rely on the intervals: people or videos connect these groups"
+            notes.append(Finding("info", "shortcuts by group", known.num_rows, text, advice))
+            units = by_group
     if known.num_rows and (few := too_few(labels, units)):
         text = f"nobody knows whether a property of the files gives the class away: {few}"
         advice = "audit more of the data before you trust metrics on it"
         return [], [Finding("info", "shortcuts not measured", known.num_rows, text, advice)]
-    return find_shortcuts(stats.filter(labelled), labels, units), []
+    return find_shortcuts(stats.filter(labelled), labels, units), notes
 
 
 def _shortcut(shortcut: Shortcut) -> Finding:

@@ -201,7 +201,9 @@ def fit_operating_point(
     probabilities = calibration.apply(logits).astype(np.float32).astype(np.float64)
     chosen, warnings = float(config.fixed), list[str]()
     if config.criterion != "fixed":
-        chosen, warnings = _choose_threshold(labels, probabilities, config)
+        codes = np.arange(len(labels)) if units is None else units
+        independent = len(np.unique(codes[labels == 0]))
+        chosen, warnings = _choose_threshold(labels, probabilities, config, independent)
     called = is_positive(probabilities, chosen)
     unsure, risk = _unsure_band(labels, probabilities, chosen, max_risk)
     if risk > max_risk:
@@ -220,14 +222,17 @@ def fit_operating_point(
 
 
 def _choose_threshold(
-    labels: Labels, probabilities: Scores, config: ThresholdConfig
+    labels: Labels, probabilities: Scores, config: ThresholdConfig, independent: int
 ) -> tuple[float, list[str]]:
-    """Return the threshold for a criterion, and what cannot be promised of it."""
+    """Return the threshold for a criterion, and what cannot be promised of it.
+
+    The negative images are of so many `independent` units.
+    """
     thresholds, false_positives, true_positives = _candidates(labels, probabilities)
     num_positive = int(np.count_nonzero(labels))
     num_negative = len(labels) - num_positive
     if config.criterion == "fpr":
-        return _keep_fpr(thresholds, false_positives, num_negative, config.rate)
+        return _keep_fpr(thresholds, false_positives, num_negative, config.rate, independent)
     if config.criterion == "youden":
         # In whole numbers, so that equal is equal.
         merit = true_positives * num_negative - false_positives * num_positive
@@ -255,14 +260,17 @@ def _candidates(labels: Labels, probabilities: Scores) -> tuple[Scores, Counts, 
 
 
 def _keep_fpr(
-    thresholds: Scores, false_positives: Counts, num_negative: int, fpr: float
+    thresholds: Scores, false_positives: Counts, num_negative: int, fpr: float, independent: int
 ) -> tuple[float, list[str]]:
     warnings: list[str] = []
-    if num_negative * fpr < 1:
+    if independent * fpr < 1:
+        groups = f" of {independent:,} independent groups" * (independent < num_negative)
+        told = "the threshold lets none of them pass, which promises little"
+        if num_negative * fpr >= 1:
+            told = "the rate is that of these few groups, which promises little"
         warnings.append(
-            f"Validation has {num_negative:,} negative images, and it takes "
-            f"{math.ceil(1 / fpr):,} to see a false-positive rate of {fpr:.4g}: the threshold lets "
-            "none of them pass, which promises little."
+            f"Validation has {num_negative:,} negative images{groups}, and it takes "
+            f"{math.ceil(1 / fpr):,} to see a false-positive rate of {fpr:.4g}: {told}."
         )
     within = np.flatnonzero(false_positives / num_negative <= fpr)
     if len(within):

@@ -131,7 +131,7 @@ def verdict(spectra: Spectra) -> str:
     if not compared:
         return f"undefined: no images of {task.positive} beside some of {task.negative}"
     if all(found.peaks is None for _, found in compared):
-        return f"undefined: fewer than {search.MIN_IMAGES} images of a class"
+        return f"undefined: fewer than {search.MIN_IMAGES} independent images of a class"
     found_in = [(of.name, any(map(one.is_new, one.peaks))) for of, one in compared if one.peaks]
     new = [name for name, is_new in found_in if is_new]
     stronger = [name for name, is_new in found_in if not is_new]
