@@ -20,13 +20,12 @@ from faceproof.io.atomic import atomic_file
 from faceproof.reports.html import render, write_page
 from faceproof.reports.map_plots import (
     MapPanel,
-    literal,
     map_grid,
     move_legend_below,
     shared_limits,
     shortened,
 )
-from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, panels, plot_html
+from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, literal, panels, plot_html
 
 UNIT = "mean power (dB re 1 grey level)"  # that of white noise of one grey level
 MAP_UNIT = "mean log power (dB re 1 grey level)"  # such noise is below 0 there

@@ -1,5 +1,6 @@
 """Reads what a client has sent as an image or a video, within the limits of the server."""
 
+from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 import torch
@@ -23,9 +24,13 @@ from faceproof.server.judging_queue import RefusedError, too_late
 from faceproof.server.limits import Limits
 from faceproof.server.memory import MemoryBudget
 
+# A decoder of H.264 keeps up to 17 frames of 1.5 bytes a pixel; beside them are a frame's RGB, its
+# upright copy, and its numbers while it is resized.
+BYTES_PER_PIXEL_OF_VIDEO = 50
+
 
 class UploadReader:
-    """Reads uploads, several at the same time in one budget of memory.
+    """Reads uploads, several at the same time in one budget of memory, videos among them.
 
     Raises:
         FaceproofError: the budget does not hold the largest image that is taken.
@@ -61,7 +66,11 @@ class UploadReader:
         if image is not None:
             return image
         try:
-            bounds = Bounds(int(self.limits.max_pixels), deadline)
+
+            def reserve(num_pixels: int) -> AbstractContextManager[None]:
+                return self._memory.take(num_pixels * BYTES_PER_PIXEL_OF_VIDEO, deadline)
+
+            bounds = Bounds(int(self.limits.max_pixels), deadline, reserve)
             return read_clip(file, fits, num_frames, bounds)
         except UnknownVideoError as error:
             reason = f"the file is no image that can be read, and as a video: {error}"

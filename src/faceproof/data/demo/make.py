@@ -13,7 +13,6 @@ of processes; another release of numpy or Pillow may change them.
 """
 
 import errno
-import json
 import logging
 import os
 import subprocess
@@ -34,6 +33,7 @@ from faceproof.data.demo.scenes import render_object, render_texture
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors, write_json
 from faceproof.io.cache import cache_folder
+from faceproof.io.plain_files import read_object
 from faceproof.task import Task, get_task
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -112,7 +112,7 @@ def _is_there(root: Path, settings: dict[str, object]) -> bool:
                 "written; set data.root to a folder that is empty or does not exist"
             )
         return False
-    found = json.loads(manifest.read_text())
+    found = read_object(manifest, "delete the folder to have the set made anew")
     if found != settings:
         have, want = (
             ", ".join(f"{key} {one.get(key)}" for key in settings if key != "counts")
