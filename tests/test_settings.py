@@ -20,6 +20,7 @@ from faceproof.data.listing import CombinedData, FolderData
 from faceproof.data.sources import OwnData, check_both_classes, make_source
 from faceproof.errors import FaceproofError
 from faceproof.models.build import build_network
+from faceproof.settings import NAME
 from faceproof.training.config import make_train_config
 from faceproof.training.dry_run import dry_run
 from tests.jobs import CONF, compose_job, train
@@ -378,3 +379,12 @@ def test_settings_are_refused_without_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", seen], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["con", "NUL", "aux.txt", "Com1", "lpt9.tar.gz", "prn .x", "run.", "run ", ".run", "a/b"],
+)
+def test_names_that_windows_does_not_take_are_refused(name: str) -> None:
+    assert not NAME.fits(name)
+    assert NAME.fits(f"x{name.strip(' ./').replace('/', '')}")

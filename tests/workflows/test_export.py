@@ -240,6 +240,14 @@ def test_onnx_needs_images_to_be_held_against_pytorch(run, tmp_path):
     assert not (tmp_path / "artifact").exists()
 
 
+def test_images_that_parity_is_not_checked_on_are_counted(run, tmp_path, caplog):
+    first = images_of(run)[0]
+    Path(first).write_bytes(b"no image")
+    export_run(run, tmp_path / "artifact", onnx=True)
+    assert "on 7 images; 1 validation images beside them cannot be read, " in caplog.text
+    assert first in caplog.text
+
+
 def test_what_is_no_model_of_ours_is_refused():
     with pytest.raises(FaceproofError, match="the ONNX model cannot be read"):
         onnx.OnnxNetwork(b"nonsense", INPUT)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceproof.errors import FaceproofError
+from faceproof.settings import NAME
 from faceproof.words import for_hydra
 from faceproof.workflows.sweep_folder import SweepFolder, run_name, sweep_name
 
@@ -57,6 +58,13 @@ def sweep(tmp_path):
 def test_names_of_runs_are_distinct_and_harmless(one, other):
     assert (run_name(one) == run_name(other)) == (one == other)
     assert set(run_name(one)) <= set("+-._") | set(map(chr, range(48, 123))) - set(":;<=>?@[]^`\\")
+
+
+def test_names_of_runs_are_names_on_windows_too():
+    assert run_name({"model": "x"}) == "model-x"
+    dotted = run_name({"model": "x."})
+    assert NAME.fits(dotted)
+    assert dotted != run_name({"model": "x"})
 
 
 def test_the_name_of_a_sweep_depends_on_the_command_alone():

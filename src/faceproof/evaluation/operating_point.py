@@ -39,6 +39,7 @@ from faceproof.io.parse import parse
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
 from faceproof.settings import RATE, SHARE, SettingError, check, one_of, optional
 from faceproof.task import Task
+from faceproof.words import apart
 
 FORMAT = "faceproof operating point 1"
 CRITERIA = ("youden", "f1", "fpr", "fixed")
@@ -207,9 +208,10 @@ def fit_operating_point(
     called = is_positive(probabilities, chosen)
     unsure, risk = _unsure_band(labels, probabilities, chosen, max_risk)
     if risk > max_risk:
+        left, aim = apart(risk, max_risk, ".2%")
         warnings.append(
-            f"Outside of the unsure band {risk:.2%} of the validation images are called wrongly, "
-            f"more than the {max_risk:.2%} aimed at: a wider band would leave out more than half."
+            f"Outside of the unsure band {left} of the validation images are called wrongly, "
+            f"more than the {aim} aimed at: a wider band would leave out more than half."
         )
     return OperatingPoint(
         calibration, chosen, config.criterion,
@@ -275,9 +277,9 @@ def _keep_fpr(
     within = np.flatnonzero(false_positives / num_negative <= fpr)
     if len(within):
         return float(thresholds[within[-1]]), warnings
-    share = false_positives[0] / num_negative
+    share, limit = apart(false_positives[0] / num_negative, fpr, ".2%")
     warnings.append(
-        f"No threshold keeps a false-positive rate of {fpr:.4g}: {share:.2%} of the negative "
+        f"No threshold keeps a false-positive rate of {limit}: {share} of the negative "
         "validation images have probability 1."
     )
     return float(thresholds[0]), warnings

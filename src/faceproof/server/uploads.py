@@ -23,6 +23,7 @@ from faceproof.inference.video import (
 from faceproof.server.judging_queue import RefusedError, too_late
 from faceproof.server.limits import Limits
 from faceproof.server.memory import MemoryBudget
+from faceproof.words import apart
 
 # A decoder of H.264 keeps up to 17 frames of 1.5 bytes a pixel; beside them are a frame's RGB, its
 # upright copy, and its numbers while it is resized.
@@ -39,10 +40,10 @@ class UploadReader:
     def __init__(self, limits: Limits) -> None:
         needed = limits.max_pixels * BYTES_PER_PIXEL / 1_000_000
         if needed > limits.decoding_megabytes:
+            takes, holds = apart(needed, limits.decoding_megabytes, ".6g")
             raise FaceproofError(
-                f"--decoding-megabytes {limits.decoding_megabytes:g} holds no image of "
-                f"--max-pixels {limits.max_pixels:,.0f}, which takes {needed:,.0f}; change one of "
-                "them"
+                f"--decoding-megabytes {holds} holds no image of --max-pixels "
+                f"{limits.max_pixels:,.0f}, which takes {takes}; change one of them"
             )
         self.limits = limits
         self._memory = MemoryBudget(int(limits.decoding_megabytes * 1_000_000))

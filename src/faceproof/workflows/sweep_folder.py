@@ -32,7 +32,7 @@ from faceproof.io.locks import Lock
 from faceproof.io.parse import parse
 from faceproof.io.plain_files import read_object
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
-from faceproof.settings import AMOUNT, check, one_of
+from faceproof.settings import AMOUNT, NAME, check, one_of
 from faceproof.words import for_hydra
 from faceproof.workflows.run_process import one_line
 
@@ -58,7 +58,8 @@ def run_name(settings: Mapping[str, str]) -> str:
     shown = "+".join(_slug(key, value) for key, value in settings.items())
     short = {_last_part(key) for key in settings}
     exact = all(_shown(value) == value for value in settings.values())
-    if exact and len(short) == len(settings) and len(shown) <= MAX_NAME:
+    plain = NAME.fits(shown)  # on Windows too, where no name ends with a dot
+    if exact and plain and len(short) == len(settings) and len(shown) <= MAX_NAME:
         return shown
     text = [f"{key}={value}" for key, value in settings.items()]
     return f"{shown[:MAX_NAME].rstrip('+-.')}_{_digest(text)[:6]}"
