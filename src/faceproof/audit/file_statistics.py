@@ -24,7 +24,8 @@ from faceproof.data.image_limits import open_image
 from faceproof.data.shards.paths import SHARD, find_member, roots_of
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.table import write_table
-from faceproof.io.atomic import CannotWriteError
+from faceproof.errors import FaceproofError
+from faceproof.io.atomic import NO_ROOM, CannotWriteError
 from faceproof.io.cache import cache_folder
 from faceproof.io.stamps import stamp_of
 
@@ -140,6 +141,10 @@ def _write_cache(stats: pa.Table, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_table(stats, file)
     except (OSError, CannotWriteError) as error:
+        if getattr(error.__cause__, "errno", None) in NO_ROOM:  # before a run fails by it
+            raise FaceproofError(
+                f"{file} cannot be written ({error}); set FACEPROOF_CACHE to a folder that can"
+            ) from error
         log.warning(
             "nothing is cached, so that the same files are read again the next time: %s; set "
             "FACEPROOF_CACHE to a folder that can be written to", error,
