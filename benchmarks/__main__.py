@@ -21,6 +21,7 @@ TITLES = {
     "startup": "start-up",
     "scale": "a table of many images",
     "indexing": "looking at many files",
+    "near": "looking for near-duplicates of what a run has seen",
     "performance": "each part of faceproof.performance on and off, images per second",
 }
 MODELS = ["effnet_se", "resnet18", "densenet121", "face_cnn"]
@@ -63,6 +64,10 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
 
         with tempfile.TemporaryDirectory() as folder:
             return [measure_indexing(Path(folder), given.files)]
+    if given.name == "near":
+        from benchmarks.near import measure_near
+
+        return [measure_near(given.files)]
     if given.name == "predict":
         from benchmarks.predicting import measure_predicting
 

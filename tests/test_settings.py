@@ -20,6 +20,7 @@ from faceproof.data.listing import CombinedData, FolderData
 from faceproof.data.sources import OwnData, check_both_classes, make_source
 from faceproof.errors import FaceproofError
 from faceproof.models.build import build_network
+from faceproof.settings import NAME
 from faceproof.training.config import make_train_config
 from faceproof.training.dry_run import dry_run
 from tests.jobs import CONF, compose_job, train
@@ -204,9 +205,14 @@ IMPOSSIBLE = [
     ("freeze.stages=[{from_epoch: 1, train: head}]", "must begin at 0 and rise"),
     ("freeze.stages=[]", "must begin at 0"),
     ("cache.views=0", "cache.views = 0"),
+    ("cache.views=2 augment=none", "cache.views = 2 changes nothing"),
+    ("cache.features=none cache.max_gb=3", "cache.max_gb = 3 changes nothing"),
     ("cache.max_gb=-1", "cache.max_gb = -1"),
     ("cache.images=ram", "cache.images = 'ram'"),
-    ("threshold.criterion=fpr threshold.fpr=null", "threshold.fpr = None must be a rate"),
+    ("threshold.fpr=0.01", "threshold.fpr = 0.01 changes nothing with threshold.criterion=youden"),
+    ("threshold.criterion=f1 threshold.value=0.5", "threshold.value = 0.5 changes nothing with"),
+    ("threshold.criterion=fpr threshold.value=0.5", "threshold.value = 0.5 changes nothing with"),
+    ("threshold.criterion=fixed threshold.fpr=0.5", "threshold.fpr = 0.5 changes nothing with"),
     ("threshold.fpr=one", "threshold.fpr = 'one' must be a rate"),
     ("threshold.fpr=-0.1", "threshold.fpr = -0.1 must be a rate"),
     ("threshold.value=2", "threshold.value = 2 must be a share"),
@@ -373,3 +379,12 @@ def test_settings_are_refused_without_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", seen], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["con", "NUL", "aux.txt", "Com1", "lpt9.tar.gz", "prn .x", "run.", "run ", ".run", "a/b"],
+)
+def test_names_that_windows_does_not_take_are_refused(name: str) -> None:
+    assert not NAME.fits(name)
+    assert NAME.fits(f"x{name.strip(' ./').replace('/', '')}")

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from faceproof import app, words
 from faceproof.errors import FaceproofError
 from faceproof.words import (
+    apart,
     as_typed,
     at_home,
     combined,
@@ -227,3 +228,26 @@ def test_several_data_sets_are_combined() -> None:
     for word, message in (("data=[]", "names no data set"), ("data=[a,b,a]", "a more than once")):
         with pytest.raises(FaceproofError, match=message):
             combined([word])
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "kind", "written"),
+    [
+        (0.0104, 0.01, ".1%", ("1.04%", "1.00%")),
+        (0.5, 0.01, ".1%", ("50.0%", "1.0%")),
+        (2.0004, 2.0, ".3g", ("2.0004", "2")),
+        (0.65001, 0.65, ".3f", ("0.65001", "0.65000")),
+        (0.01, 0.01, ".1%", ("1.0%", "1.0%")),
+    ],
+)
+def test_a_value_and_its_limit_are_told_apart(
+    value: float, limit: float, kind: str, written: tuple[str, str]
+) -> None:
+    assert apart(value, limit, kind) == written
+
+
+@given(value=st.floats(0, 1), limit=st.floats(0, 1))
+def test_any_two_shares_differ_in_writing(value: float, limit: float) -> None:
+    if abs(value - limit) > 1e-12:
+        first, second = apart(value, limit)
+        assert first != second

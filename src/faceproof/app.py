@@ -219,8 +219,7 @@ def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any]
     run.require(run.config, run.last, run.samples)
     values, record = run.read_config(), run.read_record()
     choices = record.get("choices", {})
-    if values.get("scheduler", {}).get("name") == "cosine":  # runs of old have no such setting
-        values["scheduler"].setdefault("more_epochs", "keep")
+    _bring_here(values)
     flat = flatten(values)
     if flat.get("trainer.precision") == "auto" and "precision" in record:
         values["trainer"]["precision"] = record["precision"]  # another machine may choose another
@@ -237,6 +236,21 @@ def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any]
         *groups, name = key.split(".")
         functools.reduce(dict.__getitem__, groups, values)[name] = override.value()
     return values, choices
+
+
+def _bring_here(values: dict[str, Any]) -> None:
+    """Change what a run recorded to what this version and this machine take."""
+    from faceproof.data.loader_config import recorded_workers
+
+    parts = [values.get(name) for name in ("scheduler", "loader", "threshold")]
+    scheduler, loader, threshold = (one if isinstance(one, dict) else {} for one in parts)
+    if scheduler.get("name") == "cosine":  # runs of old have no such setting
+        scheduler.setdefault("more_epochs", "keep")
+    if "num_workers" in loader:
+        loader["num_workers"] = recorded_workers(loader["num_workers"])
+    for name, criterion in (("fpr", "fpr"), ("value", "fixed")):  # runs of old have both
+        if name in threshold and threshold.get("criterion") != criterion:
+            threshold[name] = None
 
 
 def compose_data(overrides: list[str]) -> "DataSet":

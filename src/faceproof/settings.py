@@ -17,6 +17,10 @@ from faceproof.errors import FaceproofError
 
 Made = TypeVar("Made")
 
+DEVICES = frozenset(
+    ("CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "123456789¹²³"))
+)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -38,9 +42,20 @@ def is_count(value: Any, lowest: int = 0) -> bool:
 
 
 def is_name(value: Any) -> bool:
-    """Say whether a value can name a file or a folder, here and on other systems."""
+    """Say whether a value can name a file or a folder, here and on other systems.
+
+    Windows takes neither a dot or space at the end, nor the names of devices, whatever follows
+    their first dot.
+    """
     readable = isinstance(value, str) and value.isprintable() and not value.startswith((".", " "))
-    return readable and 0 < len(value.encode()) <= 200 and not set(value) & set("/\\")
+    if not readable or not 0 < len(value.encode()) <= 200 or set(value) & set("/\\"):
+        return False
+    return not value.endswith((".", " ")) and not is_device(value)
+
+
+def is_device(name: str) -> bool:
+    """Say whether Windows would take the name of a file or folder for a device."""
+    return name.partition(".")[0].rstrip().upper() in DEVICES
 
 
 def one_of(*choices: str) -> Rule:
@@ -70,9 +85,14 @@ ABOVE_ZERO = Rule(lambda value: is_number(value) and value > 0, "a number above 
 SHARE = Rule(lambda value: is_number(value) and 0 <= value <= 1, "a share, from 0 to 1")
 RATE = Rule(lambda value: is_number(value) and 0 < value < 1, "a rate, above 0 and below 1")
 TEXT = Rule(lambda value: isinstance(value, str), "a text")
+PLACE = Rule(
+    lambda value: isinstance(value, str) and bool(value.strip()),
+    "a folder or file (. for the folder one is in)",
+)
 NAME = Rule(
     is_name,
-    "a name: 200 letters at most, without slashes, line feeds and the like, no dot or space first",
+    "a name: 200 letters at most, without slashes, line feeds and the like, no dot or space first "
+    "or last, and none that Windows keeps for devices, such as con, nul and com1",
 )
 
 

@@ -252,3 +252,22 @@ def combined(words: Sequence[str]) -> list[str]:
     # First, so that the user's own data.name stands over this one.
     whole = [f"data={SETS_CHOICE}", f"data.name={for_hydra('+'.join(names))}", task, *sets]
     return [*whole, *(word for word in words if word not in found)]
+
+
+def apart(value: float, limit: float, kind: str = ".1%") -> tuple[str, str]:
+    """Write a value and the limit that it is beyond, with so many digits that they differ.
+
+    >>> apart(0.0104, 0.01)
+    ('1.04%', '1.00%')
+    >>> apart(2.0004, 2.0, ".3g")
+    ('2.0004', '2')
+
+    `kind` is the format of both, with the fewest digits.
+    """
+    fewest, letter = int(kind[1:-1]), kind[-1]
+    pairs = [
+        tuple(f"{one:.{digits}{letter}}" for one in (value, limit))
+        for digits in range(fewest, fewest + 17)
+    ]
+    first, second = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
+    return first, second

@@ -39,6 +39,15 @@ def artifact(exported, tmp_path):
     return shutil.copytree(exported, tmp_path / "artifact")
 
 
+def many_networks(card):
+    """Make an ensemble of 101 networks of a card."""
+    first = network_of(card)
+    networks = [{**first, "weight": 1 / 101} for _ in range(101)]
+    for number, one in enumerate(networks):
+        one["weights"] = {**first["weights"], "file": f"{number}.safetensors"}
+    card["detector"].update(average="logit", networks=networks)
+
+
 def written(folder, name):
     """Write an artifact of that name whose files no one checks."""
     card = replace(read_card(folder), name=name)
@@ -194,6 +203,7 @@ def test_a_card_of_absurd_size_is_refused(artifact):
         (lambda c: network_of(c)["backbone"].update(x=10**30), "a number beyond all use"),
         (lambda c: network_of(c)["head"].update(nmae=1), r"no setting model\.head\.nmae"),
         (lambda c: network_of(c)["head"].pop("name"), "settings with a name"),
+        (many_networks, "up to 100 networks, each with its own weights; found 101 with 101"),
     ],
 )
 def test_a_card_that_disagrees_with_itself_is_refused(artifact, change, message):

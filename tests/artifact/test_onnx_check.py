@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from faceproof.data.model_input import to_unit
 from faceproof.errors import FaceproofError
+from faceproof.models import InputConfig
+from faceproof.models.backbones import BACKBONES
+from faceproof.models.build import ModelConfig, build_network
+from faceproof.models.heads import HEADS
 from tests.small_networks import PLAIN, small
 
 pytest.importorskip("onnx", reason="takes faceproof[onnx]")
@@ -254,6 +259,42 @@ def test_a_model_of_ours_passes_and_gives_what_the_network_gives():
     images = torch.randint(0, 256, (3, 3, SIDE, SIDE), dtype=torch.uint8)
     found = OnnxNetwork(to_onnx(net), net.input)(images)
     assert found.shape == (3,)
+
+
+# Each backbone and head of ours, and the families of timm that conf/model names, at their smallest.
+# All files of conf/model were exported once at 64 pixels, in four minutes.
+KINDS = {
+    "face_cnn": ({"name": "face_cnn"}, {"name": "hidden", "num_hidden": 4}, SIDE),
+    "cnn3": ({"name": "cnn3"}, {"name": "linear"}, 32),
+    "resnet": (
+        {"name": "timm", "model": "test_resnet", "pooled": False},
+        {"name": "conv_tail", "widths": (4, 4), "num_hidden": 4},
+        64,
+    ),
+    "efficientnet": (
+        {"name": "timm", "model": "test_efficientnet", "pooled": False},
+        {"name": "squeeze_excite"},
+        64,
+    ),
+    "vit": ({"name": "timm", "model": "test_vit", "img_size": 32}, {"name": "linear"}, 32),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_that_is_exported_is_loaded(kind):
+    backbone, head, size = KINDS[kind]
+    pixels = {"size": size, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"}
+    net = build_network(ModelConfig(backbone, head, InputConfig(**pixels))).eval()
+    images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
+    found = OnnxNetwork(to_onnx(net), net.input)(images)
+    with torch.no_grad():
+        expected = net(to_unit(images)).numpy()
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_every_backbone_and_head_is_among_the_kinds():
+    assert {backbone["name"] for backbone, _, _ in KINDS.values()} == set(BACKBONES)
+    assert {head["name"] for _, head, _ in KINDS.values()} == set(HEADS)
 
 
 def test_an_export_that_would_not_be_loaded_again_is_refused(monkeypatch):

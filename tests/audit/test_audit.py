@@ -165,6 +165,13 @@ def test_shortcuts_count_groups_and_say_where_these_are_too_few(audited, size, m
     assert ("shortcuts not measured" in kinds(audit, "info")) != measured
 
 
+def test_shortcuts_of_what_people_connect_are_measured_by_groups_and_it_is_said(audited):
+    groups = [f"video {row // 4}" for row in range(2 * NUM)]
+    audit = audited(png, group=groups, component=["all"] * 2 * NUM, split=["train"] * 2 * NUM)
+    assert "shortcut: file type" in kinds(audit, "warning")
+    assert "shortcuts by group" in kinds(audit, "info")
+
+
 def renamed(names):
     """Give the first images other names and splits; all others are in training."""
 

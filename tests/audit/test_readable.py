@@ -4,14 +4,19 @@ import logging
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from faceproof.audit import file_statistics
+from faceproof.audit.audit import audit_data, cached_audit
+from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.data import FolderData
 from faceproof.data.listing import DataSet, TableData
+from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.io.cache import cache_folder
+from faceproof.task import get_task
 from tests.conftest import MakeImages
 
 LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}
@@ -132,13 +137,29 @@ def test_the_memory_is_in_the_cache_and_nothing_is_left_half_written(
     assert cache_folder() == tmp_path / ".cache" / "faceproof"
 
 
-def test_a_cache_that_cannot_be_written_says_which_setting(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_cache_that_can_be_written_to_it_goes_on_and_says_so(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "file"))
-    with pytest.raises(FaceproofError, match=r"cannot be written .*set FACEPROOF_CACHE"):
-        readable_rows(listed(root))
+    data = listed(root)
+    assert readable_rows(data)[0].num_rows
+    assert "nothing is cached" in caplog.text
+    assert "set FACEPROOF_CACHE to a folder that can be written to" in caplog.text
+    stats = file_statistics_of(data.table)
+    assert cached_audit(data, stats) == audit_data(data, stats)
+    assert "the audit is not cached" in caplog.text
+
+
+def test_a_share_beyond_the_limit_is_never_shown_as_the_limit(tmp_path: Path) -> None:
+    """1.0% is not more than 1.0%."""
+    paths = [str(tmp_path / f"{n}.png") for n in range(198)]
+    reasons = ["gone"] * 2 + [None] * 196
+    columns = {"path": paths, "label": ["real", "fake"] * 99, "split": ["train"] * 198}
+    data = DataSet("x", get_task("deepfake"), table_from_columns(columns), max_unreadable=0.01)
+    stats = pa.table({"path": paths, "reason": pa.array(reasons, pa.string())})
+    with pytest.raises(FaceproofError, match=r"1\.01%, more than data.max_unreadable = 1\.00%"):
+        readable_rows(data, stats=stats)
 
 
 def test_a_table_of_videos_says_what_takes_them(tmp_path: Path) -> None:

@@ -234,3 +234,15 @@ def test_mean_colour_and_file_size_do_not_tell_the_classes_apart(tmp_path: Path)
     model = make_pipeline(StandardScaler(), LogisticRegression())
     scores = cross_val_predict(model, features, labels, cv=5, method="predict_proba")[:, 1]
     assert abs(roc_auc_score(labels, scores) - 0.5) < 0.08
+
+
+def test_a_folder_that_somebody_has_looked_into_is_drawn_into(tmp_path):
+    root = tmp_path / "demo"
+    root.mkdir()
+    (root / ".DS_Store").touch()
+    made = make_demo(root, get_task("deepfake"), 0, 4)
+    assert made == root
+    assert (root / "demo.json").is_file()
+    (root / "demo.json").write_text("{")
+    with pytest.raises(FaceproofError, match=r"demo\.json is damaged.*delete the folder"):
+        make_demo(root, get_task("deepfake"), 0, 4)

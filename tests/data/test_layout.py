@@ -265,7 +265,7 @@ def test_what_systems_leave_is_left_out_and_counted_in_one_line(
     touch(tmp_path, *(f"{label}/{n}.jpg:Zone.Identifier" for label in LABELS for n in range(3)))
     touch(tmp_path, "real/Icon\r", "real/._1.jpg", "fake/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg")
     with caplog.at_level(logging.WARNING):
-        assert len(rows(tmp_path, "{label}/**")) == 6
+        assert len(rows(tmp_path, "{label}/**", splits={})) == 6
     (line,) = caplog.messages
     assert "8 hidden files, or of systems and programs ('fake/0.jpg:Zone" in line
     assert "left out: 1 hidden folder, or of systems and programs ('fake/@eaDir')" in line

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from faceproof.data.loader_config import CacheConfig, LoaderConfig
+from faceproof.data.loader_config import CacheConfig, LoaderConfig, recorded_workers
 from faceproof.errors import FaceproofError
 
 
@@ -23,10 +23,17 @@ def test_sizes_of_batches_that_cannot_be(number: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"images": "ram"}, {"features": "yes"}, {"views": 0}, {"max_gb": 0}]
+    "wrong",
+    [
+        {"images": "ram"},
+        {"features": "yes"},
+        {"views": 0},
+        {"max_gb": 0},
+        {"features": "none", "max_gb": 5},
+    ],
 )
 def test_caches_that_cannot_be(wrong: dict[str, Any]) -> None:
-    (name,) = wrong
+    *_, name = wrong
     with pytest.raises(FaceproofError, match=f"^{name} = "):
         CacheConfig(**wrong)
 
@@ -34,3 +41,13 @@ def test_caches_that_cannot_be(wrong: dict[str, Any]) -> None:
 def test_torch_is_not_imported() -> None:
     code = "import sys, faceproof.data.loader_config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_resumed_run_starts_no_more_processes_than_this_machine_bears(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for number in ("auto", 0, 1, None, "x"):
+        assert recorded_workers(number) == number
+    assert not caplog.messages
+    assert recorded_workers(100_000) == "auto"
+    assert "started with loader.num_workers=100000" in caplog.text

@@ -218,9 +218,10 @@ def test_numbers_in_names_count_as_numbers():
     assert frames(evenly_spaced(table, 3)) == [5, 15, 25]
 
 
-def test_short_groups_and_single_images_stay():
+def test_short_groups_and_single_images_stay(caplog):
     single = table_from_columns({"path": ["/x.png", "/y.png"]})
     assert evenly_spaced(single, 1).num_rows == 2
+    assert "frames=1 changes nothing: no image is in a group" in caplog.text
     found = evenly_spaced(grouped(a=2, b=50), 4)
     assert found["group"].to_pylist() == ["a", "a", "b", "b", "b", "b"]
 

@@ -95,13 +95,35 @@ def test_auto_takes_isotonic_only_where_it_is_better_and_images_suffice() -> Non
     assert "cross-validated loss" in fit_calibration(*bent(4000)).reason
 
 
-def test_auto_holds_out_whole_groups() -> None:
+def test_auto_holds_out_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     # Ten frames of a video have nearly one logit and one label: a free-form map learns the videos.
     random = np.random.default_rng(5)
     logits = np.repeat(random.normal(0, 2, 300), 10) + random.normal(0, 1e-3, 3000)
     labels = np.repeat((random.random(300) < scipy.special.expit(logits[::10])), 10).astype(int)
     assert fit_calibration(labels, logits).method == "isotonic"
-    assert fit_calibration(labels, logits, units=np.arange(3000) // 10).method == "temperature"
+    units = np.arange(3000) // 10
+    monkeypatch.setattr(calibration, "MIN_ISOTONIC", 100)
+    assert fit_calibration(labels, logits, units=units).method == "temperature"
+
+
+def test_auto_counts_groups_and_not_their_frames() -> None:
+    labels, logits = bent(4000)
+    found = fit_calibration(labels, logits, units=np.arange(4000) // 10 * 2 + labels)
+    assert found.method == "temperature"
+    assert "isotonic needs 500 independent groups of each class" in found.reason
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_frames_add_no_certainty(method: str) -> None:
+    """A hundred frames of each video claim as much as one."""
+    logits = np.linspace(-5, 5, 40)
+    labels = (logits > 0).astype(np.int64)
+    once = fit_calibration(labels, logits, method)
+    often = fit_calibration(
+        np.repeat(labels, 100), np.repeat(logits, 100), method, np.repeat(np.arange(40), 100)
+    )
+    places = np.array([-50.0, 50.0])
+    assert often.apply(places) == pytest.approx(once.apply(places), rel=1e-3)
 
 
 @pytest.mark.parametrize("separation", [1e-3, 5.0, 500.0])

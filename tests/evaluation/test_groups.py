@@ -6,9 +6,10 @@ import pytest
 
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups
+from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups, unit_codes
 from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.predictions import SCHEMA, logits_of, predictions_table, probabilities_of
+from faceproof.evaluation.scores import LabelledScores
 from faceproof.task import TASKS
 
 TASK = TASKS["deepfake"]
@@ -97,3 +98,18 @@ def test_figures_of_groups_are_those_of_any_predictions() -> None:
     grouped = aggregate_groups(table(labels, [0.4, 0.7, 0.6, 0.3], ["a", "a", "b", "b"]))
     found = measure(grouped.predictions, TASK, 0.5)
     assert (found["num_images"], found["roc_auc"], found["accuracy"]) == (2, 0.0, 0.0)
+
+
+def test_what_people_connect_is_one_unit() -> None:
+    groups: list[str | None] = ["000", "000_003", "003", "777", None, None]
+    connected: list[str | None] = ["a", "a", "a", None, None, "b"]
+    predictions = table(["real"] * 6, [0.1] * 6, groups, component=connected)
+    codes = unit_codes(predictions)
+    assert len(set(codes[:3])) == 1
+    assert len(set(codes)) == 4
+    by_group = unit_codes(predictions.drop_columns(["component"]))
+    assert len(set(by_group)) == 6
+    levels = aggregate_groups(predictions).predictions
+    assert levels["component"].to_pylist() == ["a", "a", "a", None]
+    assert len(set(unit_codes(levels))) == 2
+    assert LabelledScores.from_table(predictions, TASK, 0.5).num_units == 4

@@ -36,8 +36,8 @@ def fit(
     logits: Array,
     calibration: str = "auto",
     criterion: str = "youden",
-    fpr: float = 0.01,
-    threshold: float = 0.5,
+    fpr: float | None = None,
+    threshold: float | None = None,
     max_risk: float = operating_point.MAX_RISK,
 ) -> OperatingPoint:
     config = ThresholdConfig(criterion, fpr, threshold, calibration)
@@ -100,6 +100,18 @@ def test_too_few_negatives_to_promise_a_rate_are_told() -> None:
     assert not any("promises little" in text for text in enough.warnings)
 
 
+def test_frames_of_few_videos_promise_no_rate() -> None:
+    labels, logits = scores(2000)
+    config = ThresholdConfig("fpr", 0.01)
+    point = fit_operating_point(labels, logits, config, units=np.arange(2000) // 100)
+    (warning,) = (text for text in point.warnings if "promises little" in text)
+    assert "negative images of 20 independent groups, and it takes 100" in warning
+    assert "the rate is that of these few groups" in warning
+    assert not any(
+        "promises little" in text for text in fit_operating_point(labels, logits, config).warnings
+    )
+
+
 def test_a_rate_out_of_reach_is_told_and_not_claimed() -> None:
     labels = np.repeat([0, 1], 20)
     logits = np.full(40, 60.0)  # every probability is stored as 1
@@ -111,7 +123,7 @@ def test_a_rate_out_of_reach_is_told_and_not_claimed() -> None:
 def test_a_threshold_stands_between_scores_and_midway() -> None:
     labels, logits = np.array([0, 0, 1, 1]), scipy.special.logit([0.1, 0.2, 0.6, 0.9])
     for criterion in ("youden", "f1", "fpr"):
-        point = fit(labels, logits, "none", criterion, fpr=0.3)
+        point = fit(labels, logits, "none", criterion, fpr=0.3 if criterion == "fpr" else None)
         assert point.threshold == pytest.approx(0.4, abs=1e-7)
         assert (point.false_positives, point.false_negatives) == (0, 0)
 
@@ -154,7 +166,8 @@ def test_what_was_promised_of_validation_holds_of_its_stored_probabilities(
 ) -> None:
     labels = np.array([0, 1, *(int(label) for label, _ in rows)])
     logits = np.array([-1.0, 1.0, *(logit for _, logit in rows)])
-    point = fit(labels, logits, method, criterion, fpr=0.2, max_risk=max_risk)
+    fpr = 0.2 if criterion == "fpr" else None
+    point = fit(labels, logits, method, criterion, fpr=fpr, max_risk=max_risk)
     probabilities = stored(point, logits)
     called = is_positive(probabilities, point.threshold)
     assert point.false_positives == np.count_nonzero(called & (labels == 0))
@@ -259,6 +272,11 @@ def test_an_operating_point_that_lacks_something_is_refused() -> None:
         OperatingPoint.from_json(values)
 
 
+def test_a_criterion_without_its_number_takes_the_default() -> None:
+    assert fit(*scores(), "none", "fpr").promised_fpr == 0.01
+    assert fit(*scores(), "none", "fixed").threshold == 0.5
+
+
 def test_wishes_that_make_no_sense_are_refused() -> None:
     labels, logits = scores(50)
     with pytest.raises(FaceproofError, match="criterion = 'best'"):
@@ -267,5 +285,9 @@ def test_wishes_that_make_no_sense_are_refused() -> None:
         fit(labels, logits, criterion="fpr", fpr=0.0)
     with pytest.raises(FaceproofError, match="from 0 to 1"):
         fit(labels, logits, criterion="fixed", threshold=2.0)
+    with pytest.raises(FaceproofError, match=r"fpr = 0.01 changes nothing with .*=youden"):
+        fit(labels, logits, criterion="youden", fpr=0.01)
+    with pytest.raises(FaceproofError, match=r"value = 0.5 changes nothing with .*=fpr"):
+        fit(labels, logits, criterion="fpr", threshold=0.5)
     with pytest.raises(FaceproofError, match="both classes; found 3 negative and 0 positive"):
         fit(np.zeros(3, np.int64), np.zeros(3), "none")

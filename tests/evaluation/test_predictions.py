@@ -90,10 +90,18 @@ def test_a_file_that_is_no_predictions_table_is_refused(tmp_path: Path) -> None:
 
 def test_bad_scores_are_refused_in_a_file_too(tmp_path: Path) -> None:
     table = predictions_table(images(["fake"]), np.zeros(1), np.zeros(1))
-    bad = table.set_column(5, "logit", pa.array([np.nan], pa.float32()))
+    bad = table.set_column(
+        table.schema.get_field_index("logit"), "logit", pa.array([np.nan], pa.float32())
+    )
     pyarrow.parquet.write_table(bad, tmp_path / "bad.parquet")
     with pytest.raises(FaceproofError, match="not finite"):
         read_predictions(tmp_path / "bad.parquet")
+
+
+def test_a_file_of_an_earlier_version_has_no_components(tmp_path: Path) -> None:
+    table = predictions_table(images(["fake"]), np.zeros(1), np.zeros(1))
+    pyarrow.parquet.write_table(table.drop_columns(["component"]), tmp_path / "old.parquet")
+    assert read_predictions(tmp_path / "old.parquet").equals(table)
 
 
 def test_labels_of_another_task_and_missing_labels_are_refused() -> None:

@@ -17,6 +17,7 @@ from faceproof.evaluation.statistics import wilson
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+EMPTY = np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
 SHARES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
 ROWS = st.lists(st.tuples(st.booleans(), SHARES), min_size=1, max_size=50)
 
@@ -52,7 +53,7 @@ def test_calibration_error_by_chance_is_what_right_probabilities_show() -> None:
     found = [
         (
             calibration_error(*told(2000, seed)),
-            reliability.calibration_error_by_chance(told(2000, seed)[1]),
+            reliability.calibration_error_by_chance(*told(2000, seed), np.arange(2000)),
         )
         for seed in range(60)
     ]
@@ -60,10 +61,28 @@ def test_calibration_error_by_chance_is_what_right_probabilities_show() -> None:
     assert seen == pytest.approx(expected, rel=0.05)
 
 
+def test_calibration_error_by_chance_grows_with_groups() -> None:
+    """Frames of one video share their label and nearly their score: 100 videos of 20 frames."""
+    units, found = np.repeat(np.arange(100), 20), []
+    for seed in range(60):
+        labels, probabilities = (np.repeat(values, 20) for values in told(100, seed))
+        shaken = probabilities + np.random.default_rng(seed).normal(0, 1e-4, 2000)
+        probabilities = np.clip(shaken, 1e-6, 1 - 1e-6)
+        seen = calibration_error(labels, probabilities)
+        alone, together = (
+            reliability.calibration_error_by_chance(labels, probabilities, codes)
+            for codes in (np.arange(2000), units)
+        )
+        found.append((seen, alone, together))
+    seen_, alone_, together_ = np.array(found, np.float64).mean(axis=0)
+    assert alone_ < 0.4 * seen_
+    assert together_ == pytest.approx(seen_, rel=0.2)
+
+
 def test_calibration_error_of_one_class_is_undefined() -> None:
     assert calibration_error(np.ones(9, np.int64), np.ones(9)) is None
     assert calibration_error(np.empty(0, np.int64), np.empty(0)) is None
-    assert reliability.calibration_error_by_chance(np.empty(0)) is None
+    assert reliability.calibration_error_by_chance(*EMPTY) is None
 
 
 @given(rows=ROWS, seed=st.integers(0, 2**16))

@@ -11,8 +11,9 @@ from PIL import Image
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import DEFAULT
+from faceproof.explain import explanation
 from faceproof.explain.config import COARSE, EFFORTS, LEAST, STANDARD, THOROUGH, MapConfig
-from faceproof.explain.explanation import explain_rows, measure_trust
+from faceproof.explain.explanation import explain_rows, measure_trust, planted_rows
 from faceproof.explain.explanation_results import Stage
 from faceproof.explain.loaded_detector import Subject
 from faceproof.task import get_task
@@ -110,3 +111,10 @@ def _rows(folder, number):
         Image.fromarray(_noise(place)).save(folder / f"{place}.png")
     torch.manual_seed(0)
     return table_from_columns({"path": [str(folder / f"{n}.png") for n in range(number)]})
+
+
+def test_planted_images_are_independent(monkeypatch):
+    monkeypatch.setattr(explanation, "local_mask", lambda path, side: np.ones((side, side)))
+    columns = {"path": [f"{n}.png" for n in range(12)], "label": ["fake"] * 12}
+    rows = table_from_columns(columns | {"group": [f"v{n // 4}" for n in range(12)]})
+    assert sorted(planted_rows(rows, 9, 0)["group"].to_pylist()) == ["v0", "v1", "v2"]

@@ -287,6 +287,31 @@ def test_unreadable_files_are_named_and_too_many_are_refused(noisy):
         measure_spectra(noisy, SIZE)
 
 
+def test_frames_of_a_video_are_no_images_of_their_own(tmp_path):
+    """Forty videos of one pattern each, ten frames: a frame more says nothing more."""
+    rng, columns = np.random.default_rng(0), {"path": [], "label": [], "group": []}
+    for video in range(40):
+        label, pattern = ("real", "fake")[video % 2], rng.normal(128, 15, (SIZE, SIZE))
+        for frame in range(10):
+            grey = pattern + rng.normal(0, 1, pattern.shape)
+            path = tmp_path / f"{video}-{frame}.png"
+            Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).save(path)
+            columns["path"].append(str(path))
+            columns["label"].append(label)
+            columns["group"].append(f"v{video}")
+    split = {"split": ["train"] * 400, "source": ["x"] * 400}
+    grouped = measure_spectra(DataSet("x", TASK, table_from_columns(columns | split)), SIZE)
+    alone = measure_spectra(
+        DataSet("x", TASK, table_from_columns(columns | split | {"group": [None] * 400})), SIZE
+    )
+    for apart, together in zip(alone.of("class"), grouped.of("class"), strict=True):
+        assert (together.num, together.num_units, apart.num_units) == (200, 20, 200)
+        assert together.power == pytest.approx(apart.power, abs=1e-4)
+    (wide,) = [found.curve_error for _, found in grouped.compared()]
+    (narrow,) = [found.curve_error for _, found in alone.compared()]
+    assert np.median(wide / narrow) == pytest.approx(math.sqrt(10), rel=0.1)
+
+
 def test_too_few_images_leave_peaks_and_one_class_leaves_differences_undefined(noisy):
     rows = noisy.table.to_pylist()[:6]
     columns = {name: [row[name] for row in rows] for name in noisy.table.column_names}

@@ -284,3 +284,8 @@ def test_frames_without_a_face_do_not_count(tmp_path, detector):
 
 def test_a_time_is_written_as_a_clock():
     assert [clock(t) for t in (0, 61.5, 3600)] == ["00:00.00", "01:01.50", "1:00:00.00"]
+
+
+@pytest.mark.parametrize("name", ["con.mp4", "NUL.mov", "com1.webm"])
+def test_a_video_named_as_a_device_of_windows_gets_files_that_windows_takes(tmp_path, name):
+    assert name_of(tmp_path, f"/videos/{name}") == f"video-{name.partition('.')[0]}"

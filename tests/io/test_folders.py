@@ -7,6 +7,7 @@ import pytest
 
 from faceproof.errors import FaceproofError
 from faceproof.io.folders import from_here, refuse_foreign_folder
+from faceproof.io.left_behind import holds_nothing
 from faceproof.io.run_folder import RunFolder
 
 OURS = ("report.json", "plots/*.png")
@@ -60,3 +61,15 @@ def test_what_is_the_users_is_named(folder: Path, name: str) -> None:
     (folder / name).touch()
     with pytest.raises(FaceproofError, match="holds what faceproof has not written there"):
         refuse_foreign_folder(folder, OURS)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "Icon\r", "._x"])
+def test_a_folder_that_somebody_has_looked_into_is_empty(tmp_path: Path, name: str) -> None:
+    assert holds_nothing(tmp_path)
+    (tmp_path / name).touch()
+    assert holds_nothing(tmp_path)
+    refuse_foreign_folder(tmp_path, OURS)
+    (tmp_path / "mine.txt").touch()
+    assert not holds_nothing(tmp_path)
+    with pytest.raises(FaceproofError, match="holds something else"):
+        refuse_foreign_folder(tmp_path, OURS)

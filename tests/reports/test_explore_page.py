@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,3 +163,16 @@ def test_what_is_no_folder_or_no_seed_is_refused_first(name, tmp_path, capsys):
             run([name, "data=none", "--out", str(out)])
     assert main([name, "data=none", "--seed=-1"]) == 2
     assert "'-1' is no seed" in capsys.readouterr().err
+
+
+def test_a_file_that_vanishes_meanwhile_is_named_and_left_out(portraits, tmp_path, caplog):
+    found = explore(portraits)
+    label = found.classes_drawn[0]
+    paths = [path for path, _, _ in shown_images(found, label)]
+    moved = tmp_path / "moved"
+    Path(paths[0]).rename(moved)
+    try:
+        assert [path for path, _, _ in shown_images(found, label)] == paths[1:]
+        assert f"{paths[0]} cannot be shown any more: the file is not there" in caplog.text
+    finally:
+        moved.rename(paths[0])

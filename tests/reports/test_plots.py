@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
+import pytest
 from PIL import Image
 
 from faceproof.reports import plots
@@ -65,3 +66,13 @@ def test_png_is_the_same_twice_and_on_white(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(written)) as image:
         assert image.width > 700
         assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("name", ["a$b^$c", "_hidden", "$_$", r"\alpha$"])
+def test_names_are_drawn_letter_by_letter(name: str, tmp_path: Path) -> None:
+    """Unescaped, a run or a maker of this name would stop the report."""
+    figure, _ = plots.two_panels(1)
+    plots.legend_below(figure, [plots.Look(name, 0)])
+    words = "".join(ElementTree.fromstring(plots.plot_svg(figure)).itertext())
+    assert name in words
+    plots.save_png(figure, tmp_path / "plot.png")

@@ -32,6 +32,12 @@ def leaves(node: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from leaves(value, (*place, number))
 
 
+def test_a_strength_of_no_range_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = ("model=face_cnn", "augment=flip", "augment.strength=2")
+    make_train_config(app.training_values(compose_job("train", tmp_path, words)))
+    assert "augment.strength = 2 changes nothing" in caplog.text
+
+
 def with_value(values: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
     changed = copy.deepcopy(values)
     inner: Any = changed

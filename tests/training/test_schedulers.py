@@ -8,6 +8,7 @@ from faceproof.errors import FaceproofError
 from faceproof.training.config import ConstantConfig, CosineConfig, PlateauConfig
 from faceproof.training.schedulers import (
     describe_change,
+    describe_steps,
     make_scheduler,
     plan_cycles,
     read_cycles,
@@ -94,6 +95,20 @@ def test_what_a_resumed_schedule_does_is_said():
     assert "scheduler.more_epochs=restart" in words
     assert "0.1 times the highest" in describe_change(CosineConfig(floor=0.1), ((0, 20),), 30)
     assert "ends before" in describe_change(CosineConfig(), ((0, 20),), 10)
+
+
+def test_other_steps_in_a_resumed_run_are_said():
+    before = {"loader.batch_size": 4, "trainer.max_epochs": 2, "model.name": "x"}
+    now = {"loader.batch_size": 8, "trainer.max_epochs": 2}
+    words = describe_steps(CosineConfig(), before, now)
+    assert "loader.batch_size is 8 and was 4" in words
+    assert "the learning rate jumps" in words
+    assert describe_steps(CosineConfig(), before, before | {"trainer.max_epochs": 9}) is None
+    assert describe_steps(CosineConfig(), before, {"loader.batch_size": 4}) is None
+    for steady in (PlateauConfig(), ConstantConfig()):
+        assert describe_steps(steady, before, now) is None
+    own = describe_steps(lambda optimizer, steps: None, before, {"trainer.max_epochs": 9})
+    assert "trainer.max_epochs is 9 and was 2: the schedule of your own is made anew" in own
 
 
 @pytest.mark.parametrize("found", [None, {}, [], [[0]], [[5, 5]], [[0, 9], [4, 12]], [["0", 9]]])

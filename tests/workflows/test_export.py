@@ -14,6 +14,7 @@ import faceproof
 from faceproof import lookup
 from faceproof.artifact import onnx
 from faceproof.cli.main import main
+from faceproof.data.run_tables import read_samples
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
 from faceproof.models import ImageInput
@@ -238,6 +239,14 @@ def test_onnx_needs_images_to_be_held_against_pytorch(run, tmp_path):
     with pytest.raises(FaceproofError, match="none of the run's validation images"):
         export_run(run, tmp_path / "artifact", onnx=True)
     assert not (tmp_path / "artifact").exists()
+
+
+def test_images_that_parity_is_not_checked_on_are_counted(run, tmp_path, caplog):
+    first = read_samples(RunFolder(run), "val")["path"][0].as_py()
+    Path(first).write_bytes(b"no image")
+    export_run(run, tmp_path / "artifact", onnx=True)
+    assert "on 7 images; 1 validation images beside them cannot be read, " in caplog.text
+    assert first in caplog.text
 
 
 def test_what_is_no_model_of_ours_is_refused():

@@ -432,6 +432,13 @@ def test_more_epochs_after_a_finished_cosine_do_what_was_asked(
     assert said == word.endswith("keep")
 
 
+def test_another_batch_size_is_said_to_shift_the_schedule(two_epochs, tmp_path, caplog):
+    shutil.copytree(two_epochs.path, tmp_path / "run")
+    words = (f"resume={tmp_path / 'run'}", "loader.batch_size=8", "trainer.max_epochs=3")
+    train(tmp_path / "run", *words)
+    assert "loader.batch_size is 8 and was 4: the cosine schedule counts" in caplog.text
+
+
 def test_a_run_killed_in_its_second_cycle_keeps_to_it(two_epochs, tmp_path, monkeypatch):
     whole, killed = (shutil.copytree(two_epochs.path, tmp_path / name) for name in "ab")
     words = ("trainer.max_epochs=4", "scheduler.more_epochs=restart")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from faceproof.errors import FaceproofError
-from faceproof.workflows.search import Search, SearchConfig, search
+from faceproof.workflows.search import Search, SearchConfig, open_study, search
 from tests.small_programs import small_program
 
 optuna = pytest.importorskip("optuna", reason="needs the extra sweep")
@@ -281,3 +281,14 @@ def test_a_study_of_other_values_or_another_metric_is_not_mixed_with(tmp_path):
 def test_there_must_be_something_to_search(tmp_path):
     with pytest.raises(FaceproofError, match="nothing to search"):
         search(tmp_path, {}, [], "val/loss", small_program(), SearchConfig())
+
+
+@pytest.mark.parametrize("name", ["what?", "no#1", "{a}", "100%", "plain", "a b?ä%3F"])
+def test_a_study_lies_in_the_folder_whatever_its_name(tmp_path, name):
+    """In an address of SQLAlchemy's what follows ? are options."""
+    folder = tmp_path / name
+    folder.mkdir()
+    for _ in range(2):
+        open_study(folder, "val/loss", SearchConfig())
+    assert [file.name for file in folder.iterdir()] == ["search.db"]
+    assert [file.name for file in tmp_path.iterdir()] == [name]

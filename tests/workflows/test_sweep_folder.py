@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceproof.errors import FaceproofError
+from faceproof.settings import NAME
 from faceproof.words import for_hydra
 from faceproof.workflows.sweep_folder import SweepFolder, run_name, sweep_name
 
@@ -57,6 +58,13 @@ def sweep(tmp_path):
 def test_names_of_runs_are_distinct_and_harmless(one, other):
     assert (run_name(one) == run_name(other)) == (one == other)
     assert set(run_name(one)) <= set("+-._") | set(map(chr, range(48, 123))) - set(":;<=>?@[]^`\\")
+
+
+def test_names_of_runs_are_names_on_windows_too():
+    assert run_name({"model": "x"}) == "model-x"
+    dotted = run_name({"model": "x."})
+    assert NAME.fits(dotted)
+    assert dotted != run_name({"model": "x"})
 
 
 def test_the_name_of_a_sweep_depends_on_the_command_alone():
@@ -198,3 +206,37 @@ def test_notes_survive_as_json(sweep):
     notes = json.loads((job.folder / "job.json").read_text())
     assert notes["overrides"] == ["seed=0", "data.root='/a b'"]
     assert notes["settings"] == {"seed": "0"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "[" * 200_000, " " * 2_000_000, "{}", '{"overrides": "rm"}',
+        json.dumps({"overrides": [], "settings": {}, "status": "odd", "reason": "",
+                    "attempts": [], "seconds": 0}),
+        json.dumps({"overrides": [5], "settings": {}, "status": "waiting", "reason": "",
+                    "attempts": [], "seconds": 0}),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_notes_of_a_stranger_are_read_as_data(sweep, text):
+    job = sweep.plan(["model=a", "seed=1"], ["model"])
+    (job.folder / "job.json").write_text(text)
+    with pytest.raises(FaceproofError, match=r"job\.json (is damaged|has 2,000,000 bytes)"):
+        job.read()
+
+
+def test_words_that_do_not_print_are_those_of_the_command(sweep):
+    """Escaped, they would be another run's."""
+    words = ["model=a", "data.root=a\u00a0b\tc"]
+    job = sweep.plan(words, ["model"])
+    assert job.read().overrides == tuple(words)
+    assert sweep.plan(words, ["model"]) == job
+
+
+def test_notes_that_are_a_link_are_refused(sweep, tmp_path):
+    job = sweep.plan(["model=a"], ["model"])
+    (job.folder / "job.json").rename(tmp_path / "elsewhere.json")
+    (job.folder / "job.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(FaceproofError, match="is a link or no plain file"):
+        job.read()

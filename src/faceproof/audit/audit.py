@@ -4,8 +4,10 @@ Images and groups that leak across splits, contradictory labels, unreadable and 
 imbalance, and shortcuts: properties of the files that alone predict the class.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -21,8 +23,9 @@ from faceproof.data.listing import DataSet
 from faceproof.data.names import IDENTITY, KEYS, SOURCE_VIDEO
 from faceproof.data.table import counts
 from faceproof.evaluation.groups import unit_codes
-from faceproof.io.atomic import write_json
+from faceproof.io.atomic import CannotWriteError, write_json
 from faceproof.io.cache import cache_folder
+from faceproof.words import apart
 
 FORMAT = 4  # raised with every change to what an audit holds
 MAX_IMBALANCE = 10.0
@@ -55,6 +58,8 @@ DUPLICATES: dict[str, tuple[Severity, str, str]] = {
         "info", "images that look almost the same are in one split", "no action if they are few",
     ),
 }  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,14 @@ def cached_audit(data: DataSet, stats: pa.Table) -> Audit:
     for column in (*data.table.columns, stats["content"], stats["reason"]):
         digest.update(repr(column.to_pylist()).encode())
     cached = cache_folder() / "audits" / f"{digest.hexdigest()}.json"
-    if cached.is_file():
-        return Audit.from_json(json.loads(cached.read_text()))
+    with contextlib.suppress(OSError):
+        if cached.is_file():
+            return Audit.from_json(json.loads(cached.read_text("utf-8")))
     audit = audit_data(data, stats)
-    write_json(cached, audit.to_json())
+    try:
+        write_json(cached, audit.to_json())
+    except (OSError, CannotWriteError) as error:
+        log.warning("the audit is not cached: %s", error)
     return audit
 
 
@@ -249,18 +258,27 @@ def _shortcuts(
     known = rows.filter(labelled)
     classes = pa.array(data.task.classes)
     labels = pc.index_in(known["label"].cast(pa.string()), classes).to_numpy().astype(np.int64)
-    units = unit_codes(known)
+    units, notes = unit_codes(known), list[Finding]()
+    if (few := too_few(labels, units)) and known["component"].null_count < known.num_rows:
+        by_group = unit_codes(known.drop_columns(["component"]))
+        if not too_few(labels, by_group):
+            text = f"the intervals of shortcuts take groups for independent, for there are {few}"
+            advice = "do not rely on the intervals: people or videos connect these groups"
+            notes.append(Finding("info", "shortcuts by group", known.num_rows, text, advice))
+            units = by_group
     if known.num_rows and (few := too_few(labels, units)):
         text = f"nobody knows whether a property of the files gives the class away: {few}"
         advice = "audit more of the data before you trust metrics on it"
         return [], [Finding("info", "shortcuts not measured", known.num_rows, text, advice)]
-    return find_shortcuts(stats.filter(labelled), labels, units), []
+    return find_shortcuts(stats.filter(labelled), labels, units), notes
 
 
 def _shortcut(shortcut: Shortcut) -> Finding:
+    assert shortcut.limit is not None
+    low, limit = apart(shortcut.low, shortcut.limit, ".3f")
     text = (
         f"{shortcut.name} alone predicts the class with ROC-AUC {shortcut.auroc:.3f} (95% interval "
-        f"{shortcut.low:.3f} to {shortcut.high:.3f}; above {shortcut.limit} is too much), so a "
+        f"{low} to {shortcut.high:.3f}; above {limit} is too much), so a "
         "detector can answer without looking at the face"
     )
     if shortcut.limit == FILE_LIMIT:

@@ -25,7 +25,7 @@ from faceproof.data.shards.paths import SHARD, find_member, roots_of
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import CannotWriteError
+from faceproof.io.atomic import NO_ROOM, CannotWriteError
 from faceproof.io.cache import cache_folder
 from faceproof.io.stamps import stamp_of
 
@@ -141,16 +141,25 @@ def _write_cache(stats: pa.Table, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_table(stats, file)
     except (OSError, CannotWriteError) as error:
-        raise FaceproofError(
-            f"{file} cannot be written ({error}); set FACEPROOF_CACHE to a folder that can"
-        ) from error
+        if getattr(error.__cause__, "errno", None) in NO_ROOM:  # before a run fails by it
+            raise FaceproofError(
+                f"{file} cannot be written ({error}); set FACEPROOF_CACHE to a folder that can"
+            ) from error
+        log.warning(
+            "nothing is cached, so that the same files are read again the next time: %s; set "
+            "FACEPROOF_CACHE to a folder that can be written to", error,
+        )  # fmt: skip
 
 
 def _read_cache(file: Path | None) -> pa.Table:
     """Return the cached statistics; none if another version of this module wrote them."""
-    if file is None or not file.is_file():
+    try:
+        if file is None or not file.is_file():
+            return SCHEMA.empty_table()
+        cached = pyarrow.parquet.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        log.warning("what is cached in %s cannot be read (%s); it is computed again", file, error)
         return SCHEMA.empty_table()
-    cached = pyarrow.parquet.read_table(file)
     return cached.cast(SCHEMA) if cached.schema.names == SCHEMA.names else SCHEMA.empty_table()
 
 

@@ -12,6 +12,7 @@ from faceproof.data.kinds import LeftOut, kind_of, what_reads
 from faceproof.data.listing import DataSet
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_file
+from faceproof.words import apart
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,10 @@ def readable_rows(
     )
     listed = f"; all are listed in {record}" if record is not None else ""
     if share > data.max_unreadable:
+        is_so, limit = apart(share, data.max_unreadable)
         raise FaceproofError(
-            f"{found}{listed}; that is {share:.1%}, more than data.max_unreadable = "
-            f"{data.max_unreadable:.1%}: {_what_to_do(unreadable)}"
+            f"{found}{listed}; that is {is_so}, more than data.max_unreadable = {limit}: "
+            f"{_what_to_do(unreadable)}"
         )
     log.warning("%s; left out%s", found, listed)
     return data.table.filter(good), unreadable

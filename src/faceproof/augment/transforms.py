@@ -96,9 +96,14 @@ class Augment:
     @property
     def changes(self) -> bool:
         """Say whether any change is switched on."""
-        ranges = (self.rotation, self.translation, self.zoom, self.brightness, self.contrast)
-        ranged = self.strength and any((*ranges, self.saturation, self.hue))
+        ranged = self.strength and self.has_range
         return bool(self.horizontal_flip or self.vertical_flip or ranged)
+
+    @property
+    def has_range(self) -> bool:
+        """Say whether there is a range that `strength` multiplies."""
+        ranges = (self.rotation, self.translation, self.zoom, self.brightness, self.contrast)
+        return any((*ranges, self.saturation, self.hue))
 
     def __call__(self, images: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
         """Return the augmented images, (B, 3, H, W) float in [0, 1] like the given ones."""

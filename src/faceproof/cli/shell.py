@@ -6,11 +6,13 @@ with its defaults, and its docstring becomes the help.
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 from cyclopts import App, ArgumentCollection, CoercionError, Parameter
 
 from faceproof.cli.help_page import HelpPage
+from faceproof.errors import FaceproofError
 
 
 def _default_in_help(value: Any) -> str | None:
@@ -24,10 +26,19 @@ def _default_in_help(value: Any) -> str | None:
     return f"{value:,.10g}" if isinstance(value, float) else str(value)
 
 
-def _refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuse a fraction for a whole number, of which cyclopts would take the whole part."""
+def _refuse_words(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse words of which cyclopts would make something else than they say.
+
+    Of a fraction it takes the whole part, where a whole number is meant, and an empty path is the
+    folder one is in.
+    """
     for argument in arguments:
         kinds = get_args(argument.hint) or (argument.hint,)
+        for token in argument.tokens if Path in kinds else ():
+            if not token.value.strip():
+                raise FaceproofError(
+                    f"{argument.name} is empty; name a file or folder (. is the one you are in)"
+                )
         for token in argument.tokens if int in kinds else ():
             if _is(float, token.value) and not _is(int, token.value):
                 raise CoercionError(argument=argument, token=token, target_type=int)
@@ -50,7 +61,7 @@ def make_app(name: str, text: str, example: str = "") -> App:
         help_format="plaintext",
         help_formatter=HelpPage(),
         version_flags=(),
-        config=_refuse_fractions,
+        config=_refuse_words,
         suppress_keyboard_interrupt=False,  # the exit code of an interrupted command is set in main
         default_parameter=Parameter(
             negative_iterable=(), consume_multiple=False, show_default=_default_in_help

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from faceproof.data.groups import Groups, components, values_by_row
 from faceproof.data.names import inner_paths
-from faceproof.data.splits import divide, uneven_division
+from faceproof.data.splits import RATIOS, divide, uneven_division
 from faceproof.settings import one_of
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Division:
             values = values_by_row(self.groups, words, inner_paths(columns["path"]))
             self._warn_of_nothing(values)
             columns["component"] = components(_with_groups(values, columns["group"]))
+        self._warn_of_unread(by_ratios and bool({None, "auto"} & set(columns["split"])))
         if by_ratios:
             columns = self._divide(columns, values)
         if self.groups:
@@ -93,6 +94,14 @@ class Division:
         ):
             log.warning("%s: %s. %s", self.name, problem, ADVICE)
         return columns
+
+    def _warn_of_unread(self, divides: bool) -> None:
+        if not divides and (dict(self.ratios) != RATIOS or self.seed):
+            log.warning(
+                "%s: data.ratios and data.split_seed change nothing: no image is divided by them; "
+                "folders (or cells) of the split auto would be",
+                self.name,
+            )
 
     def _warn_of_nothing(self, values: Sequence[tuple[str, ...]]) -> None:
         if not any(values):

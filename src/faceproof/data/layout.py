@@ -22,6 +22,7 @@ from faceproof.data.kinds import (
     LeftOut,
     kind_of,
 )
+from faceproof.data.unread import warn_of_unread_words
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind_folder
 from faceproof.io.names import composed, folded
@@ -142,17 +143,8 @@ def list_folder(
         FaceproofError: the root is missing or empty, no file fits the layout, or a folder word
             has no meaning. The message shows the expected tree and the one found.
     """
-    if not _is_text(str(root)):
-        raise FaceproofError(
-            f"data.root = {_escaped(str(root))} is not UTF-8 text, which an image table needs; "
-            "rename the folder, or reach it by a link with another name"
-        )
     expected = expected_tree(root, layout, labels, splits)
-    if not root.is_dir():
-        raise FaceproofError(
-            f"there is no folder {root}\n{expected}\nset data.root to the folder that holds it "
-            "(or FACEPROOF_DATA to the folder above)"
-        )
+    _check_root(root, expected)
     words = {
         placeholder: {folded(word): name for word, name in meaning.items()}
         for placeholder, meaning in (("label", labels), ("split", USUAL_SPLITS | dict(splits)))
@@ -161,24 +153,43 @@ def list_folder(
     raw = [key for key in keys if key in pattern.groupindex]
     names = ("path", *PLACEHOLDERS, *(f"{{{key}}}" for key in raw))
     columns: dict[str, list[str | None]] = {name: [] for name in names}
-    generators = {folded(word): name for word, name in generators.items()}
-    misfits: list[str] = []
-    not_text: list[str] = []
-    left_out = LeftOut()
+    makers = {folded(word): name for word, name in generators.items()}
+    misfits, not_text, left_out = list[str](), list[str](), LeftOut()
+    given = {"label": labels, "split": splits, "generator": generators}
+    seen: dict[str, set[str]] = {name: set() for name in given if name in pattern.groupindex}
     for path in sorted(walk_files(root, (IMAGE,), left_out)):
         match = pattern.fullmatch(composed(path))
         if match is None:
             misfits.append(path)
-        elif not _is_text(path):
+            continue
+        if not _is_text(path):
             not_text.append(_escaped(path))
-        elif row := _row(match, words, generators, lambda: f"{expected}\n{found_tree(root)}"):
+            continue
+        for name, found in seen.items():
+            found.add(match[name])
+        if row := _row(match, words, makers, lambda: f"{expected}\n{found_tree(root)}"):
             row |= {f"{{{key}}}": match[key] for key in raw}
             for name, value in (row | {"path": path}).items():
                 columns[name].append(value)
     if not columns["path"]:
         raise _nothing_fits(root, f"{expected}\n{found_tree(root)}", misfits, left_out)
     _warn_of_left_out(root, layout, misfits, not_text, left_out)
+    warn_of_unread_words(root, layout, given, USUAL_SPLITS, seen)
     return columns
+
+
+def _check_root(root: Path, expected: str) -> None:
+    """Refuse a root that is not there, or whose name no image table can hold."""
+    if not _is_text(str(root)):
+        raise FaceproofError(
+            f"data.root = {_escaped(str(root))} is not UTF-8 text, which an image table needs; "
+            "rename the folder, or reach it by a link with another name"
+        )
+    if not root.is_dir():
+        raise FaceproofError(
+            f"there is no folder {root}\n{expected}\nset data.root to the folder that holds it "
+            "(or FACEPROOF_DATA to the folder above)"
+        )
 
 
 def _nothing_fits(root: Path, trees: str, misfits: list[str], left_out: LeftOut) -> FaceproofError:

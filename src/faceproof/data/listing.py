@@ -17,13 +17,13 @@ from faceproof import settings
 from faceproof.data.demo.make import make_demo
 from faceproof.data.division import BRIDGES, Division
 from faceproof.data.groups import check_groups
-from faceproof.data.layout import Words, layout_pattern, list_folder
+from faceproof.data.layout import USUAL_SPLITS, Words, layout_pattern, list_folder
 from faceproof.data.own_table import find_files, map_words, read_own_table, split_keys
 from faceproof.data.run_tables import read_samples
 from faceproof.data.shards.known_stores import remember_store
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.shards.store import ShardError, is_url
-from faceproof.data.splits import check_ratios
+from faceproof.data.splits import RATIOS, check_ratios
 from faceproof.data.table import (
     SCHEMA,
     SPLITS,
@@ -31,6 +31,7 @@ from faceproof.data.table import (
     table_from_columns,
     validate,
 )
+from faceproof.data.unread import refuse_unread_words
 from faceproof.errors import FaceproofError
 from faceproof.io.names import as_on_disk
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
@@ -38,6 +39,7 @@ from faceproof.settings import (
     COUNT,
     INTEGER,
     NAME,
+    PLACE,
     SEED,
     SHARE,
     TEXT,
@@ -48,7 +50,6 @@ from faceproof.settings import (
 from faceproof.task import Task, get_task
 from faceproof.words import at_home
 
-RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
 SPLIT_MEANINGS = (*SPLITS, "auto", None)
 MAPPING = Rule(lambda value: isinstance(value, Mapping), "words and their meaning")
 NAMES = Rule(
@@ -158,13 +159,15 @@ class FolderData(_Kind):
 
     def __post_init__(self) -> None:
         self._check(
-            **GROUPED, root=TEXT, layout=TEXT, labels=MAPPING, splits=optional(MAPPING),
+            **GROUPED, root=PLACE, layout=TEXT, labels=MAPPING, splits=optional(MAPPING),
             generators=optional(NAMES), generator=optional(TEXT),
         )  # fmt: skip
         _check_division(self.ratios, self.groups, self.bridges)
         layout_pattern(self.layout, check_groups(self.groups))
         _check_meanings("labels", self.labels, (*get_task(self.task).classes, None))
         _check_meanings("splits", self.splits, SPLIT_MEANINGS)
+        words = _as_text(self.splits), _as_text(self.generators)
+        refuse_unread_words(self.layout, *words, self.generator, USUAL_SPLITS)
 
     def list(self) -> DataSet:
         """List the images below `root`."""
@@ -219,7 +222,7 @@ class TableData(_Kind):
 
     def __post_init__(self) -> None:
         words = dict.fromkeys(("columns", "labels", "splits"), optional(MAPPING))
-        self._check(**GROUPED, **words, file=TEXT, root=optional(TEXT))
+        self._check(**GROUPED, **words, file=PLACE, root=optional(PLACE))
         _check_division(self.ratios, self.groups, self.bridges)
         meanings = (*SCHEMA.names, *check_groups(self.groups), None)
         _check_meanings("columns", self.columns, meanings)
@@ -259,7 +262,7 @@ class ShardData(_Kind):
     root: str
 
     def __post_init__(self) -> None:
-        self._check(root=TEXT)
+        self._check(root=PLACE)
 
     def list(self) -> DataSet:
         """Read the table of the shards."""
@@ -357,7 +360,7 @@ class DemoData(_Kind):
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        self._check(**DIVIDED, root=TEXT, seed=SEED, num_per_class=COUNT)
+        self._check(**DIVIDED, root=PLACE, seed=SEED, num_per_class=COUNT)
         _check_ratios(self.ratios)
 
     def list(self) -> DataSet:

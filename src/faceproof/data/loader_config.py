@@ -1,17 +1,38 @@
 """Settings of loading and caching images, `loader` and `cache` in the configuration; torch-free."""
 
+import logging
+import os
 from dataclasses import dataclass
+from typing import Any
 
 from faceproof import settings
 from faceproof.settings import COUNT, Rule, count_up_to, one_of, optional
 
+log = logging.getLogger(__name__)
+
 MAX_BATCH = 2**16  # images; of 224 pixels a side they are 39 GB of numbers
 MAX_WORKERS = 256  # each worker process holds all of torch
+MAX_GB = 20.0  # of a cache, where nothing else is set
 
 _WORKERS = count_up_to(0, MAX_WORKERS)
 WORKERS = Rule(
     lambda value: value == "auto" or _WORKERS.fits(value), f"'auto' or {_WORKERS.meaning}"
 )
+
+
+def recorded_workers(number: Any) -> Any:
+    """Return a recorded number of worker processes, or `auto` where this machine has few cores.
+
+    The run may be from a larger machine, or from a stranger.
+    """
+    most = 2 * (os.cpu_count() or 1)
+    if type(number) is int and number > most:
+        log.warning(
+            "the run was started with loader.num_workers=%d; this machine has %d cores, so it is "
+            "resumed with loader.num_workers=auto", number, most // 2,
+        )  # fmt: skip
+        return "auto"
+    return number
 
 
 @dataclass(frozen=True)
@@ -46,13 +67,20 @@ class CacheConfig:
     images: str = "none"
     features: str = "auto"
     views: int | None = None
-    max_gb: float = 20.0
+    max_gb: float = MAX_GB
 
     def __post_init__(self) -> None:
         settings.check(
             self, images=one_of("none", "memory", "disk"), features=one_of("auto", "none"),
             views=optional(COUNT), max_gb=settings.ABOVE_ZERO,
         )  # fmt: skip
+        nothing = self.images == self.features == "none"
+        if nothing and self.max_gb != MAX_GB:
+            raise settings.SettingError(
+                "max_gb",
+                f"= {self.max_gb} changes nothing: cache.images and cache.features are none; leave "
+                f"it out (or {MAX_GB:g})",
+            )
 
     @property
     def max_bytes(self) -> int:

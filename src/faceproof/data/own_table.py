@@ -11,6 +11,7 @@ from faceproof.data.kinds import LEFT_BEHIND, LeftOut
 from faceproof.data.layout import USUAL_SPLITS, Words
 from faceproof.data.lists import CSV_SUFFIXES, ListedPaths, csv_rows, open_list
 from faceproof.data.table import SCHEMA, SPLITS
+from faceproof.data.unread import shown, words_without_use
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind
 from faceproof.io.names import folded
@@ -36,6 +37,11 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
             an image table's.
     """
     columns = _read(file)
+    if missing := words_without_use(names, columns):
+        raise FaceproofError(
+            f"data.columns gives a meaning to {missing[0]!r}, which is no column of {file}; found "
+            f"{shown(columns)}; leave it out, or name one of these"
+        )
     meanings = {folded(name): meaning for name, meaning in names.items()}
     found: Columns = {}
     for name, values in columns.items():
@@ -100,11 +106,18 @@ def map_words(columns: Columns, file: Path, task: Task, labels: Words, splits: W
         "split": USUAL_SPLITS | {name: name for name in SPLITS} | {"unlabeled": "unlabelled"},
     }
     given = {"label": labels, "split": splits}
+    for name, words in given.items():
+        if words and name not in columns:
+            raise FaceproofError(
+                f"data.{name}s changes nothing: {file} has no column {name}; name one by "
+                f"data.columns.COLUMN={name}, or leave data.{name}s out"
+            )
     keep = [True] * len(columns["path"])
     for column in [name for name in known if name in columns]:
         words = {
             _word(word): meaning for word, meaning in (known[column] | dict(given[column])).items()
         }
+        found = {word for word in columns[column] if word is not None}
         for row, word in enumerate(columns[column]):
             if word is None:
                 continue
@@ -118,6 +131,12 @@ def map_words(columns: Columns, file: Path, task: Task, labels: Words, splits: W
             meaning = words[_word(word)]
             columns[column][row] = meaning
             keep[row] &= meaning is not None
+        met = {_word(word) for word in found}
+        if missing := [word for word in given[column] if _word(word) not in met]:
+            log.warning(
+                "%s: data.%ss gives a meaning to %s, which is in no row; found %s",
+                file, column, ", ".join(map(repr, missing)), shown(found),
+            )  # fmt: skip
     return _chosen(columns, keep)
 
 

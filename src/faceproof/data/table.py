@@ -13,6 +13,7 @@
 Columns are Arrow arrays, not Python objects, so that worker processes share their memory.
 """
 
+import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,8 @@ SCHEMA = pa.schema(
         ("component", pa.string()),
     ]
 )
+log = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test", "unlabelled")
 
 
@@ -80,6 +83,8 @@ def evenly_spaced(rows: pa.Table, num: int) -> pa.Table:
     """
     if num < 1:
         raise FaceproofError(f"frames={num} must be at least 1")
+    if rows["group"].null_count == rows.num_rows:
+        log.warning("frames=%d changes nothing: no image is in a group, such as a video", num)
     members: dict[str, list[int]] = {}
     for row, group in enumerate(rows["group"].to_pylist()):
         if group is not None:

@@ -4,15 +4,17 @@
     none          sigmoid(logit)                          nothing
     temperature   sigmoid(logit / T), one parameter       negative log likelihood (Guo et al. 2017)
     isotonic      any map that never falls, as knots      least squares (Zadrozny and Elkan 2002)
-    auto          temperature, or isotonic where there are `MIN_ISOTONIC` images of each class
-                  and it has the lower cross-validated negative log likelihood
+    auto          temperature, or isotonic where there are `MIN_ISOTONIC` units of each class (a
+                  unit is an image, or a group of them) and it has the lower cross-validated
+                  negative log likelihood
 
 No map reverses a ranking, so whatever is computed from ranks stays as it was.
 
 Validation cannot show how rare the errors are of which it holds none. Neither fit claims more than
 the rule of succession allows: temperature is fitted to Platt's (1999) targets, (P + 1) / (P + 2)
 and 1 / (N + 2) in place of 1 and 0, and the probabilities of isotonic knots keep 1 / (n + 2) from
-0 and 1. So T stays finite on separable data; besides, it is held within `TEMPERATURES`.
+0 and 1. P, N and n are numbers of units, for the frames of a video are no evidence of their own.
+So T stays finite on separable data; besides, it is held within `TEMPERATURES`.
 """
 
 import math
@@ -123,32 +125,37 @@ def fit_calibration(
     # In order of scores no sum depends on the order in which the rows came.
     order = np.lexsort((labels, logits))
     labels, logits = labels[order], np.asarray(logits, np.float64)[order]
+    codes = np.arange(len(logits)) if units is None else units[order]
     if method == "temperature":
-        return _fit_temperature(labels, logits)
+        return _fit_temperature(labels, logits, codes)
     if method == "isotonic":
-        return _fit_isotonic(labels, logits)
-    folds = _folds(logits, np.arange(len(logits)) if units is None else units[order])
-    return _choose(labels, logits, folds)
+        return _fit_isotonic(labels, logits, codes)
+    return _choose(labels, logits, codes)
 
 
-def _choose(labels: Labels, logits: Scores, folds: Codes) -> Calibration:
+def _choose(labels: Labels, logits: Scores, units: Codes) -> Calibration:
     """Choose between temperature and isotonic; the simpler one wins a tie."""
-    scarcer = int(np.bincount(labels, minlength=2).min())
-    simple = _fit_temperature(labels, logits)
+    scarcer = min(_num_units(labels, units))
+    simple = _fit_temperature(labels, logits, units)
     if scarcer < MIN_ISOTONIC:
-        few = f"isotonic needs {MIN_ISOTONIC} images of each class and there are {scarcer:,}"
+        what = "images" if len(np.unique(units)) == len(units) else "independent groups"
+        few = f"isotonic needs {MIN_ISOTONIC} {what} of each class and there are {scarcer:,}"
         return replace(simple, reason=few)
     losses = [
-        _held_out_loss(labels, logits, folds, fit) for fit in (_fit_temperature, _fit_isotonic)
+        _held_out_loss(labels, logits, units, fit) for fit in (_fit_temperature, _fit_isotonic)
     ]
     words = f"cross-validated loss: temperature {losses[0]:.5f}, isotonic {losses[1]:.5f}"
     better = losses[1] < losses[0]
-    return replace(_fit_isotonic(labels, logits) if better else simple, reason=words)
+    return replace(_fit_isotonic(labels, logits, units) if better else simple, reason=words)
 
 
-def _fit_temperature(labels: Labels, logits: Scores) -> Calibration:
-    num_positive = np.count_nonzero(labels)
-    num_negative = len(labels) - num_positive
+def _num_units(labels: Labels, units: Codes) -> tuple[int, int]:
+    """Return of how many units the negative and the positive images are."""
+    return len(np.unique(units[labels == 0])), len(np.unique(units[labels == 1]))
+
+
+def _fit_temperature(labels: Labels, logits: Scores, units: Codes) -> Calibration:
+    num_negative, num_positive = _num_units(labels, units)
     sure = (num_positive + 1) / (num_positive + 2)
     targets = np.where(labels == 1, sure, 1 / (num_negative + 2))
 
@@ -164,10 +171,10 @@ def _fit_temperature(labels: Labels, logits: Scores) -> Calibration:
     return Calibration("temperature", temperature, reason="temperature is set")
 
 
-def _fit_isotonic(labels: Labels, logits: Scores) -> Calibration:
+def _fit_isotonic(labels: Labels, logits: Scores, units: Codes) -> Calibration:
     # Equal logits are averaged into one knot, so that equal scores stay equal.
     fitted = IsotonicRegression(out_of_bounds="clip").fit(logits, labels)
-    edge = 1 / (len(labels) + 2)
+    edge = 1 / (len(np.unique(units)) + 2)
     shares = np.maximum.accumulate(np.clip(fitted.y_thresholds_, edge, 1 - edge))
     knots = tuple(zip(fitted.X_thresholds_.tolist(), shares.tolist(), strict=True))
     return Calibration("isotonic", knots=knots, reason="isotonic is set")
@@ -182,11 +189,11 @@ def _folds(logits: Scores, units: Codes) -> Codes:
     return np.asarray(ranks[codes] % NUM_FOLDS)
 
 
-def _held_out_loss(labels: Labels, logits: Scores, folds: Codes, fit: Any) -> float:
-    total = 0.0
+def _held_out_loss(labels: Labels, logits: Scores, units: Codes, fit: Any) -> float:
+    total, folds = 0.0, _folds(logits, units)
     for fold in range(NUM_FOLDS):
         out = folds == fold
-        probabilities = fit(labels[~out], logits[~out]).apply(logits[out])
+        probabilities = fit(labels[~out], logits[~out], units[~out]).apply(logits[out])
         right = np.where(labels[out] == 1, probabilities, 1 - probabilities)
         total -= float(np.log(np.maximum(right, np.finfo(np.float64).tiny)).sum())
     return total / len(labels)

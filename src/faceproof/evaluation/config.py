@@ -10,6 +10,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.settings import (
     COUNT,
+    PLACE,
     TEXT,
     Rule,
     UnknownSettingError,
@@ -52,7 +53,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check(
-            self, run=TEXT, split=one_of(*SPLITS, "all"), frames=optional(COUNT),
+            self, run=PLACE, split=one_of(*SPLITS, "all"), frames=optional(COUNT),
             neutral=optional(one_of("jpeg")), robustness=optional(one_of("standard", "quick")),
             threshold=BY_NAME, name=optional(TEXT), device=TEXT,
         )  # fmt: skip

@@ -300,7 +300,7 @@ def _calibration_quality(
     scores = WeightedScores(LabelledScores.from_arrays(labels, logits, probabilities, called))
     return CalibrationQuality(
         ece=METRICS["ece"](scores),
-        ece_by_chance=reliability.calibration_error_by_chance(probabilities),
+        ece_by_chance=reliability.calibration_error_by_chance(labels, probabilities, units),
         brier=METRICS["brier"](scores),
         bins=reliability.reliability_table(labels, probabilities, units),
     )

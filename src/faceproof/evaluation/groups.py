@@ -1,6 +1,7 @@
 """Groups: images that belong together, as units of chance and as things to be judged.
 
-A unit is what is drawn when chance is imitated: a group, or an image that is in none.
+A unit is what is drawn when chance is imitated: what people or source videos connect
+(`data.groups`), else a group, else an image that is in none.
 """
 
 from dataclasses import dataclass
@@ -21,12 +22,16 @@ NEAREST = 1e-12
 
 
 def unit_codes(predictions: pa.Table) -> Codes:
-    """Number the units, (N,), from 0: rows of one group share a number, other rows have their own.
+    """Number the units, (N,), from 0: rows of one unit share a number.
+
+    A row's unit is its component, if the table has any, else its group, else the row itself.
 
     The numbers follow the names of groups and paths, so that they depend neither on the order of
     the rows nor on the scores: two detectors that scored the same images have the same units.
     """
     path, group = predictions["path"], predictions["group"]
+    if "component" in predictions.column_names:
+        group = pc.coalesce(predictions["component"].cast(pa.string()), group)
     if group.null_count == len(group):
         return _ordered_codes(path)[1]
     if group.null_count == 0:
@@ -85,14 +90,15 @@ def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictio
             "no class of their own; judge by images, or let a group be a video"
         )
     names, codes = _ordered_codes(grouped["group"])
-    label, source, generator = (
-        _constant(grouped[name], codes, len(names)) for name in ("label", "source", "generator")
+    label, source, generator, component = (
+        _constant(grouped[name], codes, len(names))
+        for name in ("label", "source", "generator", "component")
     )
     probabilities = _aggregate(probabilities_of(grouped), codes, how)
     inside = np.clip(probabilities, NEAREST, 1 - NEAREST)
     scores = [np.log(inside) - np.log1p(-inside), probabilities]
     numbers = [pa.array(values.astype(np.float32)) for values in scores]
-    columns = [names, label, source, generator, names, *numbers]
+    columns = [names, label, source, generator, names, *numbers, component]
     table = pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
     return GroupPredictions(table, predictions.num_rows - grouped.num_rows)
 

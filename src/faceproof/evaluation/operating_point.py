@@ -37,11 +37,13 @@ from faceproof.evaluation.reliability import confidences, risk_coverage
 from faceproof.evaluation.statistics import Codes, Interval
 from faceproof.io.parse import parse
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
-from faceproof.settings import RATE, SHARE, check, one_of
+from faceproof.settings import RATE, SHARE, SettingError, check, one_of, optional
 from faceproof.task import Task
+from faceproof.words import apart
 
 FORMAT = "faceproof operating point 1"
 CRITERIA = ("youden", "f1", "fpr", "fixed")
+FPR, VALUE = 0.01, 0.5  # where a criterion that needs one is set without it
 MAX_RISK = 0.01
 MIN_COVERAGE = 0.5
 
@@ -131,22 +133,41 @@ class ThresholdConfig:
 
     Args:
         criterion: youden, f1, fpr or fixed.
-        fpr: the false-positive rate to keep, for the criterion fpr.
-        value: the threshold, for the criterion fixed.
+        fpr: the false-positive rate to keep, for the criterion fpr alone; None for `FPR`.
+        value: the threshold, for the criterion fixed alone; None for `VALUE`.
         calibration: auto, temperature, isotonic or none.
     """
 
     criterion: str = "youden"
-    fpr: float = 0.01
-    value: float = 0.5
+    fpr: float | None = None
+    value: float | None = None
     calibration: str = "auto"
 
     def __post_init__(self) -> None:
-        check(self, criterion=one_of(*CRITERIA), fpr=RATE, value=SHARE)
+        check(self, criterion=one_of(*CRITERIA), fpr=optional(RATE), value=optional(SHARE))
+        for name, criterion in (("fpr", "fpr"), ("value", "fixed")):
+            value = getattr(self, name)
+            if value is not None and self.criterion != criterion:
+                raise SettingError(
+                    name,
+                    f"= {value} changes nothing with threshold.criterion={self.criterion}: it is "
+                    f"read with threshold.criterion={criterion} alone; set that, or leave "
+                    f"threshold.{name} out (null)",
+                )
         if self.calibration not in METHODS:  # a setting of its own, beside those of `threshold`
             raise FaceproofError(
                 f"calibration = {self.calibration!r} must be one of {', '.join(METHODS)}"
             )
+
+    @property
+    def rate(self) -> float:
+        """The false-positive rate to keep."""
+        return FPR if self.fpr is None else self.fpr
+
+    @property
+    def fixed(self) -> float:
+        """The threshold that is given."""
+        return VALUE if self.value is None else self.value
 
 
 def fit_to_validation(predictions: pa.Table, task: Task, config: ThresholdConfig) -> OperatingPoint:
@@ -179,19 +200,22 @@ def fit_operating_point(
         )
     calibration = fit_calibration(labels, logits, config.calibration, units)
     probabilities = calibration.apply(logits).astype(np.float32).astype(np.float64)
-    chosen, warnings = float(config.value), list[str]()
+    chosen, warnings = float(config.fixed), list[str]()
     if config.criterion != "fixed":
-        chosen, warnings = _choose_threshold(labels, probabilities, config)
+        codes = np.arange(len(labels)) if units is None else units
+        independent = len(np.unique(codes[labels == 0]))
+        chosen, warnings = _choose_threshold(labels, probabilities, config, independent)
     called = is_positive(probabilities, chosen)
     unsure, risk = _unsure_band(labels, probabilities, chosen, max_risk)
     if risk > max_risk:
+        left, aim = apart(risk, max_risk, ".2%")
         warnings.append(
-            f"Outside of the unsure band {risk:.2%} of the validation images are called wrongly, "
-            f"more than the {max_risk:.2%} aimed at: a wider band would leave out more than half."
+            f"Outside of the unsure band {left} of the validation images are called wrongly, "
+            f"more than the {aim} aimed at: a wider band would leave out more than half."
         )
     return OperatingPoint(
         calibration, chosen, config.criterion,
-        promised_fpr=config.fpr if config.criterion == "fpr" else None,
+        promised_fpr=config.rate if config.criterion == "fpr" else None,
         num_negative=num_negative, num_positive=num_positive,
         false_positives=int(np.count_nonzero(called & (labels == 0))),
         false_negatives=int(np.count_nonzero(~called & (labels == 1))),
@@ -200,14 +224,17 @@ def fit_operating_point(
 
 
 def _choose_threshold(
-    labels: Labels, probabilities: Scores, config: ThresholdConfig
+    labels: Labels, probabilities: Scores, config: ThresholdConfig, independent: int
 ) -> tuple[float, list[str]]:
-    """Return the threshold for a criterion, and what cannot be promised of it."""
+    """Return the threshold for a criterion, and what cannot be promised of it.
+
+    The negative images are of so many `independent` units.
+    """
     thresholds, false_positives, true_positives = _candidates(labels, probabilities)
     num_positive = int(np.count_nonzero(labels))
     num_negative = len(labels) - num_positive
     if config.criterion == "fpr":
-        return _keep_fpr(thresholds, false_positives, num_negative, config.fpr)
+        return _keep_fpr(thresholds, false_positives, num_negative, config.rate, independent)
     if config.criterion == "youden":
         # In whole numbers, so that equal is equal.
         merit = true_positives * num_negative - false_positives * num_positive
@@ -235,21 +262,24 @@ def _candidates(labels: Labels, probabilities: Scores) -> tuple[Scores, Counts, 
 
 
 def _keep_fpr(
-    thresholds: Scores, false_positives: Counts, num_negative: int, fpr: float
+    thresholds: Scores, false_positives: Counts, num_negative: int, fpr: float, independent: int
 ) -> tuple[float, list[str]]:
     warnings: list[str] = []
-    if num_negative * fpr < 1:
+    if independent * fpr < 1:
+        groups = f" of {independent:,} independent groups" * (independent < num_negative)
+        told = "the threshold lets none of them pass, which promises little"
+        if num_negative * fpr >= 1:
+            told = "the rate is that of these few groups, which promises little"
         warnings.append(
-            f"Validation has {num_negative:,} negative images, and it takes "
-            f"{math.ceil(1 / fpr):,} to see a false-positive rate of {fpr:.4g}: the threshold lets "
-            "none of them pass, which promises little."
+            f"Validation has {num_negative:,} negative images{groups}, and it takes "
+            f"{math.ceil(1 / fpr):,} to see a false-positive rate of {fpr:.4g}: {told}."
         )
     within = np.flatnonzero(false_positives / num_negative <= fpr)
     if len(within):
         return float(thresholds[within[-1]]), warnings
-    share = false_positives[0] / num_negative
+    share, limit = apart(false_positives[0] / num_negative, fpr, ".2%")
     warnings.append(
-        f"No threshold keeps a false-positive rate of {fpr:.4g}: {share:.2%} of the negative "
+        f"No threshold keeps a false-positive rate of {limit}: {share} of the negative "
         "validation images have probability 1."
     )
     return float(thresholds[0]), warnings

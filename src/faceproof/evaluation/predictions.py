@@ -9,6 +9,7 @@
 | group       | string     | images that belong together (video, identity), or null     |
 | logit       | float32    | the raw score; positive means the task's positive class    |
 | probability | float32    | of the positive class, in [0, 1]; calibrated where it is so |
+| component   | string     | what people or source videos connect, or null              |
 
 Two conventions are born here: the sign of the logit, and `is_positive`, the threshold rule.
 """
@@ -35,6 +36,7 @@ OF_IMAGE = ("path", "label", "source", "generator", "group")
 SCHEMA = pa.schema(
     [IMAGES.field(name) for name in OF_IMAGE]
     + [pa.field("logit", pa.float32()), pa.field("probability", pa.float32())]
+    + [IMAGES.field("component")]
 )
 
 
@@ -77,7 +79,7 @@ def predictions_table(
             "probabilities; score every image exactly once, in the order of the table"
         )
     scores = [np.asarray(logits, np.float32), np.asarray(probabilities, np.float32)]
-    columns = [rows[name] for name in OF_IMAGE] + [pa.array(values) for values in scores]
+    columns = [*(rows[name] for name in OF_IMAGE), *map(pa.array, scores), rows["component"]]
     return _refuse_bad_scores(pa.table(columns, schema=SCHEMA))
 
 
@@ -116,7 +118,7 @@ def read_predictions(path: Path) -> pa.Table:
     """
     if not path.is_file():
         raise FaceproofError(f"there are no predictions at {path}; evaluate the run first")
-    table = read_parquet(path, SCHEMA)
+    table = read_parquet(path, SCHEMA, may_lack=("component",))  # as earlier versions do
     if nulls := [name for name in ("path", "logit", "probability") if table[name].null_count]:
         raise FaceproofError(f"{path} has rows without {nulls[0]}; evaluate the run again")
     return _refuse_bad_scores(table)

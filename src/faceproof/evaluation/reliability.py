@@ -25,18 +25,40 @@ class ReliabilityBin:
     num_images: int
 
 
-def calibration_error_by_chance(probabilities: Scores, num_bins: int = NUM_BINS) -> float | None:
+def calibration_error_by_chance(
+    labels: Labels, probabilities: Scores, units: Codes, num_bins: int = NUM_BINS
+) -> float | None:
     """Return the calibration error to be expected of these probabilities if they were right.
 
-    Of a bin's count of positives the standard deviation is known, and the mean absolute deviation
-    is sqrt(2 / pi) of it (normal approximation). Groups, which make chance larger, are not seen.
+    Of a bin's count of positives the standard deviation is known where images are independent, and
+    the mean absolute deviation is sqrt(2 / pi) of it (normal approximation). Where a bin holds
+    several images of a unit, the variance is that between units, as seen there.
     """
     if not len(probabilities):
         return None
-    ranked = np.sort(probabilities)
+    order = np.lexsort((labels, units, probabilities))
+    ranked = probabilities[order]
     starts = bin_starts(ranked, np.arange(1, len(ranked) + 1), num_bins)
-    variances = np.add.reduceat(ranked * (1 - ranked), starts)
-    return float(np.sqrt(2 / np.pi * variances).sum() / len(ranked))
+    variances = [
+        _variance_of_count(labels[rows], probabilities[rows], units[rows])
+        for rows in np.split(order, starts[1:])
+    ]
+    return float(np.sqrt(2 / np.pi * np.array(variances)).sum() / len(ranked))
+
+
+def _variance_of_count(labels: Labels, probabilities: Scores, units: Codes) -> float:
+    """Return the variance of the number of positives among images of some probabilities."""
+    variances = probabilities * (1 - probabilities)
+    independent = float(variances.sum())
+    _, codes, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    if len(sizes) == len(labels):
+        return independent
+    if len(sizes) == 1:  # nothing to compare it with: as if its images were all alike
+        return float(np.sqrt(variances).sum()) ** 2
+    residuals = (labels == 1) - probabilities
+    sums = np.bincount(codes, residuals - residuals.mean())
+    between = len(sizes) / (len(sizes) - 1) * float(sums @ sums)
+    return max(independent, between)
 
 
 def reliability_table(

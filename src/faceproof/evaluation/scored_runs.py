@@ -227,7 +227,8 @@ def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
             f"{here} and {there} scored files of the same names and other content: images were "
             f"changed between the two evaluations {other.evaluation}; evaluate both again"
         )
-    for column, what in (("label", "labelled"), ("group", "grouped")):
+    alike = (("label", "labelled"), ("group", "grouped"), ("component", "connected"))
+    for column, what in alike:
         mine, yours = (table[column].cast(pa.string()) for table in (ours, theirs))
         same = pc.fill_null(pc.equal(mine, yours), False).to_numpy()
         differ = ~(same | (mine.is_null().to_numpy() & yours.is_null().to_numpy()))
@@ -238,10 +239,10 @@ def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
                 f"first {ours['path'][place].as_py()}: {yours[place].as_py()} there, "
                 f"{mine[place].as_py()} here; evaluate both on the same table of images"
             )
-    scores = [theirs["logit"], theirs["probability"]]
-    shared = [ours[name] for name in ours.column_names[: -len(scores)]]
     # So a million paths are in memory once.
-    return replace(other, predictions=pa.table([*shared, *scores], schema=ours.schema))
+    own = ("logit", "probability")
+    columns = [(theirs if name in own else ours)[name] for name in ours.column_names]
+    return replace(other, predictions=pa.table(columns, schema=ours.schema))
 
 
 def _unlike_images(here: Path, there: Path, ours: pa.Array, theirs: pa.Array) -> str:

@@ -76,8 +76,9 @@ class LabelledScores:
 
         `units` are of the labelled rows; None takes them from groups and paths.
         """
-        columns = ["path", "label", "group", "logit", "probability"]
-        known = labelled_rows(predictions.select(columns))
+        columns = ("path", "label", "group", "component", "logit", "probability")
+        there = [name for name in columns if name in predictions.column_names]
+        known = labelled_rows(predictions.select(there))
         labels, logits = label_numbers(known, task), logits_of(known)
         probabilities = probabilities_of(known)
         called = is_positive(probabilities, threshold)

@@ -20,6 +20,7 @@ EffortName = Literal["auto", "thorough", "standard", "coarse", "least"]
 METHODS: tuple[Method, ...] = ("cam", "occlusion", "integrated_gradients")
 REMOVALS: tuple[Removal, ...] = ("blur", "mean")
 MIN_SPECTRUM = 32  # pixels a side of the square that `faceproof spectra` analyses
+SAMPLE = 2000  # images that a data set is measured on
 MAX_SEED = 2**32 - 1  # the largest that numpy and scikit-learn both take
 
 
@@ -27,6 +28,17 @@ def check_seed(seed: int) -> None:
     """Refuse a seed that the libraries which draw do not take."""
     if not 0 <= seed <= MAX_SEED:
         raise FaceproofError(f"'{seed}' is no seed; give a number from 0 to {MAX_SEED}")
+
+
+def check_sample(sample: int | None, all: bool) -> None:
+    """Refuse a number of images beside all of them."""
+    if all and sample is not None:
+        raise FaceproofError(f"--sample {sample} changes nothing with --all; leave out one")
+
+
+def number_of(sample: int | None, all: bool) -> int | None:
+    """Return how many images a data set is measured on; None for all."""
+    return None if all else SAMPLE if sample is None else sample
 
 
 def check_choice(given: str, allowed: Sequence[str]) -> None:

@@ -38,7 +38,7 @@ from faceproof.explain.faithfulness import (
 from faceproof.explain.known_forgeries import local_mask, planted_metrics
 from faceproof.explain.loaded_detector import Subject, read_images
 from faceproof.explain.randomisation import randomisation_test
-from faceproof.explain.sampling import draw_sample
+from faceproof.explain.sampling import sample_rows
 from faceproof.models.detector import Detector
 
 MASK_SIDE = 64  # pixels, enough to tell whether a forgery has a place
@@ -93,10 +93,10 @@ def _maps(subject: Subject, images: Images, method: str, config: MapConfig) -> M
 
 
 def planted_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
-    """Draw images among those whose forgery has a known place; none where no place is known."""
+    """Draw independent images whose forgery has a known place; none where no place is known."""
     places = [local_mask(path, MASK_SIDE) is not None for path in rows["path"].to_pylist()]
     known = rows.filter(pa.array(places, pa.bool_()))
-    return draw_sample(known, number, seed) if known.num_rows else known
+    return sample_rows(known, number, seed) if known.num_rows else known
 
 
 def measure_trust(

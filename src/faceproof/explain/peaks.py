@@ -23,7 +23,7 @@ Map = npt.NDArray[np.float64]
 
 FALSE_ALARM = 0.01  # the probability of any peak in a spectrum that has none
 LOWEST = 1 / 16  # cycles per pixel; below it, the image itself
-MIN_IMAGES = 16  # with fewer, a mean of logarithms is too far from normal
+MIN_IMAGES = 16  # independent ones; with fewer, a mean of logarithms is too far from normal
 MIN_HEIGHT = 0.5  # dB; the surroundings are not known better, however many images there are
 LOBE = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))  # of a Hann window
 MIN_SPAN = 9  # cells of a local median; a line fills 3 or 4 of them, which must be fewer than half

@@ -12,6 +12,7 @@ import pyarrow as pa
 from rich.progress import track
 
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.groups import unit_codes
 
 CHUNK = 256  # images whose results are held at once
 UNLABELLED = "unlabelled"
@@ -49,16 +50,15 @@ def draw_sample(rows: pa.Table, num: int | None, seed: int) -> pa.Table:
 
 
 def sample_rows(rows: pa.Table, number: int, seed: int) -> pa.Table:
-    """Draw images that are independent of each other: at most one of a group (a video, say)."""
+    """Draw images that are independent of each other: at most one of a unit (a video, say).
+
+    For units see `groups.unit_codes`.
+    """
     if not rows.num_rows:
         return rows
     drawn = draw_sample(rows, None, seed)
-    seen: set[str | None] = set()
-    first = []
-    for group in drawn["group"].to_pylist():
-        first.append(group is None or group not in seen)
-        seen.add(group)
-    return draw_sample(drawn.filter(pa.array(first)), number, seed)
+    _, first = np.unique(unit_codes(drawn), return_index=True)
+    return draw_sample(drawn.take(pa.array(np.sort(first))), number, seed)
 
 
 def _key(path: str, seed: int) -> bytes:

@@ -6,7 +6,9 @@ in decibels: of each frequency for the maps, and of each ring of frequencies for
 the power of white noise of one grey level of 255. In a map that noise is at -2.5 dB, because the
 mean of a logarithm is below the logarithm of the mean (`NOISE_IN_MAPS`).
 
-Every image is read once, and any number of images fits into the same memory.
+Every image is read once, and any number of images fits into the same memory. Images of one group (a
+video; see `evaluation.groups`) are averaged first: their spectra are alike, so that as many frames
+would let chance look like a peak. Means and standard errors are those of groups.
 """
 
 import contextlib
@@ -14,6 +16,8 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -26,6 +30,7 @@ from faceproof.data.image_io import UNREADABLE, UnreadableImageError, read_file,
 from faceproof.data.image_limits import open_image
 from faceproof.data.listing import DataSet
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.groups import unit_codes
 from faceproof.explain.config import MIN_SPECTRUM
 from faceproof.explain.peaks import MIN_IMAGES, Map, Peak, find_peaks, frequency_radius, near
 from faceproof.explain.sampling import LUMA, class_names, draw_sample, read_each
@@ -131,24 +136,36 @@ class RunningStatistics:
 
 @dataclass
 class SpectrumStatistics:
-    """Running statistics of the spectra of images that belong together."""
+    """Running statistics of the spectra of independent units, and their number of images."""
 
     power: RunningStatistics = field(default_factory=RunningStatistics)
     curve: RunningStatistics = field(default_factory=RunningStatistics)
+    num_images: int = 0
 
     @property
     def num(self) -> int:
-        """The number of images."""
+        """The number of independent units."""
         return self.power.num
 
-    def add(self, spectrum: Spectrum) -> None:
-        """Include one more image."""
+    def add(self, unit: "SpectrumStatistics") -> None:
+        """Include one more unit: the mean of its images."""
+        self.power.add(unit.power.mean)
+        self.curve.add(unit.curve.mean)
+        self.num_images += unit.num_images
+
+    def add_image(self, spectrum: Spectrum) -> None:
+        """Include one more image of a unit."""
         self.power.add(spectrum.power)
         self.curve.add(spectrum.curve)
+        self.num_images += 1
 
     def joined(self, other: "SpectrumStatistics") -> "SpectrumStatistics":
         """Return the statistics of both sets of images together."""
-        return SpectrumStatistics(self.power.joined(other.power), self.curve.joined(other.curve))
+        return SpectrumStatistics(
+            self.power.joined(other.power),
+            self.curve.joined(other.curve),
+            self.num_images + other.num_images,
+        )
 
 
 Gathered = dict[Key, SpectrumStatistics]
@@ -210,21 +227,37 @@ def suitable_size(rows: pa.Table) -> int:
 
 
 def _gather(rows: pa.Table, size: int) -> tuple[Gathered, list[TooSmall], list[Unreadable]]:
-    """Read every image once, and add its spectrum to those of the same class, source, generator."""
+    """Read every image once, and add its spectrum to those of the same class, source, generator.
+
+    The images of a unit come one after the other, so that the spectra of one are held at a time.
+    """
+    rows, codes = _unit_by_unit(rows)
     gathered: Gathered = {}
     too_small, unreadable = [], []
     sources, generators = (rows[name].to_pylist() for name in ("source", "generator"))
     keys = zip(class_names(rows), sources, generators, strict=True)
     found = read_each(rows["path"].to_pylist(), partial(_read_spectrum, size=size), "spectra")
-    for key, one in zip(keys, found, strict=True):
-        match one:
-            case TooSmall():
-                too_small.append(one)
-            case Unreadable():
-                unreadable.append(one)
-            case Spectrum():
-                gathered.setdefault(key, SpectrumStatistics()).add(one)
+    for _, unit in groupby(zip(codes, keys, found, strict=True), key=itemgetter(0)):
+        of_unit: Gathered = {}
+        for _, key, one in unit:
+            match one:
+                case TooSmall():
+                    too_small.append(one)
+                case Unreadable():
+                    unreadable.append(one)
+                case Spectrum():
+                    of_unit.setdefault(key, SpectrumStatistics()).add_image(one)
+        for key, mean in of_unit.items():
+            gathered.setdefault(key, SpectrumStatistics()).add(mean)
     return gathered, too_small, unreadable
+
+
+def _unit_by_unit(rows: pa.Table) -> tuple[pa.Table, list[int]]:
+    """Return the rows in order of the first of their unit, and the numbers of their units."""
+    codes = unit_codes(rows)
+    _, first, unit = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first[unit], kind="stable")
+    return rows.take(pa.array(order)), codes[order].tolist()
 
 
 def _read_spectrum(path: str, size: int) -> Spectrum | TooSmall | Unreadable:
@@ -265,8 +298,8 @@ def _group(kind: str, name: str, own: Gathered, gathered: Gathered, task: Task) 
         difference = _difference(joined, reference, peaks or [])
     power, curve = joined.power, joined.curve
     return Group(
-        kind, name, joined.num, whole(power.mean), whole(power.deviation), curve.mean,
-        curve.deviation, peaks, difference,
+        kind, name, joined.num_images, joined.num, whole(power.mean), whole(power.deviation),
+        curve.mean, curve.deviation, peaks, difference,
     )  # fmt: skip
 
 
@@ -290,7 +323,7 @@ def _difference(
     error = whole(np.hypot(group.power.error, reference.power.error))
     enough = min(group.num, reference.num) >= MIN_IMAGES
     return Difference(
-        num_reference=reference.num,
+        num_reference=reference.num_images,
         power=power,
         curve=group.curve.mean - reference.curve.mean,
         curve_error=np.hypot(group.curve.error, reference.curve.error),

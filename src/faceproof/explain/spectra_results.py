@@ -66,11 +66,13 @@ class Group:
 
     Attributes:
         kind: overall, class, source or generator.
+        num: images.
+        num_units: independent units of them, such as videos, each of which counts once.
         power: mean, (S, S), unshifted.
-        deviation: standard deviation of `power` over images; NaN of one image.
+        deviation: standard deviation of `power` over units; NaN of one.
         curve: mean by rings of equal width from 0 to half a cycle per pixel, (S/2,).
-        curve_deviation: standard deviation of `curve` over images; NaN of one image.
-        peaks: frequencies that stand out; None where there are too few images.
+        curve_deviation: standard deviation of `curve` over units; NaN of one.
+        peaks: frequencies that stand out; None where there are too few units.
         difference: from the negative class; None where the group has images of that class itself
             or its sources have none.
     """
@@ -78,6 +80,7 @@ class Group:
     kind: str
     name: str
     num: int
+    num_units: int
     power: Map
     deviation: Map
     curve: Values

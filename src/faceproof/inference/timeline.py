@@ -18,6 +18,7 @@ from faceproof.inference.video import Clip
 from faceproof.inference.video_verdict import VideoVerdict
 from faceproof.io.atomic import atomic_file, write_text
 from faceproof.reports.plots import BLUE, INK, MUTED, VERMILLION, dress, save_png
+from faceproof.settings import is_device
 from faceproof.task import get_task
 
 VIDEOS = "videos.csv"  # which video the files of each name are of
@@ -117,7 +118,7 @@ def name_of(folder: Path, video: str) -> str:
         return found
     path = Path(videos)
     taken = {name.lower(): other for other, name in known.items()}
-    stem = path.stem
+    stem = f"video-{path.stem}" if is_device(path.stem) else path.stem
     if stem.lower() in taken:
         others = set(Path(taken[stem.lower()]).parts)
         differing = next((part for part in reversed(path.parts[:-1]) if part not in others), None)

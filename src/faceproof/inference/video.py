@@ -9,8 +9,8 @@ refused, because ffmpeg would follow them.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -79,10 +79,13 @@ class Bounds:
     Attributes:
         max_pixels: of a frame; None for no limit.
         deadline: by `time.monotonic`; None for no limit.
+        reserve: called with the pixels of a frame before any is decoded; what it returns is held
+            while frames are read, and may wait for memory.
     """
 
     max_pixels: int | None = None
     deadline: float | None = None
+    reserve: Callable[[int], AbstractContextManager[None]] = lambda num_pixels: nullcontext()
 
     def check(self, width: int, height: int) -> None:
         """Check the size of a frame, and the time."""
@@ -118,11 +121,13 @@ def read_clip(
         if not container.streams.video:
             raise UnreadableVideoError("it has no video stream")
         stream = container.streams.video[0]
-        bounds.check(stream.codec_context.width, stream.codec_context.height)
+        width, height = stream.codec_context.width, stream.codec_context.height
+        bounds.check(width, height)
         start, end = _span(container, stream, bounds)
         step = (end - start) / num_frames
         targets = [start + (number + 0.5) * step for number in range(num_frames)]
-        return _take(_Reader(container, stream, bounds), targets, fits, start, end)
+        with bounds.reserve(width * height):
+            return _take(_Reader(container, stream, bounds), targets, fits, start, end)
 
 
 def _file(path: str | Path) -> BinaryIO:

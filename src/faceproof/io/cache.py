@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from faceproof.io import atomic
 from faceproof.io.atomic import CannotWriteError, atomic_file, explain_disk_errors
+from faceproof.words import apart
 
 SPARE = 2**28  # bytes that stay free on the disk
 
@@ -76,7 +77,7 @@ def load_or_compute(array: CachedArray, max_bytes: int) -> Array | None:
                 return None
         with atomic_file(file) as partial:
             _compute(array, partial)
-    except CannotWriteError as error:
+    except (CannotWriteError, NotADirectoryError, FileExistsError) as error:  # or a file is there
         log.warning("nothing is cached: %s", error)
         return None
     _in_use.add(file)
@@ -108,7 +109,7 @@ def _read(file: Path, array: CachedArray) -> Array | None:
     """Return the array of a file, or None if it is missing, damaged or of another shape."""
     try:
         values: Array = np.lib.format.open_memmap(file, mode="r")  # np.load would open archives too
-    except (FileNotFoundError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError):
         return None
     same = values.shape == array.shape and values.dtype == np.dtype(array.dtype)
     return values if same else None
@@ -130,9 +131,10 @@ def _make_room(folder: Path, needed: int, max_bytes: int) -> bool:
             deleted.append(file)
             room += status.st_size
     if needed > room:
+        more, left = apart(needed / 1e9, max(room, 0) / 1e9, ".1f")
         log.warning(
-            "nothing is cached: %.1f GB of %s are needed; cache.max_gb (%.1f GB) and the disk "
-            "leave %.1f GB", needed / 1e9, folder.name, max_bytes / 1e9, max(room, 0) / 1e9,
+            "nothing is cached: %s GB of %s are needed; cache.max_gb (%.1f GB) and the disk "
+            "leave %s GB", more, folder.name, max_bytes / 1e9, left,
         )  # fmt: skip
         return False
     for file in deleted:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import restore_folder
-from faceproof.io.left_behind import is_left_behind
+from faceproof.io.left_behind import holds_nothing, is_left_behind
 
 NUM_NAMED = 3
 
@@ -35,7 +35,7 @@ def refuse_foreign_folder(folder: Path, ours: Sequence[str]) -> None:
     refuse_file(folder)
     refuse_unmovable(folder)
     restore_folder(folder.resolve())
-    if folder.exists() and any(folder.iterdir()) and not (folder / ours[0]).is_file():
+    if folder.exists() and not holds_nothing(folder) and not (folder / ours[0]).is_file():
         raise FaceproofError(
             f"{folder} holds something else and would be replaced whole; give --out another folder"
         )

@@ -5,6 +5,7 @@ They lie where people's files lie, and nobody means them.
 
 import os
 import re
+from pathlib import Path
 
 # What stands for a colon where a name may hold none: on FAT drives, in copies by rclone.
 _COLON = "[:\uf03a\uf022\uff1a]"
@@ -53,6 +54,11 @@ def is_left_behind(path: str) -> bool:
     """
     name = path.rpartition(os.sep)[2]
     return _OF_SYSTEMS.fullmatch(name) is not None or _INSIDE.fullmatch(path) is not None
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Say whether a folder is empty, but for files that a system has made by looking into it."""
+    return all(is_left_behind(one.name) and one.is_file() for one in folder.iterdir())
 
 
 def is_left_behind_folder(name: str) -> bool:

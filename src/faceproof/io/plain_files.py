@@ -97,23 +97,32 @@ def read_with(
         raise FaceproofError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def read_json(path: Path, advice: str, limit: int = MAX_JSON) -> Any:
-    """Return the plain values of a JSON file, whose texts are as `printable` makes them.
+def read_json(path: Path, advice: str, limit: int = MAX_JSON, escaped: bool = True) -> Any:
+    """Return the plain values of a JSON file.
+
+    Its texts are as `printable` makes them, unless they are not to be `escaped`: words that are
+    compared, or used again.
 
     Raises:
         FaceproofError: as `read_bytes`, or it is no JSON of finite numbers and bounded depth; the
             message ends with `advice`.
     """
-    data = read_bytes(path, limit)
+    return json_values(read_bytes(path, limit), str(path), advice, escaped)
+
+
+def json_values(data: bytes, name: str, advice: str, escaped: bool = True) -> Any:
+    """Return the plain values of JSON that came from a file, or from elsewhere; see `read_json`."""
     try:
-        return plain_value(json.loads(data, parse_constant=_refuse_constant), escaped=True)
+        return plain_value(json.loads(data, parse_constant=_refuse_constant), escaped)
     except (ValueError, RecursionError) as error:
-        raise FaceproofError(f"{path} is damaged, no whole JSON: {error}; {advice}") from error
+        raise FaceproofError(f"{name} is damaged, no whole JSON: {error}; {advice}") from error
 
 
-def read_object(path: Path, advice: str, limit: int = MAX_JSON) -> dict[str, Any]:
+def read_object(
+    path: Path, advice: str, limit: int = MAX_JSON, escaped: bool = True
+) -> dict[str, Any]:
     """Return the object in a JSON file; see `read_json`."""
-    found = read_json(path, advice, limit)
+    found = read_json(path, advice, limit, escaped)
     if not isinstance(found, dict):
         raise FaceproofError(
             f"{path} is damaged: it holds a {type(found).__name__} and no names with values; "

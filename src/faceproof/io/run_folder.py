@@ -286,6 +286,8 @@ def _data_of_scoring(line: str) -> tuple[str, ...]:
         scoring = json.loads(line)
     except json.JSONDecodeError:  # half a line of a killed process
         return ()
+    except RecursionError as error:
+        raise FaceproofError(f"a line of it is nested without end; {COPY_AGAIN}") from error
     entries: dict[str, Any] = parse(dict[str, Any], scoring)
     found: tuple[str, ...] = parse(tuple[str, ...], entries.get("data"), "data")
     return found

@@ -17,8 +17,17 @@ from faceproof.explain.exploration_results import QUANTILES, UNITS, Counts, Expl
 from faceproof.explain.sampling import class_names
 from faceproof.reports.html import image_url, render, write_page
 from faceproof.reports.image_grid import Tile, image_grid, small_copy
-from faceproof.reports.map_plots import literal, move_legend_below, shortened
-from faceproof.reports.plots import CLASS_COLOURS, GREY, MUTED, WIDTH, dress, panels, plot_html
+from faceproof.reports.map_plots import move_legend_below, shortened
+from faceproof.reports.plots import (
+    CLASS_COLOURS,
+    GREY,
+    MUTED,
+    WIDTH,
+    dress,
+    literal,
+    panels,
+    plot_html,
+)
 
 NUM_SHOWN = 24  # images of each class
 NUM_BINS = 40

@@ -25,6 +25,7 @@ from faceproof.reports.plots import (
     SHADES,
     WIDTH,
     dress,
+    literal,
     panels,
 )
 
@@ -34,15 +35,6 @@ MIN_COLUMNS, MAX_COLUMNS = 4, 5  # maps in a row
 MAX_NAMES = len(HUES) - 1  # rarer names share the last colour
 
 Map = npt.NDArray[np.float64]
-
-
-def literal(name: str) -> str:
-    """Return a name so that matplotlib draws it letter by letter, in titles, labels and legends.
-
-    Unescaped, `$` would begin a formula, and a name that begins with `_` would be left out of
-    legends.
-    """
-    return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")
 
 
 def shortened(name: str) -> str:

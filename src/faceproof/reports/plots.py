@@ -78,6 +78,15 @@ def thin(*curve: Scores) -> list[Scores]:
     return [values[chosen] for values in curve]
 
 
+def literal(name: str) -> str:
+    """Return a name so that matplotlib draws it letter by letter, in titles, labels and legends.
+
+    Unescaped, `$` would begin a formula, and a name that begins with `_` would be left out of
+    legends.
+    """
+    return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")
+
+
 @dataclass(frozen=True)
 class Look:
     """How one of several detectors is drawn; runs of one family share a number."""
@@ -128,7 +137,7 @@ def legend_below(figure: Figure, looks: Sequence[Look], points: bool = False) ->
     for look in {look.name: look for look in looks}.values():
         point = {"color": look.colour, "linestyle": "", "marker": look.marker}
         style = point if points else look.line
-        handles.append(Line2D([], [], label=look.name, linewidth=2, **style))
+        handles.append(Line2D([], [], label=literal(look.name), linewidth=2, **style))
     columns = LEGEND_COLUMNS if figure.get_figwidth() > WIDTH else 2
     place: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "handlelength": 3}
     figure.legend(handles=handles, **place, **LEGEND)

@@ -34,12 +34,14 @@ from faceproof.evaluation.robustness import most_changed, worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.atomic import atomic_folder, restore_folder, write_json
 from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
+from faceproof.io.left_behind import holds_nothing
 from faceproof.io.plain_files import read_object
 from faceproof.io.stamps import digest_of
 from faceproof.reports import html, score_plots, training_plots
 from faceproof.reports.numbers import part_of, percent, rate, typed
 from faceproof.reports.plots import plot_html, save_png
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
+from faceproof.words import apart
 
 # What a report consists of; every table that `ReportExtras.tables` may bring is among it.
 FILES = (
@@ -105,7 +107,7 @@ def write_report(
 
 def _refuse_other_folder(folder: Path) -> None:
     """Refuse to replace what is not a report; a folder given by mistake would be lost."""
-    if folder.is_dir() and (not any(folder.iterdir()) or _is_report(folder)):
+    if folder.is_dir() and (holds_nothing(folder) or _is_report(folder)):
         refuse_foreign_files(folder, FILES)
     elif folder.exists():
         raise FaceproofError(
@@ -257,10 +259,10 @@ def _broken_promises(evaluation: Evaluation) -> list[str]:
     if point and here and point.promised_fpr and here.fpr.interval and here.fpr.rate is not None:
         low, _ = here.fpr.interval
         if low > point.promised_fpr:
+            found, promised = apart(here.fpr.rate, point.promised_fpr)
             sentences.append(
-                f"The threshold promised at most {percent(point.promised_fpr)} false alarms and "
-                f"has {percent(here.fpr.rate)} here, more than chance explains: it does not carry "
-                "over to these images."
+                f"The threshold promised at most {promised} false alarms and has {found} here, "
+                "more than chance explains: it does not carry over to these images."
             )
     if (evaluation.context.test_scorings or 0) > 1:
         sentences.append(scorings(evaluation.context))

@@ -20,13 +20,12 @@ from faceproof.io.atomic import atomic_file
 from faceproof.reports.html import render, write_page
 from faceproof.reports.map_plots import (
     MapPanel,
-    literal,
     map_grid,
     move_legend_below,
     shared_limits,
     shortened,
 )
-from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, panels, plot_html
+from faceproof.reports.plots import INK, MUTED, WIDTH, Look, dress, literal, panels, plot_html
 
 UNIT = "mean power (dB re 1 grey level)"  # that of white noise of one grey level
 MAP_UNIT = "mean log power (dB re 1 grey level)"  # such noise is below 0 there
@@ -131,7 +130,7 @@ def verdict(spectra: Spectra) -> str:
     if not compared:
         return f"undefined: no images of {task.positive} beside some of {task.negative}"
     if all(found.peaks is None for _, found in compared):
-        return f"undefined: fewer than {search.MIN_IMAGES} images of a class"
+        return f"undefined: fewer than {search.MIN_IMAGES} independent images of a class"
     found_in = [(of.name, any(map(one.is_new, one.peaks))) for of, one in compared if one.peaks]
     new = [name for name, is_new in found_in if is_new]
     stronger = [name for name, is_new in found_in if not is_new]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from faceproof.evaluation.statistics import Interval
 from faceproof.explain.explanation_results import MAX_SIMILARITY, CurveMetrics, MethodTrust, Trust
 from faceproof.reports.gallery import NAMES
-from faceproof.reports.plots import GREY, HUES, MARKERS, WIDTH, dress, panels, unit_axes
+from faceproof.reports.plots import GREY, HUES, MARKERS, WIDTH, dress, literal, panels, unit_axes
 
 Side = Literal["above", "below", "unclear"]  # of zero, by the interval
 
@@ -187,7 +187,7 @@ def _draw_stages(trust: Trust) -> Figure:
             axes.plot(heights, label=NAMES[method] + words, **style)
     stages = next(iter(trust.methods.values())).stages
     axes.axhline(MAX_SIMILARITY, color=GREY, linestyle=":", linewidth=1.2)
-    axes.set_xticks(range(len(stages)), [stage.shuffled for stage in stages])
+    axes.set_xticks(range(len(stages)), [literal(stage.shuffled) for stage in stages])
     axes.set_ylim(-0.02, 1.02)
     title = "Rank correlation with the map of the trained network, as its weights are shuffled"
     dress(axes, title, "shuffled weights", "absolute Spearman correlation")

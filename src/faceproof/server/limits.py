@@ -12,8 +12,8 @@ class Limits:
     Attributes:
         max_megabytes: size of an upload, a million bytes each.
         max_pixels: of an image, or of a frame of a video.
-        decoding_megabytes: memory for all images that are decoded at the same time, of up to 20
-            bytes a pixel; others wait.
+        decoding_megabytes: memory for all images and videos that are decoded at the same time, of
+            up to 20 bytes a pixel, and 50 of a video's frame; others wait.
         max_frames: of a video, that a client may ask for.
         concurrency: uploads judged at the same time.
         queue: uploads arriving or waiting besides; more are told to come back later.

@@ -1,5 +1,6 @@
 """Reads what a client has sent as an image or a video, within the limits of the server."""
 
+from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 import torch
@@ -22,10 +23,15 @@ from faceproof.inference.video import (
 from faceproof.server.judging_queue import RefusedError, too_late
 from faceproof.server.limits import Limits
 from faceproof.server.memory import MemoryBudget
+from faceproof.words import apart
+
+# A decoder of H.264 keeps up to 17 frames of 1.5 bytes a pixel; beside them are a frame's RGB, its
+# upright copy, and its numbers while it is resized.
+BYTES_PER_PIXEL_OF_VIDEO = 50
 
 
 class UploadReader:
-    """Reads uploads, several at the same time in one budget of memory.
+    """Reads uploads, several at the same time in one budget of memory, videos among them.
 
     Raises:
         FaceproofError: the budget does not hold the largest image that is taken.
@@ -34,10 +40,10 @@ class UploadReader:
     def __init__(self, limits: Limits) -> None:
         needed = limits.max_pixels * BYTES_PER_PIXEL / 1_000_000
         if needed > limits.decoding_megabytes:
+            takes, holds = apart(needed, limits.decoding_megabytes, ".6g")
             raise FaceproofError(
-                f"--decoding-megabytes {limits.decoding_megabytes:g} holds no image of "
-                f"--max-pixels {limits.max_pixels:,.0f}, which takes {needed:,.0f}; change one of "
-                "them"
+                f"--decoding-megabytes {holds} holds no image of --max-pixels "
+                f"{limits.max_pixels:,.0f}, which takes {takes}; change one of them"
             )
         self.limits = limits
         self._memory = MemoryBudget(int(limits.decoding_megabytes * 1_000_000))
@@ -61,7 +67,11 @@ class UploadReader:
         if image is not None:
             return image
         try:
-            bounds = Bounds(int(self.limits.max_pixels), deadline)
+
+            def reserve(num_pixels: int) -> AbstractContextManager[None]:
+                return self._memory.take(num_pixels * BYTES_PER_PIXEL_OF_VIDEO, deadline)
+
+            bounds = Bounds(int(self.limits.max_pixels), deadline, reserve)
             return read_clip(file, fits, num_frames, bounds)
         except UnknownVideoError as error:
             reason = f"the file is no image that can be read, and as a video: {error}"

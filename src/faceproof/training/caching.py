@@ -33,6 +33,7 @@ from faceproof.io.cache import Array, CachedArray, load_or_compute
 from faceproof.io.stamps import key_of
 from faceproof.models.detector import Detector
 from faceproof.performance.memory import available_bytes
+from faceproof.words import apart
 
 FORMAT = "2"  # raise it with every change to what is cached
 BATCH_SIZE = 64
@@ -90,9 +91,10 @@ def _refuse_too_large(needed: int, config: CacheConfig) -> None:
         (available_bytes(), "this machine has free", ""),
     ):
         if needed > allowed:
+            more, most = apart(needed / 1e9, allowed / 1e9, ".3g")
             raise FaceproofError(
-                f"cache.images=memory would take {needed / 1e9:.3g} GB and {source} "
-                f"{allowed / 1e9:.3g}; use cache.images=disk{advice}"
+                f"cache.images=memory would take {more} GB and {source} {most}; use "
+                f"cache.images=disk{advice}"
             )
 
 

@@ -1,5 +1,6 @@
 """Every setting of a training, checked before anything is built. Nothing here imports torch."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ from faceproof.training.freezing import FreezeSchedule
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
     from faceproof.models.build import ModelConfig
+
+log = logging.getLogger(__name__)
 
 BY_NAME = Rule(lambda value: isinstance(value, Mapping), "options by name")
 EPOCHS = Rule(is_count, "a count of epochs, from 0 on")
@@ -205,6 +208,12 @@ class TrainConfig:
             if name not in TRAINER_OPTIONS:
                 raise UnknownSettingError(f"trainer.{name}", TRAINER_OPTIONS)
         better(self.monitor)
+        if self.cache.views is not None and not self.augment.changes:
+            raise SettingError(
+                "cache.views",
+                f"= {self.cache.views} changes nothing: nothing is augmented, so that all views of "
+                "an image are the same; leave it out, or choose an augmentation",
+            )
         _check_class_weights(self.class_weights)
 
 
@@ -245,6 +254,11 @@ def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> 
     from faceproof.models.build import ModelConfig
 
     made["augment"] = make(Augment, settings.pop("augment", {}), "augment")
+    if made["augment"].strength != 1 and not made["augment"].has_range:
+        log.warning(
+            "augment.strength = %g changes nothing: every range, from rotation to hue, is 0",
+            made["augment"].strength,
+        )
     made["model"] = make(ModelConfig, settings.pop("model"), "model")
     weights = settings.get("class_weights")
     if isinstance(weights, list):

@@ -5,7 +5,7 @@ with the run: a resumed run follows the plan it began with, whatever its number 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -27,8 +27,9 @@ def make_scheduler(
     """Return the scheduler of an optimizer, for a training of so many optimizer steps.
 
     `config` is one of `training.config.SCHEDULERS`, or of the user's own: called with optimizer and
-    steps, it returns a scheduler that is stepped with every optimizer step. `cycles` says in shares
-    of the training where a cosine begins and ends.
+    steps, it returns a scheduler that is stepped with every optimizer step; in a run that is
+    resumed with more epochs these are the steps of the longer training (see `describe_steps`).
+    `cycles` says in shares of the training where a cosine begins and ends.
     """
     match config:
         case PlateauConfig():  # `DetectorModule` steps it at the end of every epoch
@@ -100,6 +101,32 @@ def read_cycles(found: Any, place: str) -> Cycles:
             "each after the one before: restore the file"
         )
     return tuple(cycles)
+
+
+def describe_steps(config: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say what other steps than before do to the schedule of a run that is resumed, if anything.
+
+    Args:
+        config: of the schedule.
+        before: by their names, the settings on which the number of steps depends.
+        now: the same in the resumed run.
+    """
+    named = ("trainer.max_epochs",) if isinstance(config, CosineConfig) else ()  # see plan_cycles
+    changed = [name for name in now if name not in named and before.get(name) != now[name]]
+    if not changed or isinstance(config, PlateauConfig | ConstantConfig):
+        return None
+    words = ", ".join(f"{name} is {now[name]} and was {before.get(name)}" for name in changed)
+    if isinstance(config, CosineConfig):
+        return (
+            f"{words}: the cosine schedule counts optimizer steps, of which an epoch now has "
+            "others, so that it goes on from another place, at which the learning rate jumps; "
+            "resume with the earlier values to keep it"
+        )
+    return (
+        f"{words}: the schedule of your own is made anew, for the number of steps of the whole "
+        "training as it is now, and goes on from the step it had reached; resume with the earlier "
+        "values to keep it"
+    )
 
 
 def describe_change(config: CosineConfig, cycles: Cycles, max_epochs: int) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from faceproof.errors import FaceproofError
+
 
 @dataclass(frozen=True)
 class CompareConfig:
@@ -31,3 +33,10 @@ class CompareConfig:
     timing: bool = True
     device: str = "auto"
     allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.device != "auto" and not self.timing:
+            raise FaceproofError(
+                f"--device {self.device} says where networks are timed, and --no-timing times "
+                "none; leave out one"
+            )

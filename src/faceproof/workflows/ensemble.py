@@ -39,6 +39,7 @@ from faceproof.evaluation.predictions import (
 from faceproof.evaluation.scored_runs import find_runs
 from faceproof.io.atomic import write_json, write_text
 from faceproof.io.folders import from_here
+from faceproof.io.left_behind import holds_nothing
 from faceproof.io.parse import parse
 from faceproof.io.plain_files import printable, read_object, yaml_text
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
@@ -134,7 +135,10 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
         raise FaceproofError(f"an ensemble needs two runs or more; found {runs[0].path}")
     first = runs[0].read_config()
     try:
-        criterion = {**first["threshold"], "calibration": first["calibration"]}
+        chosen = first["threshold"]["criterion"]
+        read = {"fpr": "fpr", "fixed": "value"}.get(chosen)  # an older run has the other one too
+        criterion = {"criterion": chosen, "calibration": first["calibration"]}
+        criterion |= {read: first["threshold"][read]} if read else {}
         data, task = first["data"]["name"], get_task(first["data"]["task"])
     except (KeyError, TypeError) as error:
         raise FaceproofError(
@@ -172,7 +176,7 @@ def make_ensemble(
         FaceproofError: there are fewer than two, they were validated on different images, or
             the folder is in use.
     """
-    if run.path.exists() and any(run.path.iterdir()):
+    if run.path.exists() and not holds_nothing(run.path):
         raise FaceproofError(f"{run.path} holds something already; choose another folder by --out")
     for one in runs:
         one.require(

@@ -85,13 +85,28 @@ class ExplainConfig:
     allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.maps()
+        self._refuse_unread()
         check_choice(self.effort, ("auto", *EFFORTS))
         for name, number in (("--sample", self.sample), ("--mistakes", self.mistakes)):
             if number is not None and number < 0:
                 raise FaceproofError(f"{name} is {number}; it is a number of images")
         if self.out is not None:
             refuse_file(self.out)
+
+    def _refuse_unread(self) -> None:
+        """Refuse options that the others leave nothing to do."""
+        named = bool(self.images)
+        unread = (
+            ("--layer", self.layer, "cam" not in self.maps().methods, "--methods has no cam"),
+            ("--evaluation", self.evaluation, named, "the images are named"),
+            ("--evaluation", self.evaluation, self.mistakes == 0, "--mistakes 0 shows none of it"),
+            ("--mistakes", self.mistakes, named, "the images are named"),
+            ("--sample", self.sample, named, "the images are named"),
+            ("--sample", self.sample, self.sanity is False, "--no-sanity measures nothing"),
+        )
+        for option, value, is_unread, reason in unread:
+            if value is not None and is_unread:
+                raise FaceproofError(f"{option} {value} changes nothing: {reason}; leave it out")
 
     def maps(self) -> MapConfig:
         """Return the settings of the maps, with the largest effort."""

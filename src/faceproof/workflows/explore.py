@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceproof.explain.config import check_seed
+from faceproof.explain.config import check_sample, check_seed, number_of
 from faceproof.io.folders import refuse_file
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class ExploreConfig:
 
     Attributes:
         settings: data=NAME, the data set, and data.KEY=VALUE.
-        sample: measure N images, each class in proportion.
+        sample: measure N images, each class in proportion (default: 2,000).
         all: measure all images instead.
         seed: of the sample.
         out: folder to write to.
@@ -29,13 +29,14 @@ class ExploreConfig:
 
     settings: tuple[str, ...]
     _: KW_ONLY
-    sample: int = 2000
+    sample: int | None = None
     all: bool = False
     seed: int = 0
     out: Path = Path("explore")
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        check_sample(self.sample, self.all)
         refuse_file(self.out)
 
 
@@ -49,7 +50,7 @@ def explore(data: "DataSet", config: ExploreConfig) -> Path:
     from faceproof.explain.exploration import explore as measure
     from faceproof.reports.explore_page import describe, write_exploration
 
-    found = measure(data, None if config.all else config.sample, config.seed)
+    found = measure(data, number_of(config.sample, config.all), config.seed)
     page = write_exploration(found, config.out)
     print("\n".join([*describe(found), f"page: {page}"]))
     return page

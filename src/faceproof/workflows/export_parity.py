@@ -1,5 +1,6 @@
 """Checks that ONNX Runtime answers as PyTorch does, on a run's validation images."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,14 +16,23 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import read_predictions
 from faceproof.inference.predictor import load, stack_fitted
 from faceproof.io.run_folder import RunFolder
+from faceproof.words import apart
 
 NUM_CHECKED = 64  # images on which ONNX Runtime must agree with PyTorch
 TOLERANCE = 1e-4  # between their logits
 
+log = logging.getLogger(__name__)
+
 
 def check_parity(folder: Path, runs: Sequence[RunFolder]) -> None:
     """Refuse an artifact whose ONNX models disagree with PyTorch in a logit or a verdict."""
-    images = list(islice(_validation_images(runs), NUM_CHECKED))
+    unreadable: list[str] = []
+    images = list(islice(_validation_images(runs, unreadable), NUM_CHECKED))
+    if unreadable:
+        log.warning(
+            "ONNX Runtime is compared with PyTorch on %d images; %d validation images beside them "
+            "cannot be read, %s the first", len(images), len(unreadable), unreadable[0],
+        )  # fmt: skip
     if not images:
         raise FaceproofError(
             "the ONNX model cannot be compared with PyTorch: none of the run's validation images "
@@ -48,17 +58,18 @@ def refuse_disagreement(
     name: str, theirs: npt.NDArray[np.floating], ours: npt.NDArray[np.floating]
 ) -> None:
     """Refuse an ONNX model whose logits are not PyTorch's."""
-    apart = np.abs(theirs - ours)
-    if not (apart <= TOLERANCE).all():
+    distances = np.abs(theirs - ours)
+    if not (distances <= TOLERANCE).all():
+        most, allowed = apart(float(distances.max()), TOLERANCE, ".3g")
         raise FaceproofError(
-            f"ONNX Runtime and PyTorch disagree on {name}: on {len(apart)} images their logits "
-            f"differ by up to {apart.max():.3g}, more than {TOLERANCE:g}; nothing was written. "
-            "Export without --onnx"
+            f"ONNX Runtime and PyTorch disagree on {name}: on {len(distances)} images their logits "
+            f"differ by up to {most}, more than {allowed}; nothing was written. Export without "
+            "--onnx"
         )
 
 
-def _validation_images(runs: Sequence[RunFolder]) -> Iterator[Tensor]:
-    """Yield the validation images of runs that can be read, (3, H, W) uint8."""
+def _validation_images(runs: Sequence[RunFolder], unreadable: list[str]) -> Iterator[Tensor]:
+    """Yield the validation images of runs, (3, H, W) uint8; add those that cannot be read."""
     for run in runs:
         if run.samples.is_file():
             rows = read_samples(run, "val")
@@ -71,4 +82,4 @@ def _validation_images(runs: Sequence[RunFolder]) -> Iterator[Tensor]:
             try:
                 yield torch.from_numpy(read_image(name))
             except UnreadableImageError:
-                continue
+                unreadable.append(name)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # As for training, in data.loader_config; importing that would slow down --help.
 MAX_WORKERS = 256
+LEAST_CERTAIN = 24  # images on a contact sheet
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class PredictConfig:
         overwrite: replace that file, and start from the beginning.
         keep_going: exit with 0 even if files could not be read.
         contact_sheet: a PNG to draw of the images that are least certain.
-        least_certain: how many images it shows, those nearest to the threshold.
+        least_certain: how many images it shows, those nearest to the threshold (default: 24).
         frames: how many frames of a video are judged.
         frames_out: a folder for a timeline of each video, its most suspicious frames, and a CSV
             of all its frames; videos.csv there says which video each is of.
@@ -60,7 +61,7 @@ class PredictConfig:
     overwrite: bool = False
     keep_going: bool = False
     contact_sheet: Path | None = None
-    least_certain: int = 24
+    least_certain: int | None = None
     frames: int = 32
     frames_out: Path | None = None
     find_faces: bool = False
@@ -81,6 +82,10 @@ class PredictConfig:
             raise FaceproofError(f"--workers {self.workers} must be {allowed}")
         if self.contact_sheet is not None and self.contact_sheet.suffix.lower() != ".png":
             raise FaceproofError(f"--contact-sheet {self.contact_sheet} must end in .png")
+        if self.overwrite and self.out is None:
+            raise FaceproofError("--overwrite replaces the file of --out; give both")
+        if self.least_certain is not None and self.contact_sheet is None:
+            raise FaceproofError("--least-certain is of the --contact-sheet; give both")
         if self.whole_if_none and not self.find_faces:
             raise FaceproofError("--whole-if-none changes what --find-faces does; give both")
         if self.find_faces and self.frames_out is not None:
@@ -125,7 +130,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     loading = Loading(config.batch_size, config.workers, config.frames, faces)
     on_clip = _frame_writer(config.frames_out)
     judge = partial(predict_files, predictor, loading=loading, on_clip=on_clip)
-    tally = Tally(config.least_certain if config.contact_sheet else 0)
+    tally = Tally((config.least_certain or LEAST_CERTAIN) if config.contact_sheet else 0)
     console = make_console()
     with explain_dead_workers(
         WORKERS_OPTION

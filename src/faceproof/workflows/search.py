@@ -8,6 +8,7 @@ study where its storage is shared. Nothing here knows Hydra or torch.
 import logging
 import os
 import socket
+import sqlite3
 import threading
 import time
 import zlib
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import read_epochs
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 BEAT = 30.0  # seconds between two signs of life of a trial in a shared study
 STALE = 300.0  # seconds without one after which another command takes the trial up
+SECONDS_FOR_LOCK = 60.0  # that another thread may write to search.db
 WAIT = 5.0  # seconds between two looks at trials that other commands run
 
 # What is stored with a trial: when its command gave the last sign of life, the name of its run
@@ -163,11 +166,24 @@ def _storage(folder: Path, address: str | None) -> "str | BaseStorage":
     from optuna.storages.journal import JournalFileBackend
 
     if address is None:
-        return f"sqlite:///{folder / 'search.db'}"
+        return _sqlite(folder / "search.db")
     if "://" in address:
         return address
     Path(address).absolute().parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(address))
+
+
+def _sqlite(file: Path) -> "BaseStorage":
+    """Return the storage in a file, opened by its path.
+
+    In an address some letters of a path, `?` for one, mean something else.
+    """
+    from optuna.storages import RDBStorage
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(file, timeout=SECONDS_FOR_LOCK, check_same_thread=False)
+
+    return RDBStorage(f"sqlite:///{quote(str(file))}", {"creator": connect})
 
 
 def _pruner(name: str) -> "BasePruner":

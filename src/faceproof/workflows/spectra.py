@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faceproof.errors import FaceproofError
-from faceproof.explain.config import MIN_SPECTRUM, check_seed
+from faceproof.explain.config import MIN_SPECTRUM, check_sample, check_seed, number_of
 from faceproof.io.folders import refuse_file
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class SpectraConfig:
 
     Attributes:
         settings: data=NAME, the data set, and data.KEY=VALUE.
-        sample: analyse N images, each class in proportion.
+        sample: analyse N images, each class in proportion (default: 2,000).
         all: analyse all images instead.
         size: pixels a side of the square in the middle of each image that is analysed, never
             resized. Smaller images are left out and named. By default 128, or less where many
@@ -37,7 +37,7 @@ class SpectraConfig:
 
     settings: tuple[str, ...]
     _: KW_ONLY
-    sample: int = 2000
+    sample: int | None = None
     all: bool = False
     size: int | None = None
     seed: int = 0
@@ -45,6 +45,7 @@ class SpectraConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        check_sample(self.sample, self.all)
         refuse_file(self.out)
         # An odd size has no frequency of half a cycle per pixel, and a tiny one hardly any at all.
         if self.size is not None and (self.size < MIN_SPECTRUM or self.size % 2):
@@ -62,7 +63,7 @@ def spectra(data: "DataSet", config: SpectraConfig) -> Path:
     from faceproof.explain.spectra import measure_spectra
     from faceproof.reports.spectra_page import write_spectra
 
-    num = None if config.all else config.sample
+    num = number_of(config.sample, config.all)
     found = measure_spectra(data, config.size, num, config.seed)
     page = write_spectra(found, config.out)
     print("\n".join([*_lines(found), f"page: {page}"]))

@@ -16,20 +16,23 @@ import contextlib
 import csv
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from faceproof.errors import FaceproofError
 from faceproof.io.atomic import write_json, write_text
 from faceproof.io.locks import Lock
-from faceproof.io.run_folder import RunFolder
+from faceproof.io.parse import parse
+from faceproof.io.plain_files import read_object
+from faceproof.io.run_folder import COPY_AGAIN, RunFolder
+from faceproof.settings import AMOUNT, NAME, check, one_of
 from faceproof.words import for_hydra
 from faceproof.workflows.run_process import one_line
 
@@ -37,6 +40,7 @@ JOB = "job.json"
 JOB_LOCK = "job.lock"
 LOG = "output.log"
 STATUSES = ("finished", "pruned", "running", "interrupted", "failed", "waiting")
+MAX_NOTES = 1_000_000  # bytes; those of a run have some thousands
 MAX_NAME = 80  # characters of a folder's name; file systems take 255 bytes
 MAX_SWEEP_NAME = 60
 
@@ -54,7 +58,8 @@ def run_name(settings: Mapping[str, str]) -> str:
     shown = "+".join(_slug(key, value) for key, value in settings.items())
     short = {_last_part(key) for key in settings}
     exact = all(_shown(value) == value for value in settings.values())
-    if exact and len(short) == len(settings) and len(shown) <= MAX_NAME:
+    plain = NAME.fits(shown)  # on Windows too, where no name ends with a dot
+    if exact and plain and len(short) == len(settings) and len(shown) <= MAX_NAME:
         return shown
     text = [f"{key}={value}" for key, value in settings.items()]
     return f"{shown[:MAX_NAME].rstrip('+-.')}_{_digest(text)[:6]}"
@@ -111,12 +116,15 @@ class Notes:
         seconds: how long all attempts took.
     """
 
-    overrides: list[str]
+    overrides: tuple[str, ...]
     settings: dict[str, str]
     status: str = "waiting"
     reason: str = ""
-    attempts: list[str] = field(default_factory=list)
+    attempts: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self, status=one_of(*STATUSES), seconds=AMOUNT)
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,13 @@ class Job:
 
     def read(self) -> Notes:
         """Return the notes on the run."""
-        return Notes(**json.loads((self.folder / JOB).read_text("utf-8")))
+        file = self.folder / JOB
+        values = read_object(file, COPY_AGAIN, MAX_NOTES, escaped=False)
+        try:
+            notes: Notes = parse(Notes, values)
+        except FaceproofError as error:
+            raise FaceproofError(f"{file} is damaged: {error}; {COPY_AGAIN}") from error
+        return notes
 
     def note(self, **changes: Any) -> None:
         """Change the notes on the run."""
@@ -224,7 +238,7 @@ class SweepFolder:
             distinct = f"{job.name}_{_digest(sorted(overrides))[:6]}"
             job = Job(self.path / distinct, job.overrides, settings)
         if not job.planned:
-            job.write(Notes([*overrides], settings))
+            job.write(Notes(tuple(overrides), settings))
         return job
 
     @contextlib.contextmanager
@@ -254,7 +268,7 @@ class SweepFolder:
         earlier attempt left behind is removed.
         """
         run = job.run
-        attempts = [*job.read().attempts, datetime.now(UTC).isoformat(timespec="seconds")]
+        attempts = (*job.read().attempts, datetime.now(UTC).isoformat(timespec="seconds"))
         job.note(status="running", reason="", attempts=attempts)
         if all(file.is_file() for file in (run.config, run.last, run.samples)):
             return (f"resume={for_hydra(str(job.folder))}",)
@@ -308,7 +322,7 @@ def _job_lock(job: Job) -> Lock:
 
 def _read_job(folder: Path) -> Job:
     notes = Job(folder, (), {}).read()
-    return Job(folder, tuple(notes.overrides), notes.settings)
+    return Job(folder, notes.overrides, notes.settings)
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import better
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
 from faceproof.io.plain_files import yaml_text
-from faceproof.io.run_folder import RunFolder, is_first_process, read_epochs
+from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
 from faceproof.models.build import build_network, build_of_file
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.models.weights import load_initial_weights
@@ -57,6 +57,7 @@ from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import (
     Cycles,
     describe_change,
+    describe_steps,
     make_scheduler,
     plan_cycles,
     read_cycles,
@@ -67,6 +68,8 @@ from faceproof.workflows.calibrate import store_operating_point
 
 log = logging.getLogger(__name__)
 
+# Options of the trainer, besides its epochs, by which the number of optimizer steps changes.
+OF_STEPS = ("accumulate_grad_batches", "devices", "num_nodes")
 MIN_FITTED = 256  # images, for the operating point of a smoke test
 
 
@@ -211,7 +214,12 @@ def _plan_schedule(
     """Return the cycles of the schedule; those of a resumed run follow the plan it began with."""
     if not resume:
         return ((0, num_epochs),)
-    before = home.read_config()["trainer"].get("max_epochs", num_epochs)
+    recorded = flatten(home.read_config())
+    now = {"loader.batch_size": config.loader.batch_size, "trainer.max_epochs": num_epochs}
+    now |= {f"trainer.{name}": config.trainer[name] for name in OF_STEPS if name in config.trainer}
+    if (words := describe_steps(config.scheduler, recorded, now)) and is_first_process():
+        log.warning("%s", words)
+    before = recorded.get("trainer.max_epochs", num_epochs)
     earlier = read_cycles(home.read_record().get("schedule", [[0, before]]), str(home.record))
     if not isinstance(config.scheduler, CosineConfig):
         return earlier

@@ -125,6 +125,20 @@ def test_shards_that_cannot_be_used_say_why(copied: Path, tmp_path: Path) -> Non
     assert "shards.json cannot be read" in refusal(copied)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000, "{}", "[]", '{"format": 2}', '{"format": NaN}',
+        '{"format": 2, "name": 1, "task": [], "images": "x", "unreadable": 0, '
+        '"statistics_format": 1, "tables": {}, "shards": []}',
+        " " * 60_000_000,
+    ],
+)  # fmt: skip
+def test_an_index_of_no_sense_is_refused(copied: Path, text: str) -> None:
+    (copied / INDEX).write_text(text)
+    assert "shards.json cannot be read" in refusal(copied)
+
+
 def test_damage_is_named(copied: Path) -> None:
     shard = copied / "shard-000001.tar"
     whole = shard.read_bytes()

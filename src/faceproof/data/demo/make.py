@@ -13,7 +13,6 @@ of processes; another release of numpy or Pillow may change them.
 """
 
 import errno
-import json
 import logging
 import os
 import subprocess
@@ -34,6 +33,8 @@ from faceproof.data.demo.scenes import render_object, render_texture
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors, write_json
 from faceproof.io.cache import cache_folder
+from faceproof.io.left_behind import holds_nothing
+from faceproof.io.plain_files import read_object
 from faceproof.task import Task, get_task
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -90,6 +91,10 @@ def _draw_into(root: Path, task: Task, settings: dict[str, Any]) -> None:
         _draw_all(partial, task, seed, num_per_class)
         write_json(partial / "demo.json", settings)
         try:
+            if root.is_dir() and holds_nothing(root):  # not every system renames over a folder
+                for file in root.iterdir():
+                    file.unlink()
+                root.rmdir()
             partial.rename(root)
         except OSError:  # another process was faster, or somebody else put something there
             if not _is_there(root, settings):
@@ -106,13 +111,13 @@ def _is_there(root: Path, settings: dict[str, object]) -> bool:
     """Say whether the set with these settings is at `root`; refuse anything else there."""
     manifest = root / "demo.json"
     if not manifest.is_file():
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not (root.is_dir() and holds_nothing(root)):
             raise FaceproofError(
                 f"{root} is there and is no demo data set (it has no demo.json), so nothing was "
                 "written; set data.root to a folder that is empty or does not exist"
             )
         return False
-    found = json.loads(manifest.read_text())
+    found = read_object(manifest, "delete the folder to have the set made anew")
     if found != settings:
         have, want = (
             ", ".join(f"{key} {one.get(key)}" for key in settings if key != "counts")

@@ -9,7 +9,6 @@ shards.json               sizes and checksums of all the others; written last
 
 import functools
 import hashlib
-import json
 import logging
 import os
 import re
@@ -17,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -25,12 +24,16 @@ import pyarrow.parquet
 from faceproof.data.shards.local_copies import VARIABLE, max_bytes, open_copy, remove_copy
 from faceproof.data.shards.paths import PLACE, Member, member_paths
 from faceproof.data.shards.store import ObjectStore, ShardError, is_url
+from faceproof.errors import FaceproofError
+from faceproof.io.parse import parse
+from faceproof.io.plain_files import MAX_JSON, json_values, read_with
 
 FORMAT = 2  # raised with every change to what is written
 INDEX = "shards.json"
 SAMPLES = "samples.parquet"
 STATISTICS = "file_statistics.parquet"
 UNREADABLE = "unreadable.csv"
+AGAIN = "copy it again, or write the shards again"
 MIXED = 8  # shards whose images are mixed in training
 MAX_OPEN = 2 * MIXED  # shards that a process keeps open
 
@@ -67,12 +70,12 @@ class SetIndex:
     shards: tuple[StoredFile, ...]
     format: int = FORMAT
 
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> "SetIndex":
-        """Return the index whose values these are."""
-        files = {kind: tuple(StoredFile(**entry) for entry in plain[kind])
-                 for kind in ("tables", "shards")}  # fmt: skip
-        return cls(**plain | files)
+
+def _read_whole(file: Path) -> bytes:
+    """Return the bytes of an index; a link to it is the user's own."""
+    if not file.exists():
+        raise FileNotFoundError(file)
+    return read_with(file, lambda opened: opened.read(), MAX_JSON, follow=True)
 
 
 class _OpenFile:
@@ -107,17 +110,21 @@ class ShardSet:
         )
         try:
             store, file = self.store, Path(self.root) / INDEX
-            plain = json.loads(store.read(INDEX, missing) if store else file.read_bytes())
+            data = store.read(INDEX, missing, MAX_JSON) if store else _read_whole(file)
+            plain = json_values(data, f"{self.root}/{INDEX}", AGAIN, escaped=False)
             if (found := plain["format"]) != FORMAT:
                 raise ShardError(
                     f"the shards at {self.root} are of format {found}, and this version reads "
                     f"format {FORMAT}; write them again by faceproof shard"
                 )
-            return SetIndex.from_json(plain)
+            index: SetIndex = parse(SetIndex, plain)
+            return index
         except ShardError:
             raise
         except (FileNotFoundError, NotADirectoryError):
             raise ShardError(missing) from None
+        except FaceproofError as error:
+            raise ShardError(f"{self.root}/{INDEX} cannot be read: {error}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ShardError(f"{self.root}/{INDEX} cannot be read: {error!r}") from error
 

@@ -95,11 +95,19 @@ class ObjectStore:
             with gate.request():
                 source.close()
 
-    def read(self, name: str, missing: str) -> bytes:
-        """Return a small object; `missing` is the message of the error if it is not there."""
+    def read(self, name: str, missing: str, limit: int) -> bytes:
+        """Return an object of `limit` bytes at most.
+
+        `missing` is the message of the error if it is not there.
+        """
         with self._explained(f"{self.root}/{name} cannot be read"), gate.request():
             try:
                 with self._files.open_input_file(f"{self._folder}/{name}") as source:
+                    if (size := source.size()) > limit:
+                        raise ShardError(
+                            f"{self.root}/{name} has {size:,} bytes; at most {limit:,} are "
+                            "sensible, so it is not read"
+                        )
                     return bytes(source.read())
             except FileNotFoundError:
                 raise ShardError(missing) from None

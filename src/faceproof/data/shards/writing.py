@@ -24,6 +24,7 @@ from faceproof.data.shards.store import ObjectStore, is_url
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_folder, explain_disk_errors, write_json
+from faceproof.io.left_behind import holds_nothing
 
 BLOCK = tarfile.BLOCKSIZE
 SUFFIXES = frozenset(suffix[1:] for suffixes in FORMATS.values() for suffix in suffixes)
@@ -156,7 +157,7 @@ def open_writer(target: str, max_bytes: int) -> Iterator[ShardWriter]:
             yield ShardWriter(Path(name), store, max_bytes)
         return
     place = Path(os.path.abspath(Path(target).expanduser()))
-    if place.is_file() or (place.is_dir() and any(place.iterdir())):
+    if place.is_file() or (place.is_dir() and not holds_nothing(place)):
         raise FaceproofError(f"{place} holds something already; name another place for the shards")
     try:
         with atomic_folder(place) as folder:
