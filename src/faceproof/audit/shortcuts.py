@@ -14,11 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import SplineTransformer, StandardScaler
 
 from faceproof.evaluation.statistics import Codes, Scores, auc_interval
 
@@ -102,6 +97,9 @@ def too_few(labels: Labels, units: Codes) -> str | None:
 
 def _folds(labels: Labels, units: Codes, seed: int) -> Folds:
     """Deal whole units to folds that hold both classes in like shares."""
+    # Not above, here and below: an audit is cached, and scikit-learn takes a second to import.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     if len(np.unique(units)) == len(units):
         return list(
             StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed).split(labels, labels)
@@ -111,6 +109,8 @@ def _folds(labels: Labels, units: Codes, seed: int) -> Folds:
 
 
 def _area(labels: Labels, scores: Scores, units: Codes) -> tuple[float, float, float]:
+    from sklearn.metrics import roc_auc_score
+
     positive = labels == 1
     interval = auc_interval(scores[positive], scores[~positive], units[positive], units[~positive])
     assert interval is not None
@@ -119,6 +119,11 @@ def _area(labels: Labels, scores: Scores, units: Codes) -> tuple[float, float, f
 
 def _held_out_scores(features: Features, labels: Labels, folds: Folds) -> Scores:
     """Score every row by a classifier that has not seen it nor its group, (N,) float."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     columns = [column for column in features.T if np.ptp(column) > 0]
     if not columns:
         return np.zeros(len(labels))
@@ -133,6 +138,8 @@ def _basis(column: npt.NDArray[np.float64]) -> Features:
 
     Knots are at quantiles of the distinct values, so that a value many files share is one point.
     """
+    from sklearn.preprocessing import SplineTransformer
+
     distinct = np.unique(column)
     if len(distinct) <= NUM_KNOTS:
         return np.asarray(column[:, None] == distinct, dtype=np.float64)

@@ -25,7 +25,6 @@ import numpy as np
 import pyarrow as pa
 import scipy.optimize
 import scipy.special
-from sklearn.isotonic import IsotonicRegression
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import SCHEMA, Labels, Scores, logits_of
@@ -173,6 +172,8 @@ def _fit_temperature(labels: Labels, logits: Scores, units: Codes) -> Calibratio
 
 def _fit_isotonic(labels: Labels, logits: Scores, units: Codes) -> Calibration:
     # Equal logits are averaged into one knot, so that equal scores stay equal.
+    from sklearn.isotonic import IsotonicRegression  # not above: it takes a second to import
+
     fitted = IsotonicRegression(out_of_bounds="clip").fit(logits, labels)
     edge = 1 / (len(np.unique(units)) + 2)
     shares = np.maximum.accumulate(np.clip(fitted.y_thresholds_, edge, 1 - edge))
