@@ -59,6 +59,7 @@ def test_a_run_leaves_what_its_folder_promises(tiny, tmp_path):
 
 def test_tensorboard_holds_figures_images_and_hyperparameters(tiny, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     run = train(tmp_path / "run", *tiny, "trainer.max_epochs=2", "logger=tensorboard")
     board = EventAccumulator(str(run.path))
@@ -67,7 +68,16 @@ def test_tensorboard_holds_figures_images_and_hyperparameters(tiny, tmp_path):
     assert {"train/loss", "val/roc_auc", "lr/head", "best/val/loss"} <= set(tags["scalars"])
     assert {"train/samples", "val/confusion", "val/roc"} <= set(tags["images"])
     assert "_hparams_/session_start_info" in board.summary_metadata
+    assert len(list(run.path.glob("events.*"))) == 1
+    plugin = board.summary_metadata["_hparams_/experiment"].plugin_data
+    shown = [
+        info.name for info in HParamsPluginData.FromString(plugin.content).experiment.hparam_infos
+    ]
+    assert shown[:7] == [
+        "model", "data", "freeze", "optimizer", "scheduler", "augment", "optimizer.lr"
+    ]  # fmt: skip
     best = min(row["val/loss"] for row in read_epochs(run.metrics))
+    assert {"best/val/roc_auc", "best/val/f1", "best/val/jaccard"} <= set(tags["scalars"])
     assert board.Scalars("best/val/loss")[-1].value == pytest.approx(best)
 
 

@@ -5,6 +5,7 @@ file is decoded once; its statistics are cached until it changes.
 """
 
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import NO_ROOM, CannotWriteError
 from faceproof.io.cache import cache_folder
+from faceproof.io.progress import progress
 from faceproof.io.stamps import stamp_of
 
 FORMAT = 2  # raise it with every change to how a statistic is computed
@@ -127,12 +129,12 @@ def _compute(names: list[str], stamps: list[str | None]) -> pa.Table:
     chunks = []
     # Decoders release the interpreter lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(names), CHUNK):
-            part = slice(start, start + CHUNK)
-            found = pool.map(statistics_of_file, names[part])
-            pairs = zip(found, stamps[part], strict=True)
-            rows = [stats | {"stamp": stamp} for stats, stamp in pairs]
-            chunks.append(pa.Table.from_pylist(rows, SCHEMA))
+        parts = (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
+        found = (pool.map(statistics_of_file, part) for part in parts)
+        done = progress(itertools.chain.from_iterable(found), "looking at files", len(names))
+        rows = (stats | {"stamp": stamp} for stats, stamp in zip(done, stamps, strict=True))
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            chunks.append(pa.Table.from_pylist(chunk, SCHEMA))
     return pa.concat_tables(chunks)
 
 

@@ -243,7 +243,9 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
         by_generator=breakdown(predictions, task, threshold, "generator"),
         by_source=breakdown(predictions, task, threshold, "source"),
         worst_first=worst_first(predictions, task, threshold),
-        operating_point=_check_point(labels, probabilities, units, context.operating_point),
+        operating_point=None
+        if (point := context.operating_point) is None
+        else check_point(labels, probabilities, units, point),
         calibration={
             name: _calibration_quality(labels, logits_of(known), values, units)
             for name, values in before_and_after(known).items()
@@ -267,11 +269,10 @@ def realised_fpr(called: Flags, labels: Labels, units: Codes) -> FalseAlarms:
     )
 
 
-def _check_point(
-    labels: Labels, probabilities: Scores, units: Codes, point: OperatingPoint | None
-) -> OperatingPointCheck | None:
-    if point is None:
-        return None
+def check_point(
+    labels: Labels, probabilities: Scores, units: Codes, point: OperatingPoint
+) -> OperatingPointCheck:
+    """Measure what an operating point does on labelled images; all columns are (N,)."""
     called = is_positive(probabilities, point.threshold)
     wrong = called != (labels == 1)
     answered = ~reliability.unsure_flags(probabilities, point.unsure)

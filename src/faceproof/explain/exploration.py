@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.progress import track
 
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
@@ -28,9 +27,9 @@ from faceproof.explain.sampling import (
     UNLABELLED,
     class_names,
     draw_sample,
-    on_terminal,
     read_each,
 )
+from faceproof.io.progress import progress
 from faceproof.task import Task
 
 MEAN_SIDE = 128  # pixels
@@ -73,7 +72,7 @@ def explore(data: DataSet, num: int | None = None, seed: int = 0) -> Exploration
 def _file_statistics(rows: pa.Table) -> pa.Table:
     step = max(SMALLEST_PART, -(-rows.num_rows // NUM_PARTS))
     starts = range(0, rows.num_rows, step)
-    parts = track(starts, "files", disable=not on_terminal())
+    parts = progress(starts, "files")
     return pa.concat_tables([file_statistics_of(rows.slice(start, step)) for start in parts])
 
 

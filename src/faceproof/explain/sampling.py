@@ -2,17 +2,16 @@
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-from rich.progress import track
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.groups import unit_codes
+from faceproof.io.progress import progress
 
 CHUNK = 256  # images whose results are held at once
 UNLABELLED = "unlabelled"
@@ -93,9 +92,4 @@ def read_each(paths: list[str], work: Callable[[str], Result], words: str) -> It
             for start in range(0, len(paths), CHUNK):
                 yield from pool.map(work, paths[start : start + CHUNK])
 
-        yield from track(results(), words, total=len(paths), disable=not on_terminal())
-
-
-def on_terminal() -> bool:
-    """Say whether standard output is a terminal, on which a progress bar makes sense."""
-    return sys.stdout.isatty()
+        yield from progress(results(), words, len(paths))

@@ -8,7 +8,6 @@ input, the same precision, the backbone in eval mode.
 import hashlib
 import inspect
 import math
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from faceproof.audit.file_statistics import file_statistics_of
@@ -30,6 +28,7 @@ from faceproof.data.loaders import make_loader
 from faceproof.data.model_input import to_unit
 from faceproof.errors import FaceproofError
 from faceproof.io.cache import Array, CachedArray, load_or_compute
+from faceproof.io.progress import progress
 from faceproof.io.stamps import key_of
 from faceproof.models.detector import Detector
 from faceproof.performance.memory import available_bytes
@@ -62,7 +61,7 @@ def cached_images(
 
     def fill(values: Array) -> None:
         loader = make_loader(dataset, BATCH_SIZE, num_workers, device=device)
-        for batch in track(loader, "decoding once", disable=not sys.stdout.isatty()):
+        for batch in progress(loader, "decoding once"):
             values[batch.row.numpy()] = batch.image.numpy()
         _refuse_changed(table)
 
@@ -194,7 +193,7 @@ def cached_features(
         def fill(values: Array) -> None:
             device = net.input_mean.device.type
             loader = make_loader(images, BATCH_SIZE, num_workers, device=device)
-            for batch in track(loader, "backbone features", disable=not sys.stdout.isatty()):
+            for batch in progress(loader, "backbone features"):
                 for view in range(backbone.views):
                     values[view, batch.row.numpy()] = backbone(batch.image, batch.row, view)
             _refuse_changed(table)

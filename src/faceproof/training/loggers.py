@@ -14,6 +14,13 @@ from faceproof.io.run_folder import flatten, read_epochs, write_epochs
 
 log = logging.getLogger(__name__)
 
+# What people vary, in the order in which the HParams table shows it first.
+GROUPS = ("model", "data", "freeze", "optimizer", "scheduler", "augment")
+VARIED = (
+    "optimizer.lr", "optimizer.backbone_lr", "optimizer.weight_decay", "trainer.max_epochs",
+    "loader.batch_size", "seed",
+)  # fmt: skip
+
 
 class EpochTable(Logger):
     """A logger that writes what is logged once an epoch to a CSV file, a row for each epoch.
@@ -84,14 +91,45 @@ class TensorBoard(TensorBoardLogger):
         """Write what is buffered, without Lightning's hparams.yaml: config.yaml has it all."""
         self.experiment.flush()
 
-    def close_with(self, values: Mapping[str, Any], best: Mapping[str, float]) -> None:
-        """Log a run's settings with its best metrics for the HParams tab, and close the file."""
-        if not self.failed:
-            shown = {
-                key: value if isinstance(value, str | int | float | bool) else str(value)
-                for key, value in flatten(values).items()
-                if value is not None
-            }
-            self.log_hyperparams(shown, dict(best))
-            self.save()
-            self.finalize("success")
+    def finalize(self, status: str) -> None:
+        """Write what is buffered at the end of the epochs; `close` closes the file.
+
+        What is logged after that would else begin another file.
+        """
+        self.save()
+
+    def log_settings(
+        self, values: Mapping[str, Any], choices: Mapping[str, str], best: Mapping[str, Any]
+    ) -> None:
+        """Log a run's settings with its best metrics for the HParams tab.
+
+        Args:
+            values: the settings, in the structure of `conf/train.yaml`.
+            choices: which file of `conf/` each group was taken from.
+            best: the metrics of the best epoch, such as `val/loss`.
+        """
+        if self.failed:
+            return
+        metrics = {f"best/{name}": value for name, value in best.items() if value is not None}
+        self.log_hyperparams(hyperparameters(values, choices), metrics)
+
+    def close(self) -> None:
+        """Write what is buffered, and close the file."""
+        self.experiment.close()
+
+
+def hyperparameters(
+    values: Mapping[str, Any], choices: Mapping[str, str]
+) -> dict[str, str | int | float | bool]:
+    """Return the settings on one level, in the order of the HParams table.
+
+    It begins with what people vary: the groups' choices, then learning rate, epochs and the like.
+    """
+    flat = {
+        key: value if isinstance(value, str | int | float | bool) else str(value)
+        for key, value in flatten(values).items()
+        if value is not None
+    }
+    first = {group: choices[group] for group in GROUPS if group in choices}
+    varied = {key: flat[key] for key in VARIED if key in flat}
+    return first | varied | flat

@@ -38,8 +38,8 @@ def _trains(epochs: Sequence[int | None]) -> str:
     return f"{when}, in part" if None in epochs or len(known) > 1 else when
 
 
-def print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None:
-    """Print the metrics of the best epoch and the two commands to run next."""
+def print_best(best: Mapping[str, Any], num_epochs: int) -> None:
+    """Print the metrics of the best epoch."""
     table = Table(
         "metric", "train", "validation",
         title=f"best epoch: {best['epoch']} (of {num_epochs}, from 0)",
@@ -47,8 +47,13 @@ def print_best(run: RunFolder, best: Mapping[str, Any], num_epochs: int) -> None
     names = [name.removeprefix("val/") for name in best if name.startswith("val/")]
     for name in sorted(names, key=lambda name: (name != "loss", name)):
         table.add_row(Text(name), _shown(best.get(f"train/{name}")), _shown(best[f"val/{name}"]))
+    Console().print(table)
+
+
+def print_end(run: RunFolder, verdict: str) -> None:
+    """Print what the detector does in a sentence, and the two commands to run next."""
     console = Console()
-    console.print(table)
+    console.print(f"verdict: {verdict}", highlight=False, markup=False, soft_wrap=True)
     console.print("next:", f"  faceproof evaluate {run.argument('run')}",
                   f"  tensorboard --logdir {for_shell(from_here(run.path))}",
                   sep="\n", soft_wrap=True, highlight=False, markup=False)  # fmt: skip

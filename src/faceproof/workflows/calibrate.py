@@ -1,13 +1,28 @@
 """The last step of a training: calibration, threshold and unsure band, fitted on validation."""
 
+import contextlib
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
 from faceproof.data.image_io import Pixels
+from faceproof.evaluation.evaluation_result import check_point
+from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
-from faceproof.evaluation.operating_point import ThresholdConfig, fit_to_validation
-from faceproof.evaluation.predictions import predictions_table, sigmoid, write_predictions
+from faceproof.evaluation.operating_point import (
+    OperatingPoint,
+    ThresholdConfig,
+    fit_to_validation,
+)
+from faceproof.evaluation.predictions import (
+    label_numbers,
+    predictions_table,
+    probabilities_of,
+    sigmoid,
+    write_predictions,
+)
 from faceproof.inference.scoring import score
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector
@@ -18,12 +33,13 @@ from faceproof.task import Task
 
 def store_operating_point(
     run: RunFolder, net: Detector, val: pa.Table, task: Task, threshold: ThresholdConfig,
-    num_workers: int | str = "auto",
-) -> None:  # fmt: skip
+    num_workers: int | str = "auto", writer: Any = None,
+) -> str:  # fmt: skip
     """Score validation with the best epoch and store the run's calibration and threshold.
 
     The validation scores stay with the run, so that another threshold can be fitted later without
-    any test image.
+    any test image. `writer` is the run's own of TensorBoard, if it is open. Returns what the
+    detector does on validation, in a sentence for people.
     """
     with run.unchanged():
         load_best(run, net)
@@ -32,7 +48,26 @@ def store_operating_point(
     predictions = predictions_table(val, logits, point.calibration.apply(logits))
     write_predictions(predictions, run.validation)
     run.write_operating_point(point.to_json())
-    log_mistakes(run, "validation", find_mistakes(predictions, task, point.threshold))
+    mistakes = find_mistakes(predictions, task, point.threshold)
+    log_mistakes(run, "validation", mistakes, writer=writer)
+    return verdict(predictions, task, point)
+
+
+def verdict(predictions: pa.Table, task: Task, point: OperatingPoint) -> str:
+    """Return what a detector does on labelled images, in a sentence for people."""
+    area = measure(predictions, task, point.threshold)["roc_auc"]
+    labels, units = label_numbers(predictions, task), unit_codes(predictions)
+    check = check_point(labels, probabilities_of(predictions), units, point)
+    wrong, unsure = check.error_answered, check.share_unsure
+    ranks = "" if area is None else (
+        f"it puts {task.positive} above {task.negative} in {area:.1%} of all pairs (50% is chance)"
+    )  # fmt: skip
+    answers = ""
+    if wrong is not None and unsure is not None:
+        others = ", and is unsure of the others" if unsure else ""
+        answers = f"it answers {1 - unsure:.0%} of the images, {wrong:.1%} of those wrongly{others}"
+    said = "; ".join(filter(None, [ranks, answers])) or "nothing can be told of it"
+    return f"on the {predictions.num_rows:,} validation images, which it was chosen by, {said}"
 
 
 def log_mistakes(
@@ -40,10 +75,12 @@ def log_mistakes(
     name: str,
     mistakes: Mapping[str, Mistakes],
     images: Mapping[str, Pixels] | None = None,
+    writer: Any = None,
 ) -> None:
     """Add the mistakes to the run's TensorBoard images at its best epoch, if it logs there.
 
-    `name` is part of the images' tags; `images` are those of the mistakes, if they were read.
+    `name` is part of the images' tags; `images` are those of the mistakes, if they were read;
+    `writer` is TensorBoard's, if one is open, else another file is begun.
     """
     if not any(run.path.glob("events.*")):
         return
@@ -52,7 +89,7 @@ def log_mistakes(
     if images is None:
         images = mistake_images(mistakes)
     step = run.read_record().get("best_epoch") or 0
-    with SummaryWriter(run.path) as writer:
+    with SummaryWriter(run.path) if writer is None else contextlib.nullcontext(writer) as writer:
         for direction, found in mistakes.items():
             if (figure := mistakes_plot(direction, found, images)) is not None:
                 tag = f"mistakes/{name}/{direction}".replace(" ", "_")

@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from faceproof.errors import FaceproofError
+from faceproof.io.progress import progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,12 +83,10 @@ def write_shards(data: "DataSet", config: ShardConfig) -> Written:
 
 def _images(rows: "pa.Table", statistics: "pa.Table") -> Iterator[bytes]:
     """Yield the bytes of every image, the same that its file statistics were computed from."""
-    from rich.progress import track
-
     paths, digests = rows["path"].to_pylist(), statistics["content"].to_pylist()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         starts = range(0, len(paths), AT_ONCE)
-        for start in track(starts, "writing shards", disable=not sys.stdout.isatty()):
+        for start in progress(starts, "writing shards"):
             some = slice(start, start + AT_ONCE)
             found = pool.map(_read, paths[some])
             for path, digest, image in zip(paths[some], digests[some], found, strict=True):

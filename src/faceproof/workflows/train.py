@@ -62,7 +62,7 @@ from faceproof.training.schedulers import (
     plan_cycles,
     read_cycles,
 )
-from faceproof.training.summary import print_best, print_network
+from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
 
@@ -355,14 +355,19 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
         best={name: metric for name, metric in best.items() if name != "epoch"},
         epochs=len(epochs),
     )
-    for logger in training.made.loggers:
-        if isinstance(logger, TensorBoard):
-            logger.close_with(values, {f"best/{config.monitor}": value})
-    print_best(run, best, len(rows))
+    boards = [logger for logger in training.made.loggers if isinstance(logger, TensorBoard)]
+    measured = {name: metric for name, metric in best.items() if name.startswith("val/")}
+    for board in boards:
+        board.log_settings(values, run.read_record().get("choices", {}), measured)
+    print_best(best, len(rows))
     val = _validation_rows(training.trainer, training.images)
     workers = config.loader.num_workers
-    store_operating_point(run, training.net, val, data.task, config.threshold, workers)
+    net, writer = training.net, boards[0].experiment if boards else None
+    verdict = store_operating_point(run, net, val, data.task, config.threshold, workers, writer)
+    for board in boards:
+        board.close()
     run.update_record(status="finished")  # last: a run without a threshold is not finished
+    print_end(run, verdict)
     return value
 
 

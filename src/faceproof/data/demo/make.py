@@ -12,14 +12,17 @@ the classes apart. The bytes depend on the seed and the image's place in the set
 of processes; another release of numpy or Pillow may change them.
 """
 
+import contextlib
 import errno
 import logging
 import os
+import queue
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ from faceproof.io.atomic import explain_disk_errors, write_json
 from faceproof.io.cache import cache_folder
 from faceproof.io.left_behind import holds_nothing
 from faceproof.io.plain_files import read_object
+from faceproof.io.progress import progress
 from faceproof.task import Task, get_task
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -154,12 +158,33 @@ def _draw_all(folder: Path, task: Task, seed: int, num_per_class: int) -> None:
     program = f"import sys; from {__name__} import draw_share; draw_share(sys.argv[1:])"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
+    drawn: queue.SimpleQueue[None] = queue.SimpleQueue()
+
     def run(share: int) -> None:
         command = [sys.executable, "-c", program, *arguments, str(share)]
-        subprocess.run(command, check=True, env=environment)
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as one:
+            for _ in one.stdout or ():  # a line an image
+                drawn.put(None)
+        if one.returncode:
+            raise subprocess.CalledProcessError(one.returncode, command)
 
     with ThreadPoolExecutor(num_shares) as pool:
-        list(pool.map(run, range(num_shares)))
+        shares = [pool.submit(run, share) for share in range(num_shares)]
+        for _ in progress(_until_done(drawn, shares), "drawing", 2 * num_per_class):
+            pass
+
+
+def _until_done(drawn: "queue.SimpleQueue[None]", shares: Sequence[Future[None]]) -> Iterator[None]:
+    """Yield once an image, until all are drawn.
+
+    Raises:
+        CalledProcessError: a process has failed.
+    """
+    while not all(share.done() for share in shares) or not drawn.empty():
+        with contextlib.suppress(queue.Empty):
+            yield drawn.get(timeout=0.1)
+    for share in shares:
+        share.result()
 
 
 def _num_processes(num_images: int) -> int:
@@ -174,6 +199,8 @@ def draw_share(arguments: list[str]) -> None:
     plan = _plan(get_task(task), int(num_per_class))
     for label, kind, number in plan[int(share) :: int(num_shares)]:
         _write(Path(folder), label, kind, number, int(seed))
+        if int(num_shares) > 1:
+            print(number, flush=True)  # for the bar of the process that waits
 
 
 def _write(folder: Path, label: str, kind: str, number: int, seed: int) -> None:

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from faceproof.data.table import table_from_columns
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import predictions_table, sigmoid
+from faceproof.task import get_task
+from faceproof.workflows.calibrate import verdict
+
+
+@pytest.mark.parametrize(
+    ("unsure", "said"),
+    [
+        ((0.5, 0.5), "100% of the images, 25.0% of those wrongly"),
+        ((0.3, 0.6), "75% of the images, 0.0% of those wrongly, and is unsure of the others"),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_what_was_measured(unsure, said):
+    """Logits -3 and 0.2 are real, 1 and 3 fake: one of four is called wrongly, by 0.55."""
+    columns = {
+        "path": list("abcd"), "label": ["real", "real", "fake", "fake"], "split": ["val"] * 4,
+        "source": ["s"] * 4,
+    }  # fmt: skip
+    logits = np.array([-3, 0.2, 1, 3])
+    predictions = predictions_table(table_from_columns(columns), logits, sigmoid(logits))
+    point = OperatingPoint(Calibration(), 0.5, unsure=unsure)
+    found = verdict(predictions, get_task("deepfake"), point)
+    assert found.startswith(
+        "on the 4 validation images, which it was chosen by, it puts fake above"
+    )
+    assert "in 100.0% of all pairs" in found
+    assert found.endswith(said)
