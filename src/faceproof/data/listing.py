@@ -19,7 +19,6 @@ from faceproof.data.division import BRIDGES, Division
 from faceproof.data.groups import check_groups
 from faceproof.data.layout import USUAL_SPLITS, Words, layout_pattern, list_folder
 from faceproof.data.own_table import find_files, map_words, read_own_table, split_keys
-from faceproof.data.run_tables import read_samples
 from faceproof.data.shards.known_stores import remember_store
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.shards.store import ShardError, is_url
@@ -34,7 +33,6 @@ from faceproof.data.table import (
 from faceproof.data.unread import refuse_unread_words
 from faceproof.errors import FaceproofError
 from faceproof.io.names import as_on_disk
-from faceproof.io.run_folder import COPY_AGAIN, RunFolder
 from faceproof.settings import (
     COUNT,
     INTEGER,
@@ -88,17 +86,6 @@ class Source(Protocol):
 
     def list(self) -> DataSet:
         """List the images; a `FaceproofError` says why they cannot be, or are no valid table."""
-
-
-def recorded_data(run: RunFolder) -> DataSet:
-    """Return the images that a run was trained on, as its `samples.parquet` lists them."""
-    data = run.read_config()["data"]
-    for name in ("name", "task"):
-        if name not in data:
-            raise FaceproofError(f"{run.config} has no data.{name}; {COPY_AGAIN}")
-    task = get_task(data["task"])
-    table = validate(read_samples(run), task, data["name"], complete=False)
-    return DataSet(data["name"], task, table)
 
 
 @dataclass(frozen=True)

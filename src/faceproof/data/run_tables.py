@@ -2,10 +2,13 @@
 
 import pyarrow as pa
 
+from faceproof.data.listing import DataSet
 from faceproof.data.shards.known_stores import refuse_unknown_stores
-from faceproof.data.table import SCHEMA, select
+from faceproof.data.table import SCHEMA, select, validate
+from faceproof.errors import FaceproofError
 from faceproof.io.parquet import read_parquet
-from faceproof.io.run_folder import RunFolder
+from faceproof.io.run_folder import COPY_AGAIN, RunFolder
+from faceproof.task import get_task
 
 
 def read_samples(run: RunFolder, split: str | None = None) -> pa.Table:
@@ -19,3 +22,14 @@ def read_samples(run: RunFolder, split: str | None = None) -> pa.Table:
     table = read_parquet(run.samples, SCHEMA, may_lack=("component",))
     refuse_unknown_stores(table["path"], run.samples)
     return table if split is None else select(table, split)
+
+
+def recorded_data(run: RunFolder) -> DataSet:
+    """Return the images that a run was trained on, as its `samples.parquet` lists them."""
+    data = run.read_config()["data"]
+    for name in ("name", "task"):
+        if name not in data:
+            raise FaceproofError(f"{run.config} has no data.{name}; {COPY_AGAIN}")
+    task = get_task(data["task"])
+    table = validate(read_samples(run), task, data["name"], complete=False)
+    return DataSet(data["name"], task, table)

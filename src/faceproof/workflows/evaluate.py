@@ -16,7 +16,8 @@ from rich.text import Text
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
-from faceproof.data.listing import DataSet, recorded_data
+from faceproof.data.listing import DataSet
+from faceproof.data.run_tables import recorded_data
 from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, select
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.config import EvaluateConfig
@@ -137,13 +138,9 @@ def evaluate_run(
     record = run.read_record()
     context = EvaluationContext(
         title=f"{record.get('model')} on {'+'.join(names)}",
-        task=own.task,
-        run=from_here(run.path),
-        model=str(record.get("model")),
-        data="+".join(names),
-        split=config.split,
-        threshold=point.threshold,
-        threshold_origin=point.origin,
+        task=own.task, run=from_here(run.path), model=str(record.get("model")),
+        data="+".join(names), split=config.split,
+        threshold=point.threshold, threshold_origin=point.origin,
         record=_training_record(record, left_out),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
@@ -152,7 +149,7 @@ def evaluate_run(
         robustness=robustness,
         detector=detector,
         images=_images_digest(rows),
-    )
+    )  # fmt: skip
     evaluation = compute_evaluation(predictions, context)
     images = mistake_images(evaluation.mistakes)
     extras = ReportExtras(read_epochs(run.metrics), record.get("best_epoch"), tables, images)

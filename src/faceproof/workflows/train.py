@@ -31,7 +31,8 @@ from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.audit.seen import seen_images
 from faceproof.audit.unchanged import refuse_changed_images
-from faceproof.data.listing import DataSet, recorded_data
+from faceproof.data.listing import DataSet
+from faceproof.data.run_tables import recorded_data
 from faceproof.data.sources import check_both_classes
 from faceproof.data.table import counts, describe_counts, write_table
 from faceproof.errors import FaceproofError
