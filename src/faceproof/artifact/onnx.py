@@ -68,6 +68,7 @@ def to_onnx(net: Detector) -> bytes:
     """
     onnx = _import("onnx")
     _import("onnxscript")
+    batch = torch.export.Dim("batch", max=2**20)  # without an end, torch 2.6 writes the example's
     example = torch.zeros(2, 3, net.input.size, net.input.size)
     try:
         with warnings.catch_warnings():
@@ -76,7 +77,7 @@ def to_onnx(net: Detector) -> bytes:
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             program = torch.onnx.export(
                 net.eval().cpu(), (example,), input_names=[INPUT], output_names=[OUTPUT],
-                dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}}, dynamo=True, verbose=False,
+                dynamic_shapes={INPUT: {0: batch}}, dynamo=True, verbose=False,
             )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
