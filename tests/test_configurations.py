@@ -50,11 +50,20 @@ def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
             for word in write_world(part, folder)
         ),
         "shards": write_shards,
+        "guess": write_folders,
     }
     assert node.kind in makers, f"say in this test how a small world is made for {node.kind}"
     words = makers[node.kind](node, folder)
     even = tuple(f"data.ratios.{name}={share}" for name, share in EVEN.items())
     return (*words, *even) if "ratios" in node else words
+
+
+def write_folders(node: Any, folder: Path) -> tuple[str, ...]:
+    """Write images into folders whose names say what they are."""
+    for number, label in enumerate(("Real", "Fake")):
+        images = [f"{number}-{n}.jpg" for n in range(NUM)]
+        write_images(folder / "mine" / label, images, size=(20, 16), seed=number)
+    return (f"data.root={folder / 'mine'}",)
 
 
 def write_layout(node: Any, folder: Path) -> tuple[str, ...]:

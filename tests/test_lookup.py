@@ -48,7 +48,7 @@ def test_short_names_are_looked_up() -> None:
         ("xyz", r"a\.name = 'xyz' is not known; choose one of one, two"),
         (3, "a.name = 3 is not known"),
         ("os.system", r"may not\s+say that it is run; if it is yours, allow it: allow=\[os\]"),
-        ("tattler.halving", r"--allow tattler for .* or FACEPROOF_ALLOW=tattler"),
+        ("tattler.halving", r"--allow tattler with .* or FACEPROOF_ALLOW=tattler"),
     ],
 )
 def test_other_names_are_refused_with_what_to_do(name: Any, message: str, witness: Path) -> None:

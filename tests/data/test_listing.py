@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 CONFIGURED = sorted(
     file.stem
     for file in (REPOSITORY / "conf" / "data").glob("[!_]*.yaml")
-    if not file.stem.startswith(("demo", "table", "combined", "shards"))
+    if not file.stem.startswith(("demo", "table", "combined", "shards")) and file.stem != "folder"
 )
 SHARED = Path(os.environ.get("FACEPROOF_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}

@@ -28,6 +28,7 @@ from faceproof.data.sources import make_source
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.settings import make
 from faceproof.training.config import make_train_config
+from tests.conftest import write_images
 from tests.docs.pages import DOCS, commands, write_files
 from tests.jobs import CHOICES, REPOSITORY, compose_job
 
@@ -73,6 +74,8 @@ def test_every_command_can_be_given(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_files(PAGES[page], tmp_path)
+    for label in ("real", "fake"):
+        write_images(tmp_path / "my/images" / label, ["a.jpg"])
     for words in commands(PAGES[page]):
         try:
             check([NAMES.get(word, word) for word in words], monkeypatch)
@@ -148,7 +151,7 @@ def check_own(arguments: list[str]) -> None:
         )
         (config,) = bound.arguments.values()
         if settings := getattr(config, "settings", ()):
-            known_data(own_conf(settings))
+            cached(known_data)(tuple(settings))
 
 
 def each_run(words: list[str], several: bool) -> list[tuple[str, ...]]:
@@ -177,12 +180,9 @@ def each_run(words: list[str], several: bool) -> list[tuple[str, ...]]:
     return [*dict.fromkeys(runs)]
 
 
-def own_conf(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Let Hydra find the files that the page has put into conf/ of the working folder."""
-    if not Path("conf").is_dir():
-        return tuple(words)
-    places = ",".join(f"'file://{place}'" for place in (REPOSITORY, Path("conf").absolute()))
-    return (*words, f"hydra.searchpath=[{places}]")
+def cached(known: Any) -> Any:
+    """Return a check without its memory where a page has put files into conf/, found first."""
+    return known.__wrapped__ if Path("conf").is_dir() else known
 
 
 # Several pages show the same commands.
@@ -197,7 +197,7 @@ def known_data(words: tuple[str, ...]) -> None:
 
 
 def check_training(words: tuple[str, ...]) -> None:
-    known_training(own_conf(words))
+    cached(known_training)(words)
 
 
 @functools.cache

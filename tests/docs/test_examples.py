@@ -12,7 +12,6 @@ from faceproof.cli.main import main
 from faceproof.evaluation.metrics import METRICS
 from tests.conftest import write_images
 from tests.docs.pages import DOCS, blocks, commands, write_files
-from tests.docs.test_commands import own_conf
 from tests.jobs import evaluate, train
 
 SMALL = ("trainer=smoke", "loader.batch_size=8", "loader.num_workers=0", "logger=csv")
@@ -66,7 +65,7 @@ def give(words: list[str]) -> None:
     name, run = words[1], Path("runs/NAME")
     if name == "train":
         shutil.rmtree(run, ignore_errors=True)
-        train(run, *own_conf(tuple(small(words[2:]))))
+        train(run, *small(words[2:]))
     elif name == "evaluate":
         given = [word for word in words[2:] if not word.startswith("run=")]
         evaluate(run, "loader.num_workers=0", *given)

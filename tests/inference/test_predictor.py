@@ -230,11 +230,6 @@ def test_loading_takes_neither_lightning_nor_hydra_nor_training(detector, run):
     subprocess.run([sys.executable, "-c", code, *words], check=True)
 
 
-def test_the_package_has_no_other_lazy_name():
-    with pytest.raises(AttributeError, match="no attribute 'unload'"):
-        faceproof.unload  # noqa: B018
-
-
 class Broken:
     """A network that gives the same score to every image."""
 

@@ -53,7 +53,8 @@ def guess_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     named = {folded(str(word)) for word in values.get("labels") or {}}
     labels = {word: labels[key] for key, word in words.items() if key in labels.keys() - named}
     split_depth, splits = _splits(levels, depth)
-    ratios = values.get("ratios")
+    given = values.get("ratios") or {}
+    ratios = {split: share for split, share in given.items() if share is not None} or None
     if splits and ratios is None:
         splits, ratios = _with_validation(splits)
     parts = ["*"] * (max(depth, split_depth) + 1)
