@@ -28,9 +28,8 @@ def where_defined(name: str) -> str:
 
 
 def public_names() -> list[str]:
-    """Return the names that faceproof exports."""
-    names = getattr(faceproof, "__all__", ["load"])
-    return [name for name in names if not name.startswith("_")]
+    """Return the names that faceproof exports: functions first, then classes and the like."""
+    return sorted(faceproof.__all__, key=lambda name: (not name.islower(), name))
 
 
 def api_page() -> str:

@@ -103,9 +103,11 @@ def data_parts() -> Iterator[Part]:
     """Yield the settings of data sets, by kind."""
     kind = "`data.kind` says which; a file of `conf/data/` sets it. A dotted name is a function of "
     own = "your own: [add a data set](../how_to/add_a_data_set.md)."
-    yield Part("## data", f"There are five kinds of data sets. {kind}{own}", group="data",
+    yield Part("## data", f"There are six kinds of data sets. {kind}{own}", group="data",
                rows=[Setting("data.kind", "text", REQUIRED, "`folder`, `table`, `shards`, "
-                             "`combined`, `demo`, or a function of your own")])  # fmt: skip
+                             "`combined`, `demo`, `guess` (the settings of `folder`, of which the "
+                             "layout line and the meaning of its words are guessed; `data=folder` "
+                             "is one), or a function of your own")])  # fmt: skip
     for name, holder, start, text in (
         ("folder", FolderData, "_folder", "Images in folders whose names say what they are."),
         ("table", TableData, "table", "Images that a CSV, TSV or Parquet file lists."),
