@@ -174,7 +174,8 @@ def test_the_death_of_one_process_ends_the_run_with_a_message(run, tmp_path):
     assert not said or "resume it by: faceproof train resume=" in done.stderr
 
 
-@pytest.mark.parametrize("rank", [pytest.param("0", marks=pytest.mark.long), "1"])
+@pytest.mark.long  # a fault that ends both is also below
+@pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_fault_in_one_process_is_said_with_how_to_resume(run, tmp_path, monkeypatch, rank):
     monkeypatch.setenv("RANK_AT_FAULT", rank)
     (tmp_path / "custom.py").write_text(DIVERGING)

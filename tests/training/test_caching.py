@@ -213,6 +213,7 @@ def test_in_bfloat16_features_and_images_may_be_cached_too(tiny, tmp_path):
         assert one["val/loss"] == pytest.approx(other["val/loss"], abs=1e-2)
 
 
+@pytest.mark.long  # of two processes, test_distributed.py has the short form
 def test_two_processes_share_what_is_cached(tiny, tmp_path):
     """Each takes every second row, of the features that the first of them has computed."""
     two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "loader.batch_size=4")
