@@ -1,10 +1,12 @@
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 
 import pyarrow as pa
 import pytest
+from hydra import compose, initialize_config_dir
 
 import faceproof as fp
 from faceproof import api
@@ -19,7 +21,8 @@ WITH_EXAMPLE = [
 
 @pytest.mark.parametrize("name", fp.__all__)
 def test_every_public_name_is_there_and_documented(name):
-    assert getattr(fp, name).__doc__
+    found = getattr(fp, name)
+    assert isinstance(found, dict) or (found.__doc__ and not found.__doc__.startswith(f"{name}("))
     assert name in dir(fp)
 
 
@@ -63,7 +66,7 @@ def test_settings_are_checked_and_merged(data):
         fp.list_data("demo_facs")
     assert fp.build_model("face_cnn", input={"size": 32}).input.size == 32
     with pytest.raises(fp.FaceproofError, match="adamv"):
-        fp.make_module(fp.build_model("face_cnn"), optimizer="adamv").configure_optimizers()
+        fp.make_module(fp.build_model("face_cnn"), optimizer="adamv")
     with pytest.raises(fp.FaceproofError, match="no image in split tset; it has train, val"):
         fp.score_data(fp.build_model("face_cnn"), data, "tset")
 
@@ -79,11 +82,35 @@ def test_other_images_are_not_compared(data):
     assert same["accuracy"].p_value == 1
 
 
-def test_the_stub_names_what_the_modules_have():
-    for name in fp.__all__:
-        value = getattr(fp, name)
-        if hasattr(value, "__module__") and isinstance(value, type):
-            assert getattr(importlib.import_module(value.__module__), name) is value
+def test_each_name_is_what_its_module_has():
+    stub = (REPOSITORY / "src/faceproof/__init__.pyi").read_text()
+    named = re.findall(r"^from (\.[\w.]+) import (\w+) as", stub, re.MULTILINE)
+    assert sorted(name for _, name in named) == sorted(fp.__all__)
+    for module, name in named:
+        assert getattr(importlib.import_module(module, "faceproof"), name) is getattr(fp, name)
+
+
+def test_settings_that_a_file_leaves_open_are_given(tmp_path, monkeypatch, make_images):
+    monkeypatch.chdir(tmp_path)
+    for label in ("real", "fake"):
+        make_images(tmp_path / "mine" / label, [f"{number}.jpg" for number in range(4)])
+    assert fp.list_data("folder", root="mine").table.num_rows == 8
+    labels = {"real": "fake", "fake": "real"}
+    swapped = fp.list_data("real_fake_folders", root="mine", labels=labels).table
+    pairs = zip(swapped["path"].to_pylist(), swapped["label"].to_pylist(), strict=True)
+    assert {label for path, label in pairs if "/mine/real/" in path} == {"fake"}
+    (tmp_path / "table.csv").write_text("path,label\nmine/real/0.jpg,real\nmine/fake/0.jpg,fake\n")
+    assert fp.list_data("table", file="table.csv").table.num_rows == 2
+    net = fp.build_model("timm", name="test_efficientnet", weights="none", input={"size": 64})
+    assert net.input.size == 64
+    with pytest.raises(fp.FaceproofError, match="root"):
+        fp.list_data("folder")
+
+
+def test_it_works_within_another_program_of_hydras(data):
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        assert fp.build_model("face_cnn").input.size == 48
+        assert compose("train").seed == 0  # the outer one goes on
 
 
 @pytest.mark.filterwarnings("ignore:.*(LeafSpec|does not have many workers)")

@@ -65,6 +65,28 @@ def test_a_file_of_the_users_own_comes_before_faceproofs(tmp_path, monkeypatch, 
     assert composed(capsys, "train", "experiments=face_cnn")["model"]["name"] == "face_cnn"
 
 
+def test_a_conf_of_another_program_is_refused_by_name(tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/train.yaml").write_text("lr: 1\n")
+    found = faceproof("train", "--cfg", "job", cwd=tmp_path)
+    assert found.returncode == 1
+    assert "conf/train.yaml would take the place of faceproof's own settings" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("words", [["--cfg", "job"], ["--help"]])
+def test_a_sweep_can_be_asked_what_it_would_do(words, tmp_path):
+    found = faceproof("sweep", *words, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "effnet_lite_se" in found.stdout
+
+
+@pytest.mark.skipif(not SEALED.is_dir(), reason="every folder can be written to")
+def test_what_writes_nothing_may_begin_anywhere():
+    for words in (["train", "--help"], ["train", "--cfg", "job"], ["evaluate", "--help"]):
+        assert faceproof(*words, cwd=SEALED).returncode == 0
+
+
 def test_a_task_finds_the_words_that_the_process_was_started_with(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     typed = ["faceproof", "train", "data.root=My Faces"]

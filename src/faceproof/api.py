@@ -26,6 +26,7 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.evaluation.statistics import Difference, auc_difference, share_difference
 from faceproof.inference.scoring import score
+from faceproof.lookup import find
 from faceproof.models.build import build_network, read_model
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_initial_weights
@@ -34,11 +35,11 @@ from faceproof.task import Task
 from faceproof.training.config import ConstantConfig, OptimizerConfig
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.module import DetectorModule
-from faceproof.training.optimizers import make_optimizer
+from faceproof.training.optimizers import make_optimizer, timm_optimizers, torch_optimizers
 from faceproof.training.schedulers import make_scheduler
 
 
-def list_data(name: str, **settings: Any) -> DataSet:
+def list_data(name: str, /, **settings: Any) -> DataSet:
     """List the images of a data set and divide them into train, val and test.
 
     Args:
@@ -74,7 +75,7 @@ def audit_data(data: DataSet) -> Audit:
     return audit_files(data, file_statistics_of(data.table))
 
 
-def build_model(name: str, weights: str | None = None, **settings: Any) -> Detector:
+def build_model(name: str, /, weights: str | None = None, **settings: Any) -> Detector:
     """Build a network, (B, 3, S, S) images in [0, 1] to (B,) logits, with its initial weights.
 
     Args:
@@ -124,6 +125,7 @@ def make_module(
     >>> "val/roc_auc" in trainer.callback_metrics
     True
     """
+    find(optimizer, torch_optimizers() | timm_optimizers(), "optimizer")
     config = OptimizerConfig(optimizer, lr=lr, weight_decay=0.01)
     constant = functools.partial(make_scheduler, ConstantConfig())
     return DetectorModule(net, functools.partial(make_optimizer, config), constant, **settings)

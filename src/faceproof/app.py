@@ -4,13 +4,16 @@ Heavy imports stand inside functions, so that `--help`, `--cfg job` and shell co
 """
 
 import functools
+import logging
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -20,13 +23,15 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from faceproof import lookup, words
 from faceproof.errors import FaceproofError
-from faceproof.io.run_folder import RunFolder, find_run, flatten
+from faceproof.io.run_folder import RunFolder, find_run, flatten, is_first_process
 from faceproof.settings import SettingError, UnknownSettingError, make
 from faceproof.workflows.sweep_folder import sweep_name
 
 if TYPE_CHECKING:
     from faceproof.data import DataSet
     from faceproof.data.listing import Source
+
+log = logging.getLogger(__name__)
 
 # What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
 CHANGEABLE = (
@@ -159,7 +164,10 @@ def training_values(config: DictConfig) -> dict[str, Any]:
     allow_own_code(values)
     from faceproof.data.sources import resolve
 
-    return values | {"data": resolve(values["data"])}
+    try:
+        return values | {"data": resolve(values["data"])}
+    except SettingError as error:
+        raise error.within("data") from error
 
 
 def _written(name: str) -> dict[str, Any]:
@@ -240,12 +248,19 @@ def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any]
 
 def _bring_here(values: dict[str, Any]) -> None:
     """Change what a run recorded to what this version and this machine take."""
+    from faceproof.augment.transforms import Augment
     from faceproof.data.loader_config import recorded_workers
 
     parts = [values.get(name) for name in ("scheduler", "loader", "threshold")]
     scheduler, loader, threshold = (one if isinstance(one, dict) else {} for one in parts)
     if scheduler.get("name") == "cosine":  # runs of old have no such setting
         scheduler.setdefault("more_epochs", "keep")
+    cache = values.get("cache")
+    if isinstance(cache, dict):  # runs of old may have what changes nothing
+        if cache.get("views") is not None and not make(Augment, values["augment"]).changes:
+            cache["views"] = None
+        if cache.get("images") == cache.get("features") == "none":
+            cache.pop("max_gb", None)
     if "num_workers" in loader:
         loader["num_workers"] = recorded_workers(loader["num_workers"])
     for name, criterion in (("fpr", "fpr"), ("value", "fixed")):  # runs of old have both
@@ -263,7 +278,7 @@ def compose_data(overrides: list[str]) -> "DataSet":
         raise FaceproofError(f"{others[0]!r} is no setting of a data set; name one by data=NAME")
     overrides = command_line(overrides)
     try:
-        with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
+        with _composing():
             config = compose("train", overrides)
         values = plain(config.data)
     except (HydraException, OmegaConfBaseException) as error:
@@ -275,18 +290,59 @@ def compose_choice(group: str, name: str, settings: Mapping[str, Any]) -> dict[s
     """Return the settings in `conf/GROUP/NAME.yaml` as plain values, some of them replaced.
 
     Raises:
-        FaceproofError: there is no such file.
+        FaceproofError: there is no such file, or a setting is left open.
     """
     try:
-        with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
-            values: dict[str, Any] = plain(compose("train", [f"{group}={name}"]))[group]
+        with _composing():
+            config = compose("train", [f"{group}={name}"])
+        OmegaConf.set_struct(config, False)  # folder words are the user's; others are checked later
+        config[group] = OmegaConf.merge(config[group], dict(settings))
+        return plain(config[group])
     except (HydraException, OmegaConfBaseException) as error:
         raise FaceproofError(message(error)) from error
-    for key, given in settings.items():
-        before = values.get(key)
-        both = isinstance(given, Mapping) and isinstance(before, dict)
-        values[key] = before | dict(given) if both else given  # type: ignore[operator]
-    return values
+
+
+@contextmanager
+def _composing() -> Iterator[None]:
+    """Let Hydra compose, also within another program of Hydra's."""
+    say_own_conf()
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer  # Hydra puts another instance there
+
+
+def own_conf() -> Path | None:
+    """Return the `conf/` in the working folder, which comes before faceproof's, if there is one.
+
+    Raises:
+        FaceproofError: it belongs to another program, whose settings would take over.
+    """
+    own = Path.cwd() / "conf"
+    if not own.is_dir() or own.samefile(config_root() / "conf"):
+        return None
+    for name in ("train", "evaluate"):
+        if (own / f"{name}.yaml").is_file():
+            raise FaceproofError(
+                f"{own / name}.yaml would take the place of faceproof's own settings; a conf/ of "
+                "yours holds folders such as conf/data and conf/model: rename the file, or start "
+                "in another folder"
+            )
+    return own
+
+
+@functools.cache
+def _say_once(own: Path) -> None:
+    log.info("%s comes before faceproof's own conf/", own)
+
+
+def say_own_conf() -> None:
+    """Say, once in a process, that choices come from a `conf/` in the working folder."""
+    if (own := own_conf()) is not None and is_first_process():
+        _say_once(own)
 
 
 def list_data(values: Mapping[str, Any]) -> "DataSet":

@@ -5,7 +5,6 @@
 
 import errno
 import functools
-import logging
 import os
 import signal
 import sys
@@ -20,13 +19,13 @@ from omegaconf import DictConfig
 
 from faceproof import app
 from faceproof.io.plain_files import printable_lines
-from faceproof.io.run_folder import RunFolder, find_run, is_first_process
+from faceproof.io.run_folder import RunFolder, find_run
 from faceproof.io.streams import outlive_closed_pipes
 from faceproof.performance.threads import wait_briefly
 
-log = logging.getLogger(__name__)
-
-OWN = "own"  # the provider of a conf/ in the working folder; see hydra_plugins.faceproof
+# Words with which nothing is run.
+ASKING = frozenset(("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info",
+                    "-sc", "--shell-completion"))  # fmt: skip
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -42,7 +41,7 @@ def train(words: Sequence[str] | None = None) -> None:
 
 def sweep(words: Sequence[str]) -> None:
     """Train a detector for every combination of the values, or by a search."""
-    start("train", _train, ["-m", *words])
+    start("train", _train, list(words) if ASKING.intersection(words) else ["-m", *words])
 
 
 def evaluate(words: Sequence[str] | None = None) -> None:
@@ -64,9 +63,7 @@ def start(name: str, task: Callable[[DictConfig], Any], words: Sequence[str]) ->
     def with_typed_words(config: DictConfig) -> Any:
         nonlocal begun
         sys.argv, begun = typed, True
-        own = [one.path for one in HydraConfig.get().runtime.config_sources if one.provider == OWN]
-        if own and is_first_process():
-            log.info("%s comes before faceproof's own conf/", own[0])
+        app.say_own_conf()
         return task(config)
 
     conf = str(app.config_root() / "conf")

@@ -68,7 +68,13 @@ def test_validation_is_taken_from_training_where_there_is_none(tmp_path, make_tr
     splits = make_source(found).list().table["split"].to_pylist()
     assert splits.count("test") == 80
     assert 5 <= splits.count("val") <= 20
-    assert guessed(tmp_path, ratios={"train": 0.5, "val": 0.5})["splits"]["train"] == "train"
+    given = {"train": 0.5, "val": 0.5, "test": None}
+    found = guessed(tmp_path, ratios=given)
+    assert found["ratios"] == {"train": 0.5, "val": 0.5}
+    splits = make_source(found).list().table["split"].to_pylist()
+    assert 25 <= splits.count("val") <= 55
+    found = guessed(tmp_path, splits={"test": "val"})
+    assert found["splits"] == {"train": "train", "test": "val"}
 
 
 def test_what_is_given_stands_beside_the_guess(tmp_path, make_tree):
@@ -76,7 +82,7 @@ def test_what_is_given_stands_beside_the_guess(tmp_path, make_tree):
     with pytest.raises(FaceproofError, match=r"data\.labels\.masks=NAME"):
         make_source(guessed(tmp_path)).list()
     found = guessed(tmp_path, labels={"masks": None, "real": "real"}, generator="gan")
-    assert found["labels"] == {"Fake": "fake", "masks": None, "real": "real"}
+    assert found["labels"].items() >= {"Fake": "fake", "masks": None, "real": "real"}.items()
     assert found["generator"] == "gan"
     assert make_source(found).list().table.num_rows == 2
     assert guessed(tmp_path, labels={"masks": None}, task="deepfake")["task"] == "deepfake"
@@ -96,3 +102,63 @@ def test_a_guess_inside_a_combined_set_is_resolved(tmp_path, make_tree):
     sets = resolve({"kind": "combined", "sets": {"mine": one}})["sets"]
     assert sets["mine"]["kind"] == "folder"
     assert resolve({"kind": "demo"}) == {"kind": "demo"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["real_train", "fake_train", "real_test", "fake_test"], r"\{label\}_\{split\}/\*\*"),
+        (["fake", "other"], "folders that mean fake, and none that mean the other"),
+        (["real", "fake/train"], "lie on different levels"),
+        (["original", "Non-AI"], "folders that mean real, and none"),
+    ],
+)
+def test_what_is_not_told_for_sure_is_refused(folders, message, tmp_path, make_tree):
+    make_tree(folders)
+    with pytest.raises(FaceproofError, match=message):
+        guessed(tmp_path, task="deepfake")
+
+
+def test_a_split_word_is_never_dropped(tmp_path, make_tree):
+    folders = [f"{a}/{b}" for a in ("train", "test", "sample") for b in ("real", "fake")]
+    make_tree(folders, [f"{number}.jpg" for number in range(9)])
+    with pytest.raises(FaceproofError, match=r"(?s)'sample'.* is no split.*data\.splits\.sample"):
+        make_source(guessed(tmp_path)).list()
+    listed = make_source(guessed(tmp_path, splits={"sample": None})).list().table
+    assert listed.num_rows == 36
+    pairs = zip(listed["path"].to_pylist(), listed["split"].to_pylist(), strict=True)
+    assert all(("/test/" in path) == (split == "test") for path, split in pairs)
+    make_tree(["Train_Set/real", "Train_Set/fake"])
+    assert guessed(tmp_path)["splits"]["Train_Set"] == "auto"
+
+
+def test_folders_of_videos_stay_together_and_few_are_asked_about(tmp_path, make_tree, caplog):
+    few = [f"{label}/vid{number}" for label in ("real", "fake") for number in range(2)]
+    make_tree(few)
+    assert guessed(tmp_path)["layout"] == "{label}/**"
+    assert "'data.layout={label}/{group}/**'" in caplog.text
+    make_tree([f"{label}/vid{number}" for label in ("real", "fake") for number in range(20)])
+    listed = make_source(guessed(tmp_path)).list().table
+    groups = set(zip(listed["group"].to_pylist(), listed["split"].to_pylist(), strict=True))
+    assert len(groups) == 40
+
+
+@pytest.mark.parametrize(
+    "given", [{"task": "faces"}, {"ratios": 0.5}, {"labels": ["a"]}, {"root": " "}, {"rot": "x"}]
+)
+def test_settings_that_make_no_sense_are_refused_in_words(given, tmp_path, make_tree):
+    make_tree(["real", "fake"])
+    with pytest.raises(FaceproofError):
+        guess_settings({"kind": "guess", "root": str(tmp_path), **given})
+
+
+def test_a_set_is_named_after_its_folder(tmp_path, make_tree):
+    make_tree(["My Faces (1)/real", "My Faces (1)/fake"])
+    found = guess_settings({"kind": "guess", "root": str(tmp_path / "My Faces (1)")})
+    assert make_source(found).list().name == "My-Faces-1"
+
+
+def test_no_doubt_is_said_where_the_user_has_said_it(tmp_path, make_tree, caplog):
+    make_tree(["0", "1"])
+    guessed(tmp_path, labels={"0": "fake", "1": "real"})
+    assert "the other way round" not in caplog.text

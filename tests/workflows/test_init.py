@@ -27,6 +27,22 @@ def test_the_starter_works_as_its_readme_says(tmp_path, monkeypatch, capsys, mak
     assert "my_images: 18 images" in capsys.readouterr().out
 
 
+def test_what_it_writes_is_not_ignored(tmp_path):
+    init(InitConfig(tmp_path))
+    ignored = (tmp_path / ".gitignore").read_text().splitlines()
+    assert all(line.startswith("/") and line.endswith("/") for line in ignored)
+    assert not [place for place in PLACES.values() if f"/{place.split('/')[0]}/" in ignored]
+
+
+def test_a_place_that_cannot_be_a_folder_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "conf").write_text("mine")
+    with pytest.raises(FaceproofError, match="cannot be made a folder"):
+        init(InitConfig(tmp_path))
+    with pytest.raises(FaceproofError, match="cannot be made a folder"):
+        init(InitConfig(tmp_path / "conf"))
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
 def test_a_file_that_is_there_is_not_written_over(tmp_path):
     init(InitConfig(tmp_path / "a"))
     mine = tmp_path / "a/conf/data/my_images.yaml"

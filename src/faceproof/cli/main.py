@@ -44,16 +44,16 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 where it cannot be done, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in PROGRAMS:
-        from faceproof import programs
-
-        getattr(programs, words[0])(words[1:])
-        return 0
     if argv is None:  # not within another program
         outlive_closed_pipes()
-    wait_briefly()
-    log_to_stderr()
     try:
+        if words and words[0] in PROGRAMS:  # which log as Hydra is told, and end by themselves
+            from faceproof import programs
+
+            getattr(programs, words[0])(words[1:])
+            return 0
+        wait_briefly()
+        log_to_stderr()
         return run(words)
     except (FaceproofError, CycloptsError) as error:
         text = re.sub(r"Literal\[(.*?)\]", r"\1", str(error))  # of a type such as int|Literal[auto]

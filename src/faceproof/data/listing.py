@@ -158,7 +158,7 @@ class FolderData(_Kind):
 
     def list(self) -> DataSet:
         """List the images below `root`."""
-        task, folder, groups = get_task(self.task), _absolute(self.root), check_groups(self.groups)
+        task, folder, groups = get_task(self.task), absolute(self.root), check_groups(self.groups)
         columns = list_folder(
             folder, self.layout, _as_text(self.labels), _as_text(self.splits),
             _as_text(self.generators), groups,
@@ -218,7 +218,7 @@ class TableData(_Kind):
 
     def list(self) -> DataSet:
         """Read the file."""
-        path, task, groups = _absolute(self.file), get_task(self.task), check_groups(self.groups)
+        path, task, groups = absolute(self.file), get_task(self.task), check_groups(self.groups)
         columns = read_own_table(path, self.columns or {}, groups)
         columns = map_words(columns, path, task, self.labels or {}, self.splits or {})
         words = {key: columns[key] for key in groups if key in columns}
@@ -234,7 +234,7 @@ class TableData(_Kind):
         columns = division.apply(columns, words, undivided or "auto" in columns["split"])
         columns["path"] = columns.pop("as written")
         columns["source"] = [source or self.name for source in columns["source"]]
-        columns = find_files(columns, path, _absolute(self.root) if self.root else path.parent)
+        columns = find_files(columns, path, absolute(self.root) if self.root else path.parent)
         return self._data_set(table_from_columns(columns), complete=False)
 
 
@@ -255,7 +255,7 @@ class ShardData(_Kind):
         """Read the table of the shards."""
         root = self.root
         remember_store(root)
-        shards = shard_set(root.rstrip("/") if is_url(root) else _absolute(root).as_posix())
+        shards = shard_set(root.rstrip("/") if is_url(root) else absolute(root).as_posix())
         if (found := shards.index.task) != self.task:
             raise ShardError(f"the shards at {root} are of task {found}; set data.task={found}")
         shards.check()
@@ -353,7 +353,7 @@ class DemoData(_Kind):
     def list(self) -> DataSet:
         """Draw what is missing, and list it."""
         task = get_task(self.task)
-        folder = make_demo(_absolute(self.root), task, self.seed, self.num_per_class)
+        folder = make_demo(absolute(self.root), task, self.seed, self.num_per_class)
         return FolderData(
             self.name, self.task, str(folder / "pictures"), "{label}/{generator}/*",
             {label: label for label in task.classes}, ratios=self.ratios,
@@ -390,6 +390,6 @@ def _as_text(words: Words | None) -> dict[str, str | None]:
     return {str(word): name for word, name in (words or {}).items()}
 
 
-def _absolute(path: str) -> Path:
+def absolute(path: str) -> Path:
     """Return an absolute path; not resolve(), for a link's name is the user's name for it."""
     return Path(as_on_disk(os.path.abspath(at_home(path))))

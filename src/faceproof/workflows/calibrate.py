@@ -54,20 +54,19 @@ def store_operating_point(
 
 
 def verdict(predictions: pa.Table, task: Task, point: OperatingPoint) -> str:
-    """Return what a detector does on labelled images, in a sentence for people."""
+    """Return what a detector does on validation, in a sentence for people."""
     area = measure(predictions, task, point.threshold)["roc_auc"]
     labels, units = label_numbers(predictions, task), unit_codes(predictions)
     check = check_point(labels, probabilities_of(predictions), units, point)
     wrong, unsure = check.error_answered, check.share_unsure
-    ranks = "" if area is None else (
-        f"it puts {task.positive} above {task.negative} in {area:.1%} of all pairs (50% is chance)"
-    )  # fmt: skip
-    answers = ""
+    parts = ["ROC-AUC undefined" if area is None else f"ROC-AUC {area:.3f}"]
     if wrong is not None and unsure is not None:
-        others = ", and is unsure of the others" if unsure else ""
-        answers = f"it answers {1 - unsure:.0%} of the images, {wrong:.1%} of those wrongly{others}"
-    said = "; ".join(filter(None, [ranks, answers])) or "nothing can be told of it"
-    return f"on the {predictions.num_rows:,} validation images, which it was chosen by, {said}"
+        parts.append(f"{wrong:.1%} of its answers are wrong, and it leaves {unsure:.1%} unsure")
+    said = "; ".join(parts)
+    return (
+        f"{said}; on the {predictions.num_rows:,} validation images, by which the best epoch was "
+        "chosen, so rather too good: test images tell"
+    )
 
 
 def log_mistakes(

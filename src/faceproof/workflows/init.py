@@ -40,9 +40,14 @@ def init(config: InitConfig) -> None:
         raise FaceproofError(
             f"{config.folder / there[0]} is there already, and would be lost; name another folder"
         )
+    try:
+        for place in PLACES.values():
+            (config.folder / place).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaceproofError(
+            f"{error.filename} cannot be made a folder ({error.strerror}); name another one"
+        ) from error
     for name, place in PLACES.items():
-        file = config.folder / place
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, (STARTER / name).read_text(encoding="utf-8"))
+        write_text(config.folder / place, (STARTER / name).read_text(encoding="utf-8"))
     print(f"wrote {', '.join(PLACES.values())}")
     print(f"next:\n  cd {for_shell(str(config.folder))}\n  faceproof train experiments=first")

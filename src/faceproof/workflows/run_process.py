@@ -14,6 +14,11 @@ POLL = 1.0  # seconds between two looks at a process that is watched
 PATIENCE = 10  # seconds in which a process that is told to end may do so
 
 
+# Of a run and of the processes that it starts: no file in the working folder, such as select.py,
+# takes the place of a library's.
+OF_A_RUN = {"PYTHONUNBUFFERED": "1", "HYDRA_FULL_ERROR": "1", "PYTHONSAFEPATH": "1"}
+
+
 def run_process(
     command: Sequence[str], log: Path, lock: Lock, watch: Callable[[], str] | None = None
 ) -> str:
@@ -32,7 +37,7 @@ def run_process(
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=lock.inherited(),
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "HYDRA_FULL_ERROR": "1"},
+            env=os.environ | OF_A_RUN,
         )
         host = socket.gethostname()
         lock.write_holder(f"sweep {os.getpid()} and its run {process.pid} on {host}")
