@@ -20,7 +20,7 @@ def test_every_dependency_has_a_lowest_version_and_a_constraint():
     lines = LOWEST["constraints"](found)
     assert {Requirement(line).name for line in lines} >= {"torch", "fastapi", "pytest", "optuna"}
     assert len(lines) == len({Requirement(line).name for line in lines})
-    assert "torchvision==0.29.2" in lines
+    assert "torchvision==0.21" in lines
     assert set(LOWEST["extras"](PROJECT).split(",")) == set(PROJECT["optional-dependencies"])
     assert not any(one.name == PROJECT["name"] for one in found)
 
@@ -29,7 +29,7 @@ def test_every_upper_bound_has_its_reason_beside_it():
     lines = (REPOSITORY / "pyproject.toml").read_text().splitlines()
     bounded = [n for n, line in enumerate(lines) if re.search(r'^[^#]*"[^"]+[\d.](,<|==)\d', line)]
     bounded += [n for n, line in enumerate(lines) if re.search(r'^[^#]*"[\w-]+==\d', line)]
-    assert len(bounded) >= 9
+    assert len(bounded) >= 8
     for number in bounded:
         above, line = lines[number - 1 : number + 1]
         assert "#" in line or above.lstrip().startswith("#"), line

@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 import benchmarks.__main__
 from faceproof import app
 from faceproof.cli.main import make_parser
-from faceproof.data.sources import make_source
+from faceproof.data.sources import make_source, resolve
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.settings import make
 from faceproof.training.config import make_train_config
@@ -193,7 +193,7 @@ def known_training(words: tuple[str, ...]) -> None:
 
 @functools.cache
 def known_data(words: tuple[str, ...]) -> None:
-    make_source(app.plain(compose_job("train", Path("run"), words).data))
+    make_source(resolve(app.plain(compose_job("train", Path("run"), words).data)))
 
 
 def check_training(words: tuple[str, ...]) -> None:
@@ -205,6 +205,6 @@ def check_evaluation(words: tuple[str, ...]) -> None:
     config = compose_job("evaluate", Path("run"), words)
     values = app.plain(config)
     if "data" in values:
-        make_source(values.pop("data"))
+        make_source(resolve(values.pop("data")))
     values.pop("allow")
     make(EvaluateConfig, values)
