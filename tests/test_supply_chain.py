@@ -33,7 +33,7 @@ def test_every_upper_bound_has_its_reason_beside_it():
     for number in bounded:
         above, line = lines[number - 1 : number + 1]
         assert "#" in line or above.lstrip().startswith("#"), line
-    for bound in ("timm>=1.0.31,<2", "mypy==2.4.1"):
+    for bound in ("timm>=1.0.22,<2", "mypy==2.4.1"):
         assert any(bound in lines[number] for number in bounded)
 
 
