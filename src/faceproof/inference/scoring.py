@@ -4,13 +4,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from rich.progress import track
 
 from faceproof.augment.corruptions import Corruption
 from faceproof.data.datasets import ImageDataset
 from faceproof.data.loaders import explain_dead_workers, make_loader
 from faceproof.data.model_input import to_unit
 from faceproof.evaluation.predictions import ScoreError, Scores, check_scores
+from faceproof.io.progress import progress as show_progress
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
 from faceproof.performance.memory import reuse_memory
@@ -45,7 +45,7 @@ def score(
     loader = make_loader(dataset, batch_size, num_workers, device=place.type)
     logits = np.full(rows.num_rows, np.nan, dtype=np.float32)
     with explain_dead_workers():
-        for batch in track(loader, "scoring", disable=not progress):
+        for batch in show_progress(loader, "scoring") if progress else loader:
             images = to_unit(batch.image.to(place, non_blocking=True))
             logits[batch.row.numpy()] = net(images).float().cpu().numpy()
     _check(logits, rows)

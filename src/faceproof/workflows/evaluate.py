@@ -1,7 +1,6 @@
 """An evaluation: a run's best epoch, scored on one split of data sets, as a report."""
 
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -93,9 +92,9 @@ def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
         scorers = [make_scorer(one.run, task, config) for one in ensemble.members]
         return lambda rows, corruption: ensemble.combine([s(rows, corruption) for s in scorers])
     net = load_network(run)
-    size, workers, bar = config.loader.batch_size, config.loader.num_workers, sys.stdout.isatty()
+    size, workers = config.loader.batch_size, config.loader.num_workers
     return lambda rows, corruption: score(
-        net, rows, task, size, workers, config.device, corruption, progress=bar
+        net, rows, task, size, workers, config.device, corruption, progress=True
     )
 
 
