@@ -20,7 +20,7 @@ from faceproof.io.locks import Lock
 
 with Lock(Path(sys.argv[1]), "busy") as lock:
     if sys.argv[2] == "fork":  # as a loading worker begins
-        child = os.fork()
+        child = 0 if os.fork() else os.getpid()  # only a child that runs has let the lock go
     else:
         sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
         child = subprocess.Popen(sleep, pass_fds=lock.inherited()).pid
