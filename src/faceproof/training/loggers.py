@@ -1,14 +1,14 @@
 """Where a run's metrics go: metrics.csv, with a row for each epoch, and TensorBoard."""
 
-import functools
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from faceproof.io.run_folder import flatten, read_epochs, write_epochs
 
@@ -56,6 +56,38 @@ class EpochTable(Logger):
         """Leave hyperparameters to the run's config.yaml."""
 
 
+class EventFile:
+    """A file of TensorBoard events that is continued, in place of tensorboard's own writer.
+
+    That one writes from a thread, in which a full disk ends with a traceback. This one warns once,
+    and writes nothing more: what follows half a record could not be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.failed = path, False
+
+    def get_logdir(self) -> str:
+        """Return the folder of the file."""
+        return str(self.path.parent)
+
+    def add_event(self, event: Any) -> None:
+        """Write an `Event` of TensorBoard's."""
+        if self.failed:
+            return
+        try:
+            with self.path.open("ab") as file:
+                RecordWriter(file).write(event.SerializeToString())
+        except OSError as error:
+            self.failed = True
+            log.warning("no more TensorBoard events of this run are written: %s", error)
+
+    def flush(self) -> None:
+        """Do nothing: every event is written at once."""
+
+    def close(self) -> None:
+        """Do nothing: the file is open while an event is written."""
+
+
 class TensorBoard(TensorBoardLogger):
     """TensorBoard events right in the run folder.
 
@@ -64,39 +96,26 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder.parent, name=folder.name, version="", default_hp_metric=False)
-        self.failed = False
-        self._file: Any = None
+        self._events: EventFile | None = None
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """Return TensorBoard's writer, which writes from a thread of its own."""
+        """Return torch's SummaryWriter, with an `EventFile` in place of its own."""
+        folder = Path(self.log_dir)
+        before = set(folder.glob("events.*"))
         writer: Any = super().experiment
-        file = writer._get_file_writer().event_writer._general_file_writer
-        if file is not self._file:  # the first, or one that was opened after the last was closed
-            self._file, file.write = file, functools.partial(self._write, file.write)
+        if self._events is None:
+            (begun,) = set(folder.glob("events.*")) - before
+            writer.file_writer.event_writer.close()
+            self._events = writer.file_writer.event_writer = EventFile(begun)
         return writer
 
-    def _write(self, write: Callable[[bytes], None], record: bytes) -> None:
-        """Write a record, unless one before it may be half written: what follows is unreadable."""
-        if self.failed:
-            return
-        try:
-            write(record)
-        except OSError as error:
-            self.failed = True
-            log.warning("no more TensorBoard events of this run are written: %s", error)
-
     def save(self) -> None:
-        """Write what is buffered, without Lightning's hparams.yaml: config.yaml has it all."""
-        self.experiment.flush()
+        """Do nothing: events are written at once, and config.yaml has what hparams.yaml would."""
 
     def finalize(self, status: str) -> None:
-        """Write what is buffered at the end of the epochs; `close` closes the file.
-
-        What is logged after that would else begin another file.
-        """
-        self.save()
+        """Leave the writer open: the operating point is logged after the epochs."""
 
     def log_settings(
         self, values: Mapping[str, Any], choices: Mapping[str, str], best: Mapping[str, Any]
@@ -108,14 +127,8 @@ class TensorBoard(TensorBoardLogger):
             choices: which file of `conf/` each group was taken from.
             best: the metrics of the best epoch, such as `val/loss`.
         """
-        if self.failed:
-            return
         metrics = {f"best/{name}": value for name, value in best.items() if value is not None}
         self.log_hyperparams(hyperparameters(values, choices), metrics)
-
-    def close(self) -> None:
-        """Write what is buffered, and close the file."""
-        self.experiment.close()
 
 
 def hyperparameters(

@@ -365,8 +365,6 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
     workers = config.loader.num_workers
     net, writer = training.net, boards[0].experiment if boards else None
     verdict = store_operating_point(run, net, val, data.task, config.threshold, workers, writer)
-    for board in boards:
-        board.close()
     run.update_record(status="finished")  # last: a run without a threshold is not finished
     print_end(run, verdict)
     return value
