@@ -132,14 +132,18 @@ def make_module(
 
 
 def make_datamodule(
-    data: DataSet, net: Detector, batch_size: int = 32, augment: str = "none", seed: int = 0
+    data: DataSet,
+    net: Detector,
+    batch_size: int | str = "auto",
+    augment: str = "none",
+    seed: int = 0,
 ) -> ImageDataModule:
     """Return the training and validation images as batches for a network.
 
     Args:
         data: the data set; its test images are left out.
         net: says how large the images are to be.
-        batch_size: images in a batch.
+        batch_size: images in a batch; `auto` is 32, or 16 of under 1,000 training images.
         augment: a file of `conf/augment/`, such as `flip`.
         seed: of order and augmentation.
 

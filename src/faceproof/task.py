@@ -7,7 +7,13 @@ from faceproof.errors import FaceproofError
 
 @dataclass(frozen=True)
 class Task:
-    """A two-class question about a face image. A positive logit means `positive`."""
+    """A two-class question about a face image. A positive logit means `positive`.
+
+    >>> import faceproof as fp
+    >>> task = fp.list_data("demo_faces", num_per_class=20).task
+    >>> task.negative, task.positive
+    ('non_face', 'face')
+    """
 
     name: str
     negative: str

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from faceproof.data.loader_config import CacheConfig, LoaderConfig, recorded_workers
+from faceproof.data.loader_config import (
+    CacheConfig,
+    LoaderConfig,
+    choose_batch_size,
+    recorded_workers,
+)
 from faceproof.errors import FaceproofError
 
 
@@ -18,8 +23,19 @@ def test_numbers_of_workers_that_cannot_be(number: Any) -> None:
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, "8", None, True, 2**16 + 1])
 def test_sizes_of_batches_that_cannot_be(number: Any) -> None:
-    with pytest.raises(FaceproofError, match=r"^batch_size = .* must be a count from 1 on"):
+    with pytest.raises(
+        FaceproofError, match=r"^batch_size = .* must be 'auto' or a count from 1 on"
+    ):
         LoaderConfig(number)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "images", "size"), [("auto", 999, 16), ("auto", 1000, 32), (8, 999, 8), (8, 1000, 8)]
+)
+def test_few_images_are_trained_on_in_smaller_batches(
+    wanted: int | str, images: int, size: int
+) -> None:
+    assert choose_batch_size(wanted, images) == size
 
 
 @pytest.mark.parametrize(

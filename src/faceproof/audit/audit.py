@@ -78,7 +78,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found in a data set."""
+    """What was found in a data set.
+
+    >>> import faceproof as fp
+    >>> audit = fp.audit_data(fp.list_data("demo_faces", num_per_class=20))
+    >>> audit.clear, audit.num_images, audit.leaks
+    (True, 40, ())
+    """
 
     data: str  # its name
     num_images: int  # readable ones

@@ -72,7 +72,13 @@ GroupSettings = Sequence[str] | Mapping[str, str | None] | None
 
 @dataclass(frozen=True)
 class DataSet:
-    """A validated image table and the task whose labels it holds."""
+    """A validated image table and the task whose labels it holds.
+
+    >>> import faceproof as fp
+    >>> data = fp.list_data("demo_faces", num_per_class=20)
+    >>> data.task.classes, data.table.num_rows, data.table["label"][0].as_py()
+    (('non_face', 'face'), 40, 'face')
+    """
 
     name: str  # the `source` of its images unless the table says otherwise
     task: Task
@@ -131,6 +137,14 @@ class FolderData(_Kind):
         groups: keys of what must stay in one split, and maybe the patterns of their values: people,
             source videos; see `data.groups`.
         bridges: `keep`, or `leave_out` images that connect people or videos of two splits.
+
+    >>> import faceproof as fp
+    >>> fp.list_data("demo_faces", root="faces", num_per_class=20).table.num_rows
+    40
+    >>> words = {"face": "face", "non_face": "non_face"}
+    >>> data = fp.FolderData("mine", "face", "faces/pictures", "{label}/{generator}/*", words)
+    >>> data.list().table.num_rows
+    40
     """
 
     root: str
@@ -342,7 +356,7 @@ class DemoData(_Kind):
 
     root: str
     seed: int = 0
-    num_per_class: int = 600
+    num_per_class: int = 300
     ratios: Mapping[str, float] | None = None
     split_seed: int = 0
 

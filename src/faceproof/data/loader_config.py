@@ -14,6 +14,13 @@ MAX_BATCH = 2**16  # images; of 224 pixels a side they are 39 GB of numbers
 MAX_WORKERS = 256  # each worker process holds all of torch
 MAX_GB = 20.0  # of a cache, where nothing else is set
 
+# The optimizer needs some dozens of steps an epoch, which few images give in small batches only.
+BATCH, SMALL_BATCH, FEW_IMAGES = 32, 16, 1000
+
+_BATCH = count_up_to(1, MAX_BATCH)
+BATCH_SIZE = Rule(
+    lambda value: value == "auto" or _BATCH.fits(value), f"'auto' or {_BATCH.meaning}"
+)
 _WORKERS = count_up_to(0, MAX_WORKERS)
 WORKERS = Rule(
     lambda value: value == "auto" or _WORKERS.fits(value), f"'auto' or {_WORKERS.meaning}"
@@ -40,15 +47,27 @@ class LoaderConfig:
     """How images are loaded.
 
     Attributes:
-        batch_size: images in a batch.
+        batch_size: images in a batch, or `auto`; see `choose_batch_size`.
         num_workers: worker processes that decode images, or `auto`; see `loaders.choose_workers`.
     """
 
-    batch_size: int = 32
+    batch_size: int | str = "auto"
     num_workers: int | str = "auto"
 
     def __post_init__(self) -> None:
-        settings.check(self, batch_size=count_up_to(1, MAX_BATCH), num_workers=WORKERS)
+        settings.check(self, batch_size=BATCH_SIZE, num_workers=WORKERS)
+
+
+def choose_batch_size(batch_size: int | str, num_images: int) -> int:
+    """Return the number of images in a training batch; `auto` is 32, or 16 of under 1,000 images.
+
+    Args:
+        batch_size: a number of images, or `auto`.
+        num_images: in the training set.
+    """
+    if isinstance(batch_size, int):
+        return batch_size
+    return SMALL_BATCH if num_images < FEW_IMAGES else BATCH
 
 
 @dataclass(frozen=True)

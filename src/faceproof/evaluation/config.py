@@ -13,6 +13,7 @@ from faceproof.settings import (
     PLACE,
     TEXT,
     Rule,
+    SettingError,
     UnknownSettingError,
     check,
     make,
@@ -57,6 +58,8 @@ class EvaluateConfig:
             neutral=optional(one_of("jpeg")), robustness=optional(one_of("standard", "quick")),
             threshold=BY_NAME, name=optional(TEXT), device=TEXT,
         )  # fmt: skip
+        if self.loader.batch_size == "auto":
+            raise SettingError("loader.batch_size", "= 'auto' is for training; give a whole number")
         self.requested_threshold()
 
     def requested_threshold(self) -> ThresholdConfig | None:

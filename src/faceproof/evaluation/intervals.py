@@ -65,7 +65,15 @@ def bootstrap_intervals(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Intervals:
-    """Return the 95 % interval of every metric of the labelled predictions; see `bootstrap`."""
+    """Return the 95 % interval of every metric of the labelled predictions; see `bootstrap`.
+
+    >>> import faceproof as fp
+    >>> data = fp.list_data("demo_faces", num_per_class=20)
+    >>> predictions = fp.score_data(fp.build_model("face_cnn", weights="none"), data, "train")
+    >>> low, high = fp.bootstrap_intervals(predictions, data.task, 0.5)["accuracy"]
+    >>> low <= fp.measure(predictions, data.task, 0.5)["accuracy"] <= high
+    True
+    """
     scores = LabelledScores.from_table(predictions, task, threshold)
     return bootstrap(scores, num_resamples, seed).metrics
 

@@ -55,6 +55,11 @@ class Predictor:
         fits: how they want their images, side and interpolation, each combination once.
         gate: of a cascade, the scorer that says whether there is a face; else None.
         backend: what runs its networks, `torch` or `onnx`.
+
+    >>> import faceproof as fp
+    >>> detector = fp.load("detector", device="cpu")
+    >>> 0 <= detector.threshold <= 1, detector.backend
+    (True, 'torch')
     """
 
     card: Card
@@ -175,6 +180,11 @@ def load(
 
     Raises:
         FaceproofError: it is no artifact, not whole, or not what its card says.
+
+    >>> import faceproof as fp
+    >>> detector = fp.load("detector")
+    >>> detector.task.classes
+    ('real', 'fake')
     """
     if backend not in BACKENDS:
         raise FaceproofError(f"backend = {backend!r} must be one of {', '.join(BACKENDS)}")

@@ -106,6 +106,12 @@ class Detector(nn.Module):
         backbone: (B, 3, S, S) -> features, with `num_features`, and `group_matcher` as timm has it.
         head: makes features -> (B,) logits, from their number.
         input: how the images come.
+
+    >>> import faceproof as fp
+    >>> import torch
+    >>> net = fp.build_model("face_cnn", weights="none")
+    >>> net(torch.rand(2, 3, net.input.size, net.input.size)).shape
+    torch.Size([2])
     """
 
     input_mean: Tensor

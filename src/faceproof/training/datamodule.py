@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
-from faceproof.data.loader_config import CacheConfig, LoaderConfig
+from faceproof.data.loader_config import CacheConfig, LoaderConfig, choose_batch_size
 from faceproof.data.loaders import make_loader
 from faceproof.data.model_input import to_unit
 from faceproof.data.samplers import EpochSampler
@@ -58,6 +58,13 @@ class ImageDataModule(LightningDataModule):
     other splits than train and val are left out. A column `content` of the table may hold the
     digests of the files, which the cache needs. The caching of features is turned off, with the
     reason, if the cache has no room for them.
+
+    >>> import faceproof as fp
+    >>> data, net = fp.list_data("demo_faces", num_per_class=20), fp.build_model("face_cnn")
+    >>> images = fp.ImageDataModule(data.table, data.task, net.input)
+    >>> batch = next(iter(images.val_dataloader()))
+    >>> batch.image.shape[1:]
+    torch.Size([3, 48, 48])
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class ImageDataModule(LightningDataModule):
         self.input = input
         self.augment = augment or Augment()
         self.loader = loader or LoaderConfig()
+        self.batch_size = choose_batch_size(self.loader.batch_size, self.train_rows.num_rows)
         self.seed = seed
         self.cache = cache or CacheConfig()
         self.features = features or FeatureCaching()
@@ -116,8 +124,8 @@ class ImageDataModule(LightningDataModule):
         return self._loader(self._dataset(self.val_rows, Augment(), 1, None), None)
 
     def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
-        config = self.loader
-        return make_loader(dataset, config.batch_size, config.num_workers, sampler, self._device)
+        workers = self.loader.num_workers
+        return make_loader(dataset, self.batch_size, workers, sampler, self._device)
 
     @property
     def _device(self) -> str:

@@ -92,7 +92,7 @@ def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
         scorers = [make_scorer(one.run, task, config) for one in ensemble.members]
         return lambda rows, corruption: ensemble.combine([s(rows, corruption) for s in scorers])
     net = load_network(run)
-    size, workers = config.loader.batch_size, config.loader.num_workers
+    size, workers = int(config.loader.batch_size), config.loader.num_workers
     return lambda rows, corruption: score(
         net, rows, task, size, workers, config.device, corruption, progress=True
     )

@@ -143,6 +143,8 @@ def train(
         if not resume:
             run.refuse_begun()  # another process may have begun it meanwhile
         training = _prepare(run, data, net, config, resume)
+        size = training.images.batch_size
+        values = {**values, "loader": {**values.get("loader", {}), "batch_size": size}}
         _start_record(training, data, record, values)
         _fit(training, resume)
         return _finish(training, data, values) if training.trainer.is_global_zero else math.nan
@@ -185,17 +187,18 @@ def _prepare(
         write_table(rows, run.samples)
         run.update_record(unreadable=data.table.num_rows - rows.num_rows)
     made = make_run_trainer(run, data.task, config, resume)
-    if resume:
-        _check_resumable(last, made.trainer, config)
     table = rows if statistics is None else rows.append_column("content", statistics["content"])
     images = _datamodule(table, data, net, config, made.trainer)
+    if resume:
+        _check_resumable(last, made.trainer, images.batch_size)
     of_process = -(-images.train_rows.num_rows // made.trainer.world_size)
-    if 1 in (of_process, config.loader.batch_size):
+    if 1 in (of_process, images.batch_size):
         check_single_images(net, config.freeze)
     quicken_depthwise(net)
     weights = images.class_weights(config.class_weights)
     num_epochs = max(made.trainer.max_epochs or 1, 1)
-    cycles = _plan_schedule(home, last, config, num_epochs, resume)
+    now = {"loader.batch_size": images.batch_size, "trainer.max_epochs": num_epochs}
+    cycles = _plan_schedule(home, last, config, now) if resume else ((0, num_epochs),)
     shares = [(first / num_epochs, end / num_epochs) for first, end in cycles]
     module = DetectorModule(
         net.to(memory_format=torch.channels_last),
@@ -209,14 +212,9 @@ def _prepare(
     return Training(run, home, config, net, rows, images, weights, module, made, cycles)
 
 
-def _plan_schedule(
-    home: RunFolder, last: Path, config: TrainConfig, num_epochs: int, resume: bool
-) -> Cycles:
-    """Return the cycles of the schedule; those of a resumed run follow the plan it began with."""
-    if not resume:
-        return ((0, num_epochs),)
-    recorded = flatten(home.read_config())
-    now = {"loader.batch_size": config.loader.batch_size, "trainer.max_epochs": num_epochs}
+def _plan_schedule(home: RunFolder, last: Path, config: TrainConfig, now: dict[str, int]) -> Cycles:
+    """Return the cycles of a resumed run's schedule, which follow the plan it began with."""
+    recorded, num_epochs = flatten(home.read_config()), now["trainer.max_epochs"]
     now |= {f"trainer.{name}": config.trainer[name] for name in OF_STEPS if name in config.trainer}
     if (words := describe_steps(config.scheduler, recorded, now)) and is_first_process():
         log.warning("%s", words)
@@ -265,12 +263,12 @@ def _check_splits(rows: pa.Table, data: DataSet) -> None:
                 )
 
 
-def _check_resumable(last: Path, trainer: pl.Trainer, config: TrainConfig) -> None:
+def _check_resumable(last: Path, trainer: pl.Trainer, batch_size: int) -> None:
     """Refuse to resume where the result would not be that of an uninterrupted run."""
     if trainer.max_steps != -1:  # Lightning ends a whole epoch a second time then
         what = "a run that trainer.max_steps limits cannot be resumed exactly"
         raise FaceproofError(f"{what}; use trainer.max_epochs from the start")
-    check_batches(last, config.loader.batch_size, trainer.world_size)
+    check_batches(last, batch_size, trainer.world_size)
 
 
 def _datamodule(
@@ -375,7 +373,7 @@ def _validation_rows(trainer: pl.Trainer, images: ImageDataModule) -> pa.Table:
     limit = trainer.limit_val_batches
     if isinstance(limit, float):  # a share
         return images.val_rows.slice(0, max(round(limit * images.val_rows.num_rows), 2))
-    return images.val_rows.slice(0, max(int(limit) * images.loader.batch_size, MIN_FITTED))
+    return images.val_rows.slice(0, max(int(limit) * images.batch_size, MIN_FITTED))
 
 
 def _device(trainer: pl.Trainer) -> str:

@@ -56,7 +56,7 @@ _IMAGES_PER_PROCESS = 150  # fewer are drawn sooner than a process starts
 _log = logging.getLogger(__name__)
 
 
-def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 600) -> Path:
+def make_demo(root: Path, task: Task, seed: int = 0, num_per_class: int = 300) -> Path:
     """Write the demo data set of `task` below `root`, and return the folder that it is in.
 
     Anything but the same set there is refused. Where `root` can only be read, as the data sets of
