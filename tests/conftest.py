@@ -135,7 +135,8 @@ def refuse_network(host: Any) -> None:
     if name in (None, "", "localhost"):
         return
     try:
-        away = not ipaddress.ip_address(name.partition("%")[0]).is_loopback
+        address = ipaddress.ip_address(name.partition("%")[0])
+        away = not (address.is_loopback or address.is_unspecified)  # a server's "all of mine"
     except ValueError:
         away = True
     if away:

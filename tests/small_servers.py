@@ -9,9 +9,7 @@ import threading
 import time
 import urllib.request
 
-import uvicorn
-
-from faceproof.server.application import make_config
+from faceproof.server.application import make_uvicorn
 
 STARTING = 120  # seconds for a process to come up
 
@@ -61,10 +59,9 @@ def listening(application, limits, **settings):
     `settings` replace those of Uvicorn's configuration. Yields the port and the server.
     """
     port = _free_port()
-    config = make_config(application, limits, "127.0.0.1", port)
-    for name, value in settings.items():
-        setattr(config, name, value)
-    server = uvicorn.Server(config)
+    server = make_uvicorn(application, limits)
+    for name, value in {"host": "127.0.0.1", "port": port, **settings}.items():
+        setattr(server.config, name, value)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 300

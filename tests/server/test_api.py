@@ -403,7 +403,7 @@ def test_a_client_that_goes_away_is_no_mistake_of_the_server(model, caplog):
     asyncio.run(gone())
     with TestClient(app) as client:
         figures = client.get("/metrics").text
-    assert 'faceproof_requests_total{outcome="499"} 1.0' in figures
+    assert 'faceproof_requests_total{client="api",outcome="499"} 1.0' in figures
     assert "faceproof_in_work 0.0" in figures
     assert not caplog.records
 
@@ -446,8 +446,8 @@ def test_more_than_the_queue_holds_is_told_to_come_back(model, image, monkeypatc
         assert [answer.status_code for answer in answers] == [200, 200]
         assert send(client, image).status_code == 200
         figures = client.get("/metrics").text
-    assert 'faceproof_requests_total{outcome="answered"} 3.0' in figures
-    assert 'faceproof_requests_total{outcome="503"} 1.0' in figures
+    assert 'faceproof_requests_total{client="api",outcome="answered"} 3.0' in figures
+    assert 'faceproof_requests_total{client="api",outcome="503"} 1.0' in figures
     assert "faceproof_in_work 0.0" in figures
 
 

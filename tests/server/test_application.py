@@ -47,9 +47,9 @@ def images(tmp_path_factory, model):
 
 
 @contextlib.contextmanager
-def serving(model, token=None, options=None):
+def serving(model, token=None, options=None, root_path=""):
     """Serve a detector on a port of this machine, in a thread."""
-    app = make_server(model, LIMITS, token, options=options)
+    app = make_server(model, LIMITS, token, options=options, root_path=root_path)
     with listening(app, LIMITS, timeout_graceful_shutdown=1) as (port, _):
         yield f"http://127.0.0.1:{port}"
 
@@ -120,9 +120,14 @@ def test_a_person_reads_the_verdict_and_what_it_rests_on(tab, model, images):
         assert f"{verdict.probability:.3f}" in said
         assert f"From {verdict.threshold:.3f} on" in said
         left = tab.eval_on_selector(".gauge .mark", "mark => mark.style.left")
-        assert float(left.rstrip("%")) == pytest.approx(100 * verdict.threshold, abs=0.01)
-        width = tab.eval_on_selector(".gauge .bar", "bar => bar.style.width")
-        assert float(width.rstrip("%")) == pytest.approx(100 * verdict.probability, abs=0.01)
+        assert float(left.rstrip("%")) == pytest.approx(100 * verdict.probability, abs=0.01)
+        zones = tab.eval_on_selector_all(
+            ".gauge .zone", "zones => zones.map(zone => [zone.style.left, zone.textContent])"
+        )
+        low, high = model.scorer.point.unsure
+        starts = [0, low, high] if high > low else [0, verdict.threshold]
+        assert [float(left.rstrip("%")) / 100 for left, _ in zones] == pytest.approx(starts)
+        assert next(word for _, word in zones if word) == "real"
         assert tab.locator("#answer img").count() == 1
         tab.get_by_role("button", name="Show what the answer rests on").click()
         tab.get_by_alt_text("What the answer rests on").wait_for()
@@ -148,7 +153,7 @@ def test_the_name_of_a_file_stays_with_the_person(tab, images, tmp_path):
         }"""
     )
     judged(tab, tmp_path / "my-secret-party.jpg")
-    assert tab.evaluate("window.names") == ["/api/predict?thumbnails=true", "upload"]
+    assert tab.evaluate("window.names") == ["api/predict?thumbnails=true", "upload"]
 
 
 def test_nothing_stays_on_the_disk_or_in_the_browser(tab, images, tmp_path, monkeypatch):
@@ -350,6 +355,24 @@ def test_the_token_protects_the_page(browser, model, images):
         tab.context.clear_cookies()
         tab.set_input_files("#file", str(images["fake"]))
         tab.wait_for_url("**/login")
+
+
+def test_the_page_works_below_the_path_of_a_proxy(browser, model, images):
+    with (
+        serving(model, TOKEN, root_path="/detector") as address,
+        opened(browser, f"{address}/detector") as tab,
+    ):
+        assert tab.url.endswith("/detector/login")
+        tab.fill("#token", TOKEN)
+        tab.click("button")
+        tab.wait_for_selector("#file", state="attached")
+        assert tab.url == f"{address}/detector/"
+        assert tab.context.cookies()[0]["path"] == "/detector/"
+        assert judged(tab, images["fake"]).startswith("fake")
+        paths = {"/" + request.url.split("/", 3)[3] for request in tab.asked}
+        assert all(path.startswith("/detector") for path in paths)
+        tab.click("text=the HTTP API")
+        tab.wait_for_url("**/detector/docs")
 
 
 def test_the_description_of_the_interface_keeps_to_the_policy(browser, address):

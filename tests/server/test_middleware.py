@@ -2,18 +2,28 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 import time
 
 import pytest
 
+import faceproof
+
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
 from faceproof.server import middleware as guards
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
-from faceproof.server.middleware import CloseUnread, Metrics, UploadGuard
+from faceproof.server.middleware import (
+    CloseUnread,
+    ConnectionLimit,
+    Metrics,
+    Mounted,
+    UploadGuard,
+    respond,
+)
 from tests.small_servers import listening
 
 BARE = {"lifespan": "off", "log_level": "critical"}  # for applications that are one function
@@ -125,16 +135,16 @@ def test_an_answer_that_nobody_reads_holds_no_place():
         await read(scope, receive, send)
 
     scope = {"type": "http", "path": guards.PREDICT, "headers": []}
-    asyncio.run(UploadGuard(answer, queue, Metrics(queue))(scope, receive, send))
+    asyncio.run(UploadGuard(answer, queue, Metrics(queue, "a", "1f"))(scope, receive, send))
     queue.close()
     assert present == [("work", 1), ("http.response.start", 0), ("http.response.body", 0)]
 
 
 def test_the_histogram_adds_up():
     queue = JudgingQueue(Limits(concurrency=2, queue=1))
-    metrics = Metrics(queue)
+    metrics = Metrics(queue, "a", "1f")
     for seconds in (0.001, 0.01, 0.02, 3.0, 100.0):
-        metrics.add("answered", seconds)
+        metrics.add("answered", "page" if seconds > 1 else "api", seconds)
     with queue.place():
         lines = metrics.text().decode().splitlines()
     assert 'faceproof_request_seconds_bucket{le="0.01"} 2.0' in lines
@@ -143,8 +153,74 @@ def test_the_histogram_adds_up():
     assert 'faceproof_request_seconds_bucket{le="+Inf"} 5.0' in lines
     assert "faceproof_request_seconds_count 5.0" in lines
     assert "faceproof_request_seconds_sum 103.031" in lines
-    assert 'faceproof_requests_total{outcome="answered"} 5.0' in lines
+    assert 'faceproof_requests_total{client="api",outcome="answered"} 3.0' in lines
+    assert 'faceproof_requests_total{client="page",outcome="answered"} 2.0' in lines
     assert "faceproof_in_work 1.0" in lines
     assert "faceproof_places 3.0" in lines
     assert not any("_created" in line for line in lines)
     queue.close()
+
+
+def said_by(app, path, method="GET"):
+    """Return status, headers and body of what an application answers."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": []}
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+async def echo(scope, receive, send):
+    await respond(send, 200, f"{scope['method']} {scope['path']}".encode(), [])
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "seen"),
+    [
+        ("", "/docs", "/docs"),
+        ("/detector", "/detector/docs", "/docs"),
+        ("/detector", "/docs", "/docs"),  # the proxy takes the path away
+        ("/api", "/api/api/predict", "/api/predict"),
+        ("/detector", "/detectors", "/detectors"),
+    ],
+)
+def test_a_server_answers_below_its_root_path(root, path, seen):
+    assert said_by(Mounted(echo, root), path)[2] == f"GET {seen}".encode()
+
+
+def test_links_are_right_without_the_last_slash_too():
+    status, headers, _ = said_by(Mounted(echo, "/detector"), "/detector")
+    assert (status, headers[b"location"]) == (308, b"/detector/")
+
+
+def test_head_is_answered_wherever_get_is():
+    assert said_by(Mounted(echo), "/health", "HEAD")[2] == b"GET /health"
+
+
+def test_too_many_connections_are_told_so_as_every_error_is():
+    open_ones = {1, 2, 3}
+    assert said_by(ConnectionLimit(echo, open_ones, 3), "/")[0] == 200
+    status, headers, body = said_by(ConnectionLimit(echo, open_ones, 2), "/")
+    assert (status, headers[b"retry-after"]) == (503, b"1")
+    assert json.loads(body) == {"error": "more than 2 connections are open; try again later"}
+
+
+def test_verdicts_visits_and_the_detector_are_counted():
+    queue = JudgingQueue(Limits())
+    metrics = Metrics(queue, "mine", "1f")
+    metrics.add_verdict("fake", "image")
+    metrics.add_verdict("unsure", "video")
+    metrics.visits.inc()
+    lines = metrics.text().decode().splitlines()
+    queue.close()
+    assert 'faceproof_verdicts_total{kind="image",verdict="fake"} 1.0' in lines
+    assert 'faceproof_verdicts_total{kind="video",verdict="unsure"} 1.0' in lines
+    assert "faceproof_page_visits_total 1.0" in lines
+    about = f'faceproof="{faceproof.__version__}",fingerprint="1f",name="mine"'
+    assert f"faceproof_detector_info{{{about}}} 1.0" in lines

@@ -98,7 +98,7 @@ def test_an_answer_that_nobody_reads_is_given_up():
 def test_an_upload_that_does_not_arrive_is_answered_and_let_go(monkeypatch, drip):
     monkeypatch.setattr(guards, "LINGER", SHORT)
     queue = JudgingQueue(Limits(timeout=SHORT))
-    app = CloseUnread(UploadGuard(read, queue, Metrics(queue)))
+    app = CloseUnread(UploadGuard(read, queue, Metrics(queue, "a", "1f")))
     with listening(app, queue.limits, **BARE) as (port, _):
         connection = opened(port)
         head = b"POST /api/predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"

@@ -1,5 +1,6 @@
 """What `faceproof serve` refuses before it starts, and how it tells the server what to do."""
 
+import socket
 import sys
 
 import pytest
@@ -31,20 +32,39 @@ def test_the_settings_reach_the_server(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("FACEPROOF_TOKEN", raising=False)
     ran = []
 
-    def run(server):
-        ran.append(server.config)
+    def run(server, sockets):
+        ran.append((server.config, sockets[0].getsockname()))
         server.started = True
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
     limits = Limits(connections=7)
-    config = ServeConfig(tmp_path / "artifact", host="0.0.0.0", port=8000, limits=limits)
+    folder = tmp_path / "artifact"
+    config = ServeConfig(folder, host="0.0.0.0", port=0, root_path="/a", limits=limits)
     assert serve(config) == 0
-    (found,) = ran
-    assert (found.host, found.port, found.limit_concurrency) == ("0.0.0.0", 8000, 8)
-    assert found.access_log is False
-    assert "everybody who reaches 0.0.0.0 can use this server" in capsys.readouterr().err
-    words = ["serve", str(tmp_path / "artifact"), "--max-pixels", "50e6", "--no-page"]
+    ((found, (host, port)),) = ran
+    assert (host, found.app.most, found.access_log) == ("0.0.0.0", 7, False)
+    said = capsys.readouterr()
+    assert "everybody who reaches 0.0.0.0 can use this server" in said.err
+    assert f"page and HTTP API: http://127.0.0.1:{port}/a/\n" in said.out
+    assert f"http://{socket.gethostname()}:{port}/a/\n" in said.out
+    words = ["serve", str(folder), "--max-pixels", "50e6", "--no-page", "--port", "0"]
     assert main(words) == 0
-    paths = {route.path for route in ran[1].app.routes}
+    paths = {route.path for route in ran[1][0].app.app.routes}
     assert "/api/predict" in paths
     assert "/" not in paths
+
+
+def test_a_port_that_is_taken_is_told_before_a_detector_is_looked_at(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["serve", str(tmp_path / "nothing"), "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert f"port {port} of 127.0.0.1 is taken by another program; " in said
+    assert f"--port {port + 1}" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", ["detector", "/detector/", "/", "/a b", "/a//b", "https://a/b"])
+def test_what_is_no_path_is_no_root_path(tmp_path, path):
+    with pytest.raises(FaceproofError, match=r"--root-path .* is no path"):
+        ServeConfig(tmp_path, root_path=path)

@@ -52,12 +52,14 @@ def make_api(judge: Judge, queue: JudgingQueue, metrics: Metrics, token: bool) -
     )
     for kind in (RefusedError, ScoreError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _explain_error)
-    _add_predict(app, judge, queue, token)
+    _add_predict(app, judge, queue, metrics, token)
     _add_others(app, judge, metrics, token)
     return app
 
 
-def _add_predict(app: FastAPI, judge: Judge, queue: JudgingQueue, token: bool) -> None:
+def _add_predict(
+    app: FastAPI, judge: Judge, queue: JudgingQueue, metrics: Metrics, token: bool
+) -> None:
     limits = queue.limits
     most = limits.max_frames
     about = {
@@ -98,7 +100,9 @@ def _add_predict(app: FastAPI, judge: Judge, queue: JudgingQueue, token: bool) -
                 raise RefusedError(400, "there is no file in the field file")
             if upload.size > limits.max_bytes:
                 raise too_large(limits)
-            return await queue.work(judge.answer, upload.file, question, queue.deadline())
+            answer = await queue.work(judge.answer, upload.file, question, queue.deadline())
+            metrics.add_verdict(answer["verdict"], answer["kind"])
+            return answer
 
 
 def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> None:
@@ -118,7 +122,7 @@ def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> No
 
     @app.get("/metrics", summary="Metrics for Prometheus", response_class=kind, responses=locked)
     async def show_metrics() -> Response:
-        """Return requests by outcome, a histogram of their seconds, and how many are in work."""
+        """Return requests, verdicts, visits of the page, seconds, and how many are in work."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)

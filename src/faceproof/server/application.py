@@ -4,6 +4,7 @@ The page is one template, two scripts and one style sheet over the HTTP API.
 """
 
 import os
+from collections.abc import Callable
 from importlib.resources import files
 
 import torch
@@ -23,7 +24,14 @@ from faceproof.server.answers import Judge
 from faceproof.server.api import make_api
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
-from faceproof.server.middleware import CloseUnread, Metrics, SecurityHeaders, UploadGuard
+from faceproof.server.middleware import (
+    CloseUnread,
+    ConnectionLimit,
+    Metrics,
+    Mounted,
+    SecurityHeaders,
+    UploadGuard,
+)
 from faceproof.server.protocol import BoundedProtocol
 from faceproof.server.tokens import TokenGate
 
@@ -38,6 +46,7 @@ def make_server(
     page: bool = True,
     options: FaceOptions | None = None,
     access: Access = LOCAL,
+    root_path: str = "",
 ) -> FastAPI:
     """Return the application that serves a detector.
 
@@ -48,6 +57,7 @@ def make_server(
         page: whether there is a page at /.
         options: how faces are found; None refuses clients that want that.
         access: which names it answers to, and which web sites may use it.
+        root_path: below which it is reached, such as /detector.
 
     Raises:
         FaceproofError: faces cannot be found with this detector, or the extra is not installed.
@@ -55,16 +65,18 @@ def make_server(
     # Threads that judge at the same time share the cores instead of fighting for them.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.concurrency))
     queue = JudgingQueue(limits)
-    metrics = Metrics(queue)
+    metrics = Metrics(queue, predictor.card.name, predictor.fingerprint)
     judge = Judge(predictor, limits, options)
     app = make_api(judge, queue, metrics, token is not None)
     _add_static(app)
+    if root_path:
+        app.servers = [{"url": root_path}]
     if page:
-        _add_route(app, "/", HTMLResponse(render_page(judge)))
+        _add_route(app, "/", HTMLResponse(render_page(judge)), metrics.visits.inc)
     # The last one added is the first to see a request.
     app.add_middleware(UploadGuard, queue=queue, metrics=metrics)
     if token is not None:
-        app.add_middleware(TokenGate, token=token)
+        app.add_middleware(TokenGate, token=token, root_path=root_path)
     if access.origins:  # never with credentials: a site that may call has to send a token itself
         headers = ["Authorization", "Content-Type"]
         app.add_middleware(
@@ -74,23 +86,25 @@ def make_server(
     app.add_middleware(HostGuard, access=access)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseUnread)
+    app.add_middleware(Mounted, root_path=root_path)
     return app
 
 
-def make_config(app: FastAPI, limits: Limits, host: str, port: int) -> uvicorn.Config:
-    """Return how an application is served."""
-    return uvicorn.Config(
+def make_uvicorn(app: FastAPI, limits: Limits) -> uvicorn.Server:
+    """Return the server of an application."""
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=BoundedProtocol,  # over h11, which bounds the size of a head; httptools does not
         ws="none",
-        limit_concurrency=limits.connections + 1,  # uvicorn refuses the one that reaches it
-        log_level="info",
+        log_level="warning",  # `serve` says itself where it is reached
         access_log=False,  # names of images and addresses of people are nobody's business
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    server = uvicorn.Server(config)
+    # uvicorn's own limit_concurrency answers in plain text.
+    config.app = ConnectionLimit(app, server.server_state.connections, limits.connections)
+    return server
 
 
 def _add_static(app: FastAPI) -> None:
@@ -100,10 +114,14 @@ def _add_static(app: FastAPI) -> None:
         _add_route(app, f"/static/{name}", Response(content, media_type=kind))
 
 
-def _add_route(app: FastAPI, path: str, answer: Response) -> None:
-    """Add a route that always gives the same answer."""
+def _add_route(
+    app: FastAPI, path: str, answer: Response, count: Callable[[], None] | None = None
+) -> None:
+    """Add a route that always gives the same answer, and maybe counts that."""
 
     async def respond() -> Response:
+        if count is not None:
+            count()
         return answer
 
     app.add_api_route(path, respond, include_in_schema=False, response_model=None)

@@ -1,15 +1,16 @@
-"""ASGI middleware of the server: security headers, and uploads bounded and counted."""
+"""ASGI middleware of the server: its path, security headers, bounds of uploads, metrics."""
 
 import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from typing import Any
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
+from faceproof import __version__
 from faceproof.server.judging_queue import JudgingQueue, RefusedError, too_large
 
 Scope = MutableMapping[str, Any]
@@ -39,7 +40,63 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+SHOWN = "x-faceproof-page"  # a header that the page sends, so that its uploads are counted apart
+
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Mounted:
+    """Answers below a path, whether a proxy takes it away or not, and HEAD wherever GET is.
+
+    Links on the pages are relative, so that nothing else needs to know the path.
+
+    Args:
+        app: what answers.
+        root_path: such as /detector; empty for none.
+    """
+
+    def __init__(self, app: App, root_path: str = "") -> None:
+        self.app = app
+        self.root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            if self.root_path and path == self.root_path:  # relative links need the slash
+                await respond(send, 308, b"", [(b"location", f"{path}/".encode())])
+                return
+            if path.startswith(f"{self.root_path}/"):
+                path = path.removeprefix(self.root_path)
+            # The server itself drops the body of what it knows to be an answer to HEAD.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            scope = {**scope, "path": path, "method": method}
+        await self.app(scope, receive, send)
+
+
+class ConnectionLimit:
+    """Refuses requests while too many connections are open.
+
+    Args:
+        app: what answers otherwise.
+        connections: those that are open, this one among them.
+        most: how many there may be.
+    """
+
+    def __init__(self, app: App, connections: Collection[Any], most: int) -> None:
+        self.app = app
+        self.connections = connections
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http" and len(self.connections) > self.most:
+            words = f"more than {self.most:,} connections are open; try again later"
+            await refuse(
+                send, RefusedError(503, words, {"Retry-After": "1", "Connection": "close"})
+            )
+        else:
+            await self.app(scope, receive, send)
 
 
 class SecurityHeaders:
@@ -108,15 +165,25 @@ async def drop_body(receive: Receive) -> None:
 
 
 class Metrics:
-    """Requests by outcome, how long they took, and how many uploads are in work, for Prometheus.
+    """Requests, verdicts and visits of the page, and how many uploads are in work, for Prometheus.
 
     The registry is this server's own, so that several servers in one process do not share counts.
+
+    Args:
+        queue: of the uploads.
+        name: the detector's.
+        fingerprint: of its artifact, by which versions of one name are told apart.
     """
 
-    def __init__(self, queue: JudgingQueue) -> None:
+    def __init__(self, queue: JudgingQueue, name: str, fingerprint: str) -> None:
         own = self._registry = CollectorRegistry()
-        words = "Images and videos received, by outcome."
-        self._requests = Counter("faceproof_requests", words, ["outcome"], registry=own)
+        about = {"name": name, "fingerprint": fingerprint, "faceproof": __version__}
+        Info("faceproof_detector", "The detector that is served.", registry=own).info(about)
+        words = "Images and videos received, by outcome, and by whether the page has sent them."
+        self._requests = Counter("faceproof_requests", words, ["outcome", "client"], registry=own)
+        words = "Verdicts given, by kind of file."
+        self._verdicts = Counter("faceproof_verdicts", words, ["verdict", "kind"], registry=own)
+        self.visits = Counter("faceproof_page_visits", "Times the page was sent.", registry=own)
         name, words = "faceproof_request_seconds", "Seconds from a request's arrival to its answer."
         self._seconds = Histogram(name, words, buckets=BUCKETS, registry=own)
         words = "Uploads that arrive, wait or are judged."
@@ -124,10 +191,14 @@ class Metrics:
         words = "How many of them there may be."
         Gauge("faceproof_places", words, registry=own).set(queue.limits.places)
 
-    def add(self, outcome: str, seconds: float) -> None:
-        """Count a request that took so many seconds."""
-        self._requests.labels(outcome).inc()
+    def add(self, outcome: str, client: str, seconds: float) -> None:
+        """Count a request that took so many seconds, of the client `page` or `api`."""
+        self._requests.labels(outcome, client).inc()
         self._seconds.observe(seconds)
+
+    def add_verdict(self, verdict: str, kind: str) -> None:
+        """Count a verdict on an image or a video."""
+        self._verdicts.labels(verdict, kind).inc()
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -159,7 +230,8 @@ class UploadGuard:
                 await refuse(send, refusal)
             finally:
                 outcome = "answered" if status == 200 else f"{status}"
-                self.metrics.add(outcome, time.perf_counter() - start)
+                client = "page" if header(scope, SHOWN.encode()) else "api"
+                self.metrics.add(outcome, client, time.perf_counter() - start)
 
     async def _pass(
         self, scope: Scope, receive: Receive, send: Send, release: Callable[[], None]

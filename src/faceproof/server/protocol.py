@@ -1,6 +1,7 @@
-"""Ends connections that are slow: uvicorn itself bounds only how long a used one is idle."""
+"""What uvicorn's protocol lacks: it ends slow connections, and says what is no HTTP as JSON."""
 
 import asyncio
+import json
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -43,6 +44,18 @@ class BoundedProtocol(H11Protocol):
         """Stop to wait for a client to read."""
         self._forget_reading()
         super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as every other error is answered, and end the connection."""
+        body = json.dumps({"error": msg}).encode()
+        headers = [
+            ("content-type", "application/json"), ("content-length", f"{len(body)}"),
+            ("connection", "close"),
+        ]  # fmt: skip
+        answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _wait_for_head(self) -> None:
         """Let the time run while the next request has no whole head, from its first byte on."""

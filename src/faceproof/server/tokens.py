@@ -50,10 +50,16 @@ class TokenGate:
     """Asks for a token: as a bearer, or once by a form, after which a cookie stands for it.
 
     The cookie is a random word of this process, so that the token is not stored in a browser.
+
+    Args:
+        app: what answers to those who have the token.
+        token: that they must send.
+        root_path: below which the server is reached; see `middleware.Mounted`.
     """
 
-    def __init__(self, app: App, token: str) -> None:
+    def __init__(self, app: App, token: str, root_path: str = "") -> None:
         self.app = app
+        self.root = f"{root_path}/"
         self.token = token.encode()
         self.session = secrets.token_urlsafe(32)
         self.guesses = Guesses()
@@ -70,7 +76,7 @@ class TokenGate:
         elif scope["path"] == "/login":
             await self._login(scope, receive, send)
         elif scope["method"] == "GET" and b"text/html" in header(scope, b"accept"):
-            await respond(send, 303, b"", [(b"location", b"/login")])
+            await respond(send, 303, b"", [(b"location", f"{self.root}login".encode())])
         else:
             words = "a token is needed: send the header Authorization: Bearer TOKEN"
             await refuse(send, RefusedError(401, words, {"WWW-Authenticate": "Bearer"}))
@@ -118,8 +124,10 @@ class TokenGate:
         if not right:
             return await _send_form(send, 401, failed=True)
         secure = "; Secure" if scope.get("scheme") == "https" else ""
-        cookie = f"{COOKIE}={self.session}; Path=/; HttpOnly; SameSite=Strict{secure}"
-        await respond(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+        cookie = f"{COOKIE}={self.session}; Path={self.root}; HttpOnly; SameSite=Strict{secure}"
+        await respond(
+            send, 303, b"", [(b"location", self.root.encode()), (b"set-cookie", cookie.encode())]
+        )
         return None
 
 

@@ -3,6 +3,7 @@
 
 const settings = JSON.parse(document.getElementById("page").dataset.settings);
 const SVG = "http://www.w3.org/2000/svg";
+const NARROW = 0.18; // a share of the gauge in which no word has room
 
 // Small functions ------------------------------------------------------------------------------
 
@@ -92,26 +93,29 @@ function sentences(answer, deciding) {
   return [line];
 }
 
+// A marker at the probability, on the zones of the verdicts.
 function gauge(answer) {
-  const part = (name, left, width) => {
-    const span = h("span", { class: name });
-    span.style.left = `${100 * left}%`;
-    if (width !== undefined) span.style.width = `${100 * width}%`;
-    return span;
-  };
   const [low, high] = settings.unsure;
-  const band = high > low;
-  const words = [`The line is the threshold${band ? ", the shaded band is unsure" : ""}.`];
+  const { positive, negative } = settings;
+  const zones = high > low
+    ? [[0, low, negative], [low, high, "unsure"], [high, 1, positive]]
+    : [[0, answer.threshold, negative], [answer.threshold, 1, positive]];
+  const place = (node, left, width) => {
+    node.style.left = `${100 * left}%`;
+    if (width !== undefined) node.style.width = `${100 * width}%`;
+    return node;
+  };
+  const drawn = zones.filter(([from, to]) => to > from).map(([from, to, verdict]) =>
+    place(h("span", { class: `zone ${side(verdict)}` }, to - from < NARROW ? "" : verdict),
+      from, to - from));
+  const ends = zones.slice(1).map(([from, , verdict]) => `${verdict} from ${digits(from)}`);
+  const words = [`The marker is the answer; ${negative} from 0, ${ends.join(", ")} to 1.`];
   if (answer.gate_probability !== null) {
     words.push(` Probability of a face: ${digits(answer.gate_probability)}.`);
   }
   return [
     h("div", { class: "gauge", "aria-hidden": "true" },
-      band ? part("band", low, high - low) : null,
-      part("bar", 0, answer.probability),
-      part("mark", answer.threshold)),
-    h("div", { class: "ends", "aria-hidden": "true" },
-      h("span", {}, `${settings.negative} 0`), h("span", {}, `1 ${settings.positive}`)),
+      ...drawn, place(h("span", { class: "mark" }), answer.probability)),
     note(...words),
   ];
 }
