@@ -3,7 +3,7 @@
 
 const settings = JSON.parse(document.getElementById("page").dataset.settings);
 const SVG = "http://www.w3.org/2000/svg";
-const NARROW = 0.18; // a share of the gauge in which no word has room
+const LETTER = 0.032; // the share of the narrowest gauge that a letter takes
 
 // Small functions ------------------------------------------------------------------------------
 
@@ -106,8 +106,8 @@ function gauge(answer) {
     return node;
   };
   const drawn = zones.filter(([from, to]) => to > from).map(([from, to, verdict]) =>
-    place(h("span", { class: `zone ${side(verdict)}` }, to - from < NARROW ? "" : verdict),
-      from, to - from));
+    place(h("span", { class: `zone ${side(verdict)}` },
+      h("b", {}, to - from < LETTER * verdict.length ? "" : verdict)), from, to - from));
   const ends = zones.slice(1).map(([from, , verdict]) => `${verdict} from ${digits(from)}`);
   const words = [`The marker is the answer; ${negative} from 0, ${ends.join(", ")} to 1.`];
   if (answer.gate_probability !== null) {

@@ -60,7 +60,12 @@ async function judge(file) {
   spoken.textContent = words;
   panel.replaceChildren(shown);
   panel.setAttribute("aria-busy", "false");
-  if (matchMedia("(max-width: 50rem)").matches) panel.scrollIntoView();
+  if (matchMedia("(max-width: 50rem)").matches) {
+    // Without its pictures the page may be too short to bring the answer to the top.
+    const pictures = [...shown.querySelectorAll("img")];
+    await Promise.allSettled(pictures.map((picture) => picture.decode()));
+    panel.scrollIntoView();
+  }
 }
 
 // Choosing, dropping, pasting ------------------------------------------------------------------
