@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from faceproof.io import progress as module
-from faceproof.io.progress import progress
+from faceproof.io.progress import progress, time_left
 
 
 class Terminal(io.StringIO):
@@ -22,13 +22,21 @@ def test_a_bar_is_shown_on_a_terminal_alone(monkeypatch):
 
 def test_a_log_has_a_line_now_and_then_with_the_time_left(monkeypatch, caplog):
     monkeypatch.setattr("sys.stdout", io.StringIO())
-    clock = iter([0.0, 4.0, 11.0, 12.0, 22.0])
+    clock = iter([0.0, 4.0, 6.0, 7.0, 12.0])
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with caplog.at_level(logging.INFO):
         assert list(progress("abcd", "counting")) == list("abcd")
     assert caplog.messages == [
-        "counting: 2 of 4, about 11 s left", "counting: 4 of 4, about 0 s left"
+        "counting: 2 of 4, about 6 s left", "counting: 4 of 4, about 0 s left"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (119, "119 s"), (121, "2 min"), (7199, "120 min"), (7201, "2 h")],
+)
+def test_time_left_is_told_in_a_unit_of_its_size(seconds, words):
+    assert time_left(seconds) == f"about {words} left"
 
 
 def test_what_fails_under_a_bar_fails(monkeypatch):

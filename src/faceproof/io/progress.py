@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
-EVERY = 10.0  # seconds between two lines of a log
+EVERY = 5.0  # seconds between two lines of a log
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,15 @@ def progress(items: Iterable[Item], words: str, total: int | None = None) -> Ite
         now = time.monotonic()
         if now - said >= EVERY:
             said = now
-            left = "" if total is None else (
-                f" of {total:,}, about {(now - began) / number * (total - number):.0f} s left"
-            )  # fmt: skip
+            left = ""
+            if total is not None:
+                left = f" of {total:,}, {time_left((now - began) / number * (total - number))}"
             log.info("%s: %s%s", words, f"{number:,}", left)
+
+
+def time_left(seconds: float) -> str:
+    """Say how many seconds, minutes or hours are left."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"about {seconds / length:.0f} {unit} left"
+    return f"about {seconds:.0f} s left"

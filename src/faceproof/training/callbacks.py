@@ -15,6 +15,7 @@ from torchvision.utils import make_grid
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.evaluation.metric_formulas import has_both_classes
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
+from faceproof.io.progress import on_terminal, time_left
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.reports.score_plots import confusion_heatmap, roc_plot
 from faceproof.task import Task
@@ -22,6 +23,7 @@ from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.module import STEP_LOSS, DetectorModule
 
 NUM_SAMPLES = 16
+SILENCE = 30.0  # seconds between two lines of an epoch
 PER_SECOND = 4  # times that the progress bar is drawn; Lightning's 100 take a tenth of a core
 THRESHOLD = 0.5  # of the live metrics; the run's own threshold is fitted after training
 
@@ -126,18 +128,46 @@ class ProgressBar(callbacks.RichProgressBar):
 
 
 class EpochLines(Callback):
-    """Prints a line for each epoch, where there is no terminal for a progress bar."""
+    """Prints a line for each epoch; without a progress bar, one now and then inside it too."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember when and with which epoch training started."""
+        self._began, self._first = time.monotonic(), trainer.current_epoch
+        self._epoch_began = self._said = self._began
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember when the epoch started."""
+        self._epoch_began = self._said = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Print how far the epoch is, where a log would be silent for long."""
+        now, number, total = time.monotonic(), batch_idx + 1, trainer.num_training_batches
+        if now - self._said < SILENCE or on_terminal() or number == total:
+            return
+        self._said = now
+        left = time_left((now - self._epoch_began) / number * (total - number))
+        self._print(trainer, f"step {number:,} of {total:,}, {left} of the epoch")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print validation's metrics."""
+        """Print validation's metrics, and how long the epochs to come will take."""
         metrics = trainer.callback_metrics
         shown = ", ".join(
             f"{name} {metrics[name].item():.4f}"
             for name in ("val/loss", "val/accuracy", "val/roc_auc")
             if name in metrics
         )
+        done = trainer.current_epoch + 1
+        if (to_come := (trainer.max_epochs or 0) - done) > 0:
+            each = (time.monotonic() - self._began) / (done - self._first)
+            shown += f", {time_left(each * to_come)}"
+        self._print(trainer, shown)
+
+    def _print(self, trainer: Trainer, words: str) -> None:
+        end = f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         if trainer.is_global_zero:
-            print(f"epoch {trainer.current_epoch}: {shown}", flush=True)
+            print(f"epoch {trainer.current_epoch + 1}{end}: {words}", flush=True)
 
 
 class TensorBoardImages(Callback):

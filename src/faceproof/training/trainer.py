@@ -1,6 +1,5 @@
 """Lightning's trainer, with the callbacks and loggers of a run."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import better
+from faceproof.io.progress import on_terminal
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.lookup import find
 from faceproof.task import Task
@@ -83,7 +83,7 @@ def make_run_trainer(run: RunFolder, task: Task, config: TrainConfig, resume: bo
         logger=loggers,
         callbacks=_callbacks(run, task, config, resume),
         default_root_dir=run.path,
-        enable_progress_bar=sys.stdout.isatty(),
+        enable_progress_bar=on_terminal(),
     )
     return MadeTrainer(trainer, precision, tuple(loggers))
 
@@ -99,8 +99,9 @@ def _callbacks(run: RunFolder, task: Task, config: TrainConfig, resume: bool) ->
         _restore_best(best, run, config.monitor)
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
     last = LastCheckpoint(run.last, config.checkpoint)
-    progress = ProgressBar() if sys.stdout.isatty() else EpochLines()
-    callbacks: list[Callback] = [Freezing(config.freeze), ImageRate(), progress, best, last]
+    callbacks: list[Callback] = [Freezing(config.freeze), ImageRate(), EpochLines(), best, last]
+    if on_terminal():
+        callbacks.append(ProgressBar())
     if config.logger.tensorboard:
         callbacks.append(TensorBoardImages(task))
     if config.patience is not None:
