@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from faceproof.io import cache
-from faceproof.io.cache import Array, CachedArray, load_or_compute
+from faceproof.io.cache import Array, CachedArray, load_or_compute, load_or_compute_json
 
 MANY = 10**9
 
@@ -174,3 +174,19 @@ def test_no_array_is_open_when_its_file_is_renamed(
     monkeypatch.setattr(Path, "replace", replace)
     assert load_or_compute(squares()[0], MANY) is not None
     assert allocated
+
+
+def test_plain_values_are_computed_once(folder: Path) -> None:
+    assert load_or_compute_json("squares", "a", lambda: {"two": 4}) == {"two": 4}
+    assert load_or_compute_json("squares", "a", lambda: {"two": 5}) == {"two": 4}
+    assert load_or_compute_json("squares", "b", lambda: {"two": 5}) == {"two": 5}
+
+
+def test_plain_values_that_cannot_be_read_are_computed_again_and_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_or_compute_json("squares", "a", lambda: [4])
+    (folder / "a.json").write_text("[4")
+    assert load_or_compute_json("squares", "a", lambda: [4]) == [4]
+    assert "a.json cannot be read (" in caplog.text
+    assert load_or_compute_json("squares", "a", lambda: [5]) == [4]

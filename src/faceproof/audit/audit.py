@@ -4,10 +4,7 @@ Images and groups that leak across splits, contradictory labels, unreadable and 
 imbalance, and shortcuts: properties of the files that alone predict the class.
 """
 
-import contextlib
 import hashlib
-import json
-import logging
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -23,8 +20,7 @@ from faceproof.data.listing import DataSet
 from faceproof.data.names import IDENTITY, KEYS, SOURCE_VIDEO
 from faceproof.data.table import counts
 from faceproof.evaluation.groups import unit_codes
-from faceproof.io.atomic import CannotWriteError, write_json
-from faceproof.io.cache import cache_folder
+from faceproof.io.cache import load_or_compute_json
 from faceproof.words import apart
 
 FORMAT = 4  # raised with every change to what an audit holds
@@ -58,8 +54,6 @@ DUPLICATES: dict[str, tuple[Severity, str, str]] = {
         "info", "images that look almost the same are in one split", "no action if they are few",
     ),
 }  # fmt: skip
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,16 +119,11 @@ def cached_audit(data: DataSet, stats: pa.Table) -> Audit:
     digest = hashlib.blake2b(f"{FORMAT} {data.name} {data.max_unreadable}".encode(), digest_size=12)
     for column in (*data.table.columns, stats["content"], stats["reason"]):
         digest.update(repr(column.to_pylist()).encode())
-    cached = cache_folder() / "audits" / f"{digest.hexdigest()}.json"
-    with contextlib.suppress(OSError):
-        if cached.is_file():
-            return Audit.from_json(json.loads(cached.read_text("utf-8")))
-    audit = audit_data(data, stats)
-    try:
-        write_json(cached, audit.to_json())
-    except (OSError, CannotWriteError) as error:
-        log.warning("the audit is not cached: %s", error)
-    return audit
+    return Audit.from_json(
+        load_or_compute_json(
+            "audits", digest.hexdigest(), lambda: audit_data(data, stats).to_json()
+        )
+    )
 
 
 def audit_data(data: DataSet, stats: pa.Table) -> Audit:

@@ -1,10 +1,11 @@
-"""The cache: its folder, and large arrays in it that are computed once and shared by all runs.
+"""The cache: its folder, and what is computed once in it and shared by all runs.
 
-An array is stored under a key of everything that it depends on, and a few of its rows are computed
+Small results are JSON files. An array is stored under a key of everything that it depends on, and a few of its rows are computed
 again before it is trusted. When there is no room, the arrays unused for longest are deleted.
 """
 
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceproof.io import atomic
-from faceproof.io.atomic import CannotWriteError, atomic_file, explain_disk_errors
+from faceproof.io.atomic import CannotWriteError, atomic_file, explain_disk_errors, write_json
 from faceproof.words import apart
 
 SPARE = 2**28  # bytes that stay free on the disk
@@ -32,6 +33,29 @@ log = logging.getLogger(__name__)
 def cache_folder() -> Path:
     """Return FACEPROOF_CACHE or ~/.cache/faceproof: all in it can be computed or fetched again."""
     return Path(os.environ.get("FACEPROOF_CACHE") or Path.home() / ".cache" / "faceproof")
+
+
+def load_or_compute_json(kind: str, key: str, compute: Callable[[], Any]) -> Any:
+    """Return plain values from the cache, or compute them.
+
+    Args:
+        kind: names the folder that they share with similar ones.
+        key: of everything that they depend on; see `stamps.key_of`.
+        compute: returns them.
+    """
+    file = cache_folder() / kind / f"{key}.json"
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read (%s); it is computed again", file, error)
+    values = compute()
+    try:
+        write_json(file, values)
+    except (OSError, CannotWriteError) as error:
+        log.warning("nothing is cached: %s", error)
+    return values
 
 
 @dataclass(frozen=True)
