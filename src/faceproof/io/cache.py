@@ -1,7 +1,8 @@
 """The cache: its folder, and what is computed once in it and shared by all runs.
 
-Small results are JSON files. An array is stored under a key of everything that it depends on, and a few of its rows are computed
-again before it is trusted. When there is no room, the arrays unused for longest are deleted.
+Small results are JSON files. An array is stored under a key of everything that it depends on, and
+a few of its rows are computed again before it is trusted. When there is no room, the arrays unused
+for longest are deleted.
 """
 
 import contextlib
