@@ -68,6 +68,9 @@ def test_tensorboard_holds_figures_images_and_hyperparameters(tiny, tmp_path):
     assert {"train/loss", "val/roc_auc", "lr/head", "best/val/loss"} <= set(tags["scalars"])
     assert {"train/samples", "val/confusion", "val/roc"} <= set(tags["images"])
     assert "_hparams_/session_start_info" in board.summary_metadata
+    (layout,) = board.Tensors("custom_scalars__config__")
+    assert b"train/roc_auc" in layout.tensor_proto.string_val[0]
+    assert b"val/roc_auc" in layout.tensor_proto.string_val[0]
     assert len(list(run.path.glob("events.*"))) == 1
     plugin = board.summary_metadata["_hparams_/experiment"].plugin_data
     shown = [

@@ -10,13 +10,14 @@ from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
-from torchvision.utils import make_grid
 
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.evaluation.metric_formulas import has_both_classes
+from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.progress import on_terminal, time_left
 from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.reports.image_grid import Tile, image_grid
 from faceproof.reports.score_plots import confusion_heatmap, roc_plot
 from faceproof.task import Task
 from faceproof.training.freezing import FreezeSchedule
@@ -171,10 +172,24 @@ class EpochLines(Callback):
 
 
 class TensorBoardImages(Callback):
-    """Shows training images, validation's confusion matrix and its ROC curve in TensorBoard."""
+    """Shows in TensorBoard what is no single curve.
+
+    Training images with their labels, validation's confusion matrix and ROC curve, and, in the tab
+    Custom Scalars, each metric of training and validation in one chart.
+    """
 
     def __init__(self, task: Task) -> None:
         self.task = task
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say which curves belong into one chart."""
+        board = _board(trainer)
+        if board is not None:
+            charts = {
+                metric.label: ["Multiline", [f"train/{metric.name}", f"val/{metric.name}"]]
+                for metric in metrics_shown("training")
+            }
+            board.add_custom_scalars({"training and validation": charts})
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -184,10 +199,10 @@ class TensorBoardImages(Callback):
             return
         board = _board(trainer)
         if board is not None and trainer.global_step == 0:
-            grid = make_grid(batch.image[:NUM_SAMPLES].float().cpu(), nrow=4)
-            board.add_image("train/samples", grid, 0)
-            names = [self.task.classes[label] for label in batch.label[:NUM_SAMPLES].tolist()]
-            board.add_text("train/samples", ", ".join(names), 0)
+            images = (batch.image[:NUM_SAMPLES].float() * 255).round().clamp(0, 255).byte().cpu()
+            labels = [self.task.classes[label] for label in batch.label[:NUM_SAMPLES].tolist()]
+            tiles = map(Tile, images.permute(0, 2, 3, 1).numpy(), labels)
+            board.add_figure("train/samples", image_grid(list(tiles), "As they are trained on"), 0)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the plots of the 1st, 2nd, 4th, 8th ... and the last epoch."""
