@@ -18,8 +18,12 @@ def test_export_wants_a_run_or_two(tmp_path, capsys):
     with pytest.raises(FaceproofError, match="either RUN, or both"):
         command("export", "--gate", run, "--to", tmp_path / "x")
     assert command("export", run, "--to", tmp_path / "artifact") == 0
-    assert f"detector artifact: {tmp_path / 'artifact'}" in capsys.readouterr().out.replace(
-        "\n", ""
-    )
+    folder = tmp_path / "artifact"
+    assert capsys.readouterr().out.splitlines() == [
+        f"detector artifact: {folder}",
+        "next:",
+        f"  faceproof predict IMAGES --detector {folder} --out verdicts.csv",
+        f"  faceproof serve {folder}",
+    ]
     gate = write_run(tmp_path / "gate", "face")
     assert command("export", "--gate", gate, "--detector", run, "--to", tmp_path / "both") == 0

@@ -1,6 +1,7 @@
 """`faceproof export`."""
 
 from faceproof.cli.shell import shell
+from faceproof.words import for_shell
 from faceproof.workflows.export import ExportConfig, export
 
 
@@ -8,4 +9,7 @@ from faceproof.workflows.export import ExportConfig, export
 def command(config: ExportConfig) -> None:
     """Make a detector artifact."""
     export(config)
+    folder = for_shell(str(config.to))
     print(f"detector artifact: {config.to}")
+    print(f"next:\n  faceproof predict IMAGES --detector {folder} --out verdicts.csv")
+    print(f"  faceproof serve {folder}")

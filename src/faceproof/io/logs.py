@@ -7,6 +7,9 @@ from typing import cast
 
 from faceproof.io.plain_files import open_plain, printable_lines
 
+# The modules that say how far a command is, or what it has checked.
+SAYING = ("faceproof.io.progress", "faceproof.workflows.export_parity")
+
 
 class PlainFormatter(logging.Formatter):
     """Writes what a terminal would obey, in the name of a file or a run, as its escapes."""
@@ -30,7 +33,9 @@ class OwnFileHandler(logging.FileHandler):
 
 
 def log_to_stderr() -> None:
-    """Let the warnings of a command go to standard error."""
+    """Let the warnings of a command go to standard error, and how far it is."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    for name in SAYING:
+        logging.getLogger(name).setLevel(logging.INFO)
