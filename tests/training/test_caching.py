@@ -62,7 +62,7 @@ def test_with_and_without_cached_features_a_run_ends_the_same(tiny, tmp_path):
     kept = train(tmp_path / "kept", *tiny, *FROZEN)
     fresh = train(tmp_path / "fresh", *tiny, *FROZEN, "cache.features=none")
     assert "computed once and cached" in kept.read_record()["features"]
-    assert fresh.read_record()["features"] == "computed every time: cache.features=none"
+    assert fresh.read_record()["features"] == "not cached, because cache.features=none"
     assert len(list((tmp_path / "cache" / "features").iterdir())) == 2  # training and validation
     assert_alike(kept, fresh)
     for name, tensor in weights(kept).items():
@@ -125,7 +125,7 @@ def test_an_image_that_has_gone_is_named_when_a_run_goes_on(tiny, small_faces, t
 def test_a_backbone_that_will_train_is_not_cached(tiny, tmp_path):
     stages = "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]"
     run = train(tmp_path / "run", *tiny, "augment=none", stages, "trainer.max_epochs=2")
-    assert run.read_record()["features"] == "computed every time: the backbone trains"
+    assert run.read_record()["features"] == "not cached, because the backbone is being trained"
     short = train(tmp_path / "short", *tiny, "augment=none", stages, "trainer.max_epochs=1")
     assert "computed once" in short.read_record()["features"]
 
@@ -133,7 +133,7 @@ def test_a_backbone_that_will_train_is_not_cached(tiny, tmp_path):
 def test_without_room_a_run_goes_on_without(tiny, tmp_path, caplog):
     run = train(tmp_path / "run", *tiny, *FROZEN, "cache.max_gb=0.00001")
     assert "nothing is cached" in caplog.text
-    assert run.read_record()["features"] == "computed every time: there was no room to cache them"
+    assert run.read_record()["features"] == "not cached, because there was no room for them"
     assert_alike(run, train(tmp_path / "kept", *tiny, *FROZEN))
 
 

@@ -12,7 +12,8 @@ def test_on_a_processor(monkeypatch, native, expected) -> None:
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: native)
     chosen = choose_precision(on_gpu=False)
     assert chosen.name == expected
-    assert chosen.reason
+    assert chosen.words == {"bf16-mixed": "bfloat16", "32-true": "float32"}[expected]
+    assert chosen.reason == f"this CPU has {'' if native else 'no '}fast bfloat16"
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bf16-mixed"), (False, "32-true")])

@@ -29,7 +29,7 @@ class FeatureCaching:
     """Whether backbone features are computed once and cached, and why, for the run's record."""
 
     enabled: bool = False
-    reason: str = "computed every time: the backbone trains"
+    reason: str = "not cached, because the backbone is being trained"
 
     @classmethod
     def choose(
@@ -39,14 +39,14 @@ class FeatureCaching:
         if not frozen_backbone:
             return cls()
         if cache.features == "none":
-            return cls(reason="computed every time: cache.features=none")
+            return cls(reason="not cached, because cache.features=none")
         if augment.changes and cache.views is None:
             return cls(
-                reason="computed every time: the augmentation is random; cache.views=4 would "
+                reason="not cached, because the augmentation is random; cache.views=4 would "
                 "train on four cached views of each image, augment=none on the image itself"
             )
         if limited:
-            return cls(reason="computed every time: the trainer is limited to some of the batches")
+            return cls(reason="not cached, because the trainer is limited to some of the batches")
         views = (cache.views if augment.changes else None) or 1
         return cls(True, f"computed once and cached, {views} view(s) of each training image")
 
@@ -140,7 +140,7 @@ class ImageDataModule(LightningDataModule):
             found = self._once_per_machine(lambda: self._features(files, rows, augment, views))
             if found is not None:
                 return CachedFeatures(found, files.labels, sampler)
-            reason = "computed every time: there was no room to cache them"
+            reason = "not cached, because there was no room for them"
             self.features = FeatureCaching(reason=reason)
 
         def images() -> AnyDataset:

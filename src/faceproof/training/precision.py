@@ -16,6 +16,12 @@ class Precision:
     name: Any
     reason: str
 
+    @property
+    def words(self) -> str:
+        """Its name for people."""
+        known = {"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
+        return known.get(str(self.name), str(self.name))
+
 
 def choose_precision(on_gpu: bool) -> Precision:
     """Return bf16-mixed where the hardware computes bfloat16 natively, else 32-true.
@@ -23,10 +29,10 @@ def choose_precision(on_gpu: bool) -> Precision:
     The choice depends on the hardware alone, not on a measurement, so that a run done twice is the
     same run. `python -m benchmarks precision` says what it gains on this machine.
     """
-    unit = "GPU" if on_gpu else "processor"
+    unit = "GPU" if on_gpu else "CPU"
     if torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16():
-        return Precision("bf16-mixed", f"this {unit} computes bfloat16 natively")
-    return Precision("32-true", f"this {unit} does not compute bfloat16 natively")
+        return Precision("bf16-mixed", f"this {unit} has fast bfloat16")
+    return Precision("32-true", f"this {unit} has no fast bfloat16")
 
 
 def cpu_has_bf16() -> bool:

@@ -316,8 +316,8 @@ def _start_record(
     )
     if training.trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(training.rows))
-        log.info("precision %s, channels last: %s", made.precision.name, made.precision.reason)
-        log.info("backbone features are %s", images.features.reason)
+        log.info("precision %s (%s)", made.precision.words, made.precision.reason)
+        log.info("features are %s", images.features.reason)
         print_network(training.net, training.config.freeze, Console())
 
 
