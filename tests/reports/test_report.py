@@ -40,9 +40,10 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.io import atomic as whole_files
 from faceproof.reports import report as report_module
-from faceproof.reports.numbers import percent, rate, span
+from faceproof.reports.numbers import rate, span
 from faceproof.reports.report import ReportExtras, scorings, verdict
 from faceproof.task import TASKS
+from faceproof.words import percent
 
 TASK = TASKS["deepfake"]
 HOSTILE = "<img src=x onerror=alert(1)>.png"

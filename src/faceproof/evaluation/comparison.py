@@ -255,10 +255,10 @@ class _Members:
         noise = self.noise[metric]
         other_noise = None if other is None else other.noise[metric]
         if metric == "accuracy":
-            others = () if other is None else other.right
-            return mean_share(self.right, noise, units, others, other_noise)
-        others = () if other is None else other.logits
-        return mean_auc(self.logits, noise, self.positive, units, others, other_noise)
+            calls = () if other is None else other.right
+            return mean_share(self.right, noise, units, calls, other_noise)
+        logits = () if other is None else other.logits
+        return mean_auc(self.logits, noise, self.positive, units, logits, other_noise)
 
 
 def _members(found: Sequence[tuple[ScoredRun, ComparedRun]], units: Codes) -> list[_Members]:

@@ -19,16 +19,8 @@ from faceproof.evaluation.comparison import (
 )
 from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.metrics import metrics_shown
-from faceproof.reports.numbers import (
-    DASH,
-    milliseconds,
-    p_value,
-    percent,
-    rate,
-    scaled,
-    signed,
-    span,
-)
+from faceproof.reports.numbers import DASH, milliseconds, p_value, rate, scaled, signed, span
+from faceproof.words import percent
 
 CHANCE = 0.5  # ROC-AUC of guessing
 

@@ -38,11 +38,11 @@ from faceproof.io.left_behind import holds_nothing
 from faceproof.io.plain_files import read_object
 from faceproof.io.stamps import digest_of
 from faceproof.reports import html, score_plots, training_plots
-from faceproof.reports.numbers import part_of, percent, rate, typed
+from faceproof.reports.numbers import part_of, rate, typed
 from faceproof.reports.plots import plot_html, save_png
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 from faceproof.reports.verdict_warnings import verdict_warnings
-from faceproof.words import apart
+from faceproof.words import apart, percent
 
 # What a report consists of; every table that `ReportExtras.tables` may bring is among it.
 FILES = (
