@@ -468,12 +468,13 @@ def test_the_luckiest_seed_is_not_crowned(make_run, tmp_path: Path) -> None:
             if one.name == name
         ]
         assert pair.roc_auc.difference == pytest.approx(expected[0] - expected[1])
-    console = Console(width=160, record=True, file=io.StringIO())
+    console = Console(width=100, record=True, file=io.StringIO())
     show(console, found, tmp_path)
     printed = console.export_text()
-    assert "3 seeds" in printed
-    assert f"{means[0]:.4f}" in printed
-    assert f"±{found.configurations[0].metrics['roc_auc'].standard_deviation:.4f}" in printed
+    assert all(one.name in printed for one in found.configurations)
+    best = found.configurations[0].metrics["roc_auc"]
+    assert "12 runs on demo, over seeds" in printed
+    assert f"{best.mean:.3f} ± {best.standard_deviation:.3f}" in printed
     page = write_comparison(tmp_path / "out", found, scored).read_text()
     assert "difference of the means over seeds" in page
     assert all(run.name in page for run in found.runs)

@@ -615,6 +615,17 @@ def test_a_band_that_does_not_carry_over_is_told() -> None:
     assert any("unsure band was to leave at most 1.0% wrong answers" in one for one in sentences)
 
 
+def test_a_band_that_could_not_be_kept_on_validation_is_told() -> None:
+    labels = np.arange(2000) % 2
+    logits = np.random.default_rng(2).normal((labels - 0.5), 1.0)
+    config = ThresholdConfig(calibration="none", max_risk=0.01)
+    point = fit_operating_point(labels, logits, config)
+    assert not point.keeps_risk
+    said = " ".join(verdict(evaluate(predictions(), with_point(point))))
+    assert "on validation it did not reach that even with half of the images called unsure" in said
+    assert "carry over" not in said
+
+
 def test_images_that_the_model_saw_in_training_are_told() -> None:
     sentences = verdict(evaluate(predictions(), replace(CONTEXT, num_seen=12)))
     assert "Left out, because the model saw them in training: 12." in sentences

@@ -93,6 +93,11 @@ class OperatingPoint:
             "positive validation images"
         )
 
+    @property
+    def keeps_risk(self) -> bool:
+        """Whether validation's answers outside of the unsure band are as seldom wrong as wanted."""
+        return not any(text.startswith(BAND_WARNING) for text in self.warnings)
+
     def to_json(self) -> dict[str, Any]:
         """Return the operating point as plain values."""
         values = {"format": FORMAT} | asdict(self) | {"calibration": self.calibration.to_json()}

@@ -272,35 +272,51 @@ def _cell(text: str) -> str:
 
 def show(console: Console, comparison: Comparison, page: Path) -> None:
     """Print the table of models, the result in sentences, and where the page is."""
-    table = Table("", title=Text(comparison.title), box=None, padding=(0, 1))
-    headings = [metric.short for metric in metrics_shown("comparison")]
-    for heading in (*headings, "Params", "Mult-adds", "ms"):
-        table.add_column(heading, justify="right")
-    if comparison.over_seeds:
-        for one in comparison.configurations:
-            cells = [_screen_spread(spread) for spread in one.metrics.values()]
-            table.add_row(Text(f"{one.name}\n{_seeds(one)}{_mark(one)}"), *cells, *_costs(one))
-    else:
-        for run in comparison.runs:
-            cells = [_screen_cell(run.metrics[name], ends) for name, ends in run.intervals.items()]
-            table.add_row(Text(f"{run.name}{_mark(run)}"), *cells, *_costs(run))
-    console.print(table)
+    console.print(_seed_table(comparison) if comparison.over_seeds else _run_table(comparison))
     for sentence in (*verdict(comparison), *cautions(comparison)):
         console.print(Text(sentence))
     console.print(Text(f"page: {page}"), soft_wrap=True)
 
 
+def _table(title: str, headings: Sequence[str]) -> Table:
+    table = Table("", title=Text(title), box=None, padding=(0, 1))
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _run_table(comparison: Comparison) -> Table:
+    headings = [metric.short for metric in metrics_shown("comparison")]
+    table = _table(comparison.title, [*headings, "Params", "Mult-adds", "ms"])
+    for run in comparison.runs:
+        cells = [_screen_cell(run.metrics[name], ends) for name, ends in run.intervals.items()]
+        table.add_row(Text(f"{run.name}{_mark(run)}"), *cells, *_costs(run))
+    return table
+
+
+def _seed_table(comparison: Comparison) -> Table:
+    """Tabulate configurations by what is tested; the page has the other metrics and the runs."""
+    headings = ["Seeds", "ROC-AUC", "95% interval", "Accuracy", "95% interval"]
+    table = _table(f"{comparison.title}, over seeds", [*headings, "ms"])
+    for one in comparison.configurations:
+        cells = [str(len(one.runs))]
+        for name in ("roc_auc", "accuracy"):
+            spread, interval = one.metrics[name], one.intervals[name]
+            cells += [_mean(spread), span(interval) if interval else DASH]
+        cells.append(milliseconds(one.cost.milliseconds))
+        table.add_row(Text(f"{one.name}{_mark(one)}"), *cells)
+    return table
+
+
+def _mean(spread: Spread | None) -> str:
+    if spread is None:
+        return "undefined"
+    deviation = spread.standard_deviation
+    return f"{spread.mean:.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
+
+
 def _mark(one: ComparedRun | Configuration) -> str:
     return "\nrandom weights" if one.random_weights else ""
-
-
-def _screen_spread(spread: Spread | None) -> Text:
-    if spread is None:
-        return Text("undefined", "dim")
-    cell = Text(f"{spread.mean:.4f}")
-    if spread.standard_deviation is not None:
-        cell.append(f"\n±{spread.standard_deviation:.4f}", "dim")
-    return cell
 
 
 def _screen_cell(value: float | None, interval: Sequence[float] | None) -> Text:

@@ -274,7 +274,12 @@ def _broken_promises(evaluation: Evaluation) -> list[str]:
                 "more than chance explains: it does not carry over to these images."
             )
     answered = here.error_answered_interval if here else None
-    if point and here and answered and point.max_risk and answered[0] > point.max_risk:
+    if point and point.max_risk and not point.keeps_risk:
+        sentences.append(
+            f"At most {percent(point.max_risk)} of its answers were to be wrong; on validation it "
+            "did not reach that even with half of the images called unsure."
+        )
+    elif point and here and answered and point.max_risk and answered[0] > point.max_risk:
         found, promised = apart(here.error_answered or 0.0, point.max_risk)
         sentences.append(
             f"The unsure band was to leave at most {promised} wrong answers and leaves {found} "
