@@ -49,9 +49,9 @@ def check_random_backbone(net: Detector, config: TrainConfig, weights: str) -> N
     raise FaceproofError(
         f"the backbone of {config.model.name} would have random weights and never train: "
         f"model.weights={config.model.weights} found no trained ones ({reason}), and freeze trains "
-        "no part of it. Give it trained weights (model.weights=FILE, a file in FACEPROOF_WEIGHTS, "
-        "or the network once), train it too (freeze=none), or say model.weights=none if random "
-        "features are what you want or its own code has loaded weights"
+        "no part of it. Give it trained weights (model.weights=FILE, or a file in "
+        "FACEPROOF_WEIGHTS), or train it too (freeze=none). If random features are what you want, "
+        "or its own code has loaded weights, say model.weights=none"
     )
 
 
