@@ -216,9 +216,13 @@ def evaluation_parts() -> Iterator[Part]:
     values, notes = written(file), comments(file)
     rows = settings_of(EvaluateConfig, "", values, notes, ("loader", "threshold"))
     rows += [
-        Setting(row.name, f"{row.type} or null", "`null`", row.meaning)
-        for row in settings_of(ThresholdConfig, "threshold", leave_out=("calibration",))
+        Setting(row.name, f"{row.type.removesuffix(' or null')} or null", "`null`", row.meaning)
+        for row in settings_of(ThresholdConfig, "threshold", leave_out=("calibration", "max_risk"))
     ]
+    band = (
+        "another share of wrong answers outside of the unsure band; `own` for the run's, null for "
+    )
+    rows.append(Setting("threshold.max_risk", "number, `own` or null", "`own`", f"{band}no band"))
     held = {key.removeprefix("loader."): value for key, value in values.items()}
     rows += settings_of(LoaderConfig, "loader", held)
     rows += [

@@ -254,6 +254,13 @@ def combined(words: Sequence[str]) -> list[str]:
     return [*whole, *(word for word in words if word not in found)]
 
 
+def percent(share: float) -> str:
+    """Write a share with one decimal, but never a share short of all or none as all or none."""
+    if 0 < share < 0.0005:
+        return "under 0.1%"
+    return "over 99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
 def apart(value: float, limit: float, kind: str = ".1%") -> tuple[str, str]:
     """Write a value and the limit that it is beyond, with so many digits that they differ.
 

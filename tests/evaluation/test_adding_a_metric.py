@@ -112,7 +112,7 @@ def test_it_is_in_the_comparison(tmp_path):
     values = sorted(float(row["matthews"]) for row in rows)
     assert values == pytest.approx(sorted((expected(0), expected(1))))
     assert all(row["matthews_low"] for row in rows)
-    assert found.seeds[0].metrics["matthews"].mean == pytest.approx(np.mean(values))
+    assert found.configurations[0].metrics["matthews"].mean == pytest.approx(np.mean(values))
     for text in (page.read_text(), (tmp_path / "out" / "comparison.md").read_text()):
         assert "Matthews correlation" in text
         assert f"{values[0]:.4f}" in text

@@ -201,7 +201,8 @@ def test_runs_that_differ_in_nothing_but_their_seed_have_a_spread(make_run) -> N
     # A folder that is but a number is no name.
     assert names == ["resnet18 seed=0", "resnet18 seed=1", "resnet18 seed=2", "vit seed=0"]
     assert find_families(scored, names) == ["resnet18"] * 3 + ["vit seed=0"]
-    (family,) = _compared(*runs).seeds
+    found = _compared(*runs)
+    (family,) = (one for one in found.configurations if len(one.runs) > 1)
     areas = [
         sk.roc_auc_score(np.arange(120) % 2, _logits(120, 2.0, n, "resnet18")) for n in (0, 1, 2)
     ]
@@ -215,8 +216,13 @@ def test_runs_that_differ_in_nothing_but_their_seed_have_a_spread(make_run) -> N
             "max": max(areas),
         }
     )
+    (alone,) = (one for one in found.configurations if len(one.runs) == 1)
+    assert (alone.name, alone.metrics["roc_auc"].standard_deviation) == ("vit seed=0", None)
+    assert [(pair.first, pair.second) for pair in found.pairs] == [
+        tuple(one.name for one in found.configurations)
+    ]
     copies = _compared(make_run("x"), make_run("y"))
-    assert copies.seeds == []
+    assert not copies.over_seeds
     assert copies.pairs[0].roc_auc.difference == 0
     assert not copies.pairs[0].roc_auc.real
 
@@ -339,7 +345,8 @@ def test_the_folder_holds_the_same_numbers_four_times(make_run, tmp_path: Path) 
         assert f"{known.metrics['roc_auc']:.4f}" in text
         assert f"{known.metrics['roc_auc']:.4f}" in table
     assert "± " in text
-    assert "Over seeds" in table
+    assert "## Over seeds" in table
+    assert text.index("Configurations, over seeds") < text.index("Each run")
     assert text.count("data:image/svg+xml") == 4
     assert {file.stem for file in (folder / "plots").iterdir()} == {
         "roc", "time", "work", "training",
@@ -359,6 +366,10 @@ def test_the_page_is_complete_in_itself_and_safe(make_run, tmp_path: Path) -> No
     found = replace(
         found,
         runs=[replace(found.runs[0], name=HOSTILE, family=HOSTILE), found.runs[1]],
+        configurations=[
+            replace(found.configurations[0], name=HOSTILE, runs=[HOSTILE]),
+            found.configurations[1],
+        ],
         pairs=[replace(found.pairs[0], first=HOSTILE)],
     )
     text = write_comparison(tmp_path / "out", found, scored).read_text()
@@ -383,21 +394,113 @@ def test_the_page_is_complete_in_itself_and_safe(make_run, tmp_path: Path) -> No
 
 
 def test_verdict_and_cautions_in_words(make_run) -> None:
-    runs = [make_run("a", 0.2), make_run("b", 5.0, model="vit"), make_run("c", 5.0, model="cnn")]
-    found = _compared(*runs)
-    times = zip(found.runs, (10.0, 2.0, 1.0), strict=True)
-    runs = [replace(run, cost=Cost(milliseconds=time)) for run, time in times]
-    found = replace(found, runs=runs)
-    first, second, third = runs
+    runs = [make_run("a", 1.0), make_run("b", 5.0, model="vit"), make_run("c", 5.0, model="cnn")]
+    found = _timed(_compared(*runs), 10.0, 2.0, 1.0)
+    first, second, third = found.runs
     words = verdict(found)
     assert words[0].startswith(f"{first.name} ranks the images best: ROC-AUC")
     assert words[1] == (f"Its lead over a is real; that over {second.name} may be chance.")
-    assert words[-1] == f"{second.name} is not shown to be worse and is 5.0 times as fast."
     second = replace(second, criterion="fpr", test_scorings=4)
     text = " ".join(cautions(replace(found, runs=[first, second, third])))
     assert "different criteria (fpr, youden)" in text
     assert "up to 4 times" in text
     assert "owes part of its lead to chance" in text
+
+
+def _timed(found: Comparison, *times: float) -> Comparison:
+    """Return a comparison whose configurations, the best first, take these times an image."""
+    pairs = zip(found.configurations, times, strict=True)
+    made = [replace(one, cost=Cost(milliseconds=time)) for one, time in pairs]
+    return replace(found, configurations=made)
+
+
+def test_as_good_and_faster_is_said_within_the_margin_alone(make_run) -> None:
+    runs = [make_run("a", 1.0), make_run("b", 5.0, model="vit"), make_run("c", 5.0, model="cnn")]
+    found = _timed(_compared(*runs), 10.0, 2.0, 1.0)
+    second = found.configurations[1].name
+    (pair,) = (pair for pair in found.pairs if pair.second == second)
+    behind = pair.roc_auc.interval[1]
+    assert not pair.roc_auc.real
+    wide, narrow = (replace(found, margin=behind + step) for step in (0.001, -0.001))
+    assert verdict(wide)[-1] == (
+        f"{second} is as good within the margin of {behind + 0.001:g} of ROC-AUC (it is behind by "
+        f"{behind:.3f} at most) and is 5.0 times as fast."
+    )
+    assert "as fast" not in " ".join(verdict(narrow))
+    assert "as fast" not in " ".join(verdict(_timed(wide, 10.0, 9.0, 1.0)))
+
+
+def test_a_guesser_is_never_as_good_and_faster(make_run) -> None:
+    found = _compared(make_run("a", 0.6), make_run("b", 0.001, model="vit"))
+    found = replace(_timed(found, 10.0, 1.0), margin=0.49)
+    assert found.configurations[1].intervals["roc_auc"][0] <= 0.5
+    assert "as fast" not in " ".join(verdict(found))
+    assert "Not better than chance: b" in " ".join(cautions(found))
+    guessers = _compared(make_run("c", 0.001), make_run("b", 0.001, model="vit"))
+    assert verdict(guessers)[0].startswith("None is better than chance: of the best, too")
+    assert len(verdict(guessers)) == 1
+    assert "Not better than chance" not in " ".join(cautions(guessers))
+
+
+def test_the_luckiest_seed_is_not_crowned(make_run, tmp_path: Path) -> None:
+    """Four configurations of three seeds are six pairs and not 66, and none of runs."""
+    gaps = {"resnet18": 2.0, "vit": 2.0, "cnn": 2.1, "b0": 4.0}
+    runs = [
+        make_run(f"{model} {seed}", gap, seed=seed, model=model)
+        for model, gap in gaps.items()
+        for seed in range(3)
+    ]
+    scored = _scored(*runs)
+    found = compare_runs(scored, [Cost(1, 1, 1.0)] * 12, "x", 100)
+    assert len(found.pairs) == 6
+    means = [one.metrics["roc_auc"].mean for one in found.configurations]
+    assert means == sorted(means, reverse=True)
+    words = " ".join(verdict(found))
+    assert words.startswith("b0 ranks the images best: mean ROC-AUC ")
+    assert "over 3 seeds, which vary by a standard deviation of" in words
+    assert "Its lead over each of the other 3 is real" in words
+    assert not any(run.name in words for run in found.runs)
+    for pair in found.pairs:
+        expected = [
+            one.metrics["roc_auc"].mean
+            for name in (pair.first, pair.second)
+            for one in found.configurations
+            if one.name == name
+        ]
+        assert pair.roc_auc.difference == pytest.approx(expected[0] - expected[1])
+    console = Console(width=100, record=True, file=io.StringIO())
+    show(console, found, tmp_path)
+    printed = console.export_text()
+    assert all(one.name in printed for one in found.configurations)
+    best = found.configurations[0].metrics["roc_auc"]
+    assert "12 runs on demo, over seeds" in printed
+    assert f"{best.mean:.3f} ± {best.standard_deviation:.3f}" in printed
+    page = write_comparison(tmp_path / "out", found, scored).read_text()
+    assert "difference of the means over seeds" in page
+    assert all(run.name in page for run in found.runs)
+
+
+def test_seeds_of_one_configuration_have_nothing_to_choose(make_run) -> None:
+    found = _compared(*(make_run(str(seed), seed=seed) for seed in range(3)))
+    assert found.pairs == []
+    assert "nothing to choose" in verdict(found)[-1]
+    assert markdown(found)
+
+
+def test_random_initial_weights_are_marked(make_run, tmp_path: Path) -> None:
+    runs = [make_run("a"), make_run("b", model="vit")]
+    runs[0].update_record(weights="ImageNet weights of resnet18 from timm's hub")
+    runs[1].update_record(weights="random initial weights (no network)")
+    scored = _scored(*runs)
+    found = compare_runs(scored, [Cost()] * 2, None, 100)
+    assert {one.name: one.random_weights for one in found.configurations} == {"a": False, "b": True}
+    assert "b began with random weights, and the others with trained" in " ".join(cautions(found))
+    page = write_comparison(tmp_path / "out", found, scored)
+    assert page.read_text().count('class="mark">random initial weights') == 1
+    rows = list(csv.DictReader((page.parent / "comparison.csv").read_text().splitlines()))
+    assert {row["name"]: row["initial_weights"] for row in rows}["b"].startswith("random initial")
+    runs[0].update_record(weights="random initial weights")
+    assert "began with random" not in " ".join(cautions(_compared(*runs)))
 
 
 def test_a_long_comparison_is_drawn_and_shown(make_run, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sklearn.metrics as reference
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import operating_point
 from faceproof.evaluation.operating_point import (
@@ -17,9 +18,13 @@ from faceproof.evaluation.operating_point import (
     OperatingPoint,
     ThresholdConfig,
     fit_operating_point,
+    in_use,
+    with_other_band,
 )
-from faceproof.evaluation.predictions import is_positive
+from faceproof.evaluation.predictions import is_positive, predictions_table
 from faceproof.evaluation.reliability import unsure_flags
+from faceproof.io.parse import parse
+from faceproof.task import get_task
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -38,10 +43,10 @@ def fit(
     criterion: str = "youden",
     fpr: float | None = None,
     threshold: float | None = None,
-    max_risk: float = operating_point.MAX_RISK,
+    max_risk: float | None = operating_point.MAX_RISK,
 ) -> OperatingPoint:
-    config = ThresholdConfig(criterion, fpr, threshold, calibration)
-    return fit_operating_point(labels, logits, config, max_risk)
+    config = ThresholdConfig(criterion, fpr, threshold, calibration, max_risk)
+    return fit_operating_point(labels, logits, config)
 
 
 def stored(point: OperatingPoint, logits: Array) -> Array:
@@ -211,6 +216,54 @@ def test_a_band_that_would_leave_out_more_than_half_is_capped_and_told() -> None
     assert any("wider band would leave out more than half" in text for text in point.warnings)
 
 
+def test_without_a_risk_there_is_no_band() -> None:
+    point = fit(*scores(gap=0.5), "temperature", max_risk=None)
+    assert (point.max_risk, point.unsure) == (None, (point.threshold, point.threshold))
+    assert point.warnings == ()
+    assert OperatingPoint.from_json(json.loads(json.dumps(point.to_json()))) == point
+
+
+def test_another_band_leaves_calibration_and_threshold_as_they_are() -> None:
+    labels, logits = scores(gap=1.0)
+    names = np.array(["real", "fake"])[labels].tolist()
+    columns = {
+        "path": [str(n) for n in range(len(labels))], "label": names,
+        "split": ["val"] * len(labels), "source": ["s"] * len(labels),
+    }  # fmt: skip
+    strict = fit(labels, logits, "temperature", max_risk=0.01)
+    assert strict.warnings
+    predictions = predictions_table(
+        table_from_columns(columns), logits, strict.calibration.apply(logits)
+    )
+    for max_risk in (0.3, None, 0.02):
+        other = with_other_band(strict, predictions, get_task("deepfake"), max_risk)
+        assert other == fit(labels, logits, "temperature", max_risk=max_risk)
+
+
+def test_a_point_that_does_not_name_its_risk_aimed_at_one_in_a_hundred() -> None:
+    values = fit(*scores(), "temperature").to_json()
+    del values["max_risk"]
+    assert OperatingPoint.from_json(values).max_risk == 0.01
+    read: OperatingPoint = parse(OperatingPoint, json.loads(json.dumps(values)))
+    assert read.max_risk == 0.01
+
+
+@pytest.mark.parametrize(
+    ("share", "error", "words"),
+    [
+        (
+            0.52,
+            0.052,
+            "it answers 48.0% of the images, 5.2% of those wrongly, and calls the others",
+        ),
+        (0.0, 0.25, "it answers every image, 25.0% of them wrongly"),
+        (1.0, None, "it answers no image"),
+    ],
+)
+def test_what_it_does_in_use_is_said(share: float, error: float | None, words: str) -> None:
+    assert in_use(share, error).startswith(words)
+
+
 def test_the_promise_holds_on_new_images_about_as_promised() -> None:
     random = np.random.default_rng(1)
     labels = np.arange(40_000) % 2
@@ -283,6 +336,9 @@ def test_wishes_that_make_no_sense_are_refused() -> None:
         fit(labels, logits, criterion="best")
     with pytest.raises(FaceproofError, match="must be a rate"):
         fit(labels, logits, criterion="fpr", fpr=0.0)
+    for risk in (0.0, 1.0, 5.0):
+        with pytest.raises(FaceproofError, match=r"max_risk = .* must be a rate"):
+            fit(labels, logits, max_risk=risk)
     with pytest.raises(FaceproofError, match="from 0 to 1"):
         fit(labels, logits, criterion="fixed", threshold=2.0)
     with pytest.raises(FaceproofError, match=r"fpr = 0.01 changes nothing with .*=youden"):

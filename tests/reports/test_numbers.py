@@ -2,7 +2,8 @@
 
 import pytest
 
-from faceproof.reports.numbers import count, p_value, percent, rate, scaled, signed, span, typed
+from faceproof.reports.numbers import count, p_value, rate, scaled, signed, span, typed
+from faceproof.words import percent
 
 
 def test_numbers_are_written_alike_everywhere() -> None:

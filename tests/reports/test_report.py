@@ -40,9 +40,10 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.io import atomic as whole_files
 from faceproof.reports import report as report_module
-from faceproof.reports.numbers import percent, rate, span
+from faceproof.reports.numbers import rate, span
 from faceproof.reports.report import ReportExtras, scorings, verdict
 from faceproof.task import TASKS
+from faceproof.words import percent
 
 TASK = TASKS["deepfake"]
 HOSTILE = "<img src=x onerror=alert(1)>.png"
@@ -517,8 +518,8 @@ def fitted(num_rows: int = 2000, fpr: float = 0.01, max_risk: float = MAX_RISK) 
     random = np.random.default_rng(8)
     labels = (random.random(num_rows) < 0.4).astype(np.int64)
     logits = np.where(labels == 1, 1.5, -1.5) + random.normal(0, 1.5, num_rows)
-    config = ThresholdConfig("fpr", fpr, calibration="temperature")
-    return fit_operating_point(labels, logits, config, max_risk)
+    config = ThresholdConfig("fpr", fpr, calibration="temperature", max_risk=max_risk)
+    return fit_operating_point(labels, logits, config)
 
 
 def with_point(point: OperatingPoint, **facts: Any) -> EvaluationContext:
@@ -595,6 +596,39 @@ def test_the_unsure_band_is_judged_on_these_images(judged: tuple[Page, dict[str,
     assert f"unsure: {percent(unsure.mean())} of the images" in page.drawn
     curve = numbers["risk_coverage"]["curve"]
     assert curve[-1] == {"coverage": 1.0, "risk": pytest.approx(wrong.mean())}
+
+
+def test_the_verdict_says_what_it_does_in_use(judged: tuple[Page, dict[str, Any]]) -> None:
+    page, numbers = judged
+    point = numbers["operating_point"]
+    answered, wrong = percent(1 - point["share_unsure"]), percent(point["error_answered"])
+    assert f"In use it answers {answered} of the images, {wrong} of those wrongly" in page.text
+
+
+def test_a_band_that_does_not_carry_over_is_told() -> None:
+    """Fitted to images that are easy to tell apart, and used on harder ones."""
+    labels = np.arange(2000) % 2
+    logits = np.random.default_rng(2).normal((labels - 0.5) * 6, 1.0)
+    config = ThresholdConfig(calibration="none", max_risk=0.01)
+    point = fit_operating_point(labels, logits, config)
+    sentences = verdict(evaluate(predictions(), with_point(point)))
+    assert any("unsure band was to leave at most 1.0% wrong answers" in one for one in sentences)
+
+
+def test_a_band_that_could_not_be_kept_on_validation_is_told() -> None:
+    labels = np.arange(2000) % 2
+    logits = np.random.default_rng(2).normal((labels - 0.5), 1.0)
+    config = ThresholdConfig(calibration="none", max_risk=0.01)
+    point = fit_operating_point(labels, logits, config)
+    assert not point.keeps_risk
+    said = " ".join(verdict(evaluate(predictions(), with_point(point))))
+    assert "on validation it did not reach that even with half of the images called unsure" in said
+    assert "carry over" not in said
+
+
+def test_images_that_the_model_saw_in_training_are_told() -> None:
+    sentences = verdict(evaluate(predictions(), replace(CONTEXT, num_seen=12)))
+    assert "Left out, because the model saw them in training: 12." in sentences
 
 
 def test_calibration_is_shown_before_and_after(judged: tuple[Page, dict[str, Any]]) -> None:

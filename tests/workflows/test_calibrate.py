@@ -12,8 +12,8 @@ from faceproof.workflows.calibrate import verdict
 @pytest.mark.parametrize(
     ("unsure", "said"),
     [
-        ((0.5, 0.5), "25.0% of its answers are wrong, and it leaves 0.0% unsure"),
-        ((0.3, 0.6), "0.0% of its answers are wrong, and it leaves 25.0% unsure"),
+        ((0.5, 0.5), "in use it answers every image, 25.0% of them wrongly; measured"),
+        ((0.3, 0.6), "in use it answers 75.0% of the images, 0.0% of those wrongly"),
     ],
 )  # fmt: skip
 def test_the_verdict_says_what_was_measured(unsure, said):
@@ -26,4 +26,5 @@ def test_the_verdict_says_what_was_measured(unsure, said):
     predictions = predictions_table(table_from_columns(columns), logits, sigmoid(logits))
     point = OperatingPoint(Calibration(), 0.5, unsure=unsure)
     found = verdict(predictions, get_task("deepfake"), point)
-    assert found.startswith(f"ROC-AUC 1.000; {said}; on the 4 validation images")
+    assert found.startswith(f"ROC-AUC 1.000; {said}")
+    assert "measured on the 4 validation images" in found

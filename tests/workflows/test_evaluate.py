@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import is_positive, probabilities_of, read_predictions
+from faceproof.io.run_folder import RunFolder
 from faceproof.task import get_task
 from faceproof.workflows import evaluate as workflow
+from faceproof.workflows.evaluate import limits_of, shortcuts_of
 from tests.jobs import compose_job, evaluate, train
 
 FACE = get_task("face")
@@ -74,6 +77,52 @@ def test_another_aim_is_fitted_to_validation_too(run):
     assert run.operating_point.read_text() == before
     with pytest.raises(FaceproofError, match="'best' must be one of youden, f1, fpr, fixed"):
         evaluate(run.path, "threshold.criterion=best", *QUIET)
+
+
+def test_another_unsure_band_leaves_threshold_and_calibration_as_they_are(run):
+    stored = run.read_operating_point()
+    for word, max_risk in (("0.2", 0.2), ("null", None)):
+        folder = evaluate(run.path, f"threshold.max_risk={word}", "name=band", *QUIET)
+        point = report_of(folder)["operating_point"]
+        assert point["max_risk"] == max_risk
+        assert point["threshold"] == stored["threshold"]
+        assert point["calibration"] == stored["calibration"]
+    assert point["unsure"] == [stored["threshold"]] * 2
+    folder = evaluate(run.path, "threshold.criterion=f1", "name=f1", *QUIET)
+    assert report_of(folder)["operating_point"]["max_risk"] == stored["max_risk"] == 0.05
+    with pytest.raises(FaceproofError, match=r"threshold.max_risk = 3 must be a rate"):
+        evaluate(run.path, "threshold.max_risk=3", *QUIET)
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        ({"limit_train_batches": 1.0, "max_steps": -1, "overfit_batches": 0}, []),
+        ({"limit_train_batches": 1}, ["trainer.limit_train_batches=1"]),
+        ({"limit_val_batches": 0.5, "max_steps": 9},
+         ["trainer.limit_val_batches=0.5", "trainer.max_steps=9"]),
+        (None, []),
+    ],
+)  # fmt: skip
+def test_what_cut_a_training_short_is_found_in_its_settings(tmp_path, options, limits):
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({"model": {}, "data": {}, "trainer": options})
+    )
+    assert limits_of(RunFolder(tmp_path)) == limits
+
+
+def test_shortcuts_are_read_from_the_record():
+    said = "file size alone predicts: the class"
+    record = {"audit": [f"shortcut: file size, 1: {said}", "tiny images, 3: one side is below"]}
+    assert shortcuts_of(record) == [said]
+    assert shortcuts_of({"audit": None}) == []
+
+
+def test_the_verdict_and_its_warnings_are_printed(run, capsys):
+    evaluate(run.path, *QUIET)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "In use it answers" in said
+    assert "Few images: 24 images" in said
 
 
 def test_every_look_at_the_test_images_is_counted(run):

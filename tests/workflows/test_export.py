@@ -63,6 +63,35 @@ def test_metrics_stand_with_their_intervals(run, tmp_path):
     assert [one["same_operating_point"] for one in card["detector"]["evaluations"]] == [False, True]
 
 
+def test_the_card_says_what_the_detector_does_in_use(run, tmp_path):
+    measured = {"share_unsure": 0.52, "error_answered": 0.052}
+    point = RunFolder(run).read_operating_point()
+    evaluation(run, "other", operating_point=point | measured, data="other")
+    evaluation(run, operating_point=point | measured | {"error_answered": 0.1})
+    another = {"unsure": [0.2, 0.9], "share_unsure": 0.1, "error_answered": 0.3}
+    evaluation(run, "another", operating_point=point | another)
+    export_run(run, tmp_path / "artifact")
+    card = faceproof.load(tmp_path / "artifact").card
+    assert [one.share_unsure for one in card.detector.evaluations] == [None, 0.52, 0.52]
+    said = (
+        "In use it answers 48.0% of the images, 10.0% of those wrongly, and calls the others "
+        "unsure (measured on tiny, test)."
+    )
+    assert card.detector.in_use == said
+    assert f"- {said}" in (tmp_path / "artifact" / "README.md").read_text()
+
+
+def test_a_card_of_an_earlier_version_does_not_say_it(run, tmp_path):
+    evaluation(run)
+    export_run(run, tmp_path / "artifact")
+    file = tmp_path / "artifact" / "card.json"
+    card = json.loads(file.read_text())
+    for entry in card["detector"]["evaluations"]:
+        del entry["share_unsure"], entry["error_answered"]
+    file.write_text(json.dumps(card))
+    assert faceproof.load(tmp_path / "artifact").card.detector.in_use is None
+
+
 def test_what_was_not_measured_is_a_dash(run, tmp_path):
     export_run(run, tmp_path / "artifact")
     text = (tmp_path / "artifact" / "README.md").read_text()

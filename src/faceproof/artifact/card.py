@@ -14,8 +14,8 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import AVERAGES
 from faceproof.evaluation.json_values import plain
-from faceproof.evaluation.operating_point import OperatingPoint
-from faceproof.io.parse import parse
+from faceproof.evaluation.operating_point import OperatingPoint, in_use
+from faceproof.io.parse import ADDED, parse
 from faceproof.models.detector import ImageInput
 from faceproof.task import Task, get_task
 
@@ -97,6 +97,9 @@ class EvaluationEntry:
     same_operating_point: bool  # whether it had this detector's threshold and calibration
     metrics: dict[str, float | None]  # by name; None where undefined
     intervals: dict[str, tuple[float, float] | None]  # of 95 %
+    # At this detector's threshold and unsure band; None of another, or without labels.
+    share_unsure: float | None = field(default=None, metadata=ADDED)
+    error_answered: float | None = field(default=None, metadata=ADDED)  # of those not unsure
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,21 @@ class DetectorEntry:
     def kind(self) -> str:
         """`detector` or `ensemble`."""
         return "detector" if self.average is None else "ensemble"
+
+    @property
+    def in_use(self) -> str | None:
+        """What it does in use, in a sentence; None if no evaluation has measured that.
+
+        That is on the test images of the data it was trained on, else of another set.
+        """
+        measured = [one for one in self.evaluations if one.share_unsure is not None]
+        tests = [one for one in measured if one.split == "test"]
+        own = [one for one in tests if one.data == self.trained_on.name]
+        for one in (own or tests or measured)[:1]:
+            assert one.share_unsure is not None
+            said = in_use(one.share_unsure, one.error_answered)
+            return f"In use {said} (measured on {one.data}, {one.split})."
+        return None
 
 
 @dataclass(frozen=True)

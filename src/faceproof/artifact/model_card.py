@@ -77,7 +77,9 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
     yield f"- Calibration: {how} ({calibration.reason})."
     yield f"- Called `{positive}` from probability {point.threshold:.4f} on: {point.origin}."
     low, high = point.unsure
-    if low == high:
+    if point.max_risk is None:
+        yield "- No unsure band: every image is answered."
+    elif low == high:
         yield "- No unsure band: on validation it was not needed for the error aimed at."
     else:
         yield (
@@ -86,6 +88,8 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
         )
     for warning in point.warnings:
         yield f"- {warning}"
+    if part.in_use is not None:
+        yield f"- {part.in_use}"
 
 
 def _training(part: DetectorEntry) -> Iterator[str]:

@@ -23,7 +23,7 @@ from faceproof.evaluation.groups import unit_codes
 from faceproof.io.cache import load_or_compute_json
 from faceproof.words import apart
 
-FORMAT = 4  # raised with every change to what an audit holds
+FORMAT = 5  # raised with every change to what an audit holds
 MAX_IMBALANCE = 10.0
 MIN_SIDE = 32  # pixels
 MAX_ASPECT = 3.0
@@ -54,6 +54,19 @@ DUPLICATES: dict[str, tuple[Severity, str, str]] = {
         "info", "images that look almost the same are in one split", "no action if they are few",
     ),
 }  # fmt: skip
+
+# What takes a shortcut away, by the property that is one.
+CURES = {
+    "file type": "save both classes in one file format",
+    "file size": "save both classes in one format, side and quality",
+    "pixel size": "crop and resize both classes to one side by the same steps",
+    "JPEG tables": "encode both classes again at one JPEG quality",
+    "metadata": "strip the metadata of both classes",
+    "mean colour": "take both classes from the same cameras, or train with augment=colour",
+    "sharpness": "resize and encode both classes by the same steps",
+    "radial spectrum": "resize and encode both classes by the same steps",
+    "detail along the border": "crop both classes alike, or train with augment=zoom",
+}
 
 
 @dataclass(frozen=True)
@@ -276,9 +289,8 @@ def _shortcut(shortcut: Shortcut) -> Finding:
         f"{low} to {shortcut.high:.3f}; above {limit} is too much), so a "
         "detector can answer without looking at the face"
     )
-    if shortcut.limit == FILE_LIMIT:
-        advice = "save both classes in the same format, size and quality"
-    else:
-        advice = "this may be a trace of the class itself, or of how its images were collected"
+    advice = CURES.get(shortcut.name, "bring both classes into one form by the same steps")
+    if shortcut.limit != FILE_LIMIT:
+        advice += " (unless it is a trace of the forgery itself)"
     advice += "; measure what is left without it by faceproof evaluate neutral=jpeg"
     return Finding("warning", f"shortcut: {shortcut.name}", 1, text, advice)

@@ -23,6 +23,7 @@ from faceproof.data.shards.known_stores import remember_store
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.shards.store import ShardError, is_url
 from faceproof.data.splits import RATIOS, check_ratios
+from faceproof.data.swapped import warn_of_swapped_labels
 from faceproof.data.table import (
     SCHEMA,
     SPLITS,
@@ -173,6 +174,7 @@ class FolderData(_Kind):
     def list(self) -> DataSet:
         """List the images below `root`."""
         task, folder, groups = get_task(self.task), absolute(self.root), check_groups(self.groups)
+        warn_of_swapped_labels(self.labels, task)
         columns = list_folder(
             folder, self.layout, _as_text(self.labels), _as_text(self.splits),
             _as_text(self.generators), groups,
@@ -233,6 +235,7 @@ class TableData(_Kind):
     def list(self) -> DataSet:
         """Read the file."""
         path, task, groups = absolute(self.file), get_task(self.task), check_groups(self.groups)
+        warn_of_swapped_labels(self.labels or {}, task)
         columns = read_own_table(path, self.columns or {}, groups)
         columns = map_words(columns, path, task, self.labels or {}, self.splits or {})
         words = {key: columns[key] for key in groups if key in columns}

@@ -1,15 +1,17 @@
 """Comparison of runs that scored the same images: which is better, by how much, and is it chance.
 
-Pairs of runs are compared on the images they share: ROC-AUC by DeLong's test, accuracy at each
-run's stored threshold by McNemar's, both with groups counted in (`statistics`). Holm's rule
-corrects for the number of pairs, for ROC-AUC and accuracy apart. Such a test speaks of two trained
-networks; the spread over runs that differ only in their seed shows what another seed would give.
+Configurations are compared: all settings but the seed. Where one was trained with several seeds,
+the means over seeds are tested, and both the images and the seeds count as chance (`over_seeds`).
+Where each is a single run, ROC-AUC is compared by DeLong's test and accuracy at each run's stored
+threshold by McNemar's, both with groups counted in (`statistics`); such a test speaks of two
+trained networks. Holm's rule corrects for the number of pairs, for ROC-AUC and accuracy apart.
 """
 
+import functools
 import itertools
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,14 @@ import pyarrow.compute as pc
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.intervals import MIN_UNITS, NUM_RESAMPLES, Intervals, bootstrap
 from faceproof.evaluation.metrics import Metrics, measure_scores, metrics_shown
-from faceproof.evaluation.predictions import called_right, label_numbers, logits_of
+from faceproof.evaluation.over_seeds import Mean, SeedNoise, mean_auc, mean_share, seed_noise
+from faceproof.evaluation.predictions import (
+    Flags,
+    Scores,
+    called_right,
+    label_numbers,
+    logits_of,
+)
 from faceproof.evaluation.run_names import SEED, find_families, name_runs
 from faceproof.evaluation.scored_runs import ScoredRun
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
@@ -32,7 +41,11 @@ from faceproof.evaluation.statistics import (
     holm,
     share_difference,
 )
+from faceproof.io.run_folder import RANDOM_WEIGHTS
 from faceproof.task import Task
+
+MARGIN = 0.01  # of ROC-AUC
+TESTED = ("roc_auc", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -59,14 +72,20 @@ class ComparedRun:
     criterion: str | None  # None for a threshold that was given
     best_epoch: int | None
     test_scorings: int | None  # how often it has scored this test split
+    initial_weights: str | None  # in words
     metrics: Metrics
     intervals: Intervals
     cost: Cost
 
+    @property
+    def random_weights(self) -> bool:
+        """Whether its training began with random weights."""
+        return (self.initial_weights or "").startswith(RANDOM_WEIGHTS)
+
 
 @dataclass(frozen=True)
 class Tested:
-    """A difference between two runs, the first's value less the second's, tested."""
+    """A difference between two configurations, the first's value less the second's, tested."""
 
     difference: float
     interval: Interval  # 95 %
@@ -77,7 +96,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs by name, and their differences; None where a difference could not be tested."""
+    """Two configurations by name, and their differences; None where one could not be tested."""
 
     first: str
     second: str
@@ -93,22 +112,34 @@ class Pair:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean, sample standard deviation, smallest and largest of a metric over seeds."""
+    """Mean, sample standard deviation (None of one run), smallest and largest over seeds."""
 
     mean: float
-    standard_deviation: float
+    standard_deviation: float | None
     min: float
     max: float
 
 
 @dataclass(frozen=True)
-class SeedFamily:
-    """Runs that differ in nothing but their seed, and the spread of each metric over them."""
+class Configuration:
+    """Runs that differ in nothing but their seed, or one run.
+
+    Attributes:
+        runs: their names.
+        metrics: the spread of each over the runs; None where a run leaves it undefined.
+        intervals: 95 %, of the means of ROC-AUC and accuracy: over images, and over seeds where the
+            comparison has several.
+        random_weights: whether training began with random weights.
+        cost: of one of the runs, for their networks are alike.
+    """
 
     name: str
     runs: list[str]
     seeds: list[int | None]
     metrics: dict[str, Spread | None]
+    intervals: Intervals
+    random_weights: bool
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -127,15 +158,21 @@ class Comparison:
     level: float
     num_resamples: int
     device: str | None
+    margin: float  # of ROC-AUC: what is behind by surely less is called as good
     runs: list[ComparedRun]
-    pairs: list[Pair]
-    seeds: list[SeedFamily]
+    configurations: list[Configuration]
+    pairs: list[Pair]  # of configurations
+
+    @property
+    def over_seeds(self) -> bool:
+        """Whether a configuration was trained with several seeds."""
+        return any(len(one.runs) > 1 for one in self.configurations)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `comparison.json` holds, as plain values."""
         values = asdict(self)
-        for run in values["runs"]:
-            run |= run.pop("cost")
+        for one in (*values["runs"], *values["configurations"]):
+            one |= one.pop("cost")
         return values
 
 
@@ -144,6 +181,7 @@ def compare_runs(
     costs: Sequence[Cost],
     device: str | None = None,
     num_resamples: int = NUM_RESAMPLES,
+    margin: float = MARGIN,
 ) -> Comparison:
     """Compare runs that scored the same images, as `scored_runs.read_scored` returns them.
 
@@ -161,6 +199,7 @@ def compare_runs(
         found.append((one, _compared_run(one, name, family, cost, measured, drawn.metrics)))
     found.sort(key=lambda pair: _rank(pair[1]))
     runs = [run for _, run in found]
+    members = _members(found, units)
     by_class = np.bincount(label_numbers(first.predictions, task), minlength=2).tolist()
     return Comparison(
         title=f"{len(scored)} runs on {first.report.data}",
@@ -169,9 +208,9 @@ def compare_runs(
         num_by_class=dict(zip(task.classes, by_class, strict=True)),
         num_units=drawn.num_units,
         num_groups=pc.count_distinct(first.predictions["group"]).as_py(),
-        level=LEVEL, num_resamples=drawn.num_resamples, device=device, runs=runs,
-        pairs=_pairs([one for one, _ in found], [run.name for run in runs], units),
-        seeds=_seeds(runs),
+        level=LEVEL, num_resamples=drawn.num_resamples, device=device, margin=margin, runs=runs,
+        configurations=[one.described for one in members],
+        pairs=_pairs(members, units),
     )  # fmt: skip
 
 
@@ -184,36 +223,141 @@ def _compared_run(
 ) -> ComparedRun:
     shown = [metric.name for metric in metrics_shown("comparison")]
     numbers = [key for key in measured if key.startswith("num_")]
-    report = one.report
+    report, record = one.report, one.folder.read_record()
     return ComparedRun(
         name=name, family=family, folder=str(one.folder.path), model=report.model,
         seed=one.config.get(SEED), threshold=report.threshold,
         threshold_origin=report.threshold_origin, criterion=report.criterion,
-        best_epoch=one.folder.read_record().get("best_epoch"), test_scorings=report.test_scorings,
+        best_epoch=record.get("best_epoch"), test_scorings=report.test_scorings,
+        initial_weights=record.get("weights"),
         metrics={key: measured[key] for key in (*numbers, *shown)},
         intervals={key: intervals[key] for key in shown}, cost=cost,
     )  # fmt: skip
 
 
-def _pairs(scored: Sequence[ScoredRun], names: Sequence[str], units: Codes) -> list[Pair]:
-    task = scored[0].report.task
-    positive = label_numbers(scored[0].predictions, task) == 1
-    logits = [logits_of(one.predictions) for one in scored]
-    right = [called_right(one.predictions, task, one.report.threshold) for one in scored]
-    pairs = list(itertools.combinations(range(len(scored)), 2))
+@dataclass(frozen=True)
+class _Members:
+    """A configuration, and what its runs answered; the noise of seeds by metric, if any is known.
+
+    Attributes:
+        logits: (N,) of each run.
+        right: whether each image is called correctly, (N,) of each run.
+    """
+
+    described: Configuration
+    positive: Flags
+    logits: list[Scores]
+    right: list[Flags]
+    noise: dict[str, SeedNoise]
+
+    def mean(self, metric: str, units: Codes, other: "_Members | None" = None) -> Mean | None:
+        """Return the mean of `roc_auc` or `accuracy`, or what it is more than another's."""
+        noise = self.noise[metric]
+        other_noise = None if other is None else other.noise[metric]
+        if metric == "accuracy":
+            calls = () if other is None else other.right
+            return mean_share(self.right, noise, units, calls, other_noise)
+        logits = () if other is None else other.logits
+        return mean_auc(self.logits, noise, self.positive, units, logits, other_noise)
+
+
+def _members(found: Sequence[tuple[ScoredRun, ComparedRun]], units: Codes) -> list[_Members]:
+    """Return the configurations of runs, the best first, with the intervals of their means."""
+    families = _families([run for _, run in found])
+    noises = _noises(list(families.values()))
+    by_name = {run.name: one for one, run in found}
+    made = []
+    for number, (name, runs) in enumerate(families.items()):
+        scored = [by_name[run.name] for run in runs]
+        task = scored[0].report.task
+        members = _Members(
+            _configuration(name, runs),
+            label_numbers(scored[0].predictions, task) == 1,
+            [logits_of(one.predictions) for one in scored],
+            [called_right(one.predictions, task, one.report.threshold) for one in scored],
+            {metric: noise[number] for metric, noise in noises.items()},
+        )
+        made.append(_with_intervals(members, units) if noises else members)
+    return sorted(made, key=lambda one: _rank_configuration(one.described))
+
+
+def _families(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
+    """Return the runs of each configuration by its name.
+
+    Runs of one seed are copies and no draws of it: such a family is not averaged.
+    """
+    families: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        families.setdefault(run.family, []).append(run)
+    found: dict[str, list[ComparedRun]] = {}
+    for name, members in families.items():
+        distinct = len({run.seed for run in members}) == len(members)
+        found |= {name: members} if distinct else {run.name: [run] for run in members}
+    return found
+
+
+def _noises(families: Sequence[Sequence[ComparedRun]]) -> dict[str, list[SeedNoise]]:
+    """Return for each metric that is tested the noise of seeds; empty where seeds are alike."""
+    if all(len(runs) == 1 for runs in families):
+        return {}
+    found = {}
+    for metric in TESTED:
+        values = [[run.metrics[metric] for run in runs] for runs in families]
+        if all(value is not None for of_family in values for value in of_family):
+            found[metric] = seed_noise([[float(v or 0.0) for v in one] for one in values])
+    return found
+
+
+def _configuration(name: str, runs: Sequence[ComparedRun]) -> Configuration:
+    shown = [metric.name for metric in metrics_shown("comparison")]
+    first = runs[0]
+    return Configuration(
+        name, [run.name for run in runs], [run.seed for run in runs],
+        metrics={metric: _spread([run.metrics[metric] for run in runs]) for metric in shown},
+        intervals={metric: first.intervals[metric] for metric in TESTED},
+        random_weights=any(run.random_weights for run in runs),
+        cost=first.cost,
+    )  # fmt: skip
+
+
+def _with_intervals(members: _Members, units: Codes) -> _Members:
+    """Return a configuration with the intervals of its means over images and seeds."""
+    found: Intervals = dict.fromkeys(TESTED)
+    if int(units.max()) + 1 >= MIN_UNITS:
+        means = {metric: members.mean(metric, units) for metric in members.noise}
+        found |= {metric: mean.interval() for metric, mean in means.items() if mean is not None}
+    return replace(members, described=replace(members.described, intervals=found))
+
+
+def _rank_configuration(one: Configuration) -> tuple[float, float, str]:
+    means = [spread.mean if spread else 0.0 for spread in map(one.metrics.get, TESTED)]
+    return -means[0], -means[1], one.name
+
+
+def _pairs(members: Sequence[_Members], units: Codes) -> list[Pair]:
+    names = [one.described.name for one in members]
+    pairs = list(itertools.combinations(range(len(members)), 2))
     if int(units.max()) + 1 < MIN_UNITS:
         return [Pair(names[a], names[b], None, None) for a, b in pairs]
-    areas = _tested(pairs, lambda a, b: auc_difference(logits[a], logits[b], positive, units))
-    shares = _tested(pairs, lambda a, b: share_difference(right[a], right[b], units))
-    tested = zip(pairs, areas, shares, strict=True)
+    columns = []
+    for metric in TESTED:
+        difference = functools.partial(_difference, metric, units)
+        columns.append(_tested([difference(members[a], members[b]) for a, b in pairs]))
+    tested = zip(pairs, *columns, strict=True)
     return [Pair(names[a], names[b], area, share) for (a, b), area, share in tested]
 
 
-def _tested(
-    pairs: Sequence[tuple[int, int]], difference: Callable[[int, int], Difference | None]
-) -> list[Tested | None]:
-    """Test a difference for every pair; the p-values are one family."""
-    found = [difference(*pair) for pair in pairs]
+def _difference(metric: str, units: Codes, first: _Members, second: _Members) -> Difference | None:
+    if metric in first.noise:
+        mean = first.mean(metric, units, second)
+        return None if mean is None else mean.test()
+    if metric == "accuracy":
+        return share_difference(first.right[0], second.right[0], units)
+    return auc_difference(first.logits[0], second.logits[0], first.positive, units)
+
+
+def _tested(found: Sequence[Difference | None]) -> list[Tested | None]:
+    """Correct the p-values of differences, which are one family."""
     corrected = iter(holm([one.p_value for one in found if one is not None]))
     return [
         None
@@ -223,22 +367,9 @@ def _tested(
     ]
 
 
-def _seeds(runs: Sequence[ComparedRun]) -> list[SeedFamily]:
-    found = []
-    for family in dict.fromkeys(run.family for run in runs):
-        members = [run for run in runs if run.family == family]
-        seeds = [run.seed for run in members]
-        if len(set(seeds)) > 1:
-            metrics = {
-                metric.name: _spread([run.metrics[metric.name] for run in members])
-                for metric in metrics_shown("comparison")
-            }
-            found.append(SeedFamily(family, [run.name for run in members], seeds, metrics))
-    return found
-
-
 def _spread(values: Sequence[float | None]) -> Spread | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
-    return Spread(statistics.fmean(known), statistics.stdev(known), min(known), max(known))
+    deviation = statistics.stdev(known) if len(known) > 1 else None
+    return Spread(statistics.fmean(known), deviation, min(known), max(known))

@@ -7,7 +7,7 @@ from typing import Any
 from faceproof.data.loader_config import LoaderConfig
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.operating_point import ThresholdConfig
+from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
 from faceproof.settings import (
     COUNT,
     PLACE,
@@ -21,7 +21,8 @@ from faceproof.settings import (
     optional,
 )
 
-BY_NAME = Rule(lambda value: isinstance(value, Mapping), "criterion, fpr and value, by name")
+BY_NAME = Rule(lambda value: isinstance(value, Mapping), f"{', '.join(THRESHOLD)}, by name")
+OWN = "own"  # the run's
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class EvaluateConfig:
         frames: at most so many images of each group (video), evenly spaced; None for all.
         neutral: `jpeg` scores again with both classes re-encoded alike.
         robustness: `standard` or `quick` scores again under growing corruption.
-        threshold: `criterion`, `fpr` and `value`; null for the run's own.
+        threshold: `criterion`, `fpr` and `value`, null for the run's own; and `max_risk`, `own`
+            for the run's own.
         calibration: of that other threshold; null for the run's own.
         name: the evaluation's folder below `evaluations/`; null for data sets and split.
         loader: batch size and worker processes.
@@ -62,15 +64,26 @@ class EvaluateConfig:
             raise SettingError("loader.batch_size", "= 'auto' is for training; give a whole number")
         self.requested_threshold()
 
+    @property
+    def other_band(self) -> bool:
+        """Whether another unsure band than the run's own is asked for, by `threshold.max_risk`."""
+        return bool(self.threshold.get("max_risk", OWN) != OWN)
+
     def requested_threshold(self) -> ThresholdConfig | None:
-        """Return the other threshold that is set, or None for the run's own."""
+        """Return the other threshold that is set, or None for the run's own.
+
+        Its `max_risk` counts with `other_band` alone.
+        """
         if "calibration" in self.threshold:
-            raise UnknownSettingError("threshold.calibration", ("criterion", "fpr", "value"))
+            raise UnknownSettingError("threshold.calibration", THRESHOLD)
         wanted = {**self.threshold, "calibration": self.calibration}
+        max_risk = wanted.pop("max_risk", OWN)
         given = {name: value for name, value in wanted.items() if value is not None}
         if given and "criterion" not in given:
             raise FaceproofError(
                 f"{', '.join(given)} would change nothing without threshold.criterion: the run's "
                 "own threshold and calibration stand unless another criterion is given"
             )
-        return make(ThresholdConfig, given, "threshold") if given else None
+        band = {} if max_risk == OWN else {"max_risk": max_risk}
+        made = make(ThresholdConfig, given | band, "threshold")  # checks the band by itself too
+        return made if given else None

@@ -31,7 +31,7 @@ from faceproof.evaluation.intervals import NUM_RESAMPLES, BootstrapIntervals, In
 from faceproof.evaluation.json_values import plain, printable
 from faceproof.evaluation.metrics import METRICS, Metrics, measure_scores
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
-from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.operating_point import OperatingPoint, in_use
 from faceproof.evaluation.predictions import (
     Flags,
     Labels,
@@ -72,6 +72,9 @@ class EvaluationContext:
     # How often the run has scored this test split, this time included, where that is counted.
     test_scorings: int | None = None
     num_resamples: int = NUM_RESAMPLES
+    num_seen: int = 0  # images left out, because the run was trained on or chosen by them
+    limits: Sequence[str] = ()  # settings that cut the training short, as trainer.max_steps=5
+    shortcuts: Sequence[str] = ()  # of the training's images, beyond their limits; in words
     neutral: Neutral | None = None  # as they are against both classes wrapped alike, if scored
     robustness: Sequence[CorruptionRow] = ()  # the uncorrupted images first; may be empty
     # Digests of what it was computed from: see `RunFolder.detector_digest`, and of the images'
@@ -110,6 +113,11 @@ class OperatingPointCheck:
     error_answered: float | None
     error_answered_interval: Interval | None
     error_all: float | None
+
+    @property
+    def in_use(self) -> str | None:
+        """What it does in use, in words; None without labelled images."""
+        return None if self.share_unsure is None else in_use(self.share_unsure, self.error_answered)
 
 
 @dataclass(frozen=True)
@@ -195,6 +203,9 @@ class Evaluation:
                 **{name: getattr(context, name) for name in first},
                 "num_groups": self.num_groups,
                 "num_unreadable": len(context.unreadable),
+                "num_seen": context.num_seen,
+                "limits": list(context.limits),
+                "shortcuts": list(context.shortcuts),
                 **values,
                 "neutral": context.neutral,
                 "robustness": list(context.robustness) or None,

@@ -18,11 +18,11 @@ The unsure band is the narrowest around the threshold such that at most `max_ris
 images outside of it are called wrongly, where images are left out by the probability of the class
 that they are called, lowest first (Chow 1970: no other order leaves out fewer, if probabilities are
 right). It leaves out no more than `1 - MIN_COVERAGE` of the images, ties aside; where that does not
-suffice a warning says so.
+suffice a warning says so. With `max_risk` null there is no band.
 """
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -32,20 +32,30 @@ import pyarrow as pa
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import METHODS, Calibration, fit_calibration
 from faceproof.evaluation.groups import unit_codes
-from faceproof.evaluation.predictions import Labels, Scores, is_positive, label_numbers, logits_of
+from faceproof.evaluation.predictions import (
+    Labels,
+    Scores,
+    is_positive,
+    label_numbers,
+    logits_of,
+    probabilities_of,
+)
 from faceproof.evaluation.reliability import confidences, risk_coverage
 from faceproof.evaluation.statistics import Codes, Interval
-from faceproof.io.parse import parse
+from faceproof.io.parse import ADDED, parse
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
 from faceproof.settings import RATE, SHARE, SettingError, check, one_of, optional
 from faceproof.task import Task
-from faceproof.words import apart
+from faceproof.words import apart, percent
 
 FORMAT = "faceproof operating point 1"
 CRITERIA = ("youden", "f1", "fpr", "fixed")
+THRESHOLD = ("criterion", "fpr", "value", "max_risk")  # the settings below `threshold`
 FPR, VALUE = 0.01, 0.5  # where a criterion that needs one is set without it
-MAX_RISK = 0.01
+MAX_RISK = 0.05  # measured: docs/explanation/thresholds.md
+MAX_RISK_OF_OLD = 0.01  # of operating points that do not name it
 MIN_COVERAGE = 0.5
+BAND_WARNING = "Outside of the unsure band"
 
 Counts = npt.NDArray[np.int64]
 
@@ -63,7 +73,8 @@ class OperatingPoint:
     false_positives: int = 0
     false_negatives: int = 0
     unsure: Interval = (0.5, 0.5)  # from the first on, short of the second; equal without a band
-    max_risk: float = MAX_RISK  # the share of wrong answers that the band was to leave
+    # The share of wrong answers that the band was to leave; None without a band.
+    max_risk: float | None = field(default=MAX_RISK, metadata=ADDED)
     warnings: tuple[str, ...] = ()  # what validation could not promise, in sentences
 
     @property
@@ -82,6 +93,11 @@ class OperatingPoint:
             "positive validation images"
         )
 
+    @property
+    def keeps_risk(self) -> bool:
+        """Whether validation's answers outside of the unsure band are as seldom wrong as wanted."""
+        return not any(text.startswith(BAND_WARNING) for text in self.warnings)
+
     def to_json(self) -> dict[str, Any]:
         """Return the operating point as plain values."""
         values = {"format": FORMAT} | asdict(self) | {"calibration": self.calibration.to_json()}
@@ -96,6 +112,7 @@ class OperatingPoint:
                 f"no operating point of this version: its format is {found!r} and not {FORMAT!r}"
             )
         names = {field.name for field in fields(cls)}
+        values = {"max_risk": MAX_RISK_OF_OLD} | values
         if odd := names ^ (set(values) - {"format"}):
             raise FaceproofError(f"an operating point lacks or should not have: {sorted(odd)}")
         plain = {name: values[name] for name in names}
@@ -111,6 +128,22 @@ class OperatingPoint:
 
 
 DEFAULT = OperatingPoint(Calibration(), 0.5)
+
+
+def in_use(share_unsure: float, error_answered: float | None) -> str:
+    """Say what a detector does in use, to stand behind "in use": how much it answers, how wrongly.
+
+    >>> in_use(0.52, 0.052)
+    'it answers 48.0% of the images, 5.2% of those wrongly, and calls the others unsure'
+    """
+    if error_answered is None:
+        return "it answers no image"
+    if share_unsure == 0:
+        return f"it answers every image, {percent(error_answered)} of them wrongly"
+    return (
+        f"it answers {percent(1 - share_unsure)} of the images, {percent(error_answered)} of those "
+        "wrongly, and calls the others unsure"
+    )
 
 
 def read_operating_point(run: RunFolder) -> OperatingPoint:
@@ -136,15 +169,19 @@ class ThresholdConfig:
         fpr: the false-positive rate to keep, for the criterion fpr alone; None for `FPR`.
         value: the threshold, for the criterion fixed alone; None for `VALUE`.
         calibration: auto, temperature, isotonic or none.
+        max_risk: the share of wrong answers that the unsure band is to leave; null for no band, so
+            that every image is answered.
     """
 
     criterion: str = "youden"
     fpr: float | None = None
     value: float | None = None
     calibration: str = "auto"
+    max_risk: float | None = MAX_RISK
 
     def __post_init__(self) -> None:
         check(self, criterion=one_of(*CRITERIA), fpr=optional(RATE), value=optional(SHARE))
+        check(self, max_risk=optional(RATE))
         for name, criterion in (("fpr", "fpr"), ("value", "fixed")):
             value = getattr(self, name)
             if value is not None and self.criterion != criterion:
@@ -180,18 +217,16 @@ def fit_operating_point(
     labels: Labels,
     logits: Scores,
     config: ThresholdConfig,
-    max_risk: float = MAX_RISK,
     units: Codes | None = None,
 ) -> OperatingPoint:
     """Fit calibration, threshold and unsure band to validation images, and to no others.
 
-    Labels are (N,) of 0 and 1, logits (N,). The unsure band should leave at most `max_risk` wrong
-    answers. For `units` see `groups.unit_codes`; None is for images without groups.
+    Labels are (N,) of 0 and 1, logits (N,). For `units` see `groups.unit_codes`; None is for images
+    without groups.
 
     Raises:
         FaceproofError: images of one class are missing.
     """
-    assert 0 < max_risk < 1
     num_negative, num_positive = np.bincount(labels, minlength=2).tolist()
     if not (num_negative and num_positive):
         raise FaceproofError(
@@ -206,21 +241,44 @@ def fit_operating_point(
         independent = len(np.unique(codes[labels == 0]))
         chosen, warnings = _choose_threshold(labels, probabilities, config, independent)
     called = is_positive(probabilities, chosen)
-    unsure, risk = _unsure_band(labels, probabilities, chosen, max_risk)
-    if risk > max_risk:
-        left, aim = apart(risk, max_risk, ".2%")
-        warnings.append(
-            f"Outside of the unsure band {left} of the validation images are called wrongly, "
-            f"more than the {aim} aimed at: a wider band would leave out more than half."
-        )
-    return OperatingPoint(
+    point = OperatingPoint(
         calibration, chosen, config.criterion,
         promised_fpr=config.rate if config.criterion == "fpr" else None,
         num_negative=num_negative, num_positive=num_positive,
         false_positives=int(np.count_nonzero(called & (labels == 0))),
         false_negatives=int(np.count_nonzero(~called & (labels == 1))),
-        unsure=unsure, max_risk=max_risk, warnings=tuple(warnings),
+        warnings=tuple(warnings),
     )  # fmt: skip
+    return _with_band(point, labels, probabilities, config.max_risk)
+
+
+def with_other_band(
+    point: OperatingPoint, predictions: pa.Table, task: Task, max_risk: float | None
+) -> OperatingPoint:
+    """Return a point with the unsure band for another risk, and all else as it is.
+
+    `predictions` are those of validation, with the point's own probabilities.
+    """
+    kept = tuple(text for text in point.warnings if not text.startswith(BAND_WARNING))
+    labels, probabilities = label_numbers(predictions, task), probabilities_of(predictions)
+    return _with_band(replace(point, warnings=kept), labels, probabilities, max_risk)
+
+
+def _with_band(
+    point: OperatingPoint, labels: Labels, probabilities: Scores, max_risk: float | None
+) -> OperatingPoint:
+    """Return a point with the band for a risk, and a warning where it cannot be kept."""
+    threshold, warnings = point.threshold, point.warnings
+    if max_risk is None:
+        return replace(point, unsure=(threshold, threshold), max_risk=None)
+    unsure, risk = _unsure_band(labels, probabilities, threshold, max_risk)
+    if risk > max_risk:
+        left, aim = apart(risk, max_risk, ".2%")
+        warnings += (
+            f"{BAND_WARNING} {left} of the validation images are called wrongly, "
+            f"more than the {aim} aimed at: a wider band would leave out more than half.",
+        )
+    return replace(point, unsure=unsure, max_risk=max_risk, warnings=warnings)
 
 
 def _choose_threshold(

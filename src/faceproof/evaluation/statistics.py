@@ -83,11 +83,11 @@ def auc_interval(
     # In order of units no sum depends on the order in which the rows came.
     positives, positive_units = _by_unit(positives, positive_units)
     negatives, negative_units = _by_unit(negatives, negative_units)
-    above, below = _placements(positives, negatives), 1 - _placements(negatives, positives)
+    above, below = placements(positives, negatives), 1 - placements(negatives, positives)
     area = float(above.mean())
     if area in (0.0, 1.0):
         return wilson(area, num_units)
-    variance = _auc_variance(above - area, below - area, positive_units, negative_units)
+    variance = auc_variance(above - area, below - area, positive_units, negative_units)
     half = Z * math.sqrt(variance) / (area * (1 - area))
     odds = math.log(area / (1 - area))
     return _sigmoid(odds - half), _sigmoid(odds + half)
@@ -98,7 +98,7 @@ def _by_unit(scores: Scores, units: Codes) -> tuple[Scores, Codes]:
     return scores[order], units[order]
 
 
-def _placements(scores: Scores, others: Scores) -> Scores:
+def placements(scores: Scores, others: Scores) -> Scores:
     """Return for each score the share of the others that lie below it; a tie counts one half."""
     ranked = np.sort(others)
     order = np.argsort(scores, kind="stable")  # searching in order is several times faster
@@ -108,7 +108,7 @@ def _placements(scores: Scores, others: Scores) -> Scores:
     return found / (2 * len(others))
 
 
-def _auc_variance(
+def auc_variance(
     above: Scores, below: Scores, positive_units: Codes, negative_units: Codes
 ) -> float:
     """Return Obuchowski's variance from the centred placements of either class.
@@ -168,22 +168,22 @@ def auc_difference(
     if num_units < 2:
         return None
     above, below = (
-        _placements(first[rows], first[others]) - _placements(second[rows], second[others])
+        placements(first[rows], first[others]) - placements(second[rows], second[others])
         for rows, others in ((positive, ~positive), (~positive, positive))
     )
     value = float(above.mean())
     # A step of a placement is one over twice the rows of a class: far more than this.
     if max(np.ptp(above), np.ptp(below)) < 1e-12:
-        return _constant_difference(round(value, 12), num_units)
-    variance = _auc_variance(above - value, -below - value, units[positive], units[~positive])
+        return constant_difference(round(value, 12), num_units)
+    variance = auc_variance(above - value, -below - value, units[positive], units[~positive])
     if variance == 0:  # the classes' parts of mixed groups can cancel
-        return _constant_difference(value, num_units)
+        return constant_difference(value, num_units)
     error = math.sqrt(variance)
     interval = max(-1.0, value - Z * error), min(1.0, value + Z * error)
     return Difference(value, interval, math.erfc(abs(value) / error / math.sqrt(2)))
 
 
-def _constant_difference(value: float, num_units: int) -> Difference:
+def constant_difference(value: float, num_units: int) -> Difference:
     """Judge a difference that all units show alike."""
     seen, _ = wilson(1.0, num_units)
     interval = seen * value - (1 - seen), seen * value + (1 - seen)

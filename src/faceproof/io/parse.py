@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -10,6 +10,7 @@ from faceproof.errors import FaceproofError
 from faceproof.settings import SettingError, join
 
 MAX_DEPTH = 20
+ADDED = {"added": True}  # the metadata of a field that files of earlier versions lack
 MAX_INTEGER = 2**63
 MAX_FLOAT = sys.float_info.max
 
@@ -28,8 +29,9 @@ def parse(kind: Any, value: Any, where: str = "") -> Any:
     """Return a plain value as what an annotation says it is.
 
     That is a dataclass, a scalar type, `dict[str, X]`, `tuple[X, ...]`, `tuple[X, Y]`, `X | None`,
-    or Any for plain values of bounded depth. A dataclass takes exactly its fields; one with a
-    method `from_json` is made by that, once its fields have the right types.
+    or Any for plain values of bounded depth. A dataclass takes exactly its fields, of which those
+    that are `ADDED` may be missing; one with a method `from_json` is made by that, once its fields
+    have the right types.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -59,7 +61,7 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
     _expect(isinstance(value, dict), value, where, "a mapping")
     read = getattr(kind, "from_json", None)
     given = {key: one for key, one in value.items() if read is None or key != "format"}
-    names = {field.name for field in fields(kind)}
+    names = {field.name for field in fields(kind) if field.name in given or not _is_added(field)}
     if odd := sorted(names ^ set(given)):
         raise FaceproofError(f"{where or 'it'} lacks or should not have {', '.join(odd)}")
     hints = get_type_hints(kind)
@@ -68,6 +70,11 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
         return kind(**parsed) if read is None else read(value)
     except SettingError as error:
         raise error.within(where) from error
+
+
+def _is_added(field: Field[Any]) -> bool:
+    """Say whether files of earlier versions lack a field."""
+    return bool(field.metadata.get("added"))
 
 
 def _bounded(value: Any, where: str, depth: int = 0) -> Any:

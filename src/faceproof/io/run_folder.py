@@ -31,6 +31,7 @@ from faceproof.settings import NAME, TEXT
 from faceproof.words import override
 
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
+RANDOM_WEIGHTS = "random initial weights"  # so begins what a record says of them
 FITTED_TO = "fitted_to"  # in operating_point.json, with digests of detector and validation.parquet
 MAX_WEIGHTS = 2**35  # bytes of best.ckpt; a network of a billion parameters takes 2**32
 MAX_LINES = 50_000_000  # bytes of a table of epochs, or of the lines of scorings

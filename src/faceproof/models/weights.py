@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.io.run_folder import RunFolder
+from faceproof.io.run_folder import RANDOM_WEIGHTS, RunFolder
 from faceproof.models.build import build_of_file, read_model
 from faceproof.models.detector import Detector
 from faceproof.models.heads import Logit
@@ -43,7 +43,7 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
         FaceproofError: the weights cannot be fetched, or do not fit the network.
     """
     if weights == "none":
-        return "random initial weights"
+        return RANDOM_WEIGHTS
     if weights == "auto" and (own := _own_file(net)) is not None:
         return f"{own}: {load_file(net, own)}"
     if weights in ("auto", "imagenet"):
@@ -53,7 +53,7 @@ def load_initial_weights(net: Detector, weights: str, swap_classes: bool = False
             if weights == "imagenet":
                 raise
             log.warning("RANDOM INITIAL WEIGHTS: %s", error)
-            return f"random initial weights ({error})"
+            return f"{RANDOM_WEIGHTS} ({error})"
     said = load_file(net, Path(weights))
     if swap_classes:
         _swap_classes(net)

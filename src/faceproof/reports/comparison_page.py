@@ -172,6 +172,8 @@ def render(comparison: Comparison, plots: Mapping[str, str]) -> str:
     base = rate(comparison.num_by_class[task.positive] / comparison.num_images)
     words = {"negative": task.negative, "positive": task.positive, "base_rate": base}
     pairs = sorted(comparison.pairs, key=lambda pair: pair.smallest_p)
+    colours = {name: look.colour for name, look in _looks(comparison.runs).items()}
+    colours |= {one.name: colours[one.runs[0]] for one in comparison.configurations}
     return html.render(
         "comparison.html.j2",
         comparison=comparison,
@@ -181,7 +183,7 @@ def render(comparison: Comparison, plots: Mapping[str, str]) -> str:
         metrics=shown,
         meanings={metric.name: metric.meaning.format(**words) for metric in shown},
         best=_best(comparison.runs),
-        colours={name: look.colour for name, look in _looks(comparison.runs).items()},
+        colours=colours,
         pairs=pairs[:MAX_PAIRS],
         shown_pairs=SHOWN_PAIRS,
         num_pairs_left=max(0, len(pairs) - MAX_PAIRS),

@@ -3,43 +3,65 @@
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from faceproof.evaluation.comparison import ComparedRun, Comparison, Spread, Tested
+from faceproof.evaluation.comparison import (
+    ComparedRun,
+    Comparison,
+    Configuration,
+    Spread,
+    Tested,
+)
 from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.metrics import metrics_shown
-from faceproof.reports.numbers import (
-    DASH,
-    milliseconds,
-    p_value,
-    percent,
-    rate,
-    scaled,
-    signed,
-    span,
-)
+from faceproof.reports.numbers import DASH, milliseconds, p_value, rate, scaled, signed, span
+from faceproof.words import percent
+
+CHANCE = 0.5  # ROC-AUC of guessing
 
 
 def verdict(comparison: Comparison) -> list[str]:
     """Return the result in plain sentences, the most important first."""
-    first = comparison.runs[0]
-    if first.metrics["roc_auc"] is None:
+    first = comparison.configurations[0]
+    area = first.metrics["roc_auc"]
+    if area is None:
         return ["The images are of one class, so no run can be called better than another."]
+    if _at_chance(first):
+        return [
+            "None is better than chance: of the best, too, the 95% interval of ROC-AUC, "
+            f"{span(first.intervals['roc_auc'])}, holds 0.5."
+        ]
     interval = first.intervals["roc_auc"]
     reach = f" (95% interval {span(interval)})" if interval else ""
-    area = rate(first.metrics["roc_auc"])
-    sentences = [f"{first.name} ranks the images best: ROC-AUC {area}{reach}."]
+    what = f"ROC-AUC {rate(area.mean)}{reach}"
+    if comparison.over_seeds:
+        what = f"mean {what} over {_seeds(first)}"
+        if area.standard_deviation is not None:
+            what += f", which vary by a standard deviation of {area.standard_deviation:.4f}"
+    sentences = [f"{first.name} ranks the images best: {what}."]
+    if len(comparison.configurations) == 1:
+        return [*sentences, "All runs differ in their seed alone, so there is nothing to choose."]
     pairs = [pair for pair in comparison.pairs if pair.first == first.name]
     leads = {pair.second: pair.roc_auc for pair in pairs if pair.roc_auc}
     if not leads:
         return [*sentences, "The images are too few to say whether any difference is real."]
     sentences.append(_leads("Its lead", leads))
-    return sentences + _by_accuracy(comparison) + _cheapest(comparison.runs, leads)
+    return sentences + _by_accuracy(comparison) + _cheapest(comparison, leads)
+
+
+def _seeds(one: Configuration) -> str:
+    return "1 seed" if len(one.runs) == 1 else f"{len(one.runs)} seeds"
+
+
+def _at_chance(one: Configuration) -> bool:
+    """Say whether a configuration is not shown to rank better than guessing does."""
+    interval = one.intervals["roc_auc"]
+    return interval is not None and interval[0] <= CHANCE
 
 
 def _leads(subject: str, leads: Mapping[str, Tested]) -> str:
@@ -62,35 +84,50 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _by_accuracy(comparison: Comparison) -> list[str]:
-    """Name the run that calls most images correctly, where that is another."""
-    first = comparison.runs[0]
-    most = max(comparison.runs, key=lambda run: run.metrics["accuracy"] or 0.0)
-    share = most.metrics["accuracy"]
-    if share is None or share == first.metrics["accuracy"]:
+    """Name the configuration that calls most images correctly, where that is another."""
+
+    def accuracy(one: Configuration) -> float:
+        spread = one.metrics["accuracy"]
+        return 0.0 if spread is None else spread.mean
+
+    first = comparison.configurations[0]
+    most = max(comparison.configurations, key=accuracy)
+    if accuracy(most) == accuracy(first):
         return []
     names = first.name, most.name
     tested = next(of.accuracy for of in comparison.pairs if (of.first, of.second) == names)
     word = "is real" if tested and tested.real else "may be chance"
-    return [f"{most.name} calls more images correctly, {percent(share)}; that difference {word}."]
+    share = percent(accuracy(most))
+    return [f"{most.name} calls more images correctly, {share}; that difference {word}."]
 
 
-def _cheapest(runs: Sequence[ComparedRun], leads: Mapping[str, Tested]) -> list[str]:
-    """Name the fastest run that is not shown to be worse than the best."""
-    best = runs[0].cost.milliseconds
-    equal = [run for run in runs[1:] if not leads[run.name].real]
-    timed = [(run.cost.milliseconds, run) for run in equal if run.cost.milliseconds is not None]
+def _cheapest(comparison: Comparison, leads: Mapping[str, Tested]) -> list[str]:
+    """Name the fastest that is surely no more than the margin behind the best, and no guesser."""
+    first, *others = comparison.configurations
+    best, margin = first.cost.milliseconds, comparison.margin
+    equal = [
+        one
+        for one in others
+        if one.name in leads and leads[one.name].interval[1] < margin
+        if one.intervals["roc_auc"] is not None and not _at_chance(one)
+    ]
+    timed = [(one.cost.milliseconds, one) for one in equal if one.cost.milliseconds is not None]
     if not timed or best is None:
         return []
     least, fastest = min(timed, key=lambda pair: pair[0])
     if best / least < 1.2:
         return []
-    return [f"{fastest.name} is not shown to be worse and is {best / least:.1f} times as fast."]
+    return [
+        f"{fastest.name} is as good within the margin of {margin:g} of ROC-AUC (it is behind by "
+        f"{max(0.0, leads[fastest.name].interval[1]):.3f} at most) and is {best / least:.1f} times "
+        "as fast."
+    ]
 
 
 def cautions(comparison: Comparison) -> list[str]:
     """Say what limits the comparison."""
     runs = comparison.runs
-    found = []
+    found = [*_unequal_starts(comparison), *_guessers(comparison)]
     criteria = sorted({run.criterion or "a given threshold" for run in runs})
     if len(criteria) > 1:
         found.append(
@@ -108,18 +145,37 @@ def cautions(comparison: Comparison) -> list[str]:
             f"One run scored these test images up to {often} times. If any choice was made "
             "after seeing an earlier result, its metrics are optimistic."
         )
-    if len(runs) > 2:
+    if len(comparison.configurations) > 2:
         found.append(
-            "The best of several runs owes part of its lead to chance; on new images expect a "
+            "The best of several owes part of its lead to chance; on new images expect a "
             "little less."
         )
     return found
 
 
+def _unequal_starts(comparison: Comparison) -> list[str]:
+    """Say which began with random weights, where others did not."""
+    random = [one.name for one in comparison.configurations if one.random_weights]
+    if not random or len(random) == len(comparison.configurations):
+        return []
+    return [
+        f"{_listed(random)} began with random weights, and the others with trained ones: this "
+        "compares initial weights as much as anything else."
+    ]
+
+
+def _guessers(comparison: Comparison) -> list[str]:
+    """Name those that are not better than chance, unless the verdict says so of all."""
+    first, *others = comparison.configurations
+    if _at_chance(first) or not (found := [one.name for one in others if _at_chance(one)]):
+        return []
+    return [f"Not better than chance: {_listed(found)} (the 95% interval of ROC-AUC holds 0.5)."]
+
+
 def models_csv(comparison: Comparison) -> str:
     """Return the models as CSV, every metric with the ends of its interval; undefined is empty."""
     shown = [metric.name for metric in metrics_shown("comparison")]
-    names = ["name", "folder", "model", "seed", "threshold"]
+    names = ["name", "folder", "model", "seed", "initial_weights", "threshold"]
     columns = [f"{name}{end}" for name in shown for end in ("", "_low", "_high")]
     text = io.StringIO()
     writer = csv.writer(text)
@@ -141,28 +197,39 @@ def markdown(comparison: Comparison) -> str:
         [pair.first, pair.second, *_tests(pair.roc_auc), *_tests(pair.accuracy)]
         for pair in comparison.pairs
     ]
+    runs = _markdown_table(
+        ["Model", *headings, "Parameters", "Multiply-adds", "ms per image"],
+        [_markdown_row(run) for run in comparison.runs],
+    )
     parts = [
         f"# {_cell(comparison.title)}",
         f"Evaluation {_cell(comparison.evaluation)}: {classes}; the positive class is "
         f"{comparison.task.positive}. In brackets 95% intervals.",
         *map(_cell, verdict(comparison)),
         *(f"Caution: {_cell(sentence)}" for sentence in cautions(comparison)),
-        _markdown_table(
-            ["Model", *headings, "Parameters", "Multiply-adds", "ms per image"],
-            [_markdown_row(run) for run in comparison.runs],
-        ),
+        *([*_over_seeds(comparison, headings)] if comparison.over_seeds else [runs]),
         "## Is the difference real?",
         "First less second; p after Holm's correction.",
         _markdown_table(["First", "Second", "ROC-AUC", "p", "Accuracy", "p"], pairs),
+        *(["## Each run", runs] if comparison.over_seeds else []),
     ]
-    if comparison.seeds:
-        rows = [
-            [family.name, str(len(family.runs)), *map(_spread, family.metrics.values())]
-            for family in comparison.seeds
-        ]
-        parts += ["## Over seeds", "Mean ± standard deviation (smallest to largest)."]
-        parts.append(_markdown_table(["Model", "Seeds", *headings], rows))
     return "\n\n".join(parts) + "\n"
+
+
+def _over_seeds(comparison: Comparison, headings: Sequence[str]) -> Iterator[str]:
+    yield "## Over seeds"
+    yield (
+        "Mean ± standard deviation over seeds (smallest to largest); of ROC-AUC the 95% interval "
+        "of the mean, over images and seeds."
+    )
+    rows = [
+        [one.name, str(len(one.runs)), *map(_spread, one.metrics.values()),
+         span(one.intervals["roc_auc"]), "random" if one.random_weights else "trained",
+         *_costs(one)]
+        for one in comparison.configurations
+    ]  # fmt: skip
+    more = ["Interval of ROC-AUC", "Initial weights", "Parameters", "Multiply-adds", "ms per image"]
+    yield _markdown_table(["Configuration", "Seeds", *headings, *more], rows)
 
 
 def _markdown_row(run: ComparedRun) -> list[str]:
@@ -173,7 +240,7 @@ def _markdown_row(run: ComparedRun) -> list[str]:
     return [run.name, *values, *_costs(run)]
 
 
-def _costs(run: ComparedRun) -> list[str]:
+def _costs(run: ComparedRun | Configuration) -> list[str]:
     cost = run.cost
     return [scaled(cost.parameters), scaled(cost.multiply_adds), milliseconds(cost.milliseconds)]
 
@@ -188,6 +255,8 @@ def _tests(one: Tested | None) -> list[str]:
 def _spread(one: Spread | None) -> str:
     if one is None:
         return "undefined"
+    if one.standard_deviation is None:
+        return f"{one.mean:.4f}"
     return f"{one.mean:.4f} ± {one.standard_deviation:.4f} ({one.min:.4f} to {one.max:.4f})"
 
 
@@ -203,17 +272,51 @@ def _cell(text: str) -> str:
 
 def show(console: Console, comparison: Comparison, page: Path) -> None:
     """Print the table of models, the result in sentences, and where the page is."""
-    table = Table("", title=Text(comparison.title), box=None, padding=(0, 1))
-    headings = [metric.short for metric in metrics_shown("comparison")]
-    for heading in (*headings, "Params", "Mult-adds", "ms"):
-        table.add_column(heading, justify="right")
-    for run in comparison.runs:
-        cells = [_screen_cell(run.metrics[name], ends) for name, ends in run.intervals.items()]
-        table.add_row(Text(run.name), *cells, *_costs(run))
-    console.print(table)
+    console.print(_seed_table(comparison) if comparison.over_seeds else _run_table(comparison))
     for sentence in (*verdict(comparison), *cautions(comparison)):
         console.print(Text(sentence))
     console.print(Text(f"page: {page}"), soft_wrap=True)
+
+
+def _table(title: str, headings: Sequence[str]) -> Table:
+    table = Table("", title=Text(title), box=None, padding=(0, 1))
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _run_table(comparison: Comparison) -> Table:
+    headings = [metric.short for metric in metrics_shown("comparison")]
+    table = _table(comparison.title, [*headings, "Params", "Mult-adds", "ms"])
+    for run in comparison.runs:
+        cells = [_screen_cell(run.metrics[name], ends) for name, ends in run.intervals.items()]
+        table.add_row(Text(f"{run.name}{_mark(run)}"), *cells, *_costs(run))
+    return table
+
+
+def _seed_table(comparison: Comparison) -> Table:
+    """Tabulate configurations by what is tested; the page has the other metrics and the runs."""
+    headings = ["Seeds", "ROC-AUC", "95% interval", "Accuracy", "95% interval"]
+    table = _table(f"{comparison.title}, over seeds", [*headings, "ms"])
+    for one in comparison.configurations:
+        cells = [str(len(one.runs))]
+        for name in ("roc_auc", "accuracy"):
+            spread, interval = one.metrics[name], one.intervals[name]
+            cells += [_mean(spread), span(interval) if interval else DASH]
+        cells.append(milliseconds(one.cost.milliseconds))
+        table.add_row(Text(f"{one.name}{_mark(one)}"), *cells)
+    return table
+
+
+def _mean(spread: Spread | None) -> str:
+    if spread is None:
+        return "undefined"
+    deviation = spread.standard_deviation
+    return f"{spread.mean:.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
+
+
+def _mark(one: ComparedRun | Configuration) -> str:
+    return "\nrandom weights" if one.random_weights else ""
 
 
 def _screen_cell(value: float | None, interval: Sequence[float] | None) -> Text:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from faceproof.data.image_io import Pixels, UnreadableImageError, read_image, thumbnail
 from faceproof.evaluation.mistakes import Mistake, Mistakes, shown_paths
-from faceproof.reports.numbers import percent
 from faceproof.reports.plots import INK, RULE, WIDTH, panels
+from faceproof.words import percent
 
 SIDE = 144  # pixels, of a small copy
 COLUMNS = 6

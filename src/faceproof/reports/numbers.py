@@ -3,14 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from faceproof.words import percent
+
 DASH = "\N{EN DASH}"
-
-
-def percent(share: float) -> str:
-    """Write a share with one decimal, but never a share short of all or none as all or none."""
-    if 0 < share < 0.0005:
-        return "under 0.1%"
-    return "over 99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
 
 
 def rate(value: float | None) -> str:

@@ -38,10 +38,11 @@ from faceproof.io.left_behind import holds_nothing
 from faceproof.io.plain_files import read_object
 from faceproof.io.stamps import digest_of
 from faceproof.reports import html, score_plots, training_plots
-from faceproof.reports.numbers import part_of, percent, rate, typed
+from faceproof.reports.numbers import part_of, rate, typed
 from faceproof.reports.plots import plot_html, save_png
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
-from faceproof.words import apart
+from faceproof.reports.verdict_warnings import verdict_warnings
+from faceproof.words import apart, percent
 
 # What a report consists of; every table that `ReportExtras.tables` may bring is among it.
 FILES = (
@@ -191,6 +192,7 @@ def render(
         images=images or {},
         mistakes_folder=common_folder(shown_paths(shown.mistakes.values())),
         verdict=verdict(shown),
+        warnings=verdict_warnings(shown),
         metrics=list(metrics.METRICS.values()),
         headline=metrics.metrics_shown("headline"),
         meanings=meanings(shown),
@@ -222,6 +224,7 @@ def verdict(evaluation: Evaluation) -> list[str]:
     return [
         _class_sentence(evaluation),
         _overall_sentence(evaluation),
+        *_in_use(evaluation),
         *_broken_promises(evaluation),
         *_hardest_generator(evaluation),
         *_left_out(evaluation),
@@ -252,6 +255,12 @@ def _overall_sentence(evaluation: Evaluation) -> str:
     return f"Overall it called {right} correctly; always answering “{common}” would reach {share}."
 
 
+def _in_use(evaluation: Evaluation) -> list[str]:
+    """Say how many images it would answer, and how many of these wrongly."""
+    check = evaluation.operating_point
+    return [f"In use {check.in_use}."] if check and check.in_use else []
+
+
 def _broken_promises(evaluation: Evaluation) -> list[str]:
     """Say where the operating point does not hold, and where the test split was used before."""
     sentences = []
@@ -264,6 +273,18 @@ def _broken_promises(evaluation: Evaluation) -> list[str]:
                 f"The threshold promised at most {promised} false alarms and has {found} here, "
                 "more than chance explains: it does not carry over to these images."
             )
+    answered = here.error_answered_interval if here else None
+    if point and point.max_risk and not point.keeps_risk:
+        sentences.append(
+            f"At most {percent(point.max_risk)} of its answers were to be wrong; on validation it "
+            "did not reach that even with half of the images called unsure."
+        )
+    elif point and here and answered and point.max_risk and answered[0] > point.max_risk:
+        found, promised = apart(here.error_answered or 0.0, point.max_risk)
+        sentences.append(
+            f"The unsure band was to leave at most {promised} wrong answers and leaves {found} "
+            "here, more than chance explains: it does not carry over to these images."
+        )
     if (evaluation.context.test_scorings or 0) > 1:
         sentences.append(scorings(evaluation.context))
     return sentences
@@ -300,4 +321,6 @@ def _left_out(evaluation: Evaluation) -> list[str]:
         sentences.append(f"Without a label, and so in no metric: {evaluation.num_unlabelled:,}.")
     if unreadable:
         sentences.append(f"Unreadable, and so in no metric: {unreadable:,}.")
+    if seen := evaluation.context.num_seen:
+        sentences.append(f"Left out, because the model saw them in training: {seen:,}.")
     return sentences

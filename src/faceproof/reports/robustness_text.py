@@ -2,8 +2,9 @@
 
 from faceproof.evaluation.robustness import TOLERATED, AnswerChange, Neutral
 from faceproof.evaluation.statistics import SIGNIFICANCE
-from faceproof.reports.numbers import p_value, percent
+from faceproof.reports.numbers import p_value
 from faceproof.task import Task
+from faceproof.words import percent
 
 OPENINGS = {
     "depend": "Encoding is part of the answers: those of a class, or their scores, go one way with "

@@ -20,7 +20,6 @@ from faceproof.evaluation.reliability import ReliabilityBin, risk_coverage, unsu
 from faceproof.evaluation.robustness import CorruptionRow
 from faceproof.evaluation.scores import Counts, LabelledScores, WeightedScores
 from faceproof.evaluation.statistics import Interval
-from faceproof.reports.numbers import percent
 from faceproof.reports.plots import (
     BLUE,
     CLASS_COLOURS,
@@ -39,6 +38,7 @@ from faceproof.reports.plots import (
     unit_axes,
 )
 from faceproof.task import Task
+from faceproof.words import percent
 
 FILLED = {"alpha": 0.45}
 HATCHED = {"facecolor": "none", "edgecolor": VERMILLION, "hatch": "////", "linewidth": 1.2}

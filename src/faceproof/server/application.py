@@ -141,6 +141,7 @@ def render_page(judge: Judge) -> str:
     return render(
         "page.html.j2",
         card=predictor.card,
+        in_use=predictor.card.detector.in_use,
         limits=limits,
         find_faces=judge.options is not None,
         settings=settings,

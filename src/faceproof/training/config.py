@@ -9,7 +9,7 @@ from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.sources import make_source
 from faceproof.evaluation.metrics import better
-from faceproof.evaluation.operating_point import ThresholdConfig
+from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
 from faceproof.lookup import find
 from faceproof.settings import (
     ABOVE_ZERO,
@@ -233,11 +233,9 @@ def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> 
     settings = dict(values)
     calibration, threshold = settings.pop("calibration", "auto"), settings.pop("threshold", {})
     if not BY_NAME.fits(threshold):
-        raise SettingError(
-            "threshold", f"= {threshold!r} must be criterion, fpr and value, by name"
-        )
+        raise SettingError("threshold", f"= {threshold!r} must be {', '.join(THRESHOLD)}, by name")
     if "calibration" in threshold:
-        raise UnknownSettingError("threshold.calibration", ("criterion", "fpr", "value"))
+        raise UnknownSettingError("threshold.calibration", THRESHOLD)
     threshold = {**threshold, "calibration": calibration}
     made: dict[str, Any] = {
         "data": data or _within("data", make_source, settings["data"]),

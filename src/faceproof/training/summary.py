@@ -10,15 +10,20 @@ from rich.text import Text
 from faceproof.io.folders import from_here
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.training.freeze_checks import last_epoch
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.words import for_shell
 
 
-def print_network(net: Detector, schedule: FreezeSchedule, console: Console) -> None:
-    """Print the network block by block, and from which epoch each part trains."""
+def print_network(
+    net: Detector, schedule: FreezeSchedule, console: Console, max_epochs: int | None = None
+) -> None:
+    """Print the network block by block, and from which epoch each part trains, if it does."""
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
     blocks = parameter_blocks(net)
-    first = schedule.first_epoch(blocks, list(sizes))
+    end = last_epoch(max_epochs)
+    planned = schedule.first_epoch(blocks, list(sizes))
+    first = {name: None if when is None or when >= end else when for name, when in planned.items()}
     inside = {name for block in blocks for name in block}
     parts = [(f"backbone block {number}", block) for number, block in enumerate(blocks)]
     parts.append(("head", [name for name in sizes if name not in inside]))

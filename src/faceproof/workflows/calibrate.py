@@ -58,14 +58,13 @@ def verdict(predictions: pa.Table, task: Task, point: OperatingPoint) -> str:
     area = measure(predictions, task, point.threshold)["roc_auc"]
     labels, units = label_numbers(predictions, task), unit_codes(predictions)
     check = check_point(labels, probabilities_of(predictions), units, point)
-    wrong, unsure = check.error_answered, check.share_unsure
     parts = ["ROC-AUC undefined" if area is None else f"ROC-AUC {area:.3f}"]
-    if wrong is not None and unsure is not None:
-        parts.append(f"{wrong:.1%} of its answers are wrong, and it leaves {unsure:.1%} unsure")
+    if check.in_use is not None:
+        parts.append(f"in use {check.in_use}")
     said = "; ".join(parts)
     return (
-        f"{said}; on the {predictions.num_rows:,} validation images, by which the best epoch was "
-        "chosen, so rather too good: test images tell"
+        f"{said}; measured on the {predictions.num_rows:,} validation images, by which the best "
+        "epoch was chosen, so rather too good: test images tell"
     )
 
 

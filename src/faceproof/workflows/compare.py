@@ -44,7 +44,7 @@ def compare(config: CompareConfig) -> Path:
     evaluation = choose_evaluation(runs, config.evaluation)
     scored = read_scored(runs, evaluation, [_settings(run) for run in runs])
     costs, timed_on = measure_costs(list(map(_networks, runs)), config.timing, config.device)
-    comparison = compare_runs(scored, costs, timed_on)
+    comparison = compare_runs(scored, costs, timed_on, margin=config.margin)
     page = write_comparison(config.out, comparison, scored)
     show(Console() if sys.stdout.isatty() else Console(width=160), comparison, page)
     return page

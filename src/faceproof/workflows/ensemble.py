@@ -138,7 +138,8 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
         chosen = first["threshold"]["criterion"]
         read = {"fpr": "fpr", "fixed": "value"}.get(chosen)  # an older run has the other one too
         criterion = {"criterion": chosen, "calibration": first["calibration"]}
-        criterion |= {read: first["threshold"][read]} if read else {}
+        names = [read, "max_risk"] if "max_risk" in first["threshold"] else [read]
+        criterion |= {name: first["threshold"][name] for name in names if name}
         data, task = first["data"]["name"], get_task(first["data"]["task"])
     except (KeyError, TypeError) as error:
         raise FaceproofError(

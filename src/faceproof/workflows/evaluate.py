@@ -25,9 +25,9 @@ from faceproof.evaluation.evaluation_result import evaluate as compute_evaluatio
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
-    ThresholdConfig,
     fit_to_validation,
     read_operating_point,
+    with_other_band,
 )
 from faceproof.evaluation.predictions import (
     Scores,
@@ -44,14 +44,22 @@ from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
 from faceproof.reports.image_grid import mistake_images
 from faceproof.reports.numbers import rate
-from faceproof.reports.report import ReportExtras, write_report
+from faceproof.reports.report import ReportExtras, verdict, write_report
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
+from faceproof.reports.verdict_warnings import verdict_warnings
 from faceproof.task import Task
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 from faceproof.workflows.left_out import LeftOut, leave_out_seen
 
 log = logging.getLogger(__name__)
+
+# Trainer options that can cut a training short of its epochs, and what leaves it whole: 1.0 is all
+# batches, and 1 a single one.
+WHOLE = {
+    "limit_train_batches": 1.0, "limit_val_batches": 1.0, "max_steps": -1, "max_time": None,
+    "fast_dev_run": False, "overfit_batches": 0.0,
+}  # fmt: skip
 
 
 # Returns the logits, (N,) float64, of the rows of an image table, corrupted or not.
@@ -120,7 +128,7 @@ def evaluate_run(
     folder = run.evaluation_folder(config.name or f"{'+'.join(names)}-{config.split}")
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
     with run.unchanged(detector) as detector:
-        point = _operating_point(run, own.task, config.requested_threshold())
+        point = _operating_point(run, own.task, config)
 
         def predict(corruption: Corruption | None = None) -> pa.Table:
             logits = score_rows(rows, corruption)
@@ -144,6 +152,9 @@ def evaluate_run(
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
         test_scorings=run.count_test_scorings(names) if is_test else None,
+        num_seen=left_out.images.num_rows,
+        limits=limits_of(run),
+        shortcuts=shortcuts_of(record),
         neutral=neutral,
         robustness=robustness,
         detector=detector,
@@ -208,19 +219,25 @@ def _rows_of(
     return readable, known.select(["content", "look"]), unreadable
 
 
-def _operating_point(
-    run: RunFolder, task: Task, threshold: ThresholdConfig | None
-) -> OperatingPoint:
-    """Return the run's operating point, or one for another criterion, fitted to its validation."""
+def _operating_point(run: RunFolder, task: Task, config: EvaluateConfig) -> OperatingPoint:
+    """Return the run's operating point, or one for another criterion or another unsure band.
+
+    What is other is fitted to the run's validation.
+    """
     if not run.operating_point.is_file():
         raise FaceproofError(
             f"{run.path} has no operating point: its training has not ended; let it end by "
             f"faceproof train {run.argument('resume')}"
         )
     run.require(run.validation)
-    stored = read_operating_point(run)
+    stored, threshold = read_operating_point(run), config.requested_threshold()
     if threshold is not None:
+        if not config.other_band:
+            threshold = replace(threshold, max_risk=stored.max_risk)
         return fit_to_validation(read_predictions(run.validation), task, threshold)
+    if config.other_band:
+        max_risk = config.threshold["max_risk"]
+        return with_other_band(stored, read_predictions(run.validation), task, max_risk)
     return stored
 
 
@@ -273,11 +290,30 @@ def _training_record(
     }
 
 
+def limits_of(run: RunFolder) -> list[str]:
+    """Return the settings that cut a training short of its epochs; an ensemble has none."""
+    trainer = run.read_config().get("trainer")
+    held = trainer if isinstance(trainer, Mapping) else {}
+    return [
+        f"trainer.{name}={value}"
+        for name, whole in WHOLE.items()
+        if (value := held.get(name)) and (type(value), value) != (type(whole), whole)
+    ]
+
+
+def shortcuts_of(record: Mapping[str, Any]) -> list[str]:
+    """Return what the audit found of shortcuts beyond their limits, as sentences to go on with."""
+    findings = [str(finding).split(": ", 2) for finding in record.get("audit") or ()]
+    return [parts[2] for parts in findings if parts[0] == "shortcut" and len(parts) == 3]
+
+
 def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
     """Print the metrics and where the report is."""
     table = Table("metric", "value", title=Text(printable(from_here(folder))))
     for metric in metrics_shown("comparison"):
         table.add_row(metric.name, rate(evaluation.metrics[metric.name]))
     console.print(table)
+    for line in (*verdict(evaluation), *map(str, verdict_warnings(evaluation))):
+        console.print(Text(printable(line)), soft_wrap=True)
     report = printable(from_here(folder / "report.html"))
     console.print(f"report: {report}", soft_wrap=True, highlight=False, markup=False)

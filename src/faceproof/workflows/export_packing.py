@@ -141,11 +141,13 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
             f"{evaluate_again(run)}, or remove their folders"
         )
     own, same = point.to_json(), ("threshold", "calibration")
+    measured = ("share_unsure", "error_answered")
     for name in evaluations_of(run):
         report = read_report(run, name)
         used, intervals = report.get("operating_point") or {}, report.get("intervals") or {}
         try:
             used, intervals = (parse(dict[str, Any], one) for one in (used, intervals))
+            alike = all(used.get(key) == own[key] for key in (*same, "unsure"))
             entry: EvaluationEntry = parse(
                 EvaluationEntry,
                 {
@@ -154,6 +156,7 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
                     "num_images": parse(dict[str, Any], report.get("metrics")).get("num_images"),
                     "same_operating_point": all(used.get(key) == own[key] for key in same),
                     "intervals": intervals.get("metrics"),
+                    **{key: used.get(key) if alike else None for key in measured},
                 },
             )
             # Counts among the metrics stay whole numbers.

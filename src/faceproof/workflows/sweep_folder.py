@@ -299,7 +299,8 @@ class SweepFolder:
         rows = sorted(map(_row, jobs), key=_rank)
         settings = {key: None for job in jobs for key in job.settings}
         metrics = sorted({key for row in rows for key in row if key.startswith("val/")})
-        columns = ["status", "folder", *settings, "monitor", "value", "best_epoch", "epochs"]
+        result = ["monitor", "value", "best_epoch", "epochs"]
+        columns = ["status", "folder", *settings, "initial_weights", *result]
         text = io.StringIO()
         writer = csv.DictWriter(text, [*columns, *metrics, "seconds", "reason"], restval="")
         writer.writeheader()
@@ -329,6 +330,7 @@ def _row(job: Job) -> dict[str, Any]:
     notes, record = job.read(), job.run.read_record()
     row: dict[str, Any] = {**job.settings, "status": notes.status, "folder": job.name}
     row |= {"seconds": notes.seconds, "reason": notes.reason}
+    row["initial_weights"] = record.get("weights") or ""
     if notes.status == "finished" and job.finished:
         metrics = {k: v for k, v in record["best"].items() if k.startswith("val/")}
         row |= {k: "" if v is None else v for k, v in metrics.items()}

@@ -41,7 +41,7 @@ from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write
 from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
 from faceproof.models.build import build_network, build_of_file
-from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.models.detector import Detector
 from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
@@ -51,7 +51,11 @@ from faceproof.training.config import CosineConfig, TrainConfig, make_train_conf
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
 from faceproof.training.dry_run import check_single_images, dry_run
 from faceproof.training.failures import explain_failures
-from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.freeze_checks import (
+    check_random_backbone,
+    never_trains_backbone,
+    warn_of_late_stages,
+)
 from faceproof.training.loggers import TensorBoard
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import make_optimizer
@@ -132,6 +136,10 @@ def train(
         if resume
         else load_initial_weights(net, config.model.weights, config.model.swap_classes)
     )
+    if weights is not None:
+        check_random_backbone(net, config, weights)
+    if is_first_process():
+        warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     dry_run(config, net)  # before the images, which may take long to list
     data = config.data.list()
     record = {} if resume else {
@@ -283,15 +291,6 @@ def _datamodule(
     )
 
 
-def never_trains_backbone(net: Detector, freeze: FreezeSchedule, max_epochs: int | None) -> bool:
-    """Say whether a schedule trains none of the backbone's parameters within so many epochs."""
-    blocks = parameter_blocks(net)
-    first = freeze.first_epoch(blocks, [name for name, _ in net.named_parameters()])
-    end = math.inf if max_epochs is None or max_epochs < 0 else max_epochs
-    epochs = (first[name] for block in blocks for name in block)
-    return all(epoch is None or epoch >= end for epoch in epochs)
-
-
 def _start_record(
     training: Training, data: DataSet, record: Mapping[str, Any], values: Mapping[str, Any]
 ) -> None:
@@ -318,7 +317,7 @@ def _start_record(
         log.info("%s: %s", data.name, describe_counts(training.rows))
         log.info("precision %s (%s)", made.precision.words, made.precision.reason)
         log.info("features are %s", images.features.reason)
-        print_network(training.net, training.config.freeze, Console())
+        print_network(training.net, training.config.freeze, Console(), training.trainer.max_epochs)
 
 
 def _fit(training: Training, resume: bool) -> None:

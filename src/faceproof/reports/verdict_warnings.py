@@ -1,0 +1,105 @@
+"""What makes a result less than it seems, for the verdict of a report: each with what to do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from faceproof.evaluation.evaluation_result import Evaluation
+from faceproof.evaluation.intervals import MIN_UNITS
+from faceproof.reports.numbers import count, span
+from faceproof.reports.robustness_text import neutral_verdict
+
+WIDE = 0.1  # of a 95 % interval of ROC-AUC or accuracy: then the images are few
+CHANCE = 0.5  # ROC-AUC of guessing
+
+
+@dataclass(frozen=True)
+class VerdictWarning:
+    """A reason not to take the metrics at face value, in a word or two and in sentences."""
+
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.text}"
+
+
+def verdict_warnings(evaluation: Evaluation) -> list[VerdictWarning]:
+    """Return what a reader has to know before the metrics, the most serious first."""
+    return [
+        *_smoke(evaluation),
+        *_chance(evaluation),
+        *_shortcuts(evaluation),
+        *_encoding(evaluation),
+        *_few(evaluation),
+    ]
+
+
+def _smoke(evaluation: Evaluation) -> Iterator[VerdictWarning]:
+    if limits := evaluation.context.limits:
+        yield VerdictWarning(
+            "Smoke run",
+            f"training was cut short by {', '.join(limits)}. The metrics show that everything "
+            "runs, and nothing about the detector; train without these settings.",
+        )
+
+
+def _chance(evaluation: Evaluation) -> Iterator[VerdictWarning]:
+    interval = evaluation.intervals.metrics["roc_auc"]
+    if interval is None or interval[0] > CHANCE:
+        return
+    if interval[1] < CHANCE:
+        yield VerdictWarning(
+            "Worse than chance",
+            f"the 95% interval of ROC-AUC, {span(interval)}, lies below {CHANCE}: the classes are "
+            "ranked the wrong way round. Look whether the labels are swapped, here or in training.",
+        )
+        return
+    yield VerdictWarning(
+        "Not better than chance",
+        f"the 95% interval of ROC-AUC, {span(interval)}, holds {CHANCE}, which guessing reaches. "
+        "Train longer, on more images or from trained weights, or score more images.",
+    )
+
+
+def _shortcuts(evaluation: Evaluation) -> Iterator[VerdictWarning]:
+    for text in evaluation.context.shortcuts:
+        yield VerdictWarning(
+            "Shortcut",
+            f"in the images it was trained on, {text}. Save both classes alike and train again "
+            "(audit.html of the run says how); faceproof evaluate neutral=jpeg measures what is "
+            "left without it.",
+        )
+
+
+def _encoding(evaluation: Evaluation) -> Iterator[VerdictWarning]:
+    neutral = evaluation.context.neutral
+    if neutral is not None and neutral.answers in ("depend", "unsteady"):
+        yield VerdictWarning(
+            "Encoded alike, answers change",
+            f"{neutral_verdict(neutral)} Train on images whose classes are encoded alike.",
+        )
+
+
+def _few(evaluation: Evaluation) -> Iterator[VerdictWarning]:
+    num_images, num_units = evaluation.metrics["num_images"], evaluation.intervals.num_units
+    if not num_images:
+        return
+    images = f"{count(int(num_images))} images"
+    if num_units < num_images:
+        images += f" in {count(num_units)} independent groups"
+    if num_units < MIN_UNITS:
+        yield VerdictWarning(
+            "Few images", f"{images}: too few for any interval, which takes {MIN_UNITS}."
+        )
+        return
+    for name, shown in (("roc_auc", "ROC-AUC"), ("accuracy", "accuracy")):
+        interval = evaluation.intervals.metrics[name]
+        if interval is None:
+            continue
+        if (width := interval[1] - interval[0]) > WIDE:
+            yield VerdictWarning(
+                "Few images",
+                f"{images}: the 95% interval of {shown}, {span(interval)}, is {width:.2f} wide. "
+                "Score more images before you decide by it.",
+            )
+        return

@@ -1,0 +1,69 @@
+"""What a freeze schedule makes of a network within a training, checked before it begins."""
+
+import logging
+import math
+
+from faceproof.errors import FaceproofError
+from faceproof.io.run_folder import RANDOM_WEIGHTS
+from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.training.config import TrainConfig
+from faceproof.training.freezing import FreezeSchedule
+
+log = logging.getLogger(__name__)
+
+
+def last_epoch(max_epochs: int | None) -> float:
+    """Return the epoch, counted from 0, before which a training ends; infinity for no end."""
+    return math.inf if max_epochs is None or max_epochs < 0 else max_epochs
+
+
+def never_trains_backbone(net: Detector, freeze: FreezeSchedule, max_epochs: int | None) -> bool:
+    """Say whether a schedule trains none of the backbone's parameters within so many epochs."""
+    blocks = parameter_blocks(net)
+    first = freeze.first_epoch(blocks, [name for name, _ in net.named_parameters()])
+    end = last_epoch(max_epochs)
+    epochs = (first[name] for block in blocks for name in block)
+    return all(epoch is None or epoch >= end for epoch in epochs)
+
+
+def check_random_backbone(net: Detector, config: TrainConfig, weights: str) -> None:
+    """Refuse a backbone that has random weights and never trains, unless they were asked for.
+
+    `weights` says what the initial weights are, as `load_initial_weights` returns it.
+
+    Raises:
+        FaceproofError: nobody has asked for random weights; it says how to get others.
+    """
+    max_epochs = config.trainer.get("max_epochs")
+    has_weights = any(parameter_blocks(net))
+    frozen = has_weights and never_trains_backbone(net, config.freeze, max_epochs)
+    if not frozen or not weights.startswith(RANDOM_WEIGHTS):
+        return
+    if config.model.weights == "none":
+        log.warning(
+            "RANDOM BACKBONE: with model.weights=none the backbone has random weights, and freeze "
+            "never trains it: the head learns from random features"
+        )
+        return
+    reason = weights.removeprefix(RANDOM_WEIGHTS).strip(" ()")
+    raise FaceproofError(
+        f"the backbone of {config.model.name} would have random weights and never train: "
+        f"model.weights={config.model.weights} found no trained ones ({reason}), and freeze trains "
+        "no part of it. Give it trained weights (model.weights=FILE, or a file in "
+        "FACEPROOF_WEIGHTS), or train it too (freeze=none). If random features are what you want, "
+        "or its own code has loaded weights, say model.weights=none"
+    )
+
+
+def warn_of_late_stages(freeze: FreezeSchedule, max_epochs: int | None) -> None:
+    """Warn of stages that begin after the last epoch, and so never."""
+    end = last_epoch(max_epochs)
+    late = [stage for stage in freeze.stages if stage.from_epoch >= end]
+    if late:
+        named = ", ".join(f"epoch {one.from_epoch}: {', '.join(one.train)}" for one in late)
+        log.warning(
+            "freeze: %d of its %d stages never begin, for training ends with epoch %d "
+            "(trainer.max_epochs=%d, epochs from 0): %s. Set trainer.max_epochs=%d or more, or "
+            "choose a schedule whose stages begin earlier",
+            len(late), len(freeze.stages), end - 1, end, named, late[-1].from_epoch + 1,
+        )  # fmt: skip
