@@ -77,7 +77,8 @@ def test_a_plain_column_of_long_words_is_refused_too(tmp_path):
 @pytest.mark.parametrize("spoil", HOSTILE)
 def test_evaluation_refuses_a_hostile_checkpoint(run, tmp_path, spoil):
     spoil(torch.load(run.best, weights_only=True), run.best, tmp_path / "witness")
-    with pytest.raises(FaceproofError, match=r"best\.ckpt"):
+    # torch 2.6 reads the last of them, whose weights are then not those of the threshold.
+    with pytest.raises(FaceproofError, match=r"best\.ckpt|was fitted to other weights"):
         evaluate(run.path, "loader.num_workers=0")
     assert not list(tmp_path.rglob("witness"))
 

@@ -222,7 +222,7 @@ IMPOSSIBLE = [
     ("optimizer.lr=null", "optimizer.lr = None must be"),
     ("optimizer=sgd optimizer.options.momentum=-1", "optimizer cannot be made: Invalid momentum"),
     ("optimizer.name=torch.optim.Foo", "optimizer.name = 'torch.optim.Foo' cannot be imported"),
-    ("loader.batch_size=0", "loader.batch_size = 0 must be a count from 1 on"),
+    ("loader.batch_size=0", "loader.batch_size = 0 must be 'auto' or a count from 1 on"),
     ("loader.batch_size=many", "loader.batch_size = 'many' must be"),
     ("loader.num_workers=-1", "loader.num_workers = -1 must be 'auto' or a count"),
     ("loader.num_workers=100000", "at most 256"),

@@ -86,6 +86,7 @@ def test_tensorboard_holds_figures_images_and_hyperparameters(tiny, tmp_path):
 
 def test_it_learns_and_the_evaluation_agrees_with_validation(tiny, tmp_path):
     plain = ("threshold.criterion=fixed", "calibration=none")  # the live figures know no other
+    plain += ("trainer.precision=32-true",)  # as evaluations are computed
     run = train(tmp_path / "run", *tiny, *plain, "trainer.max_epochs=12", "optimizer.lr=0.003")
     folder = evaluate(run.path, "split=val", "loader.num_workers=0", "loader.batch_size=3")
     found = json.loads((folder / "report.json").read_text())["metrics"]

@@ -39,7 +39,7 @@ def write_spectra(spectra: Spectra, folder: Path) -> Path:
     """Write page, numbers, plots and the maps (`spectra.npz`) to a folder; return the page."""
     plots = draw_spectra(spectra)
     with atomic_file(folder / "spectra.npz") as partial, partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **spectra.arrays())
+        np.savez_compressed(file, **spectra.arrays())
     return write_page(folder, "spectra", spectra_page(spectra, plots), spectra.to_json(), plots)
 
 
