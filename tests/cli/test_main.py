@@ -155,13 +155,16 @@ def test_compare_sets_the_runs_of_a_sweep_against_each_other(
     assert main(["compare", str(two_runs), "--out", str(out), "--no-timing"]) == 0
     printed = capsys.readouterr().out
     assert "2 runs on ciplab" in printed
-    assert "seed=0" in printed
+    assert "2 runs on ciplab, over seeds" in printed
+    assert "All runs differ in their seed alone" in printed
     assert f"page: {out / 'comparison.html'}" in printed
     found = json.loads((out / "comparison.json").read_text())
+    names = [row["name"] for row in found["runs"]]
     assert {row["parameters"] for row in found["runs"]} == {1_245_473}
     assert {row["multiply_adds"] for row in found["runs"]} == {56_254_592}
     assert found["device"] is None
-    assert found["seeds"][0]["name"] == "face_cnn"
+    (configuration,) = found["configurations"]
+    assert (configuration["name"], configuration["runs"]) == ("face_cnn", names)
 
 
 def test_compare_refuses_with_the_reason_and_the_command(

@@ -136,11 +136,11 @@ def train(
         if resume
         else load_initial_weights(net, config.model.weights, config.model.swap_classes)
     )
+    dry_run(config, net)  # before the images, which may take long to list
     if weights is not None:
         check_random_backbone(net, config, weights)
     if is_first_process():
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
-    dry_run(config, net)  # before the images, which may take long to list
     data = config.data.list()
     record = {} if resume else {
         "model": config.model.name, "data": data.name, "weights": weights,
