@@ -7,6 +7,7 @@ import socket
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in set(long)]
+    if tuple(map(int, version("torch").split(".")[:2])) < (2, 7):
+        reason = "PyTorch exports to ONNX from release 2.7 on"
+        for item in items:
+            if item.get_closest_marker("onnx_export"):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture

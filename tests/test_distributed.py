@@ -147,6 +147,7 @@ def test_two_processes_are_one_run_and_go_on_as_one_and_the_other_way_round(run,
         assert_alike(one, run.finish(name, f"resume={name}", *then, "trainer.max_epochs=3"))
 
 
+@pytest.mark.long  # of one process, test_resuming.py has the short form
 def test_two_processes_told_to_end_in_an_epoch_go_on_as_if_nothing_had_been(run, tmp_path):
     """Two batches an epoch: the signal comes in the first of the second, to one of the two."""
     whole = run.finish("whole", *TWO)

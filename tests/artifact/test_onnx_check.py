@@ -254,6 +254,7 @@ def test_what_the_file_says_of_shapes_is_not_believed():
         check_model(made.SerializeToString(), SIDE)
 
 
+@pytest.mark.onnx_export
 def test_a_model_of_ours_passes_and_gives_what_the_network_gives():
     net = small(0)
     images = torch.randint(0, 256, (3, 3, SIDE, SIDE), dtype=torch.uint8)
@@ -280,6 +281,7 @@ KINDS = {
 }
 
 
+@pytest.mark.onnx_export
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_model_that_is_exported_is_loaded(kind):
     backbone, head, size = KINDS[kind]
@@ -297,7 +299,14 @@ def test_every_backbone_and_head_is_among_the_kinds():
     assert {head["name"] for _, head, _ in KINDS.values()} == set(HEADS)
 
 
+@pytest.mark.onnx_export
 def test_an_export_that_would_not_be_loaded_again_is_refused(monkeypatch):
     monkeypatch.setattr(onnx_check, "OPERATORS", onnx_check.OPERATORS - {"Conv"})
     with pytest.raises(FaceproofError, match=r"the operator ai\.onnx:Conv"):
+        to_onnx(small(0))
+
+
+def test_a_release_of_torch_that_cannot_export_is_named(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.6.0+cpu")
+    with pytest.raises(FaceproofError, match=r"takes PyTorch 2\.7 or newer, and this is 2\.6: "):
         to_onnx(small(0))

@@ -220,6 +220,7 @@ def agree(folder, images):
     return ours
 
 
+@pytest.mark.onnx_export
 def test_onnx_gives_the_same_verdicts(run, tmp_path):
     export_run(run, tmp_path / "artifact", onnx=True)
     assert (tmp_path / "artifact" / "model.onnx").is_file()
@@ -239,6 +240,7 @@ def test_onnx_gives_the_same_verdicts(run, tmp_path):
         faceproof.load(tmp_path / "artifact", backend="onnx")
 
 
+@pytest.mark.onnx_export
 def test_each_network_of_a_cascade_of_an_ensemble_has_its_onnx(run, tmp_path):
     ensemble = write_ensemble(tmp_path / "ensemble", task="face")
     export_cascade(ensemble, run, tmp_path / "artifact", onnx=True)
@@ -251,6 +253,7 @@ def test_each_network_of_a_cascade_of_an_ensemble_has_its_onnx(run, tmp_path):
         export_cascade(ensemble, tmp_path / "plain", tmp_path / "other", onnx=True)
 
 
+@pytest.mark.onnx_export
 def test_an_onnx_model_that_disagrees_is_not_left_behind(run, tmp_path, monkeypatch):
     class Wrong(onnx.OnnxNetwork):
         def __call__(self, images):
@@ -262,6 +265,7 @@ def test_an_onnx_model_that_disagrees_is_not_left_behind(run, tmp_path, monkeypa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "tiny"]
 
 
+@pytest.mark.onnx_export
 def test_onnx_needs_images_to_be_held_against_pytorch(run, tmp_path):
     for path in images_of(run):
         Path(path).unlink()
@@ -270,6 +274,7 @@ def test_onnx_needs_images_to_be_held_against_pytorch(run, tmp_path):
     assert not (tmp_path / "artifact").exists()
 
 
+@pytest.mark.onnx_export
 def test_images_that_parity_is_not_checked_on_are_counted(run, tmp_path, caplog):
     first = read_samples(RunFolder(run), "val")["path"][0].as_py()
     Path(first).write_bytes(b"no image")

@@ -29,6 +29,7 @@ def scored(tmp_path_factory):
     return root / "artifact", read_predictions(folder / "predictions.parquet")
 
 
+@pytest.mark.onnx_export
 def test_every_way_gives_the_same_answer(scored, tmp_path):
     artifact, predictions = scored
     wanted = {row["path"]: row for row in predictions.to_pylist()}
@@ -52,6 +53,7 @@ def test_every_way_gives_the_same_answer(scored, tmp_path):
             assert row["called"] == model.task.classes[int(positive)], way
 
 
+@pytest.mark.onnx_export
 def test_what_computes_is_chosen_by_what_is_there(scored, tmp_path, monkeypatch):
     artifact, _ = scored
     export_run(artifact.parent / "run", tmp_path / "plain")
@@ -62,6 +64,7 @@ def test_what_computes_is_chosen_by_what_is_there(scored, tmp_path, monkeypatch)
     assert faceproof.load(artifact, "cpu", "auto").backend == "torch"
 
 
+@pytest.mark.onnx_export
 def test_the_card_tells_of_the_run(scored):
     artifact, predictions = scored
     card = json.loads((artifact / "card.json").read_text())

@@ -15,6 +15,7 @@ from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector, ImageInput
 
 MAX_BYTES = 2**31 - 1  # of a model in one piece: protobuf's own limit
+MIN_TORCH = (2, 7)  # 2.6 writes shapes that depend on the image
 
 
 class OnnxNetwork:
@@ -68,7 +69,13 @@ def to_onnx(net: Detector) -> bytes:
     """
     onnx = _import("onnx")
     _import("onnxscript")
-    batch = torch.export.Dim("batch", max=2**20)  # without an end, torch 2.6 writes the example's
+    if (release := tuple(map(int, torch.__version__.split(".")[:2]))) < MIN_TORCH:
+        found, wanted = (".".join(map(str, one)) for one in (release, MIN_TORCH))
+        raise FaceproofError(
+            f"exporting to ONNX takes PyTorch {wanted} or newer, and this is {found}: update it, "
+            "or export without --onnx"
+        )
+    batch = torch.export.Dim("batch", max=2**20)  # some releases write the example's else
     example = torch.zeros(2, 3, net.input.size, net.input.size)
     try:
         with warnings.catch_warnings():

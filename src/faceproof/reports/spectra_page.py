@@ -39,7 +39,8 @@ def write_spectra(spectra: Spectra, folder: Path) -> Path:
     """Write page, numbers, plots and the maps (`spectra.npz`) to a folder; return the page."""
     plots = draw_spectra(spectra)
     with atomic_file(folder / "spectra.npz") as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **spectra.arrays())
+        # numpy 2.0 would store its option allow_pickle as one more array.
+        np.savez_compressed(file, **spectra.arrays())  # type: ignore[arg-type]
     return write_page(folder, "spectra", spectra_page(spectra, plots), spectra.to_json(), plots)
 
 
