@@ -86,8 +86,9 @@ def test_a_key_that_nothing_reads_is_refused_though_it_was_added(
 def test_a_training_that_looks_at_its_data_is_counted(
     faces: tuple[str, ...], tmp_path: Path, not_looked_at: Counter[str]
 ) -> None:
-    with pytest.raises(FaceproofError, match="there is no folder"):
-        train(tmp_path / "run", *faces, *SMALL, f"data.root={tmp_path / 'gone'}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FaceproofError, match="no image below"):
+        train(tmp_path / "run", *faces, *SMALL, f"data.root={tmp_path / 'empty'}")
     assert not_looked_at == {"FolderData": 1}
 
 

@@ -19,6 +19,9 @@ from faceproof.errors import FaceproofError
 
 VARIABLE = "FACEPROOF_ALLOW"  # modules, separated by commas
 
+# The words that are no file: see `models.weights.load_initial_weights`.
+INITIAL_WEIGHTS = ("auto", "imagenet", "none")
+
 _allowed: set[str] = set()
 
 
@@ -42,6 +45,15 @@ def _named() -> set[str]:
     """Return what the user has named for this process."""
     words = os.environ.get(VARIABLE, "").split(",")
     return _allowed | {word.strip().rstrip(".") for word in words if word.strip()}
+
+
+def check_weights_file(path: Path) -> None:
+    """Refuse a file of initial weights that is not there."""
+    if not path.exists():
+        raise FaceproofError(
+            f"there is no weights file {path}; set model.weights to "
+            f"{', '.join(INITIAL_WEIGHTS)} or a file"
+        )
 
 
 def find(name: str, known: Mapping[str, Any], setting: str) -> Any:

@@ -47,6 +47,9 @@ FUNCTION = re.compile(r"(?:choice|glob|range|interval|shuffle|sort|tag|str|int|f
 # Options of the entry points that take the next word for their value.
 VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name",
           "-cd", "--config-dir", "--experimental-rerun")  # fmt: skip
+# All options of the entry points, besides these; a longer one may be cut short.
+OPTIONS = ("-h", "--help", "--hydra-help", "--version", "-i", "--info", "-m", "--multirun", "--run",
+           "-r", "--resolve", "-sc", "--shell-completion")  # fmt: skip
 # What bash, zsh and PowerShell pass on as it stands. Typographic quotes are quotes to PowerShell.
 BARE = re.compile(r"(?a)(?!-.*[.:])[\w./:=+-]+")
 SINGLE_QUOTES, DOUBLE_QUOTES = "'\u2018\u2019\u201a\u201b", '"\u201c\u201d\u201e'
@@ -110,6 +113,13 @@ def prepared(words: Sequence[str], swept: bool | None = None) -> list[str]:
         word if last in VALUED or word.startswith("-") else _prepared(word, several)
         for last, word in zip(before, words, strict=False)
     ]
+
+
+def is_option(word: str) -> bool:
+    """Say whether a word is an option of the entry points, maybe cut short, as `--multi` is."""
+    name = word.partition("=")[0]
+    known = (*VALUED, *OPTIONS)
+    return name in known or (len(name) > 3 and any(one.startswith(name) for one in known))
 
 
 def _is_sweep(words: Iterable[str]) -> bool:

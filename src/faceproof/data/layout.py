@@ -144,7 +144,7 @@ def list_folder(
             has no meaning. The message shows the expected tree and the one found.
     """
     expected = expected_tree(root, layout, labels, splits)
-    _check_root(root, expected)
+    check_root(root, expected)
     words = {
         placeholder: {folded(word): name for word, name in meaning.items()}
         for placeholder, meaning in (("label", labels), ("split", USUAL_SPLITS | dict(splits)))
@@ -178,7 +178,7 @@ def list_folder(
     return columns
 
 
-def _check_root(root: Path, expected: str) -> None:
+def check_root(root: Path, expected: str) -> None:
     """Refuse a root that is not there, or whose name no image table can hold."""
     if not _is_text(str(root)):
         raise FaceproofError(

@@ -6,10 +6,10 @@ table.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -67,6 +67,7 @@ KEYS_OF_GROUPS = Rule(
 )  # fmt: skip
 DIVIDED = {"ratios": optional(SHARES), "split_seed": INTEGER}
 GROUPED = {**DIVIDED, "groups": optional(KEYS_OF_GROUPS), "bridges": BRIDGES}
+Result = TypeVar("Result")
 GroupSettings = Sequence[str] | Mapping[str, str | None] | None
 
 
@@ -319,10 +320,13 @@ class CombinedData:
 
 def list_part(name: str, part: "Source | DataSet") -> DataSet:
     """List a set of a combined one; its settings stand below `data.sets`."""
-    if isinstance(part, DataSet):
-        return part
+    return part if isinstance(part, DataSet) else call_for_set(name, part.list)
+
+
+def call_for_set(name: str, call: Callable[[], Result]) -> Result:
+    """Return what a call returns; its errors name settings of a combined set's part as such."""
     try:
-        return part.list()
+        return call()
     except FaceproofError as error:
         raise FaceproofError(
             re.sub(r"\bdata\.(?=[a-z])", f"data.sets.{name}.", str(error))
