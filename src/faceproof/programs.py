@@ -110,7 +110,7 @@ def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
             folder = Path(HydraConfig.get().runtime.output_dir)
             _remove_if_unused(folder)
             if not isinstance(error, KeyboardInterrupt):
-                program = HydraConfig.get().job.config_name
+                program = str(HydraConfig.get().job.config_name)
                 sys.exit(f"error: {printable_lines(app.message(error, program))}")
             hint = ""
             if "resume" in config:  # an evaluation is simply started again

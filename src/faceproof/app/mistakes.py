@@ -78,8 +78,9 @@ def message(error: BaseException, program: str = "train") -> str:
             return f"{found[1]} is a setting already; leave out the + before it"
     for one in causes:
         parent = getattr(one, "parent_node", None)
-        unknown = isinstance(one, ConfigKeyError | ConfigAttributeError)
-        if unknown and isinstance(parent, DictConfig):
+        if isinstance(one, ConfigKeyError | ConfigAttributeError) and isinstance(
+            parent, DictConfig
+        ):
             return unknown_setting(str(one.full_key), map(str, parent), program)
     said = dict.fromkeys(str(one) for one in causes if str(one))
     text = "\n".join(said).partition("\nConfig search path:")[0]
