@@ -168,7 +168,7 @@ def own_data(labels: list[str], layout: int) -> object:
 def test_a_data_set_of_ones_own_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "_allowed", set())
     own = {"kind": f"{__name__}.own_data", "labels": ["a"], "layout": 5}
-    with pytest.raises(FaceproofError, match=r"allow it: allow=\[tests\.test_settings\]"):
+    with pytest.raises(FaceproofError, match=r"allow it: --allow tests\.test_settings"):
         make_source(own)
     app.allow_own_code({"data": own})
     source = make_source(own)

@@ -24,6 +24,7 @@ from faceproof.io.plain_files import printable_lines
 from faceproof.io.run_folder import RunFolder
 from faceproof.io.streams import outlive_closed_pipes
 from faceproof.performance.threads import wait_briefly
+from faceproof.words import with_allowed
 
 # Words with which nothing is run.
 ASKING = frozenset(("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info",
@@ -72,6 +73,7 @@ def start(name: str, task: Callable[[DictConfig], Any], words: Sequence[str]) ->
     conf = str(app.config_root() / "conf")
     main = hydra.main(version_base="1.3", config_path=conf, config_name=name)(with_typed_words)
     try:
+        words = with_allowed(words)
         app.refuse_unknown_words(words, name)
         sys.argv = [typed[0], *app.command_line(words)]
         main()

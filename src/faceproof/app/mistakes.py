@@ -4,16 +4,22 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from faceproof import words
 from faceproof.app.conf import choices_of, groups_of, own_settings, settings_of
 from faceproof.errors import FaceproofError
 from faceproof.settings import UnknownSettingError, join
 
-MENDABLE = (FaceproofError, HydraException, OmegaConfBaseException)
+MENDABLE = (FaceproofError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 # What other programs call our settings, without dashes and underscores; of several names the first
 # that the program has.
 ELSEWHERE: dict[str, tuple[str, ...]] = {
@@ -46,6 +52,7 @@ BESIDES = {
 }
 # What Hydra says where a program has no such group.
 NO_GROUP = re.compile(r"Could not override '([\w/]+)'\.? No match in the defaults list")
+MISSING = re.compile(r"Missing mandatory value: ([\w.$-]+)")
 ALREADY = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
 UNREADABLE = (
     "{word} cannot be read as KEY=VALUE; give a value that holds other signs than letters, digits "
@@ -70,8 +77,14 @@ def message(error: BaseException, program: str = "train") -> str:
         if isinstance(one, MissingConfigException) and "/" in (one.missing_cfg_file or ""):
             group, _, name = str(one.missing_cfg_file).rpartition("/")
             return unknown_choice(group, name, one.options or ())
+        if isinstance(one, yaml.MarkedYAMLError):
+            return f"{' '.join(str(one).split())}; mend this file, which is not YAML"
         if isinstance(one, OverrideParseException):
             return UNREADABLE.format(word=one.override)
+        if found := MISSING.search(str(one)):
+            own = isinstance(one, MissingMandatoryValue)  # which has the name without its place
+            name = str(one.full_key or found[1]) if own else found[1]
+            return f"{name} has no value yet; give one by {name}=VALUE"
         if found := NO_GROUP.match(str(one)):
             return unknown_setting(found[1], (), program)
         if found := ALREADY.match(str(one)):

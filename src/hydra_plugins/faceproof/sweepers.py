@@ -24,6 +24,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from faceproof import lookup
 from faceproof.errors import FaceproofError
 from faceproof.words import for_hydra, prepared
 
@@ -173,10 +174,11 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
     from faceproof.workflows.sweep import Program
 
     def check(overrides: Sequence[str]) -> str:
-        from faceproof.app import message
+        from faceproof.app import allow_own_code, message, plain
 
         try:
-            context.config_loader.load_sweep_config(config, list(overrides))
+            composed = context.config_loader.load_sweep_config(config, list(overrides))
+            allow_own_code(plain(composed, resolve=False))
         except (HydraException, OmegaConfBaseException) as error:
             return message(error)
         return ""
@@ -186,7 +188,10 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
                 "hydra.mode=RUN"]  # fmt: skip
 
     def evaluate(folder: Path) -> list[str]:
-        return [*PROGRAM, "evaluate", f"run={for_hydra(str(folder))}"]
+        words = [f"run={for_hydra(str(folder))}"]
+        if names := lookup.allowed():  # the runs may use code of the user's own
+            words.append(f"allow=[{','.join(map(for_hydra, names))}]")
+        return [*PROGRAM, "evaluate", *words]
 
     def launch(runs: list[tuple[Sequence[str], Path]]) -> list[str]:
         batch = [
