@@ -82,8 +82,9 @@ def message(error: BaseException, program: str = "train") -> str:
         if isinstance(one, OverrideParseException):
             return UNREADABLE.format(word=one.override)
         if found := MISSING.search(str(one)):
-            own = isinstance(one, MissingMandatoryValue)  # which has the name without its place
-            name = str(one.full_key or found[1]) if own else found[1]
+            name = found[1]
+            if isinstance(one, MissingMandatoryValue) and one.full_key:
+                name = str(one.full_key)  # the text has the name without its place
             return f"{name} has no value yet; give one by {name}=VALUE"
         if found := NO_GROUP.match(str(one)):
             return unknown_setting(found[1], (), program)

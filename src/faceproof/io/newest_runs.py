@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
+from faceproof.io.folders import from_here
 from faceproof.io.run_folder import RunFolder, is_member
 
 LATEST = "latest"
@@ -54,6 +55,23 @@ def find_resumable(name: str, runs: str | Path = "runs") -> RunFolder:
         known = _named("resume", found) or f"no run below {runs} has a last.ckpt"
         raise FaceproofError(f"resume={name} is not a run to use: {lacks}; {known}")
     return run
+
+
+def refuse_missing(*folders: Path | None) -> None:
+    """Refuse folders of runs and artifacts that are not there, before anything heavy is imported.
+
+    Raises:
+        FaceproofError: it names the first such folder, and the newest runs.
+    """
+    for folder in folders:
+        if folder is None or folder.exists():
+            continue
+        newest = [from_here(run.path) for run in _newest("runs", "best.ckpt")[:NUM_NAMED]]
+        known = f" (the newest runs: {', '.join(newest)})" if newest else ""
+        raise FaceproofError(
+            f"there is no folder {folder}; name one that faceproof train or faceproof export has "
+            f"written{known}"
+        )
 
 
 def _newest(runs: str | Path, *files: str) -> list[RunFolder]:
