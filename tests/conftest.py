@@ -247,7 +247,8 @@ def small_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def not_looked_at(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count, by class, how often a data set was listed (which draws that of the demo)."""
     # Not above: it needs the environment that is set there.
-    from faceproof.data.listing import CombinedData, DemoData, FolderData, ShardData, TableData
+    from faceproof.data.combined import CombinedData
+    from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
     from faceproof.data.sources import OwnData
 
     calls: Counter[str] = Counter()

@@ -25,7 +25,8 @@ COMBINATIONS = [
 
 @pytest.mark.parametrize(("model", "freeze"), COMBINATIONS)
 def test_smoke(model, freeze, small_faces, tmp_path):
-    name = ("model.name=mobilenetv3_small_050",) if model == "timm" else ()
+    names = {"timm": "model.name=mobilenetv3_small_050", "own": "model.backbone.name=cnn3"}
+    name = (names[model],) if model in names else ()
     run = train(
         tmp_path / "run",
         "data=face_or_not",

@@ -47,7 +47,7 @@ def test_short_names_are_looked_up() -> None:
         ("twoo", r"a\.name = 'twoo' is not known; did you mean two\?"),
         ("xyz", r"a\.name = 'xyz' is not known; choose one of one, two"),
         (3, "a.name = 3 is not known"),
-        ("os.system", r"may not\s+say that it is run; if it is yours, allow it: allow=\[os\]"),
+        ("os.system", r"may not\s+say that it is run; if it is yours, allow it: --allow os with"),
         ("tattler.halving", r"--allow tattler with .* or FACEPROOF_ALLOW=tattler"),
     ],
 )
@@ -57,7 +57,9 @@ def test_other_names_are_refused_with_what_to_do(name: Any, message: str, witnes
     assert not witness.exists()
 
 
-@pytest.mark.parametrize("allowed", ["tattler", "tattler.", " tattler", "tattler.halving"])
+@pytest.mark.parametrize(
+    "allowed", ["tattler", "tattler.", " tattler", "tattler.halving", "./tattler.py"]
+)
 def test_code_of_ones_own_is_imported_from_the_working_folder(allowed: str, witness: Path) -> None:
     lookup.allow([allowed])
     assert find("tattler.halving", KNOWN, "a.name").__name__ == "halving"

@@ -37,20 +37,28 @@ def test_a_place_for_runs_that_cannot_be_written_to_is_refused_at_once(word, tmp
     assert f"{word}=FOLDER" in found.stderr
 
 
-def test_help_names_the_choices_and_those_of_the_users_own(tmp_path, monkeypatch, capsys):
-    own = tmp_path / "conf/model"
+@pytest.mark.parametrize("program", ["train", "sweep", "evaluate"])
+def test_help_says_what_each_group_and_choice_is(program, tmp_path, monkeypatch, capsys):
+    own = tmp_path / "conf/data"
     own.mkdir(parents=True)
-    (own / "mine.yaml").write_text("name: mine\n")
+    (own / "mine.yaml").write_text("# Images of mine. From my camera.\nname: mine\n")
     (own / "_shared.yaml").write_text("name: shared\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        main(["train", "--help"])
+        main([program, "--help"])
     assert not ended.value.code
-    text = capsys.readouterr().out
-    assert "effnet_se, face_cnn, mine, resnet18" in text
-    assert "_shared" not in text
-    assert "experiments= cascade" in text
-    assert max(map(len, text.partition("settings, as")[0].splitlines())) <= 100
+    groups = capsys.readouterr().out.partition("settings, as")[0]
+    assert "_shared" not in groups
+    assert "_sets" not in groups
+    assert max(map(len, groups.splitlines())) <= 100
+    lines = dict(line.split(maxsplit=1) for line in groups.splitlines() if line.startswith("  "))
+    assert lines["mine"] == "Images of mine"
+    wanted = {"data=", "folder", "table"}
+    if program != "evaluate":
+        wanted |= {"freeze=", "gradual", "experiments=", "cnn3", "sweep=", "seeds"}
+        assert lines["sgd"] == "Stochastic gradient descent with Nesterov's momentum"
+    assert wanted <= lines.keys()
+    assert not [line for line in lines.values() if line.endswith("...")]
 
 
 def test_a_file_of_the_users_own_comes_before_faceproofs(tmp_path, monkeypatch, capsys):

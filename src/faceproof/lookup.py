@@ -1,10 +1,10 @@
 """What a name in the settings stands for: a part of faceproof, or code of the user's own.
 
 Settings hold names and numbers, never something to call. A short name, such as `adamw`, is looked
-up among faceproof's parts. A dotted name, `my_package.MyOptimizer`, is imported, and only if the
-user has named its module for this process: in settings that they type or keep in a `conf/` of their
-own, by `allow=[my_package]` or `--allow my_package`, or by the environment variable
-FACEPROOF_ALLOW. What a run folder or an artifact names is data, and allows nothing.
+up among faceproof's parts. A dotted name, `my_package.MyOptimizer`, is imported, from the working
+folder too, and only if the user has named its module for this process: in settings that they type
+or keep in a `conf/` of their own, by `--allow my_package` with any command, or by the environment
+variable FACEPROOF_ALLOW. What a run folder or an artifact names is data, and allows nothing.
 """
 
 import importlib
@@ -19,12 +19,20 @@ from faceproof.errors import FaceproofError
 
 VARIABLE = "FACEPROOF_ALLOW"  # modules, separated by commas
 
+# The words that are no file: see `models.weights.load_initial_weights`.
+INITIAL_WEIGHTS = ("auto", "imagenet", "none")
+
 _allowed: set[str] = set()
 
 
 def allow(modules: Iterable[str]) -> None:
     """Let settings name code in these modules, and in those below them, in this process."""
-    _allowed.update(module.strip().rstrip(".") for module in modules if module.strip())
+    _allowed.update(_module(word) for word in modules if word.strip())
+
+
+def allowed() -> list[str]:
+    """Return the modules and places that the user has named for this process."""
+    return sorted(_named())
 
 
 def is_allowed(name: str) -> bool:
@@ -41,7 +49,22 @@ def is_allowed_place(url: str) -> bool:
 def _named() -> set[str]:
     """Return what the user has named for this process."""
     words = os.environ.get(VARIABLE, "").split(",")
-    return _allowed | {word.strip().rstrip(".") for word in words if word.strip()}
+    return _allowed | {_module(word) for word in words if word.strip()}
+
+
+def _module(word: str) -> str:
+    """Return a module as settings name it; my_networks.py is the file of my_networks."""
+    name = word.strip().removesuffix(".py").rstrip(".")
+    return name if "://" in name else name.removeprefix("./").replace(os.sep, ".")
+
+
+def check_weights_file(path: Path) -> None:
+    """Refuse a file of initial weights that is not there."""
+    if not path.exists():
+        raise FaceproofError(
+            f"there is no weights file {path}; set model.weights to "
+            f"{', '.join(INITIAL_WEIGHTS)} or a file"
+        )
 
 
 def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
@@ -65,17 +88,22 @@ def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
         module = name.rpartition(".")[0]
         raise FaceproofError(
             f"{setting} = {name!r} is code that is not faceproof's, and a run or an artifact may "
-            f"not say that it is run; if it is yours, allow it: allow=[{module}] with train, sweep "
-            f"and evaluate, --allow {module} with the other commands, or {VARIABLE}={module}"
+            f"not say that it is run; if it is yours, allow it: --allow {module} with any "
+            f'command, allow=["{module}"] with faceproof.load, or {VARIABLE}={module}'
         )
     return _import(name, setting)
 
 
-def _import(name: str, setting: str) -> Any:
-    """Import a dotted name; modules in the working folder are found too."""
+def import_from_here() -> None:
+    """Let modules in the working folder be imported, after those that are installed."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
+
+
+def _import(name: str, setting: str) -> Any:
+    """Import a dotted name; modules in the working folder are found too."""
+    import_from_here()
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute)

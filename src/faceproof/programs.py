@@ -3,6 +3,7 @@
 `python train.py` and `python evaluate.py` are the same in a checkout.
 """
 
+import contextlib
 import errno
 import functools
 import os
@@ -18,10 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from faceproof import app
+from faceproof.io.newest_runs import find_resumable
 from faceproof.io.plain_files import printable_lines
-from faceproof.io.run_folder import RunFolder, find_run
+from faceproof.io.run_folder import RunFolder
 from faceproof.io.streams import outlive_closed_pipes
 from faceproof.performance.threads import wait_briefly
+from faceproof.words import with_allowed
 
 # Words with which nothing is run.
 ASKING = frozenset(("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info",
@@ -58,6 +61,7 @@ def start(name: str, task: Callable[[DictConfig], Any], words: Sequence[str]) ->
     outlive_closed_pipes()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints and exits by itself
     typed, begun = sys.argv, False
+    not_there = [place for place in (Path("runs"), Path("multirun")) if not place.exists()]
 
     @functools.wraps(task)
     def with_typed_words(config: DictConfig) -> Any:
@@ -69,10 +73,12 @@ def start(name: str, task: Callable[[DictConfig], Any], words: Sequence[str]) ->
     conf = str(app.config_root() / "conf")
     main = hydra.main(version_base="1.3", config_path=conf, config_name=name)(with_typed_words)
     try:
+        words = with_allowed(words)
+        app.refuse_unknown_words(words, name)
         sys.argv = [typed[0], *app.command_line(words)]
         main()
     except app.MENDABLE as error:
-        sys.exit(f"error: {printable_lines(app.message(error))}")
+        sys.exit(f"error: {printable_lines(app.message(error, name))}")
     except OSError as error:
         if begun or error.errno not in NOT_WRITABLE:
             raise
@@ -83,6 +89,9 @@ def start(name: str, task: Callable[[DictConfig], Any], words: Sequence[str]) ->
         )
     finally:
         sys.argv = typed
+        for place in not_there:  # a refused run leaves nothing behind
+            with contextlib.suppress(OSError):  # it is not there, or holds runs
+                place.rmdir()
 
 
 def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -103,10 +112,11 @@ def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
             folder = Path(HydraConfig.get().runtime.output_dir)
             _remove_if_unused(folder)
             if not isinstance(error, KeyboardInterrupt):
-                sys.exit(f"error: {printable_lines(app.message(error))}")
+                program = str(HydraConfig.get().job.config_name)
+                sys.exit(f"error: {printable_lines(app.message(error, program))}")
             hint = ""
             if "resume" in config:  # an evaluation is simply started again
-                run = RunFolder(folder) if config.resume is None else find_run(config.resume)
+                run = RunFolder(folder) if config.resume is None else find_resumable(config.resume)
                 hint = f"; {run.how_to_resume()}"
             print(f"interrupted{hint}", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
@@ -117,7 +127,9 @@ def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
 def _remove_if_unused(folder: Path) -> None:
     """Remove a run folder that holds nothing but Hydra's log."""
     log = folder / f"{HydraConfig.get().job.name}.log"
-    if folder.is_dir() and set(folder.iterdir()) <= {log}:
+    if not folder.is_dir() or folder.samefile(Path.cwd()):  # an evaluation has no folder of its own
+        return
+    if set(folder.iterdir()) <= {log}:
         log.unlink(missing_ok=True)
         folder.rmdir()
 

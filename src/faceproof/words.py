@@ -44,9 +44,14 @@ SPELLED = "$$"  # begins a word that is spelled as a key
 QUOTED = re.compile(r"""(?s)"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""")
 WHOLE = r""""[^"]*"|'[^']*'|\$\{[^}]*\}"""  # what a comma does not divide
 FUNCTION = re.compile(r"(?:choice|glob|range|interval|shuffle|sort|tag|str|int|float|bool)\(.*\)")
+# Settings that may be arguments of a function of the user's own, whatever the file lists.
+FREE = re.compile(r"model\.(?:backbone|head)\.\w+")
 # Options of the entry points that take the next word for their value.
 VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name",
           "-cd", "--config-dir", "--experimental-rerun")  # fmt: skip
+# All options of the entry points, besides these; a longer one may be cut short.
+OPTIONS = ("-h", "--help", "--hydra-help", "--version", "-i", "--info", "-m", "--multirun", "--run",
+           "-r", "--resolve", "-sc", "--shell-completion")  # fmt: skip
 # What bash, zsh and PowerShell pass on as it stands. Typographic quotes are quotes to PowerShell.
 BARE = re.compile(r"(?a)(?!-.*[.:])[\w./:=+-]+")
 SINGLE_QUOTES, DOUBLE_QUOTES = "'\u2018\u2019\u201a\u201b", '"\u201c\u201d\u201e'
@@ -112,6 +117,13 @@ def prepared(words: Sequence[str], swept: bool | None = None) -> list[str]:
     ]
 
 
+def is_option(word: str) -> bool:
+    """Say whether a word is an option of the entry points, maybe cut short, as `--multi` is."""
+    name = word.partition("=")[0]
+    known = (*VALUED, *OPTIONS)
+    return name in known or (len(name) > 3 and any(one.startswith(name) for one in known))
+
+
 def _is_sweep(words: Iterable[str]) -> bool:
     return any(
         word == "-m"
@@ -127,6 +139,8 @@ def _prepared(word: str, several: bool) -> str:
     if not equals:
         return word
     name = key.lstrip("+")
+    if FREE.fullmatch(key) and not several and not TEXTS.fullmatch(key):
+        return f"++{key}={value}"  # the function that it is an argument of refuses what it has not
     if PATHS.fullmatch(name):
         return f"{key}={_value(value, several and not name.startswith('hydra.'), path=True)}"
     if TEXTS.fullmatch(name):
@@ -225,6 +239,24 @@ def _typed(key: str) -> str:
         key.removeprefix(SPELLED).encode(),
     )  # fmt: skip
     return raw.decode("utf-8", "surrogateescape")
+
+
+def with_allowed(words: Sequence[str]) -> list[str]:
+    """Return the words with `--allow NAME`, which other commands take, as the setting `allow`.
+
+    Raises:
+        FaceproofError: nothing stands behind the last `--allow`.
+    """
+    kept, names, rest = list[str](), list[str](), iter(words)
+    for word in rest:
+        option, equals, name = word.partition("=")
+        if option != "--allow":
+            kept.append(word)
+        elif not (name := name if equals else next(rest, "")):
+            raise FaceproofError("--allow names no module; give one, as in --allow my_networks")
+        else:
+            names += name.split(",")
+    return [*kept, f"allow=[{','.join(map(for_hydra, names))}]"] if names else kept
 
 
 def combined(words: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,9 @@ def test_a_seed_that_is_none_is_refused_on_the_command_line(name, seed, capsys):
     assert seed in capsys.readouterr().err
 
 
-def test_methods_are_separated_by_commas_and_sanity_can_be_switched(monkeypatch):
+def test_methods_are_separated_by_commas_and_sanity_can_be_switched(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/x").mkdir(parents=True)
     seen = []
     monkeypatch.setattr("faceproof.cli.explain.explain", seen.append)
     assert main(["explain", "runs/x", "a.jpg", "--methods", "cam,occlusion", "--sanity"]) == 0

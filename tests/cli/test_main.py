@@ -106,7 +106,7 @@ def test_audit_writes_its_page_and_ends_with_its_verdict(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data=nothing"], "Could not find 'data/nothing'"),
+        (["data=nothing"], "there is no data=nothing; there are celebdf"),
         (["model=cnn3"], "is no setting of a data set"),
         (["data=face_or_not", "data.root=nowhere"], "there is no folder"),
     ],

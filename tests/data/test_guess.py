@@ -90,7 +90,7 @@ def test_what_is_given_stands_beside_the_guess(tmp_path, make_tree):
 
 def test_folders_that_do_not_tell_are_refused_with_what_is_there(tmp_path, make_tree):
     make_tree(["cats", "dogs"], ["a.jpg"])
-    with pytest.raises(FaceproofError, match=r"(?s)real/fake.*cats/.*data\.labels\.WORD=real"):
+    with pytest.raises(FaceproofError, match=r"(?s)real/fake.*cats/.*data\.labels\.cats=NAME data"):
         guessed(tmp_path)
     with pytest.raises(FaceproofError, match="there is no folder"):
         guessed(tmp_path / "nowhere")
@@ -162,3 +162,24 @@ def test_no_doubt_is_said_where_the_user_has_said_it(tmp_path, make_tree, caplog
     make_tree(["0", "1"])
     guessed(tmp_path, labels={"0": "fake", "1": "real"})
     assert "the other way round" not in caplog.text
+
+
+def test_a_folder_too_high_is_asked_about(tmp_path, make_tree):
+    inside = [f"archive/set/{a}/{b}" for a in ("train", "test") for b in ("REAL", "FAKE")]
+    make_tree(inside, [f"{number}.jpg" for number in range(9)])
+    assert guessed(tmp_path)["layout"] == "*/*/{split}/{label}/**"  # one way: looked into
+    make_tree(["archive/samples"])
+    with pytest.raises(FaceproofError) as refusal:
+        guessed(tmp_path)
+    assert str(refusal.value).endswith(f"did you mean data.root={tmp_path}/archive/set?")
+    assert guessed(tmp_path / "archive/set")["splits"] == {"train": "auto", "test": "test"}
+
+
+def test_the_command_for_folders_that_do_not_tell_can_be_given(tmp_path, make_tree):
+    make_tree(["set/cats", "set/dogs", "set/fake"], ["a.jpg"])
+    with pytest.raises(FaceproofError) as refusal:
+        guessed(tmp_path)
+    (line,) = [line for line in str(refusal.value).splitlines() if "faceproof audit" in line]
+    assert line.endswith("data.labels.cats=NAME data.labels.dogs=NAME data.labels.fake=fake")
+    found = guessed(tmp_path, labels={"cats": "real", "dogs": None, "fake": "fake"})
+    assert make_source(found).list().table.num_rows == 2

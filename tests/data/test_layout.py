@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,8 @@ def test_an_unmapped_word_is_refused_with_both_trees_and_the_setting(tmp_path: P
         f"  {tmp_path}/\n"
         "    Deepfake/ (1 files, '1.jpg' the first)\n"
         "    real/ (2 files, '1.jpg' the first)\n"
-        "add it with data.labels.Deepfake=NAME (null leaves it out), or set data.layout"
+        "add to the command: data.labels.Deepfake=NAME (NAME is one of real, fake, or null to "
+        "leave the folder out), or set data.layout"
     )
 
 
@@ -205,9 +207,53 @@ def test_a_missing_root_and_one_where_nothing_fits(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FaceproofError, match=r"no image below .*empty fits"):
         rows(tmp_path / "empty", "{label}/*")
-    touch(tmp_path, "images/Real/1.jpg")
-    with pytest.raises(FaceproofError, match=r"(?s)found:.*Real/ \(1 files.*set data.root or"):
+    touch(tmp_path, "images/Other/1.jpg")
+    with pytest.raises(FaceproofError, match=r"(?s)found:.*Other/ \(1 files.*set data.root or"):
         rows(tmp_path, "{label}/*")
+
+
+def test_all_unknown_words_are_named_at_once(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "train/old/1.jpg", "train/my masks/1.jpg", "extra_2/real/1.jpg", "test/real/1.jpg"
+    )
+    with pytest.raises(FaceproofError) as refusal:
+        rows(tmp_path, "{split}/{label}/*")
+    first, *_, last = str(refusal.value).splitlines()
+    assert "the folder word 'extra_2' (in extra_2/real/1.jpg) is no split" in first
+    assert "'my masks' (in train/my masks/1.jpg), 'old' (in train/old/1.jpg) are no labels" in first
+    assert last.startswith("add to the command: data.splits.extra_2=NAME (NAME is one of train, ")
+    assert "'data.labels.my masks=NAME' data.labels.old=NAME (NAME is one of real, fake, or" in last
+
+
+@pytest.mark.parametrize("layout", ["{label}/*", "{split}/{label}/**"])
+def test_a_root_that_is_a_folder_too_high_is_asked_about(tmp_path: Path, layout: str) -> None:
+    for number in range(3):
+        touch(tmp_path / "my archive/data", f"real/{number}.jpg", f"train/fake/{number}.jpg",
+              f"train/real/{number}.jpg")  # fmt: skip
+    wanted = tmp_path / "my archive/data"
+    if layout == "{label}/*":
+        wanted /= "train"
+    else:
+        shutil.rmtree(wanted / "real")
+    with pytest.raises(FaceproofError) as refusal:
+        rows(tmp_path, layout)
+    assert str(refusal.value).endswith(f"did you mean 'data.root={wanted}'?")
+    assert "data.labels.my" not in str(refusal.value)
+    assert rows(wanted, layout)
+
+
+def test_what_faceproof_has_written_is_nobody_s_image(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, sweep = "runs/2026", "multirun/a"
+    touch(tmp_path, "real/1.jpg", f"{run}/config.yaml", f"{run}/record.json",
+          f"{run}/evaluations/demo-test/plots/roc.png", f"{sweep}/leaderboard.csv",
+          f"{sweep}/b/plots/real.png", "explore/explore.html", "explore/explore.json",
+          "explore/real.png", "notes/config.yaml", "notes/2.jpg")  # fmt: skip
+    assert list(walk_files(tmp_path)) == ["notes/2.jpg", "real/1.jpg"]
+    assert rows(tmp_path, "{label}/*", labels={"real": "real", "notes": "fake"})
+    assert "3 folders that faceproof has written ('explore', ...)" in caplog.text
+    assert list(walk_files(tmp_path / "explore")) == ["real.png"]  # it was named
 
 
 def test_the_tree_that_is_shown_is_short_and_follows_links(tmp_path: Path) -> None:

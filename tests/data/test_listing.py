@@ -167,6 +167,22 @@ def test_auto_leaves_one_folder_to_the_ratios(tmp_path: Path, make_images: MakeI
     assert min(found.values()) > 2
 
 
+def test_auto_takes_nothing_into_a_test_set_that_is_given(
+    tmp_path: Path, make_images: MakeImages, caplog: pytest.LogCaptureFixture
+) -> None:
+    two_folders(make_images, tmp_path / "train")
+    two_folders(make_images, tmp_path / "test", 2)
+    splits: dict[str, str | None] = {"train": "auto", "test": "test"}
+    place = ("x", "deepfake", str(tmp_path), "{split}/{label}/*", LABELS, splits)
+    data = FolderData(*place).list()
+    for path, split in zip(column(data, "path"), column(data, "split"), strict=True):
+        assert (split == "test") == ("/test/" in str(path))
+    assert {"train", "val"} < set(column(data, "split"))
+    assert "the test images are given and stay as they are" in caplog.text
+    asked = FolderData(*place, ratios={"train": 0.2, "val": 0.2, "test": 0.6}).list()
+    assert column(asked, "split").count("test") > 12
+
+
 def test_words_that_yaml_reads_as_numbers(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "0", ["a.jpg"])
     make_images(tmp_path / "1", ["a.jpg"])

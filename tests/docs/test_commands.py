@@ -28,6 +28,7 @@ from faceproof.data.sources import make_source, resolve
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.settings import make
 from faceproof.training.config import make_train_config
+from faceproof.words import prepared, with_allowed
 from tests.conftest import write_images
 from tests.docs.pages import DOCS, commands, write_files
 from tests.jobs import CHOICES, REPOSITORY, compose_job
@@ -138,6 +139,8 @@ def check_exit(main: object) -> None:
 
 def check_own(arguments: list[str]) -> None:
     name, *words = arguments
+    if name in ("train", "sweep", "evaluate"):
+        words = with_allowed(words)
     if name in ("train", "sweep"):
         several = name == "sweep" or "-m" in words
         given = [word for word in words if word != "-m" and not word.startswith(SKIPPED)]
@@ -162,7 +165,7 @@ def each_run(words: list[str], several: bool) -> list[tuple[str, ...]]:
     if not several and not any(word.startswith("sweep=") for word in words):
         return [tuple(words)]
     options = []
-    for override in OverridesParser.create().parse_overrides(app.words.prepared(words, True)):
+    for override in OverridesParser.create().parse_overrides(prepared(words, True)):
         value = override.value()
         if isinstance(value, IntervalSweep | RangeSweep):
             found = [value.start]

@@ -1,6 +1,8 @@
 """The examples of the guides are run as they stand, on few and small images."""
 
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from faceproof import lookup
 from faceproof.cli.main import main
 from faceproof.evaluation.metrics import METRICS
+from faceproof.words import with_allowed
 from tests.conftest import write_images
 from tests.docs.pages import DOCS, blocks, commands, write_files
 from tests.jobs import evaluate, train
@@ -18,9 +21,9 @@ SMALL = ("trainer=smoke", "loader.batch_size=8", "loader.num_workers=0", "logger
 # Where a command says nothing else.
 IMAGES = ("data=real_fake_folders", "data.root=my/images")
 MODEL = ("model=face_cnn", "model.input.size=16")
-# Of others, too large, or tested in full elsewhere (allow=, by workflows/test_own_network).
+# Of others, or too large.
 NOT_RUN = ("pip", "tensorboard", "convnext_tiny", "resnet18", "optimizer.lr=0.0003",
-           "augment.strength=0.5", "allow=[my_networks]")  # fmt: skip
+           "augment.strength=0.5")  # fmt: skip
 GUIDES = sorted(file.name for file in (DOCS / "how_to").glob("*.md"))
 # Python that needs no more than what is in `world`.
 PYTHON = ("explanation/intervals.md", "tutorials/handing_on.md", "tutorials/reading_a_report.md",
@@ -63,6 +66,10 @@ def small(words: list[str]) -> list[str]:
 def give(words: list[str]) -> None:
     """Do what a command says, as far as it is small enough."""
     name, run = words[1], Path("runs/NAME")
+    words = with_allowed(words) if name in ("train", "evaluate") else words
+    for word in words:
+        if word.startswith(("run=runs/", "hydra.run.dir=")):
+            run = Path(word.partition("=")[2])
     if name == "train":
         shutil.rmtree(run, ignore_errors=True)
         train(run, *small(words[2:]))
@@ -98,6 +105,27 @@ def test_a_guide_can_be_followed(page: str, world: Path) -> None:
     assert done or page in ("add_a_loss.md", "add_a_metric.md")
 
 
+def test_a_backbone_of_ones_own_goes_all_the_way_as_it_is_typed(world: Path) -> None:
+    """Each command in a process of its own, which has only what the page says."""
+    text = (DOCS / "how_to/add_a_backbone.md").read_text("utf-8")
+    write_files(text, Path())
+    typed = [words for words in commands(text) if "strided" in str(words) or "--allow" in words]
+    assert [words[1] for words in typed] == [
+        "train", "evaluate", "explain", "export", "predict", "train"
+    ]  # fmt: skip
+    environment = {key: os.environ[key] for key in os.environ if key != "FACEPROOF_ALLOW"}
+    for words in typed[:-1]:
+        more = [*IMAGES, *SMALL] if words[1] == "train" else []
+        command = [sys.executable, "-P", "-m", *words, *more]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        )  # fmt: skip
+        assert done.returncode == 0, (words, done.stderr)
+        if words[1] == "train":
+            assert "faceproof evaluate run=runs/mine --allow my_networks" in done.stdout
+    assert Path("verdicts.csv").is_file()
+
+
 def test_the_first_ten_minutes(world: Path) -> None:
     """With the smallest demonstration set; the run is made once, and then used."""
     write_images(world, ["image.jpg"])
@@ -105,7 +133,7 @@ def test_the_first_ten_minutes(world: Path) -> None:
     give(["faceproof", "train", *drawn])
     give(["faceproof", "evaluate"])
     for words in commands((DOCS / "first_ten_minutes.md").read_text("utf-8")):
-        if words[1] in ("export", "predict"):
+        if words[0] == "faceproof" and words[1] in ("export", "predict"):
             give(words)
     for page in ("first_ten_minutes.md", *PYTHON):
         for block in blocks((DOCS / page).read_text("utf-8")):

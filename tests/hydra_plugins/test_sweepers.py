@@ -183,22 +183,39 @@ def only_sweep():
 
 def test_the_same_command_finds_its_folder_and_does_what_is_missing_or_failed(sweeping):
     sweeping.failing = lambda words: words["seed"] == "1"
-    assert sweeping("-m", "model=resnet18,effnet_bO", "seed=0,1") == 1
+    words = ("scheduler=plateau,none", "scheduler.patience=choice(1)")  # which one of them has
+    assert sweeping("-m", *words, "seed=0,1") == 1
     assert len(sweeping.started) == 2  # what cannot be composed is not started
     rows = leaderboard(only_sweep())
     assert [row["status"] for row in rows] == ["finished"] + ["failed"] * 3
-    reasons = {(row["model"], row["seed"]): row["reason"] for row in rows}
-    assert reasons["resnet18", "1"] == "it broke"
-    assert "Could not find 'model/effnet_bO'" in reasons["effnet_bO", "0"]
+    reasons = {(row["scheduler"], row["seed"]): row["reason"] for row in rows}
+    assert reasons["plateau", "1"] == "it broke"
+    assert reasons["none", "0"].startswith("there is no setting scheduler.patience; ")
     sweeping.failing = lambda words: False
-    assert sweeping("-m", "seed=0,1", "model=resnet18,effnet_bO") == 1
+    assert sweeping("-m", "seed=0,1", *words) == 1
     assert [words["seed"] for words in sweeping.started] == ["0", "1", "1"]
     assert [row["status"] for row in leaderboard(only_sweep())] == ["finished"] * 2 + ["failed"] * 2
 
 
-def test_an_unknown_setting_fails_alone_and_is_named(sweeping, capsys):
-    assert sweeping("-m", "+optimizer.lr=1,2", "optimizer=adam", "seed=0") == 1
-    assert "An item is already at 'optimizer.lr'" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("model=resnet18,effnet_bO",),
+            "there is no model=effnet_bO; did you mean model=effnet_b0?",
+        ),
+        (("lr=0.1,0.2",), "there is no setting lr; did you mean optimizer.lr?"),
+        (("seed=0,1", "dataset=x"), "there is no setting dataset; did you mean data?"),
+        (("+optimizer.lr=1,2", "optimizer=adam"), "optimizer.lr is a setting already; leave out"),
+        (("sweep=grids",), "there is no sweep=grids; did you mean sweep=grid?"),
+    ],
+)
+def test_what_no_run_can_have_is_refused_before_the_first_one(sweeping, words, message):
+    answer = sweeping("-m", *words)
+    assert answer.startswith(f"error: {message}")
+    assert len(answer.splitlines()) == 1
+    assert not sweeping.started
+    assert not any(Path().iterdir())
 
 
 @pytest.mark.parametrize("name", ["jürgen (1)", "a=b, [c] {d}", 'it\'s "$x" ~#', "😀 ${y}"])

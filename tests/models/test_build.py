@@ -40,6 +40,10 @@ def no_network():
 """
 
 
+# What a choice asks for besides.
+MORE = {"timm": ("model.name=test_vit",), "own": ("model.backbone.name=cnn3",)}
+
+
 def model(backbone: Any = CNN, head: Any = HEAD, input: Any = INPUT, **more: Any) -> dict[str, Any]:
     return {"backbone": backbone, "head": head, "input": input, **more}
 
@@ -57,8 +61,8 @@ def own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("choice", CHOICES["model"])
 def test_shapes_are_those_of_the_network(choice, tmp_path):
-    name = ["model.name=test_vit"] if choice == "timm" else []
-    config = read_model(app.plain(compose_job("train", tmp_path, (f"model={choice}", *name)).model))
+    words = (f"model={choice}", *MORE.get(choice, ()))
+    config = read_model(app.plain(compose_job("train", tmp_path, words).model))
     net = build_network(config)
     state = {key: (tuple(v.shape), v.dtype) for key, v in net.state_dict().items()}
     assert network_shapes(config) == state
@@ -66,11 +70,8 @@ def test_shapes_are_those_of_the_network(choice, tmp_path):
 
 
 def test_every_part_that_can_be_named_is_used_by_a_model(tmp_path):
-    names = ("model.name=test_vit",)
-    used = [
-        read_model(app.plain(compose_job("train", tmp_path, (f"model={choice}", *names)).model))
-        for choice in CHOICES["model"]
-    ]
+    words = [(f"model={choice}", *MORE.get(choice, ())) for choice in CHOICES["model"]]
+    used = [read_model(app.plain(compose_job("train", tmp_path, one).model)) for one in words]
     assert {config.backbone["name"] for config in used} == set(BACKBONES)
     assert {config.head["name"] for config in used} == set(HEADS)
 
@@ -78,8 +79,8 @@ def test_every_part_that_can_be_named_is_used_by_a_model(tmp_path):
 def test_the_backbone_is_made_for_the_size_of_the_input():
     assert build_network(model()).backbone.num_features == 1024
     assert build_network(model({"name": "timm", "model": "test_vit"})).input.size == 16
-    with pytest.raises(FaceproofError, match=r"set model\.input\.size"):
-        build_network(model(input={**INPUT, "size": None}))
+    other = build_network(model(input={**INPUT, "size": None}))
+    assert (other.input.size, other.backbone.num_features) == (48, 9216)  # its function's own
     assert build_network(model({**CNN, "size": 20})).backbone.num_features == 1600
 
 
@@ -125,7 +126,7 @@ def test_nothing_is_fetched_or_read(option):
 @pytest.mark.usefixtures("own")
 def test_a_backbone_and_a_head_of_ones_own_are_called_if_allowed():
     with_size = model({"name": "own_networks.with_size", "width": 4})
-    with pytest.raises(FaceproofError, match=r"allow=\[own_networks\].*FACEPROOF_ALLOW=own_netw"):
+    with pytest.raises(FaceproofError, match=r"--allow own_networks.*FACEPROOF_ALLOW=own_netw"):
         build_network(with_size)
     assert "own_networks" not in sys.modules
     lookup.allow(["own_networks"])
@@ -184,3 +185,10 @@ def test_what_cannot_be_built_is_refused(given, message):
 def test_shapes_take_no_memory():
     config = read_model(model(head={"name": "hidden", "num_hidden": 2**20}))
     assert network_shapes(config)["head.hidden.weight"][0] == (2**20, 1024)
+
+
+def test_a_backbone_of_ones_own_needs_no_more_than_its_name(own):
+    lookup.allow(["own_networks"])
+    net = build_network({"backbone": {"name": "own_networks.WithoutSize"}})
+    assert (net.input.size, net.input.mean, net.input.std) == (224, (0, 0, 0), (1, 1, 1))
+    assert net(torch.rand(2, 3, 224, 224)).shape == (2,)

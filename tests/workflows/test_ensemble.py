@@ -12,7 +12,8 @@ import torch
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import logits_of, probabilities_of, read_predictions
 from faceproof.evaluation.scored_runs import find_runs
-from faceproof.io.run_folder import RunFolder, find_run
+from faceproof.io.newest_runs import find_run
+from faceproof.io.run_folder import RunFolder
 from faceproof.workflows.compare import compare
 from faceproof.workflows.compare_config import CompareConfig
 from faceproof.workflows.ensemble import ensemble

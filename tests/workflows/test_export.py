@@ -188,7 +188,7 @@ def test_a_backbone_of_ones_own_is_exported_if_it_is_allowed(run, tmp_path, monk
     RunFolder(run).write_operating_point(POINT.to_json())
     command = ["export", str(run), "--to", str(tmp_path / "artifact")]
     assert main(command) == 2
-    assert "--allow own_backbones with the other commands" in capsys.readouterr().err
+    assert "--allow own_backbones with any command" in capsys.readouterr().err
     assert not (tmp_path / "artifact").exists()
     assert main([*command, "--allow", "own_backbones"]) == 0
     monkeypatch.setattr(lookup, "_allowed", set())

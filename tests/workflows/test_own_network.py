@@ -54,7 +54,7 @@ def test_a_backbone_of_ones_own_goes_all_the_way(small_faces, tmp_path, another_
     with pytest.raises(FaceproofError, match=refusal):
         load_subject(run.path, "cpu")
     assert main(export) == 2
-    assert "--allow own_networks with the other commands" in capsys.readouterr().err
+    assert "--allow own_networks with any command" in capsys.readouterr().err
     assert "own_networks" not in sys.modules
 
     assert evaluate(run.path, "loader.num_workers=0", "allow=[own_networks]").is_dir()

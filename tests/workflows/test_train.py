@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -236,6 +237,13 @@ def test_a_validation_set_of_one_class_is_refused(tiny, small_faces, tmp_path):
         image.unlink()
     with pytest.raises(FaceproofError, match=r"no image of class face in its split val.*found"):
         train(tmp_path / "run", *tiny, "trainer=smoke")
+
+
+def test_a_set_without_validation_is_told_how_to_take_it_from_training(tiny, small_faces, tmp_path):
+    shutil.rmtree(small_faces / "val")
+    with pytest.raises(FaceproofError, match=r"take it from train by data\.splits\.train=auto"):
+        train(tmp_path / "run", *tiny, "trainer=smoke")
+    assert not (tmp_path / "run/config.yaml").exists()
 
 
 def test_figures_that_may_not_choose_are_refused(tiny, tmp_path):

@@ -26,6 +26,7 @@ PROGRAMS = {
 # Each command is `command` in the module of its name; the module is loaded when it is called.
 COMMANDS = {
     "audit": "find leaks, shortcuts and bad files in a data set",
+    "completion": "print what makes a shell complete these words: bash, zsh or fish",
     "compare": "set runs against each other that scored the same images",
     "ensemble": "average the scores of several runs",
     "explain": "show what in an image speaks for the answer, and how far to trust that",
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # not within another program
         outlive_closed_pipes()
     try:
+        if words[:1] == ["--complete"]:  # a shell asks, by the script of `faceproof completion`
+            print(*complete(words[1:]), sep="\n")
+            return 0
         if words and words[0] in PROGRAMS:  # which log as Hydra is told, and end by themselves
             from faceproof import programs
 
@@ -65,6 +69,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("faceproof: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def complete(typed: Sequence[str]) -> list[str]:
+    """Return the words that the last one of a command line may become."""
+    from faceproof.cli.completion import completions
+
+    options: dict[str, list[str]] = {name: [] for name in COMMANDS}
+    if typed and typed[0] in COMMANDS and typed[-1].startswith("-"):
+        arguments = make_parser(typed[0])[typed[0]].assemble_argument_collection()
+        names = [name for argument in arguments for name in argument.names]
+        options[typed[0]] = [*(name for name in names if name.startswith("--")), "--help"]
+    return completions(typed, PROGRAMS, options)
 
 
 def run(words: Sequence[str]) -> int:
@@ -94,7 +110,6 @@ def make_parser(called: str | None = None) -> App:
     app = make_app("faceproof", TEXT)
     app.version_flags = ("--version",)
     app.version = f"faceproof {__version__}"
-    app.register_install_completion_command(help="set up the completion of words in this shell")
     for name, summary in PROGRAMS.items():
         app.command(f"faceproof.programs:{name}", name=name, help=summary)
     for name, summary in COMMANDS.items():

@@ -1,6 +1,7 @@
 """Image tables, data sets, splits and loading."""
 
-from faceproof.data.listing import CombinedData, DataSet, DemoData, FolderData, ShardData, TableData
+from faceproof.data.combined import CombinedData
+from faceproof.data.listing import DataSet, DemoData, FolderData, ShardData, TableData
 from faceproof.data.sources import make_source
 
 __all__ = [

@@ -76,7 +76,7 @@ class Division:
         if self.bridges == "leave_out":
             units = [row or unit for row, unit in zip(values, units, strict=True)]
         balanced = any(columns["component"])
-        splits = divide(given, units, self.ratios, self.seed, balanced)
+        splits = divide(given, units, self._ratios(given), self.seed, balanced)
         kept = [row for row, split in enumerate(splits) if split is not None]
         free = [row for row in kept if given[row] in (None, "auto")]
         columns = {**columns, "split": splits}
@@ -94,6 +94,19 @@ class Division:
         ):
             log.warning("%s: %s. %s", self.name, problem, ADVICE)
         return columns
+
+    def _ratios(self, given: Sequence[str | None]) -> Mapping[str, float]:
+        """Return the ratios; where test images are given, and none are set, test gets no others."""
+        if dict(self.ratios) != RATIOS or not {"test", "auto"} <= set(given):
+            return self.ratios
+        kept = {name: ratio for name, ratio in RATIOS.items() if name != "test"}
+        ratios = {name: ratio / sum(kept.values()) for name, ratio in kept.items()}
+        log.warning(
+            "%s: the test images are given and stay as they are; what is of the split auto is "
+            "divided among train (%.1f%%) and val (%.1f%%)",
+            self.name, 100 * ratios["train"], 100 * ratios["val"],
+        )  # fmt: skip
+        return ratios
 
     def _warn_of_unread(self, divides: bool) -> None:
         if not divides and (dict(self.ratios) != RATIOS or self.seed):

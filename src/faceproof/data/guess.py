@@ -4,10 +4,11 @@ For `data=folder data.root=my/images`: the guess is a layout line and the meanin
 `FolderData` takes them, so that it can be shown, stored with a run and corrected.
 """
 
+import contextlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from typing import Any
 from faceproof import settings
 from faceproof.data.layout import USUAL_SPLITS, Words, found_tree, walk_files
 from faceproof.data.listing import MAPPING, SHARES, GroupSettings, absolute
+from faceproof.data.misplaced import deeper_root, did_you_mean
 from faceproof.errors import FaceproofError
 from faceproof.io.names import composed, folded
 from faceproof.io.run_folder import is_first_process
 from faceproof.settings import PLACE, TEXT, optional
 from faceproof.task import get_task
+from faceproof.words import meaning, override
 
 KIND = "guess"
 # A word may stand among others in a name, with an s at its end: `training_real`, `DeepFakes-2`.
@@ -102,9 +105,12 @@ def guess_settings(values: Mapping[str, Any]) -> dict[str, Any]:
             f"there is no folder {root}; set data.root to the folder of your images"
         )
     paths = [composed(path).split("/")[:-1] for path in walk_files(root)]
-    task, labelled, labels = _classes(root, _levels(paths), config)
-    divided, splits = _splits(root, _levels(paths), labelled, config)
-    _refuse_uneven(root, paths, max(labelled.depth, divided))
+    try:
+        task, labelled, labels, divided, splits = _read_names(root, paths, config)
+    except FaceproofError as error:
+        if folder := deeper_root([[*path, ""] for path in paths], _tells(root, config)):
+            raise FaceproofError(f"{error}\n{did_you_mean(root, folder)}") from error
+        raise
     splits, ratios = _with_validation(root, splits, config)
     parts = ["*"] * (max(labelled.depth, divided) + 1)
     parts[labelled.depth] = "{label}"
@@ -117,6 +123,28 @@ def guess_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     _show(root, guessed, config)
     return asdict(config) | guessed
+
+
+def _read_names(
+    root: Path, paths: Sequence[Sequence[str]], config: GuessConfig
+) -> tuple[str, Level, dict[str, str | None], int, dict[str, str | None]]:
+    """Return what `_classes` and `_splits` do, of images that all lie below these levels."""
+    task, labelled, labels = _classes(root, _levels(paths), config)
+    divided, splits = _splits(root, _levels(paths), labelled, config)
+    _refuse_uneven(root, paths, max(labelled.depth, divided))
+    return task, labelled, labels, divided, splits
+
+
+def _tells(root: Path, config: GuessConfig) -> Callable[[list[Sequence[str]]], bool]:
+    """Return what says whether images would be guessed, were another folder the root."""
+
+    def tells(paths: list[Sequence[str]]) -> bool:
+        with contextlib.suppress(FaceproofError):
+            _read_names(root, [path[:-1] for path in paths], config)
+            return True
+        return False
+
+    return tells
 
 
 def _levels(paths: Sequence[Sequence[str]]) -> list[Level]:
@@ -134,22 +162,36 @@ def _classes(
     """Return the task, the level that tells its classes apart, and what the names there mean."""
     own = {folded(str(word)): label for word, label in config.labels.items()}
     seen: set[str] = set()
-    for meaning in (_label, _number):
+    for tell in (_label, _number):
         for task in [config.task] if config.task else CLASSES:
             for level in levels:
-                found = {name: own.get(folded(name), meaning(name, task)) for name in level.names}
+                found = {name: own.get(folded(name), tell(name, task)) for name in level.names}
                 labels: set[Any] = set(found.values()) - {None}
-                seen |= labels if meaning is _label else set()
+                seen |= labels if tell is _label else set()
                 if labels >= set(CLASSES[task]):
                     known = {name: label for name, label in found.items() if label}
                     left_out = {str(word): label for word, label in config.labels.items()}
                     return task, level, known | left_out
+    raise FaceproofError(_no_classes(root, levels, config, seen))
+
+
+def _no_classes(
+    root: Path, levels: Sequence[Level], config: GuessConfig, seen: Collection[str]
+) -> str:
+    """Say that the folders do not tell the classes apart, and the command that says it."""
     alone = f"folders that mean {', '.join(sorted(seen))}, and none" if seen else "no folders"
     pairs = " and ".join("/".join(classes) for classes in CLASSES.values())
-    raise FaceproofError(
+    several = next((level.names for level in levels if len(level.names) > 1), {"WORD": 1})
+    task = config.task or "deepfake"
+    told = {name: _label(name, task) or "NAME" for name in sorted(several)[:MANY]}
+    root_word = override("data.root", root.as_posix())
+    words = " ".join(meaning("data.labels", name, label) for name, label in told.items())
+    return (
         f"the folders in {root} do not say which images are of which class: there are {alone} that "
-        f"mean the other ({pairs}, or 0/1, are known)\n{found_tree(root)}\nsay what a folder word "
-        "stands for by data=real_fake_folders data.layout='{label}/**' data.labels.WORD=real"
+        f"mean the other ({pairs}, or 0/1, are known)\n{found_tree(root)}\nsay it by\n"
+        f"  faceproof audit data=folder {root_word} {words}\nwhere each NAME is "
+        f"{', '.join(get_task(task).classes)}, or null to leave the folder out; train takes the "
+        "same words"
     )
 
 

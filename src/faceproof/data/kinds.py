@@ -8,7 +8,7 @@ synchronisers, archivers and editors.
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -32,6 +32,7 @@ FORMATS = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
 IMAGE, VIDEO, LEFT_BEHIND, OTHER = "image", "video", "left behind", "other"
+OWN_OUTPUT = "output"  # a folder that a command of faceproof has written
 FOLDER = "folder"  # one that is left behind, with all that is in it
 VIDEO_SUFFIXES = frozenset(
     (
@@ -73,6 +74,7 @@ EXTRAS = (
         "register_heif_opener",
     ),
 )  # fmt: skip
+NOT_IMAGES = (FOLDER, OWN_OUTPUT, LEFT_BEHIND, OTHER)
 _PNG = "save them as PNG"
 # JPEG XL is none of the extras: its plugin for Pillow decodes a file when it is opened, before its
 # size is known and can be refused.
@@ -106,6 +108,15 @@ ADVICE_FOR_VIDEOS = (
     "faceproof predict judges videos; all else takes images: cut each video into frames, in a "
     "folder of its own that data.layout names by {group}"
 )
+
+# One of these marks a folder that faceproof has written, whose plots are nobody's data: a run, a
+# sweep, an artifact, an evaluation, and what compare, explore, spectra, explain and features write.
+_OUTPUTS = (
+    {"config.yaml", "record.json"}, {"leaderboard.csv"}, {"card.json", "README.md"},
+    {"predictions.parquet", "report.json"}, {"features.json", "features.png"},
+    *({f"{page}.html", f"{page}.json"} for page in ("comparison", "explore", "spectra")),
+    {"explanation.html", "explanation.json"},
+)  # fmt: skip
 
 # What a name must have that is left behind although its ending is known; most have none of it.
 _SUSPECT = re.compile(r"^[._~#]|^syno|conf|konf|copi", re.IGNORECASE)
@@ -158,6 +169,11 @@ def kind_of(path: str) -> str:
         return LEFT_BEHIND
     kind = kind or kind_of_bytes(_start(path)) or OTHER
     return IMAGE if kind in _installed() else kind
+
+
+def is_own_output(names: Collection[str]) -> bool:
+    """Say whether a folder with files of these names is one that faceproof has written."""
+    return any(marks.issubset(names) for marks in _OUTPUTS)
 
 
 def kind_of_bytes(start: bytes) -> str | None:
@@ -232,7 +248,7 @@ class LeftOut:
 
     def kinds_told(self) -> str:
         """Return what was left out, as text."""
-        kinds = sorted(self._found, key=lambda kind: (kind in (FOLDER, LEFT_BEHIND, OTHER), kind))
+        kinds = sorted(self._found, key=lambda kind: (kind in NOT_IMAGES, kind))
         return "; ".join(self._told(kind) for kind in kinds)
 
     def _told(self, kind: str) -> str:
@@ -242,6 +258,7 @@ class LeftOut:
             VIDEO: f"video{plural}",
             LEFT_BEHIND: f"hidden file{plural}, or of systems and programs",
             FOLDER: f"hidden folder{plural}, or of systems and programs",
+            OWN_OUTPUT: f"folder{plural} that faceproof has written",
             OTHER: f"file{plural} of other kinds",
         }.get(kind, f"{kind} file{plural}")
         advice = f": {what_reads(kind)}" if what_reads(kind) else ""

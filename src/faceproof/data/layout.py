@@ -11,22 +11,23 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from faceproof.data.kinds import (
     FOLDER,
     IMAGE,
-    LEFT_BEHIND,
-    OTHER,
+    NOT_IMAGES,
+    OWN_OUTPUT,
     LeftOut,
+    is_own_output,
     kind_of,
 )
+from faceproof.data.misplaced import deeper_root, did_you_mean, unknown_words
 from faceproof.data.unread import warn_of_unread_words
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind_folder
 from faceproof.io.names import composed, folded
-from faceproof.words import meaning
 
 PLACEHOLDERS = ("split", "label", "generator", "group")
 # Folder words that mean a split wherever the settings do not say otherwise.
@@ -97,6 +98,10 @@ def walk_files(
                 "that lead round in circles"
             )
         prefix = "" if (relative := os.path.relpath(folder, root)) == "." else relative + os.sep
+        if prefix and is_own_output(files):
+            left_out.add(OWN_OUTPUT, prefix.rstrip(os.sep))
+            subfolders.clear()
+            continue
         for name in sorted(filter(is_left_behind_folder, subfolders)):
             left_out.add(FOLDER, prefix + name)
         subfolders[:] = sorted(name for name in subfolders if not is_left_behind_folder(name))
@@ -144,7 +149,7 @@ def list_folder(
             has no meaning. The message shows the expected tree and the one found.
     """
     expected = expected_tree(root, layout, labels, splits)
-    _check_root(root, expected)
+    check_root(root, expected)
     words = {
         placeholder: {folded(word): name for word, name in meaning.items()}
         for placeholder, meaning in (("label", labels), ("split", USUAL_SPLITS | dict(splits)))
@@ -155,6 +160,7 @@ def list_folder(
     columns: dict[str, list[str | None]] = {name: [] for name in names}
     makers = {folded(word): name for word, name in generators.items()}
     misfits, not_text, left_out = list[str](), list[str](), LeftOut()
+    unknown: dict[str, dict[str, str]] = {}
     given = {"label": labels, "split": splits, "generator": generators}
     seen: dict[str, set[str]] = {name: set() for name in given if name in pattern.groupindex}
     for path in sorted(walk_files(root, (IMAGE,), left_out)):
@@ -167,18 +173,22 @@ def list_folder(
             continue
         for name, found in seen.items():
             found.add(match[name])
-        if row := _row(match, words, makers, lambda: f"{expected}\n{found_tree(root)}"):
+        if row := _row(match, words, makers, unknown):
             row |= {f"{{{key}}}": match[key] for key in raw}
             for name, value in (row | {"path": path}).items():
                 columns[name].append(value)
-    if not columns["path"]:
-        raise _nothing_fits(root, f"{expected}\n{found_tree(root)}", misfits, left_out)
+    if unknown or not columns["path"]:
+        trees = f"{expected}\n{found_tree(root)}"
+        other_root = _other_root(root, pattern, words)
+        if unknown:
+            raise unknown_words(unknown, words, trees, other_root)
+        raise _nothing_fits(root, trees, misfits, left_out, other_root)
     _warn_of_left_out(root, layout, misfits, not_text, left_out)
     warn_of_unread_words(root, layout, given, USUAL_SPLITS, seen)
     return columns
 
 
-def _check_root(root: Path, expected: str) -> None:
+def check_root(root: Path, expected: str) -> None:
     """Refuse a root that is not there, or whose name no image table can hold."""
     if not _is_text(str(root)):
         raise FaceproofError(
@@ -192,13 +202,34 @@ def _check_root(root: Path, expected: str) -> None:
         )
 
 
-def _nothing_fits(root: Path, trees: str, misfits: list[str], left_out: LeftOut) -> FaceproofError:
+def _other_root(root: Path, pattern: re.Pattern[str], known: Mapping[str, Words]) -> str:
+    """Return the question whether a folder below the root was meant, in which all fits."""
+
+    def fits(paths: list[Sequence[str]]) -> bool:
+        matches = [pattern.fullmatch("/".join(path)) for path in paths]
+        return bool(matches) and all(
+            match is not None
+            and all(
+                folded(match[name]) in known[name] for name in known if name in pattern.groupindex
+            )
+            for match in matches
+        )
+
+    paths = [composed(path).split("/") for path in walk_files(root)]
+    folder = deeper_root(paths, fits)
+    return did_you_mean(root, folder) if folder else ""
+
+
+def _nothing_fits(
+    root: Path, trees: str, misfits: list[str], left_out: LeftOut, other_root: str
+) -> FaceproofError:
     """Return the error for a folder in which no image fits the layout."""
     beside = f"; {left_out}" if left_out else ""
-    if not misfits and left_out.number(*set(left_out.kinds()) - {LEFT_BEHIND, FOLDER, OTHER}):
+    if not misfits and left_out.number(*set(left_out.kinds()) - set(NOT_IMAGES)):
         return FaceproofError(f"there is no image below {root} that is read{beside}")
     return FaceproofError(
-        f"no image below {root} fits the layout{beside}\n{trees}\nset data.root or data.layout"
+        f"no image below {root} fits the layout{beside}\n{trees}\n"
+        + (other_root or "set data.root or data.layout")
     )
 
 
@@ -231,9 +262,15 @@ def _escaped(name: str) -> str:
 
 
 def _row(
-    match: re.Match[str], words: Mapping[str, Words], generators: Words, trees: Callable[[], str]
+    match: re.Match[str],
+    words: Mapping[str, Words],
+    generators: Words,
+    unknown: dict[str, dict[str, str]],
 ) -> dict[str, str | None] | None:
-    """Return the row of one path; None where a folder word is mapped to null."""
+    """Return the row of one path; None where a folder word is mapped to null, or is unknown.
+
+    Unknown words are added to `unknown`, with the first path of each.
+    """
     found = match.groupdict()
     row: dict[str, str | None] = {"path": match.string, **dict.fromkeys(PLACEHOLDERS)}
     for name, known in words.items():
@@ -241,11 +278,8 @@ def _row(
         if word is None:
             continue
         if folded(word) not in known:
-            raise FaceproofError(
-                f"the folder word {word!r} (in {match.string}) is no {name} that data.{name}s "
-                f"knows: {', '.join(known) or 'it is empty'}\n{trees()}\nadd it with "
-                f"{meaning(f'data.{name}s', word, 'NAME')} (null leaves it out), or set data.layout"
-            )
+            unknown.setdefault(name, {}).setdefault(word, match.string)
+            return None
         row[name] = known[folded(word)]
         if row[name] is None:
             return None

@@ -65,11 +65,16 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
     return found
 
 
-def _read(file: Path) -> Columns:
+def check_table(file: Path) -> None:
+    """Refuse a table that is not there."""
     if not file.is_file():
         raise FaceproofError(
             f"there is no image table at {file}; set data.file to a CSV or Parquet"
         )
+
+
+def _read(file: Path) -> Columns:
+    check_table(file)
     suffix = file.suffix.lower()
     if suffix in CSV_SUFFIXES:
         with open_list(file) as lines:

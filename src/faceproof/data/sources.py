@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+
 from faceproof.data import listing
+from faceproof.data.combined import CombinedData
 from faceproof.data.guess import KIND, guess_settings
-from faceproof.data.listing import CombinedData, DataSet, FolderData, Source
+from faceproof.data.listing import DataSet, FolderData, Source
+from faceproof.data.table import counts, describe_counts
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
 from faceproof.settings import SettingError, make
@@ -104,4 +108,20 @@ def check_both_classes(source: Source) -> None:
             raise FaceproofError(
                 f"no folder word of data.labels means {name}, and a detector is trained on both "
                 f"classes: add one with data.labels.WORD={name}"
+            )
+
+
+def check_splits(rows: pa.Table, data: DataSet) -> None:
+    """Refuse to train without images of both classes, in training and in validation."""
+    present = counts(rows, "split", "label")
+    for split in ("train", "val"):
+        for label in data.task.classes:
+            if present.get((split, label)):
+                continue
+            advice = "change data.splits or data.ratios"
+            if split == "val" and not any(name == "val" for name, _ in present):
+                advice = "take it from train by data.splits.train=auto, which leaves test as it is"
+            raise FaceproofError(
+                f"data set {data.name} has no image of class {label} in its split {split}; "
+                f"found {describe_counts(rows)}; both splits need both classes: {advice}"
             )

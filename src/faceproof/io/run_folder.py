@@ -363,19 +363,6 @@ def _epochs(rows: Iterator[dict[str, str]]) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def find_run(name: str, runs: str | Path = "runs") -> RunFolder:
-    """Return the run in a folder; `latest` is the newest below `runs` that has a best epoch."""
-    if name != "latest":
-        return RunFolder(name)
-    found = [*Path(runs).glob("**/best.ckpt"), *Path(runs).glob("**/ensemble.json")]
-    finished = [file for file in found if not is_member(file.parent)]
-    if not finished:
-        raise FaceproofError(
-            f"no run below {runs} has a best.ckpt yet; train one, or name a folder"
-        )
-    return RunFolder(max(finished, key=lambda file: file.stat().st_mtime_ns).parent)
-
-
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested mapping as one level with dotted keys."""
     flat: dict[str, Any] = {}

@@ -7,7 +7,7 @@ or in a module that the user has allowed (see `faceproof.lookup`), and nothing e
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from faceproof.models.backbones import BACKBONES
 from faceproof.models.detector import Detector, InputConfig
 from faceproof.models.heads import HEADS
 from faceproof.models.limits import at_most, check_options
-from faceproof.settings import SWITCH, TEXT, Rule, check, make
+from faceproof.settings import SWITCH, TEXT, Rule, check, is_count, make
 
 NAMED = Rule(
     lambda value: isinstance(value, Mapping) and isinstance(value.get("name"), str),
@@ -33,6 +33,7 @@ UNBUILDABLE = (
     *(RuntimeError, MemoryError, ArithmeticError, NotImplementedError),
 )
 
+PLAIN_HEAD = {"name": "linear", "num_outputs": 1}
 MOST_WITHOUT_FILE = 2**31  # bytes of a network whose weights are not there
 
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
@@ -53,8 +54,8 @@ class ModelConfig:
     """
 
     backbone: Mapping[str, Any]
-    head: Mapping[str, Any]
-    input: InputConfig
+    head: Mapping[str, Any] = field(default_factory=lambda: dict(PLAIN_HEAD))
+    input: InputConfig = field(default_factory=InputConfig)
     name: str = "unnamed"
     weights: str = "auto"
     swap_classes: bool = False
@@ -99,10 +100,12 @@ def build_network(model: ModelConfig | Mapping[str, Any]) -> Detector:
     options = _options(config.backbone)
     size = config.input.size
     try:
-        if size is not None and "size" in inspect.signature(create_backbone).parameters:
+        parameter = inspect.signature(create_backbone).parameters.get("size")
+        if size is not None and parameter is not None:
             options.setdefault("size", size)
         backbone = make(create_backbone, options, "model.backbone")
-        input = config.input.resolve(backbone)
+        own = options.get("size", getattr(parameter, "default", None))
+        input = config.input.resolve(backbone, own if is_count(own, 1) else None)
 
         def head(num_features: int) -> nn.Module:
             create: Callable[..., nn.Module] = partial(create_head, num_features)

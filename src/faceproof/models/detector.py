@@ -14,6 +14,11 @@ from faceproof.settings import Rule, check, is_count, is_number, one_of, optiona
 # Of images in [0, 1]; a std of 1 / 255, the smallest in use, brings them to [0, 255].
 SIZES, MEANS, STDS = (1, 4096), (-1, 1), (1e-3, 10)
 
+# Of a backbone that has no weights of its own.
+PLAIN_INPUT: dict[str, Any] = {
+    "size": 224, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "interpolation": "bilinear"
+}  # fmt: skip
+
 
 def _three(what: str, low: float, high: float) -> Rule:
     def fits(values: Any) -> bool:
@@ -51,6 +56,9 @@ class ImageInput:
 class InputConfig:
     """The settings of `ImageInput`; None is what the backbone's own weights were trained with.
 
+    Of a backbone that timm knows no weights of, it is the side that its function has as `size`,
+    else 224, and images in [0, 1] that are not normalised.
+
     Attributes:
         size: the side of the square input, in pixels.
         mean: what is subtracted from the three channels of an image in [0, 1].
@@ -66,10 +74,16 @@ class InputConfig:
     def __post_init__(self) -> None:
         check(self, **{name: optional(rule) for name, rule in RULES.items()})
 
-    def resolve(self, backbone: nn.Module) -> ImageInput:
-        """Return the input of a backbone, with what is not set as timm knows it of its weights."""
-        own = getattr(backbone, "pretrained_cfg", None) or {}
-        known = {**own, "size": own.get("input_size", (None, None))[1]}
+    def resolve(self, backbone: nn.Module, size: int | None = None) -> ImageInput:
+        """Return the input of a backbone, with what is not set as timm knows it of its weights.
+
+        `size` is the side of a backbone that timm knows no weights of.
+        """
+        own = getattr(backbone, "pretrained_cfg", None)
+        if own:
+            known = {**own, "size": own.get("input_size", (None, None))[1]}
+        else:
+            known = {**PLAIN_INPUT, "size": size or PLAIN_INPUT["size"]}
         values: dict[str, Any] = {
             name: known.get(name) if value is None else value
             for name, value in asdict(self).items()

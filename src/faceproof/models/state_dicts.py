@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from faceproof.errors import FaceproofError
+from faceproof.lookup import check_weights_file
 from faceproof.models.inert import encodes_plainly, inert_values
 from faceproof.models.weight_formats import format_of
 
@@ -151,10 +152,7 @@ def read_state(path: Path) -> State:
     if path.is_dir():
         held = ", ".join(sorted(one.name for one in path.iterdir())[:MAX_NAMED]) or "nothing"
         raise FaceproofError(f"{path} is a folder, which holds {held}; name the weights file in it")
-    if not path.is_file():
-        raise FaceproofError(
-            f"there is no weights file {path}; set model.weights to auto, imagenet, none or a file"
-        )
+    check_weights_file(path)
     if format_of(path) == "safetensors":
         try:
             return _in_order(safetensors.torch.load_file(path))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceproof.data.listing import Source
@@ -10,7 +11,7 @@ from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.sources import make_source
 from faceproof.evaluation.metrics import better
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
-from faceproof.lookup import find
+from faceproof.lookup import INITIAL_WEIGHTS, check_weights_file, find
 from faceproof.settings import (
     ABOVE_ZERO,
     AMOUNT,
@@ -42,6 +43,11 @@ EPOCHS = Rule(is_count, "a count of epochs, from 0 on")
 FACTOR = Rule(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 on, below 1")
 # The loss is multiplied by the weights: far outside of these bounds it vanishes or overflows.
 LIGHTEST, HEAVIEST = 1e-6, 1e6
+# Of settings that stand in no group's dataclass.
+PLAIN = {
+    "trainer": BY_NAME, "patience": optional(EPOCHS), "seed": SEED, "compile": SWITCH,
+    "monitor": Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
+}  # fmt: skip
 # Options of Lightning's trainer that a training reads. Of the others some are the run's own, such
 # as its callbacks, loggers and folder, and some are for Lightning's tests and predictions.
 TRAINER_OPTIONS = (
@@ -200,29 +206,54 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        check(
-            self, trainer=BY_NAME, patience=optional(EPOCHS), seed=SEED, compile=SWITCH,
-            monitor=Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
-        )  # fmt: skip
-        for name in self.trainer:
-            if name not in TRAINER_OPTIONS:
-                raise UnknownSettingError(f"trainer.{name}", TRAINER_OPTIONS)
-        better(self.monitor)
         if self.cache.views is not None and not self.augment.changes:
             raise SettingError(
                 "cache.views",
                 f"= {self.cache.views} changes nothing: nothing is augmented, so that all views of "
                 "an image are the same; leave it out, or choose an augmentation",
             )
-        _check_class_weights(self.class_weights)
 
 
 def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> TrainConfig:
     """Return the settings of a training from the plain values of a configuration.
 
     They have the structure of `conf/train.yaml`, composed and resolved; `data` takes the place of
-    the data set that they describe. What is misspelt is refused before torch is imported.
+    the data set that they describe.
+
+    Raises:
+        FaceproofError: a setting is misspelt, missing, or has a value that makes no sense.
     """
+    settings, made = _light_parts(values, data)
+
+    from faceproof.augment.transforms import Augment
+    from faceproof.models.build import ModelConfig
+
+    made["augment"] = make(Augment, settings.pop("augment", {}), "augment")
+    if made["augment"].strength != 1 and not made["augment"].has_range:
+        log.warning(
+            "augment.strength = %g changes nothing: every range, from rotation to hue, is 0",
+            made["augment"].strength,
+        )
+    made["model"] = make(ModelConfig, settings.pop("model"), "model")
+    return TrainConfig(**(settings | made))
+
+
+def check_settings(values: Mapping[str, Any]) -> Source:
+    """Refuse what `make_train_config` would, as far as that takes no torch; return the data set.
+
+    Raises:
+        FaceproofError: as `make_train_config`.
+    """
+    settings, made = _light_parts(values, None)
+    _check_weights(settings["model"])
+    source: Source = made["data"]
+    return source
+
+
+def _light_parts(
+    values: Mapping[str, Any], data: Source | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings that are left as they are, and the parts that are made without torch."""
     known = [*TrainConfig.__dataclass_fields__, "calibration"]
     for name in values:
         if name not in known:
@@ -247,21 +278,31 @@ def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> 
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),
     ):  # fmt: skip
         made[name] = make(create, settings.pop(name, {}), name)
-
-    from faceproof.augment.transforms import Augment
-    from faceproof.models.build import ModelConfig
-
-    made["augment"] = make(Augment, settings.pop("augment", {}), "augment")
-    if made["augment"].strength != 1 and not made["augment"].has_range:
-        log.warning(
-            "augment.strength = %g changes nothing: every range, from rotation to hue, is 0",
-            made["augment"].strength,
-        )
-    made["model"] = make(ModelConfig, settings.pop("model"), "model")
     weights = settings.get("class_weights")
     if isinstance(weights, list):
         settings["class_weights"] = tuple(weights)
-    return TrainConfig(**(settings | made))
+    _check_plain(settings)
+    return settings, made
+
+
+def _check_plain(settings: Mapping[str, Any]) -> None:
+    """Refuse values of settings that belong to no group, and options that no trainer has."""
+    for name, rule in PLAIN.items():
+        if name in settings and not rule.fits(settings[name]):
+            raise SettingError(name, f"= {settings[name]!r} must be {rule.meaning}")
+    for name in settings["trainer"]:
+        if name not in TRAINER_OPTIONS:
+            raise UnknownSettingError(f"trainer.{name}", TRAINER_OPTIONS)
+    if "monitor" in settings:
+        better(settings["monitor"])
+    _check_class_weights(settings.get("class_weights", "none"))
+
+
+def _check_weights(model: Any) -> None:
+    """Refuse a file of initial weights that is not there; `ModelConfig` checks all else."""
+    weights = model.get("weights") if isinstance(model, Mapping) else None
+    if isinstance(weights, str) and weights not in INITIAL_WEIGHTS:
+        check_weights_file(Path(weights))
 
 
 def _within(where: str, create: Any, values: Any) -> Any:

@@ -59,9 +59,16 @@ def print_end(run: RunFolder, verdict: str) -> None:
     """Print what the detector does in a sentence, and the two commands to run next."""
     console = Console()
     console.print(f"verdict: {verdict}", highlight=False, markup=False, soft_wrap=True)
-    console.print("next:", f"  faceproof evaluate {run.argument('run')}",
+    allow = "".join(f" --allow {module}" for module in own_modules(run.read_config()["model"]))
+    console.print("next:", f"  faceproof evaluate {run.argument('run')}{allow}",
                   f"  tensorboard --logdir {for_shell(from_here(run.path))}",
                   sep="\n", soft_wrap=True, highlight=False, markup=False)  # fmt: skip
+
+
+def own_modules(model: Mapping[str, Any]) -> list[str]:
+    """Return the modules of the user's own that the settings of a model name."""
+    names = [str(model[part]["name"]) for part in ("backbone", "head") if part in model]
+    return sorted({name.rpartition(".")[0] for name in names if "." in name})
 
 
 def _shown(value: float | None) -> str:

@@ -38,8 +38,9 @@ from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neut
 from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.folders import from_here
+from faceproof.io.newest_runs import find_run
 from faceproof.io.plain_files import printable
-from faceproof.io.run_folder import RunFolder, find_run, read_epochs
+from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
 from faceproof.reports.image_grid import mistake_images

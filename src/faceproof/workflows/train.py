@@ -33,8 +33,8 @@ from faceproof.audit.seen import seen_images
 from faceproof.audit.unchanged import refuse_changed_images
 from faceproof.data.listing import DataSet
 from faceproof.data.run_tables import recorded_data
-from faceproof.data.sources import check_both_classes
-from faceproof.data.table import counts, describe_counts, write_table
+from faceproof.data.sources import check_both_classes, check_splits
+from faceproof.data.table import describe_counts, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.metrics import better
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
@@ -142,6 +142,7 @@ def train(
     if is_first_process():
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     data = config.data.list()
+    check_splits(data.table, data)
     record = {} if resume else {
         "model": config.model.name, "data": data.name, "weights": weights,
         "choices": dict(choices or {}),
@@ -190,7 +191,7 @@ def _prepare(
     rows, statistics = (data.table, None) if resume else _audit(run, data)
     if resume:
         refuse_changed_images(home, rows)
-    _check_splits(rows, data)
+    check_splits(rows, data)
     if not resume:
         write_table(rows, run.samples)
         run.update_record(unreadable=data.table.num_rows - rows.num_rows)
@@ -257,18 +258,6 @@ def _audit(run: RunFolder, data: DataSet) -> tuple[pa.Table, pa.Table]:
         log.warning("the audit of %s found:\n%s", data.name, describe(audit))
     write_table(seen_images(rows, statistics), run.seen)
     return rows, statistics.filter(pc.is_null(statistics["reason"]))
-
-
-def _check_splits(rows: pa.Table, data: DataSet) -> None:
-    present = counts(rows, "split", "label")
-    for split in ("train", "val"):
-        for label in data.task.classes:
-            if not present.get((split, label)):
-                raise FaceproofError(
-                    f"data set {data.name} has no image of class {label} in its split {split}; "
-                    f"found {describe_counts(rows)}; both splits need both classes: change "
-                    "data.splits or data.ratios"
-                )
 
 
 def _check_resumable(last: Path, trainer: pl.Trainer, batch_size: int) -> None:

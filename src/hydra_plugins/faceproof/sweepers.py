@@ -24,6 +24,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from faceproof import lookup
 from faceproof.errors import FaceproofError
 from faceproof.words import for_hydra, prepared
 
@@ -36,6 +37,7 @@ OF_THE_SWEEPER = ("hydra/sweeper", "hydra.sweeper.")
 # How a process of its own starts; without -P a file in the working folder, such as select.py, would
 # take the place of a library's.
 PROGRAM = (sys.executable, "-P", "-m", "faceproof")
+NUM_CHECKED = 8  # runs that are composed before the sweep begins, if the first cannot be
 # What is said of the whole sweep and not of a run in a process of its own.
 OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.mode", "hydra.run.")
 
@@ -73,6 +75,8 @@ class ProductSweeper(Sweeper):
                 for combination in itertools.product(*choices.values())
             ]
             folder, started = Path(self.config.hydra.sweep.dir), self._program()
+            refuse_unknown(overrides, self.config, self.context.config_loader)
+            refuse_impossible(runs, started)
             ended_well = sweep(folder, runs, swept, started, self.config.compare)
         if not ended_well:
             sys.exit(1)
@@ -103,10 +107,41 @@ class SearchSweeper(ProductSweeper):
                 else:
                     fixed.append(word(o.get_key_element(), values(o, self.config)[0]))
             folder, started = Path(self.config.hydra.sweep.dir), self._program()
+            refuse_unknown(overrides, self.config, self.context.config_loader)
             monitor, compare = self.config.monitor, self.config.compare
             ended_well = search(folder, space, fixed, monitor, started, config, compare)
         if not ended_well:
             sys.exit(1)
+
+
+def refuse_unknown(overrides: Sequence[Override], config: DictConfig, loader: ConfigLoader) -> None:
+    """Refuse a sweep with a choice that no group has, before its first run.
+
+    Raises:
+        FaceproofError: it names the choice, and what was probably meant.
+    """
+    from faceproof.app import refuse_unknown_choice
+
+    for override in overrides:
+        group = override.key_or_group
+        if not override.is_delete() and (known := loader.get_group_options(group)):
+            found = values(override, config) if not _is_drawn(override) else []
+            refuse_unknown_choice(group, found, [one for one in known if one[0] != "_"])
+
+
+def _is_drawn(override: Override) -> bool:
+    return override.is_sweep_override() and not override.is_discrete_sweep()
+
+
+def refuse_impossible(runs: Sequence[Sequence[str]], started: "Program") -> None:
+    """Refuse a sweep of which none of the first runs can be composed; one such run fails alone.
+
+    Raises:
+        FaceproofError: it says why the first cannot be.
+    """
+    first = [started.check(run) for run in runs[:1]]
+    if all(first) and all(started.check(run) for run in runs[1:NUM_CHECKED]):
+        raise FaceproofError(first[0])
 
 
 @contextmanager
@@ -139,11 +174,13 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
     from faceproof.workflows.sweep import Program
 
     def check(overrides: Sequence[str]) -> str:
+        from faceproof.app import allow_own_code, message, plain
+
         try:
-            context.config_loader.load_sweep_config(config, list(overrides))
+            composed = context.config_loader.load_sweep_config(config, list(overrides))
+            allow_own_code(plain(composed, resolve=False))
         except (HydraException, OmegaConfBaseException) as error:
-            text = str(error) if str(error) else str(error.__cause__)
-            return text.partition("\nConfig search path:")[0]
+            return message(error)
         return ""
 
     def train(overrides: Sequence[str], folder: Path) -> list[str]:
@@ -151,7 +188,10 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
                 "hydra.mode=RUN"]  # fmt: skip
 
     def evaluate(folder: Path) -> list[str]:
-        return [*PROGRAM, "evaluate", f"run={for_hydra(str(folder))}"]
+        words = [f"run={for_hydra(str(folder))}"]
+        if names := lookup.allowed():  # the runs may use code of the user's own
+            words.append(f"allow=[{','.join(map(for_hydra, names))}]")
+        return [*PROGRAM, "evaluate", *words]
 
     def launch(runs: list[tuple[Sequence[str], Path]]) -> list[str]:
         batch = [
@@ -216,7 +256,8 @@ def values(override: Override, config: DictConfig) -> list[str | None]:
     else:
         from faceproof.app import choices_of
 
-        there = choices_of(override.key_or_group, config.hydra.runtime.config_sources)
+        sources = [one for one in config.hydra.runtime.config_sources if one.schema == "file"]
+        there = [*choices_of(override.key_or_group, [Path(one.path) for one in sources])]
         found = pattern.filter(there)
     if not found:
         hint = f"; there are {', '.join(there)}" if there else ""

@@ -1,0 +1,29 @@
+"""Folders and tables that are not there are refused before anything is listed."""
+
+import pytest
+
+from faceproof.data.combined import CombinedData
+from faceproof.data.listing import FolderData, TableData
+from faceproof.data.places import check_places
+from faceproof.errors import FaceproofError
+
+
+def folder(root):
+    return FolderData("x", "deepfake", str(root), "{label}/*", {"real": "real", "fake": "fake"})
+
+
+def test_what_is_there_is_not_looked_into(tmp_path):
+    (tmp_path / "images.csv").touch()
+    check_places({"data": folder(tmp_path)})
+    check_places({"data": TableData("t", "deepfake", str(tmp_path / "images.csv"))})
+
+
+def test_what_is_not_there_is_named_with_its_setting(tmp_path):
+    with pytest.raises(FaceproofError, match=r"(?s)there is no folder .*gone.*set data\.root"):
+        check_places({"data": folder(tmp_path / "gone")})
+    table = TableData("t", "deepfake", str(tmp_path / "gone.csv"))
+    with pytest.raises(FaceproofError, match=r"no image table at .*gone\.csv; set data\.file"):
+        check_places({"data": table})
+    both = CombinedData("c", "deepfake", {"a": folder(tmp_path), "b": folder(tmp_path / "gone")})
+    with pytest.raises(FaceproofError, match=r"set data\.sets\.b\.root"):
+        check_places({"data": both})

@@ -1,0 +1,57 @@
+"""`latest`, what can be resumed, and the names that a message gives to copy."""
+
+import os
+
+import pytest
+
+from faceproof.errors import FaceproofError
+from faceproof.io.newest_runs import find_resumable, find_run, refuse_missing
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Return what makes a run with some files, each run a second younger than the one before."""
+    monkeypatch.chdir(tmp_path)
+    ages = iter(range(1, 100))
+
+    def run(name, *files):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        age = next(ages)
+        for file in files:
+            (folder / file).touch()
+            os.utime(folder / file, (age, age))
+
+    return run
+
+
+def test_the_latest_to_resume_is_the_newest_with_a_checkpoint(make):
+    make("old", "last.ckpt", "best.ckpt")
+    make("interrupted in its first epoch", "last.ckpt")
+    make("without", "config.yaml")
+    assert find_resumable("latest").path.name == "interrupted in its first epoch"
+    assert find_run("latest").path.name == "old"
+
+
+def test_a_wrong_name_is_answered_by_those_to_copy(make, tmp_path):
+    for name in ("a", "b", "c d", "e"):
+        make(name, "last.ckpt", "best.ckpt")
+    for name, lacks in (("runs/x", "there is no such folder"), (".", "it has no last.ckpt")):
+        with pytest.raises(FaceproofError) as refusal:
+            find_resumable(name)
+        assert str(refusal.value) == (
+            f"resume={name} is not a run to use: {lacks}; "
+            "the newest: resume=runs/e, 'resume=runs/c d', resume=runs/b"
+        )
+    with pytest.raises(FaceproofError, match=r"no such folder; the newest: run=runs/e, "):
+        find_run("runs/x")
+    with pytest.raises(FaceproofError, match=r"no folder gone; .*\(the newest runs: runs/e, "):
+        refuse_missing(tmp_path, None, tmp_path.joinpath("gone").relative_to(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["latest", "runs/x"])
+def test_where_there_is_no_run_that_is_said(make, name):
+    with pytest.raises(FaceproofError, match=r"no run below runs has a last\.ckpt"):
+        find_resumable(name)
+    with pytest.raises(FaceproofError, match=r"train one|that faceproof train has written"):
+        find_run(name)
