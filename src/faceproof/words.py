@@ -201,8 +201,9 @@ def _pieces_quoted(value: str) -> str:
 def spelled(word: str) -> str:
     """Return a word as a part of a key of Hydra's; `as_typed` turns it back.
 
-    >>> spelled("celeb-real"), spelled("0-réel")
-    ('celeb-real', '$$$30-r$c3$a9el')
+    Examples:
+        >>> spelled("celeb-real"), spelled("0-réel")
+        ('celeb-real', '$$$30-r$c3$a9el')
     """
     if KEY.fullmatch(word) and not word.startswith(SPELLED):
         return word
@@ -296,12 +297,13 @@ def percent(share: float) -> str:
 def apart(value: float, limit: float, kind: str = ".1%") -> tuple[str, str]:
     """Write a value and the limit that it is beyond, with so many digits that they differ.
 
-    >>> apart(0.0104, 0.01)
-    ('1.04%', '1.00%')
-    >>> apart(2.0004, 2.0, ".3g")
-    ('2.0004', '2')
+    Examples:
+        >>> apart(0.0104, 0.01)
+        ('1.04%', '1.00%')
+        >>> apart(2.0004, 2.0, ".3g")
+        ('2.0004', '2')
 
-    `kind` is the format of both, with the fewest digits.
+        `kind` is the format of both, with the fewest digits.
     """
     fewest, letter = int(kind[1:-1]), kind[-1]
     pairs = [

@@ -51,8 +51,9 @@ def run_name(settings: Mapping[str, str]) -> str:
     The order of the settings does not matter. Settings that a name cannot show in full are told
     apart by a hash.
 
-    >>> run_name({"optimizer.lr": "0.001", "model": "resnet18"})
-    'model-resnet18+lr-0.001'
+    Examples:
+        >>> run_name({"optimizer.lr": "0.001", "model": "resnet18"})
+        'model-resnet18+lr-0.001'
     """
     settings = dict(sorted(settings.items()))
     shown = "+".join(_slug(key, value) for key, value in settings.items())
@@ -71,8 +72,9 @@ def sweep_name(overrides: Iterable[str]) -> str:
     `compare=` does not count, as it changes no run. The name shows what varies first, then the
     rest while there is room, and a hash of everything.
 
-    >>> sweep_name(["freeze=head_only", "model=resnet18,vit_b16"])
-    'model-resnet18-vit_b16+freeze-head_only_a4fe235c'
+    Examples:
+        >>> sweep_name(["freeze=head_only", "model=resnet18,vit_b16"])
+        'model-resnet18-vit_b16+freeze-head_only_a4fe235c'
     """
     words = sorted(word for word in overrides if not word.startswith("compare="))
     shown = ""
