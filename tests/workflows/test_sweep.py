@@ -1,4 +1,5 @@
 import csv
+import re
 
 import pytest
 
@@ -24,6 +25,8 @@ def test_runs_of_plain_words_are_trained_once_and_fail_alone(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 of 3 runs failed" in said
     assert "[2/3] x-0.1: finished in " in said
+    assert re.search(r"^about \d+ s left, for 2 more runs$", said, re.M)
+    assert re.search(r"^about \d+ s left, for 1 more run$", said, re.M)
     rows = leaderboard(folder)
     assert [row["status"] for row in rows] == ["finished", "finished", "failed"]
     assert [row["x"] for row in rows] == ["0.1", "0.3", "bad"]

@@ -14,6 +14,7 @@ from typing import Self
 
 from faceproof.io.folders import from_here
 from faceproof.io.locks import Lock
+from faceproof.io.progress import time_left
 from faceproof.words import for_shell
 from faceproof.workflows.run_process import run_process
 from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder
@@ -98,8 +99,13 @@ class Sweep:
         if self.program.launch is not None:
             self._train_elsewhere(todo)
         else:
-            for job, place in todo:
+            begin = time.monotonic()
+            for number, (job, place) in enumerate(todo, 1):
                 self._train_here(job, place, self.folder.lock)
+                if to_come := len(todo) - number:
+                    each = (time.monotonic() - begin) / number
+                    runs = "run" if to_come == 1 else "runs"
+                    say(f"{time_left(each * to_come)}, for {to_come} more {runs}")
 
     def train_one(
         self, job: Job, number: int, lock: Lock, watch: Callable[[], str] | None = None
