@@ -57,7 +57,7 @@ def test_the_settings_reach_the_server(tmp_path, monkeypatch, capsys):
 def test_a_port_that_is_taken_is_told_before_a_detector_is_looked_at(tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        assert main(["serve", str(tmp_path / "nothing"), "--port", str(port)]) == 2
+        assert main(["serve", str(tmp_path), "--port", str(port)]) == 2
     said = capsys.readouterr().err
     assert f"port {port} of 127.0.0.1 is taken by another program; " in said
     assert f"--port {port + 1}" in said
