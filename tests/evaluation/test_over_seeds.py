@@ -99,16 +99,19 @@ def test_what_does_not_vary_claims_no_certainty() -> None:
     assert mean_share([POSITIVE], NONE, np.zeros(200, np.int64)) is None
 
 
-def test_equal_configurations_are_seldom_called_different() -> None:
-    """300 times two configurations of three seeds, equal but for seeds and images.
+@pytest.mark.parametrize(("sizes", "most"), [((3, 3), 0.07), ((3, 1), 0.07), ((2, 1), 0.07)])
+def test_equal_configurations_are_seldom_called_different(
+    sizes: tuple[int, int], most: float
+) -> None:
+    """300 times two configurations, equal but for seeds and images.
 
-    A test of the luckiest pair of runs, of all nine, calls most of these real.
+    A test of the luckiest pair of runs calls many of these real.
     """
     random = np.random.default_rng(4)
     rejected = naive = 0
     for _ in range(300):
-        both = scored(random, 6, 0.35)
-        first, second = both[:3], both[3:]
+        both = scored(random, sum(sizes), 0.35)
+        first, second = both[: sizes[0]], both[sizes[0] :]
         families = [
             [float(roc_auc_score(POSITIVE, run)) for run in runs] for runs in (first, second)
         ]
@@ -120,5 +123,5 @@ def test_equal_configurations_are_seldom_called_different() -> None:
         known = auc_difference(best, worst, POSITIVE, UNITS)
         assert known is not None
         naive += known.p_value < 0.05
-    assert rejected / 300 < 0.07
+    assert rejected / 300 < most
     assert naive / 300 > 0.3

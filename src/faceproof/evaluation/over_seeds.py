@@ -55,13 +55,15 @@ class Mean:
         value: the mean, or the first's less the second's.
         image_variance: of the value, from the images.
         num_units: of the images, of the scarcer class where a metric needs both.
-        seeds: for each configuration, its noise and how many runs its mean is of.
+        seeds: noises, and the number of runs that each is divided by.
+        borrowed: whether a configuration has no noise of its own.
     """
 
     value: float
     image_variance: float
     num_units: int
-    seeds: tuple[tuple[SeedNoise, int], ...]
+    seeds: tuple[tuple[SeedNoise, float], ...]
+    borrowed: bool = False
 
     @property
     def variance(self) -> float:
@@ -70,7 +72,13 @@ class Mean:
 
     @property
     def freedom(self) -> float:
-        """The degrees of freedom of the variance, after Satterthwaite."""
+        """The degrees of freedom of the variance, after Satterthwaite.
+
+        Where a single run borrows the noise of others, those of the noise: its estimate is so rough
+        that, where it comes out small by chance, the images would seem to decide alone.
+        """
+        if self.borrowed:
+            return self.seeds[0][0].freedom
         parts = [(self.image_variance, self.num_units - 1)]
         parts += [(noise.variance / num, noise.freedom) for noise, num in self.seeds]
         return self.variance**2 / sum(part**2 / freedom for part, freedom in parts if part)
@@ -101,7 +109,7 @@ class Mean:
 def seed_noise(families: Sequence[Sequence[float]]) -> list[SeedNoise]:
     """Return the noise of each family of values, those of its seeds.
 
-    A family of one value takes the variance pooled over the others.
+    A family of one value, or of equal ones, takes the variance pooled over all.
 
     Raises:
         ValueError: no family has two values.
@@ -112,7 +120,7 @@ def seed_noise(families: Sequence[Sequence[float]]) -> list[SeedNoise]:
         raise ValueError("no configuration has two seeds, so that nothing is known of their spread")
     pooled = SeedNoise(sum(squares) / sum(free), sum(free))
     return [
-        SeedNoise(square / freedom, freedom) if freedom else pooled
+        SeedNoise(square / freedom, freedom) if square > ROUNDING else pooled
         for square, freedom in zip(squares, free, strict=True)
     ]
 
@@ -137,7 +145,7 @@ def mean_auc(
     # A step of a placement is one over twice the rows of a class, and far more than rounding.
     alike = max(map(np.ptp, centred)) < ROUNDING
     variance = 0.0 if alike else auc_variance(*centred, units[positive], units[~positive])
-    return Mean(value, variance, num_units, _seeds(runs, noise, others, other_noise))
+    return Mean(value, variance, num_units, *_seeds(runs, noise, others, other_noise))
 
 
 def _placed(runs: Runs, rows: Flags) -> Scores:
@@ -165,11 +173,18 @@ def mean_share(
     sums = np.bincount(codes, shares - value)
     sums[np.abs(sums) < ROUNDING] = 0
     variance = num_units / (num_units - 1) * float(sums @ sums) / len(shares) ** 2
-    return Mean(value, variance, num_units, _seeds(runs, noise, others, other_noise))
+    return Mean(value, variance, num_units, *_seeds(runs, noise, others, other_noise))
 
 
 def _seeds(
     runs: Sequence[object], noise: SeedNoise, others: Sequence[object], other: SeedNoise | None
-) -> tuple[tuple[SeedNoise, int], ...]:
-    second = [] if other is None else [(other, len(others))]
-    return ((noise, len(runs)), *second)
+) -> tuple[tuple[tuple[SeedNoise, float], ...], bool]:
+    """Return the noises in a mean, or in the difference of two, and whether one is borrowed.
+
+    A borrowed noise holds the other's own, so that the two are not independent: it stands for both.
+    """
+    both = [(noise, len(runs)), *([] if other is None else [(other, len(others))])]
+    borrowed = [one for one, num in both if one.variance and one.freedom != num - 1]
+    if borrowed:
+        return ((borrowed[0], 1 / sum(1 / num for _, num in both)),), True
+    return tuple(both), False
