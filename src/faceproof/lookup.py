@@ -9,6 +9,7 @@ variable FACEPROOF_ALLOW. What a run folder or an artifact names is data, and al
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -55,7 +56,7 @@ def _named() -> set[str]:
 def _module(word: str) -> str:
     """Return a module as settings name it; my_networks.py is the file of my_networks."""
     name = word.strip().removesuffix(".py").rstrip(".")
-    return name if "://" in name else name.removeprefix("./").replace(os.sep, ".")
+    return name if "://" in name else re.sub(r"[/\\]", ".", name.removeprefix("./"))
 
 
 def check_weights_file(path: Path) -> None:

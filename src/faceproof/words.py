@@ -257,6 +257,8 @@ def with_allowed(words: Sequence[str]) -> list[str]:
             raise FaceproofError("--allow names no module; give one, as in --allow my_networks")
         else:
             names += name.split(",")
+    if names and any(word.startswith("allow=") for word in kept):
+        raise FaceproofError("--allow and allow= are two words for one setting; give one of them")
     return [*kept, f"allow=[{','.join(map(for_hydra, names))}]"] if names else kept
 
 

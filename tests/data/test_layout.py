@@ -248,6 +248,7 @@ def test_what_faceproof_has_written_is_nobody_s_image(
     run, sweep = "runs/2026", "multirun/a"
     touch(tmp_path, "real/1.jpg", f"{run}/config.yaml", f"{run}/record.json",
           f"{run}/evaluations/demo-test/plots/roc.png", f"{sweep}/leaderboard.csv",
+          f"{sweep}/sweep.lock",
           f"{sweep}/b/plots/real.png", "explore/explore.html", "explore/explore.json",
           "explore/real.png", "notes/config.yaml", "notes/2.jpg")  # fmt: skip
     assert list(walk_files(tmp_path)) == ["notes/2.jpg", "real/1.jpg"]

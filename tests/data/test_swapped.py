@@ -22,6 +22,10 @@ from tests.conftest import write_images
         ("NON FACE", "face", "non_face"),
         ("non-faces", "face", "non_face"),
         ("objects", "face", None),
+        ("no_face", "face", "non_face"),
+        ("without faces", "face", "non_face"),
+        ("not_real", "deepfake", None),
+        ("non-fake", "deepfake", None),
     ],
 )
 def test_the_class_that_a_word_names(word, task, named):

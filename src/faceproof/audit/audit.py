@@ -133,10 +133,8 @@ def cached_audit(data: DataSet, stats: pa.Table) -> Audit:
     digest = hashlib.blake2b(f"{FORMAT} {data.name} {data.max_unreadable}".encode(), digest_size=12)
     for column in (*data.table.columns, stats["content"], stats["reason"]):
         digest.update(repr(column.to_pylist()).encode())
-    return Audit.from_json(
-        load_or_compute_json(
-            "audits", digest.hexdigest(), lambda: audit_data(data, stats).to_json()
-        )
+    return load_or_compute_json(
+        "audit", digest.hexdigest(), lambda: audit_data(data, stats).to_json(), Audit.from_json
     )
 
 

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         outlive_closed_pipes()
     try:
         if words[:1] == ["--complete"]:  # a shell asks, by the script of `faceproof completion`
-            print(*complete(words[1:]), sep="\n")
+            sys.stdout.writelines(f"{word}\n" for word in complete(words[1:]))
             return 0
         if words and words[0] in PROGRAMS:  # which log as Hydra is told, and end by themselves
             from faceproof import programs

@@ -17,6 +17,7 @@ from faceproof import settings
 from faceproof.data.layout import USUAL_SPLITS, Words, found_tree, walk_files
 from faceproof.data.listing import MAPPING, SHARES, GroupSettings, absolute
 from faceproof.data.misplaced import deeper_root, did_you_mean
+from faceproof.data.swapped import NEGATIONS
 from faceproof.errors import FaceproofError
 from faceproof.io.names import composed, folded
 from faceproof.io.run_folder import is_first_process
@@ -35,8 +36,7 @@ CLASSES = {
     "face": {"face": "face", "non_face": "nonface noface background object other"},
 }
 NUMBERS = {"deepfake": {"0": "real", "1": "fake"}, "face": {"0": "non_face", "1": "face"}}
-NEGATIONS = "non|no|not|without"
-NEGATED_FACE = re.compile(rf"\b({NEGATIONS})[\W_]*(?=faces?\b)")
+NEGATED_FACE = re.compile(rf"\b({'|'.join(sorted(NEGATIONS))})[\W_]*(?=faces?\b)")
 MANY = 20  # folders below the classes: from so many on each is a video or a person
 VALIDATION = 0.15  # of the training images, where there are none for validation
 
@@ -181,7 +181,8 @@ def _no_classes(
     """Say that the folders do not tell the classes apart, and the command that says it."""
     alone = f"folders that mean {', '.join(sorted(seen))}, and none" if seen else "no folders"
     pairs = " and ".join("/".join(classes) for classes in CLASSES.values())
-    several = next((level.names for level in levels if len(level.names) > 1), {"WORD": 1})
+    unlike_splits = [level.names for level in levels if not all(map(_split, level.names))]
+    several = next((names for names in unlike_splits if len(names) > 1), {"WORD": 1})
     task = config.task or "deepfake"
     told = {name: _label(name, task) or "NAME" for name in sorted(several)[:MANY]}
     root_word = override("data.root", root.as_posix())
@@ -205,7 +206,7 @@ def _label(name: str, task: str) -> str | None:
     """Return the class that a folder's name tells; None where it tells none, both or a negation."""
     words = {form for word in _words(name) for form in (word, word.removesuffix("s"))}
     found = [label for label, known in CLASSES[task].items() if words & set(known.split())]
-    negated = not words.isdisjoint(NEGATIONS.split("|"))
+    negated = not words.isdisjoint(NEGATIONS)
     return found[0] if len(found) == 1 and not negated else None
 
 

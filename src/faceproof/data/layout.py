@@ -150,15 +150,12 @@ def list_folder(
     """
     expected = expected_tree(root, layout, labels, splits)
     check_root(root, expected)
-    words = {
-        placeholder: {folded(word): name for word, name in meaning.items()}
-        for placeholder, meaning in (("label", labels), ("split", USUAL_SPLITS | dict(splits)))
-    }
+    words = {"label": _folded(labels), "split": _folded(USUAL_SPLITS | dict(splits))}
     pattern = layout_pattern(layout, keys)
     raw = [key for key in keys if key in pattern.groupindex]
     names = ("path", *PLACEHOLDERS, *(f"{{{key}}}" for key in raw))
     columns: dict[str, list[str | None]] = {name: [] for name in names}
-    makers = {folded(word): name for word, name in generators.items()}
+    makers = _folded(generators)
     misfits, not_text, left_out = list[str](), list[str](), LeftOut()
     unknown: dict[str, dict[str, str]] = {}
     given = {"label": labels, "split": splits, "generator": generators}
@@ -177,12 +174,11 @@ def list_folder(
             row |= {f"{{{key}}}": match[key] for key in raw}
             for name, value in (row | {"path": path}).items():
                 columns[name].append(value)
-    if unknown or not columns["path"]:
+    if not columns["path"] or unknown:
         trees = f"{expected}\n{found_tree(root)}"
-        other_root = _other_root(root, pattern, words)
-        if unknown:
-            raise unknown_words(unknown, words, trees, other_root)
-        raise _nothing_fits(root, trees, misfits, left_out, other_root)
+        other = _other_root(root, pattern, words)
+        known = unknown_words(unknown, words, trees, other) if unknown else None
+        raise known or _nothing_fits(root, trees, misfits, left_out, other)
     _warn_of_left_out(root, layout, misfits, not_text, left_out)
     warn_of_unread_words(root, layout, given, USUAL_SPLITS, seen)
     return columns
@@ -218,6 +214,11 @@ def _other_root(root: Path, pattern: re.Pattern[str], known: Mapping[str, Words]
     paths = [composed(path).split("/") for path in walk_files(root)]
     folder = deeper_root(paths, fits)
     return did_you_mean(root, folder) if folder else ""
+
+
+def _folded(words: Words) -> dict[str, str | None]:
+    """Return words and their meanings, the words as they are compared."""
+    return {folded(word): name for word, name in words.items()}
 
 
 def _nothing_fits(

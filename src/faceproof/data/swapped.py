@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from faceproof.io.names import folded
 from faceproof.task import Task
 
+NEGATIONS = {"non", "no", "not", "without"}
+
 log = logging.getLogger(__name__)
 
 
@@ -36,7 +38,11 @@ def class_in(word: str, task: Task) -> str | None:
         >>> class_in("Non-Faces", get_task("face")), class_in("real_or_fake", get_task("deepfake"))
         ('non_face', None)
     """
-    plain = "_".join(re.findall(r"[^\W_]+", folded(word)))
+    words = re.findall(r"[^\W_]+", folded(word))
+    plain = "_".join(words)
+    if not NEGATIONS.isdisjoint(words):  # as in no_face; what not_real is, nobody knows
+        negated = (f"non_{one.removesuffix('s')}" for one in words)
+        return next((one for one in negated if one in task.classes), None)
     named = [one for one in task.classes if re.search(rf"(^|_){one}s?(_|$)", plain)]
     longest = max(named, key=len, default=None)
     return longest if all(longest and one in longest for one in named) else None

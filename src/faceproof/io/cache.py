@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from faceproof.words import apart
 SPARE = 2**28  # bytes that stay free on the disk
 
 Array = npt.NDArray[Any]
+Value = TypeVar("Value")
 
 _in_use: set[Path] = set()  # files of this process, which it must not delete for one another
 
@@ -36,27 +37,30 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FACEPROOF_CACHE") or Path.home() / ".cache" / "faceproof")
 
 
-def load_or_compute_json(kind: str, key: str, compute: Callable[[], Any]) -> Any:
-    """Return plain values from the cache, or compute them.
+def load_or_compute_json(
+    kind: str, key: str, compute: Callable[[], Any], read: Callable[[Any], Value]
+) -> Value:
+    """Return a value from the cache, or compute it.
 
     Args:
-        kind: names the folder that they share with similar ones.
+        kind: what it is, such as `audit`; names the folder that it shares with similar ones.
         key: of everything that they depend on; see `stamps.key_of`.
-        compute: returns them.
+        compute: returns them as plain values.
+        read: makes the value of the plain ones.
     """
-    file = cache_folder() / kind / f"{key}.json"
+    file = cache_folder() / f"{kind}s" / f"{key}.json"
     try:
-        return json.loads(file.read_text("utf-8"))
+        return read(json.loads(file.read_text("utf-8")))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, LookupError) as error:
         log.warning("%s cannot be read (%s); it is computed again", file, error)
     values = compute()
     try:
         write_json(file, values)
     except (OSError, CannotWriteError) as error:
-        log.warning("nothing is cached: %s", error)
-    return values
+        log.warning("the cache takes no %s: %s", kind, error)
+    return read(values)
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,14 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """Return torch's SummaryWriter, with an `EventFile` in place of its own."""
+        if self._events is not None:
+            return super().experiment
         folder = Path(self.log_dir)
         before = set(folder.glob("events.*"))
         writer: Any = super().experiment
-        if self._events is None:
-            (begun,) = set(folder.glob("events.*")) - before
-            writer.file_writer.event_writer.close()
-            self._events = writer.file_writer.event_writer = EventFile(begun)
+        (begun,) = set(folder.glob("events.*")) - before
+        writer.file_writer.event_writer.close()
+        self._events = writer.file_writer.event_writer = EventFile(begun)
         return writer
 
     def save(self) -> None:

@@ -6,11 +6,13 @@ _faceproof() {
     [[ $line == *[[:space:]] ]] && typed+=("")
     COMPREPLY=()
     while IFS= read -r word; do
+        [[ -z $word ]] && continue
         # Bash takes = for the end of a word, and completes what stands behind it.
-        [[ ${typed[-1]} == *=* && $COMP_WORDBREAKS == *=* ]] && word="${word#*=}"
+        [[ ${typed[${#typed[@]} - 1]} == *=* && $COMP_WORDBREAKS == *=* ]] && word="${word#*=}"
         COMPREPLY+=("$word")
     done < <("${typed[0]}" --complete "${typed[@]:1}" 2> /dev/null)
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace
+    # Before bash 4, which macOS has, a space follows.
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace 2> /dev/null
     return 0
 }
 complete -o default -F _faceproof faceproof
