@@ -146,6 +146,7 @@ def _bring_here(values: dict[str, Any]) -> None:
     """Change what a run recorded to what this version and this machine take."""
     from faceproof.augment.transforms import Augment
     from faceproof.data.loader_config import recorded_workers
+    from faceproof.evaluation.operating_point import MAX_RISK_OF_OLD
 
     parts = [values.get(name) for name in ("scheduler", "loader", "threshold")]
     scheduler, loader, threshold = (one if isinstance(one, dict) else {} for one in parts)
@@ -157,6 +158,8 @@ def _bring_here(values: dict[str, Any]) -> None:
             cache["views"] = None
         if cache.get("images") == cache.get("features") == "none":
             cache.pop("max_gb", None)
+    if isinstance(values.get("threshold"), dict):
+        threshold.setdefault("max_risk", MAX_RISK_OF_OLD)  # what it aimed at
     if "num_workers" in loader:
         loader["num_workers"] = recorded_workers(loader["num_workers"])
     for name, criterion in (("fpr", "fpr"), ("value", "fixed")):  # runs of old have both

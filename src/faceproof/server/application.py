@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import torch
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -25,6 +25,7 @@ from faceproof.server.api import make_api
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
 from faceproof.server.middleware import (
+    IS_HEAD,
     CloseUnread,
     ConnectionLimit,
     Metrics,
@@ -77,6 +78,7 @@ def make_server(
     app.add_middleware(UploadGuard, queue=queue, metrics=metrics)
     if token is not None:
         app.add_middleware(TokenGate, token=token, root_path=root_path)
+    app.add_middleware(Mounted, root_path=root_path)
     if access.origins:  # never with credentials: a site that may call has to send a token itself
         headers = ["Authorization", "Content-Type"]
         app.add_middleware(
@@ -86,7 +88,6 @@ def make_server(
     app.add_middleware(HostGuard, access=access)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseUnread)
-    app.add_middleware(Mounted, root_path=root_path)
     return app
 
 
@@ -119,8 +120,8 @@ def _add_route(
 ) -> None:
     """Add a route that always gives the same answer, and maybe counts that."""
 
-    async def respond() -> Response:
-        if count is not None:
+    async def respond(request: Request) -> Response:
+        if count is not None and not request.scope.get(IS_HEAD):
             count()
         return answer
 

@@ -40,6 +40,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+IS_HEAD = "faceproof.is_head"  # in a scope: the client has asked for the head alone
 SHOWN = "x-faceproof-page"  # a header that the page sends, so that its uploads are counted apart
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -69,8 +70,9 @@ class Mounted:
             if path.startswith(f"{self.root_path}/"):
                 path = path.removeprefix(self.root_path)
             # The server itself drops the body of what it knows to be an answer to HEAD.
-            method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            scope = {**scope, "path": path, "method": method}
+            is_head = scope["method"] == "HEAD"
+            method = "GET" if is_head else scope["method"]
+            scope = {**scope, "path": path, "method": method, IS_HEAD: is_head}
         await self.app(scope, receive, send)
 
 

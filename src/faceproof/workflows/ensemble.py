@@ -22,6 +22,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine, fit_weights
 from faceproof.evaluation.operating_point import (
+    MAX_RISK_OF_OLD,
     OperatingPoint,
     ThresholdConfig,
     fit_to_validation,
@@ -138,8 +139,9 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
         chosen = first["threshold"]["criterion"]
         read = {"fpr": "fpr", "fixed": "value"}.get(chosen)  # an older run has the other one too
         criterion = {"criterion": chosen, "calibration": first["calibration"]}
-        names = [read, "max_risk"] if "max_risk" in first["threshold"] else [read]
-        criterion |= {name: first["threshold"][name] for name in names if name}
+        criterion["max_risk"] = first["threshold"].get("max_risk", MAX_RISK_OF_OLD)
+        if read:
+            criterion[read] = first["threshold"][read]
         data, task = first["data"]["name"], get_task(first["data"]["task"])
     except (KeyError, TypeError) as error:
         raise FaceproofError(

@@ -14,6 +14,8 @@ from typing import Literal
 from faceproof.errors import FaceproofError
 from faceproof.server.limits import Limits
 
+MAX_PORT = 2**16
+
 
 @dataclass(frozen=True)
 class ServeConfig:
@@ -26,7 +28,7 @@ class ServeConfig:
     Attributes:
         detector: the artifact's folder, made by faceproof export.
         host: the address to listen at; the default can be reached from this machine only.
-        port: the port to listen at.
+        port: the port to listen at; 0 takes one that is free.
         root_path: the path below which a proxy passes requests on, such as /detector.
         token_file: a file with a token that clients must send, 16 characters or more; the
             environment variable FACEPROOF_TOKEN does the same.
@@ -69,6 +71,8 @@ class ServeConfig:
                 f"--root-path {self.root_path!r} is no path; give one that begins with a slash and "
                 "ends without, such as /detector"
             )
+        if not 0 <= self.port < MAX_PORT:
+            raise FaceproofError(f"--port {self.port} must be a port below {MAX_PORT:,}, or 0")
 
 
 def serve(config: ServeConfig) -> int:
@@ -124,26 +128,27 @@ def _serve(config: ServeConfig, listener: socket.socket) -> int:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Return a socket at an address.
+    """Return a socket that listens at an address; who connects waits until the detector is loaded.
 
     Raises:
         FaceproofError: something else listens there, or it is no address of this machine.
     """
     try:
         (kind, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise FaceproofError(f"--host {host!r} is no address: {error.strerror}") from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise FaceproofError(f"--host {host!r} is no address: {error}") from error
     listener = socket.socket(kind, socket.SOCK_STREAM)
     try:
         if os.name != "nt":  # there it would let two servers listen at one address
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise FaceproofError(
-                f"port {port} of {host} is taken by another program; give another one, such as "
-                f"--port {port + 1}"
+                f"port {port} of {host} is taken by another program; give another one, or "
+                "--port 0 for one that is free"
             ) from error
         raise FaceproofError(f"{host}:{port} cannot be used: {error.strerror}") from error
     return listener
@@ -152,6 +157,6 @@ def _bind(host: str, port: int) -> socket.socket:
 def _addresses(host: str, port: int) -> list[str]:
     """Return the addresses to open, those of this machine in its network where all listen."""
     hosts = [host]
-    if host in ("0.0.0.0", "::", ""):
+    if host in ("0.0.0.0", "::"):
         hosts = ["127.0.0.1", socket.gethostname()]
     return [f"http://{f'[{name}]' if ':' in name else name}:{port}" for name in hosts]
