@@ -254,6 +254,17 @@ def combined(words: Sequence[str]) -> list[str]:
     return [*whole, *(word for word in words if word not in found)]
 
 
+def after_epochs(number: int) -> str:
+    """Say when something begins that begins once so many epochs are over.
+
+    >>> after_epochs(0), after_epochs(1), after_epochs(2)
+    ('from the start', 'after 1 epoch', 'after 2 epochs')
+    """
+    if number == 0:
+        return "from the start"
+    return f"after {number} epoch{'s' * (number != 1)}"
+
+
 def percent(share: float) -> str:
     """Write a share with one decimal, but never a share short of all or none as all or none."""
     if 0 < share < 0.0005:

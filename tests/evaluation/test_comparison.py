@@ -342,8 +342,8 @@ def test_the_folder_holds_the_same_numbers_four_times(make_run, tmp_path: Path) 
         assert int(row["parameters"]) == known.cost.parameters
     text, table = page.read_text(), (folder / "comparison.md").read_text()
     for known in found.runs:
-        assert f"{known.metrics['roc_auc']:.4f}" in text
-        assert f"{known.metrics['roc_auc']:.4f}" in table
+        assert f"{known.metrics['roc_auc']:.3f}" in text
+        assert f"{known.metrics['roc_auc']:.3f}" in table
     assert "± " in text
     assert "## Over seeds" in table
     assert text.index("Configurations, over seeds") < text.index("Each run")

@@ -255,7 +255,7 @@ def test_the_page_is_well_formed_and_has_one_element_for_each_id(page: Page) -> 
     assert len(page.values("id")) == len(set(page.values("id")))
     assert page.tags.count("img") == len(DRAWN) + 1
     assert len(page.plots) == len(DRAWN) + 1
-    assert "best epoch: 2" in page.drawn
+    assert "best epoch: 3" in page.drawn
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Page, folder: Path) -> None:

@@ -42,7 +42,7 @@ def verdict(comparison: Comparison) -> list[str]:
     if comparison.over_seeds:
         what = f"mean {what} over {_seeds(first)}"
         if area.standard_deviation is not None:
-            what += f", which vary by a standard deviation of {area.standard_deviation:.4f}"
+            what += f", which vary by a standard deviation of {area.standard_deviation:.3f}"
     sentences = [f"{first.name} ranks the images best: {what}."]
     if len(comparison.configurations) == 1:
         return [*sentences, "All runs differ in their seed alone, so there is nothing to choose."]
@@ -256,8 +256,9 @@ def _spread(one: Spread | None) -> str:
     if one is None:
         return "undefined"
     if one.standard_deviation is None:
-        return f"{one.mean:.4f}"
-    return f"{one.mean:.4f} ± {one.standard_deviation:.4f} ({one.min:.4f} to {one.max:.4f})"
+        return rate(one.mean)
+    ends = f"{rate(one.min)} to {rate(one.max)}"
+    return f"{rate(one.mean)} ± {one.standard_deviation:.3f} ({ends})"
 
 
 def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -188,7 +188,7 @@ class Job:
     def describe(self) -> str:
         """Return the result of a finished run in words."""
         record = self.run.read_record()
-        return f"{record['monitor']} {self.value:.4f} in epoch {record['best_epoch']}"
+        return f"{record['monitor']} {self.value:.4f} in epoch {record['best_epoch'] + 1}"
 
 
 class SweepFolder:
