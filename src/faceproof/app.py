@@ -121,19 +121,18 @@ def train(config: DictConfig) -> float:
     """Train what a configuration describes and return the best value of the monitored metric."""
     lookup.allow(config.get("allow") or ())
     refuse_unread(config)
-    if config.resume is not None:
-        run = find_run(config.resume)
-        run.refuse_links()
-        values, choices = resumed_values(run, list(HydraConfig.get().overrides.task))
+    resume, overrides = config.resume is not None, list(HydraConfig.get().overrides.task)
+    run = find_run(config.resume) if resume else RunFolder(HydraConfig.get().runtime.output_dir)
+    run.refuse_links()
+    if resume:
+        values, choices = resumed_values(run, overrides)
     else:
-        run = RunFolder(HydraConfig.get().runtime.output_dir)
-        run.refuse_links()
         run.refuse_begun()
         values, choices = training_values(config), _choices(config)
 
     from faceproof.workflows import train as workflow
 
-    return workflow.train(run, values, choices, resume=config.resume is not None)
+    return workflow.train(run, values, choices, resume, overrides)
 
 
 def refuse_unread(config: DictConfig) -> None:

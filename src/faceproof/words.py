@@ -254,6 +254,26 @@ def combined(words: Sequence[str]) -> list[str]:
     return [*whole, *(word for word in words if word not in found)]
 
 
+def train_command(overrides: Sequence[str]) -> str:
+    """Return the command that trains with these overrides, as one pastes it into a shell.
+
+    Several data sets, which `combined` has spelled out, are a list again.
+
+    >>> train_command(["model=resnet18", "data.root=my photos"])
+    "faceproof train model=resnet18 'data.root=my photos'"
+    """
+    words = [*overrides]
+    start = f"data={SETS_CHOICE}"
+    if start in words:
+        parts = [word for word in words if word.startswith("+data@data.sets.")]
+        spelled_out = ("data.name=", "data.task=${data.sets.", "+data@data.sets.")
+        begin, end = words.index(start), words.index(start) + 3 + len(parts)
+        if all(word.startswith(spelled_out) for word in words[begin + 1 : end]):
+            names = ",".join(part.partition("=")[2].strip('"') for part in parts)
+            words[begin:end] = [f"data=[{names}]"]
+    return " ".join(["faceproof train", *map(for_shell, words)])
+
+
 def after_epochs(number: int) -> str:
     """Say when something begins that begins once so many epochs are over.
 

@@ -31,7 +31,8 @@ from faceproof.evaluation.stored_evaluations import evaluations_of
 from faceproof.io.run_folder import RunFolder, write_epochs
 from faceproof.reports import comparison_page
 from faceproof.reports.comparison_page import draw, write_comparison
-from faceproof.reports.comparison_text import cautions, markdown, models_csv, show, verdict
+from faceproof.reports.comparison_text import cautions, markdown, show, verdict
+from faceproof.reports.paper_tables import models_csv
 from faceproof.task import TASKS
 from tests.small_runs import write_evaluation
 

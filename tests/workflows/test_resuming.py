@@ -480,5 +480,5 @@ def test_a_run_is_not_resumed_on_images_that_have_changed(tmp_path):
 def test_weights_put_in_by_hand_are_not_taken_for_the_best_epoch(tiny, tmp_path):
     run = train(tmp_path / "run", *tiny, "trainer.max_epochs=1")
     torch.save(torch.load(run.best, weights_only=True) | {"epoch": 7}, run.best)
-    with pytest.raises(FaceproofError, match=r"the weights of epoch 8, and by metrics\.csv epoch 1 is"):
+    with pytest.raises(FaceproofError, match=r"weights of epoch 8, and by metrics\.csv epoch 1 is"):
         train(run.path, f"resume={run.path}")

@@ -1,7 +1,5 @@
-"""A comparison as text: sentences for people, CSV, Markdown, and a table for the terminal."""
+"""A comparison as text: sentences for people, Markdown, and a table for the terminal."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -170,23 +168,6 @@ def _guessers(comparison: Comparison) -> list[str]:
     if _at_chance(first) or not (found := [one.name for one in others if _at_chance(one)]):
         return []
     return [f"Not better than chance: {_listed(found)} (the 95% interval of ROC-AUC holds 0.5)."]
-
-
-def models_csv(comparison: Comparison) -> str:
-    """Return the models as CSV, every metric with the ends of its interval; undefined is empty."""
-    shown = [metric.name for metric in metrics_shown("comparison")]
-    names = ["name", "folder", "model", "seed", "initial_weights", "threshold"]
-    columns = [f"{name}{end}" for name in shown for end in ("", "_low", "_high")]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([*names, *columns, "parameters", "multiply_adds", "milliseconds_per_image"])
-    for run in comparison.runs:
-        values = [getattr(run, name) for name in names]
-        for name in shown:
-            values += [run.metrics[name], *(run.intervals[name] or (None, None))]
-        cost = run.cost
-        writer.writerow([*values, cost.parameters, cost.multiply_adds, cost.milliseconds])
-    return text.getvalue()
 
 
 def markdown(comparison: Comparison) -> str:

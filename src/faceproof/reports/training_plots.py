@@ -48,7 +48,9 @@ def training_curves(history: History, best_epoch: int | None = None) -> Figure:
     best, label = _best_epoch(columns) if best_epoch is None else (best_epoch, "best epoch")
     for axes in (upper, lower):
         if best is not None:
-            axes.axvline(best + 1, color=INK, linewidth=1.2, linestyle=":", label=f"{label}: {best + 1}")
+            axes.axvline(
+                best + 1, color=INK, linewidth=1.2, linestyle=":", label=f"{label}: {best + 1}"
+            )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(upper, "Loss by epoch", "", "loss (nats)")
     dress(lower, "Accuracy and ROC-AUC by epoch", "epoch", "share")
@@ -79,7 +81,9 @@ def _draw_series(
         for split, style in (("train", TRAINED), ("val", VALIDATED)):
             if values := columns.get(f"{split}/{name}", {}):
                 label = f"{split} {LABELS[name]}"
-                axes.plot(_counted(values), list(values.values()), color=colour, label=label, **style)
+                axes.plot(
+                    _counted(values), list(values.values()), color=colour, label=label, **style
+                )
 
 
 def _best_epoch(columns: Mapping[str, Mapping[int, float]]) -> tuple[int | None, str]:

@@ -132,9 +132,7 @@ def describe_steps(config: Any, before: Mapping[str, Any], now: Mapping[str, Any
 def describe_change(config: CosineConfig, cycles: Cycles, max_epochs: int) -> str:
     """Say what a cosine does in a run that is resumed with other epochs than it was planned for."""
     end = cycles[-1][1]
-    words = (
-        f"the cosine schedule was planned for {end} epochs and training now has {max_epochs}"
-    )
+    words = f"the cosine schedule was planned for {end} epochs and training now has {max_epochs}"
     if end > max_epochs:
         return f"{words}: it ends before the learning rate has fallen to its last value"
     if config.floor:

@@ -43,7 +43,7 @@ from faceproof.io.run_folder import RunFolder, find_run, read_epochs
 from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
 from faceproof.reports.image_grid import mistake_images
-from faceproof.reports.numbers import rate
+from faceproof.reports.numbers import DASH, rate, span
 from faceproof.reports.report import ReportExtras, verdict, write_report
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 from faceproof.reports.verdict_warnings import verdict_warnings
@@ -51,6 +51,7 @@ from faceproof.task import Task
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 from faceproof.workflows.left_out import LeftOut, leave_out_seen
+from faceproof.workflows.training_record import training_record
 
 log = logging.getLogger(__name__)
 
@@ -148,10 +149,13 @@ def evaluate_run(
         task=own.task, run=from_here(run.path), model=str(record.get("model")),
         data="+".join(names), split=config.split,
         threshold=point.threshold, threshold_origin=point.origin,
-        record=_training_record(record, left_out),
+        record=training_record(run),
+        commands=tuple(record.get("commands") or ()),
+        best_epoch=record.get("best_epoch"),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
         test_scorings=run.count_test_scorings(names) if is_test else None,
+        skipped=left_out.record(),
         num_seen=left_out.images.num_rows,
         limits=limits_of(run),
         shortcuts=shortcuts_of(record),
@@ -162,7 +166,7 @@ def evaluate_run(
     )  # fmt: skip
     evaluation = compute_evaluation(predictions, context)
     images = mistake_images(evaluation.mistakes)
-    extras = ReportExtras(read_epochs(run.metrics), record.get("best_epoch"), tables, images)
+    extras = ReportExtras(read_epochs(run.metrics), tables, images)
     write_report(folder, predictions, evaluation, extras)
     log_mistakes(run, folder.name, evaluation.mistakes, images)
     print_metrics(Console(), folder, evaluation)
@@ -272,24 +276,6 @@ def _score_corrupted(
     return found, rows, tables
 
 
-def _training_record(
-    record: Mapping[str, Any], left_out: LeftOut
-) -> dict[str, str | int | float | None]:
-    audit, versions = record.get("audit"), record.get("versions", {})
-    return {
-        "initial weights": record.get("weights"),
-        "trained on": f"{record.get('data')} ({record.get('images')})",
-        "audit of these": "; ".join(audit) or "nothing was found" if audit is not None else None,
-        **left_out.record(),
-        "epochs trained": record.get("epochs"),
-        "best epoch": record.get("best_epoch"),
-        "chosen by": record.get("monitor"),
-        "device": record.get("device"),
-        "precision": record.get("precision"),
-        **{f"trained with {package}": version for package, version in versions.items()},
-    }
-
-
 def limits_of(run: RunFolder) -> list[str]:
     """Return the settings that cut a training short of its epochs; an ensemble has none."""
     trainer = run.read_config().get("trainer")
@@ -308,10 +294,14 @@ def shortcuts_of(record: Mapping[str, Any]) -> list[str]:
 
 
 def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
-    """Print the metrics and where the report is."""
-    table = Table("metric", "value", title=Text(printable(from_here(folder))))
+    """Print the metrics with their intervals, the result in sentences, and where the report is."""
+    context, intervals = evaluation.context, evaluation.intervals.metrics
+    title = f"{context.model} on {context.data}, {context.split}: {evaluation.num_predictions:,}"
+    console.print(Text(printable(f"{title} images")), soft_wrap=True)
+    table = Table("metric", "value", "95% interval")
     for metric in metrics_shown("comparison"):
-        table.add_row(metric.name, rate(evaluation.metrics[metric.name]))
+        value, interval = evaluation.metrics[metric.name], intervals[metric.name]
+        table.add_row(metric.name, rate(value), span(interval) if interval else DASH)
     console.print(table)
     for line in (*verdict(evaluation), *map(str, verdict_warnings(evaluation))):
         console.print(Text(printable(line)), soft_wrap=True)
