@@ -44,9 +44,7 @@ def trust(**methods):
 def explained(section="fake called real"):
     image = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
     maps = {"cam": image[0] - 0.5, "occlusion": image[1] - 0.5}
-    return Explained(
-        "/x/<b>&.jpg", image, -2.0, 0.12, "real", "real", maps, "fake", "face_swap", section
-    )
+    return Explained("/x/<b>&.jpg", image, -2.0, 0.12, "real", maps, "fake", "face_swap", section)
 
 
 def explanation(images, measures=None):
