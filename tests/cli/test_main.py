@@ -99,7 +99,7 @@ def test_audit_writes_its_page_and_ends_with_its_verdict(
     image = small_faces / "train" / "faces" / "0.jpg"
     (small_faces / "test" / "faces" / "copy.jpg").write_bytes(image.read_bytes())
     assert main(arguments) == 1
-    assert "error: leak: identical files across splits (1): " in capsys.readouterr().out
+    assert "LEAK: identical files across splits (1): " in capsys.readouterr().out
     assert "copy.jpg" in (tmp_path / "audit.html").read_text()
 
 

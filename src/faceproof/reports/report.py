@@ -55,10 +55,10 @@ FILES = (
 MARKS = {"task", "split", "num_predictions", "metrics"}  # keys by which a report is known
 
 CRITERION_WORDS = {
-    "youden": "largest true-positive less false-positive rate (Youden)",
+    "youden": "largest true-positive minus false-positive rate (Youden)",
     "f1": "largest F1",
-    "fpr": "a false-positive rate to keep",
-    "fixed": "none: the threshold was given",
+    "fpr": "a given false-positive rate",
+    "fixed": "nothing: it was given",
 }
 
 

@@ -51,13 +51,13 @@ def _chance(evaluation: Evaluation) -> Iterator[VerdictWarning]:
         yield VerdictWarning(
             "Worse than chance",
             f"the 95% interval of ROC-AUC, {span(interval)}, lies below {CHANCE}: the classes are "
-            "ranked the wrong way round. Look whether the labels are swapped, here or in training.",
+            "ranked in the wrong order. Check whether labels are swapped, here or in training.",
         )
         return
     yield VerdictWarning(
         "Not better than chance",
-        f"the 95% interval of ROC-AUC, {span(interval)}, holds {CHANCE}, which guessing reaches. "
-        "Train longer, on more images or from trained weights, or score more images.",
+        f"the 95% interval of ROC-AUC, {span(interval)}, includes {CHANCE}, which guessing "
+        "reaches. Train longer, on more images or from trained weights, or score more images.",
     )
 
 

@@ -262,7 +262,7 @@ def _score_corrupted(
         found = compare_neutral(plain, tables["neutral"], kind, level, task, threshold)
         words = [neutral_verdict(found), *neutral_changes(found, task)]
         severity = logging.INFO if found.answers == "hold" else logging.WARNING
-        log.log(severity, "both classes encoded alike. %s", "\n".join(words))
+        log.log(severity, "with both classes encoded alike: %s", "\n".join(words))
     if robustness:
         rows.append(corruption_row("none", 0, plain, task, threshold))
         parts = []

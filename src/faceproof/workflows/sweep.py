@@ -221,7 +221,7 @@ class Sweep:
         say(f"{place}: is evaluated on the test split")
         command = self.program.evaluate(job.folder)
         if reason := run_process(command, job.folder / LOG, self.folder.lock):
-            say(f"{place}: is left out: {reason}")
+            say(f"{place}: is not compared, because it cannot be evaluated: {reason}")
             self.not_compared.append(job)
         return not reason
 
