@@ -156,7 +156,7 @@ def test_compare_sets_the_runs_of_a_sweep_against_each_other(
     printed = capsys.readouterr().out
     assert "2 runs on ciplab" in printed
     assert "2 runs on ciplab, over seeds" in printed
-    assert "All runs differ in their seed alone" in printed
+    assert "The runs differ only in their seed" in printed
     assert f"page: {out / 'comparison.html'}" in printed
     found = json.loads((out / "comparison.json").read_text())
     names = [row["name"] for row in found["runs"]]

@@ -107,7 +107,7 @@ def test_without_known_places_the_page_has_no_columns_for_them(tmp_path):
         text = write_explanation(tmp_path / name, explanation([], measures)).read_text()
         assert ("pointing hits" in text) == ("Pointing hits" in text) == shown
         assert "rank correlation, all weights shuffled" in text
-        assert text.count("<table") == (3 if shown else 2)
+        assert text.count('<table class="words"') == (3 if shown else 2)
 
 
 def test_an_explanation_without_measures_or_images_is_one_too(tmp_path):
