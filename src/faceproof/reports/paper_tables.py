@@ -106,11 +106,11 @@ def report_tables(evaluation: Evaluation) -> dict[str, PaperTable]:
     if not evaluation.metrics["num_images"]:
         return {}
     intervals = evaluation.intervals.metrics
-    metrics = [
+    metrics: list[list[Cell]] = [
         [name, metric.label, Measured(evaluation.metrics[name], intervals[name])]
         for name, metric in METRICS.items()
     ]
-    classes = [
+    classes: list[list[Cell]] = [
         [name, row.precision, row.recall, row.f1, row.support]
         for name, row in evaluation.class_report.items()
     ]
@@ -124,7 +124,7 @@ def report_tables(evaluation: Evaluation) -> dict[str, PaperTable]:
 
 
 def _parts(what: str, rows: Sequence[BreakdownRow]) -> PaperTable:
-    cells = [
+    cells: list[list[Cell]] = [
         [row.value or f"no {what}", row.num_images, Measured(row.accuracy, row.accuracy_interval),
          Measured(row.roc_auc, row.roc_auc_interval)]
         for row in rows
@@ -138,7 +138,7 @@ def models_csv(comparison: Comparison) -> str:
     names = ["name", "folder", "model", "seed", "initial_weights", "threshold"]
     costs = ["parameters", "multiply_adds", "milliseconds_per_image"]
     shown = [metric.name for metric in metrics_shown("comparison")]
-    rows = [
+    rows: list[list[Cell]] = [
         [*(getattr(run, name) for name in names),
          *(Measured(run.metrics[name], run.intervals[name]) for name in shown),
          run.cost.parameters, run.cost.multiply_adds, run.cost.milliseconds]

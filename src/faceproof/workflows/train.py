@@ -145,7 +145,7 @@ def train(
     if is_first_process():
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     data = config.data.list()
-    record = {} if resume else {
+    record: dict[str, Any] = {} if resume else {
         "model": config.model.name, "data": data.name, "weights": weights,
         "choices": dict(choices or {}),
     }  # fmt: skip
