@@ -87,9 +87,12 @@ def test_answers_that_change_when_encoded_alike_are_told() -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"num_images": 60, "gap": 1.0}, "60 images: the 95% interval of ROC-AUC, "),
-        ({"num_images": 60, "gap": 1.0, "per_group": 5}, "60 images in 12 independent groups: the"),
-        ({"num_images": 80, "per_group": 10}, "80 images in 8 independent groups: too few for any"),
+        ({"num_images": 60, "gap": 1.0}, "with 60 images the 95% interval of ROC-AUC, "),
+        (
+            {"num_images": 60, "gap": 1.0, "per_group": 5},
+            "with 60 images in 12 independent groups the",
+        ),
+        ({"num_images": 80, "per_group": 10}, "80 images in 8 independent groups are too few for"),
     ],
 )
 def test_few_images_are_told_with_the_width_of_the_interval(

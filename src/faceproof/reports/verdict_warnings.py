@@ -89,7 +89,7 @@ def _few(evaluation: Evaluation) -> Iterator[VerdictWarning]:
         images += f" in {count(num_units)} independent groups"
     if num_units < MIN_UNITS:
         yield VerdictWarning(
-            "Few images", f"{images}: too few for any interval, which takes {MIN_UNITS}."
+            "Few images", f"{images} are too few for intervals, which need {MIN_UNITS}."
         )
         return
     for name, shown in (("roc_auc", "ROC-AUC"), ("accuracy", "accuracy")):
@@ -99,7 +99,7 @@ def _few(evaluation: Evaluation) -> Iterator[VerdictWarning]:
         if (width := interval[1] - interval[0]) > WIDE:
             yield VerdictWarning(
                 "Few images",
-                f"{images}: the 95% interval of {shown}, {span(interval)}, is {width:.2f} wide. "
-                "Score more images before you decide by it.",
+                f"with {images} the 95% interval of {shown}, {span(interval)}, is {width:.2f} "
+                "wide. Score more images before you decide by it.",
             )
         return

@@ -149,16 +149,12 @@ def evaluate_run(
         task=own.task, run=from_here(run.path), model=str(record.get("model")),
         data="+".join(names), split=config.split,
         threshold=point.threshold, threshold_origin=point.origin,
-        record=training_record(run),
-        commands=tuple(record.get("commands") or ()),
-        best_epoch=record.get("best_epoch"),
+        **_training(run, record),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
         test_scorings=run.count_test_scorings(names) if is_test else None,
         skipped=left_out.record(),
         num_seen=left_out.images.num_rows,
-        limits=limits_of(run),
-        shortcuts=shortcuts_of(record),
         neutral=neutral,
         robustness=robustness,
         detector=detector,
@@ -274,6 +270,17 @@ def _score_corrupted(
             parts.append(scored.append_column("corruption", name))
         tables["robustness"] = concat_tables(parts)
     return found, rows, tables
+
+
+def _training(run: RunFolder, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a report says of the training, as fields of its context."""
+    return {
+        "record": training_record(run),
+        "commands": tuple(record.get("commands") or ()),
+        "best_epoch": record.get("best_epoch"),
+        "limits": limits_of(run),
+        "shortcuts": shortcuts_of(record),
+    }
 
 
 def limits_of(run: RunFolder) -> list[str]:
