@@ -291,10 +291,11 @@ def log_gallery(
 
 
 def _print(found: "Explanation", page: Path) -> None:
-    from faceproof.reports.trust_report import trust_markdown
+    from faceproof.reports.trust_report import trust_markdown, trust_sentences
 
     if (trust := found.trust) is not None:
         measured = f"{trust.num_images} images, {trust.images}"
         print(printable(f"{found.name}: {measured}; effort {found.config.effort.name}"))
         print(printable_lines(trust_markdown(trust, found.name)))
+        print(printable_lines("\n".join(trust_sentences(trust))))
     print(f"page: {printable(str(page))}")
