@@ -182,10 +182,10 @@ def test_a_fault_in_one_process_is_said_with_how_to_resume(run, tmp_path, monkey
     (tmp_path / "custom.py").write_text(DIVERGING)
     done = run("run", *TWO, "optimizer.name=custom.SGD")
     assert done.returncode != 0
-    assert "the loss is not finite in epoch 1, step 0" in done.stderr
+    assert "the loss is not finite in epoch 2, step 1" in done.stderr
     assert "resume it by: faceproof train resume=" in done.stderr
     status = RunFolder(tmp_path / "run").read_record()["status"]
-    assert status == "stopped: the loss is not finite in epoch 1, step 0"
+    assert status == "stopped: the loss is not finite in epoch 2, step 1"
 
 
 def test_a_fault_in_one_process_ends_both_with_one_message(

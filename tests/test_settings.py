@@ -204,8 +204,8 @@ def test_evaluating_with_a_key_that_nothing_reads_is_refused(tmp_path: Path) -> 
 IMPOSSIBLE = [
     ("freeze.stages=[{from_epoch: 0, train: last_9}]", "this backbone has 2 blocks"),
     ("freeze.stages=[{from_epoch: 0, train: nothing}]", "matches no parameter"),
-    ("freeze.stages=[{from_epoch: 1, train: head}]", "must begin at 0 and rise"),
-    ("freeze.stages=[]", "must begin at 0"),
+    ("freeze.stages=[{from_epoch: 1, train: head}]", "the first must be 0 and each larger"),
+    ("freeze.stages=[]", "first must be 0"),
     ("cache.views=0", "cache.views = 0"),
     ("cache.views=2 augment=none", "cache.views = 2 changes nothing"),
     ("cache.features=none cache.max_gb=3", "cache.max_gb = 3 changes nothing"),

@@ -289,6 +289,37 @@ def combined(words: Sequence[str]) -> list[str]:
     return [*whole, *(word for word in words if word not in found)]
 
 
+def train_command(overrides: Sequence[str]) -> str:
+    """Return the command that trains with these overrides, as one pastes it into a shell.
+
+    Several data sets, which `combined` has spelled out, are a list again.
+
+    >>> train_command(["model=resnet18", "data.root=my photos"])
+    "faceproof train model=resnet18 'data.root=my photos'"
+    """
+    words = [*overrides]
+    start = f"data={SETS_CHOICE}"
+    if start in words:
+        parts = [word for word in words if word.startswith("+data@data.sets.")]
+        spelled_out = ("data.name=", "data.task=${data.sets.", "+data@data.sets.")
+        begin, end = words.index(start), words.index(start) + 3 + len(parts)
+        if all(word.startswith(spelled_out) for word in words[begin + 1 : end]):
+            names = ",".join(part.partition("=")[2].strip('"') for part in parts)
+            words[begin:end] = [f"data=[{names}]"]
+    return " ".join(["faceproof train", *map(for_shell, words)])
+
+
+def after_epochs(number: int) -> str:
+    """Say when something begins that begins once so many epochs are over.
+
+    >>> after_epochs(0), after_epochs(1), after_epochs(2)
+    ('from the start', 'after 1 epoch', 'after 2 epochs')
+    """
+    if number == 0:
+        return "from the start"
+    return f"after {number} epoch{'s' * (number != 1)}"
+
+
 def percent(share: float) -> str:
     """Write a share with one decimal, but never a share short of all or none as all or none."""
     if 0 < share < 0.0005:

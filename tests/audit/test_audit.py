@@ -327,4 +327,4 @@ def test_the_page_shows_the_pairs_and_escapes_names(audited):
     assert "002.jpg" in page
     assert "http:" not in page
     assert "https:" not in page
-    assert describe(audit).startswith("error: leak: identical files across splits (1): ")
+    assert describe(audit).startswith("LEAK: identical files across splits (1): ")

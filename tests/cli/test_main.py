@@ -99,7 +99,7 @@ def test_audit_writes_its_page_and_ends_with_its_verdict(
     image = small_faces / "train" / "faces" / "0.jpg"
     (small_faces / "test" / "faces" / "copy.jpg").write_bytes(image.read_bytes())
     assert main(arguments) == 1
-    assert "error: leak: identical files across splits (1): " in capsys.readouterr().out
+    assert "LEAK: identical files across splits (1): " in capsys.readouterr().out
     assert "copy.jpg" in (tmp_path / "audit.html").read_text()
 
 
@@ -156,7 +156,7 @@ def test_compare_sets_the_runs_of_a_sweep_against_each_other(
     printed = capsys.readouterr().out
     assert "2 runs on ciplab" in printed
     assert "2 runs on ciplab, over seeds" in printed
-    assert "All runs differ in their seed alone" in printed
+    assert "The runs differ only in their seed" in printed
     assert f"page: {out / 'comparison.html'}" in printed
     found = json.loads((out / "comparison.json").read_text())
     names = [row["name"] for row in found["runs"]]

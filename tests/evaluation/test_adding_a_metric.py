@@ -99,7 +99,7 @@ def test_it_is_in_the_report_with_its_interval(tmp_path):
     assert low < value < high
     page = (folder / "report.html").read_text()
     assert "Matthews correlation" in page
-    assert f"{value:.4f}" in page
+    assert f"{value:.3f}" in page
     assert "correlation of truth and answer; guessing scores 0" in page
 
 
@@ -115,7 +115,7 @@ def test_it_is_in_the_comparison(tmp_path):
     assert found.configurations[0].metrics["matthews"].mean == pytest.approx(np.mean(values))
     for text in (page.read_text(), (tmp_path / "out" / "comparison.md").read_text()):
         assert "Matthews correlation" in text
-        assert f"{values[0]:.4f}" in text
+        assert f"{values[0]:.3f}" in text
 
 
 def test_it_sorts_the_leaderboard_of_a_sweep(tmp_path):

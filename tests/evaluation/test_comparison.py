@@ -31,7 +31,9 @@ from faceproof.evaluation.stored_evaluations import evaluations_of
 from faceproof.io.run_folder import RunFolder, write_epochs
 from faceproof.reports import comparison_page
 from faceproof.reports.comparison_page import draw, write_comparison
-from faceproof.reports.comparison_text import cautions, markdown, models_csv, show, verdict
+from faceproof.reports.comparison_terminal import distinct_names, show
+from faceproof.reports.comparison_text import cautions, markdown, verdict
+from faceproof.reports.paper_tables import models_csv
 from faceproof.task import TASKS
 from tests.small_runs import write_evaluation
 
@@ -342,8 +344,8 @@ def test_the_folder_holds_the_same_numbers_four_times(make_run, tmp_path: Path) 
         assert int(row["parameters"]) == known.cost.parameters
     text, table = page.read_text(), (folder / "comparison.md").read_text()
     for known in found.runs:
-        assert f"{known.metrics['roc_auc']:.4f}" in text
-        assert f"{known.metrics['roc_auc']:.4f}" in table
+        assert f"{known.metrics['roc_auc']:.3f}" in text
+        assert f"{known.metrics['roc_auc']:.3f}" in table
     assert "± " in text
     assert "## Over seeds" in table
     assert text.index("Configurations, over seeds") < text.index("Each run")
@@ -403,8 +405,8 @@ def test_verdict_and_cautions_in_words(make_run) -> None:
     second = replace(second, criterion="fpr", test_scorings=4)
     text = " ".join(cautions(replace(found, runs=[first, second, third])))
     assert "different criteria (fpr, youden)" in text
-    assert "up to 4 times" in text
-    assert "owes part of its lead to chance" in text
+    assert "test images 4 times" in text
+    assert "leads partly by chance" in text
 
 
 def _timed(found: Comparison, *times: float) -> Comparison:
@@ -437,7 +439,7 @@ def test_a_guesser_is_never_as_good_and_faster(make_run) -> None:
     assert "as fast" not in " ".join(verdict(found))
     assert "Not better than chance: b" in " ".join(cautions(found))
     guessers = _compared(make_run("c", 0.001), make_run("b", 0.001, model="vit"))
-    assert verdict(guessers)[0].startswith("None is better than chance: of the best, too")
+    assert verdict(guessers)[0].startswith("None is better than chance: even for the best")
     assert len(verdict(guessers)) == 1
     assert "Not better than chance" not in " ".join(cautions(guessers))
 
@@ -483,7 +485,7 @@ def test_the_luckiest_seed_is_not_crowned(make_run, tmp_path: Path) -> None:
 def test_seeds_of_one_configuration_have_nothing_to_choose(make_run) -> None:
     found = _compared(*(make_run(str(seed), seed=seed) for seed in range(3)))
     assert found.pairs == []
-    assert "nothing to choose" in verdict(found)[-1]
+    assert "nothing to choose between" in verdict(found)[-1]
     assert markdown(found)
 
 
@@ -518,7 +520,27 @@ def test_a_long_comparison_is_drawn_and_shown(make_run, tmp_path: Path) -> None:
     show(console, found, tmp_path)
     printed = console.export_text()
     assert all(row.name in printed for row in found.runs)
-    assert f"{found.runs[0].metrics['roc_auc']:.4f}" in printed
+    assert f"{found.runs[0].metrics['roc_auc']:.3f}" in printed
+
+
+def test_names_can_be_told_apart_in_a_narrow_terminal(make_run, tmp_path: Path) -> None:
+    names = [f"sweep/model=efficientnet_b0 pretrained lr=0.00{n}" for n in (1, 2)]
+    assert distinct_names(names, 30) == ["…lr=0.001", "…lr=0.002"]
+    middle = [f"{n}-a long name that goes on and on until its end" for n in (1, 2)]
+    assert distinct_names(middle, 20) == ["1-a long …il its end", "2-a long …il its end"]
+    alike = ["begins alike 1 ends alike, and so on", "begins alike 2 ends alike, and so on"]
+    assert distinct_names(alike, 12) == ["…1 en… so on", "…2 en… so on"]
+    runs = [make_run(f"a_long_name_of_a_run_{n}", float(n), model=f"m{n}") for n in (1, 2, 3)]
+    scored = _scored(*runs)
+    found = compare_runs(scored, [Cost(86_000_000, 17 * 10**9, 40.0)] * 3, "a clock", 100)
+    console = Console(width=100, record=True, file=io.StringIO())
+    show(console, found, tmp_path)
+    lines = console.export_text().splitlines()
+    assert all(len(line) <= 100 for line in lines)
+    assert "3 runs on demo" in lines[0]
+    heading = next(line for line in lines if "ROC-AUC" in line)
+    assert "Accuracy" in heading
+    assert "ms" in heading
 
 
 def test_the_csv_leaves_what_is_undefined_empty(make_run) -> None:

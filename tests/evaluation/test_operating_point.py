@@ -213,7 +213,7 @@ def test_no_band_is_needed_where_errors_are_rare_enough() -> None:
 
 def test_a_band_that_would_leave_out_more_than_half_is_capped_and_told() -> None:
     point = fit(*scores(gap=0.5), "temperature", max_risk=0.01)
-    assert any("wider band would leave out more than half" in text for text in point.warnings)
+    assert any("wider band would call more than half" in text for text in point.warnings)
 
 
 def test_without_a_risk_there_is_no_band() -> None:
@@ -291,7 +291,7 @@ def test_the_default_is_tuned_on_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("criterion", "words"),
-    [("youden", "true-positive less"), ("f1", "F1"), ("fpr", "at most 0.01"), ("fixed", "given")],
+    [("youden", "true-positive minus"), ("f1", "F1"), ("fpr", "at most 0.01"), ("fixed", "given")],
 )
 def test_the_origin_says_what_it_was_fitted_to(criterion: str, words: str) -> None:
     labels, logits = scores()

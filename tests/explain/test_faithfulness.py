@@ -111,6 +111,7 @@ def test_areas_and_intervals_against_references():
     wanted = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert mean_interval(values) == pytest.approx((wanted.low, wanted.high))
     assert mean_interval([1.0]) is None
+    assert mean_interval([-0.3, 1.0]) == (-1.0, 1.0)  # a difference of shares is no larger
 
 
 def test_what_is_undefined_says_so():

@@ -25,7 +25,7 @@ def explained(**changes):
     image = np.random.default_rng(0).random((3, SIDE, SIDE)).astype(np.float32)
     values = {
         "path": "some/where/a.jpg", "image": image, "logit": 2.0, "probability": 0.88,
-        "called": "fake", "toward": "fake", "maps": {"cam": RAMP, "occlusion": -RAMP},
+        "called": "fake", "maps": {"cam": RAMP, "occlusion": -RAMP},
     }  # fmt: skip
     return Explained(**(values | changes))
 

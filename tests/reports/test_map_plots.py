@@ -9,6 +9,7 @@ from faceproof.explain.features import differing_names, place
 from faceproof.explain.features_results import FeatureMap
 from faceproof.reports.map_plots import (
     MapPanel,
+    _numbers,
     draw_features,
     map_grid,
     shared_limits,
@@ -105,3 +106,9 @@ def test_the_axes_of_pca_say_how_much_of_the_variance_they_have():
         ("direction 1 (56% of the variance)", "direction 2 (20% of the variance)"),
         ("", ""),
     ]
+
+
+def test_a_class_keeps_its_colour_where_the_other_is_missing():
+    assert list(_numbers(["fake"], ["real", "fake"])) == [1, 2]
+    assert list(_numbers(["real", "fake", "unlabelled"], ["real", "fake"])) == [0, 1, 2, 3]
+    assert list(_numbers(["gan", "swap"], ["real", "fake"])) == [0, 1, 2]

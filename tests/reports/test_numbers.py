@@ -9,11 +9,11 @@ from faceproof.words import percent
 def test_numbers_are_written_alike_everywhere() -> None:
     assert [rate(value) for value in (None, 0, 1e-6, 0.5, 0.99999, 1)] == [
         "undefined",
-        "0.0000",
-        "< 0.0001",
-        "0.5000",
-        "> 0.9999",
-        "1.0000",
+        "0.000",
+        "< 0.001",
+        "0.500",
+        "> 0.999",
+        "1.000",
     ]
     assert (count(1234567), count(None)) == ("1,234,567", "undefined")
     assert [typed(value) for value in ("a", 12345, 0.00012, None)] == [
@@ -41,7 +41,7 @@ def test_a_share_short_of_all_is_never_written_as_all(share: float, text: str) -
 
 def test_numbers_in_words() -> None:
     assert [signed(value) for value in (0.0, 0.12345, -0.5, 1e-6, -1e-6)] == [
-        "0", "+0.1235", "-0.5000", "under +0.0001", "above -0.0001",
+        "0", "+0.123", "-0.500", "under +0.001", "above -0.001",
     ]  # fmt: skip
     assert [p_value(value) for value in (1e-9, 0.0123, 0.0994, 0.5, 1.0)] == [
         "< 0.0001", "0.012", "0.099", "0.50", "1.00",

@@ -64,8 +64,11 @@ CONTEXT = EvaluationContext(
     record={"Initial weights": "ImageNet", "Epochs": 4, "Learning rate": 1e-4, "Seed": 12345},
     unreadable=[(f"/data/{HOSTILE}", "cut short"), ("/data/\u202egnp\udcff\n.exe", "no image")],
     num_resamples=60,
+    best_epoch=2,
+    commands=("faceproof train model=efficientnet_b0",),
 )
-EXTRAS = ReportExtras(history=HISTORY, best_epoch=2)
+EXTRAS = ReportExtras(history=HISTORY)
+TABLES = "metrics", "classes", "by_generator", "by_source"
 DRAWN = (
     "confusion",
     "classes",
@@ -193,7 +196,8 @@ def test_the_folder_holds_page_numbers_predictions_and_plots(folder: Path) -> No
         "report.html",
         "report.json",
         "predictions.parquet",
-        *(f"plots/{name}.png" for name in (*DRAWN, "training")),
+        *(f"plots/{name}.{kind}" for name in (*DRAWN, "training") for kind in ("png", "pdf")),
+        *(f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "tex")),
     }
     assert [path.name for path in folder.parent.iterdir()] == ["lab"]
 
@@ -232,7 +236,7 @@ def test_the_page_says_what_was_found(page: Page, numbers: dict[str, Any]) -> No
     for row in numbers["by_generator"] + numbers["by_source"]:
         assert rate(row["accuracy"]) in page.text
     for expected in (
-        "Unreadable, and so in no metric: 2.",
+        "Images skipped because they cannot be read: 2.",
         "macro average",
         "weighted average",
         "no generator",
@@ -241,7 +245,7 @@ def test_the_page_says_what_was_found(page: Page, numbers: dict[str, Any]) -> No
         "chosen on validation for 5% false alarms",
         "fake if the probability of fake is the threshold or more, else real",
         "Groups (videos, identities) 30",
-        "Unreadable, left out 2",
+        "Unreadable images, skipped 2",
         "Initial weights ImageNet",
         "Learning rate 0.0001",
         "Seed 12345",
@@ -250,12 +254,23 @@ def test_the_page_says_what_was_found(page: Page, numbers: dict[str, Any]) -> No
         assert expected in page.text, expected
 
 
+def test_the_contents_list_every_section(page: Page) -> None:
+    linked = [value.removeprefix("#") for value in page.values("href")]
+    assert linked == [name for name in page.values("id") if name not in ("verdict", "headline")]
+    assert {"classes", "threshold", "training", "metrics", "recompute"} <= set(linked)
+
+
+def test_the_page_says_how_to_train_it_again(page: Page) -> None:
+    assert "The command that trains it again" in page.text
+    assert "faceproof train model=efficientnet_b0" in page.text
+
+
 def test_the_page_is_well_formed_and_has_one_element_for_each_id(page: Page) -> None:
     assert page.open == []
     assert len(page.values("id")) == len(set(page.values("id")))
     assert page.tags.count("img") == len(DRAWN) + 1
     assert len(page.plots) == len(DRAWN) + 1
-    assert "best epoch: 2" in page.drawn
+    assert "best epoch: 3" in page.drawn
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Page, folder: Path) -> None:
@@ -435,10 +450,12 @@ def test_unlabelled_predictions_have_scores_and_counts_only(tmp_path: Path) -> N
     found = write_report(tmp_path / "new", table, replace(CONTEXT, record={}), ReportExtras())
     page = Page((tmp_path / "new" / "report.html").read_text(encoding="utf-8"))
     assert page.open == []
-    assert [path.name for path in (tmp_path / "new" / "plots").iterdir()] == ["scores.png"]
+    plots = {path.name for path in (tmp_path / "new" / "plots").iterdir()}
+    assert plots == {"scores.png", "scores.pdf"}
     assert f"called {found['num_called_positive']} of 60 images" in page.text
     assert "They have no labels" in page.text
     assert "Without a label 60" in page.text
+    assert not (tmp_path / "new" / "tables").exists()
     assert "Accuracy" not in page.text
     assert {"metrics", "classes", "by-generator", "training"}.isdisjoint(page.values("id"))
     assert found["metrics"]["accuracy"] is None
@@ -452,7 +469,7 @@ def test_unlabelled_images_among_labelled_ones_are_named_as_left_out(
     found = write_report(tmp_path / "lab", both, CONTEXT)
     assert found["metrics"] == measure(predictions(40), TASK, 0.4)
     page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
-    assert "Without a label, and so in no metric: 25." in page.text
+    assert "Images skipped because they have no label: 25." in page.text
 
 
 def test_one_class_only_is_said_and_undefined(tmp_path: Path) -> None:
@@ -560,7 +577,7 @@ def test_few_images_are_said_to_have_no_interval(
     bare(monkeypatch)
     write_report(tmp_path / "few", predictions(40), CONTEXT)  # in four groups
     page = Page((tmp_path / "few" / "report.html").read_text(encoding="utf-8"))
-    assert "The metrics have no interval: there are 4 independent groups" in page.text
+    assert "The metrics have no interval: 4 independent groups are too few." in page.text
 
 
 def test_the_realised_rate_stands_beside_the_promised_one(
@@ -571,9 +588,9 @@ def test_the_realised_rate_stands_beside_the_promised_one(
     (kept, alarms), _ = numbers["confusion"]
     assert point["fpr"]["num_false_positives"] == alarms
     assert point["fpr"]["rate"] == alarms / (kept + alarms)
-    assert "False-positive rate promised at most 5.0%" in page.text
+    assert "Highest false-positive rate wanted 5.0%" in page.text
     share = percent(alarms / (kept + alarms))
-    assert f"False-positive rate realised {share} (" in page.text
+    assert f"False-positive rate here {share} (" in page.text
     assert f"{alarms} of {kept + alarms}" in page.text
     assert "Operating point" in page.text
     assert OperatingPoint.from_json({name: point[name] for name in fitted().to_json()}) == fitted(
@@ -612,7 +629,7 @@ def test_a_band_that_does_not_carry_over_is_told() -> None:
     config = ThresholdConfig(calibration="none", max_risk=0.01)
     point = fit_operating_point(labels, logits, config)
     sentences = verdict(evaluate(predictions(), with_point(point)))
-    assert any("unsure band was to leave at most 1.0% wrong answers" in one for one in sentences)
+    assert any("unsure band was chosen for at most 1.0% wrong answers" in one for one in sentences)
 
 
 def test_a_band_that_could_not_be_kept_on_validation_is_told() -> None:
@@ -622,13 +639,13 @@ def test_a_band_that_could_not_be_kept_on_validation_is_told() -> None:
     point = fit_operating_point(labels, logits, config)
     assert not point.keeps_risk
     said = " ".join(verdict(evaluate(predictions(), with_point(point))))
-    assert "on validation it did not reach that even with half of the images called unsure" in said
+    assert "On validation more are wrong, even with half of the images called unsure" in said
     assert "carry over" not in said
 
 
 def test_images_that_the_model_saw_in_training_are_told() -> None:
     sentences = verdict(evaluate(predictions(), replace(CONTEXT, num_seen=12)))
-    assert "Left out, because the model saw them in training: 12." in sentences
+    assert "Images skipped because the model saw them in training: 12." in sentences
 
 
 def test_calibration_is_shown_before_and_after(judged: tuple[Page, dict[str, Any]]) -> None:
@@ -694,7 +711,7 @@ def test_a_source_without_negatives_has_no_area(
 def test_a_worn_test_split_is_told(judged: tuple[Page, dict[str, Any]], page: Page) -> None:
     assert judged[1]["test_scorings"] == 3
     assert "Caution: this run has scored this split 3 times" in judged[0].text
-    assert "Scorings of this split not counted" in page.text
+    assert "Times this run scored this split not counted" in page.text
     once = evaluate(predictions(40), replace(CONTEXT, test_scorings=1))
     assert not any("Caution" in sentence for sentence in verdict(once))
     assert "once" in scorings(once.context)
@@ -704,12 +721,12 @@ def test_a_promise_that_is_broken_beyond_chance_is_told() -> None:
     point = fitted(fpr=0.05)
     table = calibrated(predictions(), point.calibration)
     kept = verdict(evaluate(table, with_point(point)))
-    assert not any("promised" in sentence for sentence in kept)
+    assert not any("chosen for" in sentence for sentence in kept)
     shifted = table.set_column(
         5, table.schema.field("logit"), pa.array((logits_of(table) + 2).astype(np.float32))
     )
     broken = verdict(evaluate(calibrated(shifted, point.calibration), with_point(point)))
-    assert any("promised at most 5.0% false alarms" in sentence for sentence in broken)
+    assert any("chosen for at most 5.0% false alarms" in sentence for sentence in broken)
 
 
 def test_what_validation_could_not_promise_is_on_the_page(
@@ -763,7 +780,7 @@ def test_mistakes_are_shown_in_both_directions(
     assert first.generator in ("gan", "</td><script>x</script>")
     assert f"real {percent(first.certainty)} {first.generator}, " in page.text
     assert first.path.removeprefix("/data/") in page.text
-    assert "its file below /data/ ." in page.text
+    assert "the file below /data/ ." in page.text
 
 
 def test_where_there_are_no_mistakes_the_page_says_none(

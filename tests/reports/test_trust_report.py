@@ -49,28 +49,34 @@ def test_the_table_tells_worse_than_random_from_unclear():
 @pytest.mark.parametrize(
     ("one", "words"),
     [
-        (method(), "works better than random orders; it is on the planted forgeries"),
-        (method(BAD, BAD), "names first cannot be distinguished from random orders by 24"),
+        (method(), "by insertion); it lies on the planted forgeries more than"),
+        (method(BAD, BAD), "cannot be distinguished from chance with 24 images (by"),
         (
             method(WORSE, WORSE),
-            "removing and inserting what it names first works worse than random",
+            "finds what the answer depends on worse than chance (by",
         ),
         (
             method(GOOD, BAD),
-            "removing what it names first works better than random orders, inserting it ca",
+            "better than chance, by insertion cannot be distinguished",
         ),
-        (method(WORSE, GOOD), "worse than random orders, inserting it works better than random"),
+        (
+            method(WORSE, GOOD),
+            "worse than chance, by insertion finds what the answer depends on better",
+        ),
         (method(flagged=True, last=0.9), "do not trust it: it hardly changes when all weights"),
-        (method(flagged=True, last=None), "do not trust it: it is constant and names no place; it"),
-        (method(num_constant=2), "2 of its maps are constant and name no place; it is"),
+        (
+            method(flagged=True, last=None),
+            "do not trust it: it is constant, without a place that stands out; it",
+        ),
+        (method(num_constant=2), "2 of its maps are constant; it lies"),
         (method(replace(GOOD, interval=None, beats_random=None)), "one image is too few"),
         (
             method(planted=replace(PLANTED, gain_interval=(-0.1, 0.2))),
-            "12 planted forgeries are too few to say whether it is on them more than on those of",
+            "12 planted forgeries are too few to say whether it finds them",
         ),
         (
             method(planted=replace(PLANTED, gain_interval=(-0.2, -0.1))),
-            "it is on the planted forgeries less than on those of other images",
+            "it lies on the planted forgeries less than on places forged in other images",
         ),
     ],
 )

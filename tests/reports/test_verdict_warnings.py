@@ -58,7 +58,7 @@ DRAWN = dict.fromkeys(
 
 def test_one_no_better_than_chance_is_told() -> None:
     found = warned(judged(gap=0.0))
-    assert "holds 0.5, which guessing reaches" in found["Not better than chance"]
+    assert "includes 0.5, which guessing reaches" in found["Not better than chance"]
     evaluation = judged(gap=-2.0)
     assert "labels are swapped" in warned(evaluation)["Worse than chance"]
     assert "Worse than chance:" in render(evaluation, DRAWN)
@@ -79,7 +79,7 @@ def test_answers_that_change_when_encoded_alike_are_told() -> None:
     neutral = compare_neutral(plain, scored(3.0, shift=-2.0), "neutral", 75, TASK, 0.5)
     assert neutral.answers == "depend"
     found = warned(evaluate(plain, replace(CONTEXT, neutral=neutral)))
-    assert "Encoding is part of the answers" in found["Encoded alike, answers change"]
+    assert "The answers depend on the encoding" in found["Encoded alike, answers change"]
     same = compare_neutral(plain, plain, "neutral", 75, TASK, 0.5)
     assert warned(evaluate(plain, replace(CONTEXT, neutral=same))) == {}
 
@@ -87,9 +87,12 @@ def test_answers_that_change_when_encoded_alike_are_told() -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"num_images": 60, "gap": 1.0}, "60 images: the 95% interval of ROC-AUC, "),
-        ({"num_images": 60, "gap": 1.0, "per_group": 5}, "60 images in 12 independent groups: the"),
-        ({"num_images": 80, "per_group": 10}, "80 images in 8 independent groups: too few for any"),
+        ({"num_images": 60, "gap": 1.0}, "with 60 images the 95% interval of ROC-AUC, "),
+        (
+            {"num_images": 60, "gap": 1.0, "per_group": 5},
+            "with 60 images in 12 independent groups the",
+        ),
+        ({"num_images": 80, "per_group": 10}, "80 images in 8 independent groups are too few for"),
     ],
 )
 def test_few_images_are_told_with_the_width_of_the_interval(

@@ -79,12 +79,12 @@ def test_what_is_trained_or_was_is_left_alone(net, caplog, words, weights):
 def test_stages_after_the_last_epoch_are_told(caplog):
     gradual = schedule((0, "head"), (1, ["head", "last_1"]), (2, ["head", "last_2"]), (3, "all"))
     warn_of_late_stages(gradual, 3)
-    assert "1 of its 4 stages never begin, for training ends with epoch 2" in caplog.text
-    assert "epoch 3: all. Set trainer.max_epochs=4 or more" in caplog.text
+    assert "1 of its 4 stages never begin, because training ends after 3 epochs" in caplog.text
+    assert "after 3 epochs: all. Set trainer.max_epochs=4 or more" in caplog.text
     caplog.clear()
     warn_of_late_stages(gradual, 2)
     assert "2 of its 4 stages never begin" in caplog.text
-    assert "epoch 2: head, last_2, epoch 3: all" in caplog.text
+    assert "after 2 epochs: head, last_2, after 3 epochs: all" in caplog.text
     caplog.clear()
     for enough in (4, -1, None):
         warn_of_late_stages(gradual, enough)

@@ -53,9 +53,9 @@ def test_first_epoch_of_each_parameter():
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        ([(1, "all")], "must begin at 0"),
-        ([], "must begin at 0"),
-        ([(0, "head"), (0, "all")], "rise"),
+        ([(1, "all")], "first must be 0"),
+        ([], "first must be 0"),
+        ([(0, "head"), (0, "all")], "larger than the one before"),
         ([(0, [])], "a term or a list of terms"),
         ([("soon", "all")], "from_epoch"),
     ],

@@ -90,7 +90,7 @@ def test_the_plan_of_a_resumed_run(more, max_epochs, next_epoch, expected):
 
 def test_what_a_resumed_schedule_does_is_said():
     words = describe_change(CosineConfig(), ((0, 20),), 30)
-    assert "planned up to epoch 20" in words
+    assert "planned for 20 epochs" in words
     assert "which is 0 and so changes no weight" in words
     assert "scheduler.more_epochs=restart" in words
     assert "0.1 times the highest" in describe_change(CosineConfig(floor=0.1), ((0, 20),), 30)

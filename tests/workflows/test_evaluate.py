@@ -214,14 +214,14 @@ def test_images_it_was_trained_on_are_left_out_wherever_they_lie(run, faces, tmp
     assert predictions.num_rows == 8
     assert all("test-" in path for path in predictions["path"].to_pylist())
     assert (
-        report_of(folder)["record"]["left out here, for it was trained on or chosen by them"] == 10
+        report_of(folder)["skipped"]["Images skipped because the model saw them in training"] == 10
     )
     whole = evaluate(run.path, "split=all", *QUIET)
     assert read_predictions(whole / "predictions.parquet").num_rows == 24
     seen = [line for line in copies if "train-" in line]
     table.write_text("\n".join(["path,label,split", *seen]))
     with pytest.raises(
-        FaceproofError, match="was trained on or chosen by; a metric measured on them"
+        FaceproofError, match=r"LEAK: .* saw all of these .* so no metric on them means anything"
     ):
         evaluate(run.path, "data=table", f"data.file={table}", "data.task=face", *QUIET)
 
@@ -258,10 +258,13 @@ def test_training_images_encoded_again_are_left_out_and_named(run, faces, tmp_pa
     for row in left_out:
         split, *word, number = Path(row["path"]).stem.split("-")
         assert row["seen"] == str(faces / split / "-".join(word) / f"{number}.jpg")
-    record = report_of(folder)["record"]
-    assert record["left out here, for it was trained on or chosen by them"] == 20
-    assert record["of these, near-duplicates (encoded again, resized, brightened)"] == 20
-    assert "20 of 28 images are ones that the run was trained on or chosen by" in caplog.text
+    skipped = report_of(folder)["skipped"]
+    assert skipped["Images skipped because the model saw them in training"] == 20
+    assert (
+        skipped["Near-duplicates among the skipped images (encoded again, resized, brightened)"]
+        == 20
+    )
+    assert "LEAK: 20 of 28 images skipped because the model saw them in training" in caplog.text
 
 
 def test_another_sets_validation_split_hides_no_training_image(run, faces, tmp_path):
@@ -287,8 +290,8 @@ def test_a_run_of_before_says_that_near_duplicates_are_not_looked_for(run, tmp_p
     seen = pq.read_table(old / "seen.parquet")
     pq.write_table(seen.select(["path", "content"]), old / "seen.parquet")
     folder = evaluate(old, *QUIET)
-    assert "of an earlier version, which kept no perceptual hashes" in caplog.text
-    assert "perceptual hashes" in report_of(folder)["record"]["not looked for"]
+    assert "of an earlier version, which stored no perceptual hashes" in caplog.text
+    assert "perceptual hashes" in report_of(folder)["skipped"]["Not searched for"]
     assert not (folder / "left_out.parquet").exists()
 
 

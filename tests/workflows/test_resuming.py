@@ -219,7 +219,7 @@ def test_weights_that_are_not_finite_take_no_checkpoint_s_place(tiny, whole, tmp
 
     with monkeypatch.context() as patched:
         patched.setattr(DetectorModule, "optimizer_step", optimizer_step)
-        words = r"weights are not finite after step 6, in epoch 1.*resume it by: faceproof train"
+        words = r"weights are not finite after step 6, in epoch 2.*resume it by: faceproof train"
         with pytest.raises(FaceproofError, match=words):
             train(tmp_path / "run", *tiny)
     run = RunFolder(tmp_path / "run")
@@ -480,5 +480,5 @@ def test_a_run_is_not_resumed_on_images_that_have_changed(tmp_path):
 def test_weights_put_in_by_hand_are_not_taken_for_the_best_epoch(tiny, tmp_path):
     run = train(tmp_path / "run", *tiny, "trainer.max_epochs=1")
     torch.save(torch.load(run.best, weights_only=True) | {"epoch": 7}, run.best)
-    with pytest.raises(FaceproofError, match=r"is of epoch 7, and by metrics\.csv epoch 0 is"):
+    with pytest.raises(FaceproofError, match=r"weights of epoch 8, and by metrics\.csv epoch 1 is"):
         train(run.path, f"resume={run.path}")

@@ -101,7 +101,10 @@ def test_the_best_of_the_finished_is_first_and_the_others_say_why(sweep):
     assert len(found[4]["reason"]) == 300
     assert "train/loss" not in found[0]
     assert not list(sweep.path.glob("*.partial*"))
-    assert sweep.best() == sweep.plan(("model=a", "seed=1"), ["seed"])
+    assert list(found[0])[:3] == ["seed", "status", "value"]  # what was varied stands first
+    assert (found[0]["best_epoch_from_1"], found[0]["epochs"]) == ("2", "2")
+    assert sweep.best_first()[0] == sweep.plan(("model=a", "seed=1"), ["seed"])
+    assert "in epoch 2" in sweep.best_first()[0].describe()
 
 
 def test_metrics_for_which_more_is_better_are_sorted_so(sweep):

@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(tiny, tmp_
     options = ("optimizer=sgd", "optimizer.lr=1e30", "scheduler=none", "trainer.max_epochs=3")
     with pytest.raises(
         FaceproofError,
-        match=r"finite in epoch 0, step \d+.*\.jpg and 5 more, .*record\.json names.*optimizer.lr",
+        match=r"finite in epoch 1, step \d+.*\.jpg and 5 more, .*record\.json names.*optimizer.lr",
     ):
         train(tmp_path / "run", *tiny, *options)
     record = json.loads((tmp_path / "run" / "record.json").read_text())
@@ -267,5 +267,5 @@ def test_a_validation_that_is_not_finite_stops_the_run_too():
 
     module = DetectorModule(torch.nn.Flatten(), torch.optim.SGD, None)
     module.val_metrics.update(torch.tensor([0.5, float("nan")]), torch.tensor([0, 1]))
-    with pytest.raises(NonFiniteError, match="the validation of epoch 0"):
+    with pytest.raises(NonFiniteError, match="the validation of epoch 1"):
         module.on_validation_epoch_end()

@@ -37,10 +37,11 @@ def train(config: DictConfig) -> float:
     """Train what a configuration describes and return the best value of the monitored metric."""
     lookup.allow(config.get("allow") or ())
     refuse_unread(config)
+    overrides = list(HydraConfig.get().overrides.task)
     if config.resume is not None:
         run = find_resumable(config.resume)
         run.refuse_links()
-        values, choices = resumed_values(run, list(HydraConfig.get().overrides.task))
+        values, choices = resumed_values(run, overrides)
     else:
         run = RunFolder(HydraConfig.get().runtime.output_dir)
         run.refuse_links()
@@ -50,7 +51,7 @@ def train(config: DictConfig) -> float:
 
     from faceproof.workflows import train as workflow
 
-    return workflow.train(run, values, choices, resume=config.resume is not None)
+    return workflow.train(run, values, choices, config.resume is not None, overrides)
 
 
 def refuse_early(values: Mapping[str, Any]) -> None:

@@ -80,11 +80,14 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
     if point.max_risk is None:
         yield "- No unsure band: every image is answered."
     elif low == high:
-        yield "- No unsure band: on validation it was not needed for the error aimed at."
+        yield (
+            f"- No unsure band: without one at most {point.max_risk:.1%} of the answers were wrong "
+            "on validation."
+        )
     else:
         yield (
-            f"- Called `unsure` from {low:.4f} to {high:.4f}, which was to leave at most "
-            f"{point.max_risk:.1%} wrong answers on validation."
+            f"- Called `unsure` from {low:.4f} to {high:.4f}, so that on validation at most "
+            f"{point.max_risk:.1%} of the other answers were wrong."
         )
     for warning in point.warnings:
         yield f"- {warning}"

@@ -80,7 +80,10 @@ class Finding:
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.kind} ({self.count:,}): {self.text}; {self.advice}"
+        what, colon, which = self.kind.partition(": ")
+        if not colon:
+            what, which = self.severity, self.kind
+        return f"{what.upper()}: {which} ({self.count:,}): {self.text}; {self.advice}"
 
 
 @dataclass(frozen=True)

@@ -67,12 +67,15 @@ class EvaluationContext:
     threshold_origin: str  # in words
     # How the detector was trained, as name and value.
     record: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    commands: Sequence[str] = ()  # that train it again
+    best_epoch: int | None = None  # whose weights were scored, from 0; None where nobody knows
     unreadable: Sequence[tuple[str, str]] = ()  # path and reason
     operating_point: OperatingPoint | None = None  # if it was fitted
     # How often the run has scored this test split, this time included, where that is counted.
     test_scorings: int | None = None
     num_resamples: int = NUM_RESAMPLES
-    num_seen: int = 0  # images left out, because the run was trained on or chosen by them
+    skipped: Mapping[str, str | int] = field(default_factory=dict)  # what, and how many; in words
+    num_seen: int = 0  # images skipped because the run saw them in training or validation
     limits: Sequence[str] = ()  # settings that cut the training short, as trainer.max_steps=5
     shortcuts: Sequence[str] = ()  # of the training's images, beyond their limits; in words
     neutral: Neutral | None = None  # as they are against both classes wrapped alike, if scored
@@ -204,7 +207,10 @@ class Evaluation:
                 "num_groups": self.num_groups,
                 "num_unreadable": len(context.unreadable),
                 "num_seen": context.num_seen,
+                "skipped": dict(context.skipped),
                 "limits": list(context.limits),
+                "best_epoch": context.best_epoch,
+                "commands": list(context.commands),
                 "shortcuts": list(context.shortcuts),
                 **values,
                 "neutral": context.neutral,

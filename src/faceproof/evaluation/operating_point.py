@@ -83,7 +83,7 @@ class OperatingPoint:
         if not self.num_negative + self.num_positive:
             return f"{self.threshold:.4g}, the default: not tuned on anything"
         words = {
-            "youden": "the largest true-positive less false-positive rate",
+            "youden": "the largest true-positive minus false-positive rate",
             "f1": "the largest F1",
             "fpr": f"at most {self.promised_fpr:.4g} false positives" if self.promised_fpr else "",
             "fixed": "given, not tuned",
@@ -277,7 +277,8 @@ def _with_band(
         left, aim = apart(risk, max_risk, ".2%")
         warnings += (
             f"{BAND_WARNING} {left} of the validation images are called wrongly, "
-            f"more than the {aim} aimed at: a wider band would leave out more than half.",
+            f"more than the {aim} of threshold.max_risk: a wider band would call more than half of "
+            "them unsure.",
         )
     return replace(point, unsure=unsure, max_risk=max_risk, warnings=warnings)
 

@@ -14,7 +14,6 @@ from faceproof.errors import FaceproofError
 
 Method = Literal["cam", "occlusion", "integrated_gradients"]
 Removal = Literal["blur", "mean"]
-Toward = Literal["called", "positive"]
 EffortName = Literal["auto", "thorough", "standard", "coarse", "least"]
 
 METHODS: tuple[Method, ...] = ("cam", "occlusion", "integrated_gradients")
@@ -109,14 +108,12 @@ class MapConfig:
         methods: of `METHODS`, in the order of the page.
         layer: the module whose output is the feature map of `cam`; None for the last feature map.
         removal: what a removed pixel becomes, in every method and measure.
-        toward: positive values speak for the class that was `called`, or for the `positive` one.
         seed: of samples, random orders and shuffled weights.
     """
 
     methods: Sequence[str] = METHODS
     layer: str | None = None
     removal: Removal = "blur"
-    toward: Toward = "called"
     seed: int = 0
     effort: Effort = THOROUGH
 
@@ -126,5 +123,4 @@ class MapConfig:
         if not self.methods:
             raise FaceproofError(f"name at least one method of {', '.join(METHODS)}")
         check_choice(self.removal, REMOVALS)
-        check_choice(self.toward, ("called", "positive"))
         check_seed(self.seed)

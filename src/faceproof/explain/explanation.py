@@ -57,11 +57,7 @@ def explain_rows(
     logits = subject.logits(images)
     probabilities = subject.point.calibration.apply(logits)
     called = is_positive(probabilities, subject.point.threshold)
-    toward = called if config.toward == "called" else np.ones_like(called)
-    maps = {
-        method: toward_called(_maps(subject, images, method, config), toward)
-        for method in config.methods
-    }
+    maps = {method: _maps(subject, images, method, config) for method in config.methods}
     labels, generators = (
         rows[name].to_pylist() if name in rows.column_names else [None] * len(paths)
         for name in ("label", "generator")
@@ -73,7 +69,6 @@ def explain_rows(
             logit=float(logits[row]),
             probability=float(probabilities[row]),
             called=subject.task.classes[int(called[row])],
-            toward=subject.task.classes[int(toward[row])],
             maps={method: found[row] for method, found in maps.items()},
             label=labels[row],
             generator=generators[row],

@@ -32,8 +32,7 @@ class Explained:
         logit: positive means the positive class.
         probability: of the positive class, calibrated.
         called: the class called at the threshold.
-        toward: the class for which positive values of the maps speak.
-        maps: (S, S) by method.
+        maps: (S, S) by method; positive values speak for the positive class.
         label: the true class.
         section: the part of the page it belongs to.
     """
@@ -43,7 +42,6 @@ class Explained:
     logit: float
     probability: float
     called: str
-    toward: str
     maps: Mapping[str, Map] = field(default_factory=dict)
     label: str | None = None
     generator: str | None = None
@@ -51,7 +49,7 @@ class Explained:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the pixels as plain values."""
-        names = "section path label generator logit probability called toward"
+        names = "section path label generator logit probability called"
         return {name: getattr(self, name) for name in names.split()}
 
 
@@ -231,7 +229,6 @@ class Explanation:
             "methods": list(self.config.methods),
             "layer": self.layer,
             "removal": self.config.removal,
-            "toward": self.config.toward,
             "seed": self.config.seed,
             "effort": self.config.effort.to_json(),
             "source": self.source,

@@ -133,9 +133,13 @@ def reversed_as_insertion(random_deletion: Values) -> Values:
 
 
 def mean_interval(values: Values | Sequence[float]) -> Interval | None:
-    """Return Student's interval of a mean of independent values; None for fewer than two."""
+    """Return Student's interval of a mean of independent values; None for fewer than two.
+
+    The values are differences of two shares, so that the interval lies within -1 and 1.
+    """
     found = np.asarray(values, np.float64)
     if len(found) < 2:
         return None
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(found) - 1) * stats.sem(found))
-    return float(found.mean()) - half, float(found.mean()) + half
+    mean = float(found.mean())
+    return max(-1.0, mean - half), min(1.0, mean + half)

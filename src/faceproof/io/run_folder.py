@@ -42,7 +42,8 @@ RECORD: Mapping[str, Any] = {
     **dict.fromkeys(("epochs", "best_epoch", "unreadable"), int | None),
     "choices": dict[str, Any] | None,
     "versions": dict[str, str] | None,
-    "audit": tuple[str, ...] | None,
+    **dict.fromkeys(("audit", "commands"), tuple[str, ...] | None),
+    "seconds": float | None,
     "best": dict[str, float | None] | None,
 }
 

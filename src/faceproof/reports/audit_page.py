@@ -40,9 +40,11 @@ def _thumbnail(path: str) -> str | None:
 def verdict(audit: Audit) -> str:
     """Say in one line whether the data set can be trained on."""
     if audit.leaks:
-        return "errors: images leak between splits, so metrics on them would be too good"
+        return "LEAK: the same images are in several splits, so metrics on them would be too good"
     if audit.clear:
         return "clear: nothing was found that would distort its metrics"
+    if any(finding.kind.startswith("shortcut: ") for finding in audit.findings):
+        return "SHORTCUT: the files give the class away; metrics may say nothing about faces"
     return "warnings: mend what is named, or keep it in mind when you read its metrics"
 
 

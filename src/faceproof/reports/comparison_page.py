@@ -4,8 +4,9 @@
   comparison.html   the page, complete in itself
   comparison.json   every number of the page
   comparison.csv    the models, a row each
+  comparison.tex    what is compared, for a paper
   comparison.md     the tables, to be pasted
-  plots/*.png       the plots of the page
+  plots/            the plots of the page, as PNG and as PDF
 """
 
 import math
@@ -29,8 +30,9 @@ from faceproof.evaluation.statistics import Interval
 from faceproof.io.atomic import write_text
 from faceproof.io.run_folder import read_epochs
 from faceproof.reports import html
-from faceproof.reports.comparison_text import cautions, markdown, models_csv, verdict
+from faceproof.reports.comparison_text import cautions, markdown, verdict
 from faceproof.reports.numbers import rate
+from faceproof.reports.paper_tables import comparison_latex, models_csv
 from faceproof.reports.plots import (
     MUTED,
     Look,
@@ -38,6 +40,7 @@ from faceproof.reports.plots import (
     legend_below,
     new_figure,
     plot_html,
+    save_pdf,
     thin,
     two_panels,
     unit_axes,
@@ -62,7 +65,10 @@ def write_comparison(folder: Path, comparison: Comparison, scored: Sequence[Scor
     plots = draw(comparison, scored)
     page = render(comparison, {name: plot_html(figure) for name, figure in plots.items()})
     write_text(folder / "comparison.csv", models_csv(comparison))
+    write_text(folder / "comparison.tex", comparison_latex(comparison))
     write_text(folder / "comparison.md", markdown(comparison))
+    for name, figure in plots.items():
+        save_pdf(figure, folder / "plots" / f"{name}.pdf")
     files = {f"plots/{name}": figure for name, figure in plots.items()}
     return html.write_page(folder, "comparison", page, comparison.to_json(), files)
 

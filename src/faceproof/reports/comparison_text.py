@@ -1,14 +1,7 @@
-"""A comparison as text: sentences for people, CSV, Markdown, and a table for the terminal."""
+"""A comparison as text: sentences for people, and Markdown."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from faceproof.evaluation.comparison import (
     ComparedRun,
@@ -33,8 +26,8 @@ def verdict(comparison: Comparison) -> list[str]:
         return ["The images are of one class, so no run can be called better than another."]
     if _at_chance(first):
         return [
-            "None is better than chance: of the best, too, the 95% interval of ROC-AUC, "
-            f"{span(first.intervals['roc_auc'])}, holds 0.5."
+            "None is better than chance: even for the best, the 95% interval of ROC-AUC, "
+            f"{span(first.intervals['roc_auc'])}, includes 0.5."
         ]
     interval = first.intervals["roc_auc"]
     reach = f" (95% interval {span(interval)})" if interval else ""
@@ -42,10 +35,13 @@ def verdict(comparison: Comparison) -> list[str]:
     if comparison.over_seeds:
         what = f"mean {what} over {_seeds(first)}"
         if area.standard_deviation is not None:
-            what += f", which vary by a standard deviation of {area.standard_deviation:.4f}"
+            what += f", which vary by a standard deviation of {area.standard_deviation:.3f}"
     sentences = [f"{first.name} ranks the images best: {what}."]
     if len(comparison.configurations) == 1:
-        return [*sentences, "All runs differ in their seed alone, so there is nothing to choose."]
+        return [
+            *sentences,
+            "The runs differ only in their seed, so there is nothing to choose between.",
+        ]
     pairs = [pair for pair in comparison.pairs if pair.first == first.name]
     leads = {pair.second: pair.roc_auc for pair in pairs if pair.roc_auc}
     if not leads:
@@ -142,13 +138,12 @@ def cautions(comparison: Comparison) -> list[str]:
     often = max(run.test_scorings or 0 for run in runs)
     if often > 1:
         found.append(
-            f"One run scored these test images up to {often} times. If any choice was made "
-            "after seeing an earlier result, its metrics are optimistic."
+            f"A run has scored these test images {often} times. If any choice was made after "
+            "seeing an earlier result, its metrics are optimistic."
         )
     if len(comparison.configurations) > 2:
         found.append(
-            "The best of several owes part of its lead to chance; on new images expect a "
-            "little less."
+            "The best of several leads partly by chance: expect slightly less of it on new images."
         )
     return found
 
@@ -159,8 +154,8 @@ def _unequal_starts(comparison: Comparison) -> list[str]:
     if not random or len(random) == len(comparison.configurations):
         return []
     return [
-        f"{_listed(random)} began with random weights, and the others with trained ones: this "
-        "compares initial weights as much as anything else."
+        f"{_listed(random)} began with random weights, and the others with trained ones: the "
+        "comparison is also one of initial weights."
     ]
 
 
@@ -169,24 +164,7 @@ def _guessers(comparison: Comparison) -> list[str]:
     first, *others = comparison.configurations
     if _at_chance(first) or not (found := [one.name for one in others if _at_chance(one)]):
         return []
-    return [f"Not better than chance: {_listed(found)} (the 95% interval of ROC-AUC holds 0.5)."]
-
-
-def models_csv(comparison: Comparison) -> str:
-    """Return the models as CSV, every metric with the ends of its interval; undefined is empty."""
-    shown = [metric.name for metric in metrics_shown("comparison")]
-    names = ["name", "folder", "model", "seed", "initial_weights", "threshold"]
-    columns = [f"{name}{end}" for name in shown for end in ("", "_low", "_high")]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([*names, *columns, "parameters", "multiply_adds", "milliseconds_per_image"])
-    for run in comparison.runs:
-        values = [getattr(run, name) for name in names]
-        for name in shown:
-            values += [run.metrics[name], *(run.intervals[name] or (None, None))]
-        cost = run.cost
-        writer.writerow([*values, cost.parameters, cost.multiply_adds, cost.milliseconds])
-    return text.getvalue()
+    return [f"Not better than chance: {_listed(found)} (the 95% interval of ROC-AUC includes 0.5)."]
 
 
 def markdown(comparison: Comparison) -> str:
@@ -209,7 +187,7 @@ def markdown(comparison: Comparison) -> str:
         *(f"Caution: {_cell(sentence)}" for sentence in cautions(comparison)),
         *([*_over_seeds(comparison, headings)] if comparison.over_seeds else [runs]),
         "## Is the difference real?",
-        "First less second; p after Holm's correction.",
+        "First minus second; p after Holm's correction.",
         _markdown_table(["First", "Second", "ROC-AUC", "p", "Accuracy", "p"], pairs),
         *(["## Each run", runs] if comparison.over_seeds else []),
     ]
@@ -225,7 +203,7 @@ def _over_seeds(comparison: Comparison, headings: Sequence[str]) -> Iterator[str
     rows = [
         [one.name, str(len(one.runs)), *map(_spread, one.metrics.values()),
          span(one.intervals["roc_auc"]), "random" if one.random_weights else "trained",
-         *_costs(one)]
+         *costs_in_words(one)]
         for one in comparison.configurations
     ]  # fmt: skip
     more = ["Interval of ROC-AUC", "Initial weights", "Parameters", "Multiply-adds", "ms per image"]
@@ -237,10 +215,11 @@ def _markdown_row(run: ComparedRun) -> list[str]:
         rate(run.metrics[name]) + (f" ({span(interval)})" if interval else "")
         for name, interval in run.intervals.items()
     ]
-    return [run.name, *values, *_costs(run)]
+    return [run.name, *values, *costs_in_words(run)]
 
 
-def _costs(run: ComparedRun | Configuration) -> list[str]:
+def costs_in_words(run: ComparedRun | Configuration) -> list[str]:
+    """Return parameters, multiply-adds and milliseconds per image, each in short."""
     cost = run.cost
     return [scaled(cost.parameters), scaled(cost.multiply_adds), milliseconds(cost.milliseconds)]
 
@@ -256,8 +235,9 @@ def _spread(one: Spread | None) -> str:
     if one is None:
         return "undefined"
     if one.standard_deviation is None:
-        return f"{one.mean:.4f}"
-    return f"{one.mean:.4f} ± {one.standard_deviation:.4f} ({one.min:.4f} to {one.max:.4f})"
+        return rate(one.mean)
+    ends = f"{rate(one.min)} to {rate(one.max)}"
+    return f"{rate(one.mean)} ± {one.standard_deviation:.3f} ({ends})"
 
 
 def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -268,62 +248,3 @@ def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> s
 def _cell(text: str) -> str:
     """Keep what a name holds from ending a cell, a line, or plain text."""
     return " ".join(re.sub(r"[\\|<*_`\[]", r"\\\g<0>", text).split())
-
-
-def show(console: Console, comparison: Comparison, page: Path) -> None:
-    """Print the table of models, the result in sentences, and where the page is."""
-    console.print(_seed_table(comparison) if comparison.over_seeds else _run_table(comparison))
-    for sentence in (*verdict(comparison), *cautions(comparison)):
-        console.print(Text(sentence))
-    console.print(Text(f"page: {page}"), soft_wrap=True)
-
-
-def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table("", title=Text(title), box=None, padding=(0, 1))
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
-
-
-def _run_table(comparison: Comparison) -> Table:
-    headings = [metric.short for metric in metrics_shown("comparison")]
-    table = _table(comparison.title, [*headings, "Params", "Mult-adds", "ms"])
-    for run in comparison.runs:
-        cells = [_screen_cell(run.metrics[name], ends) for name, ends in run.intervals.items()]
-        table.add_row(Text(f"{run.name}{_mark(run)}"), *cells, *_costs(run))
-    return table
-
-
-def _seed_table(comparison: Comparison) -> Table:
-    """Tabulate configurations by what is tested; the page has the other metrics and the runs."""
-    headings = ["Seeds", "ROC-AUC", "95% interval", "Accuracy", "95% interval"]
-    table = _table(f"{comparison.title}, over seeds", [*headings, "ms"])
-    for one in comparison.configurations:
-        cells = [str(len(one.runs))]
-        for name in ("roc_auc", "accuracy"):
-            spread, interval = one.metrics[name], one.intervals[name]
-            cells += [_mean(spread), span(interval) if interval else DASH]
-        cells.append(milliseconds(one.cost.milliseconds))
-        table.add_row(Text(f"{one.name}{_mark(one)}"), *cells)
-    return table
-
-
-def _mean(spread: Spread | None) -> str:
-    if spread is None:
-        return "undefined"
-    deviation = spread.standard_deviation
-    return f"{spread.mean:.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
-
-
-def _mark(one: ComparedRun | Configuration) -> str:
-    return "\nrandom weights" if one.random_weights else ""
-
-
-def _screen_cell(value: float | None, interval: Sequence[float] | None) -> Text:
-    if value is None:
-        return Text("undefined", "dim")
-    cell = Text(f"{value:.4f}")
-    if interval:
-        ends = DASH.join(f"{end:.2f}".removeprefix("0") for end in interval)
-        cell.append(f"\n{ends}", "dim")
-    return cell

@@ -68,7 +68,6 @@ def _shown(one: Explained, task: Task) -> dict[str, Any]:
         "name": Path(one.path).name,
         "path": one.path,
         "verdict": verdict_words(one, task),
-        "toward": one.toward,
         "image": _data_url(to_pixels(one.image)),
         "maps": [(NAMES[name], *_drawn(one.image, of, name)) for name, of in one.maps.items()],
     }

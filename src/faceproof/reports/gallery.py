@@ -1,6 +1,7 @@
 """Draw images beside their attribution maps.
 
-A map is drawn from dark blue (against the class it speaks of) over white to vermillion (for it).
+A map is drawn from dark blue (for the negative class) over white to vermillion (for the positive
+one), the colours that these classes have in every plot.
 Each has its own scale: places mean something, strength does not.
 """
 
@@ -84,7 +85,8 @@ def strip(one: Explained, task: Task) -> Figure:
         grid[0, column].imshow(overlay_pixels(one.image, values, method))
         grid[0, column].set_title(NAMES[method], color=INK, fontsize=9)
         grid[1, column].imshow(map_pixels(values, method))
-    note = f"vermillion: for {one.toward}\nblue: against it\n\nabove: laid over\nbelow: alone"
+    colours = f"vermillion: for {task.positive}\nblue: for {task.negative}"
+    note = f"{colours}\n\nabove: laid over\nbelow: alone"
     grid[1, 0].text(0, 0.95, note, color=MUTED, fontsize=8, va="top", linespacing=1.5)
     words = f"{Path(one.path).name}\n" + verdict_words(one, task).replace(", ", ",\n", 1)
     figure.suptitle(words, color=INK, fontsize=9, x=0.01, ha="left", parse_math=False)

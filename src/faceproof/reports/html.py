@@ -2,11 +2,13 @@
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -24,8 +26,14 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS, contents=contents)
     return environment.get_template(template).render(values)
+
+
+def contents(page: str) -> list[tuple[str, Markup]]:
+    """Return the id and the heading of each section of a page, for its list of contents."""
+    found = re.findall(r'<section id="([\w-]+)"[^>]*>\s*<h2>(.+?)</h2>', page)
+    return [(name, Markup(heading)) for name, heading in found]
 
 
 def write_page(

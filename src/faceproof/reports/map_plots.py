@@ -4,8 +4,9 @@ Maps without a sign are shaded from light to dark. Maps with one go from dark bl
 vermillion, so that a grey print tells the two ends apart.
 """
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +142,15 @@ def _axis_names(plane: Plane, shares: Sequence[float]) -> tuple[str, str]:
     return f"direction 1{known[0]}", f"direction 2{known[1]}"
 
 
+def _numbers(names: Sequence[str], first: Sequence[str]) -> Iterator[int]:
+    """Yield the number of each name's colour; each of `first` has its own, whoever is missing."""
+    taken = [first.index(name) for name in names if name in first]
+    free = (number for number in itertools.count(len(first) if taken else 0))
+    for name in names:
+        yield (first.index(name) if name in first else next(free)) % len(HUES)
+    yield next(free) % len(HUES)  # of all others together
+
+
 def _scatter(axes: Axes, points: Points, names: Sequence[str], first: Sequence[str]) -> None:
     """Draw the images of each name in a colour and a shape of their own."""
     values, counts = np.asarray(names), Counter(names)
@@ -151,7 +161,8 @@ def _scatter(axes: Axes, points: Points, names: Sequence[str], first: Sequence[s
     rest = ~np.isin(values, shown)
     if rest.any():
         drawn.append((f"{len(order) - len(shown)} others ({rest.sum():,})", rest))
-    for number, (label, chosen) in enumerate(drawn):
+    numbers = _numbers(shown, first)
+    for number, (label, chosen) in zip(numbers, drawn, strict=False):
         axes.plot(
             *points[chosen].T, linestyle="", marker=MARKERS[number], markersize=3.5,
             markeredgewidth=0, alpha=0.75, color=HUES[number], label=label,

@@ -9,12 +9,12 @@ DASH = "\N{EN DASH}"
 
 
 def rate(value: float | None) -> str:
-    """Write a rate with four decimals, but never one short of 1 as 1 or one above 0 as 0."""
+    """Write a rate with three decimals, but never one short of 1 as 1 or one above 0 as 0."""
     if value is None:
         return "undefined"
-    if 0 < value < 0.00005:
-        return "< 0.0001"
-    return "> 0.9999" if 0.99995 <= value < 1 else f"{value:.4f}"
+    if 0 < value < 0.0005:
+        return "< 0.001"
+    return "> 0.999" if 0.9995 <= value < 1 else f"{value:.3f}"
 
 
 def span(interval: Sequence[float] | None) -> str:
@@ -47,9 +47,9 @@ def signed(value: float) -> str:
     """Write a difference with its sign, and never one that is there as none."""
     if value == 0:
         return "0"
-    if abs(value) < 0.00005:
-        return "above -0.0001" if value < 0 else "under +0.0001"
-    return f"{value:+.4f}"
+    if abs(value) < 0.0005:
+        return "above -0.001" if value < 0 else "under +0.001"
+    return f"{value:+.3f}"
 
 
 def p_value(value: float) -> str:

@@ -6,6 +6,7 @@ The hues are Okabe and Ito's (2008), which colour-blind readers can tell apart.
 import base64
 import html
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from matplotlib.lines import Line2D
 
 from faceproof.evaluation.predictions import Scores
 from faceproof.io.atomic import atomic_file
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # else a line for each table of a font
 
 INK, MUTED, RULE = "#1f2937", "#64707f", "#d9dee5"
 GREY, BLUE, VERMILLION = "#5b6570", "#0072b2", "#d55e00"
@@ -165,6 +168,13 @@ def plot_html(figure: Figure, photos: bool = False) -> Markup:
     kind = " photos" if photos else ""
     data = base64.b64encode(plot_svg(figure).encode()).decode()
     return Markup(f'<img class="plot{kind}" alt="{title}" src="data:image/svg+xml;base64,{data}">')
+
+
+def save_pdf(figure: Figure, path: Path) -> None:
+    """Write a figure as a PDF for a paper: vectors and text that can be searched, no date."""
+    nothing: Any = dict.fromkeys(("CreationDate", "Creator", "Producer"))
+    with atomic_file(path) as partial, matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(partial, format="pdf", metadata=nothing)
 
 
 def save_png(figure: Figure, path: Path) -> None:

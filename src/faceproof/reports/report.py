@@ -4,7 +4,9 @@
       report.html           the page, complete in itself, to be read or sent
       report.json           every number of the page
       predictions.parquet   the predictions, from which every metric can be computed again
-      plots/*.png           the plots of the page
+      plots/                the plots of the page, as PNG and as PDF
+      tables/               metrics with intervals, and by class, generator and source, as CSV
+                            and as LaTeX
 
 A section of the page is a `<section>` of `templates/report.html.j2`: it shows a field of
 `evaluation_result.Evaluation`, and maybe a plot of `draw`.
@@ -39,23 +41,24 @@ from faceproof.io.plain_files import read_object
 from faceproof.io.stamps import digest_of
 from faceproof.reports import html, score_plots, training_plots
 from faceproof.reports.numbers import part_of, rate, typed
-from faceproof.reports.plots import plot_html, save_png
+from faceproof.reports.paper_tables import report_tables, write_tables
+from faceproof.reports.plots import plot_html, save_pdf, save_png
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 from faceproof.reports.verdict_warnings import verdict_warnings
 from faceproof.words import apart, percent
 
 # What a report consists of; every table that `ReportExtras.tables` may bring is among it.
 FILES = (
-    *("report.html", "report.json", "plots/*.png"),
+    *("report.html", "report.json", "plots/*.png", "plots/*.pdf", "tables/*.csv", "tables/*.tex"),
     *("predictions.parquet", "neutral.parquet", "robustness.parquet", "left_out.parquet"),
 )
 MARKS = {"task", "split", "num_predictions", "metrics"}  # keys by which a report is known
 
 CRITERION_WORDS = {
-    "youden": "largest true-positive less false-positive rate (Youden)",
+    "youden": "largest true-positive minus false-positive rate (Youden)",
     "f1": "largest F1",
-    "fpr": "a false-positive rate to keep",
-    "fixed": "none: the threshold was given",
+    "fpr": "a given false-positive rate",
+    "fixed": "nothing: it was given",
 }
 
 
@@ -65,14 +68,12 @@ class ReportExtras:
 
     Attributes:
         history: rows of the run's `metrics.csv`.
-        best_epoch: the epoch whose weights are the run's, from 0; None leaves it to the history.
         tables: other predictions that metrics rest on, each written beside `predictions.parquet`.
         images: small copies of the mistakes that are shown, (h, w, 3) uint8 by path; of what is
             not among them only words are shown.
     """
 
     history: Sequence[Mapping[str, Any]] = ()
-    best_epoch: int | None = None
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
     images: Mapping[str, Pixels] = field(default_factory=dict)
 
@@ -101,6 +102,8 @@ def write_report(
         write_json(partial / "report.json", {**evaluation.to_json(), **of})
         for name, figure in plots.items():
             save_png(figure, partial / "plots" / f"{name}.png")
+            save_pdf(figure, partial / "plots" / f"{name}.pdf")
+        write_tables(partial / "tables", report_tables(printable(evaluation)))
         inline = {name: plot_html(figure) for name, figure in plots.items()}
         page = render(evaluation, inline, thumbnails(extras.images))
         (partial / "report.html").write_text(page, encoding="utf-8")
@@ -139,7 +142,7 @@ def draw(
     if context.robustness:
         plots["robustness"] = score_plots.robustness_plot(context.robustness)
     if extras.history:
-        plots["training"] = training_plots.training_curves(extras.history, extras.best_epoch)
+        plots["training"] = training_plots.training_curves(extras.history, context.best_epoch)
     return plots
 
 
@@ -270,19 +273,19 @@ def _broken_promises(evaluation: Evaluation) -> list[str]:
         if low > point.promised_fpr:
             found, promised = apart(here.fpr.rate, point.promised_fpr)
             sentences.append(
-                f"The threshold promised at most {promised} false alarms and has {found} here, "
-                "more than chance explains: it does not carry over to these images."
+                f"The threshold was chosen for at most {promised} false alarms and gives {found} "
+                "here, more than chance explains: it does not carry over to these images."
             )
     answered = here.error_answered_interval if here else None
     if point and point.max_risk and not point.keeps_risk:
         sentences.append(
-            f"At most {percent(point.max_risk)} of its answers were to be wrong; on validation it "
-            "did not reach that even with half of the images called unsure."
+            f"At most {percent(point.max_risk)} of its answers may be wrong (threshold.max_risk). "
+            "On validation more are wrong, even with half of the images called unsure."
         )
     elif point and here and answered and point.max_risk and answered[0] > point.max_risk:
         found, promised = apart(here.error_answered or 0.0, point.max_risk)
         sentences.append(
-            f"The unsure band was to leave at most {promised} wrong answers and leaves {found} "
+            f"The unsure band was chosen for at most {promised} wrong answers and leaves {found} "
             "here, more than chance explains: it does not carry over to these images."
         )
     if (evaluation.context.test_scorings or 0) > 1:
@@ -310,6 +313,8 @@ def _hardest_generator(evaluation: Evaluation) -> list[str]:
     if len(rows) < 2:
         return []
     row = min(rows, key=lambda row: row.recall or 0.0)
+    if row.recall == 1:
+        return []
     share = part_of(round((row.recall or 0.0) * row.num_positive), row.num_positive, "images")
     return [f"The hardest generator is {row.value}: {share} were recognised."]
 
@@ -318,9 +323,11 @@ def _left_out(evaluation: Evaluation) -> list[str]:
     """Say how many images are in no metric, and why."""
     sentences, unreadable = [], len(evaluation.context.unreadable)
     if evaluation.num_unlabelled:
-        sentences.append(f"Without a label, and so in no metric: {evaluation.num_unlabelled:,}.")
+        sentences.append(
+            f"Images skipped because they have no label: {evaluation.num_unlabelled:,}."
+        )
     if unreadable:
-        sentences.append(f"Unreadable, and so in no metric: {unreadable:,}.")
+        sentences.append(f"Images skipped because they cannot be read: {unreadable:,}.")
     if seen := evaluation.context.num_seen:
-        sentences.append(f"Left out, because the model saw them in training: {seen:,}.")
+        sentences.append(f"Images skipped because the model saw them in training: {seen:,}.")
     return sentences

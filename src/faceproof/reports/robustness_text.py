@@ -7,12 +7,11 @@ from faceproof.task import Task
 from faceproof.words import percent
 
 OPENINGS = {
-    "depend": "Encoding is part of the answers: those of a class, or their scores, go one way with "
-    "it.",
-    "unsteady": "The answers do not hold: many change, though neither class gains by more than "
-    "chance explains.",
+    "depend": "The answers depend on the encoding: it moves those of a class, or their scores, in "
+    "one direction.",
+    "unsteady": "The answers are unstable: many change, some to one class and some to the other.",
     "hold": f"The answers hold: in no class do more than {percent(TOLERATED)} of them change.",
-    "unclear": "These images are too few to say whether the answers hold.",
+    "unclear": "There are too few images to say whether the answers hold.",
 }
 
 
@@ -30,17 +29,18 @@ def _change(one: AnswerChange, task: Task) -> str:
     name = f"{one.label} images" if one.label else "images without a label"
     low, high = one.changed_interval
     sentence = (
-        f"Of {one.num_images:,} {name}{_units(one)} {one.to_negative:,} change to {task.negative} "
-        f"and {one.to_positive:,} to {task.positive} ({percent(one.changed)} of them, 95% interval "
-        f"{percent(low)} to {percent(high)}): {percent(one.share_before)} were called "
-        f"{task.positive} and {percent(one.share_after)} are, {_judged(one.called.p_value)}."
+        f"Of {one.num_images:,} {name}{_units(one)}, the answer changes to {task.negative} for "
+        f"{one.to_negative:,} and to {task.positive} for {one.to_positive:,} "
+        f"({percent(one.changed)}, 95% interval {percent(low)} to {percent(high)}). Called "
+        f"{task.positive}: {percent(one.share_before)} before, {percent(one.share_after)} after; "
+        f"{_judged(one.called.p_value)}."
     )
     if one.shift is None:
         return sentence
     side = task.positive if one.shift.value > 0 else task.negative
     return (
         f"{sentence} Their scores move toward {side} by {abs(one.shift.value):.2f} standard "
-        f"deviations, {_judged(one.shift.p_value)}."
+        f"deviations; {_judged(one.shift.p_value)}."
     )
 
 
@@ -49,5 +49,5 @@ def _units(one: AnswerChange) -> str:
 
 
 def _judged(p: float) -> str:
-    word = "more than chance explains" if p < SIGNIFICANCE else "which may be chance"
+    word = "more than chance explains" if p < SIGNIFICANCE else "this may be chance"
     return f"{word} (p {p_value(p) if p < 0.0001 else '= ' + p_value(p)})"

@@ -20,6 +20,7 @@ from faceproof.evaluation.reliability import ReliabilityBin, risk_coverage, unsu
 from faceproof.evaluation.robustness import CorruptionRow
 from faceproof.evaluation.scores import Counts, LabelledScores, WeightedScores
 from faceproof.evaluation.statistics import Interval
+from faceproof.reports.numbers import rate
 from faceproof.reports.plots import (
     BLUE,
     CLASS_COLOURS,
@@ -86,7 +87,7 @@ def roc_plot(scores: LabelledScores, threshold: float, task: Task) -> Figure:
     figure, (axes,) = new_figure(4.2)
     once = WeightedScores(scores)
     area = METRICS["roc_auc"](once)
-    axes.plot(*thin(*roc_curve(once)), color=BLUE, linewidth=2, label=f"AUC {area:.4f}")
+    axes.plot(*thin(*roc_curve(once)), color=BLUE, linewidth=2, label=f"AUC {rate(area)}")
     fpr, tpr = (once.confusion[:, 1] / once.confusion.sum(axis=1)).tolist()
     label = f"threshold {threshold:.4g}: {percent(tpr)} found, {percent(fpr)} false alarms"
     mark_point(axes, fpr, tpr, label)
@@ -108,13 +109,13 @@ def precision_recall_plot(scores: LabelledScores, threshold: float, task: Task) 
     once = WeightedScores(scores)
     precision, recall = thin(*precision_recall_curve(once))
     area = METRICS["average_precision"](once)
-    axes.plot(recall, precision, color=BLUE, linewidth=2, label=f"average precision {area:.4f}")
+    axes.plot(recall, precision, color=BLUE, linewidth=2, label=f"average precision {rate(area)}")
     attained, found = METRICS["precision"](once), METRICS["recall"](once)
     if attained is not None and found is not None:
         label = f"threshold {threshold:.4g}: {percent(attained)} correct, {percent(found)} found"
         mark_point(axes, found, attained, label)
     base = float(np.mean(scores.positive))
-    axes.axhline(base, label=f"base rate {base:.4f}", **DOTTED)
+    axes.axhline(base, label=f"base rate {rate(base)}", **DOTTED)
     unit_axes(axes)
     across = f"recall (share of {task.positive} found)"
     up = f"precision (share of {task.positive} among those called so)"

@@ -92,8 +92,10 @@ def draw_curves(spectra: Spectra) -> Figure:
     figure, places = panels(2 if compared else 1, 2, 2 * WIDTH, 4.2)
     frequencies = curve_frequencies(spectra.size)
     axis = "spatial frequency (cycles/pixel)"
-    for number, group in enumerate(spectra.of("class")):
+    classes = spectra.task.classes
+    for group in spectra.of("class"):
         curve = frequencies, group.curve, group.curve_deviation
+        number = (*classes, group.name).index(group.name)
         _banded(places[0], *curve, Look(_counted(group), number))
     dress(places[0], "Power by frequency, ± 1 standard deviation", axis, UNIT)
     if compared:

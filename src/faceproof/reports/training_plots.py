@@ -1,7 +1,7 @@
 """Plots of training: loss and metrics by epoch, of one run or of several."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -37,6 +37,8 @@ def training_curves(history: History, best_epoch: int | None = None) -> Figure:
             of an epoch counts. Epochs are numbered as there, from 0.
         best_epoch: whose weights are the run's. None marks the one with the best validation
             ROC-AUC, else accuracy, else loss.
+
+    The axis counts epochs from 1, as people do.
     """
     figure, (upper, lower) = new_figure(5.6, num_rows=2)
     names = {name for row in history for name in row if "/" in name}
@@ -46,10 +48,12 @@ def training_curves(history: History, best_epoch: int | None = None) -> Figure:
     best, label = _best_epoch(columns) if best_epoch is None else (best_epoch, "best epoch")
     for axes in (upper, lower):
         if best is not None:
-            axes.axvline(best, color=INK, linewidth=1.2, linestyle=":", label=f"{label}: {best}")
+            axes.axvline(
+                best + 1, color=INK, linewidth=1.2, linestyle=":", label=f"{label}: {best + 1}"
+            )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(upper, "Loss by epoch", "", "loss (nats)")
-    dress(lower, "Accuracy and ROC-AUC by epoch", "epoch (from 0)", "share")
+    dress(lower, "Accuracy and ROC-AUC by epoch", "epoch", "share")
     return figure
 
 
@@ -64,6 +68,11 @@ def by_epoch(history: History, column: str) -> dict[int, float]:
     return dict(sorted(found.items()))
 
 
+def _counted(epochs: Iterable[int]) -> list[int]:
+    """Return epochs as people count them, from 1."""
+    return [epoch + 1 for epoch in epochs]
+
+
 def _draw_series(
     axes: Axes, columns: Mapping[str, Mapping[int, float]], colours: Mapping[str, str]
 ) -> None:
@@ -72,7 +81,9 @@ def _draw_series(
         for split, style in (("train", TRAINED), ("val", VALIDATED)):
             if values := columns.get(f"{split}/{name}", {}):
                 label = f"{split} {LABELS[name]}"
-                axes.plot(list(values), list(values.values()), color=colour, label=label, **style)
+                axes.plot(
+                    _counted(values), list(values.values()), color=colour, label=label, **style
+                )
 
 
 def _best_epoch(columns: Mapping[str, Mapping[int, float]]) -> tuple[int | None, str]:
@@ -92,9 +103,9 @@ def compared_training(histories: Sequence[tuple[Look, History]]) -> Figure:
         for look, history in histories:
             values = by_epoch(history, column)
             style = {"marker": look.marker, "markersize": 4, "linewidth": 1.4, **look.line}
-            axes.plot(list(values), list(values.values()), **style)
+            axes.plot(_counted(values), list(values.values()), **style)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    dress(panels[0], "Validation loss by epoch", "epoch (from 0)", "loss (nats)")
-    dress(panels[1], "Validation ROC-AUC by epoch", "epoch (from 0)", "ROC-AUC")
+    dress(panels[0], "Validation loss by epoch", "epoch", "loss (nats)")
+    dress(panels[1], "Validation ROC-AUC by epoch", "epoch", "ROC-AUC")
     legend_below(figure, [look for look, _ in histories])
     return figure

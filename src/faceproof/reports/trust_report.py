@@ -108,25 +108,25 @@ def trust_sentences(trust: Trust) -> list[str]:
 
 def _against_random(one: MethodTrust, trust: Trust) -> str:
     words = {
-        "above": "works better than random orders",
-        "below": "works worse than random orders",
-        "unclear": f"cannot be distinguished from random orders by {trust.num_images} images",
+        "above": "finds what the answer depends on better than chance",
+        "below": "finds what the answer depends on worse than chance",
+        "unclear": f"cannot be distinguished from chance with {trust.num_images} images",
     }
     removing, inserting = _side(one.deletion.interval), _side(one.insertion.interval)
     if removing is None or inserting is None:
-        return "one image is too few to compare it with random orders"
+        return "one image is too few to compare it with chance"
     if removing == inserting:
-        return f"removing and inserting what it names first {words[removing]}"
-    return f"removing what it names first {words[removing]}, inserting it {words[inserting]}"
+        return f"{words[removing]} (by deletion and by insertion)"
+    return f"by deletion {words[removing]}, by insertion {words[inserting]}"
 
 
 def _flags(one: MethodTrust) -> list[str]:
     last = one.stages[-1]
     if last.spearman is None:
-        return ["do not trust it: it is constant and names no place"]
+        return ["do not trust it: it is constant, without a place that stands out"]
     found = []
     if last.num_constant:
-        found.append(f"{last.num_constant} of its maps are constant and name no place")
+        found.append(f"{last.num_constant} of its maps are constant")
     if one.hardly_changes:
         found.append("do not trust it: it hardly changes when all weights are shuffled")
     return found
@@ -137,10 +137,10 @@ def _on_forgeries(one: MethodTrust) -> list[str]:
     if places is None or (side := _side(places.gain_interval)) is None:
         return []
     if side == "unclear":
-        few = f"{places.num_images} planted forgeries are too few to say whether it is on them more"
-        return [f"{few} than on those of other images"]
-    than = "more" if side == "above" else "less"
-    return [f"it is on the planted forgeries {than} than on those of other images"]
+        return [f"{places.num_images} planted forgeries are too few to say whether it finds them"]
+    if side == "above":
+        return ["it lies on the planted forgeries more than on places forged in other images"]
+    return ["it lies on the planted forgeries less than on places forged in other images"]
 
 
 def draw_trust(trust: Trust) -> dict[str, Figure]:

@@ -51,13 +51,13 @@ def _chance(evaluation: Evaluation) -> Iterator[VerdictWarning]:
         yield VerdictWarning(
             "Worse than chance",
             f"the 95% interval of ROC-AUC, {span(interval)}, lies below {CHANCE}: the classes are "
-            "ranked the wrong way round. Look whether the labels are swapped, here or in training.",
+            "ranked in the wrong order. Check whether labels are swapped, here or in training.",
         )
         return
     yield VerdictWarning(
         "Not better than chance",
-        f"the 95% interval of ROC-AUC, {span(interval)}, holds {CHANCE}, which guessing reaches. "
-        "Train longer, on more images or from trained weights, or score more images.",
+        f"the 95% interval of ROC-AUC, {span(interval)}, includes {CHANCE}, which guessing "
+        "reaches. Train longer, on more images or from trained weights, or score more images.",
     )
 
 
@@ -89,7 +89,7 @@ def _few(evaluation: Evaluation) -> Iterator[VerdictWarning]:
         images += f" in {count(num_units)} independent groups"
     if num_units < MIN_UNITS:
         yield VerdictWarning(
-            "Few images", f"{images}: too few for any interval, which takes {MIN_UNITS}."
+            "Few images", f"{images} are too few for intervals, which need {MIN_UNITS}."
         )
         return
     for name, shown in (("roc_auc", "ROC-AUC"), ("accuracy", "accuracy")):
@@ -99,7 +99,7 @@ def _few(evaluation: Evaluation) -> Iterator[VerdictWarning]:
         if (width := interval[1] - interval[0]) > WIDE:
             yield VerdictWarning(
                 "Few images",
-                f"{images}: the 95% interval of {shown}, {span(interval)}, is {width:.2f} wide. "
-                "Score more images before you decide by it.",
+                f"with {images} the 95% interval of {shown}, {span(interval)}, is {width:.2f} "
+                "wide. Score more images before you decide by it.",
             )
         return

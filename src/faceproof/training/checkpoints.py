@@ -152,7 +152,7 @@ class LastCheckpoint(Checkpoint):
         if not trainer.strategy.reduce_boolean_decision(fault is None and module.is_finite()):
             raise fault or NonFiniteError(
                 f"the weights are not finite after step {trainer.global_step}, in epoch "
-                f"{trainer.current_epoch}"
+                f"{trainer.current_epoch + 1}"
             )
         trainer.save_checkpoint(self.path)
         self._written_at, self._written_step = time.monotonic(), trainer.global_step
@@ -186,9 +186,11 @@ def check_best(path: Path, epoch: int) -> None:
     checkpoint = load_plain(path, mapped=True)
     found = checkpoint.get("epoch") if isinstance(checkpoint, dict) else None
     if found != epoch:
+        of = f"epoch {found + 1}" if isinstance(found, int) else "no known epoch"
         raise FaceproofError(
-            f"{path} is of epoch {found}, and by metrics.csv epoch {epoch} is the best: the file "
-            "was replaced, or its epoch was trained again; put the right one back, or train anew"
+            f"{path} holds the weights of {of}, and by metrics.csv epoch {epoch + 1} is the best: "
+            "the file was replaced, or its epoch was trained again; put the right one back, or "
+            "train anew"
         )
 
 

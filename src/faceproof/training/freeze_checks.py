@@ -8,6 +8,7 @@ from faceproof.io.run_folder import RANDOM_WEIGHTS
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.training.config import TrainConfig
 from faceproof.training.freezing import FreezeSchedule
+from faceproof.words import after_epochs
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,10 @@ def warn_of_late_stages(freeze: FreezeSchedule, max_epochs: int | None) -> None:
     end = last_epoch(max_epochs)
     late = [stage for stage in freeze.stages if stage.from_epoch >= end]
     if late:
-        named = ", ".join(f"epoch {one.from_epoch}: {', '.join(one.train)}" for one in late)
+        named = ", ".join(f"{after_epochs(one.from_epoch)}: {', '.join(one.train)}" for one in late)
         log.warning(
-            "freeze: %d of its %d stages never begin, for training ends with epoch %d "
-            "(trainer.max_epochs=%d, epochs from 0): %s. Set trainer.max_epochs=%d or more, or "
-            "choose a schedule whose stages begin earlier",
-            len(late), len(freeze.stages), end - 1, end, named, late[-1].from_epoch + 1,
+            "freeze: %d of its %d stages never begin, because training ends after %d epochs "
+            "(trainer.max_epochs): %s. Set trainer.max_epochs=%d or more, or choose a schedule "
+            "whose stages begin earlier",
+            len(late), len(freeze.stages), end, named, late[-1].from_epoch + 1,
         )  # fmt: skip

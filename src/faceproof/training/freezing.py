@@ -40,7 +40,8 @@ class FreezeSchedule:
         epochs = [stage.from_epoch for stage in self.stages]
         if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)):
             raise FaceproofError(
-                f"freeze.stages begin at the epochs {epochs}; they must begin at 0 and rise"
+                f"freeze.stages have from_epoch = {epochs}; the first must be 0 and each larger "
+                "than the one before (from_epoch=2 begins after 2 epochs)"
             )
 
     def stage(self, epoch: int) -> FreezeStage:

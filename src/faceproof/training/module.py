@@ -94,7 +94,7 @@ class DetectorModule(LightningModule):
         """Return the mean loss of a batch."""
         logits = self.score(batch)
         loss = self.loss(logits, batch.label, self.class_weights)  # type: ignore[arg-type]
-        self.losses.add(loss, f"epoch {self.current_epoch}, step {batch_idx}", batch.row)
+        self.losses.add(loss, f"epoch {self.current_epoch + 1}, step {batch_idx + 1}", batch.row)
         value, size = loss.detach(), len(logits)
         if self._is_logged_step():
             # Not by Lightning's bar, which would wait for the GPU in every step; see ProgressBar.
@@ -146,7 +146,7 @@ class DetectorModule(LightningModule):
         logits, labels = self.val_metrics.scores()
         loss = F.binary_cross_entropy_with_logits(logits, labels.float())
         if not torch.isfinite(loss):
-            where = f"the validation of epoch {self.current_epoch}"
+            where = f"the validation of epoch {self.current_epoch + 1}"
             raise NonFiniteError(f"the loss is not finite in {where}")
         self._log("val", {"loss": loss, **self.val_metrics.compute()})
 

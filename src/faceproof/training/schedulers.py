@@ -132,9 +132,7 @@ def describe_steps(config: Any, before: Mapping[str, Any], now: Mapping[str, Any
 def describe_change(config: CosineConfig, cycles: Cycles, max_epochs: int) -> str:
     """Say what a cosine does in a run that is resumed with other epochs than it was planned for."""
     end = cycles[-1][1]
-    words = (
-        f"the cosine schedule was planned up to epoch {end} and training now goes to {max_epochs}"
-    )
+    words = f"the cosine schedule was planned for {end} epochs and training now has {max_epochs}"
     if end > max_epochs:
         return f"{words}: it ends before the learning rate has fallen to its last value"
     if config.floor:
@@ -142,7 +140,7 @@ def describe_change(config: CosineConfig, cycles: Cycles, max_epochs: int) -> st
     else:
         rate = "its last learning rate, which is 0 and so changes no weight"
     return (
-        f"{words}: from epoch {end} on it trains at {rate}. scheduler.more_epochs=restart begins "
+        f"{words}: after epoch {end} it trains at {rate}. scheduler.more_epochs=restart begins "
         "the schedule anew for the epochs that are added; scheduler.more_epochs=stretch plans it "
         "as if the epochs had been so many from the start, at which the learning rate jumps"
     )

@@ -12,13 +12,13 @@ from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.training.freeze_checks import last_epoch
 from faceproof.training.freezing import FreezeSchedule
-from faceproof.words import for_shell
+from faceproof.words import after_epochs, for_shell
 
 
 def print_network(
     net: Detector, schedule: FreezeSchedule, console: Console, max_epochs: int | None = None
 ) -> None:
-    """Print the network block by block, and from which epoch each part trains, if it does."""
+    """Print the network block by block, and after how many epochs each part begins to train."""
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
     blocks = parameter_blocks(net)
     end = last_epoch(max_epochs)
@@ -35,11 +35,11 @@ def print_network(
 
 
 def _trains(epochs: Sequence[int | None]) -> str:
-    """Say from which epoch parameters train."""
+    """Say when parameters begin to train."""
     known = {epoch for epoch in epochs if epoch is not None}
     if not known:
         return "never (frozen)"
-    when = "from the start" if known == {0} else f"from epoch {min(known)}"
+    when = "from the start" if known == {0} else after_epochs(min(known))
     return f"{when}, in part" if None in epochs or len(known) > 1 else when
 
 
@@ -47,7 +47,7 @@ def print_best(best: Mapping[str, Any], num_epochs: int) -> None:
     """Print the metrics of the best epoch."""
     table = Table(
         "metric", "train", "validation",
-        title=f"best epoch: {best['epoch']} (of {num_epochs}, from 0)",
+        title=f"best epoch: {best['epoch'] + 1} of {num_epochs}",
     )  # fmt: skip
     names = [name.removeprefix("val/") for name in best if name.startswith("val/")]
     for name in sorted(names, key=lambda name: (name != "loss", name)):

@@ -63,8 +63,8 @@ def verdict(predictions: pa.Table, task: Task, point: OperatingPoint) -> str:
         parts.append(f"in use {check.in_use}")
     said = "; ".join(parts)
     return (
-        f"{said}; measured on the {predictions.num_rows:,} validation images, by which the best "
-        "epoch was chosen, so rather too good: test images tell"
+        f"{said}; measured on the {predictions.num_rows:,} validation images that also chose the "
+        "best epoch, so it is optimistic: evaluate on test images"
     )
 
 

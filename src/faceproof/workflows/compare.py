@@ -23,7 +23,7 @@ from faceproof.models.build import ModelConfig, build_of_file, read_model
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
 from faceproof.reports.comparison_page import write_comparison
-from faceproof.reports.comparison_text import show
+from faceproof.reports.comparison_terminal import show
 from faceproof.workflows.compare_config import CompareConfig
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 

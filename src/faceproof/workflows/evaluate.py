@@ -44,7 +44,7 @@ from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
 from faceproof.reports.image_grid import mistake_images
-from faceproof.reports.numbers import rate
+from faceproof.reports.numbers import DASH, rate, span
 from faceproof.reports.report import ReportExtras, verdict, write_report
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 from faceproof.reports.verdict_warnings import verdict_warnings
@@ -52,6 +52,7 @@ from faceproof.task import Task
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 from faceproof.workflows.left_out import LeftOut, leave_out_seen
+from faceproof.workflows.training_record import training_record
 
 log = logging.getLogger(__name__)
 
@@ -149,13 +150,12 @@ def evaluate_run(
         task=own.task, run=from_here(run.path), model=str(record.get("model")),
         data="+".join(names), split=config.split,
         threshold=point.threshold, threshold_origin=point.origin,
-        record=_training_record(record, left_out),
+        **_training(run, record),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
         test_scorings=run.count_test_scorings(names) if is_test else None,
+        skipped=left_out.record(),
         num_seen=left_out.images.num_rows,
-        limits=limits_of(run),
-        shortcuts=shortcuts_of(record),
         neutral=neutral,
         robustness=robustness,
         detector=detector,
@@ -163,7 +163,7 @@ def evaluate_run(
     )  # fmt: skip
     evaluation = compute_evaluation(predictions, context)
     images = mistake_images(evaluation.mistakes)
-    extras = ReportExtras(read_epochs(run.metrics), record.get("best_epoch"), tables, images)
+    extras = ReportExtras(read_epochs(run.metrics), tables, images)
     write_report(folder, predictions, evaluation, extras)
     log_mistakes(run, folder.name, evaluation.mistakes, images)
     print_metrics(Console(), folder, evaluation)
@@ -259,7 +259,7 @@ def _score_corrupted(
         found = compare_neutral(plain, tables["neutral"], kind, level, task, threshold)
         words = [neutral_verdict(found), *neutral_changes(found, task)]
         severity = logging.INFO if found.answers == "hold" else logging.WARNING
-        log.log(severity, "both classes encoded alike. %s", "\n".join(words))
+        log.log(severity, "with both classes encoded alike: %s", "\n".join(words))
     if robustness:
         rows.append(corruption_row("none", 0, plain, task, threshold))
         parts = []
@@ -273,21 +273,14 @@ def _score_corrupted(
     return found, rows, tables
 
 
-def _training_record(
-    record: Mapping[str, Any], left_out: LeftOut
-) -> dict[str, str | int | float | None]:
-    audit, versions = record.get("audit"), record.get("versions", {})
+def _training(run: RunFolder, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a report says of the training, as fields of its context."""
     return {
-        "initial weights": record.get("weights"),
-        "trained on": f"{record.get('data')} ({record.get('images')})",
-        "audit of these": "; ".join(audit) or "nothing was found" if audit is not None else None,
-        **left_out.record(),
-        "epochs trained": record.get("epochs"),
-        "best epoch": record.get("best_epoch"),
-        "chosen by": record.get("monitor"),
-        "device": record.get("device"),
-        "precision": record.get("precision"),
-        **{f"trained with {package}": version for package, version in versions.items()},
+        "record": training_record(run),
+        "commands": tuple(record.get("commands") or ()),
+        "best_epoch": record.get("best_epoch"),
+        "limits": limits_of(run),
+        "shortcuts": shortcuts_of(record),
     }
 
 
@@ -309,10 +302,14 @@ def shortcuts_of(record: Mapping[str, Any]) -> list[str]:
 
 
 def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
-    """Print the metrics and where the report is."""
-    table = Table("metric", "value", title=Text(printable(from_here(folder))))
+    """Print the metrics with their intervals, the result in sentences, and where the report is."""
+    context, intervals = evaluation.context, evaluation.intervals.metrics
+    title = f"{context.model} on {context.data}, {context.split}: {evaluation.num_predictions:,}"
+    console.print(Text(printable(f"{title} images")), soft_wrap=True)
+    table = Table("metric", "value", "95% interval")
     for metric in metrics_shown("comparison"):
-        table.add_row(metric.name, rate(evaluation.metrics[metric.name]))
+        value, interval = evaluation.metrics[metric.name], intervals[metric.name]
+        table.add_row(metric.name, rate(value), span(interval) if interval else DASH)
     console.print(table)
     for line in (*verdict(evaluation), *map(str, verdict_warnings(evaluation))):
         console.print(Text(printable(line)), soft_wrap=True)

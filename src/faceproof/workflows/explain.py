@@ -13,7 +13,6 @@ from faceproof.explain.config import (
     EffortName,
     MapConfig,
     Removal,
-    Toward,
     check_choice,
 )
 from faceproof.io.folders import refuse_file, refuse_foreign_folder
@@ -38,7 +37,7 @@ MAX_IMAGES = 200  # on a page; their pixels and maps are in memory until it is w
 class ExplainConfig:
     """Show what in an image speaks for the answer, and how far that can be trusted.
 
-    Draws maps of what in each image speaks for the class that was called. Without an IMAGE: of a
+    Draws maps of what in each image speaks for fake and what for real. Without an IMAGE: of a
     run's most confident mistakes in an evaluation, with measures of how far such maps can be
     trusted: deletion and insertion curves compared with random orders, the maps of the network with
     shuffled weights, and, on data=demo, whether they find the planted forgeries. Writes
@@ -57,8 +56,6 @@ class ExplainConfig:
         mistakes: mistakes of each direction to show; 0 for none (default: 6, 6, 3 or 2, by effort).
         evaluation: the folder below RUN/evaluations whose mistakes are shown (default: the only
             one, or of several the test split of the data set the run was trained on).
-        toward: what a map's positive values speak for, the class that was called, or always the
-            positive one (fake, or face).
         removal: what a removed pixel becomes, blurred, or the image's mean colour.
         layer: the module whose output is the feature map of cam (default: the backbone's last).
         out: folder to write to (default: RUN/explanation, or explanation for an artifact).
@@ -76,7 +73,6 @@ class ExplainConfig:
     sample: int | None = None
     mistakes: int | None = None
     evaluation: str | None = None
-    toward: Toward = "called"
     removal: Removal = "blur"
     layer: str | None = None
     out: Path | None = None
@@ -111,7 +107,7 @@ class ExplainConfig:
     def maps(self) -> MapConfig:
         """Return the settings of the maps, with the largest effort."""
         methods = tuple(word for given in self.methods for word in given.split(","))
-        return MapConfig(methods or METHODS, self.layer, self.removal, self.toward, self.seed)
+        return MapConfig(methods or METHODS, self.layer, self.removal, self.seed)
 
 
 def explain(config: ExplainConfig) -> Path:
@@ -295,10 +291,11 @@ def log_gallery(
 
 
 def _print(found: "Explanation", page: Path) -> None:
-    from faceproof.reports.trust_report import trust_markdown
+    from faceproof.reports.trust_report import trust_markdown, trust_sentences
 
     if (trust := found.trust) is not None:
         measured = f"{trust.num_images} images, {trust.images}"
         print(printable(f"{found.name}: {measured}; effort {found.config.effort.name}"))
         print(printable_lines(trust_markdown(trust, found.name)))
+        print(printable_lines("\n".join(trust_sentences(trust))))
     print(f"page: {printable(str(page))}")

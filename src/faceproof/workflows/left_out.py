@@ -13,9 +13,11 @@ from faceproof.io.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
+SKIPPED = "Images skipped because the model saw them in training"
+NEARLY = "Near-duplicates among the skipped images"
 NO_HASHES = (
-    "copies that were encoded again, for the run is of an earlier version, which kept no "
-    "perceptual hashes; train it again to have them looked for"
+    "copies that were encoded again, because the run is of an earlier version, which stored no "
+    "perceptual hashes; train it again to have them searched for"
 )
 
 
@@ -36,13 +38,14 @@ class LeftOut:
         """Return how many are no equal files, but look the same."""
         return int(pc.sum(pc.equal(self.images["why"], NEAR)).as_py() or 0)
 
-    def record(self) -> Mapping[str, str | int | None]:
+    def record(self) -> Mapping[str, str | int]:
         """Return what a report says of it."""
-        return {
-            "left out here, for it was trained on or chosen by them": self.images.num_rows or None,
-            "of these, near-duplicates (encoded again, resized, brightened)": self.num_near or None,
-            "not looked for": self.not_looked_for,
-        }
+        found: dict[str, str | int] = {SKIPPED: self.images.num_rows}
+        if self.num_near:
+            found[f"{NEARLY} (encoded again, resized, brightened)"] = self.num_near
+        if self.not_looked_for is not None:
+            found["Not searched for"] = self.not_looked_for
+        return found
 
 
 def leave_out_seen(
@@ -66,7 +69,7 @@ def leave_out_seen(
         found = found.filter(pc.not_equal(found["why"], SAME))
     left_out = LeftOut(found, None if has_looks(seen) else NO_HASHES)
     if left_out.not_looked_for is not None:
-        log.warning("%s: not looked for are %s", run.path, left_out.not_looked_for)
+        log.warning("%s: not searched for: %s", run.path, left_out.not_looked_for)
     if not found.num_rows:
         return left_out
     first = found.slice(0, 1).to_pylist()[0]
@@ -75,13 +78,13 @@ def leave_out_seen(
     of_them = f" ({near:,} as near-duplicates: encoded again, resized ...)" if near else ""
     if found.num_rows == rows.num_rows:
         raise FaceproofError(
-            f"all of these {found.num_rows:,} images are ones that {run.path} was trained on or "
-            f"chosen by{of_them}; a metric measured on them would mean nothing. {named}. Name "
-            "another data set or split"
+            f"LEAK: {run.path} saw all of these {found.num_rows:,} images in training or "
+            f"validation{of_them}, so no metric on them means anything. {named}. Name another "
+            "data set or split"
         )
     log.warning(
-        "%s of %s images are ones that the run was trained on or chosen by%s; left out, and "
-        "listed in the evaluation's left_out.parquet: %s",
+        "LEAK: %s of %s images skipped because the model saw them in training or validation%s; "
+        "left_out.parquet of the evaluation lists them: %s",
         f"{found.num_rows:,}", f"{rows.num_rows:,}", of_them, named,
     )  # fmt: skip
     return left_out

@@ -363,4 +363,4 @@ class EpochWatch:
             self._reported.add(epoch)
             self.trial.report(value, epoch)
             if self.trial.should_prune():
-                yield f"{self.pruner}: {self.monitor} {value:.4f} in epoch {epoch}"
+                yield f"{self.pruner}: {self.monitor} {value:.4f} in epoch {epoch + 1}"

@@ -17,8 +17,9 @@ from faceproof.io.locks import Lock
 from faceproof.io.progress import time_left
 from faceproof.words import for_shell
 from faceproof.workflows.run_process import run_process
-from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder
+from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder, varied
 
+SHOWN = 10  # runs in the table at the end; the leaderboard has all
 REFRESH = 20  # seconds between two leaderboards while the runs are elsewhere
 
 Overrides = Sequence[str]
@@ -226,7 +227,7 @@ class Sweep:
         say(f"{place}: is evaluated on the test split")
         command = self.program.evaluate(job.folder)
         if reason := run_process(command, job.folder / LOG, self.folder.lock):
-            say(f"{place}: is left out: {reason}")
+            say(f"{place}: is not compared, because it cannot be evaluated: {reason}")
             self.not_compared.append(job)
         return not reason
 
@@ -252,8 +253,16 @@ class Sweep:
             Console(highlight=False).print(table)
         if failed:
             console.print("the same command tries the failed runs again, and nothing else")
-        if best := self.folder.best():
-            console.print(f"best: {best.name}: {best.describe()}", markup=False)
+        if finished := self.folder.best_first():
+            settings = varied(finished)
+            ranking = Table(*(Column(name, overflow="fold") for name in (*settings, "result")))
+            for job in finished[:SHOWN]:
+                values = [job.settings.get(name, "") for name in settings]
+                ranking.add_row(*map(Text, (*values, job.describe())))
+            first = f", the best {SHOWN}" if len(finished) > SHOWN else ""
+            console.print(f"{len(finished)} finished runs{first}:")
+            Console(highlight=False).print(ranking)
+            console.print(f"best: {from_here(finished[0].folder)}", markup=False)
         console.print(f"leaderboard: {from_here(self.folder.leaderboard)}", markup=False)
         folder = for_shell(from_here(self.folder.path))
         console.print("next:", f"  tensorboard --logdir {folder}", sep="\n", markup=False)

@@ -39,6 +39,7 @@ from faceproof.workflows.run_process import one_line
 JOB = "job.json"
 JOB_LOCK = "job.lock"
 LOG = "output.log"
+BEST_EPOCH = "best_epoch_from_1"  # a column of the leaderboard, which people read
 STATUSES = ("finished", "pruned", "running", "interrupted", "failed", "waiting")
 MAX_NOTES = 1_000_000  # bytes; those of a run have some thousands
 MAX_NAME = 80  # characters of a folder's name; file systems take 255 bytes
@@ -190,7 +191,7 @@ class Job:
     def describe(self) -> str:
         """Return the result of a finished run in words."""
         record = self.run.read_record()
-        return f"{record['monitor']} {self.value:.4f} in epoch {record['best_epoch']}"
+        return f"{record['monitor']} {self.value:.4f} in epoch {record['best_epoch'] + 1}"
 
 
 class SweepFolder:
@@ -290,21 +291,25 @@ class SweepFolder:
             why = one_line(reason) or "it ended without a result"
             job.note(status=status, reason=why, seconds=total)
 
-    def best(self) -> Job | None:
-        """Return the best of the finished runs."""
-        finished = [job for job in self.jobs() if job.finished]
-        return min(finished, key=lambda job: _rank(_row(job)), default=None)
+    def best_first(self) -> list[Job]:
+        """Return the finished runs, the best first."""
+        return sorted(
+            (job for job in self.jobs() if job.finished), key=lambda job: _rank(_row(job))
+        )
 
     def write_leaderboard(self) -> None:
-        """Write a row for every run, finished ones first, the best of them at the top."""
+        """Write a row for every run, finished ones first, the best of them at the top.
+
+        The first columns are what was varied.
+        """
         jobs = self.jobs()
         rows = sorted(map(_row, jobs), key=_rank)
-        settings = {key: None for job in jobs for key in job.settings}
+        settings = list({key: None for job in jobs for key in job.settings})
         metrics = sorted({key for row in rows for key in row if key.startswith("val/")})
-        result = ["monitor", "value", "best_epoch", "epochs"]
-        columns = ["status", "folder", *settings, "initial_weights", *result]
+        result = ["value", "monitor", BEST_EPOCH, "epochs"]
+        columns = [*settings, "status", *result, *metrics, "initial_weights", "seconds"]
         text = io.StringIO()
-        writer = csv.DictWriter(text, [*columns, *metrics, "seconds", "reason"], restval="")
+        writer = csv.DictWriter(text, [*columns, "reason", "folder"], restval="")
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.leaderboard, text.getvalue())
@@ -317,6 +322,13 @@ def _waited_for(lock: Lock) -> Iterator[Lock]:
         yield lock
     finally:
         lock.release()
+
+
+def varied(jobs: Sequence[Job]) -> list[str]:
+    """Return the settings in which runs differ; of a single run, those it was named by."""
+    every = list({key: None for job in jobs for key in job.settings})
+    different = [key for key in every if len({job.settings.get(key) for job in jobs}) > 1]
+    return different or every
 
 
 def _job_lock(job: Job) -> Lock:
@@ -336,7 +348,8 @@ def _row(job: Job) -> dict[str, Any]:
     if notes.status == "finished" and job.finished:
         metrics = {k: v for k, v in record["best"].items() if k.startswith("val/")}
         row |= {k: "" if v is None else v for k, v in metrics.items()}
-        row |= {key: record[key] for key in ("monitor", "best_epoch", "epochs")}
+        row |= {key: record[key] for key in ("monitor", "epochs")}
+        row[BEST_EPOCH] = record["best_epoch"] + 1
         row["value"] = job.value
     return row
 

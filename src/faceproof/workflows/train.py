@@ -11,7 +11,7 @@ import math
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -70,6 +70,7 @@ from faceproof.training.schedulers import (
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
+from faceproof.workflows.training_record import commands_of, recorded_time
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ def train(
     values: Mapping[str, Any],
     choices: Mapping[str, str] | None = None,
     resume: bool = False,
+    overrides: Sequence[str] | None = None,
 ) -> float:
     """Train a detector and return the best value of the monitored metric.
 
@@ -122,6 +124,7 @@ def train(
         values: the settings as plain values, in the structure of `conf/train.yaml`.
         choices: which file of `conf/` each group of settings was taken from, for the record.
         resume: resume from `last.ckpt`, on the images of `samples.parquet`.
+        overrides: the words of the command line, for the record.
 
     Raises:
         FaceproofError: the settings, the images or the training are at fault; the message says
@@ -143,10 +146,11 @@ def train(
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     data = config.data.list()
     check_splits(data.table, data)
-    record = {} if resume else {
+    record: dict[str, Any] = {} if resume else {
         "model": config.model.name, "data": data.name, "weights": weights,
         "choices": dict(choices or {}),
     }  # fmt: skip
+    record["commands"] = commands_of(run, overrides, resume)
     lock = run.locked() if is_first_process() else contextlib.nullcontext()
     with explain_disk_errors(run.path), lock:
         if not resume:
@@ -314,7 +318,7 @@ def _fit(training: Training, resume: bool) -> None:
     trainer, home = training.trainer, training.home
     checkpoint = home.last if resume else None
     try:
-        with explain_failures(home, trainer, training.images):
+        with explain_failures(home, trainer, training.images), recorded_time(training.run):
             trainer.fit(training.module, training.images, ckpt_path=checkpoint, weights_only=True)
     finally:
         if not trainer.is_global_zero:
