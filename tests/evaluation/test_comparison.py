@@ -437,11 +437,31 @@ def test_a_guesser_is_never_as_good_and_faster(make_run) -> None:
     found = replace(_timed(found, 10.0, 1.0), margin=0.49)
     assert found.configurations[1].intervals["roc_auc"][0] <= 0.5
     assert "as fast" not in " ".join(verdict(found))
-    assert "Not better than chance: b" in " ".join(cautions(found))
+    assert "Not shown to be better than chance: b (" in " ".join(cautions(found))
     guessers = _compared(make_run("c", 0.001), make_run("b", 0.001, model="vit"))
-    assert verdict(guessers)[0].startswith("None is better than chance: even for the best")
+    assert verdict(guessers)[0].startswith("None is shown to be better than chance: the 95%")
     assert len(verdict(guessers)) == 1
-    assert "Not better than chance" not in " ".join(cautions(guessers))
+    assert "better than chance" not in " ".join(cautions(guessers))
+
+
+def test_the_best_at_chance_says_nothing_of_the_others(make_run) -> None:
+    """With few seeds its interval may be wide, where a lower mean is clearly above chance."""
+    found = _compared(make_run("a", 1.0), make_run("b", 0.9, model="vit"))
+    wide, *others = found.configurations
+    wide = replace(wide, intervals={**wide.intervals, "roc_auc": (0.35, 1.0)})
+    found = replace(found, configurations=[wide, *others])
+    assert "chance" not in verdict(found)[0]
+    assert f"Not shown to be better than chance: {wide.name} (" in " ".join(cautions(found))
+    upside_down = replace(wide, intervals={**wide.intervals, "roc_auc": (0.05, 0.15)})
+    found = replace(found, configurations=[upside_down, *others])
+    assert f"Worse than chance: {wide.name} (" in " ".join(cautions(found))
+
+
+def test_runs_of_one_seed_are_told_of(make_run) -> None:
+    runs = [make_run("a", 1.0, seed=0), make_run("b", 1.1, seed=1), make_run("c", 1.2, seed=0)]
+    text = " ".join(cautions(_compared(*runs)))
+    assert "differ in nothing but their seed, and some share it" in text
+    assert "share it" not in " ".join(cautions(_compared(*runs[:2])))
 
 
 def test_the_luckiest_seed_is_not_crowned(make_run, tmp_path: Path) -> None:
@@ -496,7 +516,7 @@ def test_random_initial_weights_are_marked(make_run, tmp_path: Path) -> None:
     scored = _scored(*runs)
     found = compare_runs(scored, [Cost()] * 2, None, 100)
     assert {one.name: one.random_weights for one in found.configurations} == {"a": False, "b": True}
-    assert "b began with random weights, and the others with trained" in " ".join(cautions(found))
+    assert "b began with random weights: the comparison is also" in " ".join(cautions(found))
     page = write_comparison(tmp_path / "out", found, scored)
     assert page.read_text().count('class="mark">random initial weights') == 1
     rows = list(csv.DictReader((page.parent / "comparison.csv").read_text().splitlines()))

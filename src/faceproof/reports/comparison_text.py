@@ -24,10 +24,10 @@ def verdict(comparison: Comparison) -> list[str]:
     area = first.metrics["roc_auc"]
     if area is None:
         return ["The images are of one class, so no run can be called better than another."]
-    if _at_chance(first):
+    if all(map(_at_chance, comparison.configurations)):
         return [
-            "None is better than chance: even for the best, the 95% interval of ROC-AUC, "
-            f"{span(first.intervals['roc_auc'])}, includes 0.5."
+            "None is shown to be better than chance: the 95% interval of ROC-AUC, of the best "
+            f"{span(first.intervals['roc_auc'])}, lies above 0.5 for none."
         ]
     interval = first.intervals["roc_auc"]
     reach = f" (95% interval {span(interval)})" if interval else ""
@@ -58,6 +58,11 @@ def _at_chance(one: Configuration) -> bool:
     """Say whether a configuration is not shown to rank better than guessing does."""
     interval = one.intervals["roc_auc"]
     return interval is not None and interval[0] <= CHANCE
+
+
+def _below_chance(one: Configuration) -> bool:
+    interval = one.intervals["roc_auc"]
+    return interval is not None and interval[1] < CHANCE
 
 
 def _leads(subject: str, leads: Mapping[str, Tested]) -> str:
@@ -123,7 +128,7 @@ def _cheapest(comparison: Comparison, leads: Mapping[str, Tested]) -> list[str]:
 def cautions(comparison: Comparison) -> list[str]:
     """Say what limits the comparison."""
     runs = comparison.runs
-    found = [*_unequal_starts(comparison), *_guessers(comparison)]
+    found = [*_unequal_starts(comparison), *_guessers(comparison), *_repeated_seeds(runs)]
     criteria = sorted({run.criterion or "a given threshold" for run in runs})
     if len(criteria) > 1:
         found.append(
@@ -154,17 +159,40 @@ def _unequal_starts(comparison: Comparison) -> list[str]:
     if not random or len(random) == len(comparison.configurations):
         return []
     return [
-        f"{_listed(random)} began with random weights, and the others with trained ones: the "
-        "comparison is also one of initial weights."
+        f"{_listed(random)} began with random weights: the comparison is also one of initial "
+        "weights."
     ]
 
 
 def _guessers(comparison: Comparison) -> list[str]:
-    """Name those that are not better than chance, unless the verdict says so of all."""
-    first, *others = comparison.configurations
-    if _at_chance(first) or not (found := [one.name for one in others if _at_chance(one)]):
-        return []
-    return [f"Not better than chance: {_listed(found)} (the 95% interval of ROC-AUC includes 0.5)."]
+    """Name those that are not better than chance, unless the verdict says so of all, or worse."""
+    at_chance = [one for one in comparison.configurations if _at_chance(one)]
+    worse = [one.name for one in at_chance if _below_chance(one)]
+    sentences = []
+    if 0 < len(at_chance) < len(comparison.configurations):
+        sentences.append(
+            f"Not shown to be better than chance: {_listed([one.name for one in at_chance])} (the "
+            "95% interval of ROC-AUC does not lie above 0.5)."
+        )
+    if worse:
+        sentences.append(
+            f"Worse than chance: {_listed(worse)} (the 95% interval of ROC-AUC lies below 0.5). "
+            "Look whether labels are swapped."
+        )
+    return sentences
+
+
+def _repeated_seeds(runs: Sequence[ComparedRun]) -> list[str]:
+    """Say which runs repeat the seed of another of their configuration."""
+    families: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        families.setdefault(run.family, []).append(run)
+    return [
+        f"{_listed([run.name for run in family])} differ in nothing but their seed, and some share "
+        "it, so that they are compared one by one: name one run of each seed to compare means."
+        for family in families.values()
+        if len({run.seed for run in family}) < len(family)
+    ]
 
 
 def markdown(comparison: Comparison) -> str:
