@@ -14,6 +14,7 @@ from faceproof.evaluation.predictions import logits_of, probabilities_of, read_p
 from faceproof.evaluation.scored_runs import find_runs
 from faceproof.io.newest_runs import find_run
 from faceproof.io.run_folder import RunFolder
+from faceproof.workflows import evaluate as module
 from faceproof.workflows.compare import compare
 from faceproof.workflows.compare_config import CompareConfig
 from faceproof.workflows.ensemble import ensemble
@@ -66,6 +67,14 @@ def test_its_scores_are_the_weighted_mean_of_its_members(runs, made):
     mean = sum(w * probabilities_of(scores(run)) for w, run in zip(weights, runs, strict=False))
     logits = logits_of(scores(made))
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), mean, atol=1e-5)
+
+
+def test_its_report_warns_of_what_its_members_are(runs, made, monkeypatch):
+    monkeypatch.setattr(module, "limits_of", lambda run: ["cut", run.path.name])
+    monkeypatch.setattr(module, "shortcuts_of", lambda record: ["file size"])
+    report = json.loads((evaluate(made.path, QUIET) / "report.json").read_text())
+    assert report["limits"] == ["cut", *(run.path.name for run in runs)]
+    assert report["shortcuts"] == ["file size"]
 
 
 def test_its_threshold_comes_from_validation_without_an_image_scored(made):

@@ -101,6 +101,8 @@ def test_another_unsure_band_leaves_threshold_and_calibration_as_they_are(run):
         ({"limit_train_batches": 1}, ["trainer.limit_train_batches=1"]),
         ({"limit_val_batches": 0.5, "max_steps": 9},
          ["trainer.limit_val_batches=0.5", "trainer.max_steps=9"]),
+        ({"limit_val_batches": 0, "fast_dev_run": False, "max_time": None},
+         ["trainer.limit_val_batches=0"]),
         (None, []),
     ],
 )  # fmt: skip

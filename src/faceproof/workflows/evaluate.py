@@ -62,6 +62,7 @@ WHOLE = {
     "limit_train_batches": 1.0, "limit_val_batches": 1.0, "max_steps": -1, "max_time": None,
     "fast_dev_run": False, "overfit_batches": 0.0,
 }  # fmt: skip
+OFF_AT_0 = ("fast_dev_run", "overfit_batches")
 
 
 # Returns the logits, (N,) float64, of the rows of an image table, corrupted or not.
@@ -275,23 +276,28 @@ def _score_corrupted(
 
 def _training(run: RunFolder, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a report says of the training, as fields of its context."""
+    trained = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
     return {
         "record": training_record(run),
         "commands": tuple(record.get("commands") or ()),
         "best_epoch": record.get("best_epoch"),
-        "limits": limits_of(run),
-        "shortcuts": shortcuts_of(record),
+        "limits": list(dict.fromkeys(limit for one in trained for limit in limits_of(one))),
+        "shortcuts": list(
+            dict.fromkeys(text for one in trained for text in shortcuts_of(one.read_record()))
+        ),
     }
 
 
 def limits_of(run: RunFolder) -> list[str]:
-    """Return the settings that cut a training short of its epochs; an ensemble has none."""
+    """Return the settings that cut a training short of its epochs."""
     trainer = run.read_config().get("trainer")
     held = trainer if isinstance(trainer, Mapping) else {}
     return [
         f"trainer.{name}={value}"
         for name, whole in WHOLE.items()
-        if (value := held.get(name)) and (type(value), value) != (type(whole), whole)
+        if (value := held.get(name)) is not None
+        and (type(value), value) != (type(whole), whole)
+        and not (name in OFF_AT_0 and not value)
     ]
 
 
