@@ -9,7 +9,8 @@ from conf_files import CONF, comments, header, written
 from rows import REQUIRED, Setting, meanings, settings_of, table, type_words, value_words
 
 from faceproof.augment.transforms import Augment
-from faceproof.data.listing import CombinedData, DemoData, FolderData, ShardData, TableData
+from faceproof.data.combined import CombinedData
+from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.operating_point import ThresholdConfig

@@ -54,9 +54,10 @@ def list_data(name: str, /, **settings: Any) -> DataSet:
     Raises:
         FaceproofError: there is no such data set or setting, or its images cannot be listed.
 
-    >>> data = list_data("demo_faces", num_per_class=20)
-    >>> data.table.num_rows, data.task.classes
-    (40, ('non_face', 'face'))
+    Examples:
+        >>> data = list_data("demo_faces", num_per_class=20)
+        >>> data.table.num_rows, data.task.classes
+        (40, ('non_face', 'face'))
     """
     return app.list_data(app.compose_choice("data", name, settings))
 
@@ -68,9 +69,10 @@ def audit_data(data: DataSet) -> Audit:
         The audit: `leaks`, all `findings`, and how well each property of the files, such as their
         size, tells the label by itself (`shortcuts`).
 
-    >>> audit = audit_data(list_data("demo_faces", num_per_class=20))
-    >>> audit.num_images, audit.leaks
-    (40, ())
+    Examples:
+        >>> audit = audit_data(list_data("demo_faces", num_per_class=20))
+        >>> audit.num_images, audit.leaks
+        (40, ())
     """
     return audit_files(data, file_statistics_of(data.table))
 
@@ -88,10 +90,11 @@ def build_model(name: str, /, weights: str | None = None, **settings: Any) -> De
     Raises:
         FaceproofError: there is no such model or setting, or its weights cannot be loaded.
 
-    >>> import torch
-    >>> net = build_model("face_cnn", weights="none")
-    >>> net(torch.rand(2, 3, 48, 48)).shape
-    torch.Size([2])
+    Examples:
+        >>> import torch
+        >>> net = build_model("face_cnn", weights="none")
+        >>> net(torch.rand(2, 3, 48, 48)).shape
+        torch.Size([2])
     """
     if weights is not None:
         settings["weights"] = weights
@@ -117,13 +120,14 @@ def make_module(
     Raises:
         FaceproofError: there is no such optimizer.
 
-    >>> import pytorch_lightning as pl
-    >>> data, net = list_data("demo_faces", num_per_class=20), build_model("face_cnn")
-    >>> trainer = pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False,
-    ...                      enable_progress_bar=False, enable_model_summary=False)
-    >>> trainer.fit(make_module(net), make_datamodule(data, net))
-    >>> "val/roc_auc" in trainer.callback_metrics
-    True
+    Examples:
+        >>> import pytorch_lightning as pl
+        >>> data, net = list_data("demo_faces", num_per_class=20), build_model("face_cnn")
+        >>> trainer = pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False,
+        ...                      enable_progress_bar=False, enable_model_summary=False)
+        >>> trainer.fit(make_module(net), make_datamodule(data, net))
+        >>> "val/roc_auc" in trainer.callback_metrics
+        True
     """
     find(optimizer, torch_optimizers() | timm_optimizers(), "optimizer")
     config = OptimizerConfig(optimizer, lr=lr, weight_decay=0.01)
@@ -150,10 +154,11 @@ def make_datamodule(
     Raises:
         FaceproofError: there is no such augmentation.
 
-    >>> data = list_data("demo_faces", num_per_class=20)
-    >>> images = make_datamodule(data, build_model("face_cnn"), batch_size=4, augment="flip")
-    >>> next(iter(images.train_dataloader())).image.shape
-    torch.Size([4, 3, 48, 48])
+    Examples:
+        >>> data = list_data("demo_faces", num_per_class=20)
+        >>> images = make_datamodule(data, build_model("face_cnn"), batch_size=4, augment="flip")
+        >>> next(iter(images.train_dataloader())).image.shape
+        torch.Size([4, 3, 48, 48])
     """
     transform = make(Augment, app.compose_choice("augment", augment, {}), "augment")
     loader = LoaderConfig(batch_size)
@@ -172,10 +177,11 @@ def score_data(
     Raises:
         FaceproofError: the split is empty, or an image cannot be read.
 
-    >>> data = list_data("demo_faces", num_per_class=20)
-    >>> predictions = score_data(build_model("face_cnn", weights="none"), data)
-    >>> predictions.num_rows == data.table["split"].to_pylist().count("test")
-    True
+    Examples:
+        >>> data = list_data("demo_faces", num_per_class=20)
+        >>> predictions = score_data(build_model("face_cnn", weights="none"), data)
+        >>> predictions.num_rows == data.table["split"].to_pylist().count("test")
+        True
     """
     rows = select(data.table, split)
     if not rows.num_rows:
@@ -205,11 +211,12 @@ def compare_scores(
     Raises:
         FaceproofError: the two scored different images.
 
-    >>> data = list_data("demo_faces", num_per_class=20)
-    >>> nets = [build_model("face_cnn", weights="none") for _ in range(2)]
-    >>> found = compare_scores(*(score_data(net, data, "train") for net in nets), data.task)
-    >>> sorted(found), 0 <= found["accuracy"].p_value <= 1
-    (['accuracy', 'roc_auc'], True)
+    Examples:
+        >>> data = list_data("demo_faces", num_per_class=20)
+        >>> nets = [build_model("face_cnn", weights="none") for _ in range(2)]
+        >>> found = compare_scores(*(score_data(net, data, "train") for net in nets), data.task)
+        >>> sorted(found), 0 <= found["accuracy"].p_value <= 1
+        (['accuracy', 'roc_auc'], True)
     """
     tables = [
         labelled_rows(table.take(pc.sort_indices(table["path"]))) for table in (first, second)

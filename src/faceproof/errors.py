@@ -7,10 +7,11 @@ class FaceproofError(ValueError):
     The entry points print it as one message without a traceback. Every other exception is a
     defect of ours and keeps its traceback.
 
-    >>> import faceproof as fp
-    >>> try:
-    ...     fp.list_data("demo", num_per_clas=20)
-    ... except fp.FaceproofError as error:
-    ...     print("did you mean data.num_per_class" in str(error))
-    True
+    Examples:
+        >>> import faceproof as fp
+        >>> try:
+        ...     fp.list_data("demo", num_per_clas=20)
+        ... except fp.FaceproofError as error:
+        ...     print("did you mean data.num_per_class" in str(error))
+        True
     """

@@ -9,10 +9,11 @@ from faceproof.errors import FaceproofError
 class Task:
     """A two-class question about a face image. A positive logit means `positive`.
 
-    >>> import faceproof as fp
-    >>> task = fp.list_data("demo_faces", num_per_class=20).task
-    >>> task.negative, task.positive
-    ('non_face', 'face')
+    Examples:
+        >>> import faceproof as fp
+        >>> task = fp.list_data("demo_faces", num_per_class=20).task
+        >>> task.negative, task.positive
+        ('non_face', 'face')
     """
 
     name: str

@@ -87,10 +87,11 @@ class Finding:
 class Audit:
     """What was found in a data set.
 
-    >>> import faceproof as fp
-    >>> audit = fp.audit_data(fp.list_data("demo_faces", num_per_class=20))
-    >>> audit.clear, audit.num_images, audit.leaks
-    (True, 40, ())
+    Examples:
+        >>> import faceproof as fp
+        >>> audit = fp.audit_data(fp.list_data("demo_faces", num_per_class=20))
+        >>> audit.clear, audit.num_images, audit.leaks
+        (True, 40, ())
     """
 
     data: str  # its name

@@ -31,9 +31,10 @@ def warn_of_swapped_labels(labels: Mapping[str, str | None], task: Task) -> None
 def class_in(word: str, task: Task) -> str | None:
     """Return the class that a word names, as `training_real` does; None for none or for both.
 
-    >>> from faceproof.task import get_task
-    >>> class_in("Non-Faces", get_task("face")), class_in("real_or_fake", get_task("deepfake"))
-    ('non_face', None)
+    Examples:
+        >>> from faceproof.task import get_task
+        >>> class_in("Non-Faces", get_task("face")), class_in("real_or_fake", get_task("deepfake"))
+        ('non_face', None)
     """
     plain = "_".join(re.findall(r"[^\W_]+", folded(word)))
     named = [one for one in task.classes if re.search(rf"(^|_){one}s?(_|$)", plain)]

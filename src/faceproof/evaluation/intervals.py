@@ -67,12 +67,13 @@ def bootstrap_intervals(
 ) -> Intervals:
     """Return the 95 % interval of every metric of the labelled predictions; see `bootstrap`.
 
-    >>> import faceproof as fp
-    >>> data = fp.list_data("demo_faces", num_per_class=20)
-    >>> predictions = fp.score_data(fp.build_model("face_cnn", weights="none"), data, "train")
-    >>> low, high = fp.bootstrap_intervals(predictions, data.task, 0.5)["accuracy"]
-    >>> low <= fp.measure(predictions, data.task, 0.5)["accuracy"] <= high
-    True
+    Examples:
+        >>> import faceproof as fp
+        >>> data = fp.list_data("demo_faces", num_per_class=20)
+        >>> predictions = fp.score_data(fp.build_model("face_cnn", weights="none"), data, "train")
+        >>> low, high = fp.bootstrap_intervals(predictions, data.task, 0.5)["accuracy"]
+        >>> low <= fp.measure(predictions, data.task, 0.5)["accuracy"] <= high
+        True
     """
     scores = LabelledScores.from_table(predictions, task, threshold)
     return bootstrap(scores, num_resamples, seed).metrics

@@ -52,9 +52,10 @@ class Metric:
             and the terminal, `card` into the model card.
         heading: a short label for the head of a column; `label` where empty.
 
-    >>> import faceproof as fp
-    >>> fp.METRICS["roc_auc"].label, fp.METRICS["roc_auc"].better
-    ('ROC-AUC', 'max')
+    Examples:
+        >>> import faceproof as fp
+        >>> fp.METRICS["roc_auc"].label, fp.METRICS["roc_auc"].better
+        ('ROC-AUC', 'max')
     """
 
     name: str
@@ -85,12 +86,13 @@ def measure(predictions: pa.Table, task: Task, threshold: float) -> Metrics:
     The loss is that of the logits, so calibration does not change it; Brier score and expected
     calibration error are those of the probabilities, so calibration does.
 
-    >>> import faceproof as fp
-    >>> data = fp.list_data("demo_faces", num_per_class=20)
-    >>> predictions = fp.score_data(fp.build_model("face_cnn", weights="none"), data, "train")
-    >>> metrics = fp.measure(predictions, data.task, threshold=0.5)
-    >>> metrics.keys() > fp.METRICS.keys(), 0 <= metrics["accuracy"] <= 1
-    (True, True)
+    Examples:
+        >>> import faceproof as fp
+        >>> data = fp.list_data("demo_faces", num_per_class=20)
+        >>> predictions = fp.score_data(fp.build_model("face_cnn", weights="none"), data, "train")
+        >>> metrics = fp.measure(predictions, data.task, threshold=0.5)
+        >>> metrics.keys() > fp.METRICS.keys(), 0 <= metrics["accuracy"] <= 1
+        (True, True)
     """
     scores = LabelledScores.from_table(predictions, task, threshold)
     return measure_scores(WeightedScores(scores), task)

@@ -133,8 +133,9 @@ DEFAULT = OperatingPoint(Calibration(), 0.5)
 def in_use(share_unsure: float, error_answered: float | None) -> str:
     """Say what a detector does in use, to stand behind "in use": how much it answers, how wrongly.
 
-    >>> in_use(0.52, 0.052)
-    'it answers 48.0% of the images, 5.2% of those wrongly, and calls the others unsure'
+    Examples:
+        >>> in_use(0.52, 0.052)
+        'it answers 48.0% of the images, 5.2% of those wrongly, and calls the others unsure'
     """
     if error_answered is None:
         return "it answers no image"

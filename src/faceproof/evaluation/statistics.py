@@ -138,12 +138,13 @@ def _sigmoid(value: float) -> float:
 class Difference:
     """What the first of two has over the second on the same rows.
 
-    >>> import faceproof as fp
-    >>> data = fp.list_data("demo_faces", num_per_class=20)
-    >>> predictions = fp.score_data(fp.build_model("face_cnn", weights="none"), data, "train")
-    >>> difference = fp.compare_scores(predictions, predictions, data.task)["accuracy"]
-    >>> difference.value, difference.p_value
-    (0.0, 1.0)
+    Examples:
+        >>> import faceproof as fp
+        >>> data = fp.list_data("demo_faces", num_per_class=20)
+        >>> predictions = fp.score_data(fp.build_model("face_cnn", weights="none"), data, "train")
+        >>> difference = fp.compare_scores(predictions, predictions, data.task)["accuracy"]
+        >>> difference.value, difference.p_value
+        (0.0, 1.0)
     """
 
     value: float  # the first's less the second's

@@ -56,10 +56,11 @@ class Predictor:
         gate: of a cascade, the scorer that says whether there is a face; else None.
         backend: what runs its networks, `torch` or `onnx`.
 
-    >>> import faceproof as fp
-    >>> detector = fp.load("detector", device="cpu")
-    >>> 0 <= detector.threshold <= 1, detector.backend
-    (True, 'torch')
+    Examples:
+        >>> import faceproof as fp
+        >>> detector = fp.load("detector", device="cpu")
+        >>> 0 <= detector.threshold <= 1, detector.backend
+        (True, 'torch')
     """
 
     card: Card
@@ -181,10 +182,11 @@ def load(
     Raises:
         FaceproofError: it is no artifact, not whole, or not what its card says.
 
-    >>> import faceproof as fp
-    >>> detector = fp.load("detector")
-    >>> detector.task.classes
-    ('real', 'fake')
+    Examples:
+        >>> import faceproof as fp
+        >>> detector = fp.load("detector")
+        >>> detector.task.classes
+        ('real', 'fake')
     """
     if backend not in BACKENDS:
         raise FaceproofError(f"backend = {backend!r} must be one of {', '.join(BACKENDS)}")

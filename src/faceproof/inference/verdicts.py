@@ -67,10 +67,11 @@ class Verdict:
         threshold: an image is called positive from this probability on.
         gate_probability: of a face, by the gate of a cascade; None without a gate.
 
-    >>> import faceproof as fp
-    >>> verdict = fp.load("detector")("image.jpg")
-    >>> verdict.verdict in ("real", "fake", "unsure"), 0 <= verdict.probability <= 1
-    (True, True)
+    Examples:
+        >>> import faceproof as fp
+        >>> verdict = fp.load("detector")("image.jpg")
+        >>> verdict.verdict in ("real", "fake", "unsure"), 0 <= verdict.probability <= 1
+        (True, True)
     """
 
     verdict: str

@@ -121,11 +121,12 @@ class Detector(nn.Module):
         head: makes features -> (B,) logits, from their number.
         input: how the images come.
 
-    >>> import faceproof as fp
-    >>> import torch
-    >>> net = fp.build_model("face_cnn", weights="none")
-    >>> net(torch.rand(2, 3, net.input.size, net.input.size)).shape
-    torch.Size([2])
+    Examples:
+        >>> import faceproof as fp
+        >>> import torch
+        >>> net = fp.build_model("face_cnn", weights="none")
+        >>> net(torch.rand(2, 3, net.input.size, net.input.size)).shape
+        torch.Size([2])
     """
 
     input_mean: Tensor

@@ -59,12 +59,13 @@ class ImageDataModule(LightningDataModule):
     digests of the files, which the cache needs. The caching of features is turned off, with the
     reason, if the cache has no room for them.
 
-    >>> import faceproof as fp
-    >>> data, net = fp.list_data("demo_faces", num_per_class=20), fp.build_model("face_cnn")
-    >>> images = fp.ImageDataModule(data.table, data.task, net.input)
-    >>> batch = next(iter(images.val_dataloader()))
-    >>> batch.image.shape[1:]
-    torch.Size([3, 48, 48])
+    Examples:
+        >>> import faceproof as fp
+        >>> data, net = fp.list_data("demo_faces", num_per_class=20), fp.build_model("face_cnn")
+        >>> images = fp.ImageDataModule(data.table, data.task, net.input)
+        >>> batch = next(iter(images.val_dataloader()))
+        >>> batch.image.shape[1:]
+        torch.Size([3, 48, 48])
     """
 
     def __init__(

@@ -32,16 +32,17 @@ class DetectorModule(LightningModule):
         plateau_monitor: the metric that a ReduceLROnPlateau goes by.
         loss: the training loss; validation's is binary cross-entropy whatever this one is.
 
-    >>> import faceproof as fp
-    >>> import torch
-    >>> net = fp.build_model("face_cnn", weights="none")
-    >>> module = fp.DetectorModule(
-    ...     net,
-    ...     optimizer=lambda net: torch.optim.SGD(net.parameters(), lr=0.1),
-    ...     scheduler=torch.optim.lr_scheduler.CosineAnnealingLR,
-    ... )
-    >>> module(torch.rand(2, 3, net.input.size, net.input.size)).shape
-    torch.Size([2])
+    Examples:
+        >>> import faceproof as fp
+        >>> import torch
+        >>> net = fp.build_model("face_cnn", weights="none")
+        >>> module = fp.DetectorModule(
+        ...     net,
+        ...     optimizer=lambda net: torch.optim.SGD(net.parameters(), lr=0.1),
+        ...     scheduler=torch.optim.lr_scheduler.CosineAnnealingLR,
+        ... )
+        >>> module(torch.rand(2, 3, net.input.size, net.input.size)).shape
+        torch.Size([2])
     """
 
     def __init__(
