@@ -27,6 +27,7 @@ from faceproof.data.table import (
     SCHEMA,
     SPLITS,
     concat_tables,
+    describe_counts,
     table_from_columns,
     validate,
 )
@@ -73,10 +74,11 @@ GroupSettings = Sequence[str] | Mapping[str, str | None] | None
 class DataSet:
     """A validated image table and the task whose labels it holds.
 
-    >>> import faceproof as fp
-    >>> data = fp.list_data("demo_faces", num_per_class=20)
-    >>> data.task.classes, data.table.num_rows, data.table["label"][0].as_py()
-    (('non_face', 'face'), 40, 'face')
+    Examples:
+        >>> import faceproof as fp
+        >>> data = fp.list_data("demo_faces", num_per_class=20)
+        >>> data.task.classes, data.table.num_rows, data.table["label"][0].as_py()
+        (('non_face', 'face'), 40, 'face')
     """
 
     name: str  # the `source` of its images unless the table says otherwise
@@ -84,6 +86,10 @@ class DataSet:
     table: pa.Table  # the image table; see `data.table`
     max_unreadable: float = 0.01  # share of unreadable files above which a run refuses to start
     allow_leaks: bool = False  # train although images or groups straddle splits
+
+    def __repr__(self) -> str:
+        """Return its name and numbers, since a table is too long for a notebook."""
+        return f"DataSet({self.name!r}, {self.task.name!r}: {describe_counts(self.table)})"
 
 
 class Source(Protocol):
@@ -137,13 +143,14 @@ class FolderData(_Kind):
             source videos; see `data.groups`.
         bridges: `keep`, or `leave_out` images that connect people or videos of two splits.
 
-    >>> import faceproof as fp
-    >>> fp.list_data("demo_faces", root="faces", num_per_class=20).table.num_rows
-    40
-    >>> words = {"face": "face", "non_face": "non_face"}
-    >>> data = fp.FolderData("mine", "face", "faces/pictures", "{label}/{generator}/*", words)
-    >>> data.list().table.num_rows
-    40
+    Examples:
+        >>> import faceproof as fp
+        >>> fp.list_data("demo_faces", root="faces", num_per_class=20).table.num_rows
+        40
+        >>> words = {"face": "face", "non_face": "non_face"}
+        >>> data = fp.FolderData("mine", "face", "faces/pictures", "{label}/{generator}/*", words)
+        >>> data.list().table.num_rows
+        40
     """
 
     root: str
