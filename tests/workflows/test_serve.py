@@ -44,6 +44,7 @@ def test_the_settings_reach_the_server(tmp_path, monkeypatch, capsys):
     ((found, (host, port)),) = ran
     assert (host, found.app.most, found.access_log) == ("0.0.0.0", 7, False)
     said = capsys.readouterr()
+    assert said.err.startswith(f"faceproof: loading {folder}\n")
     assert "everybody who reaches 0.0.0.0 can use this server" in said.err
     assert f"page and HTTP API: http://127.0.0.1:{port}/a/\n" in said.out
     assert f"http://{socket.gethostname()}:{port}/a/\n" in said.out
@@ -57,6 +58,7 @@ def test_the_settings_reach_the_server(tmp_path, monkeypatch, capsys):
 def test_a_port_that_is_taken_is_told_before_a_detector_is_looked_at(tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
+        (tmp_path / "nothing").mkdir()
         assert main(["serve", str(tmp_path / "nothing"), "--port", str(port)]) == 2
     said = capsys.readouterr().err
     assert f"port {port} of 127.0.0.1 is taken by another program; " in said
