@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from faceproof.errors import FaceproofError
-from faceproof.io.newest_runs import find_resumable, find_run, named_folder, refuse_missing
+from faceproof.io.newest_runs import (
+    find_resumable,
+    find_run,
+    named_folder,
+    refuse_missing,
+    refuse_missing_detector,
+)
 
 
 @pytest.fixture
@@ -72,3 +78,9 @@ def test_latest_is_a_name_for_a_folder_too_unless_there_is_one_of_it(make, tmp_p
         named_folder(Path("run=latest"))
     (tmp_path / "latest").mkdir()
     assert named_folder(Path("latest")) == Path("latest")
+
+
+def test_a_missing_detector_is_answered_by_what_makes_one(tmp_path):
+    refuse_missing_detector(tmp_path)
+    with pytest.raises(FaceproofError, match="faceproof export latest --to detector"):
+        refuse_missing_detector(Path("latest"))

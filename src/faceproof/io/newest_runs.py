@@ -77,6 +77,19 @@ def refuse_missing(*folders: Path | None) -> None:
         )
 
 
+def refuse_missing_detector(folder: Path) -> None:
+    """Refuse a detector artifact that is not there, before anything heavy is imported.
+
+    Raises:
+        FaceproofError: it names the command that makes one.
+    """
+    if not folder.exists():
+        raise FaceproofError(
+            f"there is no folder {folder}; name a detector that faceproof export has written: "
+            "faceproof export latest --to detector makes one of the newest run"
+        )
+
+
 def named_folder(folder: Path) -> Path:
     """Return the folder of a run or an artifact; `latest` is the newest run, as in `find_run`.
 
