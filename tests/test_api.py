@@ -1,5 +1,6 @@
 import doctest
 import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -36,6 +37,8 @@ def test_every_public_name_has_an_example_that_is_right(name, tmp_path, monkeypa
     if '"detector"' in getattr(fp, name).__doc__:
         export_run(write_run(Path("run"), gain=40.0), Path("detector"))
         shutil.copy(images_of(Path("run"))[0], "image.jpg")
+    # Elsewhere the site would take the prompts for quotations.
+    assert "\nExamples:\n    >>> " in inspect.getdoc(getattr(fp, name))
     (example,) = doctest.DocTestFinder(recurse=False).find(
         getattr(fp, name), name, globs=dict(vars(api))
     )

@@ -28,7 +28,7 @@ class HelpTables:
     def render_usage(self, console: Any, options: Any, usage: Any) -> None:
         """Gather the line with the form of the command."""
         text = str(getattr(usage, "plain", usage)).strip().removeprefix("Usage: ")
-        self.lines += ["```text", text, "```", ""]
+        self.lines += ["```console", text, "```", ""]
 
     def render_description(self, console: Any, options: Any, text: Any) -> None:
         """Gather the paragraphs about the command."""
@@ -55,7 +55,7 @@ what was asked, with another one where it could not, and with 130 after Ctrl-C.
 
 ## train
 
-```text
+```console
 faceproof train [GROUP=CHOICE ...] [SETTING=VALUE ...]
 ```
 
@@ -68,7 +68,7 @@ faceproof train model=resnet18 data=real_fake_folders data.root=my/images freeze
 
 ## evaluate
 
-```text
+```console
 faceproof evaluate run=FOLDER|latest [data=NAME] [split=NAME] [SETTING=VALUE ...]
 ```
 
@@ -81,7 +81,7 @@ faceproof evaluate run=latest robustness=standard
 
 ## sweep
 
-```text
+```console
 faceproof sweep [GROUP=CHOICE,CHOICE ...] [SETTING=VALUE,VALUE ...]
 ```
 

@@ -44,3 +44,14 @@ def test_the_commands_are_known_without_loading_a_library(name):
         "sys.exit(any(name in sys.modules for name in heavy))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["explain", "features"])
+def test_latest_is_the_newest_run(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/x").mkdir(parents=True)
+    Path("runs/x/best.ckpt").touch()
+    seen = []
+    monkeypatch.setattr(f"faceproof.cli.{name}.{name}", seen.append)
+    assert main([name, "latest"]) == 0
+    assert seen[0].subject == Path("runs/x")

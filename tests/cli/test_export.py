@@ -27,3 +27,15 @@ def test_export_wants_a_run_or_two(tmp_path, capsys):
     ]
     gate = write_run(tmp_path / "gate", "face")
     assert command("export", "--gate", gate, "--detector", run, "--to", tmp_path / "both") == 0
+
+
+def test_latest_is_exported_and_allowed_code_stays_allowed_in_what_to_run_next(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "runs/a")
+    assert command("export", "latest", "--to", "artifact", "--allow", "my_networks") == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "  faceproof predict IMAGES --detector artifact --out verdicts.csv --allow my_networks",
+        "  faceproof serve artifact --allow my_networks",
+    ]

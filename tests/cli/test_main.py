@@ -189,3 +189,20 @@ def test_help_needs_neither_torch_nor_hydra() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "the folder of a sweep" in " ".join(done.stdout.split())
     assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "photos"], "--detector needs a value: the artifact's folder, made by"),
+        (["explain"], "SUBJECT needs a value: a run folder that faceproof train has written"),
+        (["export"], "--to needs a value: the artifact's folder"),
+    ],
+)
+def test_what_is_missing_is_named_as_in_the_help(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"faceproof: {said}")
+    assert f"usage: faceproof {words[0]} --help" in shown

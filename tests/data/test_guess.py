@@ -132,6 +132,19 @@ def test_a_split_word_is_never_dropped(tmp_path, make_tree):
     assert guessed(tmp_path)["splits"]["Train_Set"] == "auto"
 
 
+def test_into_what_the_training_images_are_divided_is_said(tmp_path, make_tree, caplog):
+    make_tree(["Train/real", "Train/fake"], [f"{number}.jpg" for number in range(40)])
+    listed = make_source(guessed(tmp_path)).list().table
+    assert set(listed["split"].to_pylist()) == {"train", "val", "test"}
+    assert "Train = train, val and test" in caplog.text
+    assert "no test images" not in caplog.text
+    caplog.clear()
+    make_tree(["Test/real", "Test/fake"])
+    guessed(tmp_path)
+    assert "Test = test, Train = train and val" in caplog.text
+    assert "auto" not in caplog.text
+
+
 def test_folders_of_videos_stay_together_and_few_are_asked_about(tmp_path, make_tree, caplog):
     few = [f"{label}/vid{number}" for label in ("real", "fake") for number in range(2)]
     make_tree(few)

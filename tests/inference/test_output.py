@@ -1,11 +1,13 @@
 """Counting verdicts, and the images that are least certain."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
 
-from faceproof.inference.output import Tally
-from faceproof.inference.output_parts import Row
+from faceproof.inference.output import Tally, make_console, write_verdicts
+from faceproof.inference.output_parts import Results, Row
+from faceproof.io import progress
 
 
 def row(probability, threshold=0.5, **changes):
@@ -22,3 +24,16 @@ def test_the_least_certain_are_those_nearest_to_the_threshold():
     wanted = sorted(probabilities, key=lambda p: abs(p - 0.5))[:7]
     assert [one.probability for one in tally.nearest] == wanted
     assert str(tally) == "501 fake, 1 no face, 1 unreadable"
+
+
+def test_a_log_says_now_and_then_how_many_are_judged(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    results = Results(tmp_path / "verdicts.csv", {}, False, False)
+
+    def judge(paths):
+        for path in paths:
+            yield [replace(row(0.7), path=path), replace(row(0.7), path=f"{path}, frame 2")]
+
+    with caplog.at_level(logging.INFO):
+        write_verdicts(make_console(), judge, iter(["a", "b"]), Tally(), results)
+    assert caplog.messages == ["images judged: 2", "images judged: 4"]

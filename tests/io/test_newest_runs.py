@@ -1,11 +1,19 @@
 """`latest`, what can be resumed, and the names that a message gives to copy."""
 
+import logging
 import os
+from pathlib import Path
 
 import pytest
 
 from faceproof.errors import FaceproofError
-from faceproof.io.newest_runs import find_resumable, find_run, refuse_missing
+from faceproof.io.newest_runs import (
+    find_resumable,
+    find_run,
+    named_folder,
+    refuse_missing,
+    refuse_missing_detector,
+)
 
 
 @pytest.fixture
@@ -55,3 +63,24 @@ def test_where_there_is_no_run_that_is_said(make, name):
         find_resumable(name)
     with pytest.raises(FaceproofError, match=r"train one|that faceproof train has written"):
         find_run(name)
+
+
+def test_latest_is_a_name_for_a_folder_too_unless_there_is_one_of_it(make, tmp_path, caplog):
+    with pytest.raises(FaceproofError, match=r"no run below runs has a best\.ckpt"):
+        named_folder(Path("latest"))
+    make("old", "best.ckpt")
+    make("new", "best.ckpt")
+    with caplog.at_level(logging.INFO):
+        assert named_folder(Path("latest")) == Path("runs/new")
+    assert caplog.messages == ["latest is runs/new"]
+    assert named_folder(Path("runs/old")) == Path("runs/old")
+    with pytest.raises(FaceproofError, match="no folder run=latest"):
+        named_folder(Path("run=latest"))
+    (tmp_path / "latest").mkdir()
+    assert named_folder(Path("latest")) == Path("latest")
+
+
+def test_a_missing_detector_is_answered_by_what_makes_one(tmp_path):
+    refuse_missing_detector(tmp_path)
+    with pytest.raises(FaceproofError, match="faceproof export latest --to detector"):
+        refuse_missing_detector(Path("latest"))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from faceproof.io import progress as module
-from faceproof.io.progress import progress, time_left
+from faceproof.io.progress import log_progress, progress, time_left
 
 
 class Terminal(io.StringIO):
@@ -43,3 +43,11 @@ def test_what_fails_under_a_bar_fails(monkeypatch):
     monkeypatch.setattr("sys.stdout", Terminal())
     with pytest.raises(ZeroDivisionError):
         list(progress((1 // number for number in (1, 0)), "dividing"))
+
+
+def test_what_counts_for_several_is_counted_so(monkeypatch, caplog):
+    clock = iter([0.0, 4.0, 6.0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with caplog.at_level(logging.INFO):
+        assert list(log_progress(["ab", "cde"], "letters", size=len)) == ["ab", "cde"]
+    assert caplog.messages == ["letters: 5"]

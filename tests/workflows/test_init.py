@@ -1,9 +1,14 @@
 import shlex
 
 import pytest
+import torch
 
+from faceproof import app
 from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
+from faceproof.models.build import build_network
+from faceproof.training.config import make_train_config
+from faceproof.training.dry_run import dry_run
 from faceproof.workflows.init import PLACES, InitConfig, init
 from tests.jobs import compose_job
 
@@ -25,6 +30,16 @@ def test_the_starter_works_as_its_readme_says(tmp_path, monkeypatch, capsys, mak
         make_images(tmp_path / "my project/data/my_images" / label, [f"{n}.jpg" for n in range(9)])
     assert main(["audit", "data=my_images"]) in (0, 1)
     assert "my_images: 18 images" in capsys.readouterr().out
+
+
+def test_the_starter_s_model_takes_an_image(tmp_path, monkeypatch):
+    init(InitConfig(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    words = ("data=demo", "model=my_model", "model.weights=none")
+    config = make_train_config(app.training_values(compose_job("train", tmp_path / "run", words)))
+    net = build_network(config.model)
+    dry_run(config, net)
+    assert net(torch.zeros(2, 3, 128, 128)).shape == (2,)
 
 
 def test_what_it_writes_is_not_ignored(tmp_path):

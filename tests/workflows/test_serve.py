@@ -44,6 +44,7 @@ def test_the_settings_reach_the_server(tmp_path, monkeypatch, capsys):
     ((found, (host, port)),) = ran
     assert (host, found.app.most, found.access_log) == ("0.0.0.0", 7, False)
     said = capsys.readouterr()
+    assert said.err.startswith(f"faceproof: loading {folder}\n")
     assert "everybody who reaches 0.0.0.0 can use this server" in said.err
     assert f"page and HTTP API: http://127.0.0.1:{port}/a/\n" in said.out
     assert f"http://{socket.gethostname()}:{port}/a/\n" in said.out

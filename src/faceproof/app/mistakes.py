@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -17,6 +18,8 @@ from omegaconf.errors import (
 from faceproof import words
 from faceproof.app.conf import choices_of, groups_of, own_settings, settings_of
 from faceproof.errors import FaceproofError
+from faceproof.io.newest_runs import LATEST
+from faceproof.io.run_folder import RunFolder
 from faceproof.settings import UnknownSettingError, join
 
 MENDABLE = (FaceproofError, HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -85,6 +88,8 @@ def message(error: BaseException, program: str = "train") -> str:
             name = found[1]
             if isinstance(one, MissingMandatoryValue) and one.full_key:
                 name = str(one.full_key)  # the text has the name without its place
+            if name == "run":
+                return "name the run: run=latest is the newest, run=FOLDER any other"
             return f"{name} has no value yet; give one by {name}=VALUE"
         if found := NO_GROUP.match(str(one)):
             return unknown_setting(found[1], (), program)
@@ -135,6 +140,8 @@ def unknown_choice(group: str, name: str, known: Sequence[str]) -> str:
     """Say that a group has no choice of a name, and which one was probably meant."""
     there = [one for one in known if not one.startswith("_")] or [*choices_of(group)]
     besides = BESIDES.get(group, "").format(name=name)
+    if group == "data" and Path(name).is_dir():
+        return f"there is no data={name}; did you mean {_own_folder(name)}?"
     if close := get_close_matches(name, there, 1):
         return f"there is no {group}={name}; did you mean {group}={close[0]}?{besides}"
     return f"there is no {group}={name}; there are {', '.join(there)}{besides}"
@@ -184,7 +191,23 @@ def _refuse_bare(word: str, program: str) -> None:
     for group in groups_of(program):
         if word in choices_of(group):
             raise FaceproofError(f"{word} needs its group; did you mean {group}={word}?")
+    if Path(word).is_dir() or word == LATEST:
+        raise FaceproofError(f"{word} needs its setting; did you mean {_of_path(word, program)}?")
     raise FaceproofError(
         f"{word} is no setting, which is KEY=VALUE, such as optimizer.lr=0.01; "
         f"faceproof {program} --help lists them"
     )
+
+
+def _of_path(word: str, program: str) -> str:
+    """Return the settings that take a run or a folder of images."""
+    key = "run" if program == "evaluate" else "resume"
+    if word == LATEST:
+        return f"{key}={word}"
+    if key == "run" or RunFolder(word).config.is_file():
+        return words.override(key, word)
+    return _own_folder(word)
+
+
+def _own_folder(folder: str) -> str:
+    return f"data=folder {words.override('data.root', folder)}"

@@ -1,14 +1,16 @@
 """`faceproof compare`."""
 
+from dataclasses import replace
+
 from faceproof.cli.shell import shell
-from faceproof.io.newest_runs import refuse_missing
+from faceproof.io.newest_runs import named_folder
 from faceproof.workflows.compare_config import CompareConfig
 
 
 @shell(example="faceproof compare multirun/2026-01-12_10-00-00 --out comparison")
 def command(config: CompareConfig) -> None:
     """Write the page of a comparison."""
-    refuse_missing(*config.runs)
+    runs = tuple(map(named_folder, config.runs))
     from faceproof.workflows.compare import compare
 
-    compare(config)
+    compare(replace(config, runs=runs))

@@ -1,7 +1,9 @@
 """`faceproof export`."""
 
+from dataclasses import replace
+
 from faceproof.cli.shell import shell
-from faceproof.io.newest_runs import refuse_missing
+from faceproof.io.newest_runs import named_folder, refuse_missing
 from faceproof.words import for_shell
 from faceproof.workflows.export import ExportConfig, export
 
@@ -9,9 +11,10 @@ from faceproof.workflows.export import ExportConfig, export
 @shell(example="faceproof export runs/NAME --to detector")
 def command(config: ExportConfig) -> None:
     """Make a detector artifact."""
-    refuse_missing(config.run, config.gate, config.detector)
-    export(config)
+    refuse_missing(config.gate, config.detector)
+    export(config if config.run is None else replace(config, run=named_folder(config.run)))
     folder = for_shell(str(config.to))
+    allow = "".join(f" --allow {module}" for module in config.allow)
     print(f"detector artifact: {config.to}")
-    print(f"next:\n  faceproof predict IMAGES --detector {folder} --out verdicts.csv")
-    print(f"  faceproof serve {folder}")
+    print(f"next:\n  faceproof predict IMAGES --detector {folder} --out verdicts.csv{allow}")
+    print(f"  faceproof serve {folder}{allow}")

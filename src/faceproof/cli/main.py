@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError
 
 from faceproof import __version__
 from faceproof.cli.shell import make_app
@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         log_to_stderr()
         return run(words)
     except (FaceproofError, CycloptsError) as error:
-        text = re.sub(r"Literal\[(.*?)\]", r"\1", str(error))  # of a type such as int|Literal[auto]
+        said = _missing(error) if isinstance(error, MissingArgumentError) else str(error)
+        text = re.sub(r"Literal\[(.*?)\]", r"\1", said)  # of a type such as int|Literal[auto]
         print(f"faceproof: {printable_lines(text)}", file=sys.stderr)
         if isinstance(error, CycloptsError):
             known = words[:1] if words and words[0] in COMMANDS else []
@@ -69,6 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("faceproof: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _missing(error: MissingArgumentError) -> str:
+    """Say which argument is missing, by the name that the help gives it, and what it is."""
+    if error.argument is None or error.app is None:
+        return str(error)
+    known = {one.name: one for one in error.app.assemble_argument_collection(parse_docstring=True)}
+    argument = known[error.argument.name]
+    name = argument.name if argument.index is None else argument.name.lstrip("-").upper()
+    return f"{name} needs a value: {' '.join((argument.parameter.help or '').split()).rstrip('.')}"
 
 
 def complete(typed: Sequence[str]) -> list[str]:

@@ -303,9 +303,11 @@ def _name(root: Path) -> str:
 def _show(root: Path, guessed: Mapping[str, Any], config: GuessConfig) -> None:
     """Say what was guessed, and how to correct it."""
     labels, splits = guessed["labels"], guessed["splits"]
-    pairs = [f"{word} = {name or 'left out'}" for word, name in (labels | splits).items()]
+    divided = " and ".join(guessed["ratios"] or ()) or "train, val and test"
+    said = {word: divided if name == "auto" else name for word, name in (labels | splits).items()}
+    pairs = [f"{word} = {name or 'left out'}" for word, name in said.items()]
     _say("%s: guessed the layout %s, in which %s", root, guessed["layout"], ", ".join(pairs))
-    if splits and "test" not in splits.values() and guessed["ratios"] is None:
+    if splits and not {"test", "auto"} & {*splits.values()} and guessed["ratios"] is None:
         _say("%s: there may be no test images; evaluate another set, or split=val", root)
     numbers = NUMBERS[guessed["task"]]
     if numbers.items() <= labels.items() and not numbers.keys() & set(map(str, config.labels)):

@@ -27,6 +27,7 @@ from faceproof.data.table import (
     SCHEMA,
     SPLITS,
     concat_tables,
+    describe_counts,
     table_from_columns,
     validate,
 )
@@ -85,6 +86,10 @@ class DataSet:
     table: pa.Table  # the image table; see `data.table`
     max_unreadable: float = 0.01  # share of unreadable files above which a run refuses to start
     allow_leaks: bool = False  # train although images or groups straddle splits
+
+    def __repr__(self) -> str:
+        """Return its name and numbers, since a table is too long for a notebook."""
+        return f"DataSet({self.name!r}, {self.task.name!r}: {describe_counts(self.table)})"
 
 
 class Source(Protocol):

@@ -119,9 +119,14 @@ def check_splits(rows: pa.Table, data: DataSet) -> None:
             if present.get((split, label)):
                 continue
             advice = "change data.splits or data.ratios"
-            if split == "val" and not any(name == "val" for name, _ in present):
-                advice = "take it from train by data.splits.train=auto, which leaves test as it is"
+            lacks = f"image of class {label}"
+            if not any(name == split for name, _ in present):
+                lacks = "image"
+                if split == "val":
+                    advice = (
+                        "take some from train by data.splits.train=auto, which leaves test as it is"
+                    )
             raise FaceproofError(
-                f"data set {data.name} has no image of class {label} in its split {split}; "
-                f"found {describe_counts(rows)}; both splits need both classes: {advice}"
+                f"data set {data.name} has no {lacks} in its split {split}; found "
+                f"{describe_counts(rows)}; train and val need both classes: {advice}"
             )

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from faceproof.errors import FaceproofError
 from faceproof.inference.output_parts import Results, Row, Seen, printable
 from faceproof.inference.predictor import Predictor
+from faceproof.io.progress import log_progress
 
 MAX_SHOWN = 50  # files on the terminal
 WIDTH = 160  # columns, where the output is no terminal
@@ -137,10 +138,13 @@ def write_verdicts(
 
 
 def _with_progress(console: Console, batches: Iterable[list[Row]]) -> Iterator[list[Row]]:
-    """Show on a terminal how many images are done; how many there will be is not known."""
+    """Show how many images are done; how many there will be is not known."""
+    if not console.is_terminal:
+        yield from log_progress(batches, "images judged", size=len)
+        return
     words = TextColumn("{task.completed:,.0f} images"), TextColumn("{task.fields[rate]}")
     columns = SpinnerColumn(), *words, TimeElapsedColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=None, rate="")
         for rows in batches:
             yield rows

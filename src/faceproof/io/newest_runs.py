@@ -1,5 +1,6 @@
 """Finds runs by their names or their age: `latest`, and the newest ones to name in a message."""
 
+import logging
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
@@ -8,6 +9,8 @@ from faceproof.io.run_folder import RunFolder, is_member
 
 LATEST = "latest"
 NUM_NAMED = 3  # runs that a message names
+
+log = logging.getLogger(__name__)
 
 
 def find_run(name: str, runs: str | Path = "runs") -> RunFolder:
@@ -72,6 +75,35 @@ def refuse_missing(*folders: Path | None) -> None:
             f"there is no folder {folder}; name one that faceproof train or faceproof export has "
             f"written{known}"
         )
+
+
+def refuse_missing_detector(folder: Path) -> None:
+    """Refuse a detector artifact that is not there, before anything heavy is imported.
+
+    Raises:
+        FaceproofError: it names the command that makes one.
+    """
+    if not folder.exists():
+        raise FaceproofError(
+            f"there is no folder {folder}; name a detector that faceproof export has written: "
+            "faceproof export latest --to detector makes one of the newest run"
+        )
+
+
+def named_folder(folder: Path) -> Path:
+    """Return the folder of a run or an artifact; `latest` is the newest run, as in `find_run`.
+
+    A folder of that name comes first.
+
+    Raises:
+        FaceproofError: there is no such folder, or no run with a best epoch.
+    """
+    if folder != Path(LATEST) or folder.exists():
+        refuse_missing(folder)
+        return folder
+    newest = find_run(LATEST).path
+    log.info("%s is %s", LATEST, from_here(newest))
+    return newest
 
 
 def _newest(runs: str | Path, *files: str) -> list[RunFolder]:

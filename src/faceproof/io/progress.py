@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -29,9 +29,24 @@ def progress(items: Iterable[Item], words: str, total: int | None = None) -> Ite
 
         yield from track(items, words, total=total)
         return
+    yield from log_progress(items, words, total)
+
+
+def log_progress(
+    items: Iterable[Item],
+    words: str,
+    total: int | None = None,
+    size: Callable[[Item], int] = lambda _: 1,
+) -> Iterator[Item]:
+    """Yield the items, and say in a log now and then how far it is; see `progress`.
+
+    `size` returns for how many an item counts.
+    """
+    number = 0
     began = said = time.monotonic()
-    for number, item in enumerate(items, start=1):
+    for item in items:
         yield item
+        number += size(item)
         now = time.monotonic()
         if now - said >= EVERY:
             said = now

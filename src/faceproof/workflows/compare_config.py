@@ -17,8 +17,8 @@ class CompareConfig:
     image. Writes comparison.html, .json, .csv and .md.
 
     Attributes:
-        runs: run folders that have been evaluated, or the folder of a sweep, which stands for every
-            finished run below it.
+        runs: run folders that have been evaluated (latest is the newest), or the folder of a sweep,
+            which stands for every finished run below it.
         evaluation: the folder below RUN/evaluations; by default the one that all runs have, of
             several the test split of the data set they were trained on.
         out: the folder to write.

@@ -18,7 +18,8 @@ class EnsembleConfig:
     validation. It is evaluated and compared like any run. No image is scored to make it.
 
     Attributes:
-        runs: run folders, or the folder of a sweep, which stands for every finished run below it.
+        runs: run folders (latest is the newest), or the folder of a sweep, which stands for every
+            finished run below it.
         out: the new run folder.
         average: what is averaged.
         weights: equal, or fitted: those of the least loss on validation.

@@ -45,7 +45,8 @@ class ExplainConfig:
     a Markdown table.
 
     Attributes:
-        subject: a run folder that faceproof train has written, or a detector artifact.
+        subject: a run folder that faceproof train has written, latest for the newest, or a detector
+            artifact.
         images: image files, folders, patterns, or lists of images, as faceproof predict takes them.
         methods: of cam, occlusion and integrated_gradients, separated by commas (default: all).
         sanity: measure how far the maps can be trusted, on the images named, or without any on a

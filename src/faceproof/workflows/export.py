@@ -24,7 +24,7 @@ class ExportConfig:
     it is a cascade, which first asks whether there is a face.
 
     Attributes:
-        run: a run's folder.
+        run: a run's folder, or latest for the newest.
         to: the artifact's folder, which is made.
         gate: a run or an artifact of the task face, for a cascade.
         detector: a run or an artifact of the task deepfake, for a cascade.

@@ -36,7 +36,7 @@ class FeaturesConfig:
     and generator, and writes them for TensorBoard's projector.
 
     Attributes:
-        subject: a run folder that faceproof train has written.
+        subject: a run folder that faceproof train has written, or latest for the newest.
         sample: images, at most one of a group (a video, say) (default: 500; on a CPU 200 for a
             network as large as a ViT-B/16).
         split: of which split.

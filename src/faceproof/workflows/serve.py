@@ -98,6 +98,8 @@ def serve(config: ServeConfig) -> int:
 
 
 def _serve(config: ServeConfig, listener: socket.socket) -> int:
+    # Importing PyTorch takes seconds.
+    print(f"faceproof: loading {config.detector}", file=sys.stderr, flush=True)
     from faceproof.inference.faces import FaceOptions
     from faceproof.inference.predictor import load
     from faceproof.server.access import Access

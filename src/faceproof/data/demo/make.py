@@ -40,6 +40,7 @@ from faceproof.io.left_behind import holds_nothing
 from faceproof.io.plain_files import read_object
 from faceproof.io.progress import progress
 from faceproof.task import Task, get_task
+from faceproof.words import override
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 FORMAT = 1  # raise it with every change to the images
@@ -118,7 +119,9 @@ def _is_there(root: Path, settings: dict[str, object]) -> bool:
         if root.exists() and not (root.is_dir() and holds_nothing(root)):
             raise FaceproofError(
                 f"{root} is there and is no demo data set (it has no demo.json), so nothing was "
-                "written; set data.root to a folder that is empty or does not exist"
+                "written; to use the images in it, say "
+                f"data=folder {override('data.root', root.as_posix())}; to draw the set, set "
+                "data.root to a folder that is empty or does not exist"
             )
         return False
     found = read_object(manifest, "delete the folder to have the set made anew")

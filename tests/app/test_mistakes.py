@@ -1,0 +1,54 @@
+"""What is said where a folder or a run is typed without its setting."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from faceproof.app.mistakes import message, refuse_unknown_words, unknown_choice
+from faceproof.errors import FaceproofError
+
+
+@pytest.mark.parametrize(
+    ("word", "program", "meant"),
+    [
+        ("my_images", "train", "data=folder data.root=my_images"),
+        ("my images", "train", "data=folder 'data.root=my images'"),
+        ("runs/a", "train", "resume=runs/a"),
+        ("runs/a", "evaluate", "run=runs/a"),
+        ("latest", "evaluate", "run=latest"),
+        ("latest", "train", "resume=latest"),
+    ],
+)
+def test_a_folder_without_its_setting_is_answered_by_it(
+    word: str, program: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("my_images", "my images", "runs/a"):
+        Path(folder).mkdir(parents=True)
+    Path("runs/a/config.yaml").touch()
+    with pytest.raises(FaceproofError) as caught:
+        refuse_unknown_words([word], program)
+    assert str(caught.value) == f"{word} needs its setting; did you mean {meant}?"
+
+
+def test_a_folder_in_place_of_a_data_set_is_answered_by_what_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_images").mkdir()
+    assert unknown_choice("data", "my_images", ["demo"]) == (
+        "there is no data=my_images; did you mean data=folder data.root=my_images?"
+    )
+    assert "(a folder of your own is data=folder data.root=FOLDER)" in unknown_choice(
+        "data", "elsewhere", ["demo"]
+    )
+
+
+def test_an_evaluation_without_a_run_is_told_how_to_name_one() -> None:
+    with pytest.raises(MissingMandatoryValue) as caught:
+        OmegaConf.to_container(OmegaConf.create({"run": "???"}), throw_on_missing=True)
+    assert message(caught.value, "evaluate") == (
+        "name the run: run=latest is the newest, run=FOLDER any other"
+    )
