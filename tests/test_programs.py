@@ -37,6 +37,13 @@ def test_a_place_for_runs_that_cannot_be_written_to_is_refused_at_once(word, tmp
     assert f"{word}=FOLDER" in found.stderr
 
 
+def test_an_evaluation_that_is_refused_leaves_an_empty_folder_as_it_is(tmp_path):
+    found = faceproof("evaluate", "run=latest", cwd=tmp_path)
+    assert found.returncode == 1
+    assert len(found.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []  # and it is still there
+
+
 @pytest.mark.parametrize("program", ["train", "sweep", "evaluate"])
 def test_help_says_what_each_group_and_choice_is(program, tmp_path, monkeypatch, capsys):
     own = tmp_path / "conf/data"

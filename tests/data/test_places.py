@@ -27,3 +27,11 @@ def test_what_is_not_there_is_named_with_its_setting(tmp_path):
     both = CombinedData("c", "deepfake", {"a": folder(tmp_path), "b": folder(tmp_path / "gone")})
     with pytest.raises(FaceproofError, match=r"set data\.sets\.b\.root"):
         check_places({"data": both})
+
+
+def test_the_name_of_a_file_is_no_setting(tmp_path):
+    sets = {"mine": TableData("mine", "deepfake", str(tmp_path / "data.csv"))}
+    with pytest.raises(FaceproofError) as refusal:
+        check_places({"data": CombinedData("both", "deepfake", sets)})
+    assert str(tmp_path / "data.csv") in str(refusal.value)
+    assert "data.sets.mine.csv" not in str(refusal.value)

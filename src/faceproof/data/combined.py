@@ -76,5 +76,5 @@ def call_for_set(name: str, call: Callable[[], Result]) -> Result:
         return call()
     except FaceproofError as error:
         raise FaceproofError(
-            re.sub(r"\bdata\.(?=[a-z])", f"data.sets.{name}.", str(error))
+            re.sub(r"(?<![\w/.-])data\.(?=[a-z])", f"data.sets.{name}.", str(error))
         ) from error
