@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from faceproof.app.composing import compose_data
 from faceproof.app.mistakes import message, refuse_unknown_words, unknown_choice
 from faceproof.errors import FaceproofError
 
@@ -41,6 +42,10 @@ def test_a_folder_in_place_of_a_data_set_is_answered_by_what_takes_it(
     assert unknown_choice("data", "my_images", ["demo"]) == (
         "there is no data=my_images; did you mean data=folder data.root=my_images?"
     )
+    with pytest.raises(FaceproofError, match=r"name one by data=folder data\.root=my_images"):
+        compose_data(["my_images"])
+    with pytest.raises(FaceproofError, match="name one by data=NAME"):
+        compose_data(["elsewhere"])
     assert "(a folder of your own is data=folder data.root=FOLDER)" in unknown_choice(
         "data", "elsewhere", ["demo"]
     )

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from faceproof import lookup, words
 from faceproof.app.conf import choices_of, config_root, groups_of, purpose, say_own_conf
-from faceproof.app.mistakes import message
+from faceproof.app.mistakes import message, own_folder
 from faceproof.errors import FaceproofError
 from faceproof.io.newest_runs import find_resumable
 from faceproof.io.run_folder import flatten
@@ -102,7 +102,8 @@ def compose_data(overrides: list[str]) -> "DataSet":
         FaceproofError: they name no data set or no setting of it, or it cannot be listed.
     """
     if others := [word for word in overrides if not word.lstrip("+").startswith("data")]:
-        raise FaceproofError(f"{others[0]!r} is no setting of a data set; name one by data=NAME")
+        meant = own_folder(others[0]) if Path(others[0]).is_dir() else "data=NAME"
+        raise FaceproofError(f"{others[0]!r} is no setting of a data set; name one by {meant}")
     overrides = command_line(overrides)
     try:
         with _composing():

@@ -141,7 +141,7 @@ def unknown_choice(group: str, name: str, known: Sequence[str]) -> str:
     there = [one for one in known if not one.startswith("_")] or [*choices_of(group)]
     besides = BESIDES.get(group, "").format(name=name)
     if group == "data" and Path(name).is_dir():
-        return f"there is no data={name}; did you mean {_own_folder(name)}?"
+        return f"there is no data={name}; did you mean {own_folder(name)}?"
     if close := get_close_matches(name, there, 1):
         return f"there is no {group}={name}; did you mean {group}={close[0]}?{besides}"
     return f"there is no {group}={name}; there are {', '.join(there)}{besides}"
@@ -206,8 +206,9 @@ def _of_path(word: str, program: str) -> str:
         return f"{key}={word}"
     if key == "run" or RunFolder(word).config.is_file():
         return words.override(key, word)
-    return _own_folder(word)
+    return own_folder(word)
 
 
-def _own_folder(folder: str) -> str:
+def own_folder(folder: str) -> str:
+    """Return the settings that take a folder of the user's own, as a shell takes them."""
     return f"data=folder {words.override('data.root', folder)}"
