@@ -26,6 +26,7 @@ def test_runs_of_plain_words_are_trained_once_and_fail_alone(tmp_path, capsys):
     assert "1 of 3 runs failed" in said
     assert "[2/3] x-0.1: finished in " in said
     assert re.search(r"^about \d+ s left, for 2 more runs$", said, re.M)
+    assert said.splitlines()[-3:-1] == ["next:", "  faceproof evaluate run=sweep/x-0.1"]
     assert re.search(r"^about \d+ s left, for 1 more run$", said, re.M)
     rows = leaderboard(folder)
     assert [row["status"] for row in rows] == ["finished", "finished", "failed"]

@@ -265,7 +265,10 @@ class Sweep:
             console.print(f"best: {from_here(finished[0].folder)}", markup=False)
         console.print(f"leaderboard: {from_here(self.folder.leaderboard)}", markup=False)
         folder = for_shell(from_here(self.folder.path))
-        console.print("next:", f"  tensorboard --logdir {folder}", sep="\n", markup=False)
+        console.print("next:", markup=False)
+        if finished:
+            console.print(f"  faceproof evaluate {finished[0].run.argument('run')}", markup=False)
+        console.print(f"  tensorboard --logdir {folder}", markup=False)
         return not failed and not self.not_compared
 
 
