@@ -148,7 +148,7 @@ def test_without_a_cache_that_can_be_written_to_it_goes_on_and_says_so(
     assert "set FACEPROOF_CACHE to a folder that can be written to" in caplog.text
     stats = file_statistics_of(data.table)
     assert cached_audit(data, stats) == audit_data(data, stats)
-    assert "nothing is cached: [" in caplog.text
+    assert "the cache takes no audit: " in caplog.text
 
 
 def test_a_share_beyond_the_limit_is_never_shown_as_the_limit(tmp_path: Path) -> None:

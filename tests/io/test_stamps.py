@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from faceproof.errors import FaceproofError
 from faceproof.io import stamps
 from faceproof.io.stamps import digest_of, key_of, stamp_of
 
@@ -13,6 +14,22 @@ from faceproof.io.stamps import digest_of, key_of, stamp_of
 def test_keys_tell_apart_what_only_reads_the_same() -> None:
     assert key_of(["ab", "c"]) != key_of(["a", "bc"])
     assert key_of(["a", b"b"]) == key_of([b"a", "b"])
+
+
+@pytest.mark.skipif(not hasattr(os, "SEEK_HOLE"), reason="the system does not tell of holes")
+@pytest.mark.parametrize("end", [b"", b"PAR1"])
+def test_a_file_of_nothing_is_not_read_for_hours(tmp_path: Path, end: bytes) -> None:
+    file = tmp_path / "a"
+    with file.open("wb") as opened:
+        opened.write(b"PAR1")
+        opened.truncate(2**40)
+        opened.seek(0, os.SEEK_END)
+        opened.write(end)
+    with pytest.raises(FaceproofError, match=r"a holds [\d,]+ bytes that were never written"):
+        digest_of(file)
+    with file.open("wb") as opened:  # a small hole is none
+        opened.truncate(5000)
+    assert digest_of(file) == hashlib.sha256(bytes(5000)).hexdigest()
 
 
 def test_a_file_that_is_as_it_was_has_its_stamp(tmp_path: Path) -> None:

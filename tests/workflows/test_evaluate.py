@@ -124,7 +124,7 @@ def test_the_verdict_and_its_warnings_are_printed(run, capsys):
     evaluate(run.path, *QUIET)
     said = " ".join(capsys.readouterr().out.split())
     assert "In use it answers" in said
-    assert "Few images: 24 images" in said
+    assert "Few images: with 24 images" in said
 
 
 def test_every_look_at_the_test_images_is_counted(run):

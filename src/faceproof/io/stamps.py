@@ -13,9 +13,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from stat import S_ISREG
 
+from faceproof.errors import FaceproofError
+
 # Seconds for which a file must have been still. A file that is written twice within one tick of
 # the file system's clock has the same times; the coarsest clock in use, that of FAT, ticks at 2 s.
 SETTLED = 2.0
+MAX_HOLES = 2**30  # bytes of a file that were never written; no file of ours has any
 
 
 def stamp_of(path: str | Path) -> str | None:
@@ -38,6 +41,9 @@ def digest_of(file: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal digits; empty where there is no file.
 
     A process reads a file once until its stamp changes.
+
+    Raises:
+        FaceproofError: most of it is a hole, which takes no room on the disk and hours to read.
     """
     with contextlib.suppress(FileNotFoundError):
         if S_ISREG(file.stat().st_mode):
@@ -62,4 +68,25 @@ def _known_digest(file: Path, stamp: str) -> str:
 
 def _read_digest(file: Path) -> str:
     with file.open("rb") as stream:
+        if (empty := _holes(stream.fileno())) > MAX_HOLES:
+            raise FaceproofError(
+                f"{file} holds {empty:,} bytes that were never written: it is not read; put the "
+                "file itself there, or delete it"
+            )
+        stream.seek(0)
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _holes(descriptor: int) -> int:
+    """Return how many bytes of a file were never written, as far as the system tells."""
+    if not hasattr(os, "SEEK_HOLE"):
+        return 0
+    end, place, found = os.fstat(descriptor).st_size, 0, 0
+    while place < end and found <= MAX_HOLES:
+        hole = os.lseek(descriptor, place, os.SEEK_HOLE)
+        try:
+            place = os.lseek(descriptor, hole, os.SEEK_DATA) if hole < end else end
+        except OSError:  # there is no data behind the hole
+            place = end
+        found += place - hole
+    return found
