@@ -13,9 +13,13 @@ def folder(root):
 
 
 def test_what_is_there_is_not_looked_into(tmp_path):
+    """An empty folder and an empty table are there; listing them is what refuses them."""
     (tmp_path / "images.csv").touch()
-    check_places({"data": folder(tmp_path)})
-    check_places({"data": TableData("t", "deepfake", str(tmp_path / "images.csv"))})
+    table = TableData("t", "deepfake", str(tmp_path / "images.csv"))
+    check_places({"data": folder(tmp_path), "data.sets.t": table})
+    for source in (folder(tmp_path), table):
+        with pytest.raises(FaceproofError):
+            source.list()
 
 
 def test_what_is_not_there_is_named_with_its_setting(tmp_path):

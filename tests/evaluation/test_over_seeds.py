@@ -61,10 +61,10 @@ def test_the_interval_of_a_single_run_is_about_that_of_its_area() -> None:
 def test_the_noise_of_seeds_is_their_sample_variance_and_pooled_for_a_single_run() -> None:
     families = [[0.8, 0.82, 0.87], [0.7], [0.9, 0.91]]
     noise = seed_noise(families)
-    assert noise[0] == pytest.approx((np.var(families[0], ddof=1), 2))
-    assert noise[2] == pytest.approx((np.var(families[2], ddof=1), 1))
+    assert noise[0] == pytest.approx((np.var(families[0], ddof=1), 2, False))
+    assert noise[2] == pytest.approx((np.var(families[2], ddof=1), 1, False))
     pooled = (np.var(families[0], ddof=1) * 2 + np.var(families[2], ddof=1)) / 3
-    assert noise[1] == pytest.approx((pooled, 3))
+    assert noise[1] == pytest.approx((pooled, 3, True))
     with pytest.raises(ValueError, match="no configuration has two seeds"):
         seed_noise([[0.8], [0.9]])
 
@@ -99,10 +99,8 @@ def test_what_does_not_vary_claims_no_certainty() -> None:
     assert mean_share([POSITIVE], NONE, np.zeros(200, np.int64)) is None
 
 
-@pytest.mark.parametrize(("sizes", "most"), [((3, 3), 0.07), ((3, 1), 0.07), ((2, 1), 0.07)])
-def test_equal_configurations_are_seldom_called_different(
-    sizes: tuple[int, int], most: float
-) -> None:
+@pytest.mark.parametrize("sizes", [(3, 3), (3, 1), (2, 1)])
+def test_equal_configurations_are_seldom_called_different(sizes: tuple[int, int]) -> None:
     """300 times two configurations, equal but for seeds and images.
 
     A test of the luckiest pair of runs calls many of these real.
@@ -123,5 +121,5 @@ def test_equal_configurations_are_seldom_called_different(
         known = auc_difference(best, worst, POSITIVE, UNITS)
         assert known is not None
         naive += known.p_value < 0.05
-    assert rejected / 300 < most
+    assert rejected / 300 < 0.07
     assert naive / 300 > 0.3

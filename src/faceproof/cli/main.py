@@ -17,6 +17,8 @@ from faceproof.io.streams import outlive_closed_pipes
 from faceproof.performance.threads import wait_briefly
 
 TEXT = "Train, compare, judge and serve detectors for face images."
+# The modules that say how far a command is, or what it has checked.
+INFORMING = ("faceproof.io.progress", "faceproof.workflows.export_parity")
 # Those that Hydra starts: they take groups and settings, such as model=resnet18 seed=1.
 PROGRAMS = {
     "train": "train a detector",
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             getattr(programs, words[0])(words[1:])
             return 0
         wait_briefly()
-        log_to_stderr()
+        log_to_stderr(INFORMING)
         return run(words)
     except (FaceproofError, CycloptsError) as error:
         said = _missing(error) if isinstance(error, MissingArgumentError) else str(error)

@@ -286,14 +286,24 @@ def _families(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
 
     Runs of one seed are copies and no draws of it: such a family is not averaged.
     """
+    found: dict[str, list[ComparedRun]] = {}
+    for name, members in by_family(runs).items():
+        alone = repeats_a_seed(members)
+        found |= {run.name: [run] for run in members} if alone else {name: members}
+    return found
+
+
+def by_family(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
+    """Return the runs that differ in nothing but their seed together."""
     families: dict[str, list[ComparedRun]] = {}
     for run in runs:
         families.setdefault(run.family, []).append(run)
-    found: dict[str, list[ComparedRun]] = {}
-    for name, members in families.items():
-        distinct = len({run.seed for run in members}) == len(members)
-        found |= {name: members} if distinct else {run.name: [run] for run in members}
-    return found
+    return families
+
+
+def repeats_a_seed(runs: Sequence[ComparedRun]) -> bool:
+    """Say whether two of some runs have the same seed."""
+    return len({run.seed for run in runs}) < len(runs)
 
 
 def _noises(families: Sequence[Sequence[ComparedRun]]) -> dict[str, list[SeedNoise]]:

@@ -41,10 +41,14 @@ Calls = Sequence[Flags]  # whether these rows are called correctly, (N,) each
 
 
 class SeedNoise(NamedTuple):
-    """The variance of a metric from seed to seed, and the degrees of freedom it rests on."""
+    """The variance of a metric from seed to seed, and the degrees of freedom it rests on.
+
+    It is `pooled` over all configurations where one has no spread of its own.
+    """
 
     variance: float
     freedom: int
+    pooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def seed_noise(families: Sequence[Sequence[float]]) -> list[SeedNoise]:
     free = [len(values) - 1 for values in families]
     if not sum(free):
         raise ValueError("no configuration has two seeds, so that nothing is known of their spread")
-    pooled = SeedNoise(sum(squares) / sum(free), sum(free))
+    pooled = SeedNoise(sum(squares) / sum(free), sum(free), pooled=True)
     return [
         SeedNoise(square / freedom, freedom) if square > ROUNDING else pooled
         for square, freedom in zip(squares, free, strict=True)
@@ -184,7 +188,7 @@ def _seeds(
     A borrowed noise holds the other's own, so that the two are not independent: it stands for both.
     """
     both = [(noise, len(runs)), *([] if other is None else [(other, len(others))])]
-    borrowed = [one for one, num in both if one.variance and one.freedom != num - 1]
+    borrowed = [one for one, _ in both if one.pooled]
     if borrowed:
         return ((borrowed[0], 1 / sum(1 / num for _, num in both)),), True
     return tuple(both), False

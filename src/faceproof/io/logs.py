@@ -1,14 +1,12 @@
 """How a log is written: only characters that print, and only to a file of the run's own."""
 
 import logging
+from collections.abc import Collection
 from io import TextIOWrapper
 from pathlib import Path
 from typing import cast
 
 from faceproof.io.plain_files import open_plain, printable_lines
-
-# The modules that say how far a command is, or what it has checked.
-SAYING = ("faceproof.io.progress", "faceproof.workflows.export_parity")
 
 
 class PlainFormatter(logging.Formatter):
@@ -32,10 +30,10 @@ class OwnFileHandler(logging.FileHandler):
         return cast(TextIOWrapper, file)
 
 
-def log_to_stderr() -> None:
-    """Let the warnings of a command go to standard error, and how far it is."""
+def log_to_stderr(informing: Collection[str]) -> None:
+    """Let the warnings of a command go to standard error, and what the `informing` modules say."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    for name in SAYING:
+    for name in informing:
         logging.getLogger(name).setLevel(logging.INFO)

@@ -43,7 +43,8 @@ def digest_of(file: Path) -> str:
     A process reads a file once until its stamp changes.
 
     Raises:
-        FaceproofError: most of it is a hole, which takes no room on the disk and hours to read.
+        FaceproofError: over `MAX_HOLES` bytes of it are holes, which take no room on the disk and
+            may take hours to read.
     """
     with contextlib.suppress(FileNotFoundError):
         if S_ISREG(file.stat().st_mode):

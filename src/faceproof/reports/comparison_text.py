@@ -9,13 +9,22 @@ from faceproof.evaluation.comparison import (
     Configuration,
     Spread,
     Tested,
+    by_family,
+    repeats_a_seed,
 )
 from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.metrics import metrics_shown
-from faceproof.reports.numbers import DASH, milliseconds, p_value, rate, scaled, signed, span
+from faceproof.reports.numbers import (
+    CHANCE,
+    DASH,
+    milliseconds,
+    p_value,
+    rate,
+    scaled,
+    signed,
+    span,
+)
 from faceproof.words import percent
-
-CHANCE = 0.5  # ROC-AUC of guessing
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -184,14 +193,11 @@ def _guessers(comparison: Comparison) -> list[str]:
 
 def _repeated_seeds(runs: Sequence[ComparedRun]) -> list[str]:
     """Say which runs repeat the seed of another of their configuration."""
-    families: dict[str, list[ComparedRun]] = {}
-    for run in runs:
-        families.setdefault(run.family, []).append(run)
     return [
         f"{_listed([run.name for run in family])} differ in nothing but their seed, and some share "
         "it, so that they are compared one by one: name one run of each seed to compare means."
-        for family in families.values()
-        if len({run.seed for run in family}) < len(family)
+        for family in by_family(runs).values()
+        if repeats_a_seed(family)
     ]
 
 

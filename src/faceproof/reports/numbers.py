@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from faceproof.words import percent
 
 DASH = "\N{EN DASH}"
+CHANCE = 0.5  # ROC-AUC of guessing
 
 
 def rate(value: float | None) -> str:

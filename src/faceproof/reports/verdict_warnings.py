@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from faceproof.evaluation.evaluation_result import Evaluation
 from faceproof.evaluation.intervals import MIN_UNITS
-from faceproof.reports.numbers import count, span
+from faceproof.reports.numbers import CHANCE, count, span
 from faceproof.reports.robustness_text import neutral_verdict
 
 WIDE = 0.1  # of a 95 % interval of ROC-AUC or accuracy: then the images are few
-CHANCE = 0.5  # ROC-AUC of guessing
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ HEADERS = {
 }
 
 IS_HEAD = "faceproof.is_head"  # in a scope: the client has asked for the head alone
-SHOWN = "x-faceproof-page"  # a header that the page sends, so that its uploads are counted apart
+PAGE_HEADER = b"x-faceproof-page"  # sent by the page, whose uploads are counted apart
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -232,7 +232,7 @@ class UploadGuard:
                 await refuse(send, refusal)
             finally:
                 outcome = "answered" if status == 200 else f"{status}"
-                client = "page" if header(scope, SHOWN.encode()) else "api"
+                client = "page" if header(scope, PAGE_HEADER) else "api"
                 self.metrics.add(outcome, client, time.perf_counter() - start)
 
     async def _pass(
