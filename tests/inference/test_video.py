@@ -12,16 +12,16 @@ from PIL import Image
 import faceproof
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import is_positive
-from faceproof.inference import video
 from faceproof.inference.timeline import clock, most_positive, name_of
-from faceproof.inference.video import (
+from faceproof.inference.video import read_clip
+from faceproof.inference.video_verdict import VideoVerdict, judge_clip
+from faceproof.prepare import video
+from faceproof.prepare.video import (
     Bounds,
     TooManyPixelsError,
     UnknownVideoError,
     UnreadableVideoError,
-    read_clip,
 )
-from faceproof.inference.video_verdict import VideoVerdict, judge_clip
 from faceproof.workflows.export import export_cascade, export_run
 from tests.conftest import write_images
 from tests.small_runs import write_run

@@ -177,6 +177,7 @@ def _leaking_groups(rows: pa.Table) -> list[Finding]:
     meanings = {"group": "images of one group (a video or a person, say) are"}
     if not rows["component"].equals(rows["group"]):
         meanings["component"] = connected
+    meanings["pair"] = "fakes and what they were made from (the column pair) are"
     found = []
     for column, meaning in meanings.items():
         known = rows.filter(pc.is_valid(rows[column]))

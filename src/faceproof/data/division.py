@@ -56,16 +56,24 @@ class Division:
         """
         columns = {"component": [None] * len(columns["path"]), **columns}
         values: list[tuple[str, ...]] = [()] * len(columns["path"])
+        pairs = columns.get("pair", [])
         if self.groups:
             values = values_by_row(self.groups, words, inner_paths(columns["path"]))
             self._warn_of_nothing(values)
+        if any(pairs):
+            values = [
+                row if pair is None else (*row, f"pair={pair}")
+                for row, pair in zip(values, pairs, strict=True)
+            ]
+        connected = bool(self.groups or any(pairs))
+        if connected:
             columns["component"] = components(_with_groups(values, columns["group"]))
         self._warn_of_unread(by_ratios and bool({None, "auto"} & set(columns["split"])))
         if by_ratios:
             columns = self._divide(columns, values)
-        if self.groups:
+        if connected:
             columns["component"] = [one and f"{self.name}/{one}" for one in columns["component"]]
-            if not any(columns["group"]):
+            if self.groups and not any(columns["group"]):
                 columns["group"] = columns["component"]
         return columns
 

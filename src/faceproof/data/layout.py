@@ -1,8 +1,8 @@
 """Turns a folder tree into the columns of an image table, by a layout line.
 
 A layout line such as `Dataset/{split}/{label}/*` says what each folder name of a path means.
-`{split}`, `{label}`, `{generator}` and `{group}` match one folder name (or part of one, as in
-`{label}-{generator}/**`), `*` any text within one name, and `**` any number of folders and the file
+`{split}`, `{label}`, `{generator}`, `{group}` and `{pair}` match one folder name (or part of one, as
+in `{label}-{generator}/**`), `*` any text within one name, and `**` any number of folders and the file
 in the last of them. Everything else must match as written, in any case. Further placeholders, such
 as `{identity}`, are those that `data.groups` names.
 """
@@ -29,7 +29,7 @@ from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind_folder
 from faceproof.io.names import composed, folded
 
-PLACEHOLDERS = ("split", "label", "generator", "group")
+PLACEHOLDERS = ("split", "label", "generator", "group", "pair")
 # Folder words that mean a split wherever the settings do not say otherwise.
 USUAL_SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -130,7 +130,7 @@ def list_folder(
     generators: Words,
     keys: Collection[str] = (),
 ) -> dict[str, list[str | None]]:
-    """List the images below `root` as columns: path (relative), label, split, generator, group.
+    """List the images below `root` as columns: path (relative), and one for each of `PLACEHOLDERS`.
 
     For each key that the layout line has as a placeholder there is a column too, named as it is
     written there, such as `{identity}`: the word as it is.
@@ -288,6 +288,7 @@ def _row(
         row["generator"] = generators.get(folded(generator), generator)
     if found.get("group") is not None:
         row["group"] = match.string[: match.end("group")]
+    row["pair"] = found.get("pair")
     return row
 
 

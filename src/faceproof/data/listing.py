@@ -193,6 +193,8 @@ class FolderData(_Kind):
         columns = division.apply(columns, words, by_ratios=labelled)
         if "{group}" in self.layout:
             columns["group"] = [group and f"{self.name}/{group}" for group in columns["group"]]
+        if "{pair}" in self.layout:
+            columns["pair"] = [pair and f"{self.name}/{pair}" for pair in columns["pair"]]
         if self.generator is not None and "{generator}" not in self.layout:
             columns["generator"] = [
                 self.generator if label == task.positive else None for label in columns["label"]

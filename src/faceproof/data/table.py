@@ -9,6 +9,7 @@
 | generator | dictionary | what made the fake, or null                                    |
 | group     | string     | what is judged as one and stays in one split (a video), or null |
 | component | string     | what people or source videos connect, and so stays in one split |
+| pair      | string     | a name that a fake shares with what it was made from, or null    |
 
 Columns are Arrow arrays, not Python objects, so that worker processes share their memory.
 """
@@ -37,8 +38,10 @@ SCHEMA = pa.schema(
         ("generator", WORD),
         ("group", pa.string()),
         ("component", pa.string()),
+        ("pair", pa.string()),
     ]
 )
+ADDED_LATER = ("component", "pair")  # columns that files of earlier versions lack
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test", "unlabelled")

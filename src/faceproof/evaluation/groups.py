@@ -90,15 +90,15 @@ def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictio
             "no class of their own; judge by images, or let a group be a video"
         )
     names, codes = _ordered_codes(grouped["group"])
-    label, source, generator, component = (
+    label, source, generator, component, pair = (
         _constant(grouped[name], codes, len(names))
-        for name in ("label", "source", "generator", "component")
+        for name in ("label", "source", "generator", "component", "pair")
     )
     probabilities = _aggregate(probabilities_of(grouped), codes, how)
     inside = np.clip(probabilities, NEAREST, 1 - NEAREST)
     scores = [np.log(inside) - np.log1p(-inside), probabilities]
     numbers = [pa.array(values.astype(np.float32)) for values in scores]
-    columns = [names, label, source, generator, names, *numbers, component]
+    columns = [names, label, source, generator, names, *numbers, component, pair]
     table = pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
     return GroupPredictions(table, predictions.num_rows - grouped.num_rows)
 

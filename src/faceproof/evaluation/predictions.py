@@ -10,6 +10,7 @@
 | logit       | float32    | the raw score; positive means the task's positive class    |
 | probability | float32    | of the positive class, in [0, 1]; calibrated where it is so |
 | component   | string     | what people or source videos connect, or null              |
+| pair        | string     | what a fake shares with what it was made from, or null     |
 
 Two conventions are born here: the sign of the logit, and `is_positive`, the threshold rule.
 """
@@ -22,8 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import special
 
+from faceproof.data.table import ADDED_LATER, write_table
 from faceproof.data.table import SCHEMA as IMAGES
-from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.io.parquet import read_parquet
 from faceproof.task import Task
@@ -36,7 +37,7 @@ OF_IMAGE = ("path", "label", "source", "generator", "group")
 SCHEMA = pa.schema(
     [IMAGES.field(name) for name in OF_IMAGE]
     + [pa.field("logit", pa.float32()), pa.field("probability", pa.float32())]
-    + [IMAGES.field("component")]
+    + [IMAGES.field(name) for name in ADDED_LATER]
 )
 
 
@@ -79,7 +80,8 @@ def predictions_table(
             "probabilities; score every image exactly once, in the order of the table"
         )
     scores = [np.asarray(logits, np.float32), np.asarray(probabilities, np.float32)]
-    columns = [*(rows[name] for name in OF_IMAGE), *map(pa.array, scores), rows["component"]]
+    columns = [*(rows[name] for name in OF_IMAGE), *map(pa.array, scores)]
+    columns += [rows[name] for name in ADDED_LATER]
     return _refuse_bad_scores(pa.table(columns, schema=SCHEMA))
 
 
@@ -118,7 +120,7 @@ def read_predictions(path: Path) -> pa.Table:
     """
     if not path.is_file():
         raise FaceproofError(f"there are no predictions at {path}; evaluate the run first")
-    table = read_parquet(path, SCHEMA, may_lack=("component",))  # as earlier versions do
+    table = read_parquet(path, SCHEMA, may_lack=ADDED_LATER)
     if nulls := [name for name in ("path", "logit", "probability") if table[name].null_count]:
         raise FaceproofError(f"{path} has rows without {nulls[0]}; evaluate the run again")
     return _refuse_bad_scores(table)

@@ -227,7 +227,9 @@ def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
             f"{here} and {there} scored files of the same names and other content: images were "
             f"changed between the two evaluations {other.evaluation}; evaluate both again"
         )
-    alike = (("label", "labelled"), ("group", "grouped"), ("component", "connected"))
+    alike = (
+        ("label", "labelled"), ("group", "grouped"), ("component", "connected"), ("pair", "paired")
+    )  # fmt: skip
     for column, what in alike:
         mine, yours = (table[column].cast(pa.string()) for table in (ours, theirs))
         same = pc.fill_null(pc.equal(mine, yours), False).to_numpy()

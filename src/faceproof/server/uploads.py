@@ -12,13 +12,12 @@ from faceproof.data.image_limits import BYTES_PER_PIXEL, TooCostlyError, open_im
 from faceproof.data.kinds import extra_of, why_unknown
 from faceproof.errors import FaceproofError
 from faceproof.inference.verdicts import Fit
-from faceproof.inference.video import (
+from faceproof.inference.video import Clip, read_clip
+from faceproof.prepare.video import (
     Bounds,
-    Clip,
     TooManyPixelsError,
     UnknownVideoError,
     UnreadableVideoError,
-    read_clip,
 )
 from faceproof.server.judging_queue import RefusedError, too_late
 from faceproof.server.limits import Limits
