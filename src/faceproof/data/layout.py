@@ -1,10 +1,10 @@
 """Turns a folder tree into the columns of an image table, by a layout line.
 
 A layout line such as `Dataset/{split}/{label}/*` says what each folder name of a path means.
-`{split}`, `{label}`, `{generator}`, `{group}` and `{pair}` match one folder name (or part of one, as
-in `{label}-{generator}/**`), `*` any text within one name, and `**` any number of folders and the file
-in the last of them. Everything else must match as written, in any case. Further placeholders, such
-as `{identity}`, are those that `data.groups` names.
+`{split}`, `{label}`, `{generator}`, `{group}` and `{pair}` match one folder name (or part of one,
+as in `{label}-{generator}/**`), `*` any text within one name, and `**` any number of folders and
+the file in the last of them. Everything else must match as written, in any case. Further
+placeholders, such as `{identity}`, are those that `data.groups` names.
 """
 
 import logging
