@@ -15,7 +15,7 @@ from faceproof.audit.file_statistics import (
 )
 from faceproof.data.image_io import read_image
 from faceproof.io import stamps
-from tests.audit.test_image_statistics import portrait
+from tests.data.test_image_statistics import portrait
 
 
 @pytest.fixture

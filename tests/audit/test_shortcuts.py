@@ -2,7 +2,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from faceproof.audit import image_statistics
 from faceproof.audit.file_statistics import SCHEMA
 from faceproof.audit.shortcuts import (
     MIN_UNITS,
@@ -12,6 +11,7 @@ from faceproof.audit.shortcuts import (
     find_shortcuts,
     too_few,
 )
+from faceproof.data import image_statistics
 
 FRAMES = 25  # of each video
 

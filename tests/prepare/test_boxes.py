@@ -1,15 +1,15 @@
 """The square that is cut out around a face."""
 
+import numpy as np
 import pytest
-import torch
 
 from faceproof.prepare.boxes import Box, crop
 
 
 def numbered(height, width):
     """Return an image whose pixels tell where they come from: row, column, 0."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack([rows, columns, 0 * rows]).to(torch.uint8)
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, 0 * rows]).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def numbered(height, width):
     ],
 )
 def test_a_crop_is_a_square_inside_the_image(box, top_left, side):
-    part = crop(numbered(120, 100), box)
+    part = crop(numbered(120, 100), box, 0.3)
     assert part.shape == (3, side, side)
     assert tuple(part[:2, 0, 0].tolist()) == top_left
     assert part[0, -1, -1] == top_left[0] + side - 1
@@ -32,4 +32,11 @@ def test_a_crop_is_a_square_inside_the_image(box, top_left, side):
 
 def test_a_crop_without_margin_is_the_box():
     part = crop(numbered(120, 100), Box(40, 50, 60, 70), margin=0.0)
-    assert torch.equal(part, numbered(120, 100)[:, 50:70, 40:60])
+    assert np.array_equal(part, numbered(120, 100)[:, 50:70, 40:60])
+
+
+def test_the_overlap_of_boxes_is_a_share():
+    box = Box(0, 0, 10, 10)
+    assert box.overlap(box) == 1
+    assert box.overlap(Box(5, 0, 15, 10)) == 50 / 150
+    assert box.overlap(Box(10, 10, 20, 20)) == 0

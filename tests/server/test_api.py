@@ -18,9 +18,8 @@ import faceproof
 from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
 from faceproof.inference.faces import FaceOptions, judge_faces
-from faceproof.inference.predictor import to_rgb
-from faceproof.prepare import face_detector
-from faceproof.prepare.boxes import crop
+from faceproof.inference.video_faces import judge_video_faces, read_faces
+from faceproof.prepare.detectors import load_detector
 from faceproof.server.limits import Limits
 from faceproof.workflows.export import export_cascade, export_run
 from tests.conftest import write_images
@@ -166,8 +165,7 @@ def test_the_map_is_of_the_face_that_decides(finder, model, monkeypatch):
     wanted = judge_faces(model, two)
     number = wanted.faces.index(wanted.image)
     assert (found["thumbnail"]["width"], found["thumbnail"]["height"]) == (1024, 512)
-    part = crop(to_rgb(two), wanted.boxes[number], FaceOptions().margin)
-    assert torch.equal(drawn[0], part)
+    assert torch.equal(drawn[0], wanted.crops[number])
 
 
 def test_a_map_that_cannot_be_drawn_is_refused_in_words(model, image, monkeypatch):
@@ -233,7 +231,7 @@ def test_where_faces_cannot_be_found_it_is_told(tmp_path, client, finder, image,
     assert "this server does not look for faces" in refused.json()["error"]
     assert "--find-faces" in refused.json()["error"]
     for data, status, words in (
-        (b"a video, perhaps", 415, "faces are found in images alone"),
+        (b"a video, perhaps", 415, "the file is no image that can be read, and as a video"),
         (png(60, 60)[:-40], 422, "the image cannot be read"),
         (png(9000, 9000), 413, "at most 50,000,000 are taken"),
     ):
@@ -246,21 +244,30 @@ def test_where_faces_cannot_be_found_it_is_told(tmp_path, client, finder, image,
         make_api_only(gate, Limits(), options=FaceOptions())
 
 
-def test_a_video_has_no_faces_found(tmp_path, finder):
+def test_of_a_video_each_face_is_judged(tmp_path, finder, model):
     pytest.importorskip("av", reason="videos take PyAV")
     from tests.small_videos import write_video
 
-    client, _, _ = finder
-    file = write_video(tmp_path / "a.mp4", [0, 1])
-    answer = send(client, file.read_bytes(), params={"faces": "true"})
-    assert answer.status_code == 415
-    assert "judge a video without looking for faces" in answer.json()["error"]
+    client, two, _ = finder
+    pixels = np.asarray(Image.open(io.BytesIO(two)).resize((512, 256)))
+    faces = lambda number: np.vstack([pixels, pixels])[number : number + 256, :256]  # noqa: E731
+    file = write_video(tmp_path / "a.mp4", [0, 0.5, 1], side=256, image=faces)
+    params = {"faces": "true", "frames": "2", "thumbnails": "true"}
+    found = send(client, file.read_bytes(), params=params).json()
+    options = FaceOptions()
+    wanted = judge_video_faces(model, read_faces(file, model.fits, 2, options))
+    assert len(found["tracks"]) == len(wanted.tracks) == 1
+    assert found["probability"] == pytest.approx(wanted.video.probability, abs=1e-6)
+    assert found["tracks"][0]["frames_read"] == found["frames_read"] == 2
+    assert found["frames"][0]["thumbnail"].startswith("data:image/jpeg")
+    faceless = write_video(tmp_path / "none.mp4", [0, 1])
+    found = send(client, faceless.read_bytes(), params={"faces": "true"}).json()
+    assert (found["verdict"], found["tracks"]) == ("no face", [])
 
 
 def test_a_server_cannot_find_faces_without_the_extra(model, monkeypatch):
-    face_detector.load_detector.cache_clear()
-    for name in ("skimage.data", "skimage.feature"):
-        monkeypatch.setitem(sys.modules, name, None)
+    load_detector.cache_clear()
+    monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
         make_api_only(model, Limits(), options=FaceOptions())
     words = ["serve", "nowhere", "--whole-if-none"]

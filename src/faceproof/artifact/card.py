@@ -17,6 +17,7 @@ from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.operating_point import OperatingPoint, in_use
 from faceproof.io.parse import ADDED, parse
 from faceproof.models.detector import ImageInput
+from faceproof.prepare.cropping import StoredCrop
 from faceproof.task import Task, get_task
 
 FORMAT = "faceproof detector 2"
@@ -134,6 +135,8 @@ class DetectorEntry:
     evaluations: tuple[EvaluationEntry, ...]
     networks: tuple[NetworkEntry, ...]
     average: str | None = None  # of an ensemble, one of `AVERAGES`
+    # How the faces were cut out that it was trained on; None of images that were taken as they are.
+    crop: StoredCrop | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         known = self.average is None or self.average in AVERAGES

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from faceproof.artifact.card import Card, DetectorEntry, EvaluationEntry, NetworkEntry
 from faceproof.evaluation.metrics import metrics_shown
+from faceproof.prepare.cropping import StoredCrop
 
 DASH = "-"
 TITLES = {"gate": "The gate", "detector": "The detector"}
@@ -52,6 +53,8 @@ def _describe(title: str, part: DetectorEntry) -> Iterator[str]:
         )
     for network in part.networks:
         yield _input(network)
+    if part.crop is not None:
+        yield _crop(part.crop)
     yield from _operating_point(part)
     yield from _training(part)
     yield ""
@@ -64,6 +67,18 @@ def _input(network: NetworkEntry) -> str:
         f"- Input of {network.name}: the whole image, resized to {given.size} x {given.size} "
         f"pixels ({given.interpolation}), mean {list(given.mean)}, std {list(given.std)} of values "
         "in [0, 1]."
+    )
+
+
+def _crop(stored: StoredCrop) -> str:
+    config = stored.config
+    framing = "turned upright by its landmarks, " if config.align else ""
+    size = "as large as in the image" if config.size is None else f"{config.size} pixels a side"
+    lossy = "" if config.quality is None else f", encoded as JPEG of quality {config.quality}"
+    return (
+        f"- Judges faces that are cut out: found by {stored.detector}, {framing}with a margin of "
+        f"{config.margin:g} times the face's side, {size}{lossy}. `predict` and `serve` do so by "
+        "themselves; `--no-find-faces` is for images that are such crops already."
     )
 
 

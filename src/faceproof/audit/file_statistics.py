@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import logging
 import os
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from faceproof.audit import image_statistics as numbers
 from faceproof.data import image_io
+from faceproof.data import image_statistics as numbers
 from faceproof.data.image_io import UnreadableImageError, decode_image, read_file
 from faceproof.data.image_limits import open_image
+from faceproof.data.kinds import VIDEO_SUFFIXES
 from faceproof.data.shards.paths import SHARD, find_member, roots_of
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.table import write_table
@@ -68,6 +70,7 @@ def file_statistics_of(rows: pa.Table) -> pa.Table:
 
     They are cached by source: a split or a combination of data sets finds those of its images.
     """
+    _refuse_videos(rows["path"])
     sources = rows["source"].cast(pa.string())
     places, found, in_shards = [], [], _of_shards(rows["path"])
     for source in sources.unique().to_pylist():
@@ -76,6 +79,19 @@ def file_statistics_of(rows: pa.Table) -> pa.Table:
         found.append(gather_file_statistics(rows["path"].take(pa.array(chosen)), file, in_shards))
         places.append(chosen)
     return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(places))))
+
+
+def _refuse_videos(paths: pa.ChunkedArray) -> None:
+    """Refuse a data set of videos; a video among images is a file that cannot be read."""
+    endings = "|".join(re.escape(suffix) for suffix in sorted(VIDEO_SUFFIXES))
+    videos = pc.match_substring_regex(paths, f"(?i)({endings})$")
+    number = pc.sum(videos).as_py() or 0
+    if 2 * number > len(paths):
+        raise FaceproofError(
+            f"{number:,} of {len(paths):,} files are videos, first {paths.filter(videos)[0]}, and "
+            "images are wanted: cut the faces out by faceproof prepare data=NAME --out DIR, with "
+            "the same settings, and take data=prepared data.root=DIR"
+        )
 
 
 def gather_file_statistics(

@@ -105,8 +105,8 @@ UNREAD: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "array": (_PNG, (".npy", ".npz")),
 }  # fmt: skip
 ADVICE_FOR_VIDEOS = (
-    "faceproof predict judges videos; all else takes images: cut each video into frames, in a "
-    "folder of its own that data.layout names by {group}"
+    "faceproof predict judges videos; all else takes images: faceproof prepare cuts the faces out "
+    "of videos, and data=prepared takes them"
 )
 
 # One of these marks a folder that faceproof has written, whose plots are nobody's data: a run, a

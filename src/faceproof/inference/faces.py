@@ -7,18 +7,25 @@ unless the whole image shall be judged then. The more faces, the more chances of
 probability is that of one face, not of the image.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.predictor import ImageLike, Predictor, stack_fitted, to_rgb
 from faceproof.inference.verdicts import NO_FACE, Fit, Fitted, Verdict
-from faceproof.prepare.boxes import MARGIN, Box, crop
-from faceproof.prepare.face_detector import MAX_FACES, find_faces, load_detector
+from faceproof.prepare.boxes import Box
+from faceproof.prepare.cropping import CropConfig, cut_as_stored
+from faceproof.prepare.detectors import describe_detector, load_detector
+from faceproof.prepare.finding import find_faces
+
+MAX_FACES = 8
+log = logging.getLogger(__name__)
 
 RULE = "the face with the highest calibrated probability of the positive class"
 WHOLE = "no face found: the whole image was judged"
@@ -31,13 +38,12 @@ class FaceOptions:
     Attributes:
         whole_if_none: judge the whole image where no face is found.
         most: how many faces of an image are judged at most, the largest ones.
-        margin: around a face, as a share of its side; it should be that of the detector's training
-            images.
+        crop: how they are found and cut out; it should be as it was for the training images.
     """
 
     whole_if_none: bool = False
     most: int = MAX_FACES
-    margin: float = MARGIN
+    crop: CropConfig = field(default_factory=CropConfig)
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,22 @@ class FacesVerdict:
         image: the verdict on the image; see the rule above.
         boxes: where the faces are, in pixels of the image, the largest first.
         whole: no face was found, and the whole image was judged.
+        crops: the faces as they were cut out, (3, S, S) uint8 each, where they are wanted.
     """
 
     image: Verdict
     boxes: Sequence[Box]
     faces: Sequence[Verdict]
     whole: bool = False
+    crops: Sequence[Tensor] = field(default=(), compare=False, repr=False)
+
+    @property
+    def decides(self) -> Tensor | None:
+        """The crop that decides; None where no face does."""
+        for crop, face in zip(self.crops, self.faces, strict=bool(self.crops)):
+            if face is self.image:
+                return crop
+        return None
 
     @property
     def note(self) -> str | None:
@@ -78,12 +94,49 @@ class FacesVerdict:
         }
 
 
-def check_faces(predictor: Predictor) -> None:
+def face_options(
+    predictor: Predictor, find_faces: bool | None, whole_if_none: bool
+) -> FaceOptions | None:
+    """Return how faces are found for a detector; None if images are judged as they are.
+
+    Faces are cut out as they were for the images that it was trained on, where the artifact says
+    how, and else as `CropConfig` has it.
+
+    Args:
+        predictor: the detector.
+        find_faces: None for what the detector was trained on.
+        whole_if_none: judge the whole image where no face is found.
+
+    Raises:
+        FaceproofError: faces cannot be found, or `whole_if_none` would change nothing.
+    """
+    stored = predictor.card.detector.crop
+    if find_faces is None:
+        find_faces = stored is not None
+    if not find_faces:
+        if whole_if_none:
+            raise FaceproofError("--whole-if-none changes what --find-faces does; give both")
+        return None
+    if stored is None:
+        options = FaceOptions(whole_if_none)
+    else:
+        options = FaceOptions(whole_if_none, crop=stored.config)
+    check_faces(predictor, options)
+    here = describe_detector(options.crop.detector)
+    if stored is not None and here != stored.detector:
+        log.warning(
+            "the faces that the detector was trained on were found by %s, and here by %s: they may "
+            "be framed otherwise", stored.detector, here,
+        )  # fmt: skip
+    return options
+
+
+def check_faces(predictor: Predictor, options: FaceOptions) -> None:
     """Refuse to find faces where that cannot be done.
 
     Raises:
-        FaceproofError: the task of the detector is whether there is a face, or scikit-image is not
-            installed.
+        FaceproofError: the task of the detector is whether there is a face, or the face detector
+            is not installed.
     """
     if predictor.task.name == "face":
         raise FaceproofError(
@@ -91,7 +144,7 @@ def check_faces(predictor: Predictor) -> None:
             "would answer that question already; leave out --find-faces, or use a detector of the "
             "task deepfake"
         )
-    load_detector()
+    load_detector(options.crop.detector)
 
 
 def fit_faces(
@@ -103,11 +156,24 @@ def fit_faces(
         The boxes, and what to judge of the (3, H, W) uint8 image, (3, S, S) uint8 each: a crop for
         each box, or the whole image where there is none and the options say so.
     """
-    boxes = find_faces(image, options.most)
-    parts = [crop(image, box, options.margin) for box in boxes]
-    if not boxes and options.whole_if_none:
+    boxes, parts = cut_faces(image, options)
+    return boxes, [fit_all(part, fits) for part in parts]
+
+
+def cut_faces(image: Tensor, options: FaceOptions) -> tuple[list[Box], list[Tensor]]:
+    """Find faces, and cut them out as they are judged; see `fit_faces`."""
+    pixels = image.numpy()
+    found = find_faces(pixels, load_detector(options.crop.detector), options.crop)
+    faces = found.faces[: options.most]
+    parts = [torch.from_numpy(cut_as_stored(pixels, face, options.crop)) for face in faces]
+    if not faces and options.whole_if_none:
         parts = [image]
-    return boxes, [{fit: fit_image(part, *fit) for fit in fits} for part in parts]
+    return [face.box for face in faces], parts
+
+
+def fit_all(image: Tensor, fits: Sequence[Fit]) -> Fitted:
+    """Resize an image, (3, H, W) uint8, for each network."""
+    return {fit: fit_image(image, *fit) for fit in fits}
 
 
 def combine_faces(
@@ -133,10 +199,13 @@ def judge_faces(
     """Find the faces in an image, judge each, and return the verdict on the image.
 
     Raises:
-        FaceproofError: the detector is of the task face, scikit-image is not installed, or the
-            image cannot be read.
+        FaceproofError: the detector is of the task face, the face detector is not installed, or
+            the image cannot be read.
     """
-    check_faces(predictor)
-    boxes, fitted = fit_faces(to_rgb(image), predictor.fits, options or FaceOptions())
+    options = options or FaceOptions()
+    check_faces(predictor, options)
+    boxes, parts = cut_faces(to_rgb(image), options)
+    fitted = [predictor.fit(part) for part in parts]
     verdicts = predictor.judge(stack_fitted(fitted)) if fitted else []
-    return combine_faces(predictor, boxes, verdicts)
+    found = combine_faces(predictor, boxes, verdicts)
+    return replace(found, crops=parts if boxes else ())

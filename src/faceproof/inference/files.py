@@ -25,6 +25,12 @@ from faceproof.inference.output_parts import Row, printable
 from faceproof.inference.predictor import Predictor, judge_batches, stack_fitted
 from faceproof.inference.verdicts import Fit, Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
+from faceproof.inference.video_faces import (
+    FacesClip,
+    FacesVideoVerdict,
+    judge_video_faces,
+    read_faces,
+)
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
 from faceproof.io.stamps import stamp_of
 from faceproof.performance.cores import by_all_cores
@@ -35,10 +41,10 @@ PER_VIDEO = 60.0  # seconds that a worker may take for a file
 WORKERS_OPTION = "--workers"
 MANY = 10**9  # files; how many there will be is not known
 ON_CPU, ON_GPU = 32, 64  # files at a time
-NO_VIDEOS = "faces are found in images alone; judge videos without --find-faces"
 
-# Called with the path of each video, its frames, and the verdict on it.
+# Called with the path of each video, the frames that decide, and the verdict on them.
 OnClip = Callable[[str, Clip, VideoVerdict], None]
+Judged = Verdict | VideoVerdict | FacesVerdict | FacesVideoVerdict
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,14 @@ class _File(NamedTuple):
     """What was read of one file.
 
     `fitted` holds what is to be judged as images: the image, or each of its faces; nothing of a
-    video, whose frames are in `clip`.
+    video, whose frames are in `clip`, or its faces in `faces_clip`.
     """
 
     path: str
     stamp: str | None = None  # before it was read
     error: str | None = None
     clip: Clip | None = None
+    faces_clip: FacesClip | None = None
     boxes: list[Box] | None = None
     fitted: Sequence[Fitted] = ()
 
@@ -96,10 +103,11 @@ class _Files(Dataset[_File]):
         faces, file = self.loading.faces, _File(path, stamp_of(path))
         try:
             if is_video(path):
+                num_frames = self.loading.num_frames
                 if faces is not None:
-                    return file._replace(error=NO_VIDEOS)
-                clip = read_clip(path, self.fits, self.loading.num_frames)
-                return file._replace(clip=clip)
+                    found = read_faces(path, self.fits, num_frames, faces)
+                    return file._replace(faces_clip=found)
+                return file._replace(clip=read_clip(path, self.fits, num_frames))
             image = torch.from_numpy(read_image(path))
         except ValueError as error:  # unreadable, or a path that the system does not take
             return file._replace(error=str(error))
@@ -164,7 +172,7 @@ def predict_files(
     """
     loading = loading or Loading()
     if loading.faces is not None:
-        check_faces(predictor)
+        check_faces(predictor, loading.faces)
     device = predictor.device.type
     batch_size = loading.size_on(device)
     for loaded in load_files(paths, predictor.fits, loading, device):
@@ -174,18 +182,33 @@ def predict_files(
         rows: list[Row] = []
         for file, count in zip(loaded.files, loaded.counts, strict=True):
             own = list(islice(verdicts, count))
-            said: Verdict | VideoVerdict | FacesVerdict | None = None
-            if file.clip is not None:
+            said: Judged | None = None
+            if file.clip is not None or file.faces_clip is not None:
                 with _naming([file]):
-                    said = judge_clip(predictor, file.clip, batch_size)
-                if on_clip is not None:
-                    on_clip(file.path, file.clip, said)
+                    said = _judge_video(predictor, file, batch_size, on_clip)
             elif file.boxes is not None:
                 said = combine_faces(predictor, file.boxes, own)
             elif file.error is None:
                 (said,) = own
             rows.append(_row(file, said, predictor.threshold))
         yield rows
+
+
+def _judge_video(
+    predictor: Predictor, file: _File, batch_size: int, on_clip: OnClip | None
+) -> VideoVerdict | FacesVideoVerdict:
+    """Return the verdict on a video, as a whole or by its faces."""
+    if file.faces_clip is None:
+        assert file.clip is not None
+        said = judge_clip(predictor, file.clip, batch_size)
+        if on_clip is not None:
+            on_clip(file.path, file.clip, said)
+        return said
+    found = judge_video_faces(predictor, file.faces_clip, batch_size)
+    decides = found.deciding_clip(file.faces_clip)
+    if on_clip is not None and decides is not None:
+        on_clip(file.path, decides, found.video)
+    return found
 
 
 @contextlib.contextmanager
@@ -198,21 +221,28 @@ def _naming(files: Sequence[_File]) -> Iterator[None]:
         raise ScoreError(f"{ends}: {error}") from error
 
 
-def _row(
-    file: _File, judged: Verdict | VideoVerdict | FacesVerdict | None, threshold: float
-) -> Row:
+def _row(file: _File, judged: Judged | None, threshold: float) -> Row:
     path = printable(file.path)
     # Another command has the path as it is printed; where that is not the path, it judges again.
     row = Row(path, threshold=threshold, stamp=file.stamp if path == file.path else None)
     if judged is None:
         return replace(row, error=file.error)
-    one = judged.image if isinstance(judged, FacesVerdict) else judged
+    one: Verdict | VideoVerdict
+    if isinstance(judged, FacesVerdict):
+        one = judged.image
+    elif isinstance(judged, FacesVideoVerdict):
+        one = judged.video
+    else:
+        one = judged
     row = replace(
         row, verdict=one.verdict, called=one.called, probability=one.probability,
         gate_probability=one.gate_probability,
     )  # fmt: skip
     if isinstance(judged, VideoVerdict):
         return replace(row, frames=len(judged.frames), note=judged.summary)
+    if isinstance(judged, FacesVideoVerdict):
+        faces, frames = len(judged.tracks), judged.num_frames
+        return replace(row, frames=frames, faces=faces, note=judged.summary)
     if isinstance(judged, FacesVerdict):
         return replace(row, logit=judged.image.logit, faces=len(judged.boxes), note=judged.note)
     return replace(row, logit=judged.logit)

@@ -28,10 +28,10 @@ SCALARS: Mapping[type, tuple[Callable[[Any], bool], str]] = {
 def parse(kind: Any, value: Any, where: str = "") -> Any:
     """Return a plain value as what an annotation says it is.
 
-    That is a dataclass, a scalar type, `dict[str, X]`, `tuple[X, ...]`, `tuple[X, Y]`, `X | None`,
-    or Any for plain values of bounded depth. A dataclass takes exactly its fields, of which those
-    that are `ADDED` may be missing; one with a method `from_json` is made by that, once its fields
-    have the right types.
+    That is a dataclass, a scalar type, `dict[str, X]`, `tuple[X, ...]`, `tuple[X, Y]`, a
+    NamedTuple (of a list), `X | None`, or Any for plain values of bounded depth. A dataclass takes
+    exactly its fields, of which those that are `ADDED` may be missing; one with a method
+    `from_json` is made by that, once its fields have the right types.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -52,6 +52,9 @@ def parse(kind: Any, value: Any, where: str = "") -> Any:
         )
     if is_dataclass(kind):
         return _parse_dataclass(kind, value, where)
+    if isinstance(kind, type) and issubclass(kind, tuple):  # with named fields
+        hints = get_type_hints(kind)
+        return kind(*parse(tuple[tuple(hints.values())], value, where))  # type: ignore[misc]
     fits, meaning = SCALARS[kind]
     _expect(fits(value), value, where, meaning)
     return kind(value)

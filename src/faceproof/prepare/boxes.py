@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-from torch import Tensor
-
-MARGIN = 0.3  # of a face's side, added on each side of it
+from faceproof.data.image_io import Pixels
 
 
 class Box(NamedTuple):
@@ -29,15 +27,20 @@ class Box(NamedTuple):
             min(self.bottom, other.bottom),
         ).area
 
+    def overlap(self, other: "Box") -> float:
+        """Return the intersection over the union of both, from 0 to 1."""
+        common = self.common(other)
+        return common / max(self.area + other.area - common, 1)
 
-def crop(image: Tensor, box: Box, margin: float = MARGIN) -> Tensor:
+
+def crop(image: Pixels, box: Box, margin: float) -> Pixels:
     """Cut a square around a face out of an image.
 
     At a border the square is moved inwards, and in an image that is too small it shrinks to the
     image's shorter side: nothing is padded or distorted.
 
     Args:
-        image: (3, H, W) uint8, of which (3, S, S) are returned.
+        image: (3, H, W) uint8, of which (3, S, S) are returned, as a view.
         box: the face.
         margin: what is added on each side, as a share of the box's longer side.
     """

@@ -9,7 +9,7 @@ refused, because ffmpeg would follow them.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
@@ -151,6 +151,22 @@ class Video:
 
     def _time(self, frame: "VideoFrame") -> float:
         return max(self._reader.time(frame) - self._start, 0.0)
+
+
+class PresentFrames:
+    """Passes on the frames that are there, and counts them and those that are lost."""
+
+    def __init__(self, frames: Iterable[Frame | None]) -> None:
+        self._frames = frames
+        self.present = self.lost = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._frames:
+            if frame is None:
+                self.lost += 1
+            else:
+                self.present += 1
+                yield frame
 
 
 def _file(path: str | Path) -> BinaryIO:

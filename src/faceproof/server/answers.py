@@ -12,8 +12,8 @@ from faceproof.inference.faces import FaceOptions, check_faces, judge_faces
 from faceproof.inference.predictor import Predictor, stack_fitted
 from faceproof.inference.timeline import most_positive
 from faceproof.inference.video import Clip
+from faceproof.inference.video_faces import judge_video_faces, read_faces
 from faceproof.inference.video_verdict import judge_clip
-from faceproof.prepare.boxes import crop
 from faceproof.reports.html import image_url
 from faceproof.server.heat_map import HeatMaps
 from faceproof.server.judging_queue import RefusedError
@@ -24,10 +24,6 @@ THUMBNAIL = 720  # pixels, the longer side
 NOT_FINDING = (
     "this server does not look for faces; leave out faces=true, or start it by faceproof serve DIR "
     "--find-faces, which takes pip install 'faceproof[faces]'"
-)
-NO_VIDEOS = (
-    "the file is no image that can be read, and faces are found in images alone; judge a video "
-    "without looking for faces"
 )
 
 
@@ -69,6 +65,19 @@ class Frame(BaseModel):
         None, description="with thumbnails=true, of the frames of the highest probability: a JPEG "
         "as a data URL",
     )  # fmt: skip
+
+
+class Track(BaseModel):
+    """What the detector says of one face of a video, over the frames in which it is seen."""
+
+    verdict: str
+    called: str
+    probability: float | None
+    low: float | None
+    high: float | None
+    share: float | None
+    frames_read: int = Field(description="in which the face is seen")
+    frames: list[Frame]
 
 
 class Thumbnail(BaseModel):
@@ -114,6 +123,10 @@ class Answer(BaseModel):
     faces: list[Face] | None = Field(
         None, description="with faces=true: the faces that were found, the largest first"
     )
+    tracks: list[Track] | None = Field(
+        None, description="of a video with faces=true: each face that is followed through it; the "
+        "fields above are of the face that decides",
+    )  # fmt: skip
     thumbnail: Thumbnail | None = Field(None, description="with thumbnails=true: of an image")
     map: Map | None = Field(
         None, description="with map=true: of an image; null of a video and where there is no face"
@@ -138,7 +151,7 @@ class Judge:
 
     def __init__(self, predictor: Predictor, limits: Limits, options: FaceOptions | None) -> None:
         if options is not None:
-            check_faces(predictor)
+            check_faces(predictor, options)
         self.predictor = predictor
         self.uploads = UploadReader(limits)
         self.options = options
@@ -168,17 +181,15 @@ class Judge:
         return {"kind": "image", **verdict.to_json(), **shown}
 
     def _faces(self, file: BinaryIO, question: Question, deadline: float) -> dict[str, Any]:
-        """Answer on the faces of an image; the map is of what decides, a face or the whole."""
+        """Answer on the faces of an image or video; the map is of what decides in an image."""
         if self.options is None:
             raise RefusedError(422, NOT_FINDING)
         image = self.uploads.read_image(file, deadline)
         if image is None:
-            raise RefusedError(415, NO_VIDEOS)
+            return self._video_faces(file, question, deadline, self.options)
         found = judge_faces(self.predictor, image, self.options)
-        boxes = [
-            box for box, face in zip(found.boxes, found.faces, strict=True) if face is found.image
-        ]
-        decides = crop(image, boxes[0], self.options.margin) if boxes else image
+        crop = found.decides
+        decides = image if crop is None else crop
         shown = self._shown(question, image, decides, found.image.probability)
         return {"kind": "image", **found.to_json(), **shown}
 
@@ -188,6 +199,21 @@ class Judge:
         if question.thumbnails:
             for number in most_positive(verdict):
                 answer["frames"][number]["thumbnail"] = image_url(clip.thumbnails[number])
+        return answer
+
+    def _video_faces(
+        self, file: BinaryIO, question: Question, deadline: float, options: FaceOptions
+    ) -> dict[str, Any]:
+        fits, frames = self.predictor.fits, question.frames
+        clip = self.uploads.read_video(
+            deadline, lambda bounds: read_faces(file, fits, frames, options, bounds)
+        )
+        found = judge_video_faces(self.predictor, clip)
+        answer = {"kind": "video", **found.to_json(), **({"map": None} if question.map else {})}
+        decides = found.deciding_clip(clip)
+        if question.thumbnails and decides is not None:
+            for number in most_positive(found.video):
+                answer["frames"][number]["thumbnail"] = image_url(decides.thumbnails[number])
         return answer
 
     def _shown(

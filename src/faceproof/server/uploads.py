@@ -1,7 +1,8 @@
 """Reads what a client has sent as an image or a video, within the limits of the server."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import torch
 from PIL import UnidentifiedImageError
@@ -27,6 +28,8 @@ from faceproof.words import apart
 # A decoder of H.264 keeps up to 17 frames of 1.5 bytes a pixel; beside them are a frame's RGB, its
 # upright copy, and its numbers while it is resized.
 BYTES_PER_PIXEL_OF_VIDEO = 50
+
+Found = TypeVar("Found")
 
 
 class UploadReader:
@@ -65,13 +68,20 @@ class UploadReader:
         image = self.read_image(file, deadline)
         if image is not None:
             return image
+        return self.read_video(deadline, lambda bounds: read_clip(file, fits, num_frames, bounds))
+
+    def read_video(self, deadline: float, read: Callable[[Bounds], Found]) -> Found:
+        """Read a file that is no image as a video, by a function that keeps to some bounds.
+
+        Raises:
+            RefusedError: see `read`.
+        """
+
+        def reserve(num_pixels: int) -> AbstractContextManager[None]:
+            return self._memory.take(num_pixels * BYTES_PER_PIXEL_OF_VIDEO, deadline)
+
         try:
-
-            def reserve(num_pixels: int) -> AbstractContextManager[None]:
-                return self._memory.take(num_pixels * BYTES_PER_PIXEL_OF_VIDEO, deadline)
-
-            bounds = Bounds(int(self.limits.max_pixels), deadline, reserve)
-            return read_clip(file, fits, num_frames, bounds)
+            return read(Bounds(int(self.limits.max_pixels), deadline, reserve))
         except UnknownVideoError as error:
             reason = f"the file is no image that can be read, and as a video: {error}"
             raise RefusedError(415, reason) from error

@@ -43,7 +43,9 @@ class PredictConfig:
         frames_out: a folder for a timeline of each video, its most suspicious frames, and a CSV
             of all its frames; videos.csv there says which video each is of.
         find_faces: judge each face in an image by itself; the image is called what its face with
-            the highest probability is called. Needs pip install 'faceproof[faces]'.
+            the highest probability is called; so is a video, whose faces are followed. By default
+            if the detector was trained on crops of faceproof prepare. Needs pip install
+            'faceproof[faces]'.
         whole_if_none: with --find-faces, judge the whole image where no face is found, instead of
             answering no face.
         batch_size: files at a time; by default 32 on a CPU and 64 on a GPU.
@@ -64,7 +66,7 @@ class PredictConfig:
     least_certain: int | None = None
     frames: int = 32
     frames_out: Path | None = None
-    find_faces: bool = False
+    find_faces: bool | None = None
     whole_if_none: bool = False
     batch_size: int | None = None
     workers: int | Literal["auto"] = "auto"
@@ -86,11 +88,6 @@ class PredictConfig:
             raise FaceproofError("--overwrite replaces the file of --out; give both")
         if self.least_certain is not None and self.contact_sheet is None:
             raise FaceproofError("--least-certain is of the --contact-sheet; give both")
-        if self.whole_if_none and not self.find_faces:
-            raise FaceproofError("--whole-if-none changes what --find-faces does; give both")
-        if self.find_faces and self.frames_out is not None:
-            what = "--frames-out is for videos, and --find-faces for images alone"
-            raise FaceproofError(f"{what}; leave out one")
 
 
 def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tally":
@@ -105,7 +102,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     from faceproof.data.kinds import LeftOut
     from faceproof.data.loaders import explain_dead_workers
     from faceproof.inference.contact_sheet import write_contact_sheet
-    from faceproof.inference.faces import FaceOptions, check_faces
+    from faceproof.inference.faces import face_options
     from faceproof.inference.files import WORKERS_OPTION, Loading, predict_files
     from faceproof.inference.inputs import list_images
     from faceproof.inference.output import Tally, make_console, show_verdicts, write_verdicts
@@ -116,9 +113,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     reuse_memory()
     lookup.allow(config.allow)
     predictor = predictor or load(config.detector, config.device, config.backend)
-    faces = FaceOptions(config.whole_if_none) if config.find_faces else None
-    if faces is not None:
-        check_faces(predictor)
+    faces = face_options(predictor, config.find_faces, config.whole_if_none)
     left_out = LeftOut()
     paths = list_images(config.paths, left_out)
     first = next(paths, None)

@@ -55,7 +55,7 @@ class ServeConfig:
     token_file: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
-    find_faces: bool = False
+    find_faces: bool | None = None
     whole_if_none: bool = False
     page: bool = True
     device: str = "auto"
@@ -64,8 +64,6 @@ class ServeConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if self.whole_if_none and not self.find_faces:
-            raise FaceproofError("--whole-if-none changes what --find-faces does; give both")
         if not re.fullmatch(r"(/[\w.~-]+)*", self.root_path, re.ASCII):
             raise FaceproofError(
                 f"--root-path {self.root_path!r} is no path; give one that begins with a slash and "
@@ -100,7 +98,7 @@ def serve(config: ServeConfig) -> int:
 def _serve(config: ServeConfig, listener: socket.socket) -> int:
     # Importing PyTorch takes seconds.
     print(f"faceproof: loading {config.detector}", file=sys.stderr, flush=True)
-    from faceproof.inference.faces import FaceOptions
+    from faceproof.inference.faces import face_options
     from faceproof.inference.predictor import load
     from faceproof.server.access import Access
     from faceproof.server.application import make_server, make_uvicorn
@@ -108,8 +106,8 @@ def _serve(config: ServeConfig, listener: socket.socket) -> int:
 
     access = Access(config.host, config.allowed_hosts, config.cors_origins)
     token = read_token(config.token_file)
-    options = FaceOptions(config.whole_if_none) if config.find_faces else None
     predictor = load(config.detector, config.device, config.backend, config.allow)
+    options = face_options(predictor, config.find_faces, config.whole_if_none)
     app = make_server(
         predictor, config.limits, token, config.page, options, access, config.root_path
     )

@@ -148,7 +148,7 @@ def train(
     check_splits(data.table, data)
     record: dict[str, Any] = {} if resume else {
         "model": config.model.name, "data": data.name, "weights": weights,
-        "choices": dict(choices or {}),
+        "choices": dict(choices or {}), "crop": data.crop,
     }  # fmt: skip
     record["commands"] = commands_of(run, overrides, resume)
     lock = run.locked() if is_first_process() else contextlib.nullcontext()

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from faceproof.audit.duplicates import hamming
-from faceproof.audit.image_statistics import (
+from faceproof.data.image_statistics import (
     border_detail,
     laplacian,
     perceptual_hash,

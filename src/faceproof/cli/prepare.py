@@ -1,0 +1,34 @@
+"""`faceproof prepare`."""
+
+from faceproof.cli.shell import shell
+from faceproof.errors import FaceproofError
+from faceproof.words import for_shell
+from faceproof.workflows.prepare import PrepareConfig, listed_data, listed_paths, prepare
+
+
+@shell(example="faceproof prepare videos photos --out faces")
+def command(config: PrepareConfig) -> int:
+    """Prepare photographs and videos, and say what to do next; 1 if no face was found."""
+    from faceproof import app
+
+    settings = [word for word in config.sources if word.startswith(("data=", "data."))]
+    if settings and len(settings) < len(config.sources):
+        raise FaceproofError(
+            f"{' '.join(config.sources)}: give either data=NAME with its settings, or files and "
+            "folders"
+        )
+    config.settings()  # refused before anything is listed
+    data = app.compose_data(settings) if settings else None
+    about = prepare(config, listed_paths(config.sources) if data is None else listed_data(data))
+    counts = about.counts
+    parts = [f"{count:,} {status}" for status, count in counts.items() if status != "crops"]
+    print(f"{counts['crops']:,} crops of {', '.join(parts)}: {config.out}")
+    print(f"page: {config.out / 'prepared.html'}")
+    if not counts["crops"]:
+        print("no face was found; the page and sources.parquet say of each file why")
+        return 1
+    word = for_shell(f"data.root={config.out}")
+    verb = "train" if settings else "predict"
+    if verb == "train":
+        print(f"next:\n  faceproof train data=prepared {word}")
+    return 0

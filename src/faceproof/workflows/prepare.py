@@ -1,0 +1,316 @@
+"""The story of `faceproof prepare`: photographs and videos to face crops and an image table."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from faceproof import __version__, lookup
+from faceproof.errors import FaceproofError
+from faceproof.io.atomic import write_json, write_text
+from faceproof.io.locks import Lock
+from faceproof.io.progress import progress
+from faceproof.settings import SettingError
+
+if TYPE_CHECKING:
+    from faceproof.data import DataSet
+    from faceproof.data.prepared import About
+    from faceproof.prepare.source import PrepareSettings, Result, Source
+    from faceproof.prepare.tables import Row
+
+MAX_WORKERS = 256
+BYTES_DEPEND_ON = ("faceproof", "torch", "pillow", "numpy", "simplejpeg", "av")
+CROP = ("detector", "margin", "align", "size", "quality", "min_score", "min_size")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Find the faces in photographs and videos, and write face crops that one can train on.
+
+    Beside the crops stands an image table, with label, split, generator, video, time, face box and
+    landmarks of each; data=prepared data.root=DIR trains on it. The originals are only read. A
+    command that was stopped goes on when it is started again, and the same command gives the same
+    bytes. Videos need pip install 'faceproof[video]'.
+
+    Exit code 0: every file was looked at, and at least one face found; 1: no face was found at all;
+    2: the command could not be run.
+
+    Attributes:
+        sources: photographs, videos, folders (with all below), patterns, lists, or data=NAME and
+            data.KEY=VALUE for a data set with its labels and splits.
+        out: the folder to write.
+        faces: which faces of a photograph or video: the largest, all, or the steadiest, which moves
+            least between the frames of a video.
+        frames: how many frames of a video, evenly spaced by time, or all.
+        every: every so many frames of a video instead.
+        margin: added on each side of a face, as a share of its side.
+        align: turn faces upright by their landmarks.
+        size: side of the crops in pixels; by default as large as in the image.
+        quality: of JPEG, 1 to 100; by default nothing is lost (PNG).
+        min_size: longer side of the smallest face, in pixels.
+        min_score: of the face detector, 0 to 1.
+        min_sharpness: log variance of the Laplacian; by default any.
+        detector: the face detector, or a class of your own: my_module.MyDetector.
+        workers: processes; by default one for each core.
+        check: read every crop of a finished folder again, and compare it with its digest.
+        allow: a module with code of your own; can be repeated.
+    """
+
+    sources: tuple[str, ...]
+    _: KW_ONLY
+    out: Path
+    faces: Literal["largest", "all", "steadiest"] = "largest"
+    frames: int | Literal["all"] = 32
+    every: int | None = None
+    margin: float = 0.3
+    align: bool = False
+    size: int | None = None
+    quality: int | None = None
+    min_size: int = 24
+    min_score: float = 0.6
+    min_sharpness: float | None = None
+    detector: str = "yunet"
+    workers: int | Literal["auto"] = "auto"
+    check: bool = False
+    allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.workers != "auto" and not 0 <= self.workers <= MAX_WORKERS:
+            allowed = f"auto or a count from 0 to {MAX_WORKERS}"
+            raise FaceproofError(f"--workers {self.workers} must be {allowed}")
+
+    def settings(self) -> "PrepareSettings":
+        """Return what is made of photographs and videos.
+
+        Raises:
+            FaceproofError: an option has a value that it cannot have.
+        """
+        from faceproof.prepare.cropping import CropConfig
+        from faceproof.prepare.source import PrepareSettings
+
+        values = {field.name: getattr(self, field.name) for field in fields(PrepareSettings)[1:]}
+        try:
+            crop = CropConfig(**{name: getattr(self, name) for name in CROP})
+            return PrepareSettings(crop=crop, **values)
+        except SettingError as error:
+            option = f"--{error.setting.replace('_', '-')}"
+            raise FaceproofError(f"{option} {error.problem}") from error
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The photographs and videos to prepare.
+
+    Attributes:
+        task: whose labels they have.
+        rows: a row of an image table for each, and where its name is no text `file`, the path.
+    """
+
+    task: str
+    rows: "Sequence[Row]"
+
+
+def listed_data(data: "DataSet") -> Listed:
+    """Return the photographs and videos of a data set, with their labels and splits."""
+    return Listed(data.task.name, data.table.to_pylist())
+
+
+def listed_paths(words: Sequence[str]) -> Listed:
+    """Return photographs and videos without labels; see `inference.inputs.list_images`.
+
+    Raises:
+        FaceproofError: a word names nothing, or there are no photographs or videos.
+    """
+    from faceproof.data.kinds import LeftOut
+    from faceproof.data.table import SCHEMA
+    from faceproof.inference.inputs import list_images
+    from faceproof.io.plain_files import printable
+
+    left_out = LeftOut()
+    empty = dict.fromkeys(SCHEMA.names)
+    rows = [
+        {**empty, "path": printable(path), "file": path, "split": "unlabelled", "source": "files"}
+        for path in map(os.path.abspath, list_images(words, left_out))
+    ]
+    if left_out:
+        log.warning("%s", left_out)
+    if not rows:
+        raise FaceproofError(f"there are no photographs or videos in {', '.join(words)}")
+    return Listed("deepfake", rows)
+
+
+def prepare(config: PrepareConfig, listed: Listed) -> "About":
+    """Prepare photographs and videos, and return what the folder says of itself.
+
+    Raises:
+        FaceproofError: the folder holds something else, was made with other settings or of other
+            files, or a process has died.
+    """
+    from faceproof.data.prepared import ABOUT
+
+    lookup.allow(config.allow)
+    wanted = config.settings()
+    folder = config.out
+    _refuse_other_folder(folder)
+    with Lock(folder / "prepare.lock", f"{folder} is being prepared by {{holder}}; wait for it"):
+        preparation = Preparation(folder, wanted, listed)
+        if (folder / ABOUT).exists():
+            return preparation.check_finished(every_file=config.check)
+        results = preparation.run(_choose_workers(config.workers, len(listed.rows)))
+        return preparation.finish(results)
+
+
+def _refuse_other_folder(folder: Path) -> None:
+    from faceproof.data.prepared import ABOUT
+    from faceproof.prepare.journal import JOURNAL
+
+    if folder.exists() and not folder.is_dir():
+        raise FaceproofError(f"--out {folder} is a file; name a folder that does not exist yet")
+    begun = any((folder / name).exists() for name in (ABOUT, JOURNAL, "prepare.lock"))
+    if folder.is_dir() and any(folder.iterdir()) and not begun:
+        raise FaceproofError(
+            f"--out {folder} holds files that faceproof prepare has not written; name a folder "
+            "that does not exist yet"
+        )
+
+
+def _choose_workers(workers: int | str, num_sources: int) -> int:
+    from faceproof.performance.cores import num_cores
+
+    if isinstance(workers, int):
+        return workers
+    return 0 if num_sources < 8 or num_cores() == 1 else min(num_cores(), MAX_WORKERS)
+
+
+class Preparation:
+    """A folder that is prepared, or was: its sources, settings, and what was made of them."""
+
+    def __init__(self, folder: Path, wanted: "PrepareSettings", listed: Listed) -> None:
+        from faceproof.io.stamps import key_of
+        from faceproof.prepare.detectors import describe_detector
+        from faceproof.prepare.places import relative_names, sources_of
+
+        self.folder, self.wanted, self.task, self.rows = folder, wanted, listed.task, listed.rows
+        self.names = relative_names([row.get("file") or row["path"] for row in self.rows])
+        self.sources: list[Source] = sources_of(self.rows, self.names)
+        self.detector = describe_detector(wanted.crop.detector)
+        labelled = (
+            f"{name} {_size_of(row['path'])} {row['label']} {row['split']} {row['group']} "
+            f"{row['component']} {row['pair']}"
+            for name, row in zip(self.names, self.rows, strict=True)
+        )
+        self.begun: dict[str, Any] = {
+            "settings": asdict(wanted),
+            "detector": self.detector,
+            "versions": _versions(),
+            "sources": key_of(labelled),
+        }
+
+    def run(self, workers: int) -> dict[int, "Result"]:
+        """Prepare what is not prepared yet, and return all results by the numbers of sources."""
+        from faceproof.prepare.journal import open_journal, read_journal
+        from faceproof.prepare.processes import prepare_all
+
+        known = read_journal(self.folder, self.begun, self.sources)
+        known = {number: one for number, one in known.items() if self._is_whole(one)}
+        if known:
+            log.info("%s of %s files were prepared before", f"{len(known):,}", len(self.sources))
+        missing = [pair for pair in enumerate(self.sources) if pair[0] not in known]
+        with open_journal(self.folder, self.begun, known) as journal:
+            made = prepare_all(missing, self.folder, self.wanted, workers)
+            for number, result in progress(made, "preparing", len(missing)):
+                journal.add(number, result)
+                known[number] = result
+        return known
+
+    def _is_whole(self, result: "Result") -> bool:
+        return all(
+            _size_of(str(self.folder / crop.file)) == crop.num_bytes for crop in result.crops
+        )
+
+    def finish(self, results: dict[int, "Result"]) -> "About":
+        """Write the tables, the page and `prepared.json`, and remove the journal."""
+        from faceproof.data.prepared import ABOUT, FORMAT, IMAGES, PAGE, SOURCES, About
+        from faceproof.data.table import write_table
+        from faceproof.io.stamps import digest_of
+        from faceproof.prepare.journal import JOURNAL
+        from faceproof.prepare.tables import counts_of, image_table, source_table
+        from faceproof.reports.prepared_page import prepared_page
+
+        ordered = [results[number] for number in range(len(self.sources))]
+        images = image_table(self.rows, self.names, ordered)
+        sources = source_table(self.rows, ordered)
+        write_table(images, self.folder / IMAGES)
+        write_table(sources, self.folder / SOURCES)
+        about = About(
+            FORMAT, self.task, **self.begun, counts=counts_of(ordered),
+            images=digest_of(self.folder / IMAGES), results=digest_of(self.folder / SOURCES),
+        )  # fmt: skip
+        write_text(self.folder / PAGE, prepared_page(self.folder, about, images, sources))
+        write_json(self.folder / ABOUT, asdict(about))
+        (self.folder / JOURNAL).unlink()
+        return about
+
+    def check_finished(self, every_file: bool) -> "About":
+        """Return what a finished folder says, if it is what this command would write.
+
+        Raises:
+            FaceproofError: it was made with other settings or of other files, or a crop is missing
+                or not what was written.
+        """
+        from faceproof.data.prepared import read_about
+        from faceproof.prepare.journal import refuse_another
+
+        about = read_about(self.folder)
+        refuse_another(self.folder, asdict(about), self.begun)
+        check_crops(self.folder, every_file)
+        return about
+
+
+def check_crops(folder: Path, every_byte: bool) -> None:
+    """Compare the crops of a prepared folder with its table: their sizes, or every byte.
+
+    Raises:
+        FaceproofError: some are missing or changed.
+    """
+    from faceproof.data.prepared import read_images
+    from faceproof.prepare.source import digest_of
+
+    table = read_images(folder).select(["path", "content", "bytes"]).to_pylist()
+    bad = []
+    for row in progress(table, "checking crops"):
+        path = row["path"]
+        whole = _size_of(path) == row["bytes"]
+        if not whole or (every_byte and digest_of(Path(path).read_bytes()) != row["content"]):
+            bad.append(path)
+    if bad:
+        raise FaceproofError(
+            f"{len(bad):,} of {len(table):,} crops in {folder} are missing or changed, first "
+            f"{bad[0]}; delete the folder's prepared.json and run the command again to make all "
+            "anew"
+        )
+
+
+def _size_of(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages on which the bytes of the crops depend."""
+    from importlib.metadata import PackageNotFoundError
+
+    found = {}
+    for name in BYTES_DEPEND_ON:
+        try:
+            found[name] = __version__ if name == "faceproof" else version(name)
+        except PackageNotFoundError:
+            continue  # av, where there are no videos
+    return found
