@@ -74,7 +74,7 @@ def test_faces_that_a_gate_does_not_see_do_not_count(detector):
 def test_each_face_is_judged_as_its_crop_would_be(detector):
     found = judge_faces(detector, two_faces())
     pixels, config = two_faces().numpy(), CropConfig()
-    faces = find_faces(pixels, load_detector("yunet"), config).faces
+    faces = find_faces(pixels, load_detector("retinaface"), config).faces
     assert list(found.boxes) == [face.box for face in faces]
     alone = [detector(torch.from_numpy(cut_as_stored(pixels, face, config))) for face in faces]
     wanted = [pytest.approx(one.probability, abs=1e-6) for one in alone]
@@ -187,7 +187,7 @@ def test_a_cascade_asks_its_gate_of_each_face(tmp_path, artifact):
 
 def test_without_the_package_it_says_what_to_install(artifact, photos, monkeypatch, tmp_path):
     load_detector.cache_clear()
-    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
         predict(artifact, photos, "--find-faces", "--out", tmp_path / "out.csv")
     assert not list(tmp_path.glob("out*"))

@@ -40,5 +40,5 @@ def test_what_is_no_detector_is_refused(own):
 def test_code_that_nobody_allowed_is_not_run():
     with pytest.raises(FaceproofError, match="is code that is not faceproof's"):
         load_detector("os.system")
-    with pytest.raises(FaceproofError, match="did you mean yunet"):
-        load_detector("yunnet")
+    with pytest.raises(FaceproofError, match="did you mean retinaface"):
+        load_detector("retinafase")

@@ -267,7 +267,7 @@ def test_of_a_video_each_face_is_judged(tmp_path, finder, model):
 
 def test_a_server_cannot_find_faces_without_the_extra(model, monkeypatch):
     load_detector.cache_clear()
-    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
         make_api_only(model, Limits(), options=FaceOptions())
     words = ["serve", "nowhere", "--whole-if-none"]

@@ -20,11 +20,13 @@ def command(config: PrepareConfig) -> int:
     config.settings()  # refused before anything is listed
     data = app.compose_data(settings) if settings else None
     about = prepare(config, listed_paths(config.sources) if data is None else listed_data(data))
-    counts = about.counts
-    parts = [f"{count:,} {status}" for status, count in counts.items() if status != "crops"]
-    print(f"{counts['crops']:,} crops of {', '.join(parts)}: {config.out}")
+    counts = dict(about.counts)
+    crops, files, several = (counts.pop(name) for name in ("crops", "sources", "several faces"))
+    parts = [f"{count:,} {status}" for status, count in counts.items()]
+    parts += [f"{several:,} with several faces"] if several else []
+    print(f"{crops:,} crops of {files:,} files ({', '.join(parts)}): {config.out}")
     print(f"page: {config.out / 'prepared.html'}")
-    if not counts["crops"]:
+    if not crops:
         print("no face was found; the page and sources.parquet say of each file why")
         return 1
     word = for_shell(f"data.root={config.out}")

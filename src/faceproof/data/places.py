@@ -13,6 +13,7 @@ from faceproof.data.listing import (
     absolute,
 )
 from faceproof.data.own_table import check_table
+from faceproof.data.prepared import PreparedData, read_about
 
 
 def check_places(sources: Mapping[str, Source | DataSet]) -> None:
@@ -33,10 +34,12 @@ def check_places(sources: Mapping[str, Source | DataSet]) -> None:
             call_for_set(name, _check(source))
 
 
-def _check(source: Source | DataSet) -> Callable[[], None]:
+def _check(source: Source | DataSet) -> Callable[[], object]:
     """Return what refuses the place of a data set of one of our kinds."""
     if isinstance(source, TableData):
         return functools.partial(check_table, absolute(source.file))
+    if isinstance(source, PreparedData):
+        return functools.partial(read_about, absolute(source.root))
     if isinstance(source, FolderData):
         return functools.partial(_check_folder, source)
     return lambda: None

@@ -14,6 +14,7 @@ from faceproof.data import listing
 from faceproof.data.combined import CombinedData
 from faceproof.data.guess import KIND, guess_settings
 from faceproof.data.listing import DataSet, FolderData, Source
+from faceproof.data.prepared import PreparedData
 from faceproof.data.table import counts, describe_counts
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
@@ -43,6 +44,7 @@ class OwnData:
 KINDS: dict[str, Any] = {
     "folder": FolderData,
     "table": listing.TableData,
+    "prepared": PreparedData,
     "shards": listing.ShardData,
     "combined": CombinedData,
     "demo": listing.DemoData,

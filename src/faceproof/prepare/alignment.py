@@ -81,11 +81,10 @@ def aligned(image: Pixels, points: Points, margin: float) -> Pixels:
     corners = np.array([(0, 0), (side, 0), (0, side), (side, side)])
     xs, ys = a * corners[:, 0] - b * corners[:, 1] + c, b * corners[:, 0] + a * corners[:, 1] + d
     part, left, top = _with_border(image, xs, ys)
+    # Rounded: what is a whole pixel but for the last digits must not be interpolated.
+    places = [round(value, 9) for value in (a, -b, c - left, b, a, d - top)]
     flat = Image.fromarray(np.ascontiguousarray(part.transpose(1, 2, 0)))
-    turned = flat.transform(
-        (side, side), Image.Transform.AFFINE, (a, -b, c - left, b, a, d - top),
-        Image.Resampling.BICUBIC,
-    )  # fmt: skip
+    turned = flat.transform((side, side), Image.Transform.AFFINE, places, Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(turned).transpose(2, 0, 1))
 
 

@@ -28,7 +28,7 @@ from faceproof.settings import (
     optional,
 )
 
-DETECTOR = "yunet"
+DETECTOR = "retinaface"
 MARGIN = 0.3  # of a face's side, added on each side of it
 MAX_SIDE = 4096  # pixels
 BLUR_SIDE = 112  # pixels, to which a face is resized before its sharpness is measured
@@ -55,7 +55,7 @@ class CropConfig:
     align: bool = False
     size: int | None = None
     quality: int | None = None
-    min_score: float = 0.6
+    min_score: float = 0.8
     min_size: int = 24
 
     def __post_init__(self) -> None:

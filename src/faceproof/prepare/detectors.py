@@ -5,9 +5,9 @@ from functools import lru_cache
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
 from faceproof.prepare.face import FaceDetector
-from faceproof.prepare.yunet import YuNet
+from faceproof.prepare.retinaface import RetinaFace
 
-DETECTORS = {"yunet": YuNet}
+DETECTORS = {"retinaface": RetinaFace}
 
 
 @lru_cache(maxsize=4)

@@ -34,7 +34,7 @@ def sources_of(rows: Sequence[Row], names: Sequence[str]) -> list[Source]:
     for row, name in zip(rows, names, strict=True):
         path = row.get("file") or row["path"]
         is_video = PurePath(path).suffix.lower() in VIDEO_SUFFIXES
-        digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
         stem = f"{_plain(PurePath(name).stem)[:MAX_STEM]}-{digest}"
         kind = _plain(row["generator"] or row["source"] or "images")
         parts = [FACES, row["label"] or "unlabelled", kind, *([] if is_video else [digest[:2]])]

@@ -198,7 +198,9 @@ class _VideoPreparation:
 
     def __init__(self, source: Source, folder: Path, wanted: PrepareSettings) -> None:
         self.source, self.folder, self.wanted = source, folder, wanted
-        self.writer = _Writer(folder, f"{source.place}/", wanted)
+        # Each file has its video's name: the audit takes files of one name for counterparts.
+        name = source.place.rpartition("/")[2]
+        self.writer = _Writer(folder, f"{source.place}/{name}_", wanted)
         self.tracker = Tracker()
         self.num_taken = self.most_faces = self.rejected = 0
         self.size = (0, 0)

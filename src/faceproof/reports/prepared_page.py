@@ -14,7 +14,7 @@ from faceproof.reports.html import image_url, render
 
 MAX_DOUBTFUL, MAX_SAMPLE, MAX_LEFT_OUT = 48, 24, 100
 THUMBNAIL = 128  # pixels, the longer side
-BORDER = 0.9  # share of a face's box inside the image, below which it is cut by the border
+BORDER = 0.98  # share of a face's box inside the image, below which it is cut by the border
 LEAST_SURE, LEAST_SHARP = 0.02, 0.02  # shares of the crops that are shown as doubtful
 
 

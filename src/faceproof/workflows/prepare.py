@@ -72,9 +72,9 @@ class PrepareConfig:
     size: int | None = None
     quality: int | None = None
     min_size: int = 24
-    min_score: float = 0.6
+    min_score: float = 0.8
     min_sharpness: float | None = None
-    detector: str = "yunet"
+    detector: str = "retinaface"
     workers: int | Literal["auto"] = "auto"
     check: bool = False
     allow: tuple[str, ...] = ()
@@ -200,9 +200,9 @@ class Preparation:
         self.sources: list[Source] = sources_of(self.rows, self.names)
         self.detector = describe_detector(wanted.crop.detector)
         labelled = (
-            f"{name} {_size_of(row['path'])} {row['label']} {row['split']} {row['group']} "
-            f"{row['component']} {row['pair']}"
-            for name, row in zip(self.names, self.rows, strict=True)
+            f"{name} {_size_of(source.path)} {row['label']} {row['split']} {row['group']} "
+            f"{row['component']} {row['pair']}".encode("utf-8", "surrogatepass")
+            for name, source, row in zip(self.names, self.sources, self.rows, strict=True)
         )
         self.begun: dict[str, Any] = {
             "settings": asdict(wanted),

