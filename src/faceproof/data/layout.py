@@ -129,6 +129,7 @@ def list_folder(
     splits: Words,
     generators: Words,
     keys: Collection[str] = (),
+    kinds: Sequence[str] = (IMAGE,),
 ) -> dict[str, list[str | None]]:
     """List the images below `root` as columns: path (relative), and one for each of `PLACEHOLDERS`.
 
@@ -143,6 +144,7 @@ def list_folder(
         splits: folder word to split; `auto` divides by the ratios, null leaves the folder out.
         generators: folder word to generator; other words are generators by their own name.
         keys: further placeholders that the layout line may have.
+        kinds: of the files, `IMAGE`, `VIDEO` or both.
 
     Raises:
         FaceproofError: the root is missing or empty, no file fits the layout, or a folder word
@@ -160,7 +162,7 @@ def list_folder(
     unknown: dict[str, dict[str, str]] = {}
     given = {"label": labels, "split": splits, "generator": generators}
     seen: dict[str, set[str]] = {name: set() for name in given if name in pattern.groupindex}
-    for path in sorted(walk_files(root, (IMAGE,), left_out)):
+    for path in sorted(walk_files(root, kinds, left_out)):
         match = pattern.fullmatch(composed(path))
         if match is None:
             misfits.append(path)

@@ -16,6 +16,7 @@ from faceproof import settings
 from faceproof.data.demo.make import make_demo
 from faceproof.data.division import BRIDGES, Division
 from faceproof.data.groups import check_groups
+from faceproof.data.kinds import IMAGE, VIDEO
 from faceproof.data.layout import USUAL_SPLITS, Words, layout_pattern, list_folder
 from faceproof.data.own_table import find_files, map_words, read_own_table, split_keys
 from faceproof.data.shards.known_stores import remember_store
@@ -43,11 +44,13 @@ from faceproof.settings import (
     TEXT,
     Rule,
     SettingError,
+    one_of,
     optional,
 )
 from faceproof.task import Task, get_task
 from faceproof.words import at_home
 
+MEDIA = {"images": (IMAGE,), "videos": (VIDEO,), "all": (IMAGE, VIDEO)}
 SPLIT_MEANINGS = (*SPLITS, "auto", None)
 MAPPING = Rule(lambda value: isinstance(value, Mapping), "words and their meaning")
 NAMES = Rule(
@@ -116,7 +119,7 @@ class Kind:
     max_unreadable: float = field(default=0.01, kw_only=True)
     allow_leaks: bool = field(default=False, kw_only=True)
 
-    def check_settings(self, **rules: Rule) -> None:
+    def check(self, **rules: Rule) -> None:
         """Check the settings by their rules, for `__post_init__`."""
         limits = {"max_unreadable": SHARE, "allow_leaks": settings.SWITCH}
         settings.check(self, name=NAME, task=TEXT, **limits, **rules)
@@ -147,6 +150,7 @@ class FolderData(Kind):
         groups: keys of what must stay in one split, and maybe the patterns of their values: people,
             source videos; see `data.groups`.
         bridges: `keep`, or `leave_out` images that connect people or videos of two splits.
+        media: `images`, or `videos` or `all`, whose faces `faceproof prepare` cuts out.
 
     Examples:
         >>> import faceproof as fp
@@ -168,11 +172,12 @@ class FolderData(Kind):
     split_seed: int = 0
     groups: GroupSettings = None
     bridges: str = "keep"
+    media: str = "images"
 
     def __post_init__(self) -> None:
-        self.check_settings(
+        self.check(
             **GROUPED, root=PLACE, layout=TEXT, labels=MAPPING, splits=optional(MAPPING),
-            generators=optional(NAMES), generator=optional(TEXT),
+            generators=optional(NAMES), generator=optional(TEXT), media=one_of(*MEDIA),
         )  # fmt: skip
         _check_division(self.ratios, self.groups, self.bridges)
         layout_pattern(self.layout, check_groups(self.groups))
@@ -187,7 +192,7 @@ class FolderData(Kind):
         warn_of_swapped_labels(self.labels, task)
         columns = list_folder(
             folder, self.layout, _as_text(self.labels), _as_text(self.splits),
-            _as_text(self.generators), groups,
+            _as_text(self.generators), groups, MEDIA[self.media],
         )  # fmt: skip
         words = {key: columns.pop(f"{{{key}}}") for key in groups if f"{{{key}}}" in columns}
         labelled = "{label}" in self.layout
@@ -237,7 +242,7 @@ class TableData(Kind):
 
     def __post_init__(self) -> None:
         words = dict.fromkeys(("columns", "labels", "splits"), optional(MAPPING))
-        self.check_settings(**GROUPED, **words, file=PLACE, root=optional(PLACE))
+        self.check(**GROUPED, **words, file=PLACE, root=optional(PLACE))
         _check_division(self.ratios, self.groups, self.bridges)
         meanings = (*SCHEMA.names, *check_groups(self.groups), None)
         _check_meanings("columns", self.columns, meanings)
@@ -278,7 +283,7 @@ class ShardData(Kind):
     root: str
 
     def __post_init__(self) -> None:
-        self.check_settings(root=PLACE)
+        self.check(root=PLACE)
 
     def list(self) -> DataSet:
         """Read the table of the shards."""
@@ -314,7 +319,7 @@ class DemoData(Kind):
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        self.check_settings(**DIVIDED, root=PLACE, seed=SEED, num_per_class=COUNT)
+        self.check(**DIVIDED, root=PLACE, seed=SEED, num_per_class=COUNT)
         _check_ratios(self.ratios)
 
     def list(self) -> DataSet:

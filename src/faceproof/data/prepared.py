@@ -123,7 +123,7 @@ class PreparedData(Kind):
     root: str
 
     def __post_init__(self) -> None:
-        self.check_settings(root=PLACE)
+        self.check(root=PLACE)
 
     def list(self) -> DataSet:
         """Read the folder's image table."""

@@ -31,7 +31,7 @@ from faceproof.prepare.video import (
     open_video,
 )
 
-RULE = "the face with the highest probability of the positive class, over its frames"
+RULE = "one on the face with the highest probability of the positive class, over its frames"
 
 
 @dataclass(frozen=True)

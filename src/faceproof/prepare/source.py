@@ -5,9 +5,10 @@ What cannot be prepared is a result with its reason, never an exception.
 
 import hashlib
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from faceproof import settings
 from faceproof.data.image_io import UnreadableImageError, read_image
@@ -17,7 +18,15 @@ from faceproof.prepare.face import Face, FaceDetector
 from faceproof.prepare.finding import FoundFaces, find_faces, find_in_frames
 from faceproof.prepare.tracks import Track, Tracker, largest_track, steadiest_track
 from faceproof.prepare.video import Frame, PresentFrames, UnreadableVideoError, Video, open_video
-from faceproof.settings import COUNT, Rule, SettingError, is_number, one_of, optional
+from faceproof.settings import (
+    COUNT,
+    Rule,
+    SettingError,
+    UnknownSettingError,
+    is_number,
+    one_of,
+    optional,
+)
 
 OK, NO_FACE, REJECTED, BLURRED, UNREADABLE = (
     "prepared", "no face", "too small or unsure", "blurred", "unreadable",
@@ -59,6 +68,22 @@ class PrepareSettings:
         if self.every is not None or self.frames == "all":
             return video.every(self.every or 1)
         return video.evenly(int(self.frames))
+
+
+def prepare_settings(values: Mapping[str, Any]) -> PrepareSettings:
+    """Return the settings of a preparation from plain values, those of the crops beside the others.
+
+    Raises:
+        SettingError: one is not known, or has no meaning.
+    """
+    of_crop = {field.name for field in fields(CropConfig)}
+    crop = {name: value for name, value in values.items() if name in of_crop}
+    others = {name: value for name, value in values.items() if name not in of_crop}
+    known = of_crop | {field.name for field in fields(PrepareSettings)} - {"crop"}
+    for name in others:
+        if name not in known:
+            raise UnknownSettingError(name, known)
+    return PrepareSettings(CropConfig(**crop), **others)
 
 
 @dataclass(frozen=True)

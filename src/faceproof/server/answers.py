@@ -156,6 +156,11 @@ class Judge:
         self.uploads = UploadReader(limits)
         self.options = options
 
+    @property
+    def faces_by_default(self) -> bool:
+        """Whether faces are found unless a client says otherwise, as for the training images."""
+        return self.options is not None and self.predictor.card.detector.crop is not None
+
     @cached_property
     def maps(self) -> HeatMaps:
         """What draws maps; made when first needed, for it copies a network."""

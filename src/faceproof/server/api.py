@@ -72,7 +72,7 @@ def _add_predict(
 
     def read_question(
         frames: int = Query(min(NUM_FRAMES, most), ge=1, le=most, description=about["frames"]),
-        faces: bool = Query(False, description=about["faces"]),
+        faces: bool = Query(judge.faces_by_default, description=about["faces"]),
         map: bool = Query(False, description=about["map"]),
         thumbnails: bool = Query(False, description=about["thumbnails"]),
     ) -> Question:
@@ -159,8 +159,9 @@ def about_faces(options: FaceOptions | None) -> str:
         return "refused: this server was started without --find-faces"
     without = "the whole is judged" if options.whole_if_none else "the verdict is no face"
     return (
-        f"of an image: find its faces, at most {options.most}, and judge each by itself; the "
-        f"image is called what its face of the highest probability is; without any {without}"
+        f"find the faces, at most {options.most}, and judge each by itself, in a video over its "
+        "frames; the whole is called what its face of the highest probability is; without any "
+        f"{without}"
     )
 
 

@@ -145,6 +145,7 @@ def render_page(judge: Judge) -> str:
         in_use=predictor.card.detector.in_use,
         limits=limits,
         find_faces=judge.options is not None,
+        faces_by_default=judge.faces_by_default,
         settings=settings,
         card_html=card_html(model_card(predictor.card, "DIR")),
     )

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, fields
+from dataclasses import KW_ONLY, asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 256
 BYTES_DEPEND_ON = ("faceproof", "torch", "pillow", "numpy", "simplejpeg", "av")
-CROP = ("detector", "margin", "align", "size", "quality", "min_score", "min_size")
+SETTINGS = (
+    "detector", "margin", "align", "size", "quality", "min_score", "min_size", "faces", "frames",
+    "every", "min_sharpness",
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +93,10 @@ class PrepareConfig:
         Raises:
             FaceproofError: an option has a value that it cannot have.
         """
-        from faceproof.prepare.cropping import CropConfig
-        from faceproof.prepare.source import PrepareSettings
+        from faceproof.prepare.source import prepare_settings
 
-        values = {field.name: getattr(self, field.name) for field in fields(PrepareSettings)[1:]}
         try:
-            crop = CropConfig(**{name: getattr(self, name) for name in CROP})
-            return PrepareSettings(crop=crop, **values)
+            return prepare_settings({name: getattr(self, name) for name in SETTINGS})
         except SettingError as error:
             option = f"--{error.setting.replace('_', '-')}"
             raise FaceproofError(f"{option} {error.problem}") from error
@@ -151,17 +151,26 @@ def prepare(config: PrepareConfig, listed: Listed) -> "About":
         FaceproofError: the folder holds something else, was made with other settings or of other
             files, or a process has died.
     """
+    lookup.allow(config.allow)
+    return prepare_folder(config.out, config.settings(), listed, config.workers, config.check)
+
+
+def prepare_folder(
+    folder: Path,
+    wanted: "PrepareSettings",
+    listed: Listed,
+    workers: int | Literal["auto"] = "auto",
+    check: bool = False,
+) -> "About":
+    """Prepare photographs and videos into a folder; see `prepare`."""
     from faceproof.data.prepared import ABOUT
 
-    lookup.allow(config.allow)
-    wanted = config.settings()
-    folder = config.out
     _refuse_other_folder(folder)
     with Lock(folder / "prepare.lock", f"{folder} is being prepared by {{holder}}; wait for it"):
         preparation = Preparation(folder, wanted, listed)
         if (folder / ABOUT).exists():
-            return preparation.check_finished(every_file=config.check)
-        results = preparation.run(_choose_workers(config.workers, len(listed.rows)))
+            return preparation.check_finished(every_file=check)
+        results = preparation.run(_choose_workers(workers, len(listed.rows)))
         return preparation.finish(results)
 
 

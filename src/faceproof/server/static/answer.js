@@ -66,19 +66,20 @@ function decidingFace(answer) {
 
 function sentences(answer, deciding) {
   const found = answer.faces || [];
-  if (answer.faces && !found.length && !answer.note) {
+  const video = answer.kind === "video";
+  const none = video ? answer.tracks && !answer.tracks.length : answer.faces && !found.length;
+  if (none && answer.probability === null) {
     return [h("p", { class: "said" },
-      "The face finder finds none. It knows upright faces that look at the camera; take the tick " +
-      "away to have the whole picture judged.")];
+      `No face is found${video ? " in any frame" : ""}. Take the tick away to have the whole ` +
+      `${video ? "video" : "picture"} judged.`)];
   }
   if (answer.probability === null) {
     let where = "";
-    if (answer.kind === "video") where = " in any frame";
+    if (video) where = " in any frame";
     else if (found.length) where = " among the finds";
     return [h("p", { class: "said" }, `The gate finds no face${where}: probability of a face ` +
       `${digits(answer.gate_probability)}${found.length ? " at most" : ""}.`)];
   }
-  const video = answer.kind === "video";
   const line = h("p", { class: "said" },
     `${video ? "Mean probability" : "Probability"} of ${settings.positive}`,
     video ? " over the frames" : "",
@@ -223,7 +224,9 @@ function videoParts(answer) {
       `frames at ${digits(answer.low)} to ${digits(answer.high)}. The verdict is the ` +
       `${answer.rule}.`));
   }
-  parts.push(...caution(answer.note), timeline(answer));
+  if (answer.tracks && answer.tracks.length > 1) parts.push(tracksTable(answer));
+  parts.push(...caution(answer.note));
+  if (answer.frames.length) parts.push(timeline(answer));
   const strip = answer.frames
     .filter((frame) => frame.thumbnail)
     .sort((one, other) => other.probability - one.probability);
@@ -235,6 +238,20 @@ function videoParts(answer) {
   }
   parts.push(frameTable(answer));
   return parts;
+}
+
+// The faces of a video; the timeline and the frames below are of the one that decides.
+function tracksTable(answer) {
+  const rows = answer.tracks.map((track, number) =>
+    h("tr", track.probability === answer.probability ? { class: "deciding" } : {},
+      h("td", {}, String(number + 1)),
+      h("td", { class: side(track.verdict) }, track.verdict),
+      h("td", {}, digits(track.probability)),
+      h("td", {}, String(track.frames_read))));
+  const head = ["Face", "Verdict", `Probability of ${settings.positive}`, "Frames"];
+  return h("table", { class: "faces" },
+    h("thead", {}, h("tr", {}, head.map((word) => h("th", { scope: "col" }, word)))),
+    h("tbody", {}, rows));
 }
 
 // The probability of each frame over time, with threshold, mean and spread.

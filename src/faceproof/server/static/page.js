@@ -45,7 +45,7 @@ async function judge(file) {
   panel.replaceChildren(h("div", { class: "answer waiting" }, waiting));
   panel.setAttribute("aria-busy", "true");
   spoken.textContent = "Looking";
-  const asked = findFaces && findFaces.checked ? { faces: true } : {};
+  const asked = findFaces ? { faces: findFaces.checked } : {};
   let shown;
   let words = "";
   try {

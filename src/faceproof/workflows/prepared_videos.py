@@ -1,0 +1,46 @@
+"""Trains from videos without preparing first: their faces are cut out into the cache."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from faceproof.data.listing import DataSet, FolderData
+from faceproof.data.prepared import PAGE, PreparedData
+from faceproof.errors import FaceproofError
+from faceproof.io.cache import cache_folder
+from faceproof.io.stamps import key_of
+from faceproof.prepare.source import prepare_settings
+from faceproof.settings import SettingError, make
+from faceproof.workflows.prepare import Preparation, listed_data, prepare_folder
+
+log = logging.getLogger(__name__)
+
+
+def list_videos(prepare: Mapping[str, Any], **settings: Any) -> DataSet:
+    """List the faces in videos, cut out into the cache unless they are there already.
+
+    Args:
+        prepare: settings of `prepare.source.prepare_settings`.
+        settings: of `data.listing.FolderData`.
+
+    Raises:
+        FaceproofError: a setting has no meaning, the videos cannot be listed, or no face is found
+            in any.
+    """
+    folder = make(FolderData, settings)
+    try:
+        wanted = prepare_settings(prepare)
+    except SettingError as error:
+        raise error.within("prepare") from error
+    listed = listed_data(folder.list())
+    begun = Preparation(cache_folder(), wanted, listed).begun
+    out = cache_folder() / "prepared" / key_of(f"{name} {value}" for name, value in begun.items())
+    log.info("the faces of %s files are cut out into %s", f"{len(listed.rows):,}", out)
+    about = prepare_folder(out, wanted, listed)
+    if not about.counts["crops"]:
+        raise FaceproofError(
+            f"no face is found in any of {len(listed.rows):,} files; {out / PAGE} says of each why"
+        )
+    found = PreparedData(folder.name, folder.task, str(out)).list()
+    return replace(found, max_unreadable=folder.max_unreadable, allow_leaks=folder.allow_leaks)
