@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.predictions import SCHEMA, Scores, probabilities_of
+from faceproof.evaluation.predictions import SCHEMA, Scores, is_positive, probabilities_of
 from faceproof.evaluation.statistics import Codes
 
-How = Literal["mean", "median", "max"]
-HOWS: tuple[How, ...] = ("mean", "median", "max")
+How = Literal["mean", "median", "max", "share"]
+HOWS: tuple[How, ...] = ("mean", "median", "max", "share")
 # A mean of probabilities is 0 or 1 only through rounding; the logit of such a one must be finite.
 NEAREST = 1e-12
 
@@ -67,8 +68,13 @@ class GroupPredictions:
     num_without_group: int  # images in no group, and so left out
 
 
-def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictions:
+def aggregate_groups(
+    predictions: pa.Table, how: How = "mean", threshold: float | None = None
+) -> GroupPredictions:
     """Give each group one score: the mean, median or maximum of its images' probabilities.
+
+    Or, with `share`, the share of its images that the threshold calls positive; see
+    `combine_images`.
 
     Probabilities are aggregated and not logits. They are bounded, so that one frame on which the
     network is beyond all doubt does not outvote the rest; and they are calibrated, so that the
@@ -94,10 +100,8 @@ def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictio
         _constant(grouped[name], codes, len(names))
         for name in ("label", "source", "generator", "component", "pair")
     )
-    probabilities = _aggregate(probabilities_of(grouped), codes, how)
-    inside = np.clip(probabilities, NEAREST, 1 - NEAREST)
-    scores = [np.log(inside) - np.log1p(-inside), probabilities]
-    numbers = [pa.array(values.astype(np.float32)) for values in scores]
+    probabilities, logits = combine_images(probabilities_of(grouped), codes, how, threshold)
+    numbers = [pa.array(logits), pa.array(probabilities.astype(np.float32))]
     columns = [names, label, source, generator, names, *numbers, component, pair]
     table = pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
     return GroupPredictions(table, predictions.num_rows - grouped.num_rows)
@@ -129,15 +133,32 @@ def _constant(column: pa.ChunkedArray, codes: Codes, num_groups: int) -> pa.Arra
     return encoded.dictionary.take(chosen)
 
 
-def _aggregate(probabilities: Scores, codes: Codes, how: How) -> Scores:
-    """Return the mean, median or maximum of each group, (G,).
+def combine_images(
+    probabilities: Scores, codes: Codes, how: How, threshold: float | None = None
+) -> tuple[Scores, npt.NDArray[np.float32]]:
+    """Return one score for each group, (G,): as a probability, and as the logit of that.
 
-    The rows are put in order of their value first, so that sums do not depend on theirs.
+    Probabilities and codes are (N,); groups are numbered from 0, and each has an image. A share
+    counts half an image more on either side, (k + 1/2) / (n + 1): as a plain share it would often
+    be 0 or 1, which has no logit (Haldane 1956).
+
+    Raises:
+        FaceproofError: there is no threshold for the share.
     """
-    if not len(codes):
-        return np.empty(0)
-    ranked = probabilities[np.lexsort((probabilities, codes))]
+    combined = _combine(probabilities, codes, how, threshold) if len(codes) else np.empty(0)
+    inside = np.clip(combined, NEAREST, 1 - NEAREST)
+    return combined, (np.log(inside) - np.log1p(-inside)).astype(np.float32)
+
+
+def _combine(probabilities: Scores, codes: Codes, how: How, threshold: float | None) -> Scores:
+    """Return the scores as probabilities; the order of the rows does not change a sum."""
     sizes = np.bincount(codes)
+    if how == "share":
+        if threshold is None:
+            raise FaceproofError("the share of images called positive needs a threshold")
+        called = np.bincount(codes[is_positive(probabilities, threshold)], minlength=len(sizes))
+        return np.asarray((called + 0.5) / (sizes + 1))
+    ranked = probabilities[np.lexsort((probabilities, codes))]
     starts = np.cumsum(sizes) - sizes
     if how == "mean":
         return np.asarray(np.add.reduceat(ranked, starts) / sizes)

@@ -212,6 +212,7 @@ def _row(
         gate_probability=one.gate_probability,
     )  # fmt: skip
     if isinstance(judged, VideoVerdict):
+        row = replace(row, threshold=judged.threshold)  # videos may have their own
         return replace(row, frames=len(judged.frames), note=judged.summary)
     if isinstance(judged, FacesVerdict):
         return replace(row, logit=judged.image.logit, faces=len(judged.boxes), note=judged.note)

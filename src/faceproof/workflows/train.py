@@ -354,7 +354,9 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
     val = _validation_rows(training.trainer, training.images)
     workers = config.loader.num_workers
     net, writer = training.net, boards[0].experiment if boards else None
-    verdict = store_operating_point(run, net, val, data.task, config.threshold, workers, writer)
+    verdict = store_operating_point(
+        run, net, val, data.task, config.threshold, workers, writer, config.video
+    )
     run.update_record(status="finished")  # last: a run without a threshold is not finished
     print_end(run, verdict)
     return value
