@@ -702,6 +702,28 @@ def test_videos_are_judged_by_the_rule_of_validation(
     assert any(line.startswith(f"roc_auc,ROC-AUC,{area}") for line in lines)
 
 
+def test_fakes_stand_against_their_own_originals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    table = predictions()
+    table = table.set_column(4, table.schema.field("group"), pa.nulls(300, pa.string()))
+    names = pa.array([f"pair{number // 4}" for number in range(300)])
+    place = table.schema.get_field_index("pair")
+    paired = table.set_column(place, table.schema.field("pair"), names)
+    found = write_report(tmp_path / "lab", paired, CONTEXT)["pairs"]
+    share, interval = found["share_above"], found["interval"]
+    assert {row["generator"] for row in found["by_generator"]} == {"gan", "</td><script>x</script>"}
+    page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
+    assert "Against their own originals" in page.text
+    assert f"a share of {rate(share)} ({span(interval)}) scores above it" in page.text
+    lines = (tmp_path / "lab" / "tables" / "pairs.csv").read_text().splitlines()
+    assert lines[1].startswith(f"all,{found['num_pairs']},{share},{interval[0]}")
+    assert len(lines) == 4
+    assert write_report(tmp_path / "lab", table, CONTEXT)["pairs"] is None
+    assert "Against their own originals" not in (tmp_path / "lab" / "report.html").read_text()
+
+
 def test_groups_of_both_classes_are_named_and_not_judged(
     page: Page, numbers: dict[str, Any]
 ) -> None:

@@ -328,7 +328,7 @@ def test_some_frames_of_each_group(run, faces, tmp_path):
 def of_videos(tmp_path_factory):
     """A run on frames, three of each of 44 videos."""
     root = tmp_path_factory.mktemp("videos")
-    lines = ["path,label,split,group"]
+    lines = ["path,label,split,group,pair"]
     for split, number in (("train", 6), ("val", 10), ("test", 6)):
         for label, face in (("real", False), ("fake", True)):
             for video in range(number):
@@ -336,7 +336,7 @@ def of_videos(tmp_path_factory):
                 seed = sum(map(ord, name))
                 names = ["1.jpg", "2.jpg", "3.jpg"]
                 for path in write_images(root / name, names, None, seed, face):
-                    lines.append(f"{path},{label},{split},{name}")
+                    lines.append(f"{path},{label},{split},{name},{split}-{video}")
     (root / "table.csv").write_text("\n".join(lines))
     return train(
         root / "run", "data=table", f"data.file={root / 'table.csv'}", "model=face_cnn",
@@ -354,6 +354,9 @@ def test_the_rule_of_videos_is_fixed_on_validation_and_applied_unchanged(of_vide
     said = " ".join(capsys.readouterr().out.split())
     assert "by video" in said
     assert "rule median, fixed on validation (20 videos)" in said
+    assert report["pairs"]["num_pairs"] == report["pairs"]["num_units"] == 6
+    assert "above_original" in said
+    assert "Of 6 fake images or videos whose own original is here" in said
 
 
 def test_another_aim_is_fitted_to_the_videos_of_validation_too(of_videos):

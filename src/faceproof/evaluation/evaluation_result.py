@@ -33,6 +33,7 @@ from faceproof.evaluation.json_values import plain, printable
 from faceproof.evaluation.metrics import METRICS, Metrics, measure_scores
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
 from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.pairs import PairRanking, rank_pairs
 from faceproof.evaluation.point_check import OperatingPointCheck, check_point
 from faceproof.evaluation.predictions import (
     Labels,
@@ -142,6 +143,7 @@ class Evaluation:
     calibration: dict[str, CalibrationQuality]
     risk_coverage: RiskCoverage
     group_level: GroupLevel | None
+    pairs: PairRanking | None  # None where no fake has its original among the images
     mistakes: dict[str, Mistakes]
     versions: dict[str, str]
 
@@ -225,6 +227,7 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
         group_level=measure_groups(
             known, task, threshold, context.num_resamples, context.video_point
         ),
+        pairs=rank_pairs(known, task, context.num_resamples),
         mistakes=find_mistakes(predictions, task, threshold),
         versions=_versions(),
     )

@@ -34,19 +34,19 @@ def unit_codes(predictions: pa.Table) -> Codes:
     if "component" in predictions.column_names:
         group = pc.coalesce(predictions["component"].cast(pa.string()), group)
     if group.null_count == len(group):
-        return _ordered_codes(path)[1]
+        return ordered_codes(path)[1]
     if group.null_count == 0:
-        return _ordered_codes(group)[1]
+        return ordered_codes(group)[1]
     # The prefix keeps a group and an image of the same name apart.
     named = pc.if_else(
         group.is_valid(),
         pc.binary_join_element_wise("g", pc.fill_null(group, ""), ""),
         pc.binary_join_element_wise("p", path, ""),
     )
-    return _ordered_codes(named)[1]
+    return ordered_codes(named)[1]
 
 
-def _ordered_codes(names: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Codes]:
+def ordered_codes(names: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Codes]:
     """Return the distinct names in order, and for each row the number of its name.
 
     By sorting: the table of names that a dictionary needs is larger than a million paths.
@@ -95,9 +95,9 @@ def aggregate_groups(
             f"{len(mixed):,} groups hold images of both classes, first {mixed[0]}, and so have "
             "no class of their own; judge by images, or let a group be a video"
         )
-    names, codes = _ordered_codes(grouped["group"])
+    names, codes = ordered_codes(grouped["group"])
     label, source, generator, component, pair = (
-        _constant(grouped[name], codes, len(names))
+        constant_values(grouped[name], codes, len(names))
         for name in ("label", "source", "generator", "component", "pair")
     )
     probabilities, logits = combine_images(probabilities_of(grouped), codes, how, threshold)
@@ -118,7 +118,7 @@ def mixed_groups(predictions: pa.Table) -> list[str]:
     return sorted(mixed["group"].to_pylist())
 
 
-def _constant(column: pa.ChunkedArray, codes: Codes, num_groups: int) -> pa.Array:
+def constant_values(column: pa.ChunkedArray, codes: Codes, num_groups: int) -> pa.Array:
     """Return for each group the one known value that its rows have, else null."""
     encoded = pc.dictionary_encode(column.cast(pa.string())).unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):

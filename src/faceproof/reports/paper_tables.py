@@ -16,6 +16,7 @@ from faceproof.evaluation.comparison import Comparison
 from faceproof.evaluation.evaluation_result import Evaluation
 from faceproof.evaluation.intervals import Intervals
 from faceproof.evaluation.metrics import METRICS, Metrics, metrics_shown
+from faceproof.evaluation.pairs import PairRanking
 from faceproof.evaluation.statistics import Interval
 from faceproof.io.atomic import write_text
 from faceproof.reports.numbers import DASH, count, milliseconds, rate, scaled, span
@@ -118,8 +119,20 @@ def report_tables(evaluation: Evaluation) -> dict[str, PaperTable]:
         **({} if video is None else {"by_video": _metrics(video.metrics, video.intervals)}),
         "classes": PaperTable({"class": "Class", **measures}, classes),
         "by_generator": _parts("generator", evaluation.by_generator),
+        **({} if evaluation.pairs is None else {"pairs": _pairs(evaluation.pairs)}),
         "by_source": _parts("source", evaluation.by_source),
     }
+
+
+def _pairs(pairs: PairRanking) -> PaperTable:
+    """Return how often fakes score above their originals: all, then by generator."""
+    rows: list[list[Cell]] = [["all", pairs.num_pairs, Measured(pairs.share_above, pairs.interval)]]
+    rows += [
+        [row.generator or "no generator", row.num_pairs, Measured(row.share_above, row.interval)]
+        for row in pairs.by_generator
+    ]
+    columns = {"generator": "Generator", "pairs": "Pairs", "share_above": "Above its original"}
+    return PaperTable(columns, rows)
 
 
 def _metrics(metrics: Metrics, intervals: Intervals) -> PaperTable:

@@ -236,6 +236,7 @@ def verdict(evaluation: Evaluation) -> list[str]:
         _overall_sentence(evaluation),
         *_in_use(evaluation),
         *_by_video(evaluation),
+        *_pairs(evaluation),
         *_broken_promises(evaluation),
         *_hardest_generator(evaluation),
         *_left_out(evaluation),
@@ -286,6 +287,18 @@ def _by_video(evaluation: Evaluation) -> list[str]:
         f"By video: ROC-AUC {area}, accuracy {right} at the videos' threshold "
         f"{point.operating_point.threshold:.3f}; rule {point.rule}, fixed on validation "
         f"({point.num_videos:,} videos)."
+    ]
+
+
+def _pairs(evaluation: Evaluation) -> list[str]:
+    """Say how often fakes score above the very images or videos that they were made from."""
+    if (pairs := evaluation.pairs) is None:
+        return []
+    share = f"{rate(pairs.share_above)} ({span(pairs.interval)})"
+    return [
+        f"Of {pairs.num_pairs:,} {evaluation.context.task.positive} images or videos whose own "
+        f"original is here, a share of {share} scores above it; identity and scene, which both "
+        "have in common, can explain none of that."
     ]
 
 

@@ -358,6 +358,8 @@ def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> Non
         if video is not None:
             cells += _cells(video.metrics[metric.name], video.intervals[metric.name])
         table.add_row(metric.name, *cells)
+    if (pairs := evaluation.pairs) is not None:
+        table.add_row("above_original", *_cells(pairs.share_above, pairs.interval))
     console.print(table)
     for line in (*verdict(evaluation), *map(str, verdict_warnings(evaluation))):
         console.print(Text(printable(line)), soft_wrap=True)
