@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from faceproof import app
+from faceproof.data.loader_config import LoaderConfig
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import is_positive, probabilities_of, read_predictions
@@ -384,6 +386,11 @@ def test_a_run_of_before_judges_videos_as_before(of_videos, tmp_path):
 def test_settings_of_an_aim_without_an_aim_are_refused(run):
     with pytest.raises(FaceproofError, match="fpr, calibration would change nothing without"):
         evaluate(run.path, "threshold.fpr=0.2", "calibration=isotonic", *QUIET)
+
+
+def test_an_order_of_training_is_refused():
+    with pytest.raises(FaceproofError, match=r"loader\.sampler = 'paired' is for training"):
+        EvaluateConfig("latest", loader=LoaderConfig(64, sampler="paired"))
 
 
 def test_weights_that_change_after_they_were_loaded_are_noticed(run, tmp_path, monkeypatch):
