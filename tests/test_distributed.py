@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from faceproof.io.run_folder import RunFolder, is_first_process, read_epochs
+from tests.conftest import write_images
 from tests.jobs import REPOSITORY
 
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "loader.batch_size=4")
@@ -92,7 +93,7 @@ def run(small_faces, tmp_path):
     Two processes of four images see the same images in a step as one of eight.
     """
     common = (
-        "data=face_or_not", f"data.root={small_faces}", "model=face_cnn", "model.input.size=16",
+        "model=face_cnn", "model.input.size=16",
         "model.head.dropout=0", "augment=none", "trainer.precision=32-true",
         "optimizer=sgd", "scheduler=none", "trainer.max_epochs=3", "logger=csv",
         "loader.num_workers=0",
@@ -100,6 +101,8 @@ def run(small_faces, tmp_path):
     )  # fmt: skip
 
     def start(folder, *words):
+        if words[0] != "data=table" and not words[0].startswith("resume="):
+            words = ("data=face_or_not", f"data.root={small_faces}", *words)
         words = words if words[0].startswith("resume=") else (*common, *words)
         path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
         return subprocess.run(
@@ -147,6 +150,21 @@ def test_two_processes_are_one_run_and_go_on_as_one_and_the_other_way_round(run,
         assert_alike(one, run.finish(name, f"resume={name}", *then, "trainer.max_epochs=3"))
 
 
+@pytest.mark.long  # that ranks part no pair is tested by tests/data/test_pairs.py too
+def test_two_processes_see_the_pairs_that_one_sees(run, tmp_path):
+    lines = ["path,label,split,pair"]
+    for split in ("train", "val"):
+        for label, copies in (("real", 1), ("fake", 2)):
+            for copy in range(copies):
+                names = [f"{split}{label}{copy}{n}.jpg" for n in range(4)]
+                paths = write_images(tmp_path / "pairs", names, face=label == "fake")
+                lines += [f"{path},{label},{split},{split}{n}" for n, path in enumerate(paths)]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    words = ("data=table", f"data.file={tmp_path / 'table.csv'}", "loader.sampler=paired")
+    leaks = "data.allow_leaks=true"  # small images of noise look alike
+    assert_alike(run.finish("one", *words, leaks, *ONE), run.finish("two", *words, leaks, *TWO))
+
+
 @pytest.mark.long  # of one process, test_resuming.py has the short form
 def test_two_processes_told_to_end_in_an_epoch_go_on_as_if_nothing_had_been(run, tmp_path):
     """Two batches an epoch: the signal comes in the first of the second, to one of the two."""
@@ -158,7 +176,7 @@ def test_two_processes_told_to_end_in_an_epoch_go_on_as_if_nothing_had_been(run,
     assert "Traceback" not in done.stderr
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 3
-    assert checkpoint["begun_epoch"]["batches"] == [4, 2]
+    assert checkpoint["begun_epoch"]["batches"] == [4, 2, "shuffled"]
     again = run.finish("run", "resume=run")
     states = [torch.load(one.last, weights_only=True)["state_dict"] for one in (whole, again)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())

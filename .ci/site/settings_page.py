@@ -14,6 +14,7 @@ from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.operating_point import ThresholdConfig
+from faceproof.evaluation.video_point import VideoConfig
 from faceproof.models.backbones import BACKBONES
 from faceproof.models.build import ModelConfig
 from faceproof.models.detector import InputConfig
@@ -81,13 +82,14 @@ def training_parts() -> Iterator[Part]:
     file = CONF / "train.yaml"
     values, notes = written(file), comments(file)
     top = settings_of(TrainConfig, "", values, notes, (*PARTS, "loader", "cache", "checkpoint",
-                                                       "threshold"))  # fmt: skip
+                                                       "threshold", "video"))  # fmt: skip
     calibration = "how probabilities are calibrated: `auto`, `temperature`, `isotonic` or `none`"
     top.append(Setting("calibration", "text", value_words(values["calibration"]), calibration))
     yield Part("## The training", "Of `faceproof train`, in `conf/train.yaml`.", top)
     for kind, name in (
         (LoaderConfig, "loader"), (CacheConfig, "cache"), (CheckpointConfig, "checkpoint"),
         (ThresholdConfig, "threshold"),
+        (VideoConfig, "video"),
     ):  # fmt: skip
         held = {key.removeprefix(f"{name}."): value for key, value in values.items()}
         rows = settings_of(kind, name, held, leave_out=("calibration",))

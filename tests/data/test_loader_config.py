@@ -38,6 +38,19 @@ def test_few_images_are_trained_on_in_smaller_batches(
     assert choose_batch_size(wanted, images) == size
 
 
+def test_batches_of_pairs_are_of_an_even_size(caplog: pytest.LogCaptureFixture) -> None:
+    assert choose_batch_size(8, 100, "paired") == 8
+    assert not caplog.text
+    assert choose_batch_size(9, 100, "paired") == 8
+    assert "loader.batch_size=9 is lowered to 8" in caplog.text
+    assert choose_batch_size(9, 100) == 9
+    assert LoaderConfig(2, sampler="paired").sampler == "paired"
+    with pytest.raises(FaceproofError, match="batch_size = 1 has no room for a fake and its orig"):
+        LoaderConfig(1, sampler="paired")
+    with pytest.raises(FaceproofError, match="sampler = 'twins' must be one of shuffled, paired"):
+        LoaderConfig(sampler="twins")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -20,8 +20,8 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation import breakdown as parts
 from faceproof.evaluation import metric_formulas as functions
 from faceproof.evaluation import statistics as confidence
-from faceproof.evaluation.evaluation_result import realised_fpr
 from faceproof.evaluation.metrics import METRICS, Metrics, better, measure
+from faceproof.evaluation.point_check import realised_fpr
 from faceproof.evaluation.predictions import Labels, predictions_table
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.task import TASKS, Task

@@ -10,11 +10,16 @@ import pytest
 from PIL import Image
 
 import faceproof
+from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.predictions import is_positive
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import is_positive, predictions_table, probabilities_of
+from faceproof.evaluation.video_point import VideoPoint
 from faceproof.inference.timeline import clock, most_positive, name_of
 from faceproof.inference.video import read_clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
+from faceproof.io.run_folder import RunFolder
 from faceproof.prepare import video
 from faceproof.prepare.video import (
     Bounds,
@@ -24,7 +29,7 @@ from faceproof.prepare.video import (
 )
 from faceproof.workflows.export import export_cascade, export_run
 from tests.conftest import write_images
-from tests.small_runs import write_run
+from tests.small_runs import POINT, write_run
 
 pytest.importorskip("av", reason="videos take PyAV")
 
@@ -203,6 +208,51 @@ def test_the_verdict_is_that_of_the_mean(tmp_path, detector):
     ranked = [alone[n] for n in most_positive(found, 12)]
     assert ranked == sorted(alone, reverse=True)
     assert found.to_json()["frames_read"] == 12
+
+
+@pytest.fixture(scope="module")
+def judging(tmp_path_factory):
+    """Return a function from a rule to a detector that judges videos by it."""
+    folder = tmp_path_factory.mktemp("judging")
+
+    def make(rule):
+        run = RunFolder(write_run(folder / rule, gain=40.0))
+        own = OperatingPoint(
+            Calibration("temperature", 2.0), 0.4, "youden", None, 6, 5, unsure=(0.3, 0.45)
+        )
+        point = VideoPoint(rule, "set", own)
+        run.write_operating_point(POINT.to_json(), point.to_json())
+        export_run(run.path, folder / f"{rule}-artifact")
+        return faceproof.load(folder / f"{rule}-artifact", "cpu"), point
+
+    return make
+
+
+@pytest.mark.parametrize("rule", ["mean", "median", "share"])
+def test_a_video_is_judged_as_the_evaluation_judges_its_group(tmp_path, judging, rule):
+    model, point = judging(rule)
+    images = [
+        np.asarray(Image.open(path).resize((48, 48)))
+        for face in (False, True)
+        for path in write_images(tmp_path, [f"{n}{face}.jpg" for n in range(6)], face=face)
+    ]
+    times = [n / 25 for n in range(12)]
+    file = write_video(tmp_path / "a.avi", times, gop=1, image=lambda n: images[n])
+    found = judge_clip(model, read_clip(file, model.fits, 12))
+    frames = np.array([one.probability for one in found.frames])
+    rows = table_from_columns({"path": list("abcdefghijkl"), "group": ["video"] * 12})
+    whole = predictions_table(rows, np.zeros(12), frames)
+    (expected,) = probabilities_of(point.judge(whole, model.threshold))
+    assert found.probability == expected
+    assert found.called == ("fake" if expected >= 0.4 else "real")
+    assert found.verdict == ("unsure" if 0.3 <= expected < 0.45 else found.called)
+    score = {"mean": frames.mean(), "median": np.median(frames), "share": found.share}[rule]
+    assert found.score == pytest.approx(score)
+    assert (found.threshold, found.frame_threshold, found.how) == (0.4, POINT.threshold, rule)
+    answer = found.to_json()
+    assert answer["unsure"] == [0.3, 0.45]
+    assert "calibrated on 11 videos of validation" in answer["rule"]
+    assert rule in answer["rule"]
 
 
 def test_predict_takes_videos_among_images(tmp_path, detector, capsys):

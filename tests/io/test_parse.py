@@ -3,7 +3,7 @@
 import copy
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -29,18 +29,21 @@ class Outer:
     inner: Inner
     words: dict[str, bool]
     free: Any
+    how: Literal["mean", "max"]
 
 
 GOOD = {
     "inner": {"numbers": [1, 2.5], "pair": [3, "x"]},
     "words": {"a": True},
     "free": {"deep": [1, None, "x"]},
+    "how": "max",
 }
 
 
 def test_what_fits_is_made_and_written_again():
     made = parse(Outer, GOOD)
-    assert made == Outer(Inner((1.0, 2.5), (3, "x")), {"a": True}, {"deep": [1, None, "x"]})
+    free = {"deep": [1, None, "x"]}
+    assert made == Outer(Inner((1.0, 2.5), (3, "x")), {"a": True}, free, "max")
     assert plain(made) == GOOD
     assert parse(Inner, {"numbers": [], "pair": None}) == Inner((), None)
 
@@ -57,6 +60,8 @@ def test_what_fits_is_made_and_written_again():
         (lambda g: g.update(words={"a": 1}), r"^words\.a = '1' must be true or false"),
         (lambda g: g.update(words=[]), "^words = .* must be a mapping"),
         (lambda g: g.update(inner=3), "^inner = '3' must be a mapping"),
+        (lambda g: g.update(how="min"), "^how = 'min' must be one of mean, max"),
+        (lambda g: g.update(how=[]), "^how = .* must be one of mean, max"),
         (lambda g: g.update(free=2**64), "^free = .* must be a whole number"),
     ],
 )

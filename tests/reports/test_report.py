@@ -38,6 +38,7 @@ from faceproof.evaluation.predictions import (
     predictions_table,
     read_predictions,
 )
+from faceproof.evaluation.video_point import VideoConfig, fit_video_point
 from faceproof.io import atomic as whole_files
 from faceproof.reports import report as report_module
 from faceproof.reports.numbers import rate, span
@@ -674,6 +675,53 @@ def test_groups_are_judged_beside_their_images(
     page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
     assert "Groups, by mean" in page.text
     assert rate(found["by"]["mean"]["metrics"]["roc_auc"]) in page.text
+
+
+def test_videos_are_judged_by_the_rule_of_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    table = predictions()
+    kinds = label_numbers(table, TASK)
+    names = [f"video{number // 10}-{kind}" for number, kind in enumerate(kinds)]
+    whole = table.set_column(4, table.schema.field("group"), pa.array(names))
+    point = fit_video_point(whole, TASK, ThresholdConfig(), VideoConfig("median"), 0.4)
+    assert point is not None
+    context = replace(CONTEXT, video_point=point)
+    found = write_report(tmp_path / "lab", whole, context)["group_level"]["video"]
+    area, interval = found["metrics"]["roc_auc"], found["intervals"]["roc_auc"]
+    assert found["point"]["rule"] == "median"
+    said = f"By video: ROC-AUC {rate(area)} ({span(interval)}), accuracy"
+    sentence = next(text for text in verdict(evaluate(whole, context)) if "By video" in text)
+    assert sentence.startswith(said)
+    assert f"rule median, fixed on validation ({point.num_videos} videos)." in sentence
+    page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
+    assert "Videos, by median" in page.text
+    assert sentence in page.text
+    lines = (tmp_path / "lab" / "tables" / "by_video.csv").read_text().splitlines()
+    assert any(line.startswith(f"roc_auc,ROC-AUC,{area}") for line in lines)
+
+
+def test_fakes_stand_against_their_own_originals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch)
+    table = predictions()
+    table = table.set_column(4, table.schema.field("group"), pa.nulls(300, pa.string()))
+    names = pa.array([f"pair{number // 4}" for number in range(300)])
+    place = table.schema.get_field_index("pair")
+    paired = table.set_column(place, table.schema.field("pair"), names)
+    found = write_report(tmp_path / "lab", paired, CONTEXT)["pairs"]
+    share, interval = found["share_above"], found["interval"]
+    assert {row["generator"] for row in found["by_generator"]} == {"gan", "</td><script>x</script>"}
+    page = Page((tmp_path / "lab" / "report.html").read_text(encoding="utf-8"))
+    assert "Against their own originals" in page.text
+    assert f"a share of {rate(share)} ({span(interval)}) scores above it" in page.text
+    lines = (tmp_path / "lab" / "tables" / "pairs.csv").read_text().splitlines()
+    assert lines[1].startswith(f"all,{found['num_pairs']},{share},{interval[0]}")
+    assert len(lines) == 4
+    assert write_report(tmp_path / "lab", table, CONTEXT)["pairs"] is None
+    assert "Against their own originals" not in (tmp_path / "lab" / "report.html").read_text()
 
 
 def test_groups_of_both_classes_are_named_and_not_judged(

@@ -110,6 +110,9 @@ def test_a_video_gets_a_verdict(tmp_path, client):
     mean = np.mean([frame["probability"] for frame in found["frames"]])
     assert found["probability"] == pytest.approx(mean, abs=1e-6)
     assert found["rule"].startswith("mean of the frames' calibrated probabilities")
+    # This detector has no rule for videos: its threshold and band are those of images.
+    assert (found["how"], found["frame_threshold"]) == (None, found["threshold"])
+    assert found["score"] == found["probability"]
     # The name and the type that a client gives are not looked at.
     assert send(client, file.read_bytes()[:600]).status_code == 415
     large = write_video(tmp_path / "large.mp4", [0, 1], side=112)

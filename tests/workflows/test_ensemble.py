@@ -10,15 +10,19 @@ import pytest
 import torch
 
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.operating_point import ThresholdConfig, read_operating_point
 from faceproof.evaluation.predictions import logits_of, probabilities_of, read_predictions
 from faceproof.evaluation.scored_runs import find_runs
+from faceproof.evaluation.video_point import VideoConfig, fit_video_point, read_video_point
 from faceproof.io.newest_runs import find_run
 from faceproof.io.run_folder import RunFolder
+from faceproof.task import get_task
 from faceproof.workflows import evaluate as module
 from faceproof.workflows.compare import compare
 from faceproof.workflows.compare_config import CompareConfig
 from faceproof.workflows.ensemble import ensemble
 from faceproof.workflows.ensemble_config import EnsembleConfig
+from tests.conftest import write_images
 from tests.jobs import evaluate, train
 
 QUIET = "loader.num_workers=0"
@@ -171,3 +175,33 @@ def test_an_ensemble_whose_member_was_changed_is_refused(made):
     change_weights(RunFolder(next((made.path / "members").iterdir())))
     with pytest.raises(FaceproofError, match=r"other weights .* faceproof ensemble"):
         evaluate(made.path, QUIET)
+
+
+def test_its_rule_of_videos_comes_from_the_scores_that_it_combines(tmp_path):
+    lines = ["path,label,split,group"]
+    for split, number in (("train", 4), ("val", 10), ("test", 4)):
+        for label, face in (("real", False), ("fake", True)):
+            for video in range(number):
+                name = f"{split}-{label}-{video}"
+                paths = write_images(
+                    tmp_path / name, [f"{name}-{n}.jpg" for n in (1, 2)], face=face
+                )
+                lines += [f"{path},{label},{split},{name}" for path in paths]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    words = (
+        "data=table", f"data.file={tmp_path / 'table.csv'}", "data.allow_leaks=true",
+        "model=face_cnn", "model.input.size=16", "trainer=cpu", "trainer.max_epochs=1",
+        "loader.batch_size=8", "logger=csv", "video.rule=share", QUIET,
+    )  # fmt: skip
+    both = [train(tmp_path / f"run{seed}", *words, f"seed={seed}") for seed in (0, 1)]
+    made = ensemble(EnsembleConfig(tuple(run.path for run in both), out=tmp_path / "ensemble"))
+    found, task = read_video_point(made), get_task("deepfake")
+    point = read_operating_point(made)
+    validation = read_predictions(made.validation)
+    alike = fit_video_point(
+        validation, task, ThresholdConfig(), VideoConfig("share"), point.threshold
+    )
+    assert found == alike
+    assert (found.rule, found.num_videos) == ("share", 20)
+    report = json.loads((evaluate(made.path, QUIET) / "report.json").read_text())
+    assert report["group_level"]["video"]["point"] == found.to_json()

@@ -11,14 +11,18 @@ import pytest
 import yaml
 
 from faceproof import app
+from faceproof.data.loader_config import LoaderConfig
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import is_positive, probabilities_of, read_predictions
+from faceproof.evaluation.video_point import read_video_point
 from faceproof.io.run_folder import RunFolder
 from faceproof.task import get_task
 from faceproof.workflows import evaluate as workflow
 from faceproof.workflows.evaluate import limits_of, shortcuts_of
+from tests.conftest import write_images
 from tests.jobs import compose_job, evaluate, train
 
 FACE = get_task("face")
@@ -322,9 +326,71 @@ def test_some_frames_of_each_group(run, faces, tmp_path):
     assert chosen == ["1.jpg", "4.jpg", "7.jpg"]
 
 
+@pytest.fixture(scope="module")
+def of_videos(tmp_path_factory):
+    """A run on frames, three of each of 44 videos."""
+    root = tmp_path_factory.mktemp("videos")
+    lines = ["path,label,split,group,pair"]
+    for split, number in (("train", 6), ("val", 10), ("test", 6)):
+        for label, face in (("real", False), ("fake", True)):
+            for video in range(number):
+                name = f"{split}-{label}-{video}"
+                seed = sum(map(ord, name))
+                names = ["1.jpg", "2.jpg", "3.jpg"]
+                for path in write_images(root / name, names, None, seed, face):
+                    lines.append(f"{path},{label},{split},{name},{split}-{video}")
+    (root / "table.csv").write_text("\n".join(lines))
+    return train(
+        root / "run", "data=table", f"data.file={root / 'table.csv'}", "model=face_cnn",
+        "model.input.size=16", "trainer=cpu", "trainer.max_epochs=2", "loader.batch_size=8",
+        "logger=csv", "video.rule=median", "data.allow_leaks=true", *QUIET,
+    )  # fmt: skip
+
+
+def test_the_rule_of_videos_is_fixed_on_validation_and_applied_unchanged(of_videos, capsys):
+    point = read_video_point(of_videos)
+    assert (point.rule, point.num_videos) == ("median", 20)
+    report = report_of(evaluate(of_videos.path, *QUIET))
+    assert report["group_level"]["video"]["point"] == point.to_json()
+    assert report["group_level"]["video"]["metrics"]["num_images"] == 12
+    said = " ".join(capsys.readouterr().out.split())
+    assert "by video" in said
+    assert "rule median, fixed on validation (20 videos)" in said
+    assert report["pairs"]["num_pairs"] == report["pairs"]["num_units"] == 6
+    assert "above_original" in said
+    assert "Of 6 fake images or videos whose own original is here" in said
+
+
+def test_another_aim_is_fitted_to_the_videos_of_validation_too(of_videos):
+    words = ("threshold.criterion=fpr", "threshold.fpr=0.2", "name=strict", *QUIET)
+    video = report_of(evaluate(of_videos.path, *words))["group_level"]["video"]["point"]
+    assert (video["rule"], video["reason"]) == ("median", "set by video.rule=median")
+    assert video["operating_point"]["promised_fpr"] == 0.2
+    words = ("threshold.max_risk=null", "name=every", *QUIET)
+    every = report_of(evaluate(of_videos.path, *words))["group_level"]["video"]["point"]
+    threshold = read_video_point(of_videos).operating_point.threshold
+    assert every["operating_point"]["threshold"] == threshold
+    assert every["operating_point"]["unsure"] == [threshold, threshold]
+
+
+def test_a_run_of_before_judges_videos_as_before(of_videos, tmp_path):
+    run = RunFolder(shutil.copytree(of_videos.path, tmp_path / "run"))
+    values = json.loads(run.operating_point.read_text())
+    del values["video"]
+    run.operating_point.write_text(json.dumps(values))
+    level = report_of(evaluate(run.path, *QUIET))["group_level"]
+    assert level["video"] is None
+    assert set(level["by"]) == {"mean", "max"}
+
+
 def test_settings_of_an_aim_without_an_aim_are_refused(run):
     with pytest.raises(FaceproofError, match="fpr, calibration would change nothing without"):
         evaluate(run.path, "threshold.fpr=0.2", "calibration=isotonic", *QUIET)
+
+
+def test_an_order_of_training_is_refused():
+    with pytest.raises(FaceproofError, match=r"loader\.sampler = 'paired' is for training"):
+        EvaluateConfig("latest", loader=LoaderConfig(64, sampler="paired"))
 
 
 def test_weights_that_change_after_they_were_loaded_are_noticed(run, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ from faceproof.artifact import onnx
 from faceproof.cli.main import main
 from faceproof.data.run_tables import read_samples
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.video_point import VideoPoint
 from faceproof.io.run_folder import RunFolder
 from faceproof.models import ImageInput
 from faceproof.workflows import export_packing
 from faceproof.workflows.export import ExportConfig, export_cascade, export_run
 from tests.small_runs import (
     POINT,
+    change_card,
     images_of,
     no_predictions,
     write_ensemble,
@@ -46,6 +49,23 @@ def evaluation(run, name="tiny-test", **changes):
         "intervals": {"metrics": {"accuracy": [0.71234, 0.95678], "eer": None}},
     }  # fmt: skip
     write_evaluation(RunFolder(run), name, no_predictions(), report | changes)
+
+
+def test_the_rule_of_videos_is_in_the_card_and_an_older_card_has_none(run, tmp_path):
+    own = replace(POINT, threshold=0.4, unsure=(0.4, 0.4))
+    point = VideoPoint("median", "set by video.rule=median", own)
+    RunFolder(run).write_operating_point(POINT.to_json(), point.to_json())
+    artifact = tmp_path / "artifact"
+    export_run(run, artifact)
+    assert faceproof.load(artifact, "cpu").scorer.video == point
+    said = (artifact / "README.md").read_text()
+    assert "- Videos: by the median of the frames' calibrated probabilities (set by" in said
+    assert "from probability 0.4000 on" in said
+    change_card(artifact, lambda card: card["detector"].pop("video"))
+    assert faceproof.load(artifact, "cpu").scorer.video is None
+    change_card(artifact, lambda card: card["detector"].update(video={"rule": "mean"}))
+    with pytest.raises(FaceproofError, match=r"detector\.video lacks or should not have"):
+        faceproof.load(artifact, "cpu")
 
 
 def test_metrics_stand_with_their_intervals(run, tmp_path):

@@ -18,7 +18,7 @@ from faceproof.training.checkpoints import AtomicCheckpointIO
 from faceproof.training.module import DetectorModule
 from faceproof.workflows import train as fit
 from faceproof.workflows.export import export_run
-from tests.conftest import write_faces
+from tests.conftest import write_faces, write_images
 from tests.jobs import evaluate, train
 
 # Four batches an epoch, three epochs; dropout, a freeze schedule that thaws, a plateau.
@@ -117,6 +117,33 @@ def test_gradients_in_flight_are_computed_again(tiny, tmp_path, monkeypatch):
         folder = tmp_path / str(step)
         train_until_killed(monkeypatch, step, folder, *words)
         assert_same_run(whole, train(folder, f"resume={folder}"))
+
+
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory):
+    """The words of a training on fakes beside their originals: three batches an epoch."""
+    root = tmp_path_factory.mktemp("pairs")
+    lines = ["path,label,split,pair"]
+    for split, number in (("train", 4), ("val", 4), ("test", 2)):
+        for label, copies in (("real", 1), ("fake", 2 if split == "train" else 1)):
+            for copy in range(copies):
+                names = [f"{split}-{label}-{copy}-{n}.jpg" for n in range(number)]
+                for n, path in enumerate(write_images(root, names, face=label == "fake")):
+                    lines.append(f"{path},{label},{split},{split}{n}")
+    (root / "table.csv").write_text("\n".join(lines))
+    words = [word for word in TINY if not word.startswith(("data=", "loader.batch_size"))]
+    table = ("data=table", f"data.file={root / 'table.csv'}", "data.allow_leaks=true")
+    return (*words, *table, "loader.sampler=paired", "loader.batch_size=6")
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_run_on_pairs_that_was_killed_goes_on_exactly(paired, tmp_path, monkeypatch, step):
+    whole = train(tmp_path / "whole", *paired)
+    train_until_killed(monkeypatch, step, tmp_path / "run", *paired)
+    with pytest.raises(FaceproofError, match=r"inside an epoch with loader\.sampler = paired"):
+        train(tmp_path / "run", f"resume={tmp_path / 'run'}", "loader.sampler=shuffled")
+    run = train(tmp_path / "run", f"resume={tmp_path / 'run'}")
+    assert_same_run(run, whole)
 
 
 @pytest.mark.parametrize("tables", [(), ("metrics", "best")])

@@ -15,6 +15,7 @@ from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import AVERAGES
 from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.operating_point import OperatingPoint, in_use
+from faceproof.evaluation.video_point import VideoPoint
 from faceproof.io.parse import ADDED, parse
 from faceproof.models.detector import ImageInput
 from faceproof.prepare.cropping import StoredCrop
@@ -137,6 +138,8 @@ class DetectorEntry:
     average: str | None = None  # of an ensemble, one of `AVERAGES`
     # How the faces were cut out that it was trained on; None of images that were taken as they are.
     crop: StoredCrop | None = field(default=None, metadata=ADDED)
+    # How its answers on frames become one on a video; None where that was not fitted.
+    video: VideoPoint | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         known = self.average is None or self.average in AVERAGES

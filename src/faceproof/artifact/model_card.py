@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from faceproof.artifact.card import Card, DetectorEntry, EvaluationEntry, NetworkEntry
 from faceproof.evaluation.metrics import metrics_shown
+from faceproof.evaluation.video_point import VideoPoint, in_words
 from faceproof.prepare.cropping import StoredCrop
+from faceproof.task import Task, get_task
 
 DASH = "-"
 TITLES = {"gate": "The gate", "detector": "The detector"}
@@ -108,6 +110,20 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
         yield f"- {warning}"
     if part.in_use is not None:
         yield f"- {part.in_use}"
+    if part.video is not None:
+        yield from _videos(part.video, get_task(part.task.name))
+
+
+def _videos(video: VideoPoint, task: Task) -> Iterator[str]:
+    low, high = video.operating_point.unsure
+    band = f"; `unsure` from {low:.4f} to {high:.4f}" if low < high else ""
+    yield (
+        f"- Videos: by the {in_words(video.rule, task)} ({video.reason}), calibrated on videos and "
+        f"called `{task.positive}` from probability {video.operating_point.threshold:.4f} on: "
+        f"{video.origin}{band}."
+    )
+    for warning in video.operating_point.warnings:
+        yield f"- Videos: {warning}"
 
 
 def _training(part: DetectorEntry) -> Iterator[str]:

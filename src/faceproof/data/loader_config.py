@@ -14,6 +14,7 @@ MAX_BATCH = 2**16  # images; of 224 pixels a side they are 39 GB of numbers
 MAX_WORKERS = 256  # each worker process holds all of torch
 MAX_GB = 20.0  # of a cache, where nothing else is set
 
+PAIRED = "paired"
 # The optimizer needs some dozens of steps an epoch, which few images give in small batches only.
 BATCH, SMALL_BATCH, FEW_IMAGES = 32, 16, 1000
 
@@ -49,23 +50,40 @@ class LoaderConfig:
     Attributes:
         batch_size: images in a batch, or `auto`; see `choose_batch_size`.
         num_workers: worker processes that decode images, or `auto`; see `loaders.choose_workers`.
+        sampler: in which order training images come: `shuffled`, or `paired`, which has a fake and
+            an image of its original (same `pair` in the image table) in one batch.
     """
 
     batch_size: int | str = "auto"
     num_workers: int | str = "auto"
+    sampler: str = "shuffled"
 
     def __post_init__(self) -> None:
         settings.check(self, batch_size=BATCH_SIZE, num_workers=WORKERS)
+        settings.check(self, sampler=one_of("shuffled", PAIRED))
+        if self.sampler == PAIRED and self.batch_size == 1:
+            raise settings.SettingError(
+                "batch_size",
+                "= 1 has no room for a fake and its original (sampler=paired); give 2 or more, or "
+                "take sampler=shuffled",
+            )
 
 
-def choose_batch_size(batch_size: int | str, num_images: int) -> int:
+def choose_batch_size(batch_size: int | str, num_images: int, sampler: str = "shuffled") -> int:
     """Return the number of images in a training batch; `auto` is 32, or 16 of under 1,000 images.
 
     Args:
         batch_size: a number of images, or `auto`.
         num_images: in the training set.
+        sampler: with `paired`, an odd number is lowered by one, so that no pair is parted.
     """
     if isinstance(batch_size, int):
+        if sampler == PAIRED and batch_size % 2:
+            log.warning(
+                "loader.batch_size=%d is lowered to %d: with loader.sampler=paired a batch holds "
+                "images two by two", batch_size, batch_size - 1,
+            )  # fmt: skip
+            return batch_size - 1
         return batch_size
     return SMALL_BATCH if num_images < FEW_IMAGES else BATCH
 

@@ -1,11 +1,13 @@
-"""The shuffled order of an epoch, the same in every process and after a resume."""
+"""The order of an epoch, the same in every process and after a resume."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from torch.utils.data import BatchSampler, Sampler
 
+from faceproof.data.pairs import Pairs
 from faceproof.data.shards.order import Shards
+from faceproof.errors import FaceproofError
 
 
 class EpochSampler(Sampler[int]):
@@ -13,7 +15,9 @@ class EpochSampler(Sampler[int]):
 
     Every rank gets the same number of rows, because a rank with more would wait for the others for
     ever: the order is filled up from its own start, by less than `num_ranks` rows. Rows in shards
-    are ordered such that each rank reads few shards of its own at a time.
+    are ordered such that each rank reads few shards of its own at a time. With pairs, a fake and a
+    row of its original stand in the two places 2k and 2k + 1 of a rank's order, so that no batch of
+    an even size parts them; see `Pairs.order` for how often a row comes.
 
     Args:
         num_rows: rows of the table.
@@ -21,13 +25,21 @@ class EpochSampler(Sampler[int]):
         rank: this process, from 0 on.
         num_ranks: how many processes train together.
         shards: in which shard each row lies; None for plain files.
+        pairs: fakes and their originals, which then come side by side; not of rows in shards.
     """
 
     def __init__(
         self, num_rows: int, seed: int, rank: int = 0, num_ranks: int = 1,
-        shards: Shards | None = None,
+        shards: Shards | None = None, pairs: Pairs | None = None,
     ) -> None:  # fmt: skip
-        self.num_rows, self.seed, self.shards = num_rows, seed, shards
+        if shards is not None and pairs is not None:
+            raise FaceproofError(
+                "loader.sampler=paired takes images in files: the order of images in shards is "
+                "that of their shards, which part fakes from their originals; train from the "
+                "files, or with loader.sampler=shuffled"
+            )
+        self.num_rows = num_rows if pairs is None else pairs.num_rows
+        self.seed, self.shards, self.pairs = seed, shards, pairs
         self.rank, self.num_ranks = rank, num_ranks
         self.epoch = 0
         self.start = 0  # rows of this rank to skip, in the next order only
@@ -36,11 +48,21 @@ class EpochSampler(Sampler[int]):
         """Set the epoch of the next order; Lightning calls this."""
         self.epoch = epoch
 
+    @property
+    def name(self) -> str:
+        """Its name in the setting `loader.sampler`."""
+        return "shuffled" if self.pairs is None else "paired"
+
     def __len__(self) -> int:
-        return -(-self.num_rows // self.num_ranks)
+        together = 1 if self.pairs is None else 2
+        return -(-self.num_rows // (together * self.num_ranks)) * together
 
     def __iter__(self) -> Iterator[int]:
         start, self.start = self.start, 0
+        if self.pairs is not None:
+            blocks = self.pairs.order(self.seed, self.epoch)
+            whole = np.resize(blocks, (len(self) // 2 * self.num_ranks, 2))
+            return iter(whole[self.rank :: self.num_ranks].ravel()[start:].tolist())
         if self.shards is not None:
             parts = np.resize(self.shards.order(self.seed, self.epoch), (self.num_ranks, len(self)))
             return self.shards.fetching_ahead(parts[self.rank][start:])
@@ -58,6 +80,8 @@ class EpochBatches(BatchSampler):
     sampler: EpochSampler
 
     def __init__(self, sampler: EpochSampler, batch_size: int) -> None:
+        if sampler.pairs is not None and batch_size % 2:
+            raise FaceproofError(f"a batch of {batch_size} would part a fake from its original")
         super().__init__(sampler, batch_size, drop_last=False)
 
     def __len__(self) -> int:

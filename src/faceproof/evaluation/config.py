@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from faceproof.data.loader_config import LoaderConfig
+from faceproof.data.loader_config import PAIRED, LoaderConfig
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
@@ -62,6 +62,8 @@ class EvaluateConfig:
         )  # fmt: skip
         if self.loader.batch_size == "auto":
             raise SettingError("loader.batch_size", "= 'auto' is for training; give a whole number")
+        if self.loader.sampler == PAIRED:
+            raise SettingError("loader.sampler", "= 'paired' is for training; leave it out")
         self.requested_threshold()
 
     @property

@@ -26,14 +26,16 @@ from faceproof.evaluation.breakdown import (
     worst_first,
 )
 from faceproof.evaluation.calibration import Calibration
-from faceproof.evaluation.groups import HOWS, How, aggregate_groups, mixed_groups, unit_codes
-from faceproof.evaluation.intervals import NUM_RESAMPLES, BootstrapIntervals, Intervals, bootstrap
+from faceproof.evaluation.group_level import GroupLevel, measure_groups
+from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.intervals import NUM_RESAMPLES, BootstrapIntervals, bootstrap
 from faceproof.evaluation.json_values import plain, printable
 from faceproof.evaluation.metrics import METRICS, Metrics, measure_scores
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
-from faceproof.evaluation.operating_point import OperatingPoint, in_use
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.pairs import PairRanking, rank_pairs
+from faceproof.evaluation.point_check import OperatingPointCheck, check_point
 from faceproof.evaluation.predictions import (
-    Flags,
     Labels,
     Scores,
     is_positive,
@@ -45,12 +47,12 @@ from faceproof.evaluation.predictions import (
 from faceproof.evaluation.reliability import ReliabilityBin
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
-from faceproof.evaluation.statistics import Codes, Interval, share_interval
+from faceproof.evaluation.statistics import Codes
+from faceproof.evaluation.video_point import VideoPoint
 from faceproof.task import Task
 
 # What may change a metric: faceproof, what computes the metrics, and what makes the logits.
 PACKAGES = ("faceproof", "torch", "timm", "numpy", "scipy", "scikit-learn", "pyarrow", "matplotlib")
-REPORTED_HOWS: tuple[How, ...] = (HOWS[0], HOWS[2])  # the mean, and what one frame suffices for
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class EvaluationContext:
     best_epoch: int | None = None  # whose weights were scored, from 0; None where nobody knows
     unreadable: Sequence[tuple[str, str]] = ()  # path and reason
     operating_point: OperatingPoint | None = None  # if it was fitted
+    video_point: VideoPoint | None = None  # if it was fitted
     # How often the run has scored this test split, this time included, where that is counted.
     test_scorings: int | None = None
     num_resamples: int = NUM_RESAMPLES
@@ -92,35 +95,6 @@ class EvaluationContext:
                 f"the operating point's threshold is {point.threshold} and the report's "
                 f"{self.threshold}; report at the stored threshold, or without operating point"
             )
-
-
-@dataclass(frozen=True)
-class FalseAlarms:
-    """How many negative images are called positive; the rate is None where there are none."""
-
-    num_negative: int
-    num_false_positives: int
-    rate: float | None
-    interval: Interval | None
-
-
-@dataclass(frozen=True)
-class OperatingPointCheck:
-    """What an operating point does on these images; each share is None without labelled images.
-
-    `error_answered` is the share called wrongly of the images outside of the unsure band.
-    """
-
-    fpr: FalseAlarms
-    share_unsure: float | None
-    error_answered: float | None
-    error_answered_interval: Interval | None
-    error_all: float | None
-
-    @property
-    def in_use(self) -> str | None:
-        """What it does in use, in words; None without labelled images."""
-        return None if self.share_unsure is None else in_use(self.share_unsure, self.error_answered)
 
 
 @dataclass(frozen=True)
@@ -150,25 +124,6 @@ class RiskCoverage:
 
 
 @dataclass(frozen=True)
-class GroupMetrics:
-    """The metrics of groups with one score each, and their intervals."""
-
-    metrics: Metrics
-    intervals: Intervals
-
-
-@dataclass(frozen=True)
-class GroupLevel:
-    """The metrics of whole groups, by how their images' probabilities are aggregated."""
-
-    num_mixed: int  # groups that hold images of both classes; with any, nothing is measured
-    mixed: str | None  # the first of these
-    by: dict[str, GroupMetrics]
-    num_groups: int = 0
-    num_without_group: int = 0  # images in no group, and so left out
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Every number of a report."""
 
@@ -188,6 +143,7 @@ class Evaluation:
     calibration: dict[str, CalibrationQuality]
     risk_coverage: RiskCoverage
     group_level: GroupLevel | None
+    pairs: PairRanking | None  # None where no fake has its original among the images
     mistakes: dict[str, Mistakes]
     versions: dict[str, str]
 
@@ -268,42 +224,13 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
             for name, values in before_and_after(known).items()
         },
         risk_coverage=_risk_coverage(labels, probabilities, threshold),
-        group_level=_group_level(known, context),
+        group_level=measure_groups(
+            known, task, threshold, context.num_resamples, context.video_point
+        ),
+        pairs=rank_pairs(known, task, context.num_resamples),
         mistakes=find_mistakes(predictions, task, threshold),
         versions=_versions(),
     )
-
-
-def realised_fpr(called: Flags, labels: Labels, units: Codes) -> FalseAlarms:
-    """Return the false-positive rate of decisions on these images, with its interval."""
-    negative = labels == 0
-    alarms = called[negative]
-    return FalseAlarms(
-        num_negative=len(alarms),
-        num_false_positives=int(np.count_nonzero(alarms)),
-        rate=_share(alarms),
-        interval=share_interval(alarms, units[negative]),
-    )
-
-
-def check_point(
-    labels: Labels, probabilities: Scores, units: Codes, point: OperatingPoint
-) -> OperatingPointCheck:
-    """Measure what an operating point does on labelled images; all columns are (N,)."""
-    called = is_positive(probabilities, point.threshold)
-    wrong = called != (labels == 1)
-    answered = ~reliability.unsure_flags(probabilities, point.unsure)
-    return OperatingPointCheck(
-        fpr=realised_fpr(called, labels, units),
-        share_unsure=_share(~answered),
-        error_answered=_share(wrong[answered]),
-        error_answered_interval=share_interval(wrong[answered], units[answered]),
-        error_all=_share(wrong),
-    )
-
-
-def _share(flags: Flags) -> float | None:
-    return float(flags.mean()) if len(flags) else None
 
 
 def before_and_after(known: pa.Table) -> dict[str, Scores]:
@@ -333,25 +260,6 @@ def _risk_coverage(labels: Labels, probabilities: Scores, threshold: float) -> R
         area=reliability.risk_coverage_area(*scored),
         curve=[RiskAtCoverage(float(coverage[place]), float(risk[place])) for place in places],
     )
-
-
-def _group_level(known: pa.Table, context: EvaluationContext) -> GroupLevel | None:
-    """Return the metrics of whole groups; None where there are none."""
-    if not known["group"].is_valid().to_numpy().any():
-        return None
-    if mixed := mixed_groups(known):
-        return GroupLevel(len(mixed), mixed[0], {})
-    by = dict[str, GroupMetrics]()
-    num_groups = num_without = 0
-    for how in REPORTED_HOWS:
-        grouped = aggregate_groups(known, how)
-        num_groups, num_without = grouped.predictions.num_rows, grouped.num_without_group
-        scores = LabelledScores.from_table(grouped.predictions, context.task, context.threshold)
-        by[how] = GroupMetrics(
-            measure_scores(WeightedScores(scores), context.task),
-            bootstrap(scores, context.num_resamples).metrics,
-        )
-    return GroupLevel(0, None, by, num_groups, num_without)
 
 
 def _versions() -> dict[str, str]:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.predictions import SCHEMA, Scores, probabilities_of
+from faceproof.evaluation.predictions import SCHEMA, Scores, is_positive, probabilities_of
 from faceproof.evaluation.statistics import Codes
 
-How = Literal["mean", "median", "max"]
-HOWS: tuple[How, ...] = ("mean", "median", "max")
+How = Literal["mean", "median", "max", "share"]
+HOWS: tuple[How, ...] = ("mean", "median", "max", "share")
 # A mean of probabilities is 0 or 1 only through rounding; the logit of such a one must be finite.
 NEAREST = 1e-12
 
@@ -33,19 +34,19 @@ def unit_codes(predictions: pa.Table) -> Codes:
     if "component" in predictions.column_names:
         group = pc.coalesce(predictions["component"].cast(pa.string()), group)
     if group.null_count == len(group):
-        return _ordered_codes(path)[1]
+        return ordered_codes(path)[1]
     if group.null_count == 0:
-        return _ordered_codes(group)[1]
+        return ordered_codes(group)[1]
     # The prefix keeps a group and an image of the same name apart.
     named = pc.if_else(
         group.is_valid(),
         pc.binary_join_element_wise("g", pc.fill_null(group, ""), ""),
         pc.binary_join_element_wise("p", path, ""),
     )
-    return _ordered_codes(named)[1]
+    return ordered_codes(named)[1]
 
 
-def _ordered_codes(names: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Codes]:
+def ordered_codes(names: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Codes]:
     """Return the distinct names in order, and for each row the number of its name.
 
     By sorting: the table of names that a dictionary needs is larger than a million paths.
@@ -67,8 +68,13 @@ class GroupPredictions:
     num_without_group: int  # images in no group, and so left out
 
 
-def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictions:
+def aggregate_groups(
+    predictions: pa.Table, how: How = "mean", threshold: float | None = None
+) -> GroupPredictions:
     """Give each group one score: the mean, median or maximum of its images' probabilities.
+
+    Or, with `share`, the share of its images that the threshold calls positive; see
+    `combine_images`.
 
     Probabilities are aggregated and not logits. They are bounded, so that one frame on which the
     network is beyond all doubt does not outvote the rest; and they are calibrated, so that the
@@ -89,15 +95,13 @@ def aggregate_groups(predictions: pa.Table, how: How = "mean") -> GroupPredictio
             f"{len(mixed):,} groups hold images of both classes, first {mixed[0]}, and so have "
             "no class of their own; judge by images, or let a group be a video"
         )
-    names, codes = _ordered_codes(grouped["group"])
+    names, codes = ordered_codes(grouped["group"])
     label, source, generator, component, pair = (
-        _constant(grouped[name], codes, len(names))
+        constant_values(grouped[name], codes, len(names))
         for name in ("label", "source", "generator", "component", "pair")
     )
-    probabilities = _aggregate(probabilities_of(grouped), codes, how)
-    inside = np.clip(probabilities, NEAREST, 1 - NEAREST)
-    scores = [np.log(inside) - np.log1p(-inside), probabilities]
-    numbers = [pa.array(values.astype(np.float32)) for values in scores]
+    probabilities, logits = combine_images(probabilities_of(grouped), codes, how, threshold)
+    numbers = [pa.array(logits), pa.array(probabilities.astype(np.float32))]
     columns = [names, label, source, generator, names, *numbers, component, pair]
     table = pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
     return GroupPredictions(table, predictions.num_rows - grouped.num_rows)
@@ -114,7 +118,7 @@ def mixed_groups(predictions: pa.Table) -> list[str]:
     return sorted(mixed["group"].to_pylist())
 
 
-def _constant(column: pa.ChunkedArray, codes: Codes, num_groups: int) -> pa.Array:
+def constant_values(column: pa.ChunkedArray, codes: Codes, num_groups: int) -> pa.Array:
     """Return for each group the one known value that its rows have, else null."""
     encoded = pc.dictionary_encode(column.cast(pa.string())).unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
@@ -129,15 +133,32 @@ def _constant(column: pa.ChunkedArray, codes: Codes, num_groups: int) -> pa.Arra
     return encoded.dictionary.take(chosen)
 
 
-def _aggregate(probabilities: Scores, codes: Codes, how: How) -> Scores:
-    """Return the mean, median or maximum of each group, (G,).
+def combine_images(
+    probabilities: Scores, codes: Codes, how: How, threshold: float | None = None
+) -> tuple[Scores, npt.NDArray[np.float32]]:
+    """Return one score for each group, (G,): as a probability, and as the logit of that.
 
-    The rows are put in order of their value first, so that sums do not depend on theirs.
+    Probabilities and codes are (N,); groups are numbered from 0, and each has an image. A share
+    counts half an image more on either side, (k + 1/2) / (n + 1): as a plain share it would often
+    be 0 or 1, which has no logit (Haldane 1956).
+
+    Raises:
+        FaceproofError: there is no threshold for the share.
     """
-    if not len(codes):
-        return np.empty(0)
-    ranked = probabilities[np.lexsort((probabilities, codes))]
+    combined = _combine(probabilities, codes, how, threshold) if len(codes) else np.empty(0)
+    inside = np.clip(combined, NEAREST, 1 - NEAREST)
+    return combined, (np.log(inside) - np.log1p(-inside)).astype(np.float32)
+
+
+def _combine(probabilities: Scores, codes: Codes, how: How, threshold: float | None) -> Scores:
+    """Return the scores as probabilities; the order of the rows does not change a sum."""
     sizes = np.bincount(codes)
+    if how == "share":
+        if threshold is None:
+            raise FaceproofError("the share of images called positive needs a threshold")
+        called = np.bincount(codes[is_positive(probabilities, threshold)], minlength=len(sizes))
+        return np.asarray((called + 0.5) / (sizes + 1))
+    ranked = probabilities[np.lexsort((probabilities, codes))]
     starts = np.cumsum(sizes) - sizes
     if how == "mean":
         return np.asarray(np.add.reduceat(ranked, starts) / sizes)

@@ -239,6 +239,7 @@ def _row(file: _File, judged: Judged | None, threshold: float) -> Row:
         gate_probability=one.gate_probability,
     )  # fmt: skip
     if isinstance(judged, VideoVerdict):
+        row = replace(row, threshold=judged.threshold)  # videos may have their own
         return replace(row, frames=len(judged.frames), note=judged.summary)
     if isinstance(judged, FacesVideoVerdict):
         faces, frames = len(judged.tracks), judged.num_frames

@@ -212,7 +212,8 @@ def load(
 
     def scorer(part: DetectorEntry) -> Scorer:
         members = [Member(network(one), one.weight, one.calibration) for one in part.networks]
-        return Scorer(get_task(part.task.name), part.operating_point, members, part.average)
+        task = get_task(part.task.name)
+        return Scorer(task, part.operating_point, members, part.average, part.video)
 
     gate = None if card.gate is None else scorer(card.gate)
     return Predictor(card, fingerprint, place, scorer(card.detector), gate, backend)

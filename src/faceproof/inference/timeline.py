@@ -28,7 +28,7 @@ SIZE = 7.2, 3.1  # inches
 
 
 def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Figure:
-    """Draw the probability of each frame over time, with threshold, mean and spread.
+    """Draw the probability of each frame over time, with their threshold, score and spread.
 
     `size` is width and height in inches.
     """
@@ -37,11 +37,12 @@ def draw_timeline(verdict: VideoVerdict, size: tuple[float, float] = SIZE) -> Fi
     axes = figure.add_subplot()
     times = np.array(verdict.times)
     values = np.array([np.nan if f.probability is None else f.probability for f in verdict.frames])
-    if verdict.probability is not None and verdict.low is not None and verdict.high is not None:
+    if verdict.score is not None and verdict.low is not None and verdict.high is not None:
         style: dict[str, Any] = {"color": BLUE, "alpha": 0.12, "lw": 0}
         axes.axhspan(verdict.low, verdict.high, **style, label="10% to 90% of frames")
-        axes.axhline(verdict.probability, color=BLUE, lw=1.2, label="mean")
-    axes.axhline(verdict.threshold, color=VERMILLION, lw=1.2, ls="--", label="threshold")
+        name = {"share": f"share called {positive}"}.get(verdict.how or "", verdict.how or "mean")
+        axes.axhline(verdict.score, color=BLUE, lw=1.2, label=name)
+    axes.axhline(verdict.frame_threshold, color=VERMILLION, lw=1.2, ls="--", label="threshold")
     axes.plot(times, values, color=INK, lw=1.0, marker="o", ms=3.5, label="frame")
     faceless = times[np.isnan(values)]
     if len(faceless):

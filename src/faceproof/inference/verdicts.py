@@ -18,6 +18,7 @@ from faceproof.evaluation.ensemble import combine
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import Scores, check_scores, is_positive
 from faceproof.evaluation.reliability import unsure_flags
+from faceproof.evaluation.video_point import VideoPoint
 from faceproof.models.detector import Detector
 from faceproof.task import Task
 
@@ -104,12 +105,14 @@ class Scorer:
         point: calibration, threshold and unsure band.
         members: one network, or those of an ensemble.
         average: what an ensemble averages, `probability` or `logit`; None for one network.
+        video: how the answers on frames become one on a video, where that was fitted.
     """
 
     task: Task
     point: OperatingPoint
     members: Sequence[Member]
     average: str | None = None
+    video: VideoPoint | None = None
 
     def score(self, fitted: Fitted) -> Scores:
         """Return the logits, (B,) float64, of images resized for each network.

@@ -15,7 +15,7 @@ from torch import Tensor
 from faceproof.data.image_io import thumbnail
 from faceproof.inference.faces import FaceOptions, fit_all
 from faceproof.inference.predictor import Predictor, stack_fitted
-from faceproof.inference.verdicts import NO_FACE, Fit, Fitted
+from faceproof.inference.verdicts import Fit, Fitted
 from faceproof.inference.video import THUMBNAIL, Clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
 from faceproof.prepare.boxes import Box
@@ -31,7 +31,7 @@ from faceproof.prepare.video import (
     open_video,
 )
 
-RULE = "one on the face with the highest probability of the positive class, over its frames"
+RULE = "one on the face with the highest probability of the positive class"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class FacesVideoVerdict:
         """Return the verdict as plain values, with those on its faces."""
         return {
             **self.video.to_json(),
-            **({"rule": RULE} if self.tracks else {}),
+            **({"rule": f"{RULE}: {self.video.rule}"} if self.tracks else {}),
             "note": self.summary,
             "tracks": [track.to_json() for track in self.tracks],
         }
@@ -163,8 +163,5 @@ def judge_video_faces(
     elif tracks:
         chosen = tracks[0]
     else:
-        chosen = VideoVerdict(
-            NO_FACE, NO_FACE, None, None, None, None, predictor.threshold, predictor.task.name,
-            None, clip.seconds, clip.wanted, (), (),
-        )  # fmt: skip
+        chosen = judge_clip(predictor, Clip(clip.seconds, 0, [], {}, []))
     return FacesVideoVerdict(chosen, tracks, clip.num_frames)

@@ -1,9 +1,11 @@
 """Judges a video by its frames.
 
-Each frame that was read is judged as an image; the mean of their calibrated probabilities is
-compared with the threshold and the unsure band, as the probability of an image is. In a cascade,
-only frames with a face count; without any, the verdict is `no face`. The detector was calibrated
-on images, so the mean is not a calibrated probability of a video.
+Each frame that was read is judged as an image. A detector that has a rule for videos, fixed on
+validation (`evaluation.video_point`), makes one score of them by that rule, calibrates it, and
+compares it with the threshold and the unsure band of videos. Without one the mean of the calibrated
+probabilities is compared with the threshold and the unsure band of images; it is no calibrated
+probability of a video. In a cascade, only frames with a face count; without any, the verdict is
+`no face`.
 """
 
 from collections.abc import Sequence
@@ -11,15 +13,21 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from faceproof.evaluation.predictions import is_positive
+from faceproof.evaluation.groups import combine_images
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.evaluation.predictions import Scores, check_scores, is_positive
 from faceproof.evaluation.reliability import unsure_flags
+from faceproof.evaluation.statistics import Interval
+from faceproof.evaluation.video_point import in_words
 from faceproof.inference.predictor import Predictor, judge_batches
 from faceproof.inference.verdicts import NO_FACE, UNSURE, Verdict
 from faceproof.inference.video import Clip
 from faceproof.task import get_task
 
 RULE = "mean of the frames' calibrated probabilities against the detector's threshold"
+OF_VIDEOS = "{score}, calibrated on {number:,} videos of validation, against the videos' threshold"
 LOW, HIGH = 0.1, 0.9  # quantiles of the spread
 
 
@@ -30,10 +38,19 @@ class VideoVerdict:
     Attributes:
         verdict: a class, `unsure`, or `no face`; see the rule above.
         called: the class by the threshold alone.
-        probability: mean over the frames that count; None if none does.
+        probability: calibrated on videos, where the detector has a rule for them; else the score.
+            None if no frame counts.
+        score: what the rule makes of the frames that count: their mean, their median, or the share
+            of them called the positive class; without a rule their mean.
         low: their 10 % quantile.
         high: their 90 % quantile.
-        share: of the frames that count, the share that the threshold calls the positive class.
+        share: of the frames that count, the share that the images' threshold calls the positive
+            class.
+        threshold: a video is called positive from this probability on.
+        frame_threshold: a frame is.
+        unsure: the unsure band of videos.
+        how: the detector's rule for videos, `mean`, `median` or `share`; None without one.
+        rule: how the verdict was made, in words.
         gate_probability: of a face, mean over all frames, by the gate of a cascade; else None.
         frames_wanted: how many frames were to be read.
         times: of the frames that could be read, in seconds from the start.
@@ -43,10 +60,15 @@ class VideoVerdict:
     verdict: str
     called: str
     probability: float | None
+    score: float | None
     low: float | None
     high: float | None
     share: float | None
     threshold: float
+    frame_threshold: float
+    unsure: Interval
+    how: str | None
+    rule: str
     task: str
     gate_probability: float | None
     seconds: float
@@ -80,8 +102,8 @@ class VideoVerdict:
         del values["times"], values["frames"]
         return {
             **values,
+            "unsure": list(self.unsure),
             "frames_read": len(self.frames),
-            "rule": RULE,
             "note": self.note,
             "frames": [
                 {"time": time, "verdict": one.verdict, "probability": one.probability}
@@ -96,16 +118,33 @@ def judge_clip(predictor: Predictor, clip: Clip, batch_size: int = 8) -> VideoVe
     found = np.array([one.probability for one in verdicts if one.probability is not None])
     shares = [one.gate_probability for one in verdicts if one.gate_probability is not None]
     verdict = called = NO_FACE
-    probability = low = high = share = None
-    threshold = predictor.threshold
+    probability = score = low = high = share = None
+    task, point, how, rule = predictor.task, predictor.scorer.point, None, RULE
+    if (video := predictor.scorer.video) is not None:
+        point, how, words = video.operating_point, video.rule, in_words(video.rule, predictor.task)
+        rule = OF_VIDEOS.format(score=words, number=video.num_videos)
     if len(found):
-        mean = found.mean(keepdims=True)
-        called = predictor.task.classes[int(is_positive(mean, threshold)[0])]
-        verdict = UNSURE if unsure_flags(mean, predictor.scorer.point.unsure)[0] else called
-        probability, share = float(found.mean()), float(is_positive(found, threshold).mean())
+        share = float(is_positive(found, predictor.threshold).mean())
+        combined, logits = combine_images(
+            found, np.zeros(len(found), np.int64), how or "mean", predictor.threshold
+        )
+        score = share if how == "share" else float(combined[0])
+        if how is not None:
+            combined = _calibrated(logits, point)
+        called = task.classes[int(is_positive(combined, point.threshold)[0])]
+        verdict = UNSURE if unsure_flags(combined, point.unsure)[0] else called
+        probability = float(combined[0])
         low, high = map(float, np.quantile(found, (LOW, HIGH)))
     gate = float(np.mean(shares)) if shares else None
     return VideoVerdict(
-        verdict, called, probability, low, high, share, threshold, predictor.task.name, gate,
-        clip.seconds, clip.wanted, clip.times, verdicts,
+        verdict=verdict, called=called, probability=probability, score=score, low=low, high=high,
+        share=share, threshold=point.threshold, frame_threshold=predictor.threshold,
+        unsure=point.unsure, how=how, rule=rule, task=task.name, gate_probability=gate,
+        seconds=clip.seconds, frames_wanted=clip.wanted, times=clip.times, frames=verdicts,
     )  # fmt: skip
+
+
+def _calibrated(logits: npt.NDArray[np.float32], point: OperatingPoint) -> Scores:
+    """Return the calibrated probabilities, rounded as a predictions table stores them."""
+    rounded = point.calibration.apply(logits.astype(np.float64)).astype(np.float32)
+    return check_scores(rounded, len(logits), "the calibration of videos")

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from faceproof.errors import FaceproofError
 from faceproof.settings import SettingError, join
@@ -28,14 +28,17 @@ SCALARS: Mapping[type, tuple[Callable[[Any], bool], str]] = {
 def parse(kind: Any, value: Any, where: str = "") -> Any:
     """Return a plain value as what an annotation says it is.
 
-    That is a dataclass, a scalar type, `dict[str, X]`, `tuple[X, ...]`, `tuple[X, Y]`, a
-    NamedTuple (of a list), `X | None`, or Any for plain values of bounded depth. A dataclass takes
-    exactly its fields, of which those that are `ADDED` may be missing; one with a method
-    `from_json` is made by that, once its fields have the right types.
+    That is a dataclass, a scalar type, a Literal of texts, `dict[str, X]`, `tuple[X, ...]`,
+    `tuple[X, Y]`, a NamedTuple (of a list), `X | None`, or Any for plain values of bounded depth. A
+    dataclass takes exactly its fields, of which those that are `ADDED` may be missing; one with a
+    method `from_json` is made by that, once its fields have the right types.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return _bounded(value, where)
+    if origin is Literal:
+        _expect(value in inner, value, where, f"one of {', '.join(inner)}")
+        return value
     if origin in (Union, UnionType):
         (other,) = (one for one in inner if one is not NoneType)
         return None if value is None else parse(other, value, where)

@@ -30,6 +30,7 @@ from faceproof.io.stamps import digest_of, key_of
 from faceproof.settings import NAME, TEXT
 from faceproof.words import override
 
+VIDEO = "video"  # in operating_point.json, what is fitted to whole videos
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
 RANDOM_WEIGHTS = "random initial weights"  # so begins what a record says of them
 FITTED_TO = "fitted_to"  # in operating_point.json, with digests of detector and validation.parquet
@@ -183,10 +184,15 @@ class RunFolder:
                 "nothing is kept of it: start again when nothing trains there"
             )
 
-    def write_operating_point(self, point: Mapping[str, Any]) -> None:
-        """Store calibration and threshold, and which weights and scores they were fitted to."""
+    def write_operating_point(
+        self, point: Mapping[str, Any], video: Mapping[str, Any] | None = None
+    ) -> None:
+        """Store calibration and threshold, and which weights and scores they were fitted to.
+
+        `video` is how videos are judged, where that was fitted.
+        """
         fitted = {"detector": self.detector_digest, "validation": digest_of(self.validation)}
-        write_json(self.operating_point, {**point, FITTED_TO: fitted})
+        write_json(self.operating_point, {**point, VIDEO: video, FITTED_TO: fitted})
 
     def read_operating_point(self) -> dict[str, Any]:
         """Return the stored calibration and threshold.
@@ -195,6 +201,13 @@ class RunFolder:
             FaceproofError: they were fitted to other weights, or to other scores of validation,
                 than the run holds now; or the file is damaged.
         """
+        return {key: value for key, value in self._read_fitted().items() if key != VIDEO}
+
+    def read_video_point(self) -> Any:
+        """Return how videos are judged; None where that was not fitted. Raises as for images."""
+        return self._read_fitted().get(VIDEO)
+
+    def _read_fitted(self) -> dict[str, Any]:
         again = f"fit it again by faceproof train {self.argument('resume')}"
         if self.ensemble.is_file():
             again = "make the ensemble again by faceproof ensemble"

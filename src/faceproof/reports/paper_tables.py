@@ -14,7 +14,9 @@ from typing import NamedTuple
 from faceproof.evaluation.breakdown import BreakdownRow
 from faceproof.evaluation.comparison import Comparison
 from faceproof.evaluation.evaluation_result import Evaluation
-from faceproof.evaluation.metrics import METRICS, metrics_shown
+from faceproof.evaluation.intervals import Intervals
+from faceproof.evaluation.metrics import METRICS, Metrics, metrics_shown
+from faceproof.evaluation.pairs import PairRanking
 from faceproof.evaluation.statistics import Interval
 from faceproof.io.atomic import write_text
 from faceproof.reports.numbers import DASH, count, milliseconds, rate, scaled, span
@@ -105,22 +107,40 @@ def report_tables(evaluation: Evaluation) -> dict[str, PaperTable]:
     """Return the tables of a report by the name of the files each gets; none without labels."""
     if not evaluation.metrics["num_images"]:
         return {}
-    intervals = evaluation.intervals.metrics
-    metrics: list[list[Cell]] = [
-        [name, metric.label, Measured(evaluation.metrics[name], intervals[name])]
-        for name, metric in METRICS.items()
-    ]
+    level = evaluation.group_level
+    video = None if level is None else level.video
     classes: list[list[Cell]] = [
         [name, row.precision, row.recall, row.f1, row.support]
         for name, row in evaluation.class_report.items()
     ]
     measures = {"precision": "Precision", "recall": "Recall", "f1": "F1", "images": "Images"}
     return {
-        "metrics": PaperTable({"name": None, "metric": "Metric", "value": "Value"}, metrics),
+        "metrics": _metrics(evaluation.metrics, evaluation.intervals.metrics),
+        **({} if video is None else {"by_video": _metrics(video.metrics, video.intervals)}),
         "classes": PaperTable({"class": "Class", **measures}, classes),
         "by_generator": _parts("generator", evaluation.by_generator),
+        **({} if evaluation.pairs is None else {"pairs": _pairs(evaluation.pairs)}),
         "by_source": _parts("source", evaluation.by_source),
     }
+
+
+def _pairs(pairs: PairRanking) -> PaperTable:
+    """Return how often fakes score above their originals: all, then by generator."""
+    rows: list[list[Cell]] = [["all", pairs.num_pairs, Measured(pairs.share_above, pairs.interval)]]
+    rows += [
+        [row.generator or "no generator", row.num_pairs, Measured(row.share_above, row.interval)]
+        for row in pairs.by_generator
+    ]
+    columns = {"generator": "Generator", "pairs": "Pairs", "share_above": "Above its original"}
+    return PaperTable(columns, rows)
+
+
+def _metrics(metrics: Metrics, intervals: Intervals) -> PaperTable:
+    rows: list[list[Cell]] = [
+        [name, metric.label, Measured(metrics[name], intervals[name])]
+        for name, metric in METRICS.items()
+    ]
+    return PaperTable({"name": None, "metric": "Metric", "value": "Value"}, rows)
 
 
 def _parts(what: str, rows: Sequence[BreakdownRow]) -> PaperTable:

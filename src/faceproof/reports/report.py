@@ -34,13 +34,14 @@ from faceproof.evaluation.mistakes import common_folder, shown_paths
 from faceproof.evaluation.predictions import label_numbers, labelled_rows, probabilities_of
 from faceproof.evaluation.robustness import most_changed, worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
+from faceproof.evaluation.video_point import in_words
 from faceproof.io.atomic import atomic_folder, restore_folder, write_json
 from faceproof.io.folders import refuse_foreign_files, refuse_unmovable
 from faceproof.io.left_behind import holds_nothing
 from faceproof.io.plain_files import read_object
 from faceproof.io.stamps import digest_of
 from faceproof.reports import html, score_plots, training_plots
-from faceproof.reports.numbers import part_of, rate, typed
+from faceproof.reports.numbers import part_of, rate, span, typed
 from faceproof.reports.paper_tables import report_tables, write_tables
 from faceproof.reports.plots import plot_html, save_pdf, save_png
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
@@ -204,9 +205,15 @@ def render(
         record=[(name, typed(value)) for name, value in shown.context.record.items()],
         neutral_verdict=neutral and neutral_verdict(neutral),
         neutral_changes=neutral and neutral_changes(neutral, shown.context.task),
+        video_rule=_video_rule(shown),
         worst_corruption=worst(shown.context.robustness),
         most_changed=most_changed(shown.context.robustness),
     )
+
+
+def _video_rule(evaluation: Evaluation) -> str | None:
+    video = evaluation.context.video_point
+    return None if video is None else in_words(video.rule, evaluation.context.task)
 
 
 def meanings(evaluation: Evaluation) -> dict[str, str]:
@@ -228,6 +235,8 @@ def verdict(evaluation: Evaluation) -> list[str]:
         _class_sentence(evaluation),
         _overall_sentence(evaluation),
         *_in_use(evaluation),
+        *_by_video(evaluation),
+        *_pairs(evaluation),
         *_broken_promises(evaluation),
         *_hardest_generator(evaluation),
         *_left_out(evaluation),
@@ -262,6 +271,35 @@ def _in_use(evaluation: Evaluation) -> list[str]:
     """Say how many images it would answer, and how many of these wrongly."""
     check = evaluation.operating_point
     return [f"In use {check.in_use}."] if check and check.in_use else []
+
+
+def _by_video(evaluation: Evaluation) -> list[str]:
+    """Say how well whole videos are judged, by the rule that validation fixed."""
+    level = evaluation.group_level
+    if level is None or level.video is None:
+        return []
+    video, point = level.video, level.video.point
+    area, right = (
+        f"{rate(video.metrics[name])} ({span(video.intervals[name])})"
+        for name in ("roc_auc", "accuracy")
+    )
+    return [
+        f"By video: ROC-AUC {area}, accuracy {right} at the videos' threshold "
+        f"{point.operating_point.threshold:.3f}; rule {point.rule}, fixed on validation "
+        f"({point.num_videos:,} videos)."
+    ]
+
+
+def _pairs(evaluation: Evaluation) -> list[str]:
+    """Say how often fakes score above the very images or videos that they were made from."""
+    if (pairs := evaluation.pairs) is None:
+        return []
+    share = f"{rate(pairs.share_above)} ({span(pairs.interval)})"
+    return [
+        f"Of {pairs.num_pairs:,} {evaluation.context.task.positive} images or videos whose own "
+        f"original is here, a share of {share} scores above it; identity and scene, which both "
+        "have in common, can explain none of that."
+    ]
 
 
 def _broken_promises(evaluation: Evaluation) -> list[str]:

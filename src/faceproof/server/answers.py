@@ -104,8 +104,8 @@ class Answer(BaseModel):
     verdict: str = Field(description="a class, unsure, or no face")
     called: str = Field(description="the class by the threshold alone, or no face")
     probability: float | None = Field(
-        description="calibrated, of the positive class; of a video the mean over its frames; "
-        "null where there is no face"
+        description="calibrated, of the positive class; of a video by its rule; null where there "
+        "is no face"
     )
     threshold: float = Field(description="called positive from this probability on")
     task: str
@@ -114,6 +114,10 @@ class Answer(BaseModel):
     low: float | None = Field(None, description="of a video: 10 % of the frames lie below")
     high: float | None = Field(None, description="of a video: 10 % of the frames lie above")
     share: float | None = Field(None, description="of a video: frames called positive")
+    score: float | None = Field(None, description="of a video, what the rule makes of its frames")
+    frame_threshold: float | None = Field(None, description="of a video, that of its frames")
+    unsure: list[float] | None = Field(None, description="of a video, its unsure band")
+    how: str | None = Field(None, description="of a video: mean, median or share; null without")
     seconds: float | None = Field(None, description="of a video, how long it lasts")
     frames_wanted: int | None = Field(None, description="of a video")
     frames_read: int | None = Field(None, description="of a video")

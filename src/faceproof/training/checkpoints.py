@@ -164,7 +164,8 @@ class LastCheckpoint(Checkpoint):
         assert isinstance(pl_module, DetectorModule)
         if self._inside:
             loader = cast(ResumableLoader, trainer.train_dataloader)
-            batches = [loader.batch_sampler.batch_size, trainer.world_size]
+            sampler = loader.batch_sampler.sampler
+            batches = [loader.batch_sampler.batch_size, trainer.world_size, sampler.name]
             place = {"place": loader.num_given, "batches": batches}
             checkpoint[BEGUN_EPOCH] = {**pl_module.epoch_state(), **place}
 
@@ -194,10 +195,14 @@ def check_best(path: Path, epoch: int) -> None:
         )
 
 
-def check_batches(path: Path, batch_size: int, num_ranks: int) -> None:
+def check_batches(path: Path, batch_size: int, num_ranks: int, sampler: str) -> None:
     """Refuse to resume inside an epoch with other batches: its place would be another."""
     _, begun = read_place(path)
-    now = {"loader.batch_size": batch_size, "the number of processes": num_ranks}
+    now: dict[str, int | str] = {
+        "loader.batch_size": batch_size,
+        "the number of processes": num_ranks,
+        "loader.sampler": sampler,  # checkpoints of older versions lack it
+    }
     for (name, here), there in zip(now.items(), (begun or {}).get("batches", []), strict=False):
         if here != there:
             raise FaceproofError(

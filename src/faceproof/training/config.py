@@ -11,6 +11,7 @@ from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.sources import make_source
 from faceproof.evaluation.metrics import better
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
+from faceproof.evaluation.video_point import VideoConfig
 from faceproof.lookup import INITIAL_WEIGHTS, check_weights_file, find
 from faceproof.settings import (
     ABOVE_ZERO,
@@ -180,6 +181,7 @@ class TrainConfig:
         checkpoint: when a checkpoint is written inside an epoch.
         logger: where metrics go.
         threshold: what the threshold is for, and how probabilities are calibrated.
+        video: how a verdict on a video is made of its frames.
         class_weights: `none`, `balanced`, or the weights of the negative and the positive class.
         monitor: the metric of validation by which the best epoch is chosen.
         patience: epochs without improvement after which training stops; None for never.
@@ -199,6 +201,7 @@ class TrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     threshold: ThresholdConfig = field(default_factory=ThresholdConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
     class_weights: str | tuple[float, float] = "none"
     monitor: str = "val/loss"
     patience: int | None = None
@@ -276,6 +279,7 @@ def _light_parts(
     for name, create in (
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),
+        ("video", VideoConfig),
     ):  # fmt: skip
         made[name] = make(create, settings.pop(name, {}), name)
     weights = settings.get("class_weights")

@@ -11,9 +11,15 @@ from torch.utils.data import DataLoader
 
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
-from faceproof.data.loader_config import CacheConfig, LoaderConfig, choose_batch_size
+from faceproof.data.loader_config import (
+    PAIRED,
+    CacheConfig,
+    LoaderConfig,
+    choose_batch_size,
+)
 from faceproof.data.loaders import make_loader
 from faceproof.data.model_input import to_unit
+from faceproof.data.pairs import Pairs
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
 from faceproof.data.table import counts, select
@@ -93,32 +99,46 @@ class ImageDataModule(LightningDataModule):
         self.input = input
         self.augment = augment or Augment()
         self.loader = loader or LoaderConfig()
-        self.batch_size = choose_batch_size(self.loader.batch_size, self.train_rows.num_rows)
+        paired = self.loader.sampler == PAIRED
+        self.pairs = Pairs.find(self.train_rows, task) if paired else None
+        self.batch_size = choose_batch_size(
+            self.loader.batch_size, self.train_rows.num_rows, self.loader.sampler
+        )
         self.seed = seed
         self.cache = cache or CacheConfig()
         self.features = features or FeatureCaching()
+        self.sampler()  # refuses pairs in shards before anything is computed
 
     def class_weights(self, wanted: str | tuple[float, float]) -> tuple[float, float]:
         """Return the weights of the negative and the positive class in the loss.
 
-        Those wanted as `balanced` average 1 over the training images.
+        Those wanted as `balanced` average 1 over the images of an epoch.
         """
         if wanted == "none":
             return 1.0, 1.0
         if wanted == "balanced":
-            rows, present = self.train_rows.num_rows, counts(self.train_rows, "label")
+            seen = self.train_rows
+            if self.pairs is not None:  # an original comes as often as its fakes do
+                seen = seen.take(self.pairs.order(self.seed, 0).ravel())
+            rows, present = seen.num_rows, counts(seen, "label")
             negative, positive = (rows / (2 * present[(name,)]) for name in self.task.classes)
             return negative, positive
         return float(wanted[0]), float(wanted[1])
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the training images in an order that is a function of (seed, epoch)."""
-        trainer = self.trainer
-        rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        sampler = EpochSampler(self.train_rows.num_rows, self.seed, rank, num_ranks, self.shards)
+        sampler = self.sampler()
         views = (self.cache.views if self.augment.changes else None) or 1
         dataset = self._dataset(self.train_rows, self.augment, views, sampler)
         return self._loader(dataset, sampler)
+
+    def sampler(self) -> EpochSampler:
+        """Return what draws the order of the training images for this process."""
+        trainer = self.trainer
+        rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return EpochSampler(
+            self.train_rows.num_rows, self.seed, rank, num_ranks, self.shards, self.pairs
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation images in a fixed order."""

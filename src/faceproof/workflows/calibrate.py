@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 
 from faceproof.data.image_io import Pixels
-from faceproof.evaluation.evaluation_result import check_point
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
@@ -16,6 +15,7 @@ from faceproof.evaluation.operating_point import (
     ThresholdConfig,
     fit_to_validation,
 )
+from faceproof.evaluation.point_check import check_point
 from faceproof.evaluation.predictions import (
     label_numbers,
     predictions_table,
@@ -23,6 +23,7 @@ from faceproof.evaluation.predictions import (
     sigmoid,
     write_predictions,
 )
+from faceproof.evaluation.video_point import VideoConfig, fit_video_point
 from faceproof.inference.scoring import score
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector
@@ -33,13 +34,14 @@ from faceproof.task import Task
 
 def store_operating_point(
     run: RunFolder, net: Detector, val: pa.Table, task: Task, threshold: ThresholdConfig,
-    num_workers: int | str = "auto", writer: Any = None,
+    num_workers: int | str = "auto", writer: Any = None, video: VideoConfig | None = None,
 ) -> str:  # fmt: skip
     """Score validation with the best epoch and store the run's calibration and threshold.
 
     The validation scores stay with the run, so that another threshold can be fitted later without
-    any test image. `writer` is the run's own of TensorBoard, if it is open. Returns what the
-    detector does on validation, in a sentence for people.
+    any test image. `writer` is the run's own of TensorBoard, if it is open. `video` says how a
+    verdict on a video is made; see `video_point`. Returns what the detector does on validation, in
+    a sentence for people.
     """
     with run.unchanged():
         load_best(run, net)
@@ -47,7 +49,8 @@ def store_operating_point(
     point = fit_to_validation(predictions_table(val, logits, sigmoid(logits)), task, threshold)
     predictions = predictions_table(val, logits, point.calibration.apply(logits))
     write_predictions(predictions, run.validation)
-    run.write_operating_point(point.to_json())
+    how = fit_video_point(predictions, task, threshold, video or VideoConfig(), point.threshold)
+    run.write_operating_point(point.to_json(), None if how is None else how.to_json())
     mistakes = find_mistakes(predictions, task, point.threshold)
     log_mistakes(run, "validation", mistakes, writer=writer)
     return verdict(predictions, task, point)

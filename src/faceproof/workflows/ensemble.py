@@ -38,6 +38,7 @@ from faceproof.evaluation.predictions import (
     write_predictions,
 )
 from faceproof.evaluation.scored_runs import find_runs
+from faceproof.evaluation.video_point import VideoConfig, fit_video_point
 from faceproof.io.atomic import write_json, write_text
 from faceproof.io.folders import from_here
 from faceproof.io.left_behind import holds_nothing
@@ -148,8 +149,9 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
             f"{runs[0].config} is damaged: it lacks {error}; {COPY_AGAIN}"
         ) from error
     threshold = make(ThresholdConfig, criterion, "threshold")
+    video = make(VideoConfig, first.get("video") or {}, "video")  # older runs have none
     run = RunFolder(config.out)
-    made = make_ensemble(run, runs, task, threshold, config.average, config.weights)
+    made = make_ensemble(run, runs, task, threshold, config.average, config.weights, video)
     members = list(map(str, config.runs))
     described = {
         "model": {"name": "ensemble"},
@@ -170,6 +172,7 @@ def make_ensemble(
     threshold: ThresholdConfig,
     average: str = "probability",
     weights: str = "equal",
+    video: VideoConfig | None = None,
 ) -> Ensemble:
     """Make a run folder of several runs that were chosen by the same validation images.
 
@@ -211,10 +214,12 @@ def make_ensemble(
     seen = pa.concat_tables([read_seen(one.seen) for one in runs])
     write_table(seen.group_by(seen.column_names).aggregate([]), run.seen)
     probabilities = point.calibration.apply(combined)
-    write_predictions(predictions_table(tables[0], combined, probabilities), run.validation)
+    predictions = predictions_table(tables[0], combined, probabilities)
+    how = fit_video_point(predictions, task, threshold, video or VideoConfig(), point.threshold)
+    write_predictions(predictions, run.validation)
     run.update_record(**_record(runs, notes))
     write_json(run.ensemble, notes)
-    run.write_operating_point(point.to_json())
+    run.write_operating_point(point.to_json(), None if how is None else how.to_json())
     return read_ensemble(run)
 
 

@@ -19,6 +19,7 @@ from faceproof.data.listing import DataSet
 from faceproof.data.run_tables import recorded_data
 from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, select
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
@@ -35,6 +36,14 @@ from faceproof.evaluation.predictions import (
     read_predictions,
 )
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neutral, corruption_row
+from faceproof.evaluation.statistics import Interval
+from faceproof.evaluation.video_point import (
+    VideoConfig,
+    VideoPoint,
+    fit_video_point,
+    read_video_point,
+    with_other_video_band,
+)
 from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.folders import from_here
@@ -132,6 +141,7 @@ def evaluate_run(
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
     with run.unchanged(detector) as detector:
         point = _operating_point(run, own.task, config)
+        video = _video_point(run, own.task, config, point)
 
         def predict(corruption: Corruption | None = None) -> pa.Table:
             logits = score_rows(rows, corruption)
@@ -154,6 +164,7 @@ def evaluate_run(
         **_training(run, record),
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
+        video_point=video,
         test_scorings=run.count_test_scorings(names) if is_test else None,
         skipped=left_out.record(),
         num_seen=left_out.images.num_rows,
@@ -243,6 +254,28 @@ def _operating_point(run: RunFolder, task: Task, config: EvaluateConfig) -> Oper
     return stored
 
 
+def _video_point(
+    run: RunFolder, task: Task, config: EvaluateConfig, point: OperatingPoint
+) -> VideoPoint | None:
+    """Return how the run judges videos, for the images' operating point that is used.
+
+    The rule stays the run's own. A run of an older version has none, and gets one with another
+    criterion alone.
+    """
+    stored, other = read_video_point(run), config.requested_threshold()
+    if other is None and (stored is None or not config.other_band):
+        return stored
+    predictions = calibrated(read_predictions(run.validation), point.calibration)
+    if other is not None:
+        other = replace(other, max_risk=point.max_risk)
+        rule = VideoConfig(stored.rule if stored else "auto")
+        found = fit_video_point(predictions, task, other, rule, point.threshold)
+        return replace(found, reason=stored.reason) if found and stored else found
+    assert stored is not None
+    max_risk = point.max_risk
+    return with_other_video_band(stored, predictions, task, max_risk, point.threshold)
+
+
 def _score_corrupted(
     config: EvaluateConfig,
     predict: Callable[[Corruption | None], pa.Table],
@@ -307,15 +340,26 @@ def shortcuts_of(record: Mapping[str, Any]) -> list[str]:
     return [parts[2] for parts in findings if parts[0] == "shortcut" and len(parts) == 3]
 
 
+def _cells(value: float | None, interval: Interval | None) -> tuple[str, str]:
+    return rate(value), span(interval) if interval else DASH
+
+
 def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
     """Print the metrics with their intervals, the result in sentences, and where the report is."""
     context, intervals = evaluation.context, evaluation.intervals.metrics
     title = f"{context.model} on {context.data}, {context.split}: {evaluation.num_predictions:,}"
     console.print(Text(printable(f"{title} images")), soft_wrap=True)
-    table = Table("metric", "value", "95% interval")
+    level = evaluation.group_level
+    video = None if level is None else level.video
+    by_video = () if video is None else ("by video", "95% interval")
+    table = Table("metric", "value", "95% interval", *by_video)
     for metric in metrics_shown("comparison"):
-        value, interval = evaluation.metrics[metric.name], intervals[metric.name]
-        table.add_row(metric.name, rate(value), span(interval) if interval else DASH)
+        cells = [*_cells(evaluation.metrics[metric.name], intervals[metric.name])]
+        if video is not None:
+            cells += _cells(video.metrics[metric.name], video.intervals[metric.name])
+        table.add_row(metric.name, *cells)
+    if (pairs := evaluation.pairs) is not None:
+        table.add_row("above_original", *_cells(pairs.share_above, pairs.interval))
     console.print(table)
     for line in (*verdict(evaluation), *map(str, verdict_warnings(evaluation))):
         console.print(Text(printable(line)), soft_wrap=True)

@@ -30,6 +30,7 @@ from faceproof.evaluation.stored_evaluations import (
     read_report,
     stale_evaluations,
 )
+from faceproof.evaluation.video_point import read_video_point
 from faceproof.io.parse import parse
 from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder
@@ -83,6 +84,7 @@ def _pack_run(run: RunFolder, onnx: bool) -> Package:
         name=name,
         task=TaskEntry.of(get_task(task)),
         operating_point=point,
+        video=read_video_point(run),
         trained_on=_training_data(run, record.get("data")),
         evaluations=tuple(_evaluations(run, point)),
         networks=tuple(members),

@@ -203,7 +203,7 @@ def _prepare(
     table = rows if statistics is None else rows.append_column("content", statistics["content"])
     images = _datamodule(table, data, net, config, made.trainer)
     if resume:
-        _check_resumable(last, made.trainer, images.batch_size)
+        _check_resumable(last, made.trainer, images)
     of_process = -(-images.train_rows.num_rows // made.trainer.world_size)
     if 1 in (of_process, images.batch_size):
         check_single_images(net, config.freeze)
@@ -264,12 +264,12 @@ def _audit(run: RunFolder, data: DataSet) -> tuple[pa.Table, pa.Table]:
     return rows, statistics.filter(pc.is_null(statistics["reason"]))
 
 
-def _check_resumable(last: Path, trainer: pl.Trainer, batch_size: int) -> None:
+def _check_resumable(last: Path, trainer: pl.Trainer, images: ImageDataModule) -> None:
     """Refuse to resume where the result would not be that of an uninterrupted run."""
     if trainer.max_steps != -1:  # Lightning ends a whole epoch a second time then
         what = "a run that trainer.max_steps limits cannot be resumed exactly"
         raise FaceproofError(f"{what}; use trainer.max_epochs from the start")
-    check_batches(last, batch_size, trainer.world_size)
+    check_batches(last, images.batch_size, trainer.world_size, images.loader.sampler)
 
 
 def _datamodule(
@@ -354,7 +354,9 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
     val = _validation_rows(training.trainer, training.images)
     workers = config.loader.num_workers
     net, writer = training.net, boards[0].experiment if boards else None
-    verdict = store_operating_point(run, net, val, data.task, config.threshold, workers, writer)
+    verdict = store_operating_point(
+        run, net, val, data.task, config.threshold, workers, writer, config.video
+    )
     run.update_record(status="finished")  # last: a run without a threshold is not finished
     print_end(run, verdict)
     return value

@@ -81,13 +81,13 @@ function sentences(answer, deciding) {
       `${digits(answer.gate_probability)}${found.length ? " at most" : ""}.`)];
   }
   const line = h("p", { class: "said" },
-    `${video ? "Mean probability" : "Probability"} of ${settings.positive}`,
-    video ? " over the frames" : "",
+    `${video && !answer.how ? "Mean probability" : "Probability"} of ${settings.positive}`,
+    video ? (answer.how ? ", from all frames" : " over the frames") : "",
     found.length > 1 ? `, face ${deciding + 1}` : "", ": ",
     h("strong", {}, digits(answer.probability)),
     `. From ${digits(answer.threshold)} on it is called ${settings.positive}.`);
   if (answer.verdict === "unsure") {
-    const [low, high] = settings.unsure.map(digits);
+    const [low, high] = (answer.unsure || settings.unsure).map(digits);
     line.append(` It lies between ${low} and ${high}, where the detector errs too often to be ` +
       "believed.");
   }
@@ -96,7 +96,7 @@ function sentences(answer, deciding) {
 
 // A marker at the probability, on the zones of the verdicts.
 function gauge(answer) {
-  const [low, high] = settings.unsure;
+  const [low, high] = answer.unsure || settings.unsure;  // a video has its own
   const { positive, negative } = settings;
   const zones = high > low
     ? [[0, low, negative], [low, high, "unsure"], [high, 1, positive]]
@@ -254,7 +254,7 @@ function tracksTable(answer) {
     h("tbody", {}, rows));
 }
 
-// The probability of each frame over time, with threshold, mean and spread.
+// The probability of each frame over time, with their threshold, score and spread.
 function timeline(answer) {
   const [width, height, left, bottom, top] = [480, 220, 34, 30, 10];
   const times = answer.frames.map((frame) => frame.time);
@@ -279,9 +279,9 @@ function timeline(answer) {
     drawn.append(
       s("rect", { class: "spread", x: left, width: width - 10 - left, y: y(answer.high),
         height: y(answer.low) - y(answer.high) }),
-      line(answer.probability, "mean"));
+      line(answer.score, "mean"));
   }
-  drawn.append(line(answer.threshold, "threshold"));
+  drawn.append(line(answer.frame_threshold, "threshold"));
   const known = answer.frames.filter((frame) => frame.probability !== null);
   const points = known.map((frame) => [x(frame.time), y(frame.probability)]);
   drawn.append(s("polyline", { class: "course", points: points.join(" ") }));
@@ -295,7 +295,8 @@ function timeline(answer) {
 
 function legend(answer) {
   const names = [["course", "frame"], ["threshold", "threshold"]];
-  if (answer.probability !== null) names.push(["mean", "mean"], ["spread", "10% to 90% of frames"]);
+  const how = answer.how === "share" ? `share called ${settings.positive}` : answer.how || "mean";
+  if (answer.probability !== null) names.push(["mean", how], ["spread", "10% to 90% of frames"]);
   const faceless = answer.frames.some((frame) => frame.probability === null);
   return h("p", { class: "legend", "aria-hidden": "true" },
     names.map(([name, words]) => h("span", {}, h("i", { class: name }), words)),
