@@ -100,7 +100,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """What all kinds of data sets have.
 
     Attributes:
@@ -115,19 +115,25 @@ class _Kind:
     max_unreadable: float = field(default=0.01, kw_only=True)
     allow_leaks: bool = field(default=False, kw_only=True)
 
-    def _check(self, **rules: Rule) -> None:
+    def check(self, **rules: Rule) -> None:
+        """Refuse settings that break a rule, these or those of every kind.
+
+        Raises:
+            SettingError: it names setting, value and rule.
+        """
         limits = {"max_unreadable": SHARE, "allow_leaks": settings.SWITCH}
         settings.check(self, name=NAME, task=TEXT, **limits, **rules)
         get_task(self.task)
 
-    def _data_set(self, table: pa.Table, complete: bool = True) -> DataSet:
+    def data_set(self, table: pa.Table, complete: bool = True) -> DataSet:
+        """Return a table as the data set of these settings, validated; see `table.validate`."""
         task = get_task(self.task)
         table = validate(table, task, self.name, complete)
         return DataSet(self.name, task, table, self.max_unreadable, self.allow_leaks)
 
 
 @dataclass(frozen=True)
-class FolderData(_Kind):
+class FolderData(Kind):
     """Images in folders whose names say what they are.
 
     Attributes:
@@ -165,7 +171,7 @@ class FolderData(_Kind):
     bridges: str = "keep"
 
     def __post_init__(self) -> None:
-        self._check(
+        self.check(
             **GROUPED, root=PLACE, layout=TEXT, labels=MAPPING, splits=optional(MAPPING),
             generators=optional(NAMES), generator=optional(TEXT),
         )  # fmt: skip
@@ -201,11 +207,11 @@ class FolderData(_Kind):
             ]
         columns["path"] = [f"{folder.as_posix()}/{path}" for path in columns["path"]]
         columns["source"] = [self.name] * len(columns["path"])
-        return self._data_set(table_from_columns(columns))
+        return self.data_set(table_from_columns(columns))
 
 
 @dataclass(frozen=True)
-class TableData(_Kind):
+class TableData(Kind):
     """Images that an image table in CSV or Parquet lists.
 
     A table without sources takes `name` for them; one without splits is divided by the ratios, and
@@ -232,7 +238,7 @@ class TableData(_Kind):
 
     def __post_init__(self) -> None:
         words = dict.fromkeys(("columns", "labels", "splits"), optional(MAPPING))
-        self._check(**GROUPED, **words, file=PLACE, root=optional(PLACE))
+        self.check(**GROUPED, **words, file=PLACE, root=optional(PLACE))
         _check_division(self.ratios, self.groups, self.bridges)
         meanings = (*SCHEMA.names, *check_groups(self.groups), None)
         _check_meanings("columns", self.columns, meanings)
@@ -259,11 +265,11 @@ class TableData(_Kind):
         columns["path"] = columns.pop("as written")
         columns["source"] = [source or self.name for source in columns["source"]]
         columns = find_files(columns, path, absolute(self.root) if self.root else path.parent)
-        return self._data_set(table_from_columns(columns), complete=False)
+        return self.data_set(table_from_columns(columns), complete=False)
 
 
 @dataclass(frozen=True)
-class ShardData(_Kind):
+class ShardData(Kind):
     """Images in the shards that `faceproof shard` writes.
 
     Attributes:
@@ -273,7 +279,7 @@ class ShardData(_Kind):
     root: str
 
     def __post_init__(self) -> None:
-        self._check(root=PLACE)
+        self.check(root=PLACE)
 
     def list(self) -> DataSet:
         """Read the table of the shards."""
@@ -288,11 +294,11 @@ class ShardData(_Kind):
         nothing = pa.nulls(samples.num_rows, pa.string())
         columns = [stored.get(one.name, nothing).cast(one.type) for one in SCHEMA]
         table = concat_tables([pa.table(columns, schema=SCHEMA)])
-        return self._data_set(table, complete=False)
+        return self.data_set(table, complete=False)
 
 
 @dataclass(frozen=True)
-class DemoData(_Kind):
+class DemoData(Kind):
     """The demonstration set, drawn below `root` where it is not there yet.
 
     Settings that are not named here are as for `FolderData`.
@@ -309,7 +315,7 @@ class DemoData(_Kind):
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        self._check(**DIVIDED, root=PLACE, seed=SEED, num_per_class=COUNT)
+        self.check(**DIVIDED, root=PLACE, seed=SEED, num_per_class=COUNT)
         _check_ratios(self.ratios)
 
     def list(self) -> DataSet:

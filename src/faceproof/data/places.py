@@ -13,6 +13,7 @@ from faceproof.data.listing import (
     absolute,
 )
 from faceproof.data.own_table import check_table
+from faceproof.data.protocols.protocol import ProtocolData
 
 
 def check_places(sources: Mapping[str, Source | DataSet]) -> None:
@@ -39,6 +40,8 @@ def _check(source: Source | DataSet) -> Callable[[], None]:
         return functools.partial(check_table, absolute(source.file))
     if isinstance(source, FolderData):
         return functools.partial(_check_folder, source)
+    if isinstance(source, ProtocolData):
+        return source.check_place
     return lambda: None
 
 
