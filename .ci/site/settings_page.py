@@ -113,7 +113,7 @@ def data_parts() -> Iterator[Part]:
                              "guessed; `data=folder` is one), or your own function")])  # fmt: skip
     for name, holder, start, text in (
         ("folder", FolderData, "_folder", "Images in folders whose names say what they are."),
-        ("table", TableData, "table", "Images that a CSV, TSV or Parquet file lists."),
+        ("table", TableData, "table", "Images that a CSV, JSON or Parquet file lists."),
         ("shards", ShardData, "shards", "Images in shards; see [shards](../shards.md)."),
         ("combined", CombinedData, "_sets", "Several data sets as one; `data=[a,b]` makes one."),
         ("demo", DemoData, "demo", "The demonstration set, which is drawn on first use."),

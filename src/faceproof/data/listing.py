@@ -212,7 +212,7 @@ class FolderData(Kind):
 
 @dataclass(frozen=True)
 class TableData(Kind):
-    """Images that an image table in CSV or Parquet lists.
+    """Images that an image table in CSV, JSON or Parquet lists.
 
     A table without sources takes `name` for them; one without splits is divided by the ratios, and
     its rows without a label are unlabelled. Settings that are not named here are as for
@@ -221,7 +221,8 @@ class TableData(Kind):
     Attributes:
         file: the table.
         root: the folder that relative paths start from; None for that of the file.
-        columns: column of the file to column of an image table; null leaves the column out.
+        columns: column of the file to column of an image table, as `filename: path`; null leaves
+            the column out.
         labels: word of the column label to class name; class names need no word.
         splits: word of the column split to split; the usual words need none.
     """

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from faceproof.data.json_lists import read_json
 from faceproof.data.layout import USUAL_SPLITS, Words
 from faceproof.data.listing import MAPPING, absolute
 from faceproof.data.lists import ListedPaths
 from faceproof.data.names import IDENTITY, SOURCE_VIDEO, credible_values
 from faceproof.data.protocols.clips import IMAGES, tell_missing
-from faceproof.data.protocols.json_lists import read_json
 from faceproof.data.protocols.originals import original_of
 from faceproof.data.protocols.protocol import FAKE, OFFICIAL, REAL, Entry, ProtocolData
 from faceproof.data.swapped import class_in

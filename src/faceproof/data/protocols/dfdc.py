@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from faceproof.data.json_lists import read_json
 from faceproof.data.layout import USUAL_SPLITS, Words
 from faceproof.data.listing import MAPPING
 from faceproof.data.lists import csv_rows, open_list
@@ -19,7 +20,6 @@ from faceproof.data.protocols.clips import (
     tell_missing,
     tell_unnamed,
 )
-from faceproof.data.protocols.json_lists import read_json
 from faceproof.data.protocols.protocol import FAKE, OFFICIAL, REAL, Entry, ProtocolData
 from faceproof.errors import FaceproofError
 from faceproof.io.names import folded

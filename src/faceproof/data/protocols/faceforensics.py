@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from faceproof.data.json_lists import read_json
 from faceproof.data.listing import absolute
 from faceproof.data.protocols.clips import (
     CONTAINERS,
@@ -18,7 +19,6 @@ from faceproof.data.protocols.clips import (
     tell_missing,
     tell_unnamed,
 )
-from faceproof.data.protocols.json_lists import read_json
 from faceproof.data.protocols.protocol import (
     BY_RATIOS,
     FAKE,
