@@ -54,6 +54,7 @@ def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
         ),
         "shards": write_shards,
         "guess": write_folders,
+        "protocol": write_published,
         **PROTOCOLS,
     }
     assert node.kind in makers, f"say in this test how a small world is made for {node.kind}"
@@ -151,6 +152,16 @@ def write_table(node: Any, folder: Path) -> tuple[str, ...]:
     rows = [f"{label}/{n}.jpg,{label}" for label in labels for n in range(NUM)]
     (folder / "images.csv").write_text("\n".join(["path,label", *rows]))
     return (f"data.file={folder / 'images.csv'}",)
+
+
+def write_published(node: Any, folder: Path) -> tuple[str, ...]:
+    from faceproof.cli.main import main
+
+    *_, file = write_table(node, folder)
+    even = (f"data.ratios.{name}={share}" for name, share in EVEN.items())
+    words = ["data=table", file, *even]
+    assert main(["protocol", "write", *words, "--to", str(folder / "protocol.csv")]) == 0
+    return (f"data.file={folder / 'protocol.csv'}", f"data.root={folder}")
 
 
 def write_shards(node: Any, folder: Path) -> tuple[str, ...]:

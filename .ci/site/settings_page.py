@@ -13,6 +13,7 @@ from faceproof.data.combined import CombinedData
 from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.protocols.protocol import ProtocolData
+from faceproof.data.protocols.published import PublishedData
 from faceproof.data.sources import KINDS
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.operating_point import ThresholdConfig
@@ -116,6 +117,13 @@ def data_parts() -> Iterator[Part]:
         ("table", TableData, "table", "Images that a CSV, JSON or Parquet file lists."),
         ("shards", ShardData, "shards", "Images in shards; see [shards](../shards.md)."),
         ("combined", CombinedData, "_sets", "Several data sets as one; `data=[a,b]` makes one."),
+        (
+            "protocol",
+            PublishedData,
+            "protocol",
+            "A published list of images; see "
+            "[a published protocol](../data.md#a-published-protocol).",
+        ),
         ("demo", DemoData, "demo", "The demonstration set, which is drawn on first use."),
     ):
         file = CONF / "data" / f"{start}.yaml"

@@ -37,6 +37,7 @@ COMMANDS = {
     "features": "put a run's images on a plane by the features of its backbone",
     "fetch": "get the original of a ready data set",
     "init": "write a starter project: a conf/ of your own, an example data set, a README",
+    "protocol": "publish which images a result was measured on, or check such a list",
     "predict": "say of images and videos what a detector takes them for",
     "serve": "put a detector on a page and an HTTP interface",
     "shard": "write a data set's images as shards, to a folder or an object store",

@@ -62,7 +62,8 @@ class CombinedData:
             unreadable = allowed / table.num_rows
         if leaks is None:
             leaks = all(part.allow_leaks for part in parts)
-        return DataSet(self.name, get_task(self.task), table, unreadable, leaks)
+        coverage = tuple(one for part in parts for one in part.coverage)
+        return DataSet(self.name, get_task(self.task), table, unreadable, leaks, coverage)
 
 
 def list_part(name: str, part: Source | DataSet) -> DataSet:

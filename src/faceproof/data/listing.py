@@ -13,6 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from faceproof import settings
+from faceproof.data.coverage import Coverage
 from faceproof.data.demo.make import make_demo
 from faceproof.data.division import BRIDGES, Division
 from faceproof.data.groups import check_groups
@@ -86,6 +87,7 @@ class DataSet:
     table: pa.Table  # the image table; see `data.table`
     max_unreadable: float = 0.01  # share of unreadable files above which a run refuses to start
     allow_leaks: bool = False  # train although images or groups straddle splits
+    coverage: tuple[Coverage, ...] = ()  # of the published protocols that it is read by
 
     def __repr__(self) -> str:
         """Return its name and numbers, since a table is too long for a notebook."""

@@ -37,7 +37,7 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
         FaceproofError: there is no such file, it cannot be read, or it has a column that is none of
             an image table's.
     """
-    columns = _read(file)
+    columns = read_columns(file)
     if missing := words_without_use(names, columns):
         raise FaceproofError(
             f"data.columns gives a meaning to {missing[0]!r}, which is no column of {file}; found "
@@ -74,7 +74,12 @@ def check_table(file: Path) -> None:
         )
 
 
-def _read(file: Path) -> Columns:
+def read_columns(file: Path) -> Columns:
+    """Return the columns of a CSV, JSON or Parquet file under its own names, as text.
+
+    Raises:
+        FaceproofError: there is no such file, or it cannot be read as a table.
+    """
     check_table(file)
     suffix = file.suffix.lower()
     if suffix in CSV_SUFFIXES:

@@ -14,6 +14,7 @@ from faceproof.data.listing import (
 )
 from faceproof.data.own_table import check_table
 from faceproof.data.protocols.protocol import ProtocolData
+from faceproof.data.protocols.published import PublishedData
 
 
 def check_places(sources: Mapping[str, Source | DataSet]) -> None:
@@ -40,7 +41,7 @@ def _check(source: Source | DataSet) -> Callable[[], None]:
         return functools.partial(check_table, absolute(source.file))
     if isinstance(source, FolderData):
         return functools.partial(_check_folder, source)
-    if isinstance(source, ProtocolData):
+    if isinstance(source, ProtocolData | PublishedData):
         return source.check_place
     return lambda: None
 

@@ -20,6 +20,7 @@ from faceproof.data.protocols.deepfakebench import DeepfakeBenchData
 from faceproof.data.protocols.dfdc import DfdcData
 from faceproof.data.protocols.faceforensics import DfdData, FaceForensicsData
 from faceproof.data.protocols.forgerynet import ForgeryNetData
+from faceproof.data.protocols.published import PublishedData
 from faceproof.data.table import counts, describe_counts
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
@@ -59,6 +60,7 @@ KINDS: dict[str, Any] = {
     "deeperforensics": DeeperForensicsData,
     "deepfakebench": DeepfakeBenchData,
     "forgerynet": ForgeryNetData,
+    "protocol": PublishedData,
 }
 
 

@@ -161,6 +161,7 @@ def evaluate_run(
         robustness=robustness,
         detector=detector,
         images=_images_digest(rows),
+        protocols=[one for data in sets for one in data.coverage],
     )  # fmt: skip
     evaluation = compute_evaluation(predictions, context)
     images = mistake_images(evaluation.mistakes)
