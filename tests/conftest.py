@@ -60,15 +60,9 @@ WORLD = {
         "1-StyleGAN2/00000": ["1.jpg"],
     },
     "real_fake_folders": {"Real": ["1.jpg", "2.jpg"], "Fake/from/anywhere": ["1.jpg", "2.jpg"]},
-    "celebdf": {
-        "Celeb-real/id0_0000": ["00.jpg", "01.jpg"],
-        "YouTube-real/00001": ["00.jpg"],
-        "Celeb-synthesis/id0_id1_0000": ["00.jpg", "01.jpg", "02.jpg"],
-    },
-    "faceforensics": {
-        "original_sequences/youtube/c23/images/000": ["0000.jpg", "0001.jpg"],
-        "manipulated_sequences/Deepfakes/c23/images/000_003": ["0000.jpg", "0001.jpg"],
-        "manipulated_sequences/Face2Face/c23/images/000_003": ["0000.jpg"],
+    "wilddeepfake": {
+        **{f"{label}_train/{n}/{label}/0": ["1.png"] for label in ("real", "fake") for n in (0, 1)},
+        **{f"{label}_test/3/{label}/12": ["1.png", "2.png"] for label in ("real", "fake")},
     },
 }
 
@@ -249,6 +243,7 @@ def not_looked_at(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     # Not above: it needs the environment that is set there.
     from faceproof.data.combined import CombinedData
     from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
+    from faceproof.data.protocols.protocol import ProtocolData
     from faceproof.data.sources import OwnData
 
     calls: Counter[str] = Counter()
@@ -261,7 +256,9 @@ def not_looked_at(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return listed
 
-    for kind in (CombinedData, DemoData, FolderData, OwnData, ShardData, TableData):
+    for kind in (
+        CombinedData, DemoData, FolderData, OwnData, ProtocolData, ShardData, TableData
+    ):  # fmt: skip
         monkeypatch.setattr(kind, "list", counted(kind, kind.list))
     return calls
 

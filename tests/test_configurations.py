@@ -4,6 +4,8 @@ The files are found, not listed: a new one is tested by being there.
 """
 
 import itertools
+import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -22,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.training.config import make_train_config
+from tests import protocol_trees as trees
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
 
@@ -51,11 +54,71 @@ def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
         ),
         "shards": write_shards,
         "guess": write_folders,
+        "protocol": write_published,
+        **PROTOCOLS,
     }
     assert node.kind in makers, f"say in this test how a small world is made for {node.kind}"
     words = makers[node.kind](node, folder)
     even = tuple(f"data.ratios.{name}={share}" for name, share in EVEN.items())
-    return (*words, *even) if "ratios" in node else words
+    divided = "ratios" in node and node.get("splits") != "official"
+    if divided and node.ratios is None:
+        return (*words, f"data.ratios={json.dumps(EVEN).replace(chr(34), '')}")
+    return (*words, *even) if divided else words
+
+
+def write_protocol(write: Callable[[Path], object]) -> Callable[[Any, Path], tuple[str, ...]]:
+    """Return what writes a protocol's set to where its settings look for it."""
+
+    def written(node: Any, folder: Path) -> tuple[str, ...]:
+        write(Path(node.root))
+        return ()
+
+    return written
+
+
+def write_forgerynet(root: Path) -> None:
+    trees.forgerynet(root, write_image, NUM)
+
+
+def write_image(place: Path) -> None:
+    number = zlib.crc32(str(place).encode())
+    write_images(place.parent, [place.name], size=(20, 16), seed=number)
+
+
+def write_bench(node: Any, folder: Path) -> tuple[str, ...]:
+    return (f"data.file={trees.deepfakebench(Path(node.root), trees.frames, 8)}",)
+
+
+def write_actors(root: Path) -> None:
+    """Write actors of whom so many are connected that their splits are all filled."""
+    trees.dfd(root, trees.frames, people=40)
+
+
+def write_deeper(node: Any, folder: Path) -> tuple[str, ...]:
+    splits = {"train": NUM, "val": NUM, "test": NUM}
+    trees.deeperforensics(Path(node.root), trees.frames, splits)
+    half = {split: number // 2 for split, number in splits.items()}
+    trees.faceforensics(Path(node.targets), trees.frames, half, ())
+    return ()
+
+
+def write_celebs(node: Any, folder: Path) -> tuple[str, ...]:
+    trees.celebdf(Path(node.root), trees.frames, people=80)
+    return ("data.allow_leaks=true",)  # its file says so: people are in several splits
+
+
+SIXTEEN = {"train": 8, "val": 8, "test": 8}
+PROTOCOLS: dict[str, Callable[[Any, Path], tuple[str, ...]]] = {
+    "faceforensics": write_protocol(
+        lambda root: trees.faceforensics(root, trees.frames, SIXTEEN, inside="c23/images")
+    ),
+    "dfd": write_protocol(write_actors),
+    "celebdf": write_celebs,
+    "dfdc": write_protocol(lambda root: trees.dfdc(root, trees.frames, parts=20)),
+    "deeperforensics": write_deeper,
+    "deepfakebench": write_bench,
+    "forgerynet": write_protocol(write_forgerynet),
+}
 
 
 def write_folders(node: Any, folder: Path) -> tuple[str, ...]:
@@ -89,6 +152,16 @@ def write_table(node: Any, folder: Path) -> tuple[str, ...]:
     rows = [f"{label}/{n}.jpg,{label}" for label in labels for n in range(NUM)]
     (folder / "images.csv").write_text("\n".join(["path,label", *rows]))
     return (f"data.file={folder / 'images.csv'}",)
+
+
+def write_published(node: Any, folder: Path) -> tuple[str, ...]:
+    from faceproof.cli.main import main
+
+    *_, file = write_table(node, folder)
+    even = (f"data.ratios.{name}={share}" for name, share in EVEN.items())
+    words = ["data=table", file, *even]
+    assert main(["protocol", "write", *words, "--to", str(folder / "protocol.csv")]) == 0
+    return (f"data.file={folder / 'protocol.csv'}", f"data.root={folder}")
 
 
 def write_shards(node: Any, folder: Path) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from faceproof.augment.transforms import Augment
 from faceproof.data.combined import CombinedData
 from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
+from faceproof.data.protocols.protocol import ProtocolData
+from faceproof.data.protocols.published import PublishedData
+from faceproof.data.sources import KINDS
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.evaluation.video_point import VideoConfig
@@ -106,16 +109,23 @@ def data_parts() -> Iterator[Part]:
     """Yield the settings of data sets, by kind."""
     kind = "`data.kind` says which; a file of `conf/data/` sets it. A dotted name is a function of "
     own = "your own: [add a data set](../how_to/add_a_data_set.md)."
-    yield Part("## data", f"There are six kinds of data sets. {kind}{own}", group="data",
-               rows=[Setting("data.kind", "text", REQUIRED, "`folder`, `table`, `shards`, "
-                             "`combined`, `demo`, `guess` (the settings of `folder`, of which the "
-                             "layout line and the meaning of its words are guessed; `data=folder` "
-                             "is one), or a function of your own")])  # fmt: skip
+    known = ", ".join(f"`{name}`" for name in KINDS)
+    yield Part("## data", f"{kind}{own}", group="data",
+               rows=[Setting("data.kind", "text", REQUIRED, f"{known}, `guess` (the settings of "
+                             "`folder`, of which the layout line and the meaning of its words are "
+                             "guessed; `data=folder` is one), or your own function")])  # fmt: skip
     for name, holder, start, text in (
         ("folder", FolderData, "_folder", "Images in folders whose names say what they are."),
-        ("table", TableData, "table", "Images that a CSV, TSV or Parquet file lists."),
+        ("table", TableData, "table", "Images that a CSV, JSON or Parquet file lists."),
         ("shards", ShardData, "shards", "Images in shards; see [shards](../shards.md)."),
         ("combined", CombinedData, "_sets", "Several data sets as one; `data=[a,b]` makes one."),
+        (
+            "protocol",
+            PublishedData,
+            "protocol",
+            "A published list of images; see "
+            "[a published protocol](../data.md#a-published-protocol).",
+        ),
         ("demo", DemoData, "demo", "The demonstration set, which is drawn on first use."),
     ):
         file = CONF / "data" / f"{start}.yaml"
@@ -129,6 +139,21 @@ def data_parts() -> Iterator[Part]:
             others = meanings(FolderData)
         rows = settings_of(holder, "data", values, others)
         yield Part(f"### kind: {name}", text, rows)
+    yield from protocol_parts()
+
+
+def protocol_parts() -> Iterator[Part]:
+    """Yield the settings of published data sets: those of all, and those of each."""
+    values = yaml.safe_load((CONF / "data" / "_protocol.yaml").read_text("utf-8"))
+    notes = comments(CONF / "data" / "_folder.yaml")
+    text = "What all of them have: [published data sets](../data.md#published-data-sets)."
+    yield Part("### Published data sets", text, settings_of(ProtocolData, "data", values, notes))
+    common = [key for key in values if key != "kind"]
+    for name, holder in KINDS.items():
+        if isinstance(holder, type) and issubclass(holder, ProtocolData):
+            held = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text("utf-8"))
+            rows = settings_of(holder, "data", held, leave_out=common)
+            yield Part(f"### kind: {name}", (holder.__doc__ or "").partition("\n")[0], rows)
 
 
 def model_parts() -> Iterator[Part]:

@@ -27,7 +27,7 @@ from faceproof.errors import FaceproofError
 SETS = r"data\.(?:sets\.[^.=]+\.)*"
 # Settings that hold a path, those that hold another text, and those whose key ends with any text.
 PATHS = re.compile(
-    rf"{SETS}(?:root|file)|model\.weights|resume|run|hydra\.(?:run|sweep)\.dir|hydra\.sweep\.subdir"
+    rf"{SETS}(?:root|file|lists|targets)|model\.weights|resume|run|hydra\.(?:run|sweep)\.dir|hydra\.sweep\.subdir"
     r"|hydra\.sweeper\.storage"
 )
 TEXTS = re.compile(

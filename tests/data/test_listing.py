@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -22,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 CONFIGURED = sorted(
     file.stem
     for file in (REPOSITORY / "conf" / "data").glob("[!_]*.yaml")
-    if not file.stem.startswith(("demo", "table", "combined", "shards")) and file.stem != "folder"
+    if "[_folder]" in file.read_text("utf-8")
 )
 SHARED = Path(os.environ.get("FACEPROOF_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}
@@ -86,23 +85,21 @@ def test_folders_of_splits_are_the_splits(world: Path, name: str) -> None:
          | {("fake", f"photoshop_{hardness}") for hardness in ("easy", "mid", "hard")}),
         ("prefixed_generators", {("real", "CelebA"), ("real", "FFHQ"),
                                  ("fake", "StyleGAN"), ("fake", "StyleGAN2")}),
-        ("celebdf", {("real", None), ("fake", "celeb_synthesis")}),
-        ("faceforensics", {("real", "youtube"), ("fake", "Deepfakes"), ("fake", "Face2Face")}),
+        ("wilddeepfake", {("real", None), ("fake", "wild")}),
     ],
 )  # fmt: skip
 def test_generators(world: Path, name: str, expected: set[tuple[str, str | None]]) -> None:
     assert rows(configured(name), "label", "generator") == expected
 
 
-@pytest.mark.parametrize("name", ["celebdf", "faceforensics"])
-def test_videos_are_groups_and_stay_whole(world: Path, name: str) -> None:
+def test_videos_are_groups_and_stay_whole(world: Path) -> None:
     for seed in range(5):
-        data = configured(name, f"data.split_seed={seed}")
-        folders = [str(Path(path).parent) for path in column(data, "path")]
+        data = configured("wilddeepfake", f"data.split_seed={seed}")
         groups = column(data, "group")
-        assert len(set(zip(folders, groups, strict=True))) == len(set(groups)) == len(WORLD[name])
-        assert all(group.startswith(f"{name}/") for group in groups)
-        assert len(rows(data, "group", "split")) == len(set(groups))
+        assert len(set(groups)) == len(rows(data, "group", "split")) == len(WORLD["wilddeepfake"])
+        assert all(group.startswith("wilddeepfake/") for group in groups)
+        tested = {group for group, split in rows(data, "group", "split") if split == "test"}
+        assert tested == {"wilddeepfake/fake_test/3", "wilddeepfake/real_test/3"}
 
 
 def test_a_combination_keeps_sources_and_splits(world: Path) -> None:
@@ -239,7 +236,7 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_table_keeps_what_it_says_and_whole_groups(world: Path, tmp_path: Path) -> None:
-    data = configured("celebdf")
+    data = configured("wilddeepfake")
     write_table(data.table, tmp_path / "all.parquet")
     again = TableData("again", "deepfake", str(tmp_path / "all.parquet")).list()
     assert again.table.to_pylist() == data.table.to_pylist()
@@ -271,98 +268,9 @@ def test_the_real_sets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "" in splits or Counter(column(data, "split")) == splits
 
 
-MANIPULATIONS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
-
-
-def write_forensics(root: Path, number: int = 40) -> None:
-    """Write FaceForensics++ as its authors name it: videos in pairs, each put into the other."""
-    for video in range(0, number, 2):
-        one, other = f"{video:03}", f"{video + 1:03}"
-        for name in (one, other):
-            write_images(root / f"original_sequences/youtube/c23/images/{name}", ["0.jpg"])
-        for manipulation in MANIPULATIONS:
-            for name in (f"{one}_{other}", f"{other}_{one}"):
-                folder = f"manipulated_sequences/{manipulation}/c23/images/{name}"
-                write_images(root / folder, ["0.jpg"])
-
-
-def write_celebs(root: Path, swaps: list[tuple[int, int]], number: int = 20) -> None:
-    for person in range(number):
-        write_images(root / f"Celeb-real/id{person}_0000", ["0.jpg"])
-    for target, source in swaps:
-        write_images(root / f"Celeb-synthesis/id{target}_id{source}_0000", ["0.jpg"])
-
-
-def splits_of(data: DataSet, pattern: str) -> dict[str, set[str]]:
-    """Return the splits of each value that a pattern finds in the names of videos."""
-    found: dict[str, set[str]] = {}
-    for path, split in zip(column(data, "path"), column(data, "split"), strict=True):
-        for value in re.findall(pattern, path.rsplit("/", 2)[1]):
-            found.setdefault(value, set()).add(split)
-    return found
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_no_source_video_of_faceforensics_is_in_two_splits(tmp_path: Path, seed: int) -> None:
-    write_forensics(tmp_path)
-    data = configured("faceforensics", f"data.root={tmp_path}", f"data.split_seed={seed}")
-    found = splits_of(data, "[0-9]{3}")
-    assert len(found) == 40
-    assert all(len(splits) == 1 for splits in found.values())
-    assert {split for splits in found.values() for split in splits} == {"train", "val", "test"}
-    assert len(set(column(data, "component"))) == 20
-    assert len(set(column(data, "group"))) == 40 + 40 * len(MANIPULATIONS)
-
-
-def test_actors_and_compressions_of_faceforensics_are_kept_together(tmp_path: Path) -> None:
-    for folder in (
-        "original_sequences/actors/c23/images/01__kitchen_pan",
-        "original_sequences/actors/c40/images/02__exit_phone_room",
-        "manipulated_sequences/DeepFakeDetection/c23/images/01_02__kitchen_pan__8DTEGQ54",
-        "original_sequences/youtube/c23/images/007", "original_sequences/youtube/c40/images/007",
-    ):  # fmt: skip
-        write_images(tmp_path / folder, ["0.jpg", "1.jpg"])
-    data = configured("faceforensics", f"data.root={tmp_path}")
-    assert Counter(column(data, "component")) == {
-        "faceforensics/identity=01": 6, "faceforensics/source_video=007": 4,
-    }  # fmt: skip
-
-
-def test_no_person_of_celebdf_is_in_two_splits(tmp_path: Path) -> None:
-    write_celebs(tmp_path, [(n, n + 1 - 2 * (n % 2)) for n in range(20)])
-    data = configured("celebdf", f"data.root={tmp_path}")
-    found = splits_of(data, "id[0-9]+")
-    assert len(found) == 20
-    assert all(len(splits) == 1 for splits in found.values())
-    assert set(column(data, "split")) == {"train", "val", "test"}
-
-
-def test_persons_who_are_all_connected_cannot_be_divided_and_it_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    write_celebs(tmp_path, [(n, (n + 1) % 20) for n in range(20)])
-    data = configured("celebdf", f"data.root={tmp_path}")
-    assert set(column(data, "split")) == {"train"}
-    assert "40 of 40 images (100.0%) are connected with identity=id0" in caplog.text
-    assert "nothing is left for val and test" in caplog.text
-    assert "data.bridges=leave_out" in caplog.text
-
-
-def test_images_that_connect_two_splits_can_be_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    swaps = [(n, (n + k) % 20) for n in range(20) for k in range(1, 6)]
-    write_celebs(tmp_path, swaps)
-    data = configured("celebdf", f"data.root={tmp_path}", "data.bridges=leave_out")
-    found = splits_of(data, "id[0-9]+")
-    assert len(found) == 20
-    assert all(len(splits) == 1 for splits in found.values())
-    assert set(column(data, "split")) == {"train", "val", "test"}
-    left_out = 120 - data.table.num_rows
-    assert 0 < left_out < 100
-    assert f"{left_out} of 120 images are left out" in caplog.text
+def test_leaving_bridges_out_needs_groups() -> None:
     with pytest.raises(FaceproofError, match=r"bridges = 'leave_out' changes nothing without"):
-        configured("celebdf", "data.groups=[]", "data.bridges=leave_out")
+        configured("real_fake_folders", "data.bridges=leave_out")
 
 
 def test_keys_from_the_layout_line_connect(tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
 """Several data sets as one, whose settings stand below `data.sets`."""
 
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from faceproof import settings
-from faceproof.data.listing import DataSet, Source
+from faceproof.data.listing import DataSet, Source, describe_crop
 from faceproof.data.table import concat_tables, validate
 from faceproof.errors import FaceproofError
 from faceproof.settings import SHARE, TEXT, optional
 from faceproof.task import get_task
 
 Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,21 @@ class CombinedData:
             unreadable = allowed / table.num_rows
         if leaks is None:
             leaks = all(part.allow_leaks for part in parts)
-        return DataSet(self.name, get_task(self.task), table, unreadable, leaks)
+        coverage = tuple(one for part in parts for one in part.coverage)
+        crop = self._common_crop(parts)
+        return DataSet(self.name, get_task(self.task), table, unreadable, leaks, coverage, crop)
+
+    def _common_crop(self, parts: Sequence[DataSet]) -> Mapping[str, Any] | None:
+        """Return how the faces of every set were cut out; None, after a warning, if not alike."""
+        crops = [part.crop for part in parts]
+        if all(crop == crops[0] for crop in crops):
+            return crops[0]
+        log.warning(
+            "%s: the faces of its sets are not cut out alike (%s), so that the framing may tell "
+            "the sets apart; prepare them with the same settings",
+            self.name, "; ".join(f"{part.name}: {describe_crop(part.crop)}" for part in parts),
+        )  # fmt: skip
+        return None
 
 
 def list_part(name: str, part: Source | DataSet) -> DataSet:

@@ -32,6 +32,11 @@ ORIGINS = {
     "ciplab": Origin("ciplab/real-and-fake-face-detection", "for research"),
     "celebdf": Origin(None, "on request, for research", "yuezunli/celeb-deepfakeforensics"),
     "faceforensics": Origin(None, "on request, for research", "ondyari/FaceForensics"),
+    "deeperforensics": Origin(None, "on request", "EndlessSora/DeeperForensics-1.0"),
+    "wilddeepfake": Origin(None, "on request, for research", "OpenTAI/wild-deepfake"),
+    "forgerynet": Origin(None, "for research and education", "yinanhe/ForgeryNet"),
+    "deepfakebench": Origin(None, "under the terms of each set", "SCLBD/DeepfakeBench"),
+    "df40": Origin(None, "under CC BY-NC 4.0", "YZY-stack/DF40"),
 }
 
 

@@ -167,8 +167,8 @@ def list_folder(
         if match is None:
             misfits.append(path)
             continue
-        if not _is_text(path):
-            not_text.append(_escaped(path))
+        if not is_text(path):
+            not_text.append(escaped(path))
             continue
         for name, found in seen.items():
             found.add(match[name])
@@ -188,9 +188,9 @@ def list_folder(
 
 def check_root(root: Path, expected: str) -> None:
     """Refuse a root that is not there, or whose name no image table can hold."""
-    if not _is_text(str(root)):
+    if not is_text(str(root)):
         raise FaceproofError(
-            f"data.root = {_escaped(str(root))} is not UTF-8 text, which an image table needs; "
+            f"data.root = {escaped(str(root))} is not UTF-8 text, which an image table needs; "
             "rename the folder, or reach it by a link with another name"
         )
     if not root.is_dir():
@@ -254,12 +254,12 @@ def _warn_of_left_out(
         )  # fmt: skip
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Say whether a file name is text; Python reads bytes that are not as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """Return a file name as text, other bytes as hexadecimal escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 

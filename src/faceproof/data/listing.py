@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from faceproof import settings
+from faceproof.data.coverage import Coverage
 from faceproof.data.demo.make import make_demo
 from faceproof.data.division import BRIDGES, Division
 from faceproof.data.groups import check_groups
@@ -89,11 +90,24 @@ class DataSet:
     table: pa.Table  # the image table; see `data.table`
     max_unreadable: float = 0.01  # share of unreadable files above which a run refuses to start
     allow_leaks: bool = False  # train although images or groups straddle splits
+    coverage: tuple[Coverage, ...] = ()  # of the published protocols that it is read by
     crop: Mapping[str, Any] | None = None  # how faces were cut out of prepared images
 
     def __repr__(self) -> str:
         """Return its name and numbers, since a table is too long for a notebook."""
         return f"DataSet({self.name!r}, {self.task.name!r}: {describe_counts(self.table)})"
+
+
+def describe_crop(crop: Mapping[str, Any] | None) -> str:
+    """Say in a few words how faces were cut out; see `DataSet.crop`."""
+    if crop is None:
+        return "images as they are"
+    config = crop["config"]
+    words = [f"margin {config['margin']:g}", f"by {config['detector']}"]
+    words += ["turned upright"] if config["align"] else []
+    words += [f"{config['size']} pixels"] if config["size"] else []
+    words += [f"JPEG {config['quality']}"] if config["quality"] else []
+    return f"crops ({', '.join(words)})"
 
 
 class Source(Protocol):
@@ -120,7 +134,11 @@ class Kind:
     allow_leaks: bool = field(default=False, kw_only=True)
 
     def check(self, **rules: Rule) -> None:
-        """Check the settings by their rules, for `__post_init__`."""
+        """Refuse settings that break a rule, these or those of every kind.
+
+        Raises:
+            SettingError: it names setting, value and rule.
+        """
         limits = {"max_unreadable": SHARE, "allow_leaks": settings.SWITCH}
         settings.check(self, name=NAME, task=TEXT, **limits, **rules)
         get_task(self.task)
@@ -128,10 +146,10 @@ class Kind:
     def data_set(
         self, table: pa.Table, complete: bool = True, crop: Mapping[str, Any] | None = None
     ) -> DataSet:
-        """Return a validated image table as this data set; see `table.validate`."""
+        """Return a table as the data set of these settings, validated; see `table.validate`."""
         task = get_task(self.task)
         table = validate(table, task, self.name, complete)
-        return DataSet(self.name, task, table, self.max_unreadable, self.allow_leaks, crop)
+        return DataSet(self.name, task, table, self.max_unreadable, self.allow_leaks, crop=crop)
 
 
 @dataclass(frozen=True)
@@ -216,7 +234,7 @@ class FolderData(Kind):
 
 @dataclass(frozen=True)
 class TableData(Kind):
-    """Images that an image table in CSV or Parquet lists.
+    """Images that an image table in CSV, JSON or Parquet lists.
 
     A table without sources takes `name` for them; one without splits is divided by the ratios, and
     its rows without a label are unlabelled. Settings that are not named here are as for
@@ -225,7 +243,8 @@ class TableData(Kind):
     Attributes:
         file: the table.
         root: the folder that relative paths start from; None for that of the file.
-        columns: column of the file to column of an image table; null leaves the column out.
+        columns: column of the file to column of an image table, as `filename: path`; null leaves
+            the column out.
         labels: word of the column label to class name; class names need no word.
         splits: word of the column split to split; the usual words need none.
     """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from faceproof.data.json_lists import JSON_SUFFIXES, LINES_SUFFIXES, json_columns
 from faceproof.data.kinds import LEFT_BEHIND, LeftOut
 from faceproof.data.layout import USUAL_SPLITS, Words
 from faceproof.data.lists import CSV_SUFFIXES, ListedPaths, csv_rows, open_list
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Columns:
-    """Read a CSV or Parquet file as the columns of an image table, as text; an empty cell is None.
+    """Read a CSV, JSON or Parquet file as columns of an image table, as text; empty cells are None.
 
     `names` are columns of the file and what they are called in an image table, or None to leave
     them out; a column that has such a name already, in any case, needs none. The columns that the
@@ -36,7 +37,7 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
         FaceproofError: there is no such file, it cannot be read, or it has a column that is none of
             an image table's.
     """
-    columns = _read(file)
+    columns = read_columns(file)
     if missing := words_without_use(names, columns):
         raise FaceproofError(
             f"data.columns gives a meaning to {missing[0]!r}, which is no column of {file}; found "
@@ -69,11 +70,16 @@ def check_table(file: Path) -> None:
     """Refuse a table that is not there."""
     if not file.is_file():
         raise FaceproofError(
-            f"there is no image table at {file}; set data.file to a CSV or Parquet"
+            f"there is no image table at {file}; set data.file to a CSV, JSON or Parquet"
         )
 
 
-def _read(file: Path) -> Columns:
+def read_columns(file: Path) -> Columns:
+    """Return the columns of a CSV, JSON or Parquet file under its own names, as text.
+
+    Raises:
+        FaceproofError: there is no such file, or it cannot be read as a table.
+    """
     check_table(file)
     suffix = file.suffix.lower()
     if suffix in CSV_SUFFIXES:
@@ -82,8 +88,10 @@ def _read(file: Path) -> Columns:
         if not rows:
             raise FaceproofError(f"{file} cannot be read as an image table: it has no rows")
         return {name: [_text(row[name], name) for row in rows] for name in rows[0]}
+    if suffix in (*JSON_SUFFIXES, *LINES_SUFFIXES):
+        return json_columns(file)
     if suffix != ".parquet":
-        known = ", ".join((*CSV_SUFFIXES, ".parquet"))
+        known = ", ".join((*CSV_SUFFIXES, *JSON_SUFFIXES, *LINES_SUFFIXES, ".parquet"))
         raise FaceproofError(f"{file} is neither of {known}, as an image table must be")
     raw = read_parquet(file, follow=True)
     try:

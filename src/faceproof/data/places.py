@@ -14,6 +14,8 @@ from faceproof.data.listing import (
 )
 from faceproof.data.own_table import check_table
 from faceproof.data.prepared import PreparedData, read_about
+from faceproof.data.protocols.protocol import ProtocolData
+from faceproof.data.protocols.published import PublishedData
 
 
 def check_places(sources: Mapping[str, Source | DataSet]) -> None:
@@ -42,6 +44,8 @@ def _check(source: Source | DataSet) -> Callable[[], object]:
         return functools.partial(read_about, absolute(source.root))
     if isinstance(source, FolderData):
         return functools.partial(_check_folder, source)
+    if isinstance(source, ProtocolData | PublishedData):
+        return source.check_place
     return lambda: None
 
 

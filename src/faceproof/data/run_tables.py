@@ -2,11 +2,13 @@
 
 import pyarrow as pa
 
+from faceproof.data.coverage import Coverage
 from faceproof.data.listing import DataSet
 from faceproof.data.shards.known_stores import refuse_unknown_stores
 from faceproof.data.table import ADDED_LATER, SCHEMA, select, validate
 from faceproof.errors import FaceproofError
 from faceproof.io.parquet import read_parquet
+from faceproof.io.parse import parse
 from faceproof.io.run_folder import COPY_AGAIN, RunFolder
 from faceproof.task import get_task
 
@@ -32,4 +34,6 @@ def recorded_data(run: RunFolder) -> DataSet:
             raise FaceproofError(f"{run.config} has no data.{name}; {COPY_AGAIN}")
     task = get_task(data["task"])
     table = validate(read_samples(run), task, data["name"], complete=False)
-    return DataSet(data["name"], task, table)
+    recorded = run.read_record().get("protocols")
+    coverage = parse(tuple[Coverage, ...] | None, recorded, f"{run.record}: protocols") or ()
+    return DataSet(data["name"], task, table, coverage=coverage)

@@ -15,6 +15,13 @@ from faceproof.data.combined import CombinedData
 from faceproof.data.guess import KIND, guess_settings
 from faceproof.data.listing import DataSet, FolderData, Source
 from faceproof.data.prepared import PreparedData
+from faceproof.data.protocols.celebdf import CelebDFData
+from faceproof.data.protocols.deeperforensics import DeeperForensicsData
+from faceproof.data.protocols.deepfakebench import DeepfakeBenchData
+from faceproof.data.protocols.dfdc import DfdcData
+from faceproof.data.protocols.faceforensics import DfdData, FaceForensicsData
+from faceproof.data.protocols.forgerynet import ForgeryNetData
+from faceproof.data.protocols.published import PublishedData
 from faceproof.data.table import counts, describe_counts
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
@@ -48,6 +55,14 @@ KINDS: dict[str, Any] = {
     "shards": listing.ShardData,
     "combined": CombinedData,
     "demo": listing.DemoData,
+    "faceforensics": FaceForensicsData,
+    "dfd": DfdData,
+    "celebdf": CelebDFData,
+    "dfdc": DfdcData,
+    "deeperforensics": DeeperForensicsData,
+    "deepfakebench": DeepfakeBenchData,
+    "forgerynet": ForgeryNetData,
+    "protocol": PublishedData,
 }
 
 

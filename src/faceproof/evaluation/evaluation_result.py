@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faceproof.data.coverage import Coverage
 from faceproof.errors import FaceproofError
 from faceproof.evaluation import reliability
 from faceproof.evaluation.breakdown import (
@@ -87,6 +88,7 @@ class EvaluationContext:
     # paths and bytes.
     detector: str | None = None
     images: str | None = None
+    protocols: Sequence[Coverage] = ()  # that say which images these are, and how many are there
 
     def __post_init__(self) -> None:
         point = self.operating_point
@@ -168,6 +170,9 @@ class Evaluation:
                 "best_epoch": context.best_epoch,
                 "commands": list(context.commands),
                 "shortcuts": list(context.shortcuts),
+                "protocols": [
+                    {**one.to_json(), "told": one.told(context.split)} for one in context.protocols
+                ],
                 **values,
                 "neutral": context.neutral,
                 "robustness": list(context.robustness) or None,

@@ -230,7 +230,7 @@ def verdict(evaluation: Evaluation) -> list[str]:
     if evaluation.num_unlabelled == num_predictions:
         called = part_of(evaluation.num_called_positive, num_predictions, "images")
         unknown = "They have no labels, so its error rate cannot be measured."
-        return [f"The detector called {called} {task.positive}. {unknown}"]
+        return [f"The detector called {called} {task.positive}. {unknown}", *_protocols(evaluation)]
     return [
         _class_sentence(evaluation),
         _overall_sentence(evaluation),
@@ -240,7 +240,14 @@ def verdict(evaluation: Evaluation) -> list[str]:
         *_broken_promises(evaluation),
         *_hardest_generator(evaluation),
         *_left_out(evaluation),
+        *_protocols(evaluation),
     ]
+
+
+def _protocols(evaluation: Evaluation) -> list[str]:
+    """Say how much of each published protocol was there."""
+    context = evaluation.context
+    return [f"P{one.told(context.split)[1:]}." for one in context.protocols]
 
 
 def _class_sentence(evaluation: Evaluation) -> str:

@@ -52,6 +52,7 @@ from faceproof.workflows.ensemble_config import EnsembleConfig
 FORMAT = "faceproof ensemble 1"
 MEMBERS = "members"
 MAX_MEMBERS = 100
+OF_DATA = ("data", "images", "audit", "versions", "protocols")  # what the members share
 COPIED = ("config.yaml", "record.json", "best.ckpt", "operating_point.json")
 
 
@@ -277,7 +278,7 @@ def _record(runs: Sequence[RunFolder], notes: Mapping[str, Any]) -> dict[str, An
     models = ", ".join(str(record.get("model")) for record in records)
     shares = ", ".join(f"{one['weight']:.3g}" for one in notes["members"])
     return {
-        **{key: records[0].get(key) for key in ("data", "images", "audit", "versions")},
+        **{key: records[0].get(key) for key in OF_DATA},
         "model": f"ensemble of {models}",
         "weights": f"mean {notes['average']}, {notes['weights']} weights: {shares}",
         "members": [from_here(one.path) for one in runs],

@@ -15,7 +15,7 @@ from rich.text import Text
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
-from faceproof.data.listing import DataSet
+from faceproof.data.listing import DataSet, describe_crop
 from faceproof.data.run_tables import recorded_data
 from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, select
 from faceproof.errors import FaceproofError
@@ -90,10 +90,23 @@ def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = l
     run.require(run.config, run.samples)
     _corruptions(config)  # refuses an unknown name before anything is read
     own, sets = recorded_data(run), others()
+    _warn_of_other_crops(run, sets)
     with explain_disk_errors(run.evaluations):
         detector = run.detector_digest
         score_rows = make_scorer(run, own.task, config)
         return evaluate_run(run, config, score_rows, own, sets, detector)
+
+
+def _warn_of_other_crops(run: RunFolder, sets: Sequence[DataSet]) -> None:
+    """Warn where images are framed otherwise than those that a run was trained on."""
+    trained = run.read_record().get("crop")
+    for data in sets:
+        if data.crop != trained:
+            log.warning(
+                "%s: %s, and the run was trained on %s: a metric on it is of the framing too; "
+                "faceproof prepare cuts faces out alike",
+                data.name, describe_crop(data.crop), describe_crop(trained),
+            )  # fmt: skip
 
 
 def _corruptions(config: EvaluateConfig) -> tuple[Corruption | None, Sequence[Corruption]]:
@@ -172,6 +185,7 @@ def evaluate_run(
         robustness=robustness,
         detector=detector,
         images=_images_digest(rows),
+        protocols=[one for data in sets for one in data.coverage],
     )  # fmt: skip
     evaluation = compute_evaluation(predictions, context)
     images = mistake_images(evaluation.mistakes)

@@ -13,7 +13,8 @@ class FetchConfig:
 
     Attributes:
         name: the data set: deepfake_and_real, real_vs_fake_140k, ciplab, or one whose authors give
-            it out on request, celebdf or faceforensics: then the message says where to ask.
+            it out on request, celebdf, faceforensics, deeperforensics, wilddeepfake, forgerynet,
+            deepfakebench or df40: then the message says where to ask.
         root: the folder above all data sets: FACEPROOF_DATA, or data.
     """
 

@@ -151,6 +151,8 @@ def train(
         "choices": dict(choices or {}), "crop": data.crop,
     }  # fmt: skip
     record["commands"] = commands_of(run, overrides, resume)
+    if data.coverage:
+        record["protocols"] = [one.to_json() for one in data.coverage]
     lock = run.locked() if is_first_process() else contextlib.nullcontext()
     with explain_disk_errors(run.path), lock:
         if not resume:
