@@ -22,6 +22,8 @@ TITLES = {
     "scale": "a table of many images",
     "indexing": "looking at many files",
     "near": "looking for near-duplicates of what a run has seen",
+    "faces": "finding faces",
+    "prepare": "preparing videos, frames per second",
     "performance": "each part of faceproof.performance on and off, images per second",
 }
 MODELS = ["effnet_se", "resnet18", "densenet121", "face_cnn"]
@@ -42,6 +44,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of a frozen backbone")
     parser.add_argument("--files", type=int, default=100_000, help="to index")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 250_000, 1_000_000])
+    parser.add_argument("--detectors", nargs="+", default=["retinaface"], help="of faces")
+    parser.add_argument("--min-score", type=float, help="of the face detectors")
+    parser.add_argument("--videos", type=int, default=4, help="to prepare, of --seconds each")
     parser.add_argument("--out", type=Path, help="a JSON file")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torchvision)")
@@ -74,6 +79,15 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         if given.detector is None:
             raise SystemExit("predict needs --detector DIR: what faceproof export made")
         return measure_predicting(given.data, given.detector, given.images, given.rounds)
+    if given.name == "faces":
+        from benchmarks.finding import measure_finding
+
+        return measure_finding(given.data, given.detectors, given.images, given.min_score)
+    if given.name == "prepare":
+        from benchmarks.preparing import measure_preparing
+
+        with tempfile.TemporaryDirectory() as folder:
+            return measure_preparing(Path(folder), given.videos, given.seconds, given.rounds)
     if given.name == "performance":
         from benchmarks.performance import measure_performance
 

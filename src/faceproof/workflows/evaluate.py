@@ -23,6 +23,7 @@ from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
+from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
@@ -48,10 +49,12 @@ from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.folders import from_here
 from faceproof.io.newest_runs import find_run
+from faceproof.io.parse import parse
 from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
+from faceproof.prepare.cropping import StoredCrop
 from faceproof.reports.image_grid import mistake_images
 from faceproof.reports.numbers import DASH, rate, span
 from faceproof.reports.report import ReportExtras, verdict, write_report
@@ -99,7 +102,7 @@ def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = l
 
 def _warn_of_other_crops(run: RunFolder, sets: Sequence[DataSet]) -> None:
     """Warn where images are framed otherwise than those that a run was trained on."""
-    trained = run.read_record().get("crop")
+    trained = plain(parse(StoredCrop | None, run.read_record().get("crop"), "crop"))
     for data in sets:
         if data.crop != trained:
             log.warning(
