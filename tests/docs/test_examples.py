@@ -126,6 +126,29 @@ def test_a_backbone_of_ones_own_goes_all_the_way_as_it_is_typed(world: Path) -> 
     assert Path("verdicts.csv").is_file()
 
 
+def test_the_way_from_videos_to_a_verdict(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With drawn people, two videos a class in each split."""
+    pytest.importorskip("onnxruntime", reason="finding faces takes faceproof[faces]")
+    from tests.small_faces import moving, write_clip, write_photograph
+
+    person = 0
+    for split in ("train", "val", "test"):
+        for label in ("real", "fake"):
+            for number in range(2):
+                file = world / f"videos/{split}/{label}/{number}.mp4"
+                write_clip(file, lambda n, person=person: [moving(person, n)], 6)
+                person += 1
+    write_clip(world / "clip.mp4", lambda n: [moving(person, n)], 6)
+    for file in ("photo.jpg", "photos/one.png"):
+        write_photograph(world / file, [(1, 128, 128, 180)])
+    assert walk("prepare.md", {"__name__": "guide"}) == 6
+    said = capsys.readouterr().out
+    assert "crops of 12 files (12 prepared)" in said
+    rows = Path("verdicts.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 3
+    assert "1 face, the deciding one in" in rows[1]
+
+
 def test_the_first_ten_minutes(world: Path) -> None:
     """With the smallest demonstration set; the run is made once, and then used."""
     write_images(world, ["image.jpg"])

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from faceproof.data.image_io import decode_image
 from faceproof.prepare.boxes import Box
-from faceproof.prepare.cropping import CropConfig, cut, cut_as_stored, encode, sharpness_of
+from faceproof.prepare.cropping import MARGIN, CropConfig, cut, cut_as_stored, encode, sharpness_of
 from faceproof.prepare.face import Face
 from faceproof.settings import SettingError
 from tests.small_faces import scene
@@ -28,7 +28,7 @@ def test_a_crop_is_a_square(align, size):
     if size is not None:
         assert found.shape[1] == size
     elif not align:
-        assert found.shape[1] == round(70 * 1.6)
+        assert found.shape[1] == round(70 * (1 + 2 * MARGIN))
 
 
 def test_without_loss_a_file_gives_the_crop_back():

@@ -189,7 +189,9 @@ def test_a_finished_folder_is_checked_and_left_as_it_is(data, prepared, tmp_path
 
 
 def test_a_folder_is_not_gone_on_with_otherwise(data, prepared, tmp_path):
-    with pytest.raises(FaceproofError, match=r"other settings \(crop.margin: 0.3 there, 0.5 now\)"):
+    with pytest.raises(
+        FaceproofError, match=r"other settings \(crop.margin: 0.17 there, 0.5 now\)"
+    ):
         prepare(config(prepared, faces="all", margin=0.5), listed_data(data))
     fewer = DataSet("mine", data.task, data.table.slice(1))
     with pytest.raises(FaceproofError, match="was begun with other sources"):

@@ -7,6 +7,7 @@ import pytest
 from faceproof import app
 from faceproof.errors import FaceproofError
 from faceproof.prepare import processes
+from faceproof.prepare.cropping import MARGIN
 from tests.jobs import train
 from tests.small_faces import moving, write_clip
 
@@ -35,7 +36,7 @@ def test_videos_are_cut_into_faces_once_and_it_is_said(videos, monkeypatch, capl
     data = app.compose_data(videos)
     assert data.table.num_rows == 8
     assert {name.split("/")[0] for name in data.table["group"].to_pylist()} == {"videos"}
-    assert data.crop["config"]["margin"] == 0.3
+    assert data.crop["config"]["margin"] == MARGIN
     assert "the faces of 4 files are cut out into" in caplog.text
 
     def refuse(*arguments):

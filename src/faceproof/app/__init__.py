@@ -8,6 +8,7 @@ from faceproof.app.composing import (
     command_line,
     compose_choice,
     compose_data,
+    compose_data_settings,
     list_data,
     plain,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "command_line",
     "compose_choice",
     "compose_data",
+    "compose_data_settings",
     "config_root",
     "evaluate",
     "list_data",

@@ -101,6 +101,15 @@ def compose_data(overrides: list[str]) -> "DataSet":
     Raises:
         FaceproofError: they name no data set or no setting of it, or it cannot be listed.
     """
+    return list_data(compose_data_settings(overrides))
+
+
+def compose_data_settings(overrides: list[str]) -> dict[str, Any]:
+    """Return the settings of the data set that overrides describe, as plain values.
+
+    Raises:
+        FaceproofError: they name no data set, or no setting of it.
+    """
     if others := [word for word in overrides if not word.lstrip("+").startswith("data")]:
         meant = own_folder(others[0]) if Path(others[0]).is_dir() else "data=NAME"
         raise FaceproofError(f"{others[0]!r} is no setting of a data set; name one by {meant}")
@@ -108,10 +117,9 @@ def compose_data(overrides: list[str]) -> "DataSet":
     try:
         with _composing():
             config = compose("train", overrides)
-        values = plain(config.data)
+        return plain(config.data)
     except (HydraException, OmegaConfBaseException) as error:
         raise FaceproofError(message(error)) from error
-    return list_data(values)
 
 
 def compose_choice(group: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

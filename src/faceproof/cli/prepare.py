@@ -3,7 +3,13 @@
 from faceproof.cli.shell import shell
 from faceproof.errors import FaceproofError
 from faceproof.words import for_shell
-from faceproof.workflows.prepare import PrepareConfig, listed_data, listed_paths, prepare
+from faceproof.workflows.prepare import (
+    PrepareConfig,
+    listed_data,
+    listed_paths,
+    prepare,
+    videos_alone,
+)
 
 
 @shell(example="faceproof prepare videos photos --out faces")
@@ -18,13 +24,18 @@ def command(config: PrepareConfig) -> int:
             "folders"
         )
     config.settings()  # refused before anything is listed
-    data = app.compose_data(settings) if settings else None
-    about = prepare(config, listed_paths(config.sources) if data is None else listed_data(data))
+    if settings:
+        values = videos_alone(app.compose_data_settings(settings))
+        about = prepare(config, listed_data(app.list_data(values)))
+    else:
+        about = prepare(config, listed_paths(config.sources))
     counts = dict(about.counts)
     crops, files, several = (counts.pop(name) for name in ("crops", "sources", "several faces"))
     parts = [f"{count:,} {status}" for status, count in counts.items()]
     parts += [f"{several:,} with several faces"] if several else []
-    print(f"{crops:,} crops of {files:,} files ({', '.join(parts)}): {config.out}")
+    print(
+        f"{_number(crops, 'crop')} of {_number(files, 'file')} ({', '.join(parts)}): {config.out}"
+    )
     print(f"page: {config.out / 'prepared.html'}")
     if not crops:
         print("no face was found; the page and sources.parquet say of each file why")
@@ -34,3 +45,7 @@ def command(config: PrepareConfig) -> int:
     if verb == "train":
         print(f"next:\n  faceproof train data=prepared {word}")
     return 0
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -29,7 +29,7 @@ from faceproof.settings import (
 )
 
 DETECTOR = "retinaface"
-MARGIN = 0.3  # of a face's side, added on each side of it
+MARGIN = 0.17  # of a face's side, added on each side of it: that of known sets of portraits
 MAX_SIDE = 4096  # pixels
 BLUR_SIDE = 112  # pixels, to which a face is resized before its sharpness is measured
 INTERPOLATION = "bicubic"  # of the resize to `size`

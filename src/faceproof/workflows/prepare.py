@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from faceproof.prepare.tables import Row
 
 MAX_WORKERS = 256
+VIDEOS = "faceproof.workflows.prepared_videos.list_videos"  # the kind of conf/data/videos.yaml
 BYTES_DEPEND_ON = ("faceproof", "torch", "pillow", "numpy", "simplejpeg", "av")
 SETTINGS = (
     "detector", "margin", "align", "size", "quality", "min_score", "min_size", "faces", "frames",
@@ -70,7 +71,7 @@ class PrepareConfig:
     faces: Literal["largest", "all", "steadiest"] = "largest"
     frames: int | Literal["all"] = 32
     every: int | None = None
-    margin: float = 0.3
+    margin: float = 0.17
     align: bool = False
     size: int | None = None
     quality: int | None = None
@@ -118,6 +119,17 @@ class Listed:
 def listed_data(data: "DataSet") -> Listed:
     """Return the photographs and videos of a data set, with their labels and splits."""
     return Listed(data.task.name, data.table.to_pylist())
+
+
+def videos_alone(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of `data=videos` as those of its folders, which list the videos.
+
+    Others are returned as they are. Settings below `data.prepare` are options of the command here.
+    """
+    if values.get("kind") != VIDEOS:
+        return values
+    folder = {name: value for name, value in values.items() if name != "prepare"}
+    return folder | {"kind": "folder"}
 
 
 def listed_paths(words: Sequence[str]) -> Listed:
