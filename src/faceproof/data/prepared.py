@@ -21,7 +21,7 @@ from faceproof.data.table import SCHEMA
 from faceproof.errors import FaceproofError
 from faceproof.io.parquet import read_parquet
 from faceproof.io.parse import parse
-from faceproof.io.plain_files import read_json
+from faceproof.io.plain_files import printable, read_json
 from faceproof.io.stamps import digest_of
 from faceproof.settings import PLACE
 
@@ -105,10 +105,21 @@ def read_about(folder: Path) -> About:
 
 
 def read_images(folder: Path) -> pa.Table:
-    """Return the image table of a prepared folder, with absolute paths and all its columns."""
+    """Return the image table of a prepared folder, with absolute paths and all its columns.
+
+    Raises:
+        FaceproofError: it cannot be read, or names a file that is not below the folder's `faces`.
+    """
     table = read_parquet(folder / IMAGES, IMAGE_SCHEMA)
     root = folder.absolute().as_posix()
-    paths = [f"{root}/{path}" for path in table["path"].to_pylist()]
+    names = table["path"].to_pylist()
+    for name in names:  # a stranger may have made it
+        if name is None or not name.startswith(f"{FACES}/") or ".." in name.split("/"):
+            raise FaceproofError(
+                f"{folder / IMAGES} names {printable(str(name))}, which is no crop below {FACES}/; "
+                "prepare the folder again"
+            )
+    paths = [f"{root}/{name}" for name in names]
     return table.set_column(0, IMAGE_SCHEMA.field("path"), pa.array(paths, pa.string()))
 
 
