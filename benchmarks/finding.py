@@ -48,7 +48,7 @@ def _turned(image: Pixels) -> Pixels:
 
 def _roll(face: Face) -> float:
     """Return by how many degrees the line between the eyes falls to the right."""
-    (left, above), (right, below), *_ = face.points
+    (left, above), (right, below), *_ = face.landmarks
     return float(np.degrees(np.arctan2(below - above, right - left)))
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceproof.prepare.alignment import TEMPLATE, aligned, similarity
+from faceproof.prepare.alignment import TEMPLATE, aligned, similarity, template_side
 
 numbers = st.floats(-3, 3)
 
@@ -45,8 +45,8 @@ def test_an_upright_face_is_cut_out_pixel_by_pixel():
 
 def test_beyond_the_border_its_pixels_are_repeated():
     image = np.full((3, 100, 100), 77, np.uint8)
-    found = aligned(image, placed(0.7, 80, 5, 95), 0.5)
-    assert found.shape == (3, 160, 160)
+    found = aligned(image, placed(0.7, 40, 5, 95), 0.5)
+    assert found.shape == (3, 80, 80)
     assert (found == 77).all()
 
 
@@ -58,3 +58,13 @@ def test_a_similarity_transform_is_found_again(scale, angle, x, y):
     moved = [(found.a * u - found.b * v + found.c, found.b * u + found.a * v + found.d)
              for u, v in TEMPLATE]  # fmt: skip
     assert np.allclose(moved, points)
+
+
+def test_a_crop_is_no_larger_than_the_image():
+    image = np.full((3, 100, 120), 77, np.uint8)
+    assert aligned(image, placed(0.0, 5000, 50, 50), 0.3).shape == (3, 120, 120)
+
+
+def test_landmarks_in_one_point_have_no_side():
+    assert template_side(((3.0, 4.0),) * 5) == 0
+    assert template_side(placed(0.3, 80, 9, 9)) == pytest.approx(80)

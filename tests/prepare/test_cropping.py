@@ -59,6 +59,14 @@ def test_small_and_unsure_faces_are_not_taken():
     assert not CropConfig(min_score=0.91).takes(FACE)
 
 
+def test_landmarks_that_do_not_fit_the_face_are_not_aligned_by():
+    squashed = Face(FACE.box, 0.9, tuple((128 + x / 100, 128 + y / 100) for x, y in POINTS))
+    for face in (squashed, Face(FACE.box, 0.9, ((1.0, 1.0),) * 5)):
+        assert not CropConfig(align=True).takes(face)
+        assert CropConfig().takes(face)
+    assert CropConfig(align=True).takes(FACE)
+
+
 def test_alignment_takes_landmarks():
     with pytest.raises(SettingError, match="align = true takes 5 landmarks, and"):
         cut(IMAGE, Face(Box(0, 0, 9, 9), 1.0), CropConfig(align=True))
@@ -67,7 +75,7 @@ def test_alignment_takes_landmarks():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("margin", -0.1), ("margin", 5), ("align", 1), ("size", 0), ("quality", 101),
+        ("margin", -0.1), ("margin", 3), ("align", 1), ("size", 0), ("quality", 101),
         ("min_score", 2), ("min_size", 0), ("detector", None),
     ],
 )  # fmt: skip

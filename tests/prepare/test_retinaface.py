@@ -31,11 +31,11 @@ def found(detector, image):
 def test_a_face_is_found_where_it_is_with_its_landmarks(detector):
     (face,) = found(detector, one_face().numpy())
     assert face.box.overlap(FACE) > 0.85
-    left, right, nose, mouth_left, mouth_right = face.points
+    left, right, nose, mouth_left, mouth_right = face.landmarks
     assert left[0] < nose[0] < right[0]
     assert mouth_left[0] < mouth_right[0]
     assert max(left[1], right[1]) < nose[1] < min(mouth_left[1], mouth_right[1])
-    assert all(177 < x < 268 and 64 < y < 176 for x, y in face.points)
+    assert all(177 < x < 268 and 64 < y < 176 for x, y in face.landmarks)
 
 
 def test_the_same_image_gives_the_same_faces(detector):
@@ -94,7 +94,7 @@ def test_landmarks_turn_with_the_face(detector, angle):
 
 def roll(face):
     """Return by how many degrees the line between the eyes is turned."""
-    (left, above), (right, below), *_ = face.points
+    (left, above), (right, below), *_ = face.landmarks
     return np.degrees(np.arctan2(below - above, right - left))
 
 
@@ -102,7 +102,7 @@ def test_box_and_landmarks_do_not_depend_on_the_size_of_the_image(detector):
     image = one_face().numpy()
     (face,) = found(detector, image)
     (large,) = found(detector, image.repeat(3, axis=1).repeat(3, axis=2))
-    for one, other in zip(face.points, large.points, strict=True):
+    for one, other in zip(face.landmarks, large.landmarks, strict=True):
         assert np.hypot(other[0] / 3 - one[0], other[1] / 3 - one[1]) < 0.05 * face.size
 
 

@@ -1,6 +1,7 @@
 """Preparing one photograph or video: what is written, and what is wrong with files that are not."""
 
 import shutil
+from pathlib import Path
 
 import av
 import numpy as np
@@ -19,7 +20,7 @@ from faceproof.prepare.source import (
     UNREADABLE,
     PrepareSettings,
     Source,
-    digest_of,
+    content_digest,
     prepare_source,
 )
 from faceproof.settings import SettingError
@@ -62,7 +63,7 @@ def test_of_a_photograph_the_largest_face_is_written(tmp_path, prepared):
     assert np.array_equal(pixels, cut_as_stored(image, face, config))
     assert crop.face == face
     assert crop.side == pixels.shape[1]
-    assert crop.content == digest_of((prepared.folder / crop.file).read_bytes())
+    assert crop.content == content_digest((prepared.folder / crop.file).read_bytes())
     assert (crop.time, crop.track) == (None, 0)
 
 
@@ -129,7 +130,7 @@ def test_frames_are_turned_as_players_show_them(tmp_path, prepared, turn):
     turned = {"image": lambda number: pixels, "rotation": turn}
     clip = write_video(tmp_path / "a.mp4", [0, 0.1], side=256, **turned)
     (crop, _) = prepared(clip, frames="all").crops
-    left, right, nose, *mouth = crop.face.points
+    left, right, nose, *mouth = crop.face.landmarks
     assert left[1] < nose[1] < mouth[0][1]
     assert left[0] < right[0]
 
@@ -206,6 +207,24 @@ def test_of_a_video_that_is_cut_off_the_rest_is_taken(tmp_path, prepared):
     assert f"{result.lost} of 8 frames cannot be read" in result.reason
 
 
+@pytest.mark.parametrize("settings", [{"frames": "all"}, {"every": 2}])
+def test_of_all_frames_those_behind_the_end_are_counted(tmp_path, prepared, settings):
+    whole = write_clip(
+        tmp_path / "whole.mp4", lambda n: [moving(1, n)], 40, gop=4,
+        options={"movflags": "faststart"},
+    ).read_bytes()  # fmt: skip
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    result = prepared(tmp_path / "cut.mp4", **settings)
+    wanted = 40 // settings.get("every", 1)
+    assert result.lost > 0
+    assert result.num_frames + result.lost == pytest.approx(wanted, abs=2)
+
+
+def test_a_path_that_no_system_takes_is_a_reason(prepared):
+    result = prepared(Path("a\0b.mp4"))
+    assert (result.status, result.reason) == (UNREADABLE, "its path holds a null byte")
+
+
 def test_a_photograph_that_cannot_be_read_is_a_reason(tmp_path, prepared):
     (tmp_path / "a.png").write_bytes(b"no image")
     result = prepared(tmp_path / "a.png")
@@ -219,9 +238,9 @@ def test_without_a_good_face_it_is_said_which_are_there(tmp_path, prepared):
     small = write_photograph(tmp_path / "small.png", [(1, 128, 128, 140)])
     found = prepared(small, crop=CropConfig(min_size=200))
     assert (found.status, found.rejected) == (REJECTED, 1)
-    assert found.reason == "1 detections, all too small or too unsure"
+    assert found.reason == "1 detection, all too small or too unsure"
     soft = prepared(small, min_sharpness=20.0)
-    assert (soft.status, soft.blurred, soft.reason) == (BLURRED, 1, "1 faces, none sharp enough")
+    assert (soft.status, soft.blurred, soft.reason) == (BLURRED, 1, "1 face, none sharp enough")
     assert not prepared.folder.exists()
 
 

@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import faceproof
 from faceproof.cli.main import main, run
@@ -14,7 +16,8 @@ from faceproof.data.image_io import read_image
 from faceproof.data.listing import DataSet
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.inference.faces import face_options, judge_faces
+from faceproof.inference.faces import FaceOptions, cut_faces, face_options, judge_faces
+from faceproof.inference.video_faces import read_faces
 from faceproof.prepare import processes
 from faceproof.task import get_task
 from faceproof.workflows.prepare import (
@@ -88,7 +91,7 @@ def test_the_image_table_says_where_each_crop_comes_from(prepared, originals):
         assert (row["label"], row["split"], row["generator"]) == ("real", "train", None)
         assert (row["group"], row["pair"], row["track"]) == ("mine/real/a.mp4", "one", 0)
         assert row["right"] - row["left"] > 24
-        assert len(row["points"]) == 10
+        assert len(row["landmarks"]) == 10
         assert read_image(prepared / row["path"]).shape == (3, row["side"], row["side"])
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
 
@@ -161,6 +164,29 @@ def test_a_stopped_command_goes_on_and_gives_the_same_bytes(data, prepared, tmp_
     assert contents(tmp_path / "out") == contents(prepared)
 
 
+def test_a_damaged_line_of_the_journal_is_prepared_again(data, prepared, tmp_path, monkeypatch):
+    listed = aged(data, monkeypatch)
+    with monkeypatch.context() as patched:
+        stopped_after(4, patched)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(config(tmp_path / "out", faces="all"), listed)
+    journal = tmp_path / "out/journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[2] = b"\0" * 40 + b"\n"
+    journal.write_bytes(b"".join(lines))
+    prepare(config(tmp_path / "out", faces="all"), listed)
+    assert contents(tmp_path / "out") == contents(prepared)
+
+
+def test_other_generators_are_other_sources(data, prepared):
+    other = data.table.set_column(
+        data.table.schema.get_field_index("generator"), data.table.schema.field("generator"),
+        pa.array(["other"] * data.table.num_rows).cast(data.table.schema.field("generator").type),
+    )  # fmt: skip
+    with pytest.raises(FaceproofError, match="was made with other sources"):
+        prepare(config(prepared, faces="all"), listed_data(DataSet("mine", data.task, other)))
+
+
 def test_a_crop_that_got_lost_meanwhile_is_made_again(data, prepared, tmp_path, monkeypatch):
     listed = aged(data, monkeypatch)
     with monkeypatch.context() as patched:
@@ -194,7 +220,7 @@ def test_a_folder_is_not_gone_on_with_otherwise(data, prepared, tmp_path):
     ):
         prepare(config(prepared, faces="all", margin=0.5), listed_data(data))
     fewer = DataSet("mine", data.task, data.table.slice(1))
-    with pytest.raises(FaceproofError, match="was begun with other sources"):
+    with pytest.raises(FaceproofError, match="was made with other sources"):
         prepare(config(prepared, faces="all"), listed_data(fewer))
     (tmp_path / "own.txt").write_text("mine")
     with pytest.raises(FaceproofError, match="holds files that faceproof prepare has not written"):
@@ -217,7 +243,7 @@ def test_options_that_make_no_sense_are_refused(data, tmp_path, options, message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_process_that_dies_is_said_and_the_command_goes_on(data, tmp_path, monkeypatch):
+def test_a_process_that_dies_is_said(data, tmp_path, monkeypatch):
     monkeypatch.setenv("FACEPROOF_ALLOW", "tests.dying_detector")
     options = {"detector": "tests.dying_detector.Dying", "workers": 1}
     with pytest.raises(FaceproofError, match="a process that prepares files has died"):
@@ -275,3 +301,25 @@ def test_a_detector_trained_on_crops_prepares_what_it_is_given(
     assert rows["real/b.png"]["probability"] == pytest.approx(verdict.image.probability, abs=1e-6)
     assert (rows["fake/two.mp4"]["faces"], rows["real/a.mp4"]["faces"]) == (2, 1)
     assert face_options(detector, False, False) is None
+
+
+@pytest.mark.parametrize("options", [{"quality": 70, "size": 48}, {"align": True, "size": 64}])
+def test_the_crops_of_training_and_of_use_are_the_same_to_the_last_bit(
+    data, originals, tmp_path, options
+):
+    prepare(config(tmp_path / "out", **options), listed_data(data))
+    crop = config(tmp_path, **options).settings().crop
+    wanted = [
+        read_image(tmp_path / "out" / row["path"])
+        for row in rows_of(tmp_path / "out")
+        if row["original"].endswith(("real/a.mp4", "real/b.png"))
+    ]
+    fit = (options["size"], "bilinear")
+    clip = read_faces(originals / "real/a.mp4", [fit], 3, FaceOptions(crop=crop))
+    _, (photograph,) = cut_faces(
+        torch.from_numpy(read_image(originals / "real/b.png")), FaceOptions(crop=crop)
+    )
+    found = [*clip.tracks[0].fitted[fit].numpy(), photograph.numpy()]
+    assert len(found) == len(wanted) == 4
+    for one, other in zip(found, wanted, strict=True):
+        assert np.array_equal(one, other)

@@ -40,10 +40,10 @@ def command(config: PrepareConfig) -> int:
     if not crops:
         print("no face was found; the page and sources.parquet say of each file why")
         return 1
-    word = for_shell(f"data.root={config.out}")
-    verb = "train" if settings else "predict"
-    if verb == "train":
-        print(f"next:\n  faceproof train data=prepared {word}")
+    if settings:  # else nothing is labelled
+        words = [for_shell(f"data.root={config.out}")]
+        words += [f"data.task={about.task}"] if about.task != "deepfake" else []
+        print(f"next:\n  faceproof train data=prepared {' '.join(words)}")
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from faceproof import settings
-from faceproof.data.listing import DataSet, Source, describe_crop
+from faceproof.data.listing import DataSet, Source, describe_crop, framing_of
 from faceproof.data.table import concat_tables, validate
 from faceproof.errors import FaceproofError
 from faceproof.settings import SHARE, TEXT, optional
@@ -70,9 +70,9 @@ class CombinedData:
 
     def _common_crop(self, parts: Sequence[DataSet]) -> Mapping[str, Any] | None:
         """Return how the faces of every set were cut out; None, after a warning, if not alike."""
-        crops = [part.crop for part in parts]
-        if all(crop == crops[0] for crop in crops):
-            return crops[0]
+        framings = [framing_of(part.crop) for part in parts]
+        if all(framing == framings[0] for framing in framings):
+            return parts[0].crop
         log.warning(
             "%s: the faces of its sets are not cut out alike (%s), so that the framing may tell "
             "the sets apart; prepare them with the same settings",

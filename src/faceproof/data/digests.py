@@ -11,6 +11,7 @@ from stat import S_ISREG
 import pyarrow as pa
 import pyarrow.parquet
 
+from faceproof.data.image_io import OPEN_FLAGS
 from faceproof.data.table import write_table
 from faceproof.io.atomic import CannotWriteError
 from faceproof.io.cache import cache_folder
@@ -52,7 +53,7 @@ def digests_of(paths: Sequence[str], where: str) -> list[str | None]:
 
 def _digest(path: str) -> str | None:
     try:
-        with Path(path).open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | OPEN_FLAGS), "rb") as file:
             if not S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=SIZE)).hexdigest()

@@ -98,12 +98,24 @@ class DataSet:
         return f"DataSet({self.name!r}, {self.task.name!r}: {describe_counts(self.table)})"
 
 
+def framing_of(crop: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what decides how a face is framed; which faces are left out does not.
+
+    See `DataSet.crop`.
+    """
+    if crop is None:
+        return None
+    left_out = ("min_score", "min_size")
+    config = {name: one for name, one in crop["config"].items() if name not in left_out}
+    return {**config, "detector": crop["detector"]}
+
+
 def describe_crop(crop: Mapping[str, Any] | None) -> str:
     """Say in a few words how faces were cut out; see `DataSet.crop`."""
     if crop is None:
         return "images as they are"
     config = crop["config"]
-    words = [f"margin {config['margin']:g}", f"by {config['detector']}"]
+    words = [f"margin {config['margin']:g}", f"by {crop['detector']}"]
     words += ["turned upright"] if config["align"] else []
     words += [f"{config['size']} pixels"] if config["size"] else []
     words += [f"JPEG {config['quality']}"] if config["quality"] else []

@@ -37,7 +37,7 @@ CROP_FIELDS = [
     ("top", pa.int32()),
     ("right", pa.int32()),
     ("bottom", pa.int32()),
-    ("points", pa.list_(pa.float32())),  # x and y of the five landmarks, or null
+    ("landmarks", pa.list_(pa.float32())),  # x and y of the five landmarks, or null
     ("score", pa.float32()),  # of the face detector
     ("inside", pa.float32()),  # share of the box inside the image
     ("sharpness", pa.float32()),  # log variance of the Laplacian at 112 pixels
@@ -150,4 +150,4 @@ class PreparedData(Kind):
 
 def crop_settings(about: About) -> Mapping[str, Any]:
     """Return how the faces were found and cut out, as `prepare.cropping.StoredCrop` reads it."""
-    return {"config": about.settings["crop"], "detector": about.detector}
+    return {"config": about.settings.get("crop"), "detector": about.detector}

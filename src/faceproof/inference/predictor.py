@@ -1,7 +1,9 @@
 """Loads a detector artifact and judges images with it, exactly as an evaluation scores them."""
 
+import functools
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -37,6 +39,7 @@ from faceproof.inference.verdicts import (
 from faceproof.models.devices import pick_device
 from faceproof.task import get_task
 
+log = logging.getLogger(__name__)
 BACKENDS = ("torch", "onnx", "auto")
 
 ImageLike = (
@@ -95,6 +98,8 @@ class Predictor:
         """
         if not images:
             return []
+        if self.card.detector.crop is not None:
+            _warn_of_crops(self.card.name)
         return self.judge(stack_fitted([self.fit(to_rgb(image)) for image in images]))
 
     def fit(self, image: Tensor) -> Fitted:
@@ -123,6 +128,16 @@ class Predictor:
     def score_tensors(self, images: Tensor) -> Scores:
         """Return the logits, (B,) float64, of (B, 3, H, W) uint8, without the gate of a cascade."""
         return self.scorer.score({fit: fit_image(images, *fit) for fit in self.fits})
+
+
+@functools.cache
+def _warn_of_crops(name: str) -> None:
+    """Warn, once in a process, that a detector of cut-out faces is given images as they are."""
+    log.warning(
+        "%s was trained on faces that are cut out; what it is given is judged as it is, and should "
+        "be such crops: faceproof.inference.faces.judge_faces cuts them out, as `predict` does",
+        name,
+    )
 
 
 def judge_batches(predictor: Predictor, fitted: Fitted, batch_size: int) -> list[Verdict]:

@@ -1,9 +1,10 @@
 """Judges a video by the faces in it: each face that is followed through it is judged by itself.
 
 The video is called what its face with the highest probability of the positive class is called, as
-an image is. A face that is seen in few frames is judged by few.
+an image is. A face must be seen in three frames, or a tenth of them if that is fewer, to decide.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ from faceproof.prepare.video import (
 RULE = "one on the face with the highest probability of the positive class"
 
 
+# Frames in which a face must be seen to decide: so many, or such a share if that is fewer.
+MIN_SEEN, MIN_SHARE = 3, 0.1
+DASH = "-"
+
+
 @dataclass(frozen=True)
 class FacesClip:
     """The faces of a video.
@@ -61,20 +67,33 @@ class FacesVideoVerdict:
         video: the verdict on the face that decides, or on the whole frames.
         tracks: the verdicts on the faces, that of the most pixels first.
         num_frames: how many frames were looked at.
+        wanted: how many were to be.
     """
 
     video: VideoVerdict
     tracks: Sequence[VideoVerdict]
     num_frames: int
+    wanted: int
 
     @property
     def summary(self) -> str | None:
         """Return what should be known about the faces and their frames."""
+        cut = None
+        if self.num_frames < self.wanted:
+            read = f"only {self.num_frames} of the {self.wanted} wanted frames could be read"
+            cut = f"{read}: the file is cut off or damaged"
         if not self.tracks:
-            return self.video.summary
+            return self.video.summary or cut
+        each = [
+            DASH if one.probability is None else f"{one.probability:.3f}" for one in self.tracks
+        ]
         faces = "1 face" if len(self.tracks) == 1 else f"{len(self.tracks)} faces"
-        seen = f"{faces}, the deciding one in {len(self.video.frames)} of {self.num_frames} frames"
-        return "; ".join(filter(None, (seen, self.video.summary)))
+        listed = f" ({', '.join(each)})" if len(each) > 1 else ""
+        seen = (
+            f"{faces}{listed}, the deciding one in {len(self.video.frames)} of {self.num_frames} "
+            "frames"
+        )
+        return "; ".join(filter(None, (seen, self.video.summary, cut)))
 
     def deciding_clip(self, clip: FacesClip) -> Clip | None:
         """Return the frames that decide: of one face, or whole ones; None without a face."""
@@ -89,6 +108,8 @@ class FacesVideoVerdict:
             **self.video.to_json(),
             **({"rule": f"{RULE}: {self.video.rule}"} if self.tracks else {}),
             "note": self.summary,
+            "frames_wanted": self.wanted,
+            "frames_read": self.num_frames,
             "tracks": [track.to_json() for track in self.tracks],
         }
 
@@ -155,13 +176,17 @@ def judge_video_faces(
 ) -> FacesVideoVerdict:
     """Return the verdict on a video by its faces."""
     if clip.whole is not None:
-        return FacesVideoVerdict(judge_clip(predictor, clip.whole, batch_size), (), clip.num_frames)
+        said = judge_clip(predictor, clip.whole, batch_size)
+        return FacesVideoVerdict(said, (), clip.num_frames, clip.wanted)
     tracks = [judge_clip(predictor, one, batch_size) for one in clip.tracks]
-    counted = [(one.probability, one) for one in tracks if one.probability is not None]
+    # A wrong find is seen in few frames, and would decide as surely as a face.
+    enough = min(MIN_SEEN, math.ceil(MIN_SHARE * clip.num_frames))
+    seen = [one for one in tracks if len(one.frames) >= enough] or tracks
+    counted = [(one.probability, one) for one in seen if one.probability is not None]
     if counted:  # of equal probabilities the first counts, which is of the largest face
         chosen = max(counted, key=lambda pair: pair[0])[1]
     elif tracks:
         chosen = tracks[0]
     else:
         chosen = judge_clip(predictor, Clip(clip.seconds, 0, [], {}, []))
-    return FacesVideoVerdict(chosen, tracks, clip.num_frames)
+    return FacesVideoVerdict(chosen, tuple(tracks), clip.num_frames, clip.wanted)

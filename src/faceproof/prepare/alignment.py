@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from faceproof.data.image_io import Pixels
-from faceproof.prepare.face import Points
+from faceproof.prepare.face import Landmarks
 
 # Left eye, right eye, nose, left and right corner of the mouth, in a square of 112 pixels.
 TEMPLATE = (
@@ -41,7 +41,7 @@ class Similarity:
         return math.hypot(self.a, self.b)
 
 
-def similarity(sources: Points, targets: npt.ArrayLike) -> Similarity:
+def similarity(sources: Landmarks, targets: npt.ArrayLike) -> Similarity:
     """Return the similarity transform that brings points nearest to others, by least squares.
 
     After Umeyama, "Least-squares estimation of transformation parameters between two point
@@ -57,7 +57,15 @@ def similarity(sources: Points, targets: npt.ArrayLike) -> Similarity:
     return Similarity(a, b, c, float(aim[1] - b * middle[0] - a * middle[1]))
 
 
-def aligned(image: Pixels, points: Points, margin: float) -> Pixels:
+def template_side(points: Landmarks) -> float:
+    """Return the side of the square around a face by its landmarks, in pixels; 0 for one point."""
+    if len(set(points)) < 2:
+        return 0.0
+    scale = similarity(points, TEMPLATE).scale
+    return 1 / scale if scale > 0 else 0.0
+
+
+def aligned(image: Pixels, points: Landmarks, margin: float) -> Pixels:
     """Cut out a face, turned upright, at the size at which it is in the image.
 
     Beyond the image's border the nearest pixel of it is repeated.
@@ -71,7 +79,8 @@ def aligned(image: Pixels, points: Points, margin: float) -> Pixels:
         (3, S, S) uint8, resampled by cubic interpolation.
     """
     framed = (TEMPLATE - 0.5) / (1 + 2 * margin) + 0.5
-    side = max(1, round(1 / similarity(points, framed).scale))
+    # No larger than the image: what is beyond its border is repeated.
+    side = max(1, min(round(1 / similarity(points, framed).scale), max(image.shape[1:])))
     there = similarity(points, framed * side)
     # Pillow asks where in the image each pixel of the result lies.
     norm = there.scale**2

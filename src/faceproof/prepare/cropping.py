@@ -15,9 +15,9 @@ from faceproof import settings
 from faceproof.data.image_io import Pixels, decode_image
 from faceproof.data.image_statistics import resized, sharpness
 from faceproof.data.model_input import fit_image
-from faceproof.prepare.alignment import aligned
+from faceproof.prepare.alignment import aligned, template_side
 from faceproof.prepare.boxes import crop
-from faceproof.prepare.face import NUM_POINTS, Face
+from faceproof.prepare.face import NUM_LANDMARKS, Face
 from faceproof.settings import (
     AMOUNT,
     SHARE,
@@ -30,7 +30,9 @@ from faceproof.settings import (
 
 DETECTOR = "retinaface"
 MARGIN = 0.17  # of a face's side, added on each side of it: that of known sets of portraits
+MAX_MARGIN = 2
 MAX_SIDE = 4096  # pixels
+MIN_FIT, MAX_FIT = 0.4, 2.5  # the square by the landmarks of a face, as a share of its box's side
 BLUR_SIDE = 112  # pixels, to which a face is resized before its sharpness is measured
 INTERPOLATION = "bicubic"  # of the resize to `size`
 PNG_LEVEL = 3  # of 9; more takes far longer and saves a few percent
@@ -64,8 +66,9 @@ class CropConfig:
             size=optional(count_up_to(1, MAX_SIDE)), quality=optional(count_up_to(1, 100)),
             min_score=SHARE, min_size=count_up_to(1, MAX_SIDE),
         )  # fmt: skip
-        if self.margin > 4:
-            raise SettingError("margin", f"= {self.margin} must be at most 4 times the face's side")
+        if self.margin > MAX_MARGIN:
+            problem = f"= {self.margin} must be at most {MAX_MARGIN} times the face's side"
+            raise SettingError("margin", problem)
 
     @property
     def suffix(self) -> str:
@@ -74,7 +77,16 @@ class CropConfig:
 
     def takes(self, face: Face) -> bool:
         """Say whether a face is good enough to be cut out."""
-        return face.score >= self.min_score and face.size >= self.min_size
+        if face.score < self.min_score or face.size < self.min_size:
+            return False
+        return not self.align or not face.has_landmarks or is_alignable(face)
+
+
+def is_alignable(face: Face) -> bool:
+    """Say whether a face has landmarks that fit its box, as those of a mere texture do not."""
+    if not face.has_landmarks:
+        return False
+    return MIN_FIT <= template_side(face.landmarks) / max(face.size, 1) <= MAX_FIT
 
 
 @dataclass(frozen=True)
@@ -96,12 +108,12 @@ def cut(image: Pixels, face: Face, config: CropConfig) -> Pixels:
     Raises:
         SettingError: it shall be aligned, and the detector finds no landmarks.
     """
-    if config.align and len(face.points) != NUM_POINTS:
+    if config.align and not face.has_landmarks:
         raise SettingError(
-            "align", f"= true takes {NUM_POINTS} landmarks, and {config.detector} finds none"
+            "align", f"= true takes {NUM_LANDMARKS} landmarks, and {config.detector} finds none"
         )
     if config.align:
-        pixels = aligned(image, face.points, config.margin)
+        pixels = aligned(image, face.landmarks, config.margin)
     else:
         pixels = crop(image, face.box, config.margin)
     if config.size is not None:

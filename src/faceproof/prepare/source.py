@@ -101,7 +101,7 @@ class Crop:
 
     Attributes:
         file: below the prepared folder, divided by /.
-        content: digest of its bytes; see `digest_of`.
+        content: digest of its bytes; see `content_digest`.
         time: of the frame, in seconds from the start; None of a photograph.
         track: which face of the video it is; of a photograph, which of its faces.
         side: of the crop, in pixels.
@@ -152,7 +152,7 @@ class Result:
     crops: tuple[Crop, ...] = ()
 
 
-def digest_of(content: bytes) -> str:
+def content_digest(content: bytes) -> str:
     """Return the digest of a file's bytes, as the file statistics have it."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
@@ -212,7 +212,7 @@ class _Writer:
         inside = round(face.share_inside(*frame.image.shape[1:]), 4)
         self.crops.append(
             Crop(
-                file, digest_of(content), len(content), round(frame.time, 6), track, face,
+                file, content_digest(content), len(content), round(frame.time, 6), track, face,
                 pixels.shape[1], sharpness, inside,
             )
         )  # fmt: skip
@@ -286,7 +286,11 @@ def _status(
     if crops:
         return OK, None
     if blurred:
-        return BLURRED, f"{blurred} faces, none sharp enough"
+        return BLURRED, f"{_number(blurred, 'face')}, none sharp enough"
     if rejected and not num_faces:
-        return REJECTED, f"{rejected} detections, all too small or too unsure"
+        return REJECTED, f"{_number(rejected, 'detection')}, all too small or too unsure"
     return NO_FACE, f"no face is found in {where}"
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

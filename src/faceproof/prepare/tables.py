@@ -58,8 +58,9 @@ def _rows_of(row: Row, name: str, result: Result) -> Iterator[dict[str, Any]]:
     several = len({crop.track for crop in result.crops}) > 1
     is_video = result.seconds is not None
     whole = printable(f"{row['source']}/{name}")
+    own = whole if is_video or row["group"] is None else row["group"]
     for crop in result.crops:
-        group = f"{whole}#{crop.track}" if several else whole
+        group = f"{own}#{crop.track}" if several else own
         yield {
             **{column: row[column] for column in OF_SOURCE},
             "component": row["component"] or row["group"] or (whole if several else None),
@@ -76,7 +77,7 @@ def _values_of(crop: Crop) -> dict[str, Any]:
         "time": crop.time,
         "track": crop.track,
         **face.box._asdict(),
-        "points": [place for point in face.points for place in point] or None,
+        "landmarks": [place for point in face.landmarks for place in point] or None,
         "score": face.score,
         "inside": crop.inside,
         "sharpness": crop.sharpness,

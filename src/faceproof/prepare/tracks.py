@@ -17,13 +17,15 @@ from faceproof.data.image_io import Pixels
 from faceproof.data.image_statistics import resized
 from faceproof.prepare.alignment import aligned
 from faceproof.prepare.boxes import Box, crop
-from faceproof.prepare.face import NUM_POINTS, Face
+from faceproof.prepare.cropping import is_alignable
+from faceproof.prepare.face import Face
 
 LOOK_SIDE = 24  # pixels
 SAME_PLACE = 0.3  # intersection over union of two boxes of one face, in frames that follow
 # Correlation of the looks of one face, in one place and in another. Of photographs of different
 # people 1 % are more alike than 0.7 to 0.8, and of one face found twice 5 % less than 0.75.
 ALIKE_HERE, ALIKE_ANYWHERE = 0.5, 0.75
+MOST_KNOWN = 64  # tracks that were seen last, among which a face is looked for
 MIN_SIZES = 0.5  # ratio of the sizes of a face in one place, in two frames
 
 Look = npt.NDArray[np.float32]
@@ -75,22 +77,23 @@ class Tracker:
             faces: those found in it.
         """
         looks = [look_of(image, face) for face in faces]
+        known = sorted(self.tracks, key=lambda track: -track.frames[-1])[:MOST_KNOWN]
         scores = np.array(
             [
-                [_likeness(track, frame, face.box, look) for track in self.tracks]
+                [_likeness(track, frame, face.box, look) for track in known]
                 for face, look in zip(faces, looks, strict=True)
             ]
-        ).reshape(len(faces), len(self.tracks))
-        chosen: dict[int, int] = {}
+        ).reshape(len(faces), len(known))
+        chosen: dict[int, Track] = {}
         for here, there in zip(*linear_sum_assignment(scores, maximize=True), strict=True):
             if scores[here, there] > 0:
-                chosen[int(here)] = int(there)
+                chosen[int(here)] = known[there]
         numbers = []
         for place, (face, look) in enumerate(zip(faces, looks, strict=True)):
             if place not in chosen:
-                chosen[place] = len(self.tracks)
-                self.tracks.append(Track(len(self.tracks), look))
-            track = self.tracks[chosen[place]]
+                chosen[place] = Track(len(self.tracks), look)
+                self.tracks.append(chosen[place])
+            track = chosen[place]
             track.look = look
             track.frames.append(frame)
             track.boxes.append(face.box)
@@ -100,8 +103,8 @@ class Tracker:
 
 def look_of(image: Pixels, face: Face) -> Look:
     """Return the small image of a face, of mean 0 and norm 1, (3 * 24 * 24,)."""
-    upright = len(face.points) == NUM_POINTS
-    pixels = aligned(image, face.points, 0.0) if upright else crop(image, face.box, 0.0)
+    alignable = is_alignable(face)
+    pixels = aligned(image, face.landmarks, 0.0) if alignable else crop(image, face.box, 0.0)
     small = [resized(channel, LOOK_SIDE) for channel in pixels.astype(np.float32)]
     values = np.stack(small).ravel()
     centred = values - values.mean()

@@ -8,6 +8,7 @@ Only plain containers are opened. Playlists and the like, which name other files
 refused, because ffmpeg would follow them.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+CLOCK = re.compile(r"(\d{1,4}):(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+USUAL_GAP = 100  # frames, of which the longest time between two is what is usual
+MOST_MISSING = 1.0  # seconds behind the last frame, beyond which a file is cut off
+MOST_LOST = 10**6  # frames
 NEAR = 2.0  # seconds; to a frame that is nearer, decoding is faster than seeking
 # Seconds by which to seek earlier, where a seek has landed after the time that was sought.
 MARGINS = (0.0, 5.0, 30.0)
@@ -143,11 +148,21 @@ class Video:
                 last = time
                 yield Frame(time, _upright(found))
 
-    def every(self, step: int = 1) -> Iterator[Frame]:
-        """Yield every frame whose number, from 0, is divisible by `step`."""
+    def every(self, step: int = 1) -> Iterator[Frame | None]:
+        """Yield every frame whose number, from 0, is divisible by `step`.
+
+        Where the file is cut off, None stands for each of those that lie behind, by the usual time
+        between two frames.
+        """
+        number, last, gap = -1, 0.0, 0.0
         for number, found in enumerate(self._reader.rest()):
+            time = self._time(found)
+            last, gap = time, max(gap, time - last) if number < USUAL_GAP else gap
             if number % step == 0:
-                yield Frame(self._time(found), _upright(found))
+                yield Frame(time, _upright(found))
+        missing = self.seconds - last - gap
+        if gap > 0 and missing > MOST_MISSING:
+            yield from [None] * min(round(missing / gap / step), MOST_LOST)
 
     def _time(self, frame: "VideoFrame") -> float:
         return max(self._reader.time(frame) - self._start, 0.0)
@@ -176,6 +191,8 @@ def _file(path: str | Path) -> BinaryIO:
         return Path(path).open("rb")
     except FileNotFoundError as error:
         raise UnreadableVideoError("the file is not there") from error
+    except ValueError as error:
+        raise UnreadableVideoError("its path holds a null byte") from error
     except OSError as error:
         raise UnreadableVideoError(error.strerror or str(error)) from error
 
@@ -207,8 +224,9 @@ def _span(
     start = float((stream.start_time or 0) * unit)
     if stream.duration:
         return start, start + float(stream.duration * unit)
-    if "DURATION" in stream.metadata:  # of Matroska; of this stream, without the sound
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+    # Of Matroska; of this stream, without the sound. It is text, and may say anything.
+    if said := CLOCK.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = said.groups()
         return start, 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     if container.duration:
         return start, start + container.duration / 1_000_000

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.audit.seen import read_seen
+from faceproof.data.listing import describe_crop, framing_of
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
@@ -52,7 +53,7 @@ from faceproof.workflows.ensemble_config import EnsembleConfig
 FORMAT = "faceproof ensemble 1"
 MEMBERS = "members"
 MAX_MEMBERS = 100
-OF_DATA = ("data", "images", "audit", "versions", "protocols")  # what the members share
+OF_DATA = ("data", "images", "audit", "versions", "protocols", "crop")  # what the members share
 COPIED = ("config.yaml", "record.json", "best.ckpt", "operating_point.json")
 
 
@@ -275,6 +276,17 @@ def _copy_members(
 
 def _record(runs: Sequence[RunFolder], notes: Mapping[str, Any]) -> dict[str, Any]:
     records = [one.read_record() for one in runs]
+    if any(
+        framing_of(record.get("crop")) != framing_of(records[0].get("crop")) for record in records
+    ):
+        listed = "; ".join(
+            f"{one.path}: {describe_crop(record.get('crop'))}"
+            for one, record in zip(runs, records, strict=True)
+        )
+        raise FaceproofError(
+            f"the members were trained on faces that are not cut out alike ({listed}); an ensemble "
+            "sees one crop of each face: train them on the same crops"
+        )
     models = ", ".join(str(record.get("model")) for record in records)
     shares = ", ".join(f"{one['weight']:.3g}" for one in notes["members"])
     return {

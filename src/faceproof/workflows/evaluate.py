@@ -15,7 +15,7 @@ from rich.text import Text
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
-from faceproof.data.listing import DataSet, describe_crop
+from faceproof.data.listing import DataSet, describe_crop, framing_of
 from faceproof.data.run_tables import recorded_data
 from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, select
 from faceproof.errors import FaceproofError
@@ -104,7 +104,7 @@ def _warn_of_other_crops(run: RunFolder, sets: Sequence[DataSet]) -> None:
     """Warn where images are framed otherwise than those that a run was trained on."""
     trained = plain(parse(StoredCrop | None, run.read_record().get("crop"), "crop"))
     for data in sets:
-        if data.crop != trained:
+        if framing_of(data.crop) != framing_of(trained):
             log.warning(
                 "%s: %s, and the run was trained on %s: a metric on it is of the framing too; "
                 "faceproof prepare cuts faces out alike",

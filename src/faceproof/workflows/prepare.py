@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 256
 VIDEOS = "faceproof.workflows.prepared_videos.list_videos"  # the kind of conf/data/videos.yaml
-BYTES_DEPEND_ON = ("faceproof", "torch", "pillow", "numpy", "simplejpeg", "av")
+BYTES_DEPEND_ON = (
+    "faceproof", "torch", "onnxruntime", "pillow", "numpy", "simplejpeg", "av",
+)  # fmt: skip
 SETTINGS = (
     "detector", "margin", "align", "size", "quality", "min_score", "min_size", "faces", "frames",
     "every", "min_sharpness",
@@ -173,17 +175,25 @@ def prepare_folder(
     listed: Listed,
     workers: int | Literal["auto"] = "auto",
     check: bool = False,
+    wait: bool = False,
 ) -> "About":
-    """Prepare photographs and videos into a folder; see `prepare`."""
+    """Prepare photographs and videos into a folder; see `prepare`.
+
+    `wait` for another process that prepares the same folder, instead of refusing.
+    """
     from faceproof.data.prepared import ABOUT
 
     _refuse_other_folder(folder)
-    with Lock(folder / "prepare.lock", f"{folder} is being prepared by {{holder}}; wait for it"):
+    lock = Lock(folder / "prepare.lock", f"{folder} is being prepared by {{holder}}; wait for it")
+    lock.acquire(wait)
+    try:
         preparation = Preparation(folder, wanted, listed)
         if (folder / ABOUT).exists():
             return preparation.check_finished(every_file=check)
         results = preparation.run(_choose_workers(workers, len(listed.rows)))
         return preparation.finish(results)
+    finally:
+        lock.release()
 
 
 def _refuse_other_folder(folder: Path) -> None:
@@ -212,6 +222,7 @@ class Preparation:
     """A folder that is prepared, or was: its sources, settings, and what was made of them."""
 
     def __init__(self, folder: Path, wanted: "PrepareSettings", listed: Listed) -> None:
+        from faceproof.data.table import SCHEMA
         from faceproof.io.stamps import key_of
         from faceproof.prepare.detectors import describe_detector
         from faceproof.prepare.places import relative_names, sources_of
@@ -220,16 +231,18 @@ class Preparation:
         self.names = relative_names([row.get("file") or row["path"] for row in self.rows])
         self.sources: list[Source] = sources_of(self.rows, self.names)
         self.detector = describe_detector(wanted.crop.detector)
-        labelled = (
-            f"{name} {_size_of(source.path)} {row['label']} {row['split']} {row['group']} "
-            f"{row['component']} {row['pair']}".encode("utf-8", "surrogatepass")
+        columns = [name for name in SCHEMA.names if name != "path"]
+        described = (
+            f"{name} {_size_of(source.path)} {[row[column] for column in columns]}".encode(
+                "utf-8", "surrogatepass"
+            )
             for name, source, row in zip(self.names, self.sources, self.rows, strict=True)
         )
         self.begun: dict[str, Any] = {
             "settings": asdict(wanted),
             "detector": self.detector,
             "versions": _versions(),
-            "sources": key_of(labelled),
+            "sources": key_of((self.task, *described)),
         }
 
     def run(self, workers: int) -> dict[int, "Result"]:
@@ -288,8 +301,10 @@ class Preparation:
         from faceproof.prepare.journal import refuse_another
 
         about = read_about(self.folder)
+        if every_file:  # also of a folder that older packages have made
+            check_crops(self.folder, every_byte=True)
         refuse_another(self.folder, asdict(about), self.begun)
-        check_crops(self.folder, every_file)
+        check_crops(self.folder, every_byte=False)
         return about
 
 
@@ -300,14 +315,14 @@ def check_crops(folder: Path, every_byte: bool) -> None:
         FaceproofError: some are missing or changed.
     """
     from faceproof.data.prepared import read_images
-    from faceproof.prepare.source import digest_of
+    from faceproof.prepare.source import content_digest
 
     table = read_images(folder).select(["path", "content", "bytes"]).to_pylist()
     bad = []
     for row in progress(table, "checking crops"):
         path = row["path"]
         whole = _size_of(path) == row["bytes"]
-        if not whole or (every_byte and digest_of(Path(path).read_bytes()) != row["content"]):
+        if not whole or (every_byte and content_digest(Path(path).read_bytes()) != row["content"]):
             bad.append(path)
     if bad:
         raise FaceproofError(

@@ -9,7 +9,7 @@ from faceproof.data.listing import DataSet, FolderData
 from faceproof.data.prepared import PAGE, PreparedData
 from faceproof.errors import FaceproofError
 from faceproof.io.cache import cache_folder
-from faceproof.io.stamps import key_of
+from faceproof.io.stamps import key_of, stamp_of
 from faceproof.prepare.source import prepare_settings
 from faceproof.settings import SettingError, make
 from faceproof.workflows.prepare import Preparation, listed_data, prepare_folder
@@ -34,10 +34,13 @@ def list_videos(prepare: Mapping[str, Any], **settings: Any) -> DataSet:
     except SettingError as error:
         raise error.within("prepare") from error
     listed = listed_data(folder.list())
-    begun = Preparation(cache_folder(), wanted, listed).begun
-    out = cache_folder() / "prepared" / key_of(f"{name} {value}" for name, value in begun.items())
+    preparation = Preparation(cache_folder(), wanted, listed)
+    made_of = [f"{name} {value}" for name, value in preparation.begun.items()]
+    # A video of the same name and size may be another.
+    stamps = [f"{source.path} {stamp_of(source.path)}" for source in preparation.sources]
+    out = cache_folder() / "prepared" / key_of((*made_of, *stamps))
     log.info("the faces of %s files are cut out into %s", f"{len(listed.rows):,}", out)
-    about = prepare_folder(out, wanted, listed)
+    about = prepare_folder(out, wanted, listed, wait=True)
     if not about.counts["crops"]:
         raise FaceproofError(
             f"no face is found in any of {len(listed.rows):,} files; {out / PAGE} says of each why"

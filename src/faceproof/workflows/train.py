@@ -36,8 +36,10 @@ from faceproof.data.run_tables import recorded_data
 from faceproof.data.sources import check_both_classes, check_splits
 from faceproof.data.table import describe_counts, write_table
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.metrics import better
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
+from faceproof.io.parse import parse
 from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
 from faceproof.models.build import build_network, build_of_file
@@ -45,6 +47,7 @@ from faceproof.models.detector import Detector
 from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
+from faceproof.prepare.cropping import StoredCrop
 from faceproof.reports.audit_page import describe, write_audit
 from faceproof.training.checkpoints import check_batches, check_best, check_fit, read_place
 from faceproof.training.config import CosineConfig, TrainConfig, make_train_config
@@ -148,7 +151,8 @@ def train(
     check_splits(data.table, data)
     record: dict[str, Any] = {} if resume else {
         "model": config.model.name, "data": data.name, "weights": weights,
-        "choices": dict(choices or {}), "crop": data.crop,
+        "choices": dict(choices or {}),
+        "crop": plain(parse(StoredCrop | None, data.crop, "the crops' settings")),
     }  # fmt: skip
     record["commands"] = commands_of(run, overrides, resume)
     if data.coverage:
