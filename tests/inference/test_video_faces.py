@@ -42,7 +42,7 @@ def test_the_face_of_the_highest_probability_decides(detector, two):
     assert len(found.tracks) == 2
     assert found.video is max(found.tracks, key=lambda track: track.probability)
     plain = json.loads(json.dumps(found.to_json()))
-    assert [len(track["frames"]) for track in plain["tracks"]] == [11, 3]
+    assert [len(track["frames"]) for track in plain["tracks"]] == [11, 2]
     assert (plain["frames_wanted"], plain["frames_read"]) == (11, 11)
     each = ", ".join(f"{track.probability:.3f}" for track in found.tracks)
     assert plain["note"].startswith(f"2 faces ({each}), the deciding one in ")
