@@ -55,5 +55,9 @@ def small_program(**changes) -> Program:
         )
         return [sys.executable, "-c", code]
 
-    parts = {"train": train, "evaluate": evaluate, "compare": lambda runs, folder: None}
+    parts = {
+        "train": train,
+        "evaluate": evaluate,
+        "compare": lambda runs, folder: folder / "page.html",
+    }
     return Program(**parts | changes)

@@ -230,6 +230,7 @@ IMPOSSIBLE = [
     ("loader.num_workers=100000", "at most 256"),
     ("loader.batch_size=1000000000000000000000000", "at most 65536"),
     ("monitor=val/auc", "'val/auc' cannot be monitored"),
+    ("monitor=val/rocauc", "'val/rocauc' cannot be monitored; did you mean val/roc_auc"),
     ("monitor=train/loss", "'train/loss' cannot be monitored"),
     ("monitor=3", "monitor = 3 must be the name"),
     ("patience=-1", "patience = -1 must be a count of epochs, from 0 on, or null"),

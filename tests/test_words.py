@@ -217,6 +217,15 @@ def test_what_no_quotes_hold_everywhere_is_quoted_for_this_system(
     assert for_shell("it's $5") == "'it''s $5'"
 
 
+@pytest.mark.parametrize("swept", [False, True])
+def test_an_argument_of_the_user_s_own_function_is_added_where_no_file_lists_it(
+    swept: bool,
+) -> None:
+    assert prepared(["model.head.width=8,16"], swept) == ["++model.head.width=8,16"]
+    assert prepared(["++model.backbone.width=8"], swept) == ["++model.backbone.width=8"]
+    assert prepared(["model.backbone.model=a"], swept) == ["model.backbone.model=a"]
+
+
 def test_several_data_sets_are_combined() -> None:
     data = composed("data=[ciplab,celebdf]", "data.sets.ciplab.root=é")["data"]
     assert (data["kind"], data["name"], data["task"]) == ("combined", "ciplab+celebdf", "deepfake")

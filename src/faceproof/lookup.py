@@ -7,7 +7,7 @@ or keep in a `conf/` of their own, by `--allow my_package` with any command, or 
 variable FACEPROOF_ALLOW. What a run folder or an artifact names is data, and allows nothing.
 """
 
-import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -85,6 +85,31 @@ def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
         close = get_close_matches(str(name), known)
         hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(known)}"
         raise FaceproofError(f"{setting} = {name!r} is not known; {hint}")
+    _refuse_unless_allowed(name, setting)
+    return _import(name, setting)
+
+
+def check_own_code(name: object, setting: str) -> None:
+    """Refuse code of the user's own that is not allowed or not there; nothing is imported.
+
+    A name that is none of the user's own code, such as `adamw`, is left to `find`.
+
+    Raises:
+        FaceproofError: as `find`, as far as that can be told without importing.
+    """
+    if not isinstance(name, str) or "." not in name:
+        return
+    _refuse_unless_allowed(name, setting)
+    import_from_here()
+    package = name.partition(".")[0]
+    if package.isidentifier() and importlib.util.find_spec(package) is None:
+        raise FaceproofError(
+            f"{setting} = {name!r} cannot be imported: No module named {package!r} in {Path.cwd()} "
+            "or among what is installed"
+        )
+
+
+def _refuse_unless_allowed(name: str, setting: str) -> None:
     if not is_allowed(name):
         module = name.rpartition(".")[0]
         raise FaceproofError(
@@ -92,7 +117,6 @@ def find(name: str, known: Mapping[str, Any], setting: str) -> Any:
             f"not say that it is run; if it is yours, allow it: --allow {module} with any "
             f'command, allow=["{module}"] with faceproof.load, or {VARIABLE}={module}'
         )
-    return _import(name, setting)
 
 
 def import_from_here() -> None:

@@ -139,7 +139,7 @@ def _prepared(word: str, several: bool) -> str:
     if not equals:
         return word
     name = key.lstrip("+")
-    if FREE.fullmatch(key) and not several and not TEXTS.fullmatch(key):
+    if FREE.fullmatch(key) and not TEXTS.fullmatch(key):
         return f"++{key}={value}"  # the function that it is an argument of refuses what it has not
     if PATHS.fullmatch(name):
         return f"{key}={_value(value, several and not name.startswith('hydra.'), path=True)}"

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from faceproof.app.composing import compose_data
 from faceproof.app.mistakes import message, refuse_unknown_words, unknown_choice
 from faceproof.errors import FaceproofError
+from tests.jobs import CONF
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,27 @@ def test_a_folder_in_place_of_a_data_set_is_answered_by_what_takes_it(
     assert "(a folder of your own is data=folder data.root=FOLDER)" in unknown_choice(
         "data", "elsewhere", ["demo"]
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "word", "said"),
+    [
+        ("train", "seed=1,2", "faceproof sweep 'seed=1,2' trains one of each; a single text with"),
+        ("evaluate", "split=val,test", "to one setting; a single text with commas is "),
+    ],
+)
+def test_several_values_of_a_setting_are_answered_by_what_takes_them(
+    program: str, word: str, said: str
+) -> None:
+    with (
+        initialize_config_dir(str(CONF), version_base="1.3"),
+        pytest.raises(HydraException) as caught,
+    ):
+        compose(program, [word])
+    answer = message(caught.value, program)
+    assert answer.startswith(f"{word} gives several values")
+    assert said in answer
+    assert "\n" not in answer
 
 
 def test_an_evaluation_without_a_run_is_told_how_to_name_one() -> None:

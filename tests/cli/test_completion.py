@@ -92,6 +92,23 @@ def test_the_shells_complete(ask: Ask, shell: str, line: str, found: set[str]) -
     assert words == found
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [("faceproof train model=", None), ("faceproof train data.root=in", "data.root=inside/"),
+     ("faceproof predict in", "inside/")],
+)  # fmt: skip
+def test_fish_offers_files_where_faceproof_has_no_words(
+    ask: Ask, line: str, found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("inside").mkdir()
+    words = set(ask("fish", SHELLS["fish"].replace("TYPED", line)))
+    if found is None:
+        assert words == {f"model={name}" for name in CHOICES["model"]}
+    else:
+        assert found in words
+
+
 def test_no_other_shell_has_a_script(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
     assert "bash" in capsys.readouterr().err

@@ -176,6 +176,7 @@ def test_auto_takes_nothing_into_a_test_set_that_is_given(
         assert (split == "test") == ("/test/" in str(path))
     assert {"train", "val"} < set(column(data, "split"))
     assert "the test images are given and stay as they are" in caplog.text
+    assert "train (85%) and val (15%)" in caplog.text  # as data=folder divides a training folder
     asked = FolderData(*place, ratios={"train": 0.2, "val": 0.2, "test": 0.6}).list()
     assert column(asked, "split").count("test") > 12
 

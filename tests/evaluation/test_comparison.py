@@ -17,7 +17,7 @@ from sklearn import metrics as sk
 
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.comparison import MARGIN, Comparison, Cost, compare_runs
+from faceproof.evaluation.comparison import Comparison, Cost, compare_runs
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.predictions import predictions_table
 from faceproof.evaluation.run_names import find_families, name_runs
@@ -35,7 +35,6 @@ from faceproof.reports.comparison_terminal import distinct_names, show
 from faceproof.reports.comparison_text import cautions, markdown, verdict
 from faceproof.reports.paper_tables import models_csv
 from faceproof.task import TASKS
-from faceproof.workflows.compare_config import CompareConfig
 from tests.small_runs import write_evaluation
 
 TASK = TASKS["deepfake"]
@@ -584,8 +583,3 @@ def test_an_evaluation_of_weights_that_a_run_no_longer_has_is_not_compared(make_
     assert f"faceproof evaluate {runs[1].argument('run')}" in str(refusal.value)
     with pytest.raises(FaceproofError, match="of other weights"):
         read_scored(runs, "demo-test", [{}, {}])
-
-
-def test_the_command_has_the_margin_of_the_comparison() -> None:
-    """Its settings import nothing heavy, so that the default stands twice."""
-    assert CompareConfig((Path("a"),)).margin == MARGIN

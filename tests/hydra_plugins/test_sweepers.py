@@ -238,6 +238,15 @@ def test_a_sweep_runs_and_is_resumed_below_any_folder(sweeping, tmp_path, monkey
     assert resumed == [[f"resume={for_hydra(folder)}"] for folder in sorted(folders)]
 
 
+def test_an_argument_of_a_network_of_one_s_own_is_swept(sweeping):
+    own = ("model=own", "model.backbone.name=custom.net")
+    assert sweeping("-m", *own, "model.backbone.width=8,16") == 0
+    assert [words["model.backbone.width"] for words in sweeping.started] == ["8", "16"]
+    rows = leaderboard(only_sweep())
+    assert [row["model.backbone.width"] for row in rows] == ["8", "16"]
+    assert {row["folder"] for row in rows} == {"width-8", "width-16"}
+
+
 def test_several_folders_are_swept(sweeping, tmp_path):
     folders = ["a (1)", "réel", "b,c"]
     words = ",".join(f'"{folder}"' if "," in folder else folder for folder in folders)

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from faceproof.workflows.sweep import sweep
+from faceproof.workflows.sweep import COMPARE, sweep
 from tests.small_programs import small_program
 
 RUNS = [("x=0.3", "num=1"), ("x=0.1", "num=1"), ("x=bad", "num=1")]
@@ -26,7 +26,10 @@ def test_runs_of_plain_words_are_trained_once_and_fail_alone(tmp_path, capsys):
     assert "1 of 3 runs failed" in said
     assert "[2/3] x-0.1: finished in " in said
     assert re.search(r"^about \d+ s left, for 2 more runs$", said, re.M)
-    assert said.splitlines()[-3:-1] == ["next:", "  faceproof evaluate run=sweep/x-0.1"]
+    assert said.splitlines()[-4:] == [
+        "next:", "  faceproof evaluate run=sweep/x-0.1", f"  {COMPARE}",
+        "  tensorboard --logdir sweep",
+    ]  # fmt: skip
     assert re.search(r"^about \d+ s left, for 1 more run$", said, re.M)
     rows = leaderboard(folder)
     assert [row["status"] for row in rows] == ["finished", "finished", "failed"]
@@ -34,6 +37,13 @@ def test_runs_of_plain_words_are_trained_once_and_fail_alone(tmp_path, capsys):
     assert "could not convert string to float" in rows[2]["reason"]
     assert sweep(folder, RUNS[:2], ["x"], small_program())
     assert capsys.readouterr().out.count("finished before") == 2
+
+
+def test_code_that_the_runs_may_use_is_allowed_in_the_next_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FACEPROOF_ALLOW", "my_networks")
+    sweep(tmp_path, RUNS[:1], ["x"], small_program())
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2] == "  faceproof evaluate run=x-0.3 --allow my_networks"  # nothing to compare
 
 
 def test_what_makes_no_run_is_not_started(tmp_path):
@@ -45,10 +55,17 @@ def test_what_makes_no_run_is_not_started(tmp_path):
 
 def test_finished_runs_are_evaluated_once_and_compared(tmp_path, capsys):
     compared = []
-    program = small_program(compare=lambda runs, folder: compared.append((runs, folder)))
+
+    def compare(runs, folder):
+        compared.append((runs, folder))
+        return folder / "page.html"
+
+    program = small_program(compare=compare)
     for times in (2, 0):
         sweep(tmp_path, RUNS, ["x"], program, compare=True)
-        assert capsys.readouterr().out.count("is evaluated on the test split") == times
+        said = capsys.readouterr().out
+        assert said.count("is evaluated on the test split") == times
+        assert said.splitlines()[-3:-1] == ["next:", "  open comparison/page.html in a browser"]
     runs = [tmp_path / "x-0.3", tmp_path / "x-0.1"]
     assert compared == [(runs, tmp_path / "comparison")] * 2
 

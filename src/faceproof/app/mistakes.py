@@ -57,6 +57,7 @@ BESIDES = {
 NO_GROUP = re.compile(r"Could not override '([\w/]+)'\.? No match in the defaults list")
 MISSING = re.compile(r"Missing mandatory value: ([\w.$-]+)")
 ALREADY = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
+SEVERAL = re.compile(r"Ambiguous value for argument '([^=']+)=(.*)'\n")
 UNREADABLE = (
     "{word} cannot be read as KEY=VALUE; give a value that holds other signs than letters, digits "
     "and ./_- in quotes of its own, as in name='\"a b\"'"
@@ -91,6 +92,8 @@ def message(error: BaseException, program: str = "train") -> str:
             if name == "run":
                 return "name the run: run=latest is the newest, run=FOLDER any other"
             return f"{name} has no value yet; give one by {name}=VALUE"
+        if found := SEVERAL.match(str(one)):
+            return several_values(found[1], found[2], program)
         if found := NO_GROUP.match(str(one)):
             return unknown_setting(found[1], (), program)
         if found := ALREADY.match(str(one)):
@@ -104,6 +107,16 @@ def message(error: BaseException, program: str = "train") -> str:
     said = dict.fromkeys(str(one) for one in causes if str(one))
     text = "\n".join(said).partition("\nConfig search path:")[0]
     return f"the configuration cannot be used: {text}"
+
+
+def several_values(setting: str, values: str, program: str) -> str:
+    """Say what takes several values of a setting."""
+    quoted = words.for_shell(f"{setting}='{values}'")
+    sweep = f"faceproof sweep {words.for_shell(f'{setting}={values}')} trains one of each; "
+    return (
+        f"{setting}={values} gives several values to one setting; "
+        f"{sweep if program == 'train' else ''}a single text with commas is {quoted}"
+    )
 
 
 def unknown_setting(setting: str, beside: Iterable[str], program: str) -> str:

@@ -30,6 +30,8 @@ CHANGEABLE = (
 )  # fmt: skip
 # Settings of the command itself; a training has no use for them.
 OF_THE_COMMAND = ("allow", "compare", "experiments", "resume", "sweep")
+# Where a run may name code of the user's own that its network or its training is made of.
+OWN_NETWORK = ("model.backbone.name", "model.head.name")
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
 
@@ -60,6 +62,14 @@ def refuse_early(values: Mapping[str, Any]) -> None:
     from faceproof.training.config import check_settings
 
     check_places({"data": check_settings(values)})
+    _check_own_code(values)
+
+
+def _check_own_code(values: Mapping[str, Any]) -> None:
+    """Refuse networks and optimizers of the user's own that are not allowed or not there."""
+    flat = flatten(values)
+    for setting in OWN_NETWORK:
+        lookup.check_own_code(flat.get(setting), setting)
 
 
 def refuse_unread(config: DictConfig) -> None:
@@ -176,7 +186,9 @@ def evaluate(config: DictConfig) -> Path:
     values = {name: value for name, value in plain(config).items() if name not in ("allow", "data")}
     settings = make(EvaluateConfig, values)
     run = find_run(settings.run)
-    run.require(run.config, run.samples)
+    run.require(run.config, run.samples, run.operating_point)
+    if not run.ensemble.is_file():
+        _check_own_code(run.read_config())
     sources = requested_data(config)
 
     from faceproof.workflows import evaluate as workflow

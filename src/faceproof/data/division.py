@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from faceproof.data.groups import Groups, components, values_by_row
 from faceproof.data.names import inner_paths
-from faceproof.data.splits import RATIOS, divide, uneven_division
+from faceproof.data.splits import BESIDE_TEST, RATIOS, divide, uneven_division
 from faceproof.settings import one_of
 
 log = logging.getLogger(__name__)
@@ -107,14 +107,12 @@ class Division:
         """Return the ratios; where test images are given, and none are set, test gets no others."""
         if dict(self.ratios) != RATIOS or not {"test", "auto"} <= set(given):
             return self.ratios
-        kept = {name: ratio for name, ratio in RATIOS.items() if name != "test"}
-        ratios = {name: ratio / sum(kept.values()) for name, ratio in kept.items()}
         log.warning(
             "%s: the test images are given and stay as they are; what is of the split auto is "
-            "divided among train (%.1f%%) and val (%.1f%%)",
-            self.name, 100 * ratios["train"], 100 * ratios["val"],
+            "divided among train (%.0f%%) and val (%.0f%%)",
+            self.name, 100 * BESIDE_TEST["train"], 100 * BESIDE_TEST["val"],
         )  # fmt: skip
-        return ratios
+        return BESIDE_TEST
 
     def _warn_of_unread(self, divides: bool) -> None:
         if not divides and (dict(self.ratios) != RATIOS or self.seed):

@@ -17,6 +17,7 @@ from faceproof import settings
 from faceproof.data.layout import USUAL_SPLITS, Words, found_tree, walk_files
 from faceproof.data.listing import MAPPING, SHARES, GroupSettings, absolute
 from faceproof.data.misplaced import deeper_root, did_you_mean
+from faceproof.data.splits import BESIDE_TEST
 from faceproof.data.swapped import NEGATIONS
 from faceproof.errors import FaceproofError
 from faceproof.io.names import composed, folded
@@ -38,7 +39,6 @@ CLASSES = {
 NUMBERS = {"deepfake": {"0": "real", "1": "fake"}, "face": {"0": "non_face", "1": "face"}}
 NEGATED_FACE = re.compile(rf"\b({'|'.join(sorted(NEGATIONS))})[\W_]*(?=faces?\b)")
 MANY = 20  # folders below the classes: from so many on each is a video or a person
-VALIDATION = 0.15  # of the training images, where there are none for validation
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +273,7 @@ def _with_validation(
     if not parts:
         return splits, ratios
     if ratios is None and "test" in present:
-        ratios = {"train": 1 - VALIDATION, "val": VALIDATION}
+        ratios = BESIDE_TEST
     _say("%s: there are no validation images; a part of %s is taken", root, ", ".join(parts))
     return splits | dict.fromkeys(parts, "auto"), ratios
 

@@ -9,6 +9,7 @@ from faceproof.errors import FaceproofError
 from faceproof.io.names import composed
 
 RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}  # where none are set
+BESIDE_TEST = {"train": 0.85, "val": 0.15}  # likewise, where the test images are given
 LARGE = 0.1  # of the smallest split: a unit above it is placed, and not drawn
 UNEVEN = 0.5  # of its ratio: how far a split may be off before that is said
 

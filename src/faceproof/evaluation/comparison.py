@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.intervals import MIN_UNITS, NUM_RESAMPLES, Intervals, bootstrap
+from faceproof.evaluation.margin import MARGIN
 from faceproof.evaluation.metrics import Metrics, measure_scores, metrics_shown
 from faceproof.evaluation.over_seeds import Mean, SeedNoise, mean_auc, mean_share, seed_noise
 from faceproof.evaluation.predictions import (
@@ -44,7 +45,6 @@ from faceproof.evaluation.statistics import (
 from faceproof.io.run_folder import RANDOM_WEIGHTS
 from faceproof.task import Task
 
-MARGIN = 0.01  # of ROC-AUC
 TESTED = ("roc_auc", "accuracy")
 
 

@@ -13,6 +13,7 @@ and where it sets the classes against each other and only one is there (precisio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 import pyarrow as pa
@@ -123,8 +124,10 @@ def better(monitor: str) -> Direction:
     split, _, name = monitor.partition("/")
     known = [metric.name for metric in metrics_shown("training")]
     if split != "val" or name not in known:
+        close = get_close_matches(name or split, known, 1)
+        hint = f"; did you mean val/{close[0]}? Epochs" if close else ": epochs"
         raise FaceproofError(
-            f"{monitor!r} cannot be monitored: epochs are chosen by metrics of validation, "
+            f"{monitor!r} cannot be monitored{hint} are chosen by metrics of validation, "
             f"{', '.join(f'val/{name}' for name in known)}"
         )
     return METRICS[name].better

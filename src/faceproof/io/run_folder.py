@@ -272,6 +272,11 @@ class RunFolder:
         """Refuse a folder that is not a run with these files; see also `refuse_links`."""
         self.refuse_links()
         missing = [file.name for file in files if not file.is_file()]
+        if missing == [self.operating_point.name] and self.last.is_file():
+            raise FaceproofError(
+                f"{self.path} has no operating point: its training has not ended; let it end by "
+                f"faceproof train {self.argument('resume')}"
+            )
         if missing:
             state = "no folder"
             if self.path.is_dir():

@@ -1,7 +1,8 @@
 """The story of `faceproof compare`: runs that scored the same images, side by side.
 
 Find the runs, choose the evaluation they share, read their predictions, measure what their networks
-cost, compare, and write the page.
+cost, compare, and write the page. torch is imported for the costs alone, so that runs that cannot
+be compared are refused within seconds.
 """
 
 import functools
@@ -9,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -18,17 +19,18 @@ from faceproof.evaluation.comparison import Cost, compare_runs
 from faceproof.evaluation.json_values import printable
 from faceproof.evaluation.scored_runs import choose_evaluation, find_runs, read_scored
 from faceproof.io.run_folder import RunFolder, flatten
-from faceproof.models import cost
-from faceproof.models.build import ModelConfig, build_of_file, read_model
-from faceproof.models.detector import Detector
-from faceproof.models.devices import pick_device
 from faceproof.reports.comparison_page import write_comparison
 from faceproof.reports.comparison_terminal import show
 from faceproof.workflows.compare_config import CompareConfig
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
+if TYPE_CHECKING:
+    from faceproof.models.build import ModelConfig
+    from faceproof.models.cost import Timing
+    from faceproof.models.detector import Detector
+
 # The description of each network of a run, or of an ensemble's, and what makes it.
-Networks = Sequence[tuple[str, Callable[[], Detector]]]
+Networks = Sequence[tuple[str, Callable[[], "Detector"]]]
 
 
 def compare(config: CompareConfig) -> Path:
@@ -57,6 +59,8 @@ def _settings(run: RunFolder) -> Mapping[str, Any]:
 
 
 def _networks(run: RunFolder) -> Networks:
+    from faceproof.models.build import read_model
+
     members = [one.run for one in read_ensemble(run).members] if is_ensemble(run) else [run]
     models = [(read_model(member.read_config()["model"]), member.best) for member in members]
     return [
@@ -65,8 +69,10 @@ def _networks(run: RunFolder) -> Networks:
     ]
 
 
-def _build(model: ModelConfig, weights: Path) -> Detector:
+def _build(model: "ModelConfig", weights: Path) -> "Detector":
     """Build a network to measure it; a run may have been kept without its weights."""
+    from faceproof.models.build import build_of_file
+
     return build_of_file(model, weights if weights.is_file() else None)
 
 
@@ -77,8 +83,11 @@ def measure_costs(
 
     Networks of the same description are measured once.
     """
+    from faceproof.models import cost
+    from faceproof.models.devices import pick_device
+
     nets = {text: make() for text, make in dict(pair for one in runs for pair in one).items()}
-    place, times, timed_on = pick_device(device), dict[str, cost.Timing](), None
+    place, times, timed_on = pick_device(device), dict[str, "Timing"](), None
     if timing:
         timed_on = cost.device_name(place)
         print(f"timing {len(nets)} networks on {timed_on}", file=sys.stderr)
@@ -87,7 +96,9 @@ def measure_costs(
     return [_together([found[text] for text, _ in one]) for one in runs], timed_on
 
 
-def _cost(net: Detector, time: cost.Timing | None) -> Cost:
+def _cost(net: "Detector", time: "Timing | None") -> Cost:
+    from faceproof.models import cost
+
     parameters, multiply_adds = cost.count_parameters(net), cost.count_multiply_adds(net)
     if time is None:
         return Cost(parameters, multiply_adds, None, None)

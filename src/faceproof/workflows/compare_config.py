@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.margin import MARGIN
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class CompareConfig:
     (DeLong's test for ROC-AUC, McNemar's for accuracy, Holm-corrected, groups counted in). Runs
     that differ in their seed alone are one configuration: means over seeds are compared then, and
     the tests count seeds as chance too. Beside that stand parameters, multiply-adds and time per
-    image. Writes comparison.html, .json, .csv and .md.
+    image. Writes comparison.html, .json, .csv, .md and .tex (for
+    LaTeX).
 
     Attributes:
         runs: run folders that have been evaluated (latest is the newest), or the folder of a sweep,
@@ -32,7 +34,7 @@ class CompareConfig:
     _: KW_ONLY
     evaluation: str | None = None
     out: Path = Path("comparison")
-    margin: float = 0.01
+    margin: float = MARGIN
     timing: bool = True
     device: str = "auto"
     allow: tuple[str, ...] = ()

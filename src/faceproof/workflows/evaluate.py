@@ -254,12 +254,7 @@ def _operating_point(run: RunFolder, task: Task, config: EvaluateConfig) -> Oper
 
     What is other is fitted to the run's validation.
     """
-    if not run.operating_point.is_file():
-        raise FaceproofError(
-            f"{run.path} has no operating point: its training has not ended; let it end by "
-            f"faceproof train {run.argument('resume')}"
-        )
-    run.require(run.validation)
+    run.require(run.operating_point, run.validation)
     stored, threshold = read_operating_point(run), config.requested_threshold()
     if threshold is not None:
         if not config.other_band:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from faceproof import lookup
 from faceproof.io.folders import from_here
 from faceproof.io.locks import Lock
 from faceproof.io.progress import time_left
@@ -19,6 +20,7 @@ from faceproof.words import for_shell
 from faceproof.workflows.run_process import run_process
 from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder, varied
 
+COMPARE = "the same command with compare=true evaluates all runs and compares them"
 SHOWN = 10  # runs in the table at the end; the leaderboard has all
 REFRESH = 20  # seconds between two leaderboards while the runs are elsewhere
 
@@ -33,7 +35,7 @@ class Program:
     Attributes:
         train: returns the command that trains a run in a folder.
         evaluate: returns the command that evaluates a run on its test split.
-        compare: writes the page that compares run folders into another folder.
+        compare: writes the page that compares run folders into another folder, and returns it.
         check: says why overrides make no run, or returns an empty text.
         launch: trains runs elsewhere, as on a cluster, and says of each why it failed, or returns
             an empty text for it; None for processes of this machine, one after the other.
@@ -41,7 +43,7 @@ class Program:
 
     train: Callable[[Overrides, Path], list[str]]
     evaluate: Callable[[Path], list[str]]
-    compare: Callable[[list[Path], Path], object]
+    compare: Callable[[list[Path], Path], Path]
     check: Callable[[Overrides], str] = lambda overrides: ""
     launch: Callable[[list[Assigned]], list[str]] | None = None
 
@@ -78,6 +80,7 @@ class Sweep:
         self.folder, self.swept, self.program, self.total = folder, swept, program, total
         self.jobs: list[Job] = []
         self.not_compared: list[Job] = []
+        self.page: Path | None = None  # of the comparison
 
     def __enter__(self) -> Self:
         self.folder.__enter__()
@@ -213,7 +216,9 @@ class Sweep:
         with self.folder.turn():
             ready = [job for n, job in enumerate(finished, 1) if self._evaluate(job, n, finished)]
             if len(ready) > 1:
-                self.program.compare([job.folder for job in ready], self.folder.path / "comparison")
+                self.page = self.program.compare(
+                    [job.folder for job in ready], self.folder.path / "comparison"
+                )
             else:
                 say("fewer than two runs could be evaluated, so there is nothing to compare")
 
@@ -262,14 +267,22 @@ class Sweep:
             first = f", the best {SHOWN}" if len(finished) > SHOWN else ""
             console.print(f"{len(finished)} finished runs{first}:")
             Console(highlight=False).print(ranking)
-            console.print(f"best: {from_here(finished[0].folder)}", markup=False)
+            console.print(f"best on validation: {from_here(finished[0].folder)}", markup=False)
         console.print(f"leaderboard: {from_here(self.folder.leaderboard)}", markup=False)
-        folder = for_shell(from_here(self.folder.path))
-        console.print("next:", markup=False)
-        if finished:
-            console.print(f"  faceproof evaluate {finished[0].run.argument('run')}", markup=False)
-        console.print(f"  tensorboard --logdir {folder}", markup=False)
+        console.print("next:", *self._next(finished), sep="\n", markup=False)
         return not failed and not self.not_compared
+
+    def _next(self, finished: Sequence[Job]) -> list[str]:
+        """Return what to do with the runs: to compare them, or to read the comparison."""
+        lines = []
+        if self.page is not None:
+            lines.append(f"  open {for_shell(from_here(self.page))} in a browser")
+        elif finished:
+            allow = "".join(f" --allow {for_shell(name)}" for name in lookup.allowed())
+            lines.append(f"  faceproof evaluate {finished[0].run.argument('run')}{allow}")
+            if len(finished) > 1:
+                lines.append(f"  {COMPARE}")
+        return [*lines, f"  tensorboard --logdir {for_shell(from_here(self.folder.path))}"]
 
 
 def say(text: str) -> None:

@@ -235,6 +235,7 @@ class SweepFolder:
         """
         pairs = {key: value for key, _, value in (word.partition("=") for word in overrides)}
         settings = {key: value for key, value in pairs.items() if key in swept} or pairs
+        settings = {key.lstrip("+"): value for key, value in settings.items()}
         job = Job(self.path / run_name(settings), tuple(overrides), settings)
         if job.planned and sorted(job.read().overrides) != sorted(overrides):
             # Another command in the same folder gave that name to another run.

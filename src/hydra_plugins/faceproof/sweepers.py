@@ -161,11 +161,11 @@ def clear_exit() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _compare(runs: Sequence[Path], folder: Path) -> None:
+def _compare(runs: Sequence[Path], folder: Path) -> Path:
     from faceproof.workflows.compare import compare
     from faceproof.workflows.compare_config import CompareConfig
 
-    compare(CompareConfig(tuple(runs), out=folder))
+    return compare(CompareConfig(tuple(runs), out=folder))
 
 
 def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "Program":
