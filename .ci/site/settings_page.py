@@ -9,6 +9,7 @@ from conf_files import CONF, comments, header, written
 from rows import REQUIRED, Setting, meanings, settings_of, table, type_words, value_words
 
 from faceproof.augment.transforms import Augment
+from faceproof.augment.web import WebAugment
 from faceproof.data.combined import CombinedData
 from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
@@ -184,6 +185,8 @@ def group_parts() -> Iterator[Part]:
     values = written(CONF / "augment" / "_shared.yaml")
     text = "Ranges of random changes of training images; zero switches a change off."
     yield Part("## augment", text, settings_of(Augment, "augment", values), "augment")
+    text = "What images suffer on the web, before they are resized: `augment=web` switches it on."
+    yield Part("### augment.web", text, settings_of(WebAugment, "augment.web"))
     yield trainer_part()
     rows = by_choice("logger", settings_of(LoggerConfig, "logger"))
     yield Part("## logger", "", rows, "logger")

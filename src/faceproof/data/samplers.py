@@ -1,6 +1,6 @@
 """The order of an epoch, the same in every process and after a resume."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from torch.utils.data import BatchSampler, Sampler
@@ -71,6 +71,19 @@ class EpochSampler(Sampler[int]):
         return iter(filled[self.rank :: self.num_ranks][start:].tolist())
 
 
+class EpochRows(list[int]):
+    """The rows of a batch, which know their epoch in whichever process they are loaded."""
+
+    epoch = 0
+
+    @classmethod
+    def of(cls, rows: Iterable[int], epoch: int) -> "EpochRows":
+        """Return rows of an epoch."""
+        made = cls(rows)
+        made.epoch = epoch
+        return made
+
+
 class EpochBatches(BatchSampler):
     """The batches of an epoch; a last one of a single row is joined to the one before it.
 
@@ -101,13 +114,14 @@ class EpochBatches(BatchSampler):
         self.sampler.start = len(self.sampler) if ended else num_given * self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
+        epoch = self.sampler.epoch
         before: list[int] = []
         for batch in super().__iter__():
             if len(batch) == 1 < self.batch_size:
                 before += batch
                 continue
             if before:
-                yield before
+                yield EpochRows.of(before, epoch)
             before = batch
         if before:
-            yield before
+            yield EpochRows.of(before, epoch)

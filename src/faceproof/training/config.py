@@ -215,6 +215,21 @@ class TrainConfig:
                 f"= {self.cache.views} changes nothing: nothing is augmented, so that all views of "
                 "an image are the same; leave it out, or choose an augmentation",
             )
+        check_cache(self.cache, self.augment)
+
+
+def check_cache(cache: CacheConfig, augment: "Augment") -> None:
+    """Refuse to cache images that are changed anew in each epoch before they could be cached."""
+    if not augment.in_loader:
+        return
+    for name, value, without in (("images", cache.images, "none"), ("views", cache.views, None)):
+        if value != without:
+            raise SettingError(
+                f"cache.{name}",
+                f"= {value} cannot be combined with augment.web and augment.torchvision, which "
+                "change the decoded image anew in each epoch, before it is resized; leave it out, "
+                "or take another augmentation, such as augment=flip",
+            )
 
 
 def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> TrainConfig:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from faceproof.augment.in_loader import LoaderAugment
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
 from faceproof.data.loader_config import (
@@ -26,6 +27,7 @@ from faceproof.data.table import counts, select
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
 from faceproof.training.caching import BackbonePass, cached_features, cached_images
+from faceproof.training.config import check_cache
 
 Result = TypeVar("Result")
 
@@ -60,10 +62,10 @@ class FeatureCaching:
 class ImageDataModule(LightningDataModule):
     """Training and validation images; it does not hold the test rows.
 
-    Training images are augmented on the device; the seed is that of order and augmentation. Rows of
-    other splits than train and val are left out. A column `content` of the table may hold the
-    digests of the files, which the cache needs. The caching of features is turned off, with the
-    reason, if the cache has no room for them.
+    Training images are augmented in the loader and on the device; the seed is that of order and
+    augmentation. Rows of other splits than train and val are left out. A column `content` of the
+    table may hold the digests of the files, which the cache needs. The caching of features is
+    turned off, with the reason, if the cache has no room for them.
 
     Examples:
         >>> import faceproof as fp
@@ -106,6 +108,7 @@ class ImageDataModule(LightningDataModule):
         )
         self.seed = seed
         self.cache = cache or CacheConfig()
+        check_cache(self.cache, self.augment)
         self.features = features or FeatureCaching()
         self.sampler()  # refuses pairs in shards before anything is computed
 
@@ -156,7 +159,9 @@ class ImageDataModule(LightningDataModule):
         self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
     ) -> AnyDataset:
         """Return the images from their files, or from the cache, or their cached features."""
-        files = ImageDataset(rows, self.task, self.input.size, self.input.interpolation)
+        change = LoaderAugment(augment, self.seed, rows["pair"]) if augment.in_loader else None
+        how = self.input
+        files = ImageDataset(rows, self.task, how.size, how.interpolation, augment=change)
         if self.features.enabled:
             found = self._once_per_machine(lambda: self._features(files, rows, augment, views))
             if found is not None:
@@ -197,7 +202,7 @@ class ImageDataModule(LightningDataModule):
         if isinstance(batch, FeatureBatch):
             return batch
         image = to_unit(batch.image)
-        if self.augment.changes and self.trainer is not None and self.trainer.training:
+        if self.augment.on_device and self.trainer is not None and self.trainer.training:
             epoch = self.trainer.current_epoch
             view = epoch % self.cache.views if self.cache.views else epoch
             image = self.augment(image, self.seed, view, batch.row)
