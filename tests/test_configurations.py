@@ -191,7 +191,7 @@ def test_every_file_is_tested_by_one_of_these() -> None:
     assert set(CHOICES) - {"hydra"} == {*TRAIN_GROUPS, "data", "model", "trainer", "sweep"}
 
 
-TRAIN_GROUPS = ("augment", "freeze", "optimizer", "scheduler", "logger")
+TRAIN_GROUPS = ("augment", "freeze", "optimizer", "scheduler", "loss", "logger")
 # Each choice of every group once, several groups at a time; models: test_every_model.
 TRAIN_CONFIGS = [
     tuple(f"{group}={CHOICES[group][i % len(CHOICES[group])]}" for group in TRAIN_GROUPS)

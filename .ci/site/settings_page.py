@@ -33,6 +33,7 @@ from faceproof.training.config import (
     TrainConfig,
 )
 from faceproof.training.freezing import FreezeStage
+from faceproof.training.loss_config import LOSSES
 
 PARTS = ("data", "model", "freeze", "optimizer", "scheduler", "augment", "trainer", "logger")
 
@@ -182,6 +183,13 @@ def group_parts() -> Iterator[Part]:
     for name, kind in (("cosine", CosineConfig), ("plateau", PlateauConfig)):
         values = written(CONF / "scheduler" / f"{name}.yaml")
         yield Part(f"### scheduler: {name}", "", settings_of(kind, "scheduler", values))
+    yield Part("## loss", "", [Setting("loss.name", "text", "`bce`",
+               ", ".join(f"`{name}`" for name in LOSSES) + ", or a function of your own, which "
+               "gets logits, labels and class weights, and further settings by name")],
+               "loss")  # fmt: skip
+    for name, kind in LOSSES.items():
+        if rows := settings_of(kind, "loss", written(CONF / "loss" / f"{name}.yaml")):
+            yield Part(f"### loss: {name}", (kind.__doc__ or "").partition("\n")[0], rows)
     values = written(CONF / "augment" / "_shared.yaml")
     text = "Ranges of random changes of training images; zero switches a change off."
     yield Part("## augment", text, settings_of(Augment, "augment", values), "augment")

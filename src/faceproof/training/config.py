@@ -32,6 +32,7 @@ from faceproof.settings import (
     optional,
 )
 from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.loss_config import BceConfig, check_class_weights_fit, make_loss_config
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -176,6 +177,7 @@ class TrainConfig:
         freeze: which parameters train from which epoch.
         augment: the random change of training images.
         trainer: options of Lightning's trainer, and `precision`, which may be `auto`.
+        loss: the training loss, one of `loss_config.LOSSES` or a function of one's own.
         loader: batch size and worker processes.
         cache: what is computed once.
         checkpoint: when a checkpoint is written inside an epoch.
@@ -196,6 +198,7 @@ class TrainConfig:
     freeze: FreezeSchedule
     augment: "Augment"
     trainer: Mapping[str, Any]
+    loss: Any = field(default_factory=BceConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -216,6 +219,7 @@ class TrainConfig:
                 "an image are the same; leave it out, or choose an augmentation",
             )
         check_cache(self.cache, self.augment)
+        check_class_weights_fit(self.loss, self.class_weights)
 
 
 def check_cache(cache: CacheConfig, augment: "Augment") -> None:
@@ -289,6 +293,7 @@ def _light_parts(
     made: dict[str, Any] = {
         "data": data or _within("data", make_source, settings["data"]),
         "scheduler": _within("scheduler", _make_scheduler, settings.pop("scheduler")),
+        "loss": _within("loss", make_loss_config, settings.pop("loss", {"name": "bce"})),
         "threshold": make(ThresholdConfig, threshold, "threshold"),
     }
     for name, create in (

@@ -28,6 +28,8 @@ from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
 from faceproof.training.caching import BackbonePass, cached_features, cached_images
 from faceproof.training.config import check_cache
+from faceproof.training.loss_config import ClassBalancedConfig
+from faceproof.training.losses import effective_weights
 
 Result = TypeVar("Result")
 
@@ -112,11 +114,18 @@ class ImageDataModule(LightningDataModule):
         self.features = features or FeatureCaching()
         self.sampler()  # refuses pairs in shards before anything is computed
 
-    def class_weights(self, wanted: str | tuple[float, float]) -> tuple[float, float]:
+    def class_weights(
+        self, wanted: str | tuple[float, float] | ClassBalancedConfig
+    ) -> tuple[float, float]:
         """Return the weights of the negative and the positive class in the loss.
 
-        Those wanted as `balanced` average 1 over the images of an epoch.
+        Those wanted as `balanced` average 1 over the images of an epoch; those of a class-balanced
+        loss are of the images in the table.
         """
+        if isinstance(wanted, ClassBalancedConfig):
+            found = counts(self.train_rows, "label")
+            negative, positive = (found[(name,)] for name in self.task.classes)
+            return effective_weights((negative, positive), wanted.beta)
         if wanted == "none":
             return 1.0, 1.0
         if wanted == "balanced":
@@ -124,8 +133,8 @@ class ImageDataModule(LightningDataModule):
             if self.pairs is not None:  # an original comes as often as its fakes do
                 seen = seen.take(self.pairs.order(self.seed, 0).ravel())
             rows, present = seen.num_rows, counts(seen, "label")
-            negative, positive = (rows / (2 * present[(name,)]) for name in self.task.classes)
-            return negative, positive
+            first, second = (rows / (2 * present[(name,)]) for name in self.task.classes)
+            return first, second
         return float(wanted[0]), float(wanted[1])
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -84,6 +84,7 @@ def _settings(config: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
         "optimizer": _optimizer(_group(config, "optimizer")),
         "learning-rate schedule": _schedule(_group(config, "scheduler")),
         "batch size": _batch_size(config),
+        "loss": _schedule(_group(config, "loss")),
         "augmentation": _augmentation(choices.get("augment"), _group(config, "augment")),
         "what trains when": _freezing(_group(config, "freeze").get("stages")),
         "class weights": _plain(config.get("class_weights")),
