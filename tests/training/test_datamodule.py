@@ -66,6 +66,15 @@ def test_without_pairs_it_is_refused(rows: pa.Table) -> None:
         ImageDataModule(alone, TASK, INPUT, loader=PAIRED)
 
 
+def test_a_balanced_epoch_has_both_classes_equally_often(rows: pa.Table) -> None:
+    how = LoaderConfig(4, num_workers=0, sampler="balanced")
+    images = ImageDataModule(rows, TASK, INPUT, loader=how)
+    labels = [number for batch in images.train_dataloader() for number in batch.label.tolist()]
+    assert len(labels) == 7
+    assert abs(sum(labels) - 3.5) == 0.5
+    assert images.class_weights("balanced") == pytest.approx((7 / 6, 7 / 8))
+
+
 NOISY = Augment(web=WebAugment(noise=1.0, noise_sigma=(20, 20)))
 
 

@@ -146,6 +146,13 @@ def test_a_run_on_pairs_that_was_killed_goes_on_exactly(paired, tmp_path, monkey
     assert_same_run(run, whole)
 
 
+def test_a_balanced_run_that_was_killed_goes_on_exactly(tiny, tmp_path, monkeypatch):
+    words = (*tiny, "loader.sampler=balanced", "loader.source_weights={face_or_not: 2}")
+    whole = train(tmp_path / "whole", *words)
+    train_until_killed(monkeypatch, 6, tmp_path / "run", *words)
+    assert_same_run(train(tmp_path / "run", f"resume={tmp_path / 'run'}"), whole)
+
+
 @pytest.mark.parametrize("step", [2, 6])
 def test_a_run_on_images_as_the_web_has_them_goes_on_exactly(tiny, tmp_path, monkeypatch, step):
     words = [word for word in tiny if not word.startswith("augment=")] + ["augment=web"]

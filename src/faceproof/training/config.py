@@ -219,7 +219,7 @@ class TrainConfig:
                 "an image are the same; leave it out, or choose an augmentation",
             )
         check_cache(self.cache, self.augment)
-        check_class_weights_fit(self.loss, self.class_weights)
+        check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
 
 
 def check_cache(cache: CacheConfig, augment: "Augment") -> None:

@@ -11,8 +11,10 @@ from torch.utils.data import DataLoader
 
 from faceproof.augment.in_loader import LoaderAugment
 from faceproof.augment.transforms import Augment
+from faceproof.data.balance import Balance
 from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
 from faceproof.data.loader_config import (
+    BALANCED,
     PAIRED,
     CacheConfig,
     LoaderConfig,
@@ -105,6 +107,9 @@ class ImageDataModule(LightningDataModule):
         self.loader = loader or LoaderConfig()
         paired = self.loader.sampler == PAIRED
         self.pairs = Pairs.find(self.train_rows, task) if paired else None
+        balanced = self.loader.sampler == BALANCED
+        weights = self.loader.source_weights
+        self.balance = Balance.find(self.train_rows, weights) if balanced else None
         self.batch_size = choose_batch_size(
             self.loader.batch_size, self.train_rows.num_rows, self.loader.sampler
         )
@@ -112,7 +117,7 @@ class ImageDataModule(LightningDataModule):
         self.cache = cache or CacheConfig()
         check_cache(self.cache, self.augment)
         self.features = features or FeatureCaching()
-        self.sampler()  # refuses pairs in shards before anything is computed
+        self.sampler()  # refuses pairs and balance in shards before anything is computed
 
     def class_weights(
         self, wanted: str | tuple[float, float] | ClassBalancedConfig
@@ -132,6 +137,8 @@ class ImageDataModule(LightningDataModule):
             seen = self.train_rows
             if self.pairs is not None:  # an original comes as often as its fakes do
                 seen = seen.take(self.pairs.order(self.seed, 0).ravel())
+            if self.balance is not None:
+                seen = seen.take(self.balance.order(self.seed, 0))
             rows, present = seen.num_rows, counts(seen, "label")
             first, second = (rows / (2 * present[(name,)]) for name in self.task.classes)
             return first, second
@@ -149,8 +156,9 @@ class ImageDataModule(LightningDataModule):
         trainer = self.trainer
         rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return EpochSampler(
-            self.train_rows.num_rows, self.seed, rank, num_ranks, self.shards, self.pairs
-        )
+            self.train_rows.num_rows, self.seed, rank, num_ranks, self.shards, self.pairs,
+            self.balance,
+        )  # fmt: skip
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation images in a fixed order."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from faceproof.data.loader_config import BALANCED
 from faceproof.lookup import find
 from faceproof.settings import ABOVE_ZERO, AMOUNT, RATE, Rule, SettingError, check, is_number, make
 
@@ -133,9 +134,17 @@ def make_loss_config(values: Any) -> Any:
     return functools.partial(found, **settings)
 
 
-def check_class_weights_fit(loss: Any, class_weights: Any) -> None:
-    """Refuse weights of classes beside a loss that has its own."""
-    if isinstance(loss, ClassBalancedConfig) and class_weights != "none":
+def check_class_weights_fit(loss: Any, class_weights: Any, sampler: str) -> None:
+    """Refuse weights of classes, and a sampler that balances them, beside a loss with its own."""
+    if not isinstance(loss, ClassBalancedConfig):
+        return
+    if sampler == BALANCED:
+        raise SettingError(
+            "loader.sampler",
+            "= 'balanced' has both classes equally often, and loss=class_balanced would weight "
+            "them by their numbers in the table; take one of the two",
+        )
+    if class_weights != "none":
         raise SettingError(
             "class_weights",
             f"= {class_weights!r} would weight the classes a second time: loss=class_balanced "
