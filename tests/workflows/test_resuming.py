@@ -146,6 +146,22 @@ def test_a_run_on_pairs_that_was_killed_goes_on_exactly(paired, tmp_path, monkey
     assert_same_run(run, whole)
 
 
+def average(run):
+    """Return the moving average in last.ckpt."""
+    return weights(run)["callbacks"]["WeightAverage"]["average"]
+
+
+@pytest.mark.parametrize("step", [5, 8])
+def test_an_averaged_run_that_was_killed_goes_on_exactly(tiny, tmp_path, monkeypatch, step):
+    words = (*tiny, "ema=0.9", "model.weights=none")
+    whole = train(tmp_path / "whole", *words)
+    train_until_killed(monkeypatch, step, tmp_path / "run", *words)
+    run = train(tmp_path / "run", f"resume={tmp_path / 'run'}")
+    assert_same_run(run, whole)
+    for name, value in average(whole).items():
+        assert torch.equal(value, average(run)[name]), name
+
+
 def test_a_balanced_run_that_was_killed_goes_on_exactly(tiny, tmp_path, monkeypatch):
     words = (*tiny, "loader.sampler=balanced", "loader.source_weights={face_or_not: 2}")
     whole = train(tmp_path / "whole", *words)

@@ -17,6 +17,7 @@ from faceproof.settings import (
     ABOVE_ZERO,
     AMOUNT,
     COUNT,
+    RATE,
     SEED,
     SHARE,
     SWITCH,
@@ -48,6 +49,7 @@ LIGHTEST, HEAVIEST = 1e-6, 1e6
 # Of settings that stand in no group's dataclass.
 PLAIN = {
     "trainer": BY_NAME, "patience": optional(EPOCHS), "seed": SEED, "compile": SWITCH,
+    "ema": optional(RATE),
     "monitor": Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
 }  # fmt: skip
 # Options of Lightning's trainer that a training reads. Of the others some are the run's own, such
@@ -185,6 +187,9 @@ class TrainConfig:
         threshold: what the threshold is for, and how probabilities are calibrated.
         video: how a verdict on a video is made of its frames.
         class_weights: `none`, `balanced`, or the weights of the negative and the positive class.
+        ema: keep an exponential moving average of the weights, of which at most this share stays
+            in a step, such as 0.999; None for the weights themselves. Validation and `best.ckpt`
+            then have the average; see `training.averaging`.
         monitor: the metric of validation by which the best epoch is chosen.
         patience: epochs without improvement after which training stops; None for never.
         seed: of everything random.
@@ -206,6 +211,7 @@ class TrainConfig:
     threshold: ThresholdConfig = field(default_factory=ThresholdConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
     class_weights: str | tuple[float, float] = "none"
+    ema: float | None = None
     monitor: str = "val/loss"
     patience: int | None = None
     seed: int = 0

@@ -70,6 +70,7 @@ class DetectorModule(LightningModule):
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self.seed = seed
         self.rates: dict[str, float] = {}  # of this epoch's first step
+        self.kept_weights: Mapping[str, Tensor] | None = None  # the net's own where it is None
         self.losses = LossWatch()
         self.train_loss = MeanLoss()
         self.train_metrics = EpochMetrics()
@@ -235,6 +236,12 @@ class DetectorModule(LightningModule):
             self.train_loss.number += place["weight"]
         rates = {name: value for name, value in state.items() if name.startswith("lr/")}
         self.rates = {name.removeprefix("lr/"): value.item() for name, value in rates.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the weights that are kept, in a checkpoint from which nothing is resumed."""
+        if self.kept_weights is not None and "optimizer_states" not in checkpoint:
+            kept = {f"net.{name}": value for name, value in self.kept_weights.items()}
+            checkpoint["state_dict"] = {**checkpoint["state_dict"], **kept}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave plateau schedulers to `on_train_epoch_end`."""
