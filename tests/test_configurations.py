@@ -188,7 +188,7 @@ def test_every_file_is_tested_by_one_of_these() -> None:
     named = {Path(group, name) for group, names in CHOICES.items() for name in names}
     parts = {one for one in found if one.name.startswith("_")}
     assert found == named | parts | {Path("train"), Path("evaluate")} | set(map(Path, HYDRA))
-    assert set(CHOICES) - {"hydra"} == {*TRAIN_GROUPS, "data", "model", "trainer", "sweep"}
+    assert set(CHOICES) - {"hydra"} == {*TRAIN_GROUPS, "loss", "data", "model", "trainer", "sweep"}
 
 
 TRAIN_GROUPS = ("augment", "freeze", "optimizer", "scheduler", "logger")
@@ -204,6 +204,13 @@ def test_every_part_of_a_train_config_trains(
     train_config: tuple[str, ...], faces: tuple[str, ...], tmp_path: Path
 ) -> None:
     assert train(tmp_path / "run", *faces, *SMALL, *train_config).best.is_file()
+
+
+@pytest.mark.parametrize("name", CHOICES["loss"])
+def test_every_loss_trains(name: str, faces: tuple[str, ...], tmp_path: Path) -> None:
+    """Not with every freeze schedule: some look at features, and refuse those that never change."""
+    run = train(tmp_path / "run", *faces, *SMALL, f"loss={name}", "freeze=none")
+    assert run.best.is_file()
 
 
 @pytest.mark.parametrize("name", CHOICES["data"])

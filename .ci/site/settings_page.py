@@ -9,6 +9,7 @@ from conf_files import CONF, comments, header, written
 from rows import REQUIRED, Setting, meanings, settings_of, table, type_words, value_words
 
 from faceproof.augment.transforms import Augment
+from faceproof.augment.web import WebAugment
 from faceproof.data.combined import CombinedData
 from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
@@ -32,6 +33,7 @@ from faceproof.training.config import (
     TrainConfig,
 )
 from faceproof.training.freezing import FreezeStage
+from faceproof.training.loss_config import LOSSES
 
 PARTS = ("data", "model", "freeze", "optimizer", "scheduler", "augment", "trainer", "logger")
 
@@ -181,9 +183,18 @@ def group_parts() -> Iterator[Part]:
     for name, kind in (("cosine", CosineConfig), ("plateau", PlateauConfig)):
         values = written(CONF / "scheduler" / f"{name}.yaml")
         yield Part(f"### scheduler: {name}", "", settings_of(kind, "scheduler", values))
+    yield Part("## loss", "", [Setting("loss.name", "text", "`bce`",
+               ", ".join(f"`{name}`" for name in LOSSES) + ", or a function of your own, which "
+               "gets logits, labels and class weights, and further settings by name")],
+               "loss")  # fmt: skip
+    for name, kind in LOSSES.items():
+        if rows := settings_of(kind, "loss", written(CONF / "loss" / f"{name}.yaml")):
+            yield Part(f"### loss: {name}", (kind.__doc__ or "").partition("\n")[0], rows)
     values = written(CONF / "augment" / "_shared.yaml")
     text = "Ranges of random changes of training images; zero switches a change off."
     yield Part("## augment", text, settings_of(Augment, "augment", values), "augment")
+    text = "What images suffer on the web, before they are resized: `augment=web` switches it on."
+    yield Part("### augment.web", text, settings_of(WebAugment, "augment.web"))
     yield trainer_part()
     rows = by_choice("logger", settings_of(LoggerConfig, "logger"))
     yield Part("## logger", "", rows, "logger")

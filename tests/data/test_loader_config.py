@@ -80,3 +80,16 @@ def test_a_resumed_run_starts_no_more_processes_than_this_machine_bears(
     assert not caplog.messages
     assert recorded_workers(100_000) == "auto"
     assert "started with loader.num_workers=100000" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"source_weights": {"a": 2}}, "changes nothing with sampler=shuffled"),
+        ({"sampler": "balanced", "source_weights": {"a": 0}}, "weights above 0"),
+        ({"sampler": "balanced", "source_weights": 2}, "weights above 0"),
+    ],
+)
+def test_weights_of_sources_without_a_meaning_are_refused(values, message):
+    with pytest.raises(FaceproofError, match=message):
+        LoaderConfig(**values)

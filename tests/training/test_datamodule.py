@@ -1,12 +1,15 @@
-"""The LightningDataModule: what it gives out with `loader.sampler=paired`."""
+"""The LightningDataModule: what it gives out in pairs, and changed in the loader."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 
-from faceproof.data.loader_config import LoaderConfig
+from faceproof.augment.transforms import Augment
+from faceproof.augment.web import WebAugment
+from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import ImageInput
@@ -61,3 +64,64 @@ def test_without_pairs_it_is_refused(rows: pa.Table) -> None:
     alone = rows.set_column(place, rows.schema.field("pair"), pa.nulls(7, pa.string()))
     with pytest.raises(FaceproofError, match="no fake among the training images has its original"):
         ImageDataModule(alone, TASK, INPUT, loader=PAIRED)
+
+
+def test_a_balanced_epoch_has_both_classes_equally_often(rows: pa.Table) -> None:
+    how = LoaderConfig(4, num_workers=0, sampler="balanced")
+    images = ImageDataModule(rows, TASK, INPUT, loader=how)
+    labels = [number for batch in images.train_dataloader() for number in batch.label.tolist()]
+    assert len(labels) == 7
+    assert abs(sum(labels) - 3.5) == 0.5
+    assert images.class_weights("balanced") == pytest.approx((7 / 6, 7 / 8))
+
+
+NOISY = Augment(web=WebAugment(noise=1.0, noise_sigma=(20, 20)))
+
+
+def loaded(rows: pa.Table, epoch: int, augment: Augment, workers: int) -> torch.Tensor:
+    """Return the training images of an epoch in the order of the table, (N, 3, S, S)."""
+    how = LoaderConfig(3, num_workers=workers)
+    loader = ImageDataModule(rows, TASK, INPUT, augment, how, seed=2).train_dataloader()
+    loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+    batches = list(loader)
+    images = torch.cat([batch.image for batch in batches])
+    return images[torch.cat([batch.row for batch in batches]).argsort()]
+
+
+def test_images_are_changed_in_the_loader_by_seed_epoch_and_row(rows: pa.Table) -> None:
+    first, second = (loaded(rows, epoch, NOISY, 0) for epoch in (0, 1))
+    plain = loaded(rows, 0, Augment(), 0)
+    for images in (first, second):
+        assert all(not torch.equal(one, other) for one, other in zip(images, plain, strict=True))
+    assert not torch.equal(first, second)
+    for epoch, images in enumerate((first, second)):
+        assert torch.equal(loaded(rows, epoch, NOISY, 2), images)
+
+
+def test_workers_that_stay_learn_of_the_next_epoch(rows: pa.Table) -> None:
+    how = LoaderConfig(3, num_workers=2)
+    loader = ImageDataModule(rows, TASK, INPUT, NOISY, how, seed=2).train_dataloader()
+    for epoch in range(3):
+        loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        batches = list(loader)
+        images = torch.cat([batch.image for batch in batches])
+        order = torch.cat([batch.row for batch in batches]).argsort()
+        assert torch.equal(images[order], loaded(rows, epoch, NOISY, 0))
+
+
+def test_validation_is_not_changed(rows: pa.Table) -> None:
+    place = rows.schema.get_field_index("split")
+    splits = pa.array(["val"] * 4 + ["train"] * 3).cast(rows.schema.field("split").type)
+    halves = rows.set_column(place, rows.schema.field("split"), splits)
+    plain, noisy = (
+        list(ImageDataModule(halves, TASK, INPUT, one, LoaderConfig(3, 0)).val_dataloader())
+        for one in (Augment(), NOISY)
+    )
+    for one, other in zip(plain, noisy, strict=True):
+        assert torch.equal(one.image, other.image)
+
+
+@pytest.mark.parametrize("cache", [CacheConfig(images="memory"), CacheConfig(views=2)])
+def test_what_changes_in_each_epoch_is_not_cached(rows: pa.Table, cache: CacheConfig) -> None:
+    with pytest.raises(FaceproofError, match=r"cache\.\w+ = \w+ cannot be combined with"):
+        ImageDataModule(rows, TASK, INPUT, NOISY, cache=cache)

@@ -146,6 +146,40 @@ def test_a_run_on_pairs_that_was_killed_goes_on_exactly(paired, tmp_path, monkey
     assert_same_run(run, whole)
 
 
+def average(run):
+    """Return the moving average in last.ckpt."""
+    return weights(run)["callbacks"]["WeightAverage"]["average"]
+
+
+@pytest.mark.parametrize("step", [5, 8])
+def test_an_averaged_run_that_was_killed_goes_on_exactly(tiny, tmp_path, monkeypatch, step):
+    words = (*tiny, "ema=0.9", "model.weights=none")
+    whole = train(tmp_path / "whole", *words)
+    train_until_killed(monkeypatch, step, tmp_path / "run", *words)
+    run = train(tmp_path / "run", f"resume={tmp_path / 'run'}")
+    assert_same_run(run, whole)
+    for name, value in average(whole).items():
+        assert torch.equal(value, average(run)[name]), name
+
+
+def test_a_balanced_run_that_was_killed_goes_on_exactly(tiny, tmp_path, monkeypatch):
+    words = (*tiny, "loader.sampler=balanced", "loader.source_weights={face_or_not: 2}")
+    whole = train(tmp_path / "whole", *words)
+    train_until_killed(monkeypatch, 6, tmp_path / "run", *words)
+    assert_same_run(train(tmp_path / "run", f"resume={tmp_path / 'run'}"), whole)
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_run_on_images_as_the_web_has_them_goes_on_exactly(tiny, tmp_path, monkeypatch, step):
+    words = [word for word in tiny if not word.startswith("augment=")] + ["augment=web"]
+    posterize = "augment.torchvision=[{name: RandomPosterize, bits: 3}]"
+    whole = train(tmp_path / "whole", *words, posterize)
+    train_until_killed(
+        monkeypatch, step, tmp_path / "run", *words, posterize, "loader.num_workers=2"
+    )
+    assert_same_run(train(tmp_path / "run", f"resume={tmp_path / 'run'}"), whole)
+
+
 @pytest.mark.parametrize("tables", [(), ("metrics", "best")])
 def test_a_run_killed_before_its_first_checkpoint_is_begun_by_the_same_command(
     tiny, whole, tmp_path, monkeypatch, tables

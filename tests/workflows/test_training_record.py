@@ -78,3 +78,13 @@ def test_several_data_sets_are_a_list_again():
 
     words = combined(["data=[demo,demo_faces]", "seed=1"])
     assert train_command(words) == "faceproof train 'data=[demo,demo_faces]' seed=1"
+
+
+def test_what_happens_in_the_loader_is_told_with_its_ranges(run):
+    web = "{jpeg: 0.5, jpeg_quality: [30, 90], blur: 0.0, blur_sigma: [1, 2]}"
+    held = f"augment: {{web: {web}, torchvision: [], same_in_pairs: true}}\n"
+    run.config.write_text(
+        CONFIG.replace("augment: {horizontal_flip", "unread: {horizontal_flip") + held
+    )
+    expected = "flip (same_in_pairs=True, web.jpeg=0.5, web.jpeg_quality=[30, 90])"
+    assert training_record(run)["augmentation"] == expected

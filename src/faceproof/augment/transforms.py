@@ -2,25 +2,32 @@
 
 Every image gets its own parameters, which are a function of (seed, epoch, image). No generator
 holds a state, so that the order of batches, the number of workers and a resume change nothing. It
-runs on the device of the batch.
+runs on the device of the batch; what runs on each image in the loader before is in `in_loader`.
 """
 
 import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceproof.augment.by_name import named_transforms
+from faceproof.augment.web import WebAugment
 from faceproof.errors import FaceproofError
-from faceproof.settings import is_number
+from faceproof.settings import SWITCH, Rule, check, is_number
 
 # Multipliers below 2^31 keep products of 32-bit words within int64. From Chris Wellons'
 # hash-prospector (public domain), the least biased two-round pair known there.
 MIX = ((16, 0x21F0AAAD), (15, 0x735A2D97))
 MASK = 0xFFFFFFFF
 NUM_DRAWS = 10
+BY_NAME = Rule(lambda value: isinstance(value, WebAugment), "probabilities and ranges, by name")
+LISTED = Rule(lambda value: isinstance(value, tuple), "a list of transforms")
+IN_LOADER = ("web", "torchvision", "same_in_pairs")  # the settings of `LoaderAugment`
 
 
 def _mix(word: Tensor) -> Tensor:
@@ -62,6 +69,12 @@ class Augment:
         saturation: likewise, about each pixel's grey.
         hue: turn of the chroma plane, as a share of a full turn, to either side.
         strength: factor on every range from rotation to hue, but not on probabilities.
+        web: what images suffer on the web, done to each in the loader, before it is resized.
+        torchvision: transforms of torchvision.transforms.v2 that come after that, each by its
+            name, its arguments, and the probability with which it changes an image (1 if not
+            given), as `{name: RandomPosterize, bits: 4, probability: 0.3}`.
+        same_in_pairs: whether images of one pair, as a fake and its original, get the same draws of
+            `web` and `torchvision` in an epoch.
     """
 
     horizontal_flip: float = 0.0
@@ -74,10 +87,16 @@ class Augment:
     saturation: float = 0.0
     hue: float = 0.0
     strength: float = 1.0
+    web: WebAugment = field(default_factory=WebAugment)
+    torchvision: tuple[Mapping[str, Any], ...] = ()
+    same_in_pairs: bool = True
 
     def __post_init__(self) -> None:
-        numbers = all(is_number(value) for value in vars(self).values())
-        for name, value in vars(self).items():
+        check(self, web=BY_NAME, torchvision=LISTED, same_in_pairs=SWITCH)
+        named_transforms(self.torchvision)
+        ranges = {name: value for name, value in vars(self).items() if name not in IN_LOADER}
+        numbers = all(is_number(value) for value in ranges.values())
+        for name, value in ranges.items():
             limit = {"rotation": 360, "strength": 1000}.get(name, 1)
             ranged = name not in ("horizontal_flip", "vertical_flip", "strength")
             reach = value * self.strength if numbers and ranged else value
@@ -96,8 +115,18 @@ class Augment:
     @property
     def changes(self) -> bool:
         """Say whether any change is switched on."""
+        return self.on_device or self.in_loader
+
+    @property
+    def on_device(self) -> bool:
+        """Say whether a batch is changed, on its device."""
         ranged = self.strength and self.has_range
         return bool(self.horizontal_flip or self.vertical_flip or ranged)
+
+    @property
+    def in_loader(self) -> bool:
+        """Say whether each image is changed in the loader; see `LoaderAugment`."""
+        return self.web.changes or bool(self.torchvision)
 
     @property
     def has_range(self) -> bool:

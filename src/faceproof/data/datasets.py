@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from faceproof.data.image_io import Pixels, UnreadableImageError, read_image
 from faceproof.data.model_input import fit_image
-from faceproof.data.samplers import EpochSampler
+from faceproof.data.samplers import EpochRows, EpochSampler
 from faceproof.errors import FaceproofError
 from faceproof.performance.cores import by_all_cores
 from faceproof.task import Task
@@ -24,6 +24,8 @@ NO_LABEL = -1
 
 # A change to a decoded image, (3, H, W) uint8, before it is resized; it knows the image's name.
 ImageChange = Callable[[Pixels, str], Pixels]
+# A random one, which knows the epoch and the image's row.
+RandomChange = Callable[[Pixels, int, int], Pixels]
 
 
 class Batch(NamedTuple):
@@ -61,17 +63,19 @@ class ImageDataset(Dataset[Batch]):
         size: side of the model's input, in pixels.
         interpolation: of the resize, `bilinear` or `bicubic`.
         change: applied to each decoded image before the resize, such as a corruption.
+        augment: likewise, but another one in each epoch: that of the `EpochRows` asked for, or 0.
     """
 
     def __init__(
         self, table: pa.Table, task: Task, size: int, interpolation: str,
-        change: ImageChange | None = None,
+        change: ImageChange | None = None, augment: RandomChange | None = None,
     ) -> None:  # fmt: skip
         paths = table["path"]
         # One array: combining copies, and strings of Python would be copied into every worker.
         self.paths = paths.chunk(0) if paths.num_chunks == 1 else paths.combine_chunks()
         self.labels = label_numbers(table, task)
-        self.size, self.interpolation, self.change = size, interpolation, change
+        self.size, self.interpolation = size, interpolation
+        self.change, self.augment = change, augment
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -90,13 +94,14 @@ class ImageDataset(Dataset[Batch]):
 
     def fill(self, images: Tensor, rows: list[int]) -> None:
         """Write the images of some rows into a tensor, (B, 3, S, S) uint8."""
+        epoch = rows.epoch if isinstance(rows, EpochRows) else 0
 
         def put(place: int) -> None:
-            images[place] = self.image(rows[place])
+            images[place] = self.image(rows[place], epoch)
 
         by_all_cores(put, len(rows))
 
-    def image(self, row: int) -> Tensor:
+    def image(self, row: int, epoch: int = 0) -> Tensor:
         """Return one image, (3, S, S) uint8; an `ImageGoneError` says that it is gone."""
         path = self.paths[row].as_py()
         try:
@@ -109,6 +114,8 @@ class ImageDataset(Dataset[Batch]):
         if self.change is not None:
             # Not the whole path: where the data set's folder lies must not change the result.
             decoded = self.change(decoded, "/".join(path.split("/")[-3:]))
+        if self.augment is not None:
+            decoded = self.augment(decoded, epoch, row)
         return fit_image(decoded, self.size, self.interpolation)
 
 

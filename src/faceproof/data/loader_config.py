@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ MAX_BATCH = 2**16  # images; of 224 pixels a side they are 39 GB of numbers
 MAX_WORKERS = 256  # each worker process holds all of torch
 MAX_GB = 20.0  # of a cache, where nothing else is set
 
-PAIRED = "paired"
+PAIRED, BALANCED = "paired", "balanced"
 # The optimizer needs some dozens of steps an epoch, which few images give in small batches only.
 BATCH, SMALL_BATCH, FEW_IMAGES = 32, 16, 1000
 
@@ -25,6 +26,15 @@ BATCH_SIZE = Rule(
 _WORKERS = count_up_to(0, MAX_WORKERS)
 WORKERS = Rule(
     lambda value: value == "auto" or _WORKERS.fits(value), f"'auto' or {_WORKERS.meaning}"
+)
+
+SOURCE_WEIGHTS = Rule(
+    lambda value: (
+        isinstance(value, Mapping)
+        and all(isinstance(name, str) for name in value)
+        and all(settings.ABOVE_ZERO.fits(weight) for weight in value.values())
+    ),
+    "sources and their weights above 0, by name",
 )
 
 
@@ -51,16 +61,27 @@ class LoaderConfig:
         batch_size: images in a batch, or `auto`; see `choose_batch_size`.
         num_workers: worker processes that decode images, or `auto`; see `loaders.choose_workers`.
         sampler: in which order training images come: `shuffled`, or `paired`, which has a fake and
-            an image of its original (same `pair` in the image table) in one batch.
+            an image of its original (same `pair` in the image table) in one batch, or `balanced`,
+            which draws evenly over classes, sources and generators; see `data.balance`.
+        source_weights: with `balanced`, how often a source is drawn beside the others of its class:
+            weights by name, 1 for the others; None for 1 each.
     """
 
     batch_size: int | str = "auto"
     num_workers: int | str = "auto"
     sampler: str = "shuffled"
+    source_weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         settings.check(self, batch_size=BATCH_SIZE, num_workers=WORKERS)
-        settings.check(self, sampler=one_of("shuffled", PAIRED))
+        settings.check(self, sampler=one_of("shuffled", PAIRED, BALANCED))
+        settings.check(self, source_weights=optional(SOURCE_WEIGHTS))
+        if self.source_weights and self.sampler != BALANCED:
+            raise settings.SettingError(
+                "source_weights",
+                f"= {dict(self.source_weights)} changes nothing with sampler={self.sampler}; take "
+                "sampler=balanced, or leave it out",
+            )
         if self.sampler == PAIRED and self.batch_size == 1:
             raise settings.SettingError(
                 "batch_size",

@@ -17,6 +17,7 @@ from faceproof.settings import (
     ABOVE_ZERO,
     AMOUNT,
     COUNT,
+    RATE,
     SEED,
     SHARE,
     SWITCH,
@@ -32,6 +33,7 @@ from faceproof.settings import (
     optional,
 )
 from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.loss_config import BceConfig, check_class_weights_fit, make_loss_config
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -47,6 +49,7 @@ LIGHTEST, HEAVIEST = 1e-6, 1e6
 # Of settings that stand in no group's dataclass.
 PLAIN = {
     "trainer": BY_NAME, "patience": optional(EPOCHS), "seed": SEED, "compile": SWITCH,
+    "ema": optional(RATE),
     "monitor": Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
 }  # fmt: skip
 # Options of Lightning's trainer that a training reads. Of the others some are the run's own, such
@@ -176,6 +179,7 @@ class TrainConfig:
         freeze: which parameters train from which epoch.
         augment: the random change of training images.
         trainer: options of Lightning's trainer, and `precision`, which may be `auto`.
+        loss: the training loss, one of `loss_config.LOSSES` or a function of one's own.
         loader: batch size and worker processes.
         cache: what is computed once.
         checkpoint: when a checkpoint is written inside an epoch.
@@ -183,6 +187,9 @@ class TrainConfig:
         threshold: what the threshold is for, and how probabilities are calibrated.
         video: how a verdict on a video is made of its frames.
         class_weights: `none`, `balanced`, or the weights of the negative and the positive class.
+        ema: keep an exponential moving average of the weights, of which at most this share stays
+            in a step, such as 0.999; None for the weights themselves. Validation and `best.ckpt`
+            then have the average; see `training.averaging`.
         monitor: the metric of validation by which the best epoch is chosen.
         patience: epochs without improvement after which training stops; None for never.
         seed: of everything random.
@@ -196,6 +203,7 @@ class TrainConfig:
     freeze: FreezeSchedule
     augment: "Augment"
     trainer: Mapping[str, Any]
+    loss: Any = field(default_factory=BceConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -203,6 +211,7 @@ class TrainConfig:
     threshold: ThresholdConfig = field(default_factory=ThresholdConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
     class_weights: str | tuple[float, float] = "none"
+    ema: float | None = None
     monitor: str = "val/loss"
     patience: int | None = None
     seed: int = 0
@@ -214,6 +223,22 @@ class TrainConfig:
                 "cache.views",
                 f"= {self.cache.views} changes nothing: nothing is augmented, so that all views of "
                 "an image are the same; leave it out, or choose an augmentation",
+            )
+        check_cache(self.cache, self.augment)
+        check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
+
+
+def check_cache(cache: CacheConfig, augment: "Augment") -> None:
+    """Refuse to cache images that are changed anew in each epoch before they could be cached."""
+    if not augment.in_loader:
+        return
+    for name, value, without in (("images", cache.images, "none"), ("views", cache.views, None)):
+        if value != without:
+            raise SettingError(
+                f"cache.{name}",
+                f"= {value} cannot be combined with augment.web and augment.torchvision, which "
+                "change the decoded image anew in each epoch, before it is resized; leave it out, "
+                "or take another augmentation, such as augment=flip",
             )
 
 
@@ -274,6 +299,7 @@ def _light_parts(
     made: dict[str, Any] = {
         "data": data or _within("data", make_source, settings["data"]),
         "scheduler": _within("scheduler", _make_scheduler, settings.pop("scheduler")),
+        "loss": _within("loss", make_loss_config, settings.pop("loss", {"name": "bce"})),
         "threshold": make(ThresholdConfig, threshold, "threshold"),
     }
     for name, create in (

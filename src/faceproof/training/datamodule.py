@@ -9,9 +9,12 @@ import pyarrow as pa
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from faceproof.augment.in_loader import LoaderAugment
 from faceproof.augment.transforms import Augment
+from faceproof.data.balance import Balance
 from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
 from faceproof.data.loader_config import (
+    BALANCED,
     PAIRED,
     CacheConfig,
     LoaderConfig,
@@ -26,6 +29,9 @@ from faceproof.data.table import counts, select
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
 from faceproof.training.caching import BackbonePass, cached_features, cached_images
+from faceproof.training.config import check_cache
+from faceproof.training.loss_config import ClassBalancedConfig
+from faceproof.training.losses import effective_weights
 
 Result = TypeVar("Result")
 
@@ -60,10 +66,10 @@ class FeatureCaching:
 class ImageDataModule(LightningDataModule):
     """Training and validation images; it does not hold the test rows.
 
-    Training images are augmented on the device; the seed is that of order and augmentation. Rows of
-    other splits than train and val are left out. A column `content` of the table may hold the
-    digests of the files, which the cache needs. The caching of features is turned off, with the
-    reason, if the cache has no room for them.
+    Training images are augmented in the loader and on the device; the seed is that of order and
+    augmentation. Rows of other splits than train and val are left out. A column `content` of the
+    table may hold the digests of the files, which the cache needs. The caching of features is
+    turned off, with the reason, if the cache has no room for them.
 
     Examples:
         >>> import faceproof as fp
@@ -101,28 +107,41 @@ class ImageDataModule(LightningDataModule):
         self.loader = loader or LoaderConfig()
         paired = self.loader.sampler == PAIRED
         self.pairs = Pairs.find(self.train_rows, task) if paired else None
+        balanced = self.loader.sampler == BALANCED
+        weights = self.loader.source_weights
+        self.balance = Balance.find(self.train_rows, weights) if balanced else None
         self.batch_size = choose_batch_size(
             self.loader.batch_size, self.train_rows.num_rows, self.loader.sampler
         )
         self.seed = seed
         self.cache = cache or CacheConfig()
+        check_cache(self.cache, self.augment)
         self.features = features or FeatureCaching()
-        self.sampler()  # refuses pairs in shards before anything is computed
+        self.sampler()  # refuses pairs and balance in shards before anything is computed
 
-    def class_weights(self, wanted: str | tuple[float, float]) -> tuple[float, float]:
+    def class_weights(
+        self, wanted: str | tuple[float, float] | ClassBalancedConfig
+    ) -> tuple[float, float]:
         """Return the weights of the negative and the positive class in the loss.
 
-        Those wanted as `balanced` average 1 over the images of an epoch.
+        Those wanted as `balanced` average 1 over the images of an epoch; those of a class-balanced
+        loss are of the images in the table.
         """
+        if isinstance(wanted, ClassBalancedConfig):
+            found = counts(self.train_rows, "label")
+            negative, positive = (found[(name,)] for name in self.task.classes)
+            return effective_weights((negative, positive), wanted.beta)
         if wanted == "none":
             return 1.0, 1.0
         if wanted == "balanced":
             seen = self.train_rows
             if self.pairs is not None:  # an original comes as often as its fakes do
                 seen = seen.take(self.pairs.order(self.seed, 0).ravel())
+            if self.balance is not None:
+                seen = seen.take(self.balance.order(self.seed, 0))
             rows, present = seen.num_rows, counts(seen, "label")
-            negative, positive = (rows / (2 * present[(name,)]) for name in self.task.classes)
-            return negative, positive
+            first, second = (rows / (2 * present[(name,)]) for name in self.task.classes)
+            return first, second
         return float(wanted[0]), float(wanted[1])
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -137,8 +156,9 @@ class ImageDataModule(LightningDataModule):
         trainer = self.trainer
         rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return EpochSampler(
-            self.train_rows.num_rows, self.seed, rank, num_ranks, self.shards, self.pairs
-        )
+            self.train_rows.num_rows, self.seed, rank, num_ranks, self.shards, self.pairs,
+            self.balance,
+        )  # fmt: skip
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation images in a fixed order."""
@@ -156,7 +176,9 @@ class ImageDataModule(LightningDataModule):
         self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
     ) -> AnyDataset:
         """Return the images from their files, or from the cache, or their cached features."""
-        files = ImageDataset(rows, self.task, self.input.size, self.input.interpolation)
+        change = LoaderAugment(augment, self.seed, rows["pair"]) if augment.in_loader else None
+        how = self.input
+        files = ImageDataset(rows, self.task, how.size, how.interpolation, augment=change)
         if self.features.enabled:
             found = self._once_per_machine(lambda: self._features(files, rows, augment, views))
             if found is not None:
@@ -197,7 +219,7 @@ class ImageDataModule(LightningDataModule):
         if isinstance(batch, FeatureBatch):
             return batch
         image = to_unit(batch.image)
-        if self.augment.changes and self.trainer is not None and self.trainer.training:
+        if self.augment.on_device and self.trainer is not None and self.trainer.training:
             epoch = self.trainer.current_epoch
             view = epoch % self.cache.views if self.cache.views else epoch
             image = self.augment(image, self.seed, view, batch.row)

@@ -1,5 +1,6 @@
 """One LightningModule around any network that turns images into logits."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.training.finite import LossWatch, NonFiniteError
 from faceproof.training.live_metrics import EpochMetrics, MeanLoss
-from faceproof.training.losses import Loss, weighted_bce
+from faceproof.training.losses import FeatureLoss, Loss, weighted_bce
 
 STEP_LOSS = "train/loss_step"
 
@@ -30,7 +31,8 @@ class DetectorModule(LightningModule):
         seed: of what is drawn inside a step, such as dropout.
         compiled: compile the network's forward pass; its weights keep their names.
         plateau_monitor: the metric that a ReduceLROnPlateau goes by.
-        loss: the training loss; validation's is binary cross-entropy whatever this one is.
+        loss: the training loss; validation's is binary cross-entropy whatever this one is. A
+            `FeatureLoss` wants a network with `features` and `classify`, as `Detector` has them.
 
     Examples:
         >>> import faceproof as fp
@@ -54,12 +56,13 @@ class DetectorModule(LightningModule):
         seed: int = 0,
         compiled: bool = False,
         plateau_monitor: str = "val/loss",
-        loss: Loss = weighted_bce,
+        loss: Loss | FeatureLoss = weighted_bce,
     ) -> None:
         super().__init__()
         self.net = net
         # The method, not the module: a compiled module renames every weight.
         self.compute_logits = torch.compile(net.forward) if compiled else net.forward
+        self.compiled = compiled
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.plateau_monitor = plateau_monitor
@@ -67,6 +70,7 @@ class DetectorModule(LightningModule):
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self.seed = seed
         self.rates: dict[str, float] = {}  # of this epoch's first step
+        self.kept_weights: Mapping[str, Tensor] | None = None  # the net's own where it is None
         self.losses = LossWatch()
         self.train_loss = MeanLoss()
         self.train_metrics = EpochMetrics()
@@ -90,10 +94,28 @@ class DetectorModule(LightningModule):
             return self.net.classify(batch.features).float()  # type: ignore[operator, no-any-return]
         return self(batch.image).float()  # type: ignore[no-any-return]
 
+    def score_and_loss(self, batch: Batch | FeatureBatch) -> tuple[Tensor, Tensor]:
+        """Return the (B,) float32 logits of a batch and its mean loss."""
+        weights: Tensor = self.class_weights  # type: ignore[assignment]
+        if not isinstance(self.loss, FeatureLoss):
+            logits = self.score(batch)
+            return logits, self.loss(logits, batch.label, weights)
+        if isinstance(batch, FeatureBatch):
+            features = batch.features
+        else:
+            features = self.compute_features(batch.image)
+        logits = self.net.classify(features).float()  # type: ignore[operator]
+        return logits, self.loss(logits, batch.label, weights, features)
+
+    @functools.cached_property
+    def compute_features(self) -> Callable[[Tensor], Tensor]:
+        """Return what turns (B, 3, S, S) in [0, 1] into features."""
+        features: Callable[[Tensor], Tensor] = self.net.features  # type: ignore[assignment]
+        return torch.compile(features) if self.compiled else features
+
     def training_step(self, batch: Batch | FeatureBatch, batch_idx: int) -> Tensor:
         """Return the mean loss of a batch."""
-        logits = self.score(batch)
-        loss = self.loss(logits, batch.label, self.class_weights)  # type: ignore[arg-type]
+        logits, loss = self.score_and_loss(batch)
         self.losses.add(loss, f"epoch {self.current_epoch + 1}, step {batch_idx + 1}", batch.row)
         value, size = loss.detach(), len(logits)
         if self._is_logged_step():
@@ -214,6 +236,12 @@ class DetectorModule(LightningModule):
             self.train_loss.number += place["weight"]
         rates = {name: value for name, value in state.items() if name.startswith("lr/")}
         self.rates = {name.removeprefix("lr/"): value.item() for name, value in rates.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the weights that are kept, in a checkpoint from which nothing is resumed."""
+        if self.kept_weights is not None and "optimizer_states" not in checkpoint:
+            kept = {f"net.{name}": value for name, value in self.kept_weights.items()}
+            checkpoint["state_dict"] = {**checkpoint["state_dict"], **kept}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave plateau schedulers to `on_train_epoch_end`."""

@@ -17,6 +17,7 @@ from faceproof.io.progress import on_terminal
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.lookup import find
 from faceproof.task import Task
+from faceproof.training.averaging import WeightAverage
 from faceproof.training.callbacks import (
     EarlyStopping,
     EpochLines,
@@ -100,6 +101,8 @@ def _callbacks(run: RunFolder, task: Task, config: TrainConfig, resume: bool) ->
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
     last = LastCheckpoint(run.last, config.checkpoint)
     callbacks: list[Callback] = [Freezing(config.freeze), ImageRate(), EpochLines(), best, last]
+    if config.ema is not None:
+        callbacks.append(WeightAverage(config.ema))
     if on_terminal():
         callbacks.append(ProgressBar())
     if config.logger.tensorboard:

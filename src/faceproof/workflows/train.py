@@ -60,6 +60,8 @@ from faceproof.training.freeze_checks import (
     warn_of_late_stages,
 )
 from faceproof.training.loggers import TensorBoard
+from faceproof.training.loss_config import OF_FEATURES, ClassBalancedConfig
+from faceproof.training.losses import make_loss
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import (
@@ -214,7 +216,8 @@ def _prepare(
     if 1 in (of_process, images.batch_size):
         check_single_images(net, config.freeze)
     quicken_depthwise(net)
-    weights = images.class_weights(config.class_weights)
+    own = config.loss if isinstance(config.loss, ClassBalancedConfig) else None
+    weights = images.class_weights(own or config.class_weights)
     num_epochs = max(made.trainer.max_epochs or 1, 1)
     now = {"loader.batch_size": images.batch_size, "trainer.max_epochs": num_epochs}
     cycles = _plan_schedule(home, last, config, now) if resume else ((0, num_epochs),)
@@ -227,6 +230,7 @@ def _prepare(
         config.seed,
         config.compile,
         getattr(config.scheduler, "monitor", "val/loss"),
+        make_loss(config.loss),
     )
     return Training(run, home, config, net, rows, images, weights, module, made, cycles)
 
@@ -284,6 +288,12 @@ def _datamodule(
     augment, cache = config.augment, config.cache
     limited = trainer.limit_train_batches != 1.0 or trainer.limit_val_batches != 1.0
     frozen = never_trains_backbone(net, config.freeze, trainer.max_epochs)
+    if frozen and isinstance(config.loss, OF_FEATURES):
+        raise FaceproofError(
+            "this loss has a term of the backbone's features, and the backbone never trains, so "
+            "that the term changes nothing; let the backbone train (freeze=none), or take another "
+            "loss, such as loss=bce"
+        )
     features = FeatureCaching.choose(frozen, augment, cache, limited)
     return ImageDataModule(
         rows, data.task, net.input, augment, config.loader, config.seed, cache, features

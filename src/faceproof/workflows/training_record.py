@@ -15,7 +15,14 @@ from faceproof.words import after_epochs, train_command
 Record = dict[str, str | int | float | None]
 
 AS_IT_IS = ("resume=", "allow=")  # overrides by which a resumed run is as it was
-OF_NOTHING = (None, False, 0, 0.0, "none")  # what a setting has that changes nothing
+OF_NOTHING: tuple[Any, ...] = (
+    None,
+    False,
+    0,
+    0.0,
+    "none",
+    [],
+)  # what a setting has that changes nothing
 
 
 @contextlib.contextmanager
@@ -77,6 +84,7 @@ def _settings(config: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
         "optimizer": _optimizer(_group(config, "optimizer")),
         "learning-rate schedule": _schedule(_group(config, "scheduler")),
         "batch size": _batch_size(config),
+        "loss": _schedule(_group(config, "loss")),
         "augmentation": _augmentation(choices.get("augment"), _group(config, "augment")),
         "what trains when": _freezing(_group(config, "freeze").get("stages")),
         "class weights": _plain(config.get("class_weights")),
@@ -130,10 +138,21 @@ def _augmentation(choice: Any, values: Mapping[str, Any]) -> str | None:
     if choice is None and not values:
         return None
     ranges = {name: value for name, value in values.items() if (name, value) != ("strength", 1.0)}
-    settings = _options(ranges)
+    web = _web(ranges.pop("web", None))
+    if not web and not ranges.get("torchvision"):
+        ranges.pop("same_in_pairs", None)
+    settings = _options(ranges | web)
     if not settings:
         return "none"
     return f"{choice} ({', '.join(settings)})" if choice else ", ".join(settings)
+
+
+def _web(values: Any) -> dict[str, Any]:
+    """Return what happens to images in the loader: probabilities above 0, and their ranges."""
+    held = values if isinstance(values, Mapping) else {}
+    done = {name for name, value in held.items() if "_" not in name and value not in OF_NOTHING}
+    kept = {name: value for name, value in held.items() if name.partition("_")[0] in done}
+    return {f"web.{name}": value for name, value in kept.items()}
 
 
 def _freezing(stages: Any) -> str | None:

@@ -1,0 +1,92 @@
+"""An exponential moving average of a network's weights, which is what a run keeps."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from faceproof.errors import FaceproofError
+from faceproof.training.module import DetectorModule
+
+
+class WeightAverage(Callback):
+    """Averages the weights over the steps; validation and best.ckpt have the average.
+
+    After step t an average becomes d * average + (1 - d) * weights with d = min(decay, (1 + t) /
+    (10 + t)), which follows the weights closely at first, as timm's and TensorFlow's averages do;
+    Polyak and Juditsky 1992 is the origin. Running statistics are averaged likewise, and counts
+    are copied. last.ckpt holds both the weights and the average, so that resuming is exact.
+
+    Args:
+        decay: how much of the average stays in a step, at most.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.num_steps = 0
+        self.average: dict[str, Tensor] = {}
+        self._loaded: dict[str, Tensor] | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start from the weights as they are, or from a checkpoint's average."""
+        assert isinstance(pl_module, DetectorModule)
+        held = pl_module.net.state_dict()
+        if self._loaded is not None and {name: tensor.shape for name, tensor in held.items()} != {
+            name: tensor.shape for name, tensor in self._loaded.items()
+        }:
+            raise FaceproofError("the checkpoint's average of weights is of another network")
+        start = held if self._loaded is None else self._loaded
+        self.average = {name: start[name].detach().clone().to(held[name]) for name in held}
+        self._loaded = None
+        pl_module.kept_weights = self.average
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the average towards the weights, after a batch that ended a step."""
+        if trainer.global_step <= self.num_steps:
+            return
+        self.num_steps = trainer.global_step
+        share = 1 - min(self.decay, (1 + self.num_steps) / (10 + self.num_steps))
+        assert isinstance(pl_module, DetectorModule)
+        for name, value in pl_module.net.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, share)
+            else:
+                self.average[name].copy_(value)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average into the network."""
+        self._swap(pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the weights back."""
+        self._swap(pl_module)
+
+    @torch.no_grad()
+    def _swap(self, module: LightningModule) -> None:
+        assert isinstance(module, DetectorModule)
+        for name, value in module.net.state_dict().items():  # the tensors themselves
+            before = value.clone()
+            value.copy_(self.average[name])
+            self.average[name].copy_(before)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it; one within an epoch too."""
+        return {"num_steps": self.num_steps, "average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the average of a checkpoint, for when the fit starts.
+
+        Raises:
+            FaceproofError: the checkpoint holds something else.
+        """
+        number, average = state_dict.get("num_steps"), state_dict.get("average")
+        tensors = isinstance(average, dict) and all(
+            isinstance(value, Tensor) for value in average.values()
+        )
+        if not isinstance(number, int) or not tensors:
+            raise FaceproofError("the checkpoint holds no average of weights to resume from")
+        self.num_steps, self._loaded = number, average
