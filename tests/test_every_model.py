@@ -1,10 +1,12 @@
-"""Every model under every freeze schedule: trains, checkpoints, reloads and scores the same."""
+"""Every model under every freeze schedule: trains, reloads, exports and scores the same."""
 
 import numpy as np
 import pytest
 import torch
 
+import faceproof
 from faceproof.evaluation.predictions import read_predictions
+from faceproof.workflows.export import export_run
 from tests.jobs import CHOICES, evaluate, train
 
 # Small enough for two cores, large enough for five halvings of the side.
@@ -51,3 +53,7 @@ def test_smoke(model, freeze, small_faces, tmp_path):
     )  # fmt: skip
     assert first["path"].equals(second["path"])
     assert np.allclose(first["logit"].to_numpy(), second["logit"].to_numpy(), atol=1e-5)
+    export_run(run.path, tmp_path / "artifact")
+    verdicts = faceproof.load(tmp_path / "artifact", "cpu").predict_batch(first["path"].to_pylist())
+    served = [verdict.logit for verdict in verdicts]
+    assert np.allclose(first["logit"].to_numpy(), served, atol=1e-5)

@@ -20,6 +20,7 @@ from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.evaluation.video_point import VideoConfig
 from faceproof.models.backbones import BACKBONES
+from faceproof.models.branches import BRANCHES
 from faceproof.models.build import ModelConfig
 from faceproof.models.detector import InputConfig
 from faceproof.models.heads import HEADS
@@ -35,6 +36,7 @@ from faceproof.training.config import (
 from faceproof.training.freezing import FreezeStage
 from faceproof.training.loss_config import LOSSES
 
+WIRING = ("num_features", "input")  # what the builder passes to a part of a model
 PARTS = ("data", "model", "freeze", "optimizer", "scheduler", "augment", "trainer", "logger")
 
 
@@ -163,11 +165,16 @@ def model_parts() -> Iterator[Part]:
     defaults = {"backbone": "???", "head": "???", "name": "???"}
     rows = settings_of(ModelConfig, "model", defaults, leave_out=("input",))
     rows += settings_of(InputConfig, "model.input")
-    yield Part("## model", "A model is a backbone, a head and an input.", rows, "model")
-    for part, known in (("backbone", BACKBONES), ("head", HEADS)):
+    yield Part(
+        "## model",
+        "A model is a backbone, a head and an input, and may have a branch.",
+        rows,
+        "model",
+    )
+    for part, known in (("backbone", BACKBONES), ("head", HEADS), ("branch", BRANCHES)):
         for name, create in known.items():
             options = {"options": "what else timm's `create_model` takes, as `drop_path_rate`"}
-            rows = settings_of(create, f"model.{part}", notes=options, leave_out=("num_features",))
+            rows = settings_of(create, f"model.{part}", notes=options, leave_out=WIRING)
             yield Part(f"### {part}: {name}", "", rows)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from faceproof.errors import FaceproofError
 from faceproof.explain.attribution import attribute, find_layer, removed, toward_called
 from faceproof.explain.config import METHODS, Grain
+from faceproof.models import build_network
 from faceproof.models.backbones import cnn3_backbone, face_cnn_backbone, timm_backbone
 from faceproof.models.detector import Detector
 from faceproof.models.heads import HiddenHead, SqueezeExciteHead
@@ -192,3 +193,42 @@ def test_removing_leaves_the_mean_and_nothing_fine():
     blurred = removed(images, "blur")
     assert blurred.std() < 0.1 * images.std()
     assert torch.allclose(blurred.mean(), images.mean(), atol=0.01)
+
+
+def branched(**branch):
+    torch.manual_seed(0)
+    backbone = {"name": "timm", "model": "test_resnet"}
+    return build_network({"backbone": backbone, "input": {"size": 64}, "branch": branch}).eval()
+
+
+def test_maps_of_residuals_are_of_the_image_s_pixels():
+    images = torch.rand(2, 3, 64, 64)
+    net = branched(name="srm")
+    assert find_layer(net) == find_layer(branched(name="dct", block=8))
+    for method in METHODS:
+        maps = attribute(net, images, method, grain=Grain(3, 4))
+        assert maps.shape == (2, 64, 64)
+        assert np.abs(maps).max() > 0
+
+
+def test_a_feature_map_of_frequencies_is_no_map_of_the_image():
+    images, net = torch.rand(1, 3, 64, 64), branched(name="dct")
+    for refused in (
+        lambda: find_layer(net),
+        lambda: attribute(net, images, "cam", "backbone.layer4"),
+    ):
+        with pytest.raises(FaceproofError, match="frequencies and not of its places"):
+            refused()
+    assert np.abs(attribute(net, images, "occlusion", grain=Grain(3, 4))).max() > 0
+
+
+def test_of_two_backbones_the_map_of_one_is_shown_only_where_it_is_named():
+    images, net = torch.rand(1, 3, 64, 64), branched(name="dct", mode="beside")
+    with pytest.raises(FaceproofError, match="this network has two backbones"):
+        attribute(net, images, "cam")
+    assert np.abs(attribute(net, images, "cam", "backbone.layer4")).max() > 0
+    with pytest.raises(FaceproofError, match="frequencies"):
+        attribute(net, images, "cam", "branch.backbone.layer4")
+    residuals = branched(name="npr", mode="beside")
+    assert np.abs(attribute(residuals, images, "cam", "branch.backbone.layer4")).max() > 0
+    assert np.abs(attribute(residuals, images, "integrated_gradients")).max() > 0

@@ -9,6 +9,7 @@ import torch
 from faceproof import app, lookup
 from faceproof.errors import FaceproofError
 from faceproof.models.backbones import BACKBONES
+from faceproof.models.branches import BRANCHES
 from faceproof.models.build import build_network, network_shapes, read_model
 from faceproof.models.heads import HEADS
 from tests.jobs import CHOICES, compose_job
@@ -66,7 +67,9 @@ def test_shapes_are_those_of_the_network(choice, tmp_path):
     net = build_network(config)
     state = {key: (tuple(v.shape), v.dtype) for key, v in net.state_dict().items()}
     assert network_shapes(config) == state
-    assert {key.split(".")[0] for key in state} == {"backbone", "head", "input_mean", "input_std"}
+    parts = {"backbone", "head", "input_mean", "input_std"}
+    beside = {"branch"} if config.branch_mode == "beside" else set()
+    assert {key.split(".")[0] for key in state} == parts | beside
 
 
 def test_every_part_that_can_be_named_is_used_by_a_model(tmp_path):
@@ -74,6 +77,7 @@ def test_every_part_that_can_be_named_is_used_by_a_model(tmp_path):
     used = [read_model(app.plain(compose_job("train", tmp_path, one).model)) for one in words]
     assert {config.backbone["name"] for config in used} == set(BACKBONES)
     assert {config.head["name"] for config in used} == set(HEADS)
+    assert {config.branch["name"] for config in used} == {*BRANCHES, "none"}
 
 
 def test_the_backbone_is_made_for_the_size_of_the_input():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from faceproof.data.model_input import fit_image
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder, read_epochs
+from faceproof.models import build_network
 from faceproof.models.detector import Detector
 from faceproof.performance.memory import available_bytes
 from faceproof.task import TASKS
@@ -248,8 +250,6 @@ def features(small_faces, tmp_path, monkeypatch):
     paths = sorted(map(str, (small_faces / "train" / "faces").iterdir()))[:4]
 
     def compute(precision="32-true", views=1, augment=None, seed=0, size=16):
-        from contextlib import nullcontext
-
         rows = table_from_columns(
             {"path": paths, "label": ["face"] * 4, "split": ["train"] * 4, "source": ["s"] * 4}
         )
@@ -349,3 +349,15 @@ def test_a_frozen_prefix_runs_without_autograd(tiny, tmp_path, monkeypatch):
 def test_the_record_says_it_in_plain_values(tiny, tmp_path):
     run = train(tmp_path / "run", *tiny, *FROZEN)
     assert json.loads(run.record.read_text())["precision"] == "32-true"
+
+
+def test_features_of_another_branch_are_not_taken_for_these():
+    def key(branch):
+        torch.manual_seed(0)
+        backbone = {"name": "face_cnn"}
+        net = build_network({"backbone": backbone, "input": {"size": 16}, "branch": branch})
+        return json.dumps(BackbonePass(net, "32", nullcontext, Augment(), 0, 1).key())
+
+    branches = [{"name": "none"}, {"name": "srm"}, {"name": "srm", "truncate": 3}, {"name": "npr"}]
+    assert len({key(branch) for branch in branches}) == len(branches)
+    assert key(branches[1]) == key(branches[1])

@@ -57,6 +57,8 @@ class NetworkEntry:
     trained_with: dict[str, str] | None = None  # versions of the packages that trained it
     weight: float = 1.0  # in an ensemble's average
     calibration: Calibration = field(default_factory=Calibration)  # in an ensemble, of its logits
+    # What else it sees of an image, or sees in its place; None of a network of images alone.
+    branch: dict[str, Any] | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if not self.weights.file.endswith(".safetensors"):
@@ -70,7 +72,10 @@ class NetworkEntry:
     @property
     def model(self) -> dict[str, Any]:
         """The settings that build the network."""
-        return {"backbone": self.backbone, "head": self.head, "input": asdict(self.input)}
+        branch = {} if self.branch is None else {"branch": self.branch}
+        return {
+            "backbone": self.backbone, "head": self.head, "input": asdict(self.input), **branch
+        }  # fmt: skip
 
     @property
     def files(self) -> list[StoredFile]:

@@ -1,7 +1,8 @@
 """The card of a detector for people: what it answers, what was measured, and what was not."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from faceproof.artifact.card import Card, DetectorEntry, EvaluationEntry, NetworkEntry
 from faceproof.evaluation.metrics import metrics_shown
@@ -68,8 +69,16 @@ def _input(network: NetworkEntry) -> str:
     return (
         f"- Input of {network.name}: the whole image, resized to {given.size} x {given.size} "
         f"pixels ({given.interpolation}), mean {list(given.mean)}, std {list(given.std)} of values "
-        "in [0, 1]."
+        f"in [0, 1].{_branch(network.branch)}"
     )
+
+
+def _branch(settings: Mapping[str, Any] | None) -> str:
+    if settings is None:
+        return ""
+    place = "beside" if settings.get("mode") == "beside" else "instead of"
+    rest = [f", {name} {value}" for name, value in settings.items() if name not in ("name", "mode")]
+    return f" {place.capitalize()} the image it sees the branch {settings['name']}{''.join(rest)}."
 
 
 def _crop(stored: StoredCrop) -> str:

@@ -66,6 +66,8 @@ def attribute(
     net.eval()
     place = net.input_mean.device
     explain = _METHODS[method]
+    if method == "cam":
+        _refuse_other_places(net, layer)
     chosen = (layer or find_layer(net)) if method == "cam" else ""
     maps = [
         explain(net, images[start : start + BATCH].to(place), chosen, removal, grain)
@@ -165,8 +167,10 @@ def find_layer(net: Detector) -> str:
     class token counts.
 
     Raises:
-        FaceproofError: the backbone has no such output.
+        FaceproofError: the backbone has no such output, it sees no places of the image, or it is
+            one of two.
     """
+    _refuse_other_places(net, None)
     outputs = _outputs(net)
     blocks = getattr(net.backbone, "blocks", None)
     if blocks is not None and len(blocks):
@@ -185,6 +189,24 @@ def find_layer(net: Detector) -> str:
             "the module by --layer, or choose another method than cam"
         )
     return min((name for name, output in maps if output is maps[-1][1]), key=len)
+
+
+def _refuse_other_places(net: Detector, layer: str | None) -> None:
+    """Refuse feature maps whose places are not the image's, and to choose between two backbones."""
+    if net.branch is None:
+        return
+    inside = net.second_backbone is None or (layer or "").startswith("branch.")
+    if inside and not net.branch.keeps_places:
+        raise FaceproofError(
+            "the feature map is of the image's frequencies and not of its places; choose "
+            "occlusion or integrated_gradients"
+        )
+    if net.second_backbone is not None and layer is None:
+        raise FaceproofError(
+            "this network has two backbones, and a map of one would leave out what the other saw; "
+            "choose occlusion or integrated_gradients, or name the module by --layer, in backbone "
+            "or in branch.backbone"
+        )
 
 
 def _outputs(net: Detector) -> list[tuple[str, Tensor]]:

@@ -160,6 +160,9 @@ class RunFolder:
         """Return what decides the answers of one network."""
         config = self.read_config() if self.config.is_file() else {"model": {}, "data": {}}
         network = {part: config["model"].get(part) for part in ("backbone", "head", "input")}
+        branch = config["model"].get("branch")  # which runs of earlier versions lack
+        if isinstance(branch, dict) and branch.get("name") != "none":
+            network["branch"] = branch
         network["task"] = config["data"].get("task")
         if self.best.is_file() and (size := self.best.stat().st_size) > MAX_WEIGHTS:
             raise FaceproofError(

@@ -18,10 +18,11 @@ from torch import nn
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
 from faceproof.models.backbones import BACKBONES
-from faceproof.models.detector import Detector, InputConfig
+from faceproof.models.branches import BRANCHES, MODES, NO_BRANCH, InputBranch
+from faceproof.models.detector import Detector, ImageInput, InputConfig
 from faceproof.models.heads import HEADS
 from faceproof.models.limits import at_most, check_options
-from faceproof.settings import SWITCH, TEXT, Rule, check, is_count, make
+from faceproof.settings import SWITCH, TEXT, Rule, SettingError, check, is_count, make, one_of
 
 NAMED = Rule(
     lambda value: isinstance(value, Mapping) and isinstance(value.get("name"), str),
@@ -51,6 +52,9 @@ class ModelConfig:
         name: the model's name in reports.
         weights: the initial weights, see `load_initial_weights`.
         swap_classes: whether a weights file numbers the positive class 0.
+        branch: `name`, one of `BRANCHES`, a dotted name or `none`; `mode`, whether what it shows
+            takes the place of the image (`replace`) or has a backbone of its own (`beside`); and
+            the options of that branch.
     """
 
     backbone: Mapping[str, Any]
@@ -59,25 +63,52 @@ class ModelConfig:
     name: str = "unnamed"
     weights: str = "auto"
     swap_classes: bool = False
+    branch: Mapping[str, Any] = field(default_factory=lambda: {"name": NO_BRANCH})
 
     def __post_init__(self) -> None:
         by_name = Rule(lambda value: isinstance(value, InputConfig), "settings by name")
-        check(self, backbone=NAMED, head=NAMED, input=by_name)
+        check(self, backbone=NAMED, head=NAMED, input=by_name, branch=NAMED)
+        self._check_branch()
         if not self.is_own_code:
-            for part in ("backbone", "head"):
+            for part in ("backbone", "head", "branch"):
                 check_options(getattr(self, part), f"model.{part}")
         check(self, name=TEXT, weights=TEXT, swap_classes=SWITCH)
+
+    def _check_branch(self) -> None:
+        mode = one_of(*MODES)
+        if not mode.fits(self.branch_mode):
+            raise SettingError("branch.mode", f"= {self.branch_mode!r} must be {mode.meaning}")
+        surplus = [
+            name for name in _options(self.branch) if (name, self.branch_mode) != ("mode", MODES[0])
+        ]
+        if not self.has_branch and surplus:
+            raise SettingError(
+                f"branch.{surplus[0]}",
+                f"changes nothing without branch.name, one of {', '.join(BRANCHES)}",
+            )
+
+    @property
+    def has_branch(self) -> bool:
+        """Whether the network sees something else than the image."""
+        return bool(self.branch["name"] != NO_BRANCH)
+
+    @property
+    def branch_mode(self) -> Any:
+        """Whether a branch takes the place of the image or stands beside it; one of `MODES`."""
+        return self.branch.get("mode", MODES[0])
 
     @property
     def network(self) -> dict[str, Any]:
         """What decides the network alone, as plain values."""
         input = asdict(self.input)
-        return {"backbone": dict(self.backbone), "head": dict(self.head), "input": input}
+        branch = {"branch": dict(self.branch)} if self.has_branch else {}
+        return {"backbone": dict(self.backbone), "head": dict(self.head), "input": input, **branch}
 
     @property
     def is_own_code(self) -> bool:
-        """Whether the backbone or the head is code of the user's own."""
-        return self.backbone["name"] not in BACKBONES or self.head["name"] not in HEADS
+        """Whether the backbone, the head or the branch is code of the user's own."""
+        branch = self.has_branch and self.branch["name"] not in BRANCHES
+        return branch or self.backbone["name"] not in BACKBONES or self.head["name"] not in HEADS
 
 
 def read_model(values: Mapping[str, Any]) -> ModelConfig:
@@ -106,12 +137,16 @@ def build_network(model: ModelConfig | Mapping[str, Any]) -> Detector:
         backbone = make(create_backbone, options, "model.backbone")
         own = options.get("size", getattr(parameter, "default", None))
         input = config.input.resolve(backbone, own if is_count(own, 1) else None)
+        branch = None
+        if config.has_branch:
+            second = make(create_backbone, options) if config.branch_mode == "beside" else None
+            branch = InputBranch(_make_filter(config, input), second, config.branch)
 
         def head(num_features: int) -> nn.Module:
             create: Callable[..., nn.Module] = partial(create_head, num_features)
             return make(create, _options(config.head), "model.head")
 
-        return Detector(backbone, head, input)
+        return Detector(backbone, head, input, branch)
     except FaceproofError:
         raise
     except UNBUILDABLE as error:
@@ -119,6 +154,13 @@ def build_network(model: ModelConfig | Mapping[str, Any]) -> Detector:
             f"the network of backbone {dict(config.backbone)}, head {dict(config.head)} and input "
             f"{asdict(config.input)} cannot be built: {error}; change these settings of the model"
         ) from error
+
+
+def _make_filter(config: ModelConfig, input: ImageInput) -> nn.Module:
+    create = find(config.branch["name"], BRANCHES, "model.branch.name")
+    options = {key: value for key, value in _options(config.branch).items() if key != "mode"}
+    made: nn.Module = make(partial(create, input), options, "model.branch")
+    return made
 
 
 def network_shapes(model: ModelConfig) -> Shapes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from timm.models import group_parameters
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
 from faceproof.settings import Rule, check, is_count, is_number, one_of, optional
+
+if TYPE_CHECKING:
+    from faceproof.models.branches import InputBranch
 
 # Of images in [0, 1]; a std of 1 / 255, the smallest in use, brings them to [0, 255].
 SIZES, MEANS, STDS = (1, 4096), (-1, 1), (1e-3, 10)
@@ -120,6 +123,7 @@ class Detector(nn.Module):
         backbone: (B, 3, S, S) -> features, with `num_features`, and `group_matcher` as timm has it.
         head: makes features -> (B,) logits, from their number.
         input: how the images come.
+        branch: what else the network sees of an image, or sees in its place.
 
     Examples:
         >>> import faceproof as fp
@@ -133,14 +137,20 @@ class Detector(nn.Module):
     input_std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, head: Callable[[int], nn.Module], input: ImageInput
+        self,
+        backbone: nn.Module,
+        head: Callable[[int], nn.Module],
+        input: ImageInput,
+        branch: "InputBranch | None" = None,
     ) -> None:
         super().__init__()
         self.input = input
         self.backbone = backbone
+        self.branch = branch
         # Some of timm's backbones end with one more layer; `num_features` counts those before it.
         wider = getattr(backbone, "head_hidden_size", None)
-        self.head = head(wider or cast(Backbone, backbone).num_features)
+        num_features = wider or cast(Backbone, backbone).num_features
+        self.head = head(num_features if self.second_backbone is None else 2 * num_features)
         self.register_buffer("input_mean", torch.tensor(input.mean).view(3, 1, 1).float())
         self.register_buffer("input_std", torch.tensor(input.std).view(3, 1, 1).float())
 
@@ -152,9 +162,21 @@ class Detector(nn.Module):
         return self.classify(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the features of (B, 3, S, S) in [0, 1]: (B, C), or maps (B, C, h, w)."""
+        """Return the features of (B, 3, S, S) in [0, 1]: (B, C), or maps (B, C, h, w).
+
+        Those of a branch that stands beside the image follow those of the image.
+        """
+        if self.branch is not None and self.branch.backbone is None:
+            return self.backbone(self.branch(images))  # type: ignore[no-any-return]
         features: Tensor = self.backbone((images - self.input_mean) / self.input_std)
-        return features
+        if self.branch is None or self.branch.backbone is None:
+            return features
+        return torch.cat([features, self.branch.backbone(self.branch(images))], 1)
+
+    @property
+    def second_backbone(self) -> nn.Module | None:
+        """The backbone of a branch that stands beside the image; None without one."""
+        return None if self.branch is None else self.branch.backbone
 
     def classify(self, features: Tensor) -> Tensor:
         """Return (B,) float32 logits of the backbone's features."""
@@ -167,20 +189,28 @@ def parameter_blocks(net: Detector) -> list[list[str]]:
 
     The blocks are those that the backbone itself names (timm's coarse groups: a stem, then stages
     or transformer blocks); "the last N blocks" counts these. A normalisation after the last block
-    belongs to it.
+    belongs to it. Where a branch has a backbone of the same kind, each block is that of both.
     """
+    blocks = _blocks_of(net.backbone, "backbone")
+    if net.second_backbone is None:
+        return blocks
+    second = _blocks_of(net.second_backbone, "branch.backbone")
+    return [one + other for one, other in zip(blocks, second, strict=True)]
+
+
+def _blocks_of(backbone: nn.Module, where: str) -> list[list[str]]:
     try:
-        matcher = cast(Backbone, net.backbone).group_matcher(coarse=True)
-        groups = group_parameters(net.backbone, matcher)
+        matcher = cast(Backbone, backbone).group_matcher(coarse=True)
+        groups = group_parameters(backbone, matcher)
     except (AttributeError, AssertionError):  # a few of timm's name no groups, or none so coarse
-        groups = _group_by_children(net.backbone)
-    sizes = {name: parameter.ndim for name, parameter in net.backbone.named_parameters()}
+        groups = _group_by_children(backbone)
+    sizes = {name: parameter.ndim for name, parameter in backbone.named_parameters()}
     blocks: list[list[str]] = []
     for _, names in sorted(groups.items()):
         if blocks and all(sizes[name] <= 1 for name in names):
-            blocks[-1].extend(f"backbone.{name}" for name in names)
+            blocks[-1].extend(f"{where}.{name}" for name in names)
         else:
-            blocks.append([f"backbone.{name}" for name in names])
+            blocks.append([f"{where}.{name}" for name in names])
     return blocks
 
 

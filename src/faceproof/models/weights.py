@@ -92,6 +92,7 @@ def _load_imagenet(net: Detector) -> str:
     )
     state = pretrained.state_dict()
     net.backbone.load_state_dict({key: state[key] for key in net.backbone.state_dict()})
+    _start_second(net)
     return f"ImageNet weights of {full_name} from timm's hub"
 
 
@@ -233,8 +234,18 @@ def _warn_of_other_input(net: Detector, state: State) -> None:
 
 def _backbone_of(state: State) -> State:
     """Return the backbone's part of a detector's state dict, without the prefix."""
-    start = "backbone."
+    return _part_of(state, "backbone.")
+
+
+def _part_of(state: State, start: str) -> State:
+    """Return the tensors whose names begin so, without that."""
     return {key.removeprefix(start): state[key] for key in state if key.startswith(start)}
+
+
+def _start_second(net: Detector) -> None:
+    """Give a second backbone, that of a branch beside the image, the weights of the first."""
+    if net.second_backbone is not None:
+        net.second_backbone.load_state_dict(net.backbone.state_dict())
 
 
 def _named_as_ours(net: Detector, state: State) -> State:
@@ -259,11 +270,15 @@ def _load_whole(net: Detector, state: State, own: State) -> str:
     """Load backbone and head; a head of another kind or size is skipped, a backbone is refused."""
     _check(_backbone_of(state), _backbone_of(own))
     head_fits = _agree(state, own)
-    skipped = [] if head_fits else [key for key in state if not key.startswith("backbone.")]
+    branch, own_branch = (_part_of(one, "branch.") for one in (state, own))
+    known = ("backbone.", "branch.") if _agree(branch, own_branch) else ("backbone.",)
+    skipped = [] if head_fits else [key for key in state if not key.startswith(known)]
     used = {key: value for key, value in state.items() if key not in skipped}
     net.load_state_dict({**net.state_dict(), **used})
     if head_fits:
         return "backbone and head loaded"
+    if len(known) == 1:
+        _start_second(net)
     log.warning("the file's head does not fit and is skipped: %s", _some(skipped) or "it has none")
     return "backbone loaded, head at random (that of the file does not fit)"
 
@@ -285,6 +300,7 @@ def load_backbone(net: Detector, state: State) -> str:
             inner, last, how = renamed, surplus, "backbone loaded (matched by order and shape)"
     _check(inner, own)
     net.backbone.load_state_dict(inner)
+    _start_second(net)
     return f"{how}, {' and '.join(last)} skipped" if last else how
 
 

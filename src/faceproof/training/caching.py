@@ -170,7 +170,10 @@ class BackbonePass:
         change = [repr(self.augment), str(self.seed)] if self.augment.changes else []
         names = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
         versions = f"{names} on {device} in {self.precision}"
-        return [FORMAT, repr(self.net.backbone), state.digest(), versions, str(self.views), *change]
+        parts = [repr(self.net.backbone)]
+        if self.net.branch is not None:  # of a filter nothing is among the weights
+            parts.append(repr(self.net.branch))
+        return [FORMAT, *parts, state.digest(), versions, str(self.views), *change]
 
 
 def cached_features(

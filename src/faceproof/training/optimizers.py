@@ -12,9 +12,11 @@ from faceproof.errors import FaceproofError
 from faceproof.lookup import find
 from faceproof.training.config import OptimizerConfig
 
+BACKBONES = ("backbone.", "branch.")
+
 
 def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
-    """Make the optimizer of a network whose backbone's parameters are named `backbone.*`.
+    """Make the optimizer of a network whose backbones' parameters are named as `BACKBONES`.
 
     Every parameter is in it from the start, frozen or not, in the groups backbone and head, each
     with and without weight decay: a group that is added later breaks schedulers and resuming.
@@ -26,7 +28,7 @@ def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
         chosen = [
             parameter
             for name, parameter in net.named_parameters()
-            if name.startswith("backbone.") == (part == "backbone")
+            if name.startswith(BACKBONES) == (part == "backbone")
         ]
         for suffix, decay, members in (
             ("", config.weight_decay, [one for one in chosen if one.ndim > 1]),

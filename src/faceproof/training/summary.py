@@ -67,7 +67,7 @@ def print_end(run: RunFolder, verdict: str) -> None:
 
 def own_modules(model: Mapping[str, Any]) -> list[str]:
     """Return the modules of the user's own that the settings of a model name."""
-    names = [str(model[part]["name"]) for part in ("backbone", "head") if part in model]
+    names = [str(model[part]["name"]) for part in ("backbone", "head", "branch") if part in model]
     return sorted({name.rpartition(".")[0] for name in names if "." in name})
 
 

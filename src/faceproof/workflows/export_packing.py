@@ -127,6 +127,7 @@ def _pack_network(
         onnx=more[0] if more else None,
         initial_weights=record.get("weights"),
         trained_with=record.get("versions"),
+        branch=dict(model.branch) if model.has_branch else None,
     )
     return entry, task
 
