@@ -22,11 +22,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from faceproof import app
+from faceproof.data.table import SCHEMA
 from faceproof.errors import FaceproofError
+from faceproof.prepare.source import prepare_settings
 from faceproof.training.config import make_train_config
+from faceproof.workflows.prepare import VIDEOS, Listed, prepare_folder
 from tests import protocol_trees as trees
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
+from tests.small_faces import write_clip, write_photograph
 
 EXPERIMENTS = sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.yaml"))
 # The files that are no choice of a group above are those with parts of Hydra's.
@@ -55,6 +59,8 @@ def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
         "shards": write_shards,
         "guess": write_folders,
         "protocol": write_published,
+        "prepared": write_prepared,
+        VIDEOS: write_videos,
         **PROTOCOLS,
     }
     assert node.kind in makers, f"say in this test how a small world is made for {node.kind}"
@@ -119,6 +125,34 @@ PROTOCOLS: dict[str, Callable[[Any, Path], tuple[str, ...]]] = {
     "deepfakebench": write_bench,
     "forgerynet": write_protocol(write_forgerynet),
 }
+
+
+def people() -> Iterator[tuple[str, str, int]]:
+    """Yield two people for each split and label, by number."""
+    places = itertools.product(("train", "val"), ("real", "fake"), range(2))
+    yield from ((split, label, number) for number, (split, label, _) in enumerate(places))
+
+
+def write_prepared(node: Any, folder: Path) -> tuple[str, ...]:
+    """Prepare photographs of drawn people."""
+    rows = [
+        {"path": str(write_photograph(folder / f"{number}.png", [(number, 128, 128, 180)])),
+         "label": label, "split": split, "source": "drawn"}
+        for split, label, number in people()
+    ]  # fmt: skip
+    empty = dict.fromkeys(SCHEMA.names)
+    listed = Listed("deepfake", [empty | row for row in rows])
+    prepare_folder(folder / "faces", prepare_settings({}), listed, 0)
+    return (f"data.root={folder / 'faces'}",)
+
+
+def write_videos(node: Any, folder: Path) -> tuple[str, ...]:
+    """Write videos of drawn people."""
+    for split, label, number in people():
+        file = folder / f"videos/{split}/{label}/{number}.mp4"
+        write_clip(file, lambda frame, number=number: [(number, 128, 128, 180)], 2)
+    layout = "data.layout={split}/{label}/*"
+    return (f"data.root={folder / 'videos'}", layout, "data.prepare.frames=1")
 
 
 def write_folders(node: Any, folder: Path) -> tuple[str, ...]:

@@ -288,7 +288,7 @@ def test_a_detector_trained_on_crops_prepares_what_it_is_given(
     run(["export", "run", "--to", "artifact"])
     detector = faceproof.load("artifact", "cpu")
     stored = detector.card.detector.crop
-    assert stored.config == config(tmp_path / "x").settings().crop
+    assert stored.config == config(tmp_path / "x").wanted().crop
     assert "found by retinaface" in (tmp_path / "artifact/README.md").read_text()
     options = face_options(detector, None, False)
     verdict = judge_faces(detector, originals / "real/b.png", options)
@@ -308,7 +308,7 @@ def test_the_crops_of_training_and_of_use_are_the_same_to_the_last_bit(
     data, originals, tmp_path, options
 ):
     prepare(config(tmp_path / "out", **options), listed_data(data))
-    crop = config(tmp_path, **options).settings().crop
+    crop = config(tmp_path, **options).wanted().crop
     wanted = [
         read_image(tmp_path / "out" / row["path"])
         for row in rows_of(tmp_path / "out")

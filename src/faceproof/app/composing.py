@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Where a configuration may name code of the user's own.
 OWN_CODE = (
     "data.kind", "model.backbone.name", "model.head.name", "model.branch.name", "optimizer.name",
-    "scheduler.name", "trainer.strategy.name", "data.prepare.detector",
+    "scheduler.name", "trainer.strategy.name", "data.prepare.detector", "loss.name",
 )  # fmt: skip
 WIDTH = 100  # columns of the help
 CHOICES = 24  # columns of it for the names of choices

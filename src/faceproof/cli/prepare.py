@@ -23,7 +23,7 @@ def command(config: PrepareConfig) -> int:
             f"{' '.join(config.sources)}: give either data=NAME with its settings, or files and "
             "folders"
         )
-    config.settings()  # refused before anything is listed
+    config.wanted()  # refused before anything is listed
     if settings:
         values = videos_alone(app.compose_data_settings(settings))
         about = prepare(config, listed_data(app.list_data(values)))

@@ -90,7 +90,7 @@ class PrepareConfig:
             allowed = f"auto or a count from 0 to {MAX_WORKERS}"
             raise FaceproofError(f"--workers {self.workers} must be {allowed}")
 
-    def settings(self) -> "PrepareSettings":
+    def wanted(self) -> "PrepareSettings":
         """Return what is made of photographs and videos.
 
         Raises:
@@ -166,7 +166,7 @@ def prepare(config: PrepareConfig, listed: Listed) -> "About":
             files, or a process has died.
     """
     lookup.allow(config.allow)
-    return prepare_folder(config.out, config.settings(), listed, config.workers, config.check)
+    return prepare_folder(config.out, config.wanted(), listed, config.workers, config.check)
 
 
 def prepare_folder(
