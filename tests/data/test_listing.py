@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 CONFIGURED = sorted(
     file.stem
     for file in (REPOSITORY / "conf" / "data").glob("[!_]*.yaml")
-    if "[_folder]" in file.read_text("utf-8")
+    if "[_folder]" in file.read_text("utf-8") and file.stem != "videos"  # of no images
 )
 SHARED = Path(os.environ.get("FACEPROOF_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 LABELS: dict[str, str | None] = {"real": "real", "fake": "fake"}
