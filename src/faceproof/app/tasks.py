@@ -186,7 +186,9 @@ def evaluate(config: DictConfig) -> Path:
     values = {name: value for name, value in plain(config).items() if name not in ("allow", "data")}
     settings = make(EvaluateConfig, values)
     run = find_run(settings.run)
-    run.require(run.config, run.samples, run.operating_point)
+    run.require(run.config, run.samples)
+    run.read_config()  # a damaged one is named first
+    run.require(run.operating_point)
     if not run.ensemble.is_file():
         _check_own_code(run.read_config())
     sources = requested_data(config)
