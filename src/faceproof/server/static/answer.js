@@ -67,7 +67,7 @@ function decidingFace(answer) {
 function sentences(answer, deciding) {
   const found = answer.faces || [];
   const video = answer.kind === "video";
-  const none = video ? answer.tracks && !answer.tracks.length : answer.faces && !found.length;
+  const none = video ? answer.tracks && !answer.tracks.length : answer.faces && !found.length && !answer.note;
   if (none && answer.probability === null) {
     return [h("p", { class: "said" },
       `No face is found${video ? " in any frame" : ""}. Take the tick away to have the whole ` +
