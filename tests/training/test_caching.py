@@ -356,7 +356,7 @@ def test_features_of_another_branch_are_not_taken_for_these():
         torch.manual_seed(0)
         backbone = {"name": "face_cnn"}
         net = build_network({"backbone": backbone, "input": {"size": 16}, "branch": branch})
-        return json.dumps(BackbonePass(net, "32", nullcontext, Augment(), 0, 1).key())
+        return repr(BackbonePass(net, "32", nullcontext, Augment(), 0, 1).key())
 
     branches = [{"name": "none"}, {"name": "srm"}, {"name": "srm", "truncate": 3}, {"name": "npr"}]
     assert len({key(branch) for branch in branches}) == len(branches)
