@@ -14,9 +14,9 @@ from benchmarks.measuring import in_turns, medians, ratio
 from faceproof.data.demo.portraits import render_portrait
 from faceproof.prepare.boxes import crop
 from faceproof.prepare.cropping import MARGIN
+from faceproof.prepare.media import prepare_settings
 from faceproof.prepare.retinaface import RetinaFace
-from faceproof.prepare.source import prepare_settings
-from faceproof.workflows.prepare import listed_paths, prepare_folder
+from faceproof.workflows.prepare import Preparation, listed_paths, prepare_folder
 
 WIDTH, HEIGHT, RATE = 1280, 720, 25
 
@@ -80,7 +80,7 @@ def measure_preparing(
     files = write_videos(folder / "videos", videos, seconds)
     frames = decode(files)
     wanted = prepare_settings({"frames": "all"})
-    listed = listed_paths([str(folder / "videos")])
+    preparation = Preparation(wanted, listed_paths([str(folder / "videos")]))
     numbers = iter(range(10**6))
 
     def rate(work: Callable[[], Any]) -> Callable[[], float]:
@@ -94,7 +94,7 @@ def measure_preparing(
     ways = {
         "decode alone": rate(lambda: decode(files)),
         "plain loop": rate(lambda: plain_loop(files, folder / f"loop{next(numbers)}")),
-        "prepare": rate(lambda: prepare_folder(folder / f"out{next(numbers)}", wanted, listed)),
+        "prepare": rate(lambda: prepare_folder(folder / f"out{next(numbers)}", preparation)),
     }
     found = in_turns(ways, rounds)
     return [

@@ -24,9 +24,9 @@ from omegaconf import DictConfig, OmegaConf
 from faceproof import app
 from faceproof.data.table import SCHEMA
 from faceproof.errors import FaceproofError
-from faceproof.prepare.source import prepare_settings
+from faceproof.prepare.media import prepare_settings
 from faceproof.training.config import make_train_config
-from faceproof.workflows.prepare import VIDEOS, Listed, prepare_folder
+from faceproof.workflows.prepare import VIDEOS, Listed, Preparation, prepare_folder
 from tests import protocol_trees as trees
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
@@ -142,7 +142,7 @@ def write_prepared(node: Any, folder: Path) -> tuple[str, ...]:
     ]  # fmt: skip
     empty = dict.fromkeys(SCHEMA.names)
     listed = Listed("deepfake", [empty | row for row in rows])
-    prepare_folder(folder / "faces", prepare_settings({}), listed, 0)
+    prepare_folder(folder / "faces", Preparation(prepare_settings({}), listed), 0)
     return (f"data.root={folder / 'faces'}",)
 
 

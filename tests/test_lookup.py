@@ -123,3 +123,17 @@ def test_a_stranger_s_run_interpolates_and_calls_nothing(
     with pytest.raises(FaceproofError, match=r"optimizer.name = 'tattler.halving' is code that"):
         train(run.path, f"resume={run.path}", "trainer.max_epochs=2")
     assert not witness.exists()
+
+
+def test_own_code_is_checked_without_being_imported(tmp_path, monkeypatch):
+    (tmp_path / "sees_nothing.py").write_text("raise AssertionError('it was imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lookup, "_allowed", {"sees_nothing", "not_there"})
+    monkeypatch.setattr("sys.path", [*sys.path])
+    lookup.check_own_code("resnet18", "model.backbone.name")
+    lookup.check_own_code(None, "model.backbone.name")
+    lookup.check_own_code("sees_nothing.net", "model.backbone.name")
+    with pytest.raises(FaceproofError, match="No module named 'not_there' in"):
+        lookup.check_own_code("not_there.net", "model.backbone.name")
+    with pytest.raises(FaceproofError, match="is code that is not faceproof's"):
+        lookup.check_own_code("os.system", "model.backbone.name")

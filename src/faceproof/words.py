@@ -320,6 +320,11 @@ def after_epochs(number: int) -> str:
     return f"after {number} epoch{'s' * (number != 1)}"
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number with its word, which takes an s for all but one."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
 def percent(share: float) -> str:
     """Write a share with one decimal, but never a share short of all or none as all or none."""
     if 0 < share < 0.0005:

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceproof.prepare.places import relative_names, sources_of
+from faceproof.prepare.places import media_of, relative_names
 
 NAME = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=40)
 
@@ -16,7 +16,7 @@ def rows(paths, **values):
 
 
 def places(paths, **values):
-    return [one.place for one in sources_of(rows(paths, **values), relative_names(paths))]
+    return [one.place for one in media_of(rows(paths, **values), relative_names(paths))]
 
 
 def test_names_are_relative_to_the_folder_that_holds_all():

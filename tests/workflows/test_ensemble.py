@@ -205,3 +205,27 @@ def test_its_rule_of_videos_comes_from_the_scores_that_it_combines(tmp_path):
     assert (found.rule, found.num_videos) == ("share", 20)
     report = json.loads((evaluate(made.path, QUIET) / "report.json").read_text())
     assert report["group_level"]["video"]["point"] == found.to_json()
+
+
+CROP = {
+    "config": {"detector": "retinaface", "margin": 0.17, "align": False, "size": None,
+               "quality": None, "min_score": 0.8, "min_size": 24},
+    "detector": "retinaface 1",
+}  # fmt: skip
+
+
+def test_its_members_see_one_crop_of_each_face(runs, tmp_path):
+    copies = []
+    for run in runs[:2]:
+        shutil.copytree(run.path, tmp_path / run.path.name)
+        copies.append(RunFolder(tmp_path / run.path.name))
+        copies[-1].update_record(crop=CROP)
+    paths = tuple(one.path for one in copies)
+    made = ensemble(EnsembleConfig(paths, out=tmp_path / "alike"))
+    assert made.read_record()["crop"] == CROP
+    other = {**CROP, "config": {**CROP["config"], "min_size": 40}}  # frames no face otherwise
+    copies[1].update_record(crop=other)
+    ensemble(EnsembleConfig(paths, out=tmp_path / "alike too"))
+    copies[1].update_record(crop={**CROP, "config": {**CROP["config"], "margin": 0.5}})
+    with pytest.raises(FaceproofError, match=r"not cut out alike.*margin 0\.17.*margin 0\.5"):
+        ensemble(EnsembleConfig(paths, out=tmp_path / "unlike"))

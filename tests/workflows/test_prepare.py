@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from faceproof.data.image_io import read_image
 from faceproof.data.listing import DataSet
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
+from faceproof.inference import predictor
 from faceproof.inference.faces import FaceOptions, cut_faces, face_options, judge_faces
 from faceproof.inference.video_faces import read_faces
+from faceproof.io.stamps import digest_of
 from faceproof.prepare import processes
 from faceproof.task import get_task
 from faceproof.workflows.prepare import (
@@ -26,7 +29,7 @@ from faceproof.workflows.prepare import (
     listed_paths,
     prepare,
 )
-from tests.jobs import train
+from tests.jobs import evaluate, train
 from tests.small_faces import moving, write_clip, write_photograph
 
 pytest.importorskip("onnxruntime", reason="finding faces takes faceproof[faces]")
@@ -104,14 +107,14 @@ def test_two_people_in_a_video_are_two_groups_that_stay_together(prepared):
 
 def test_each_file_is_a_row_and_what_is_wrong_has_its_reason(prepared):
     rows = {Path(row["path"]).name: row
-            for row in pq.read_table(prepared / "sources.parquet").to_pylist()}  # fmt: skip
+            for row in pq.read_table(prepared / "media.parquet").to_pylist()}  # fmt: skip
     assert len(rows) == len({name for name, *_ in ROWS}) - 2  # a.mp4 and b.png twice each
     assert rows["none.mp4"]["status"] == "unreadable"
     assert "no video format" in rows["none.mp4"]["reason"]
     assert (rows["two.mp4"]["tracks"], rows["two.mp4"]["crops"]) == (2, 6)
     about = json.loads((prepared / "prepared.json").read_text())
     assert about["counts"] == {
-        "sources": 6, "prepared": 5, "unreadable": 1, "several faces": 1, "crops": 14,
+        "files": 6, "prepared": 5, "unreadable": 1, "several faces": 1, "crops": 14,
     }  # fmt: skip
     page = (prepared / "prepared.html").read_text()
     assert "1 of 6 photographs and videos gave no crop" in page
@@ -132,15 +135,15 @@ def test_originals_are_only_read(data, originals, prepared):
 
 def stopped_after(number, monkeypatch):
     """Let the command stop, as by Ctrl-C, after some files."""
-    whole, seen = processes.prepare_source, []
+    whole, seen = processes.prepare_media, []
 
-    def prepare_source(*arguments):
+    def prepare_media(*arguments):
         if len(seen) == number:
             raise KeyboardInterrupt
         seen.append(arguments[0].path)
         return whole(*arguments)
 
-    monkeypatch.setattr(processes, "prepare_source", prepare_source)
+    monkeypatch.setattr(processes, "prepare_media", prepare_media)
     return seen
 
 
@@ -178,12 +181,12 @@ def test_a_damaged_line_of_the_journal_is_prepared_again(data, prepared, tmp_pat
     assert contents(tmp_path / "out") == contents(prepared)
 
 
-def test_other_generators_are_other_sources(data, prepared):
+def test_other_generators_are_not_the_same_files(data, prepared):
     other = data.table.set_column(
         data.table.schema.get_field_index("generator"), data.table.schema.field("generator"),
         pa.array(["other"] * data.table.num_rows).cast(data.table.schema.field("generator").type),
     )  # fmt: skip
-    with pytest.raises(FaceproofError, match="was made with other sources"):
+    with pytest.raises(FaceproofError, match="was made with other files"):
         prepare(config(prepared, faces="all"), listed_data(DataSet("mine", data.task, other)))
 
 
@@ -220,7 +223,7 @@ def test_a_folder_is_not_gone_on_with_otherwise(data, prepared, tmp_path):
     ):
         prepare(config(prepared, faces="all", margin=0.5), listed_data(data))
     fewer = DataSet("mine", data.task, data.table.slice(1))
-    with pytest.raises(FaceproofError, match="was made with other sources"):
+    with pytest.raises(FaceproofError, match="was made with other files"):
         prepare(config(prepared, faces="all"), listed_data(fewer))
     (tmp_path / "own.txt").write_text("mine")
     with pytest.raises(FaceproofError, match="holds files that faceproof prepare has not written"):
@@ -275,12 +278,14 @@ def test_without_any_face_the_exit_code_says_so(tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(b"no image")
     assert main(["prepare", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]) == 1
     assert "no face was found" in capsys.readouterr().out
+    assert main(["prepare", "data=videos", "data.prepare.min_size=9", "--out", "out2"]) == 2
+    assert "is for training on data=videos; here it is --min-size" in capsys.readouterr().err
     assert main(["prepare", "data=demo", "a.png", "--out", str(tmp_path / "out2")]) == 2
     assert "give either data=NAME" in capsys.readouterr().err
 
 
 def test_a_detector_trained_on_crops_prepares_what_it_is_given(
-    prepared, originals, tmp_path, monkeypatch
+    prepared, originals, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.chdir(tmp_path)
     words = ("data=prepared", f"data.root={prepared}", "model=face_cnn", "trainer=smoke")
@@ -301,6 +306,42 @@ def test_a_detector_trained_on_crops_prepares_what_it_is_given(
     assert rows["real/b.png"]["probability"] == pytest.approx(verdict.image.probability, abs=1e-6)
     assert (rows["fake/two.mp4"]["faces"], rows["real/a.mp4"]["faces"]) == (2, 1)
     assert face_options(detector, False, False) is None
+    _tell_of_other_framings(tmp_path, detector, prepared, originals, caplog)
+
+
+def _tell_of_other_framings(folder, detector, prepared, originals, caplog):
+    """What was trained on crops says so where it is shown something else."""
+    caplog.clear()
+    predictor._warn_of_crops.cache_clear()
+    detector(originals / "real/b.png")
+    detector(originals / "fake/b.png")
+    assert caplog.text.count("was trained on faces that are cut out") == 1
+    stored = detector.card.detector.crop
+    older = replace(stored, detector="retinaface 0")
+    entry = replace(detector.card.detector, crop=older)
+    face_options(replace(detector, card=replace(detector.card, detector=entry)), None, False)
+    assert "found by retinaface 0, and here by retinaface" in caplog.text
+    for framing, number in ((prepared, 0), (folder / "wide", 1)):
+        caplog.clear()
+        if number:
+            wide = config(folder / "wide", faces="all", margin=0.5)
+            prepare(wide, listed_paths([str(originals / "fake")]))
+            labelled(folder / "wide")
+        evaluate(folder / "run", "data=prepared", f"data.root={framing}", "split=all")
+        assert caplog.text.count("a metric on it is of the framing too") == number
+
+
+def labelled(folder):
+    """Give the crops of a folder a label and a split, as a data set would have."""
+    table = pq.read_table(folder / "images.parquet")
+    for name, word in (("label", "fake"), ("split", "test")):
+        place = table.schema.get_field_index(name)
+        words = pa.array([word] * table.num_rows).cast(table.schema.field(name).type)
+        table = table.set_column(place, table.schema.field(name), words)
+    pq.write_table(table, folder / "images.parquet")
+    about = json.loads((folder / "prepared.json").read_text())
+    about["images"] = digest_of(folder / "images.parquet")
+    (folder / "prepared.json").write_text(json.dumps(about))
 
 
 @pytest.mark.parametrize("options", [{"quality": 70, "size": 48}, {"align": True, "size": 64}])

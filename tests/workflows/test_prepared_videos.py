@@ -42,7 +42,7 @@ def test_videos_are_cut_into_faces_once_and_it_is_said(videos, monkeypatch, capl
     def refuse(*arguments):
         raise AssertionError("it is prepared already")
 
-    monkeypatch.setattr(processes, "prepare_source", refuse)
+    monkeypatch.setattr(processes, "prepare_media", refuse)
     assert app.compose_data(videos).table.equals(data.table)
 
 

@@ -30,8 +30,8 @@ CHANGEABLE = (
 )  # fmt: skip
 # Settings of the command itself; a training has no use for them.
 OF_THE_COMMAND = ("allow", "compare", "experiments", "resume", "sweep")
-# Where a run may name code of the user's own that its network or its training is made of.
-OWN_NETWORK = ("model.backbone.name", "model.head.name")
+# Where a run may name code of the user's own that its network is made of.
+OWN_NETWORK = ("model.backbone.name", "model.head.name", "model.branch.name")
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
 
@@ -66,7 +66,7 @@ def refuse_early(values: Mapping[str, Any]) -> None:
 
 
 def _check_own_code(values: Mapping[str, Any]) -> None:
-    """Refuse networks and optimizers of the user's own that are not allowed or not there."""
+    """Refuse networks of the user's own that are not allowed or not there."""
     flat = flatten(values)
     for setting in OWN_NETWORK:
         lookup.check_own_code(flat.get(setting), setting)
@@ -187,10 +187,10 @@ def evaluate(config: DictConfig) -> Path:
     settings = make(EvaluateConfig, values)
     run = find_run(settings.run)
     run.require(run.config, run.samples)
-    run.read_config()  # a damaged one is named first
+    config_of_run = run.read_config()  # a damaged one is named first
     run.require(run.operating_point)
     if not run.ensemble.is_file():
-        _check_own_code(run.read_config())
+        _check_own_code(config_of_run)
     sources = requested_data(config)
 
     from faceproof.workflows import evaluate as workflow

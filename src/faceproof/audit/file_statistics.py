@@ -21,6 +21,7 @@ import pyarrow.parquet
 
 from faceproof.data import image_io
 from faceproof.data import image_statistics as numbers
+from faceproof.data.digests import content_digest
 from faceproof.data.image_io import UnreadableImageError, decode_image, read_file
 from faceproof.data.image_limits import open_image
 from faceproof.data.kinds import VIDEO_SUFFIXES
@@ -213,7 +214,7 @@ def statistics_of_file(path: str) -> dict[str, Any]:
     return {
         "path": path,
         "size": size,
-        "content": hashlib.blake2b(data, digest_size=16).digest(),
+        "content": content_digest(data),
         "look": numbers.perceptual_hash(grey).tobytes(),
         "suffix": Path(path).suffix.lower(),
         **header,

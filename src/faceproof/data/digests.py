@@ -18,10 +18,15 @@ from faceproof.io.cache import cache_folder
 from faceproof.io.progress import progress
 from faceproof.io.stamps import key_of, stamp_of
 
-SIZE = 16  # bytes: that of `content` in the file statistics
+SIZE = 16  # bytes
 SCHEMA = pa.schema([("path", pa.string()), ("stamp", pa.string()), ("content", pa.string())])
 
 log = logging.getLogger(__name__)
+
+
+def content_digest(data: bytes) -> bytes:
+    """Return the digest of a file's bytes, by which equal files are known."""
+    return hashlib.blake2b(data, digest_size=SIZE).digest()
 
 
 def digests_of(paths: Sequence[str], where: str) -> list[str | None]:

@@ -116,7 +116,7 @@ _OUTPUTS = (
     {"config.yaml", "record.json"}, {"leaderboard.csv", "sweep.lock"}, {"card.json", "README.md"},
     {"predictions.parquet", "report.json"}, {"features.json", "features.png"},
     *({f"{page}.html", f"{page}.json"} for page in ("comparison", "explore", "spectra")),
-    {"explanation.html", "explanation.json"}, {"prepared.json", "sources.parquet"},
+    {"explanation.html", "explanation.json"}, {"prepared.json", "media.parquet"},
 )  # fmt: skip
 
 # What a name must have that is left behind although its ending is known; most have none of it.

@@ -4,7 +4,7 @@
 |-------------------|----------------------------------------------------------------------------|
 | `prepared.json`   | settings, face detector, versions, counts, and digests of the two tables   |
 | `images.parquet`  | the image table: a row for each crop                                       |
-| `sources.parquet` | a row for each photograph or video, with what was found in it              |
+| `media.parquet` | a row for each photograph or video, with what was found in it              |
 | `faces/`          | the crops                                                                  |
 | `prepared.html`   | a page on what was found                                                   |
 """
@@ -26,7 +26,7 @@ from faceproof.io.stamps import digest_of
 from faceproof.settings import PLACE
 
 FORMAT = "faceproof-prepared-1"
-ABOUT, IMAGES, SOURCES, FACES = "prepared.json", "images.parquet", "sources.parquet", "faces"
+ABOUT, IMAGES, MEDIA, FACES = "prepared.json", "images.parquet", "media.parquet", "faces"
 PAGE = "prepared.html"
 # What the image table says of each crop, beside the columns of every image table.
 CROP_FIELDS = [
@@ -57,10 +57,10 @@ class About:
         settings: of the preparation, by name.
         detector: the face detector, with its version.
         versions: of the packages on which the bytes of the crops depend.
-        sources: digest of the paths and sizes of the photographs and videos.
+        files: digest of the names, sizes and labels of the photographs and videos.
         counts: of photographs and videos, by their status, and of crops.
         images: digest of `images.parquet`.
-        results: digest of `sources.parquet`.
+        results: digest of `media.parquet`.
     """
 
     format: str
@@ -68,7 +68,7 @@ class About:
     settings: dict[str, Any]
     detector: str
     versions: dict[str, str]
-    sources: str
+    files: str
     counts: dict[str, int]
     images: str
     results: str
@@ -95,7 +95,7 @@ def read_about(folder: Path) -> About:
         about: About = parse(About, read_json(file, "prepare it again"))
     except FaceproofError as error:
         raise FaceproofError(f"{file} cannot be read: {error}") from error
-    for name, digest in ((IMAGES, about.images), (SOURCES, about.results)):
+    for name, digest in ((IMAGES, about.images), (MEDIA, about.results)):
         if digest_of(folder / name) != digest:
             raise FaceproofError(
                 f"{folder / name} is not the table that was written with the folder; copy the "

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
-from faceproof.inference.predictor import ImageLike, Predictor, stack_fitted, to_rgb
+from faceproof.inference.predictor import ImageLike, Predictor, fit_all, stack_fitted, to_rgb
 from faceproof.inference.verdicts import NO_FACE, Fit, Fitted, Verdict
 from faceproof.prepare.boxes import Box
 from faceproof.prepare.cropping import CropConfig, cut_as_stored
@@ -169,11 +168,6 @@ def cut_faces(image: Tensor, options: FaceOptions) -> tuple[list[Box], list[Tens
     if not faces and options.whole_if_none:
         parts = [image]
     return [face.box for face in faces], parts
-
-
-def fit_all(image: Tensor, fits: Sequence[Fit]) -> Fitted:
-    """Resize an image, (3, H, W) uint8, for each network."""
-    return {fit: fit_image(image, *fit) for fit in fits}
 
 
 def combine_faces(

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from faceproof.data.image_io import read_image
 from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
-from faceproof.data.model_input import fit_image
 from faceproof.evaluation.predictions import ScoreError
 from faceproof.inference.faces import (
     FaceOptions,
@@ -22,7 +21,7 @@ from faceproof.inference.faces import (
 )
 from faceproof.inference.inputs import is_video
 from faceproof.inference.output_parts import Row, printable
-from faceproof.inference.predictor import Predictor, judge_batches, stack_fitted
+from faceproof.inference.predictor import Predictor, fit_all, judge_batches, stack_fitted
 from faceproof.inference.verdicts import Fit, Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
 from faceproof.inference.video_faces import (
@@ -114,7 +113,7 @@ class _Files(Dataset[_File]):
         if faces is not None:
             boxes, parts = fit_faces(image, self.fits, faces)
             return file._replace(boxes=boxes, fitted=parts)
-        return file._replace(fitted=[{fit: fit_image(image, *fit) for fit in self.fits}])
+        return file._replace(fitted=[fit_all(image, self.fits)])
 
     def __getitems__(self, paths: list[str]) -> list[_File]:
         """Return a whole batch, as torch's loader asks for it."""

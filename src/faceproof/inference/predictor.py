@@ -29,6 +29,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores, is_positive
 from faceproof.inference.verdicts import (
     NO_FACE,
+    Fit,
     Fitted,
     Member,
     Network,
@@ -104,7 +105,7 @@ class Predictor:
 
     def fit(self, image: Tensor) -> Fitted:
         """Resize (3, H, W) uint8 for each network: (3, S, S), by side and interpolation."""
-        return {fit: fit_image(image, *fit) for fit in self.fits}
+        return fit_all(image, self.fits)
 
     def judge(self, fitted: Fitted) -> list[Verdict]:
         """Return the verdicts on images that `fit` has resized, (B, 3, S, S) uint8."""
@@ -146,6 +147,11 @@ def judge_batches(predictor: Predictor, fitted: Fitted, batch_size: int) -> list
     parts = (slice(start, start + batch_size) for start in range(0, total, batch_size))
     batches = ({fit: images[part] for fit, images in fitted.items()} for part in parts)
     return [verdict for batch in batches for verdict in predictor.judge(batch)]
+
+
+def fit_all(image: Tensor, fits: Sequence[Fit]) -> Fitted:
+    """Resize an image, (3, H, W) uint8, in each way in which networks want it."""
+    return {fit: fit_image(image, *fit) for fit in fits}
 
 
 def stack_fitted(fitted: Sequence[Fitted]) -> Fitted:

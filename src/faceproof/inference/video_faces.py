@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from faceproof.data.image_io import thumbnail
-from faceproof.inference.faces import FaceOptions, fit_all
-from faceproof.inference.predictor import Predictor, stack_fitted
+from faceproof.inference.faces import FaceOptions
+from faceproof.inference.predictor import Predictor, fit_all, stack_fitted
 from faceproof.inference.verdicts import Fit, Fitted
 from faceproof.inference.video import THUMBNAIL, Clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
@@ -31,6 +31,7 @@ from faceproof.prepare.video import (
     UnreadableVideoError,
     open_video,
 )
+from faceproof.words import counted
 
 RULE = "one on the face with the highest probability of the positive class"
 
@@ -87,7 +88,7 @@ class FacesVideoVerdict:
         each = [
             DASH if one.probability is None else f"{one.probability:.3f}" for one in self.tracks
         ]
-        faces = "1 face" if len(self.tracks) == 1 else f"{len(self.tracks)} faces"
+        faces = counted(len(self.tracks), "face")
         listed = f" ({', '.join(each)})" if len(each) > 1 else ""
         seen = (
             f"{faces}{listed}, the deciding one in {len(self.video.frames)} of {self.num_frames} "

@@ -6,6 +6,7 @@ and the artifact that serves it. So a detector sees the framing that it has lear
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -15,6 +16,7 @@ from faceproof import settings
 from faceproof.data.image_io import Pixels, decode_image
 from faceproof.data.image_statistics import resized, sharpness
 from faceproof.data.model_input import fit_image
+from faceproof.io.parse import parse
 from faceproof.prepare.alignment import aligned, template_side
 from faceproof.prepare.boxes import crop
 from faceproof.prepare.face import NUM_LANDMARKS, Face
@@ -100,6 +102,16 @@ class StoredCrop:
 
     config: CropConfig
     detector: str
+
+
+def read_crop(value: Any) -> StoredCrop | None:
+    """Return how faces were cut out, from the plain values of `DataSet.crop` or of a run's record.
+
+    Raises:
+        FaceproofError: they are something else.
+    """
+    stored: StoredCrop | None = parse(StoredCrop | None, value, "crop")
+    return stored
 
 
 def cut(image: Pixels, face: Face, config: CropConfig) -> Pixels:

@@ -12,24 +12,24 @@ from faceproof.evaluation.json_values import plain
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.parse import parse
 from faceproof.io.stamps import stamp_of
-from faceproof.prepare.source import Result, Source
+from faceproof.prepare.media import Media, Result
 
 JOURNAL = "journal.jsonl"
 log = logging.getLogger(__name__)
 
 
-def read_journal(folder: Path, begun: dict[str, Any], sources: list[Source]) -> dict[int, Result]:
-    """Return what an earlier command has made of some of the sources, by their numbers.
+def read_journal(folder: Path, made_with: dict[str, Any], media: list[Media]) -> dict[int, Result]:
+    """Return what an earlier command has made of some of the files, by their numbers.
 
     That of a file which has changed since is left out; so is a last line that was cut off.
 
     Args:
         folder: the folder that is prepared.
-        begun: what must be the same for its results to count: settings, versions, sources.
-        sources: the photographs and videos.
+        made_with: what must be the same for its results to count: settings, versions, files.
+        media: the photographs and videos.
 
     Raises:
-        FaceproofError: the earlier command had other settings, or other sources.
+        FaceproofError: the earlier command had other settings, or other files.
     """
     file = folder / JOURNAL
     if not file.exists():
@@ -43,19 +43,19 @@ def read_journal(folder: Path, begun: dict[str, Any], sources: list[Source]) -> 
             log.warning("%s has a damaged line; its file is prepared again", file)
             continue
         if number == 0:
-            refuse_another(folder, value, begun)
+            refuse_another(folder, value, made_with)
             continue
-        place, result = value["source"], parse(Result, value["result"])
-        if result.stamp is not None and stamp_of(sources[place].path) == result.stamp:
+        place, result = value["file"], parse(Result, value["result"])
+        if result.stamp is not None and stamp_of(media[place].path) == result.stamp:
             found[place] = result
         else:
             found.pop(place, None)
     return found
 
 
-def refuse_another(folder: Path, before: dict[str, Any], begun: dict[str, Any]) -> None:
-    """Refuse to go on in a folder that was begun, or finished, with other settings or sources."""
-    for name, value in begun.items():
+def refuse_another(folder: Path, before: dict[str, Any], made_with: dict[str, Any]) -> None:
+    """Refuse to go on in a folder that was begun, or finished, with other settings or files."""
+    for name, value in made_with.items():
         if before.get(name) != value:
             raise FaceproofError(
                 f"{folder} was made with other {name} ({_difference(before.get(name), value)}): "
@@ -80,8 +80,8 @@ class Journal:
         self.file = file
 
     def add(self, number: int, result: Result) -> None:
-        """Add what was made of a source."""
-        self._write({"source": number, "result": plain(result)})
+        """Add what was made of a file."""
+        self._write({"file": number, "result": plain(result)})
 
     def _write(self, value: dict[str, Any]) -> None:
         self.file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
@@ -90,7 +90,7 @@ class Journal:
 
 @contextmanager
 def open_journal(
-    folder: Path, begun: dict[str, Any], known: dict[int, Result]
+    folder: Path, made_with: dict[str, Any], known: dict[int, Result]
 ) -> Iterator[Journal]:
     """Open the journal of a folder anew, with what is `known` already; see `read_journal`.
 
@@ -101,7 +101,7 @@ def open_journal(
     partial = file.with_suffix(".part")
     with explain_disk_errors(file), partial.open("wb") as stream:
         journal = Journal(stream)
-        journal._write(begun)
+        journal._write(made_with)
         for number, result in known.items():
             journal.add(number, result)
         partial.replace(file)

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from faceproof.data.kinds import VIDEO_SUFFIXES
 from faceproof.data.prepared import FACES
-from faceproof.prepare.source import Source
+from faceproof.prepare.media import Media
 from faceproof.prepare.tables import Row
 
 MAX_STEM = 60  # characters
@@ -24,7 +24,7 @@ def relative_names(paths: Sequence[str]) -> list[str]:
     return [PurePath(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
 
 
-def sources_of(rows: Sequence[Row], names: Sequence[str]) -> list[Source]:
+def media_of(rows: Sequence[Row], names: Sequence[str]) -> list[Media]:
     """Return the photographs and videos of an image table, and where their crops go.
 
     That is faces/LABEL/GENERATOR/NAME-DIGEST, of a photograph with a folder of two digits between.
@@ -38,7 +38,7 @@ def sources_of(rows: Sequence[Row], names: Sequence[str]) -> list[Source]:
         stem = f"{_plain(PurePath(name).stem)[:MAX_STEM]}-{digest}"
         kind = _plain(row["generator"] or row["source"] or "images")
         parts = [FACES, row["label"] or "unlabelled", kind, *([] if is_video else [digest[:2]])]
-        found.append(Source(path, "/".join((*parts, stem)), is_video))
+        found.append(Media(path, "/".join((*parts, stem)), is_video))
     return found
 
 

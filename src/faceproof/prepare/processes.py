@@ -15,22 +15,22 @@ from faceproof import lookup
 from faceproof.errors import FaceproofError
 from faceproof.prepare.detectors import load_detector
 from faceproof.prepare.face import FaceDetector
-from faceproof.prepare.source import PrepareSettings, Result, Source, prepare_source
+from faceproof.prepare.media import Media, PrepareSettings, Result, prepare_media
 
 AHEAD = 4  # tasks that wait for each process
 IMAGES_AT_ONCE = 16  # photographs in a task; a video is one by itself
 
-Task = list[tuple[int, Source]]
+Task = list[tuple[int, Media]]
 _detector: list[FaceDetector] = []  # of a worker process
 
 
 def prepare_all(
-    sources: Iterable[tuple[int, Source]], folder: Path, wanted: PrepareSettings, workers: int
+    media: Iterable[tuple[int, Media]], folder: Path, wanted: PrepareSettings, workers: int
 ) -> Iterator[tuple[int, Result]]:
-    """Yield the number of each source and what was made of it, in the order in which they end.
+    """Yield the number of each file and what was made of it, in the order in which they end.
 
     Args:
-        sources: numbers, and photographs and videos.
+        media: numbers, and photographs and videos.
         folder: the prepared folder.
         wanted: what is made of them.
         workers: processes; 0 for this one alone.
@@ -38,7 +38,7 @@ def prepare_all(
     Raises:
         FaceproofError: a process has died.
     """
-    tasks = _tasks(sources)
+    tasks = _tasks(media)
     work = partial(_work, folder, wanted)
     if workers == 0:
         _begin(wanted.crop.detector, [])
@@ -73,14 +73,14 @@ def _results(done: set["Future[list[tuple[int, Result]]]"]) -> Iterator[tuple[in
         yield from future.result()
 
 
-def _tasks(sources: Iterable[tuple[int, Source]]) -> Iterator[Task]:
+def _tasks(media: Iterable[tuple[int, Media]]) -> Iterator[Task]:
     """Yield a task for each video, and one for some photographs each."""
     images: Task = []
-    for number, source in sources:
-        if source.is_video:
-            yield [(number, source)]
+    for number, one in media:
+        if one.is_video:
+            yield [(number, one)]
             continue
-        images.append((number, source))
+        images.append((number, one))
         if len(images) == IMAGES_AT_ONCE:
             yield images
             images = []
@@ -99,4 +99,4 @@ def _begin(detector: str, allowed: list[str], is_worker: bool = False) -> None:
 
 def _work(folder: Path, wanted: PrepareSettings, task: Task) -> list[tuple[int, Result]]:
     detector = _detector[0]
-    return [(number, prepare_source(one, folder, wanted, detector)) for number, one in task]
+    return [(number, prepare_media(one, folder, wanted, detector)) for number, one in task]

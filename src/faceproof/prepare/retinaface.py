@@ -33,7 +33,7 @@ DIGEST = (
     "b7a7acab55e104dce6f32cdfff929bd83946da5cd869b9e2e9bdffafd1b7e4a5"  # of the network, SHA-256
 )
 MEAN = np.array([104, 117, 123], np.float32).reshape(3, 1, 1)  # blue, green, red
-# Pixels of the longer side at which an image is searched; a face of 40 of them is found.
+# Pixels of the longer side at which an image is searched; most faces of 40 of them are found.
 SMALLEST_SIDE, LARGEST_SIDE = 160, 1024
 SECOND_SIDE = 192  # pixels of the square around a face at the second look
 AROUND = 0.6  # of a face's longer side, on each side of it at the second look

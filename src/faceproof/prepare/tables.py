@@ -9,10 +9,10 @@ import pyarrow as pa
 from faceproof.data.prepared import IMAGE_SCHEMA
 from faceproof.data.table import SCHEMA, WORD
 from faceproof.io.plain_files import printable
-from faceproof.prepare.source import Crop, Result
+from faceproof.prepare.media import Crop, Result
 
 OF_SOURCE = ("label", "split", "source", "generator", "component", "pair")
-SOURCE_SCHEMA = pa.schema(
+MEDIA_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
         *(SCHEMA.field(name) for name in ("label", "split", "source", "generator")),
@@ -87,7 +87,7 @@ def _values_of(crop: Crop) -> dict[str, Any]:
     }
 
 
-def source_table(rows: Sequence[Row], results: Sequence[Result]) -> pa.Table:
+def media_table(rows: Sequence[Row], results: Sequence[Result]) -> pa.Table:
     """Return a row for each photograph or video, with what was found in it."""
     found = [
         {
@@ -107,14 +107,14 @@ def source_table(rows: Sequence[Row], results: Sequence[Result]) -> pa.Table:
         }
         for row, result in zip(rows, results, strict=True)
     ]
-    return pa.Table.from_pylist(found, SOURCE_SCHEMA)
+    return pa.Table.from_pylist(found, MEDIA_SCHEMA)
 
 
 def counts_of(results: Sequence[Result]) -> dict[str, int]:
     """Return how many photographs and videos have each status, and how many crops there are."""
     statuses = Counter(result.status for result in results)
     return {
-        "sources": len(results),
+        "files": len(results),
         **dict(sorted(statuses.items())),
         "several faces": sum(result.most_faces > 1 for result in results),
         "crops": sum(len(result.crops) for result in results),

@@ -185,14 +185,14 @@ class PresentFrames:
 
 
 def _file(path: str | Path) -> BinaryIO:
+    if "\0" in str(path):  # each version of Python words this error in another way
+        raise UnreadableVideoError("its path holds a null byte")
     try:
         if Path(path).is_fifo():  # opening it would wait for a writer
             raise UnreadableVideoError("it is a pipe")
         return Path(path).open("rb")
     except FileNotFoundError as error:
         raise UnreadableVideoError("the file is not there") from error
-    except ValueError as error:
-        raise UnreadableVideoError("its path holds a null byte") from error
     except OSError as error:
         raise UnreadableVideoError(error.strerror or str(error)) from error
 

@@ -27,28 +27,28 @@ class Shown:
     doubt: str
 
 
-def prepared_page(folder: Path, about: About, images: pa.Table, sources: pa.Table) -> str:
+def prepared_page(folder: Path, about: About, images: pa.Table, media: pa.Table) -> str:
     """Return the page of a prepared folder.
 
     Args:
         folder: where the crops lie.
         about: what the folder says of itself.
         images: its image table, with relative paths.
-        sources: its table of photographs and videos.
+        media: its table of photographs and videos.
     """
     doubtful = _doubtful(images)
     sample = np.unique(np.linspace(0, images.num_rows - 1, MAX_SAMPLE).astype(int))
-    left_out = sources.filter(pc.equal(sources["crops"], 0)).to_pylist()
+    left_out = media.filter(pc.equal(media["crops"], 0)).to_pylist()
     return render(
         "prepared.html.j2",
         about=about,
         settings=_settings(about),
-        num_sources=sources.num_rows,
-        statuses=sorted(set(sources["status"].cast(pa.string()).to_pylist())),
-        balance=_balance(sources),
+        num_media=media.num_rows,
+        statuses=sorted(set(media["status"].cast(pa.string()).to_pylist())),
+        balance=_balance(media),
         crops=counts(images, "split", "label"),
         quantiles=_quantiles(images),
-        several=int(pc.sum(pc.greater(sources["most_faces"], 1)).as_py() or 0),
+        several=int(pc.sum(pc.greater(media["most_faces"], 1)).as_py() or 0),
         doubtful=[_shown(folder, images, row, doubt) for row, doubt in doubtful],
         sample=[_shown(folder, images, int(row), "") for row in sample if images.num_rows],
         left_out=left_out[:MAX_LEFT_OUT],
@@ -63,10 +63,10 @@ def _settings(about: About) -> list[tuple[str, object]]:
     return [*crop.items(), *values.items()]
 
 
-def _balance(sources: pa.Table) -> dict[tuple[str, str], dict[str, int]]:
+def _balance(media: pa.Table) -> dict[tuple[str, str], dict[str, int]]:
     """Return for each split and label how many photographs and videos have each status."""
     found: dict[tuple[str, str], dict[str, int]] = {}
-    for (split, label, status), count in counts(sources, "split", "label", "status").items():
+    for (split, label, status), count in counts(media, "split", "label", "status").items():
         place = found.setdefault((split or "no split", label or "no label"), {})
         place[str(status)] = count
     return found

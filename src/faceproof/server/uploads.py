@@ -25,8 +25,8 @@ from faceproof.server.limits import Limits
 from faceproof.server.memory import MemoryBudget
 from faceproof.words import apart
 
-# A decoder of H.264 keeps up to 17 frames of 1.5 bytes a pixel; beside them are a frame's RGB, its
-# upright copy, and its numbers while it is resized.
+# A decoder of H.264 keeps up to 17 frames of 1.5 bytes a pixel; beside them are the RGB of four
+# frames, where faces are found, an upright copy, and a frame's numbers while it is resized.
 BYTES_PER_PIXEL_OF_VIDEO = 50
 
 Found = TypeVar("Found")

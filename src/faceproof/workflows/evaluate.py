@@ -49,12 +49,11 @@ from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.folders import from_here
 from faceproof.io.newest_runs import find_run
-from faceproof.io.parse import parse
 from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
-from faceproof.prepare.cropping import StoredCrop
+from faceproof.prepare.cropping import read_crop
 from faceproof.reports.image_grid import mistake_images
 from faceproof.reports.numbers import DASH, rate, span
 from faceproof.reports.report import ReportExtras, verdict, write_report
@@ -102,7 +101,7 @@ def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = l
 
 def _warn_of_other_crops(run: RunFolder, sets: Sequence[DataSet]) -> None:
     """Warn where images are framed otherwise than those that a run was trained on."""
-    trained = plain(parse(StoredCrop | None, run.read_record().get("crop"), "crop"))
+    trained = plain(read_crop(run.read_record().get("crop")))
     for data in sets:
         if framing_of(data.crop) != framing_of(trained):
             log.warning(

@@ -36,7 +36,7 @@ from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import read_model
 from faceproof.models.weights import load_network
-from faceproof.prepare.cropping import StoredCrop
+from faceproof.prepare.cropping import read_crop
 from faceproof.task import get_task
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
@@ -89,15 +89,9 @@ def _pack_run(run: RunFolder, onnx: bool) -> Package:
         evaluations=tuple(_evaluations(run, point)),
         networks=tuple(members),
         average=average,
-        crop=_crop(record),
+        crop=read_crop(record.get("crop")),
     )
     return Package(entry, files, run)
-
-
-def _crop(record: dict[str, Any]) -> StoredCrop | None:
-    """Return how the faces of a run's images were cut out; None if they were taken as they are."""
-    stored: StoredCrop | None = parse(StoredCrop | None, record.get("crop"), "crop")
-    return stored
 
 
 def _pack_network(

@@ -18,10 +18,11 @@ from faceproof.settings import SettingError
 if TYPE_CHECKING:
     from faceproof.data import DataSet
     from faceproof.data.prepared import About
-    from faceproof.prepare.source import PrepareSettings, Result, Source
+    from faceproof.prepare.media import Media, PrepareSettings, Result
     from faceproof.prepare.tables import Row
 
 MAX_WORKERS = 256
+MIN_VIDEOS, MIN_MEDIA = 2, 200  # from which on processes gain more than their start takes
 VIDEOS = "faceproof.workflows.prepared_videos.list_videos"  # the kind of conf/data/videos.yaml
 BYTES_DEPEND_ON = (
     "faceproof", "torch", "onnxruntime", "pillow", "numpy", "simplejpeg", "av",
@@ -47,7 +48,7 @@ class PrepareConfig:
     2: the command could not be run.
 
     Attributes:
-        sources: photographs, videos, folders (with all below), patterns, lists, or data=NAME and
+        paths: photographs, videos, folders (with all below), patterns, lists, or data=NAME and
             data.KEY=VALUE for a data set with its labels and splits.
         out: the folder to write.
         faces: which faces of a photograph or video: the largest, all, or the steadiest, which moves
@@ -67,7 +68,7 @@ class PrepareConfig:
         allow: a module with code of your own; can be repeated.
     """
 
-    sources: tuple[str, ...]
+    paths: tuple[str, ...]
     _: KW_ONLY
     out: Path
     faces: Literal["largest", "all", "steadiest"] = "largest"
@@ -96,7 +97,7 @@ class PrepareConfig:
         Raises:
             FaceproofError: an option has a value that it cannot have.
         """
-        from faceproof.prepare.source import prepare_settings
+        from faceproof.prepare.media import prepare_settings
 
         try:
             return prepare_settings({name: getattr(self, name) for name in SETTINGS})
@@ -166,32 +167,31 @@ def prepare(config: PrepareConfig, listed: Listed) -> "About":
             files, or a process has died.
     """
     lookup.allow(config.allow)
-    return prepare_folder(config.out, config.wanted(), listed, config.workers, config.check)
+    _refuse_other_folder(config.out)  # before the detector is loaded
+    preparation = Preparation(config.wanted(), listed)
+    return prepare_folder(config.out, preparation, config.workers, config.check)
 
 
 def prepare_folder(
     folder: Path,
-    wanted: "PrepareSettings",
-    listed: Listed,
+    preparation: "Preparation",
     workers: int | Literal["auto"] = "auto",
     check: bool = False,
     wait: bool = False,
 ) -> "About":
-    """Prepare photographs and videos into a folder; see `prepare`.
+    """Prepare photographs and videos into a folder, or check one that is finished; see `prepare`.
 
     `wait` for another process that prepares the same folder, instead of refusing.
     """
     from faceproof.data.prepared import ABOUT
 
-    _refuse_other_folder(folder)
     lock = Lock(folder / "prepare.lock", f"{folder} is being prepared by {{holder}}; wait for it")
     lock.acquire(wait)
     try:
-        preparation = Preparation(folder, wanted, listed)
         if (folder / ABOUT).exists():
-            return preparation.check_finished(every_file=check)
-        results = preparation.run(_choose_workers(workers, len(listed.rows)))
-        return preparation.finish(results)
+            return preparation.check_finished(folder, every_file=check)
+        results = preparation.run(folder, _choose_workers(workers, preparation.media))
+        return preparation.finish(folder, results)
     finally:
         lock.release()
 
@@ -210,87 +210,94 @@ def _refuse_other_folder(folder: Path) -> None:
         )
 
 
-def _choose_workers(workers: int | str, num_sources: int) -> int:
+def _choose_workers(workers: int | str, media: "Sequence[Media]") -> int:
+    """Return how many processes to start; `auto` starts none where they would not be worth it."""
     from faceproof.performance.cores import num_cores
 
     if isinstance(workers, int):
         return workers
-    return 0 if num_sources < 8 or num_cores() == 1 else min(num_cores(), MAX_WORKERS)
+    videos = sum(one.is_video for one in media)
+    busy = videos >= MIN_VIDEOS or len(media) >= MIN_MEDIA
+    return min(num_cores(), MAX_WORKERS) if busy and num_cores() > 1 else 0
 
 
 class Preparation:
-    """A folder that is prepared, or was: its sources, settings, and what was made of them."""
+    """What is prepared, and how.
 
-    def __init__(self, folder: Path, wanted: "PrepareSettings", listed: Listed) -> None:
+    Attributes:
+        rows: a row of an image table for each photograph or video.
+        names: of these, relative to the folder that holds them all.
+        media: the photographs and videos, and where their crops go.
+        made_with: what a folder must have been made with to be this one: settings, face detector,
+            versions, and files.
+    """
+
+    def __init__(self, wanted: "PrepareSettings", listed: Listed) -> None:
         from faceproof.data.table import SCHEMA
         from faceproof.io.stamps import key_of
         from faceproof.prepare.detectors import describe_detector
-        from faceproof.prepare.places import relative_names, sources_of
+        from faceproof.prepare.places import media_of, relative_names
 
-        self.folder, self.wanted, self.task, self.rows = folder, wanted, listed.task, listed.rows
+        self.wanted, self.task, self.rows = wanted, listed.task, listed.rows
         self.names = relative_names([row.get("file") or row["path"] for row in self.rows])
-        self.sources: list[Source] = sources_of(self.rows, self.names)
-        self.detector = describe_detector(wanted.crop.detector)
+        self.media: list[Media] = media_of(self.rows, self.names)
         columns = [name for name in SCHEMA.names if name != "path"]
         described = (
-            f"{name} {_size_of(source.path)} {[row[column] for column in columns]}".encode(
+            f"{name} {_size_of(one.path)} {[row[column] for column in columns]}".encode(
                 "utf-8", "surrogatepass"
             )
-            for name, source, row in zip(self.names, self.sources, self.rows, strict=True)
+            for name, one, row in zip(self.names, self.media, self.rows, strict=True)
         )
-        self.begun: dict[str, Any] = {
+        self.made_with: dict[str, Any] = {
             "settings": asdict(wanted),
-            "detector": self.detector,
+            "detector": describe_detector(wanted.crop.detector),
             "versions": _versions(),
-            "sources": key_of((self.task, *described)),
+            "files": key_of((self.task, *described)),
         }
 
-    def run(self, workers: int) -> dict[int, "Result"]:
-        """Prepare what is not prepared yet, and return all results by the numbers of sources."""
+    def run(self, folder: Path, workers: int) -> dict[int, "Result"]:
+        """Prepare what is not prepared yet, and return all results by the numbers of files."""
         from faceproof.prepare.journal import open_journal, read_journal
         from faceproof.prepare.processes import prepare_all
 
-        known = read_journal(self.folder, self.begun, self.sources)
-        known = {number: one for number, one in known.items() if self._is_whole(one)}
+        known = read_journal(folder, self.made_with, self.media)
+        known = {number: one for number, one in known.items() if _is_whole(folder, one)}
         if known:
-            log.info("%s of %s files were prepared before", f"{len(known):,}", len(self.sources))
-        missing = [pair for pair in enumerate(self.sources) if pair[0] not in known]
-        with open_journal(self.folder, self.begun, known) as journal:
-            made = prepare_all(missing, self.folder, self.wanted, workers)
+            log.info(
+                "%s of %s files were prepared before", f"{len(known):,}", f"{len(self.media):,}"
+            )
+        missing = [pair for pair in enumerate(self.media) if pair[0] not in known]
+        with open_journal(folder, self.made_with, known) as journal:
+            made = prepare_all(missing, folder, self.wanted, workers)
             for number, result in progress(made, "preparing", len(missing)):
                 journal.add(number, result)
                 known[number] = result
         return known
 
-    def _is_whole(self, result: "Result") -> bool:
-        return all(
-            _size_of(str(self.folder / crop.file)) == crop.num_bytes for crop in result.crops
-        )
-
-    def finish(self, results: dict[int, "Result"]) -> "About":
+    def finish(self, folder: Path, results: dict[int, "Result"]) -> "About":
         """Write the tables, the page and `prepared.json`, and remove the journal."""
-        from faceproof.data.prepared import ABOUT, FORMAT, IMAGES, PAGE, SOURCES, About
+        from faceproof.data.prepared import ABOUT, FORMAT, IMAGES, MEDIA, PAGE, About
         from faceproof.data.table import write_table
         from faceproof.io.stamps import digest_of
         from faceproof.prepare.journal import JOURNAL
-        from faceproof.prepare.tables import counts_of, image_table, source_table
+        from faceproof.prepare.tables import counts_of, image_table, media_table
         from faceproof.reports.prepared_page import prepared_page
 
-        ordered = [results[number] for number in range(len(self.sources))]
+        ordered = [results[number] for number in range(len(self.media))]
         images = image_table(self.rows, self.names, ordered)
-        sources = source_table(self.rows, ordered)
-        write_table(images, self.folder / IMAGES)
-        write_table(sources, self.folder / SOURCES)
+        media = media_table(self.rows, ordered)
+        write_table(images, folder / IMAGES)
+        write_table(media, folder / MEDIA)
         about = About(
-            FORMAT, self.task, **self.begun, counts=counts_of(ordered),
-            images=digest_of(self.folder / IMAGES), results=digest_of(self.folder / SOURCES),
+            FORMAT, self.task, **self.made_with, counts=counts_of(ordered),
+            images=digest_of(folder / IMAGES), results=digest_of(folder / MEDIA),
         )  # fmt: skip
-        write_text(self.folder / PAGE, prepared_page(self.folder, about, images, sources))
-        write_json(self.folder / ABOUT, asdict(about))
-        (self.folder / JOURNAL).unlink()
+        write_text(folder / PAGE, prepared_page(folder, about, images, media))
+        write_json(folder / ABOUT, asdict(about))
+        (folder / JOURNAL).unlink()
         return about
 
-    def check_finished(self, every_file: bool) -> "About":
+    def check_finished(self, folder: Path, every_file: bool) -> "About":
         """Return what a finished folder says, if it is what this command would write.
 
         Raises:
@@ -300,12 +307,16 @@ class Preparation:
         from faceproof.data.prepared import read_about
         from faceproof.prepare.journal import refuse_another
 
-        about = read_about(self.folder)
+        about = read_about(folder)
         if every_file:  # also of a folder that older packages have made
-            check_crops(self.folder, every_byte=True)
-        refuse_another(self.folder, asdict(about), self.begun)
-        check_crops(self.folder, every_byte=False)
+            check_crops(folder, every_byte=True)
+        refuse_another(folder, asdict(about), self.made_with)
+        check_crops(folder, every_byte=False)
         return about
+
+
+def _is_whole(folder: Path, result: "Result") -> bool:
+    return all(_size_of(str(folder / crop.file)) == crop.num_bytes for crop in result.crops)
 
 
 def check_crops(folder: Path, every_byte: bool) -> None:
@@ -314,15 +325,17 @@ def check_crops(folder: Path, every_byte: bool) -> None:
     Raises:
         FaceproofError: some are missing or changed.
     """
+    from faceproof.data.digests import content_digest
     from faceproof.data.prepared import read_images
-    from faceproof.prepare.source import content_digest
 
     table = read_images(folder).select(["path", "content", "bytes"]).to_pylist()
     bad = []
     for row in progress(table, "checking crops"):
         path = row["path"]
         whole = _size_of(path) == row["bytes"]
-        if not whole or (every_byte and content_digest(Path(path).read_bytes()) != row["content"]):
+        if not whole or (
+            every_byte and content_digest(Path(path).read_bytes()).hex() != row["content"]
+        ):
             bad.append(path)
     if bad:
         raise FaceproofError(

@@ -10,7 +10,7 @@ from faceproof.data.prepared import PAGE, PreparedData
 from faceproof.errors import FaceproofError
 from faceproof.io.cache import cache_folder
 from faceproof.io.stamps import key_of, stamp_of
-from faceproof.prepare.source import prepare_settings
+from faceproof.prepare.media import prepare_settings
 from faceproof.settings import SettingError, make
 from faceproof.workflows.prepare import Preparation, listed_data, prepare_folder
 
@@ -21,7 +21,7 @@ def list_videos(prepare: Mapping[str, Any], **settings: Any) -> DataSet:
     """List the faces in videos, cut out into the cache unless they are there already.
 
     Args:
-        prepare: settings of `prepare.source.prepare_settings`.
+        prepare: settings of `prepare.media.prepare_settings`.
         settings: of `data.listing.FolderData`.
 
     Raises:
@@ -34,13 +34,13 @@ def list_videos(prepare: Mapping[str, Any], **settings: Any) -> DataSet:
     except SettingError as error:
         raise error.within("prepare") from error
     listed = listed_data(folder.list())
-    preparation = Preparation(cache_folder(), wanted, listed)
-    made_of = [f"{name} {value}" for name, value in preparation.begun.items()]
+    preparation = Preparation(wanted, listed)
+    made_with = [f"{name} {value}" for name, value in preparation.made_with.items()]
     # A video of the same name and size may be another.
-    stamps = [f"{source.path} {stamp_of(source.path)}" for source in preparation.sources]
-    out = cache_folder() / "prepared" / key_of((*made_of, *stamps))
+    stamps = [f"{one.path} {stamp_of(one.path)}" for one in preparation.media]
+    out = cache_folder() / "prepared" / key_of((*made_with, *stamps))
     log.info("the faces of %s files are cut out into %s", f"{len(listed.rows):,}", out)
-    about = prepare_folder(out, wanted, listed, wait=True)
+    about = prepare_folder(out, preparation, wait=True)
     if not about.counts["crops"]:
         raise FaceproofError(
             f"no face is found in any of {len(listed.rows):,} files; {out / PAGE} says of each why"

@@ -1,6 +1,5 @@
 """The story of `faceproof shard`: write the images of a data set as shards."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +82,8 @@ def write_shards(data: "DataSet", config: ShardConfig) -> Written:
 
 def _images(rows: "pa.Table", statistics: "pa.Table") -> Iterator[bytes]:
     """Yield the bytes of every image, the same that its file statistics were computed from."""
+    from faceproof.data.digests import content_digest
+
     paths, digests = rows["path"].to_pylist(), statistics["content"].to_pylist()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         starts = range(0, len(paths), AT_ONCE)
@@ -90,7 +91,7 @@ def _images(rows: "pa.Table", statistics: "pa.Table") -> Iterator[bytes]:
             some = slice(start, start + AT_ONCE)
             found = pool.map(_read, paths[some])
             for path, digest, image in zip(paths[some], digests[some], found, strict=True):
-                if hashlib.blake2b(image, digest_size=16).digest() != digest:
+                if content_digest(image) != digest:
                     raise FaceproofError(f"{path} changed while it was written; begin again")
                 yield image
 

@@ -39,7 +39,6 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.metrics import better
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
-from faceproof.io.parse import parse
 from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
 from faceproof.models.build import build_network, build_of_file
@@ -47,7 +46,7 @@ from faceproof.models.detector import Detector
 from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
-from faceproof.prepare.cropping import StoredCrop
+from faceproof.prepare.cropping import read_crop
 from faceproof.reports.audit_page import describe, write_audit
 from faceproof.training.checkpoints import check_batches, check_best, check_fit, read_place
 from faceproof.training.config import CosineConfig, TrainConfig, make_train_config
@@ -138,12 +137,9 @@ def train(
     config = make_train_config(values, RecordedData(run) if resume else None)
     check_both_classes(config.data)
     seed_everything(config.seed)
-    net = build_of_file(config.model, run.last) if resume else build_network(config.model)
-    weights = (
-        None
-        if resume
-        else load_initial_weights(net, config.model.weights, config.model.swap_classes)
-    )
+    model = config.model
+    net = build_of_file(model, run.last) if resume else build_network(model)
+    weights = None if resume else load_initial_weights(net, model.weights, model.swap_classes)
     dry_run(config, net)  # before the images, which may take long to list
     if weights is not None:
         check_random_backbone(net, config, weights)
@@ -152,9 +148,9 @@ def train(
     data = config.data.list()
     check_splits(data.table, data)
     record: dict[str, Any] = {} if resume else {
-        "model": config.model.name, "data": data.name, "weights": weights,
+        "model": model.name, "data": data.name, "weights": weights,
         "choices": dict(choices or {}),
-        "crop": plain(parse(StoredCrop | None, data.crop, "the crops' settings")),
+        "crop": plain(read_crop(data.crop)),
     }  # fmt: skip
     record["commands"] = commands_of(run, overrides, resume)
     if data.coverage:

@@ -3,7 +3,6 @@
 What cannot be prepared is a result with its reason, never an exception.
 """
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faceproof import settings
+from faceproof.data.digests import content_digest
 from faceproof.data.image_io import UnreadableImageError, read_image
 from faceproof.io.stamps import stamp_of
 from faceproof.prepare.cropping import CropConfig, cut, encode, sharpness_of
@@ -27,6 +27,7 @@ from faceproof.settings import (
     one_of,
     optional,
 )
+from faceproof.words import counted
 
 OK, NO_FACE, REJECTED, BLURRED, UNREADABLE = (
     "prepared", "no face", "too small or unsure", "blurred", "unreadable",
@@ -87,7 +88,7 @@ def prepare_settings(values: Mapping[str, Any]) -> PrepareSettings:
 
 
 @dataclass(frozen=True)
-class Source:
+class Media:
     """A photograph or video, and where its crops go: files whose names begin with `place`."""
 
     path: str
@@ -101,7 +102,7 @@ class Crop:
 
     Attributes:
         file: below the prepared folder, divided by /.
-        content: digest of its bytes; see `content_digest`.
+        content: digest of its bytes; see `digests.content_digest`.
         time: of the frame, in seconds from the start; None of a photograph.
         track: which face of the video it is; of a photograph, which of its faces.
         side: of the crop, in pixels.
@@ -152,31 +153,26 @@ class Result:
     crops: tuple[Crop, ...] = ()
 
 
-def content_digest(content: bytes) -> str:
-    """Return the digest of a file's bytes, as the file statistics have it."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def prepare_source(
-    source: Source, folder: Path, wanted: PrepareSettings, detector: FaceDetector
+def prepare_media(
+    media: Media, folder: Path, wanted: PrepareSettings, detector: FaceDetector
 ) -> Result:
     """Write the crops of a photograph or video below a folder, and return what they are."""
-    stamp = stamp_of(source.path)
+    stamp = stamp_of(media.path)
     try:
-        if source.is_video:
-            return _VideoPreparation(source, folder, wanted).run(detector, stamp)
-        return _prepare_image(source, folder, wanted, detector, stamp)
+        if media.is_video:
+            return _VideoPreparation(media, folder, wanted).run(detector, stamp)
+        return _prepare_image(media, folder, wanted, detector, stamp)
     except (UnreadableImageError, UnreadableVideoError) as error:
         return Result(stamp, UNREADABLE, str(error))
 
 
 def _prepare_image(
-    source: Source, folder: Path, wanted: PrepareSettings, detector: FaceDetector, stamp: str | None
+    media: Media, folder: Path, wanted: PrepareSettings, detector: FaceDetector, stamp: str | None
 ) -> Result:
-    image = read_image(source.path)
+    image = read_image(media.path)
     found = find_faces(image, detector, wanted.crop)
     chosen = found.faces if wanted.faces == ALL else found.faces[:1]
-    writer = _Writer(folder, source.place, wanted)
+    writer = _Writer(folder, media.place, wanted)
     for number, face in enumerate(chosen):
         writer.write(Frame(0.0, image), face, number, f"_{number}" if len(chosen) > 1 else "")
     crops = tuple(Crop(**{**vars(one), "time": None}) for one in writer.crops)
@@ -205,6 +201,7 @@ class _Writer:
             return
         pixels = cut(frame.image, face, self.wanted.crop)
         content = encode(pixels, self.wanted.crop)
+        digest = content_digest(content).hex()
         file = f"{self.place}{ending}{self.wanted.crop.suffix}"
         path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +209,7 @@ class _Writer:
         inside = round(face.share_inside(*frame.image.shape[1:]), 4)
         self.crops.append(
             Crop(
-                file, content_digest(content), len(content), round(frame.time, 6), track, face,
+                file, digest, len(content), round(frame.time, 6), track, face,
                 pixels.shape[1], sharpness, inside,
             )
         )  # fmt: skip
@@ -221,21 +218,21 @@ class _Writer:
 class _VideoPreparation:
     """The preparation of one video, whose frames pass once and are not held."""
 
-    def __init__(self, source: Source, folder: Path, wanted: PrepareSettings) -> None:
-        self.source, self.folder, self.wanted = source, folder, wanted
+    def __init__(self, media: Media, folder: Path, wanted: PrepareSettings) -> None:
+        self.media, self.folder, self.wanted = media, folder, wanted
         # Each file has its video's name: the audit takes files of one name for counterparts.
-        name = source.place.rpartition("/")[2]
-        self.writer = _Writer(folder, f"{source.place}/{name}_", wanted)
+        name = media.place.rpartition("/")[2]
+        self.writer = _Writer(folder, f"{media.place}/{name}_", wanted)
         self.tracker = Tracker()
         self.num_taken = self.most_faces = self.rejected = 0
         self.size = (0, 0)
 
     def run(self, detector: FaceDetector, stamp: str | None) -> Result:
         """Read the video from start to end, and return what was made of it."""
-        place = self.folder / self.source.place
+        place = self.folder / self.media.place
         if place.exists():  # of a command that was stopped
             shutil.rmtree(place)
-        with open_video(self.source.path) as video:
+        with open_video(self.media.path) as video:
             frames = PresentFrames(self.wanted.frames_of(video))
             for one in find_in_frames(frames, detector, self.wanted.crop, self.tracker):
                 self._take(*one)
@@ -282,15 +279,11 @@ def _wanted(tracks: list[Track], faces: str) -> list[Track]:
 def _status(
     crops: tuple[Crop, ...], num_faces: int, rejected: int, blurred: int, where: str
 ) -> tuple[str, str | None]:
-    """Return the status of a source, and its reason."""
+    """Return the status of a photograph or video, and its reason."""
     if crops:
         return OK, None
     if blurred:
-        return BLURRED, f"{_number(blurred, 'face')}, none sharp enough"
+        return BLURRED, f"{counted(blurred, 'face')}, none sharp enough"
     if rejected and not num_faces:
-        return REJECTED, f"{_number(rejected, 'detection')}, all too small or too unsure"
+        return REJECTED, f"{counted(rejected, 'detection')}, all too small or too unsure"
     return NO_FACE, f"no face is found in {where}"
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from faceproof.data.digests import content_digest
 from faceproof.data.image_io import read_image
 from faceproof.prepare.cropping import CropConfig, cut_as_stored
 from faceproof.prepare.detectors import load_detector
 from faceproof.prepare.finding import find_faces
-from faceproof.prepare.source import (
+from faceproof.prepare.media import (
     BLURRED,
     NO_FACE,
     OK,
     REJECTED,
     UNREADABLE,
+    Media,
     PrepareSettings,
-    Source,
-    content_digest,
-    prepare_source,
+    prepare_media,
 )
 from faceproof.settings import SettingError
 from tests.small_faces import moving, scene, write_clip, write_photograph
@@ -38,8 +38,8 @@ def prepared(tmp_path):
 
     def prepare(path, video=None, **settings):
         is_video = path.suffix == ".mp4" if video is None else video
-        source = Source(str(path), "faces/a", is_video)
-        return prepare_source(
+        source = Media(str(path), "faces/a", is_video)
+        return prepare_media(
             source, folder, PrepareSettings(**settings), load_detector("retinaface")
         )
 
@@ -63,7 +63,7 @@ def test_of_a_photograph_the_largest_face_is_written(tmp_path, prepared):
     assert np.array_equal(pixels, cut_as_stored(image, face, config))
     assert crop.face == face
     assert crop.side == pixels.shape[1]
-    assert crop.content == content_digest((prepared.folder / crop.file).read_bytes())
+    assert crop.content == content_digest((prepared.folder / crop.file).read_bytes()).hex()
     assert (crop.time, crop.track) == (None, 0)
 
 
