@@ -105,29 +105,35 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
             for model in given.models
             for row in measure_shards(given.data, model, *turns)
         ]
+    if given.name == "scoring":
+        from benchmarks.scoring import measure_scoring
+
+        return measure_scoring(given.data, given.models, given.images, given.rounds)
+    if given.name == "frozen":
+        from benchmarks.frozen import measure_frozen
+
+        return measure_frozen(given.data, given.models, given.epochs, given.rounds)
+    return _measure_training(given)
+
+
+def _measure_training(given: argparse.Namespace) -> list[dict[str, object]]:
+    """Return the rows of a benchmark of the training loop or its loader."""
     from benchmarks import training
 
     if given.name == "precision":
         return training.measure_precision(given.models, given.seconds, given.rounds)
     if given.name == "overhead":
         return training.measure_overhead(given.data, given.models, given.seconds, given.rounds)
-    images = read_images(given.data)
     if given.name in ("training", "cached"):
         cache = "memory" if given.name == "cached" else "none"
         how = training.Setting(given.device, given.compile, cache)
         return training.measure_training(given.data, given.models, given.seconds, given.rounds, how)
-    if given.name == "loading":
-        turns = given.seconds, given.rounds
-        return [
-            row for model in given.models for row in training.measure_loading(images, model, *turns)
-        ]
-    if given.name == "scoring":
-        from benchmarks.scoring import measure_scoring
-
-        return measure_scoring(given.data, given.models, given.images, given.rounds)
-    from benchmarks.frozen import measure_frozen
-
-    return measure_frozen(given.data, given.models, given.epochs, given.rounds)
+    images = read_images(given.data)
+    return [
+        row
+        for model in given.models
+        for row in training.measure_loading(images, model, given.seconds, given.rounds)
+    ]
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ NUM_WORKERS = 4
 class PathsOnly(ImageDataset):
     """The rows of a table whose files do not exist: everything but the decoding."""
 
-    def image(self, row: int) -> Tensor:
+    def image(self, row: int, epoch: int = 0) -> Tensor:
         """Return an empty image for a path that was looked up."""
         assert self.paths[row].as_py()
         return torch.zeros((3, self.size, self.size), dtype=torch.uint8)

@@ -2,6 +2,7 @@
 
 import functools
 import ipaddress
+import logging
 import os
 import socket
 import zlib
@@ -15,6 +16,8 @@ import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+
+from faceproof.lookup import VARIABLE as ALLOWED
 
 if TYPE_CHECKING:
     from faceproof.data.listing import DataSet
@@ -71,6 +74,7 @@ WORLD = {
 # is started with it waits for others that nobody starts.
 OF_RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR",
             "MASTER_PORT")  # fmt: skip
+HYDRA_HANDLERS = (logging.StreamHandler, logging.FileHandler)  # pytest's are their subclasses
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,11 +102,25 @@ def is_long(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _no_rank_stays() -> Iterator[None]:
-    """Take back what a test of several processes has left in the environment."""
+def _nothing_stays() -> Iterator[None]:
+    """Take back what commands have left in this process, which end with theirs otherwise.
+
+    That is the ranks of several processes, the modules that were allowed, and where messages go:
+    Hydra opens a file in the folder of a job and sets the level of all loggers.
+    """
+    allowed = os.environ.get(ALLOWED)
     yield
     for name in OF_RANKS:
         os.environ.pop(name, None)
+    if allowed is None:
+        os.environ.pop(ALLOWED, None)
+    else:
+        os.environ[ALLOWED] = allowed
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    for handler in [one for one in root.handlers if type(one) in HYDRA_HANDLERS]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

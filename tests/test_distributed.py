@@ -67,10 +67,10 @@ from faceproof.training.module import DetectorModule
 
 look, step, faults = ImageDataset.image, DetectorModule.training_step, []
 
-def image(self, row):
+def image(self, row, epoch=0):
     if "vanish" in faults:
         Path(self.paths[row].as_py()).unlink()
-    return look(self, row)
+    return look(self, row, epoch)
 
 def training_step(self, batch, batch_idx):
     kind, rank = os.environ["FAULT"].split()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from faceproof.audit import file_statistics
 from faceproof.audit.audit import audit_data, cached_audit
@@ -167,9 +168,19 @@ def test_a_table_of_videos_says_what_takes_them(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom")
     (tmp_path / "t.csv").write_text("path,label\na.mp4,real\nb.mp4,fake\n")
     data = TableData("t", "deepfake", str(tmp_path / "t.csv")).list()
+    with pytest.raises(FaceproofError, match=r"2 of 2 files are videos.*faceproof prepare"):
+        readable_rows(data)
+
+
+def test_a_video_among_images_says_what_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    for name in ("b.png", "c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "t.csv").write_text("path,label\na.mp4,real\nb.png,fake\nc.png,real\n")
+    data = TableData("t", "deepfake", str(tmp_path / "t.csv")).list()
     with pytest.raises(FaceproofError) as refusal:
         readable_rows(data)
     message = str(refusal.value)
     assert "a.mp4 the first (no image format that can be read, but a video: faceproof" in message
-    assert "of these, 2 videos" in message
+    assert "of these, 1 video" in message
     assert "raise data.max_unreadable" not in message

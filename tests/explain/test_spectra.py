@@ -228,8 +228,8 @@ def test_small_images_are_left_out_by_name(noisy, tmp_path):
     columns = {name: noisy.table[name].to_pylist() for name in noisy.table.column_names}
     for name, value in {"path": small, "label": "real", "split": "train", "source": "a"}.items():
         columns[name].append(value)
-    for name in ("generator", "group", "component"):
-        columns[name].append(None)
+    for values in columns.values():
+        values.extend([None] * (145 - len(values)))
     spectra = measure_spectra(DataSet("x", TASK, table_from_columns(columns)), SIZE)
     (left_out,) = spectra.too_small
     assert (left_out.path, left_out.width, left_out.height) == (small, 40, 30)

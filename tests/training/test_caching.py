@@ -75,7 +75,7 @@ def test_with_cached_features_no_epoch_reads_an_image(tiny, tmp_path, monkeypatc
     read = []
     original = ImageDataset.image
     monkeypatch.setattr(
-        ImageDataset, "image", lambda self, row: read.append(row) or original(self, row)
+        ImageDataset, "image", lambda self, row, epoch: read.append(row) or original(self, row)
     )
     train(tmp_path / "one", *tiny, *FROZEN)
     first, read[:] = len(read), []

@@ -147,18 +147,19 @@ def stopped_after(number, monkeypatch):
     return seen
 
 
-def aged(data, monkeypatch):
-    """Let the files pass for older than they are, so that their stamps count."""
+def stopped(data, out, number, monkeypatch):
+    """Stop the command after some files; the files pass for older than they are: stamps count."""
     monkeypatch.setattr("faceproof.io.stamps.SETTLED", 0.0)
-    return listed_data(data)
+    listed = listed_data(data)
+    with monkeypatch.context() as patched:
+        stopped_after(number, patched)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(config(out, faces="all"), listed)
+    return listed
 
 
 def test_a_stopped_command_goes_on_and_gives_the_same_bytes(data, prepared, tmp_path, monkeypatch):
-    listed = aged(data, monkeypatch)
-    with monkeypatch.context() as patched:
-        stopped_after(3, patched)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(config(tmp_path / "out", faces="all"), listed)
+    listed = stopped(data, tmp_path / "out", 3, monkeypatch)
     assert not (tmp_path / "out/prepared.json").exists()
     with monkeypatch.context() as patched:
         seen = stopped_after(99, patched)
@@ -167,17 +168,20 @@ def test_a_stopped_command_goes_on_and_gives_the_same_bytes(data, prepared, tmp_
     assert contents(tmp_path / "out") == contents(prepared)
 
 
-def test_a_damaged_line_of_the_journal_is_prepared_again(data, prepared, tmp_path, monkeypatch):
-    listed = aged(data, monkeypatch)
-    with monkeypatch.context() as patched:
-        stopped_after(4, patched)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(config(tmp_path / "out", faces="all"), listed)
+@pytest.mark.parametrize("line", [0, 2])
+def test_a_damaged_line_of_the_journal_is_prepared_again(
+    data, prepared, tmp_path, monkeypatch, line
+):
+    listed = stopped(data, tmp_path / "out", 4, monkeypatch)
     journal = tmp_path / "out/journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
-    lines[2] = b"\0" * 40 + b"\n"
+    lines[line] = b"\0" * 40 + b"\n"
     journal.write_bytes(b"".join(lines))
-    prepare(config(tmp_path / "out", faces="all"), listed)
+    with monkeypatch.context() as patched:
+        seen = stopped_after(99, patched)
+        prepare(config(tmp_path / "out", faces="all"), listed)
+    kept = 0 if line == 0 else 3
+    assert len(seen) == len(ROWS) - kept
     assert contents(tmp_path / "out") == contents(prepared)
 
 
@@ -191,11 +195,7 @@ def test_other_generators_are_not_the_same_files(data, prepared):
 
 
 def test_a_crop_that_got_lost_meanwhile_is_made_again(data, prepared, tmp_path, monkeypatch):
-    listed = aged(data, monkeypatch)
-    with monkeypatch.context() as patched:
-        stopped_after(5, patched)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(config(tmp_path / "out", faces="all"), listed)
+    listed = stopped(data, tmp_path / "out", 5, monkeypatch)
     next((tmp_path / "out/faces").rglob("*.png")).unlink()
     prepare(config(tmp_path / "out", faces="all"), listed)
     assert contents(tmp_path / "out") == contents(prepared)

@@ -23,8 +23,9 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys, name):
 
 
 def test_settings_that_do_not_fit_each_other_are_refused(tmp_path):
+    export_run(write_run(tmp_path / "run"), tmp_path / "artifact")
     with pytest.raises(FaceproofError, match="--whole-if-none"):
-        ServeConfig(tmp_path, whole_if_none=True)
+        serve(ServeConfig(tmp_path / "artifact", whole_if_none=True))
 
 
 def test_the_settings_reach_the_server(tmp_path, monkeypatch, capsys):

@@ -68,6 +68,8 @@ class NetworkEntry:
             )
         if not 0 <= self.weight <= 1:
             raise FaceproofError(f"a network's weight is from 0 to 1; found {self.weight}")
+        if self.branch is not None and not isinstance(self.branch.get("name"), str):
+            raise FaceproofError(f"its input branch has no name: {self.branch!r}")
 
     @property
     def model(self) -> dict[str, Any]:

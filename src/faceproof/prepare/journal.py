@@ -40,6 +40,9 @@ def read_journal(folder: Path, made_with: dict[str, Any], media: list[Media]) ->
         try:
             value = json.loads(line)
         except ValueError:
+            if number == 0:
+                log.warning("the first line of %s is damaged; all is prepared again", file)
+                return {}
             log.warning("%s has a damaged line; its file is prepared again", file)
             continue
         if number == 0:
