@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceproof.lookup import VARIABLE as ALLOWED
+from faceproof import lookup
 
 if TYPE_CHECKING:
     from faceproof.data.listing import DataSet
@@ -108,19 +108,23 @@ def _nothing_stays() -> Iterator[None]:
     That is the ranks of several processes, the modules that were allowed, and where messages go:
     Hydra opens a file in the folder of a job and sets the level of all loggers.
     """
-    allowed = os.environ.get(ALLOWED)
+    allowed = set(lookup._allowed)
     yield
     for name in OF_RANKS:
         os.environ.pop(name, None)
-    if allowed is None:
-        os.environ.pop(ALLOWED, None)
-    else:
-        os.environ[ALLOWED] = allowed
+    lookup._allowed.intersection_update(allowed)
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
     for handler in [one for one in root.handlers if type(one) in HYDRA_HANDLERS]:
         root.removeHandler(handler)
         handler.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_stays_allowed() -> Iterator[None]:
+    """Take back the modules that what is shared by the tests of a file has allowed."""
+    yield
+    lookup._allowed.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from faceproof import app
+from faceproof import app, lookup
 from faceproof.errors import FaceproofError
 from faceproof.prepare import processes
 from faceproof.prepare.cropping import MARGIN
@@ -38,6 +38,7 @@ def test_videos_are_cut_into_faces_once_and_it_is_said(videos, monkeypatch, capl
     assert {name.split("/")[0] for name in data.table["group"].to_pylist()} == {"videos"}
     assert data.crop["config"]["margin"] == MARGIN
     assert "the faces of 4 files are cut out into" in caplog.text
+    assert lookup.allowed() == []  # what lists videos is faceproof's own
 
     def refuse(*arguments):
         raise AssertionError("it is prepared already")

@@ -91,7 +91,8 @@ def allow_own_code(values: Mapping[str, Any]) -> None:
     """Allow the modules whose code the user's own settings name; see `lookup`."""
     for key, name in flatten(values).items():
         place = re.sub(r"^data\.(sets\.[^.]+\.)+", "data.", key)
-        if place in OWN_CODE and isinstance(name, str) and "." in name:
+        is_dotted = isinstance(name, str) and "." in name
+        if place in OWN_CODE and is_dotted and not lookup.is_allowed(name):
             lookup.allow([name.rpartition(".")[0]])
 
 

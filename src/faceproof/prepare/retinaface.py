@@ -109,22 +109,23 @@ class RetinaFace:
         """Find boxes in images, (N, 3, H, W) uint8 RGB, in pixels; of each face one."""
         height, width = images.shape[2:]
         below, right = -height % MULTIPLE, -width % MULTIPLE
-        padded = np.pad(images, ((0, 0), (0, 0), (0, below), (0, right)))
-        places, classes, points = self._run(None, {"input": padded[:, ::-1] - MEAN})
-        anchors = _anchors(*padded.shape[2:])
-        middles = anchors[:, :2] + places[..., :2] * VARIANCES[0] * anchors[:, 2:]
-        sizes = anchors[:, 2:] * np.exp(places[..., 2:] * VARIANCES[1])
-        boxes = np.concatenate([middles - sizes / 2, middles + sizes / 2], -1)
-        steps = points.reshape(len(images), -1, NUM_LANDMARKS, 2) * VARIANCES[0]
-        landmarks = anchors[:, None, :2] + steps * anchors[:, None, 2:]
-        return [_apart(*one) for one in zip(boxes, classes[..., 1], landmarks, strict=True)]
+        if below or right:
+            images = np.pad(images, ((0, 0), (0, 0), (0, below), (0, right)))
+        places, classes, points = self._run(None, {"input": images[:, ::-1] - MEAN})
+        anchors = _anchors(*images.shape[2:])
+        return [_decode(anchors, *one) for one in zip(places, classes[..., 1], points, strict=True)]
 
 
-def _apart(boxes: Array, scores: Array, landmarks: Array) -> Found:
-    """Return the boxes that are sure enough, of those on one face the surest."""
-    good = scores >= MIN_SCORE
-    boxes, scores, landmarks = boxes[good], scores[good], landmarks[good]
+def _decode(anchors: Array, places: Array, scores: Array, points: Array) -> Found:
+    """Return the boxes of one image that are sure enough, of those on one face the surest."""
+    good = np.flatnonzero(scores >= MIN_SCORE)
+    anchors, places, scores = anchors[good], places[good], scores[good]
+    middles = anchors[:, :2] + places[:, :2] * VARIANCES[0] * anchors[:, 2:]
+    sizes = anchors[:, 2:] * np.exp(places[:, 2:] * VARIANCES[1])
+    boxes = np.concatenate([middles - sizes / 2, middles + sizes / 2], -1)
     chosen = nms(torch.from_numpy(boxes), torch.from_numpy(scores), SAME).numpy()
+    steps = points[good].reshape(-1, NUM_LANDMARKS, 2) * VARIANCES[0]
+    landmarks = anchors[:, None, :2] + steps * anchors[:, None, 2:]
     return boxes[chosen], scores[chosen], landmarks[chosen]
 
 

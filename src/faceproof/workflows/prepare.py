@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 256
 MIN_VIDEOS, MIN_MEDIA = 2, 200  # from which on processes gain more than their start takes
-VIDEOS = "faceproof.workflows.prepared_videos.list_videos"  # the kind of conf/data/videos.yaml
 BYTES_DEPEND_ON = (
     "faceproof", "torch", "onnxruntime", "pillow", "numpy", "simplejpeg", "av",
 )  # fmt: skip
@@ -129,7 +128,7 @@ def videos_alone(values: dict[str, Any]) -> dict[str, Any]:
 
     Others are returned as they are. Settings below `data.prepare` are options of the command here.
     """
-    if values.get("kind") != VIDEOS:
+    if values.get("kind") != lookup.LIST_VIDEOS:
         return values
     folder = {name: value for name, value in values.items() if name != "prepare"}
     return folder | {"kind": "folder"}
