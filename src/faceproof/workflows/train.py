@@ -290,10 +290,12 @@ def _datamodule(
             "that the term changes nothing; let the backbone train (freeze=none), or take another "
             "loss, such as loss=bce"
         )
-    features = FeatureCaching.choose(frozen, augment, cache, limited)
-    return ImageDataModule(
-        rows, data.task, net.input, augment, config.loader, config.seed, cache, features
+    images = ImageDataModule(
+        rows, data.task, net.input, augment, config.loader, config.seed, cache, config.synthesis
     )
+    made = images.synthesised is not None
+    images.features = FeatureCaching.choose(frozen, augment, cache, limited, made)
+    return images
 
 
 def _start_record(
