@@ -39,7 +39,8 @@ def test_every_epoch_seed_and_row_has_draws_of_its_own() -> None:
 
 
 def test_a_face_is_where_its_oval_is() -> None:
-    ovals = [None, Oval((0.2, 0.2), (0.05, 0), (0, 0.05)), None]
+    ovals = np.full((3, 6), np.nan, np.float32)
+    ovals[1] = 0.2, 0.2, 0.05, 0, 0, 0.05  # centre, right and down
     make, image = Synthesis(ROWS, 0, ovals), photo(60, 60)
     changes = [(make(image, 0, row) != make(image, 0, row + 6)).any(0) for row in (5, 6)]
     assert changes[0][30:, 30:].any()

@@ -3,10 +3,11 @@
 Their settings, and what makes them in the loader. Which rows they are is in `data.synthesised`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from faceproof.augment.reconstruction import reconstruct
 from faceproof.augment.self_blending import PORTRAIT, Oval, self_blend
@@ -14,6 +15,7 @@ from faceproof.data.image_io import Pixels
 from faceproof.data.synthesised import Synthesised
 from faceproof.settings import SHARE, Rule, SettingError, check, one_of
 
+Ovals = npt.NDArray[np.float32]
 # What makes an image and its pseudo-fake of a real image, by the name of the generator.
 Maker = Callable[[Pixels, np.random.Generator, Oval], tuple[Pixels, Pixels]]
 KINDS: dict[str, Maker] = {
@@ -66,12 +68,11 @@ class Synthesis:
     Args:
         rows: which rows they are.
         seed: of the draws.
-        ovals: where the faces of the real images are, (R,); None for where they are in portraits.
+        ovals: where the faces of the real images are, (R, 6), the three points of each `Oval`; NaN
+            or None for where they are in portraits.
     """
 
-    def __init__(
-        self, rows: Synthesised, seed: int, ovals: Sequence[Oval | None] | None = None
-    ) -> None:
+    def __init__(self, rows: Synthesised, seed: int, ovals: Ovals | None = None) -> None:
         self.rows, self.seed, self.ovals = rows, seed, ovals
 
     def __call__(self, image: Pixels, epoch: int, row: int) -> Pixels:
@@ -79,6 +80,10 @@ class Synthesis:
         if (found := self.rows.find(row)) is None:
             return image
         generator = np.random.default_rng((self.seed, epoch, OF_SYNTHESIS, found.pair))
-        oval = self.ovals[found.real] if self.ovals is not None else None
-        pair = KINDS[found.kind](image, generator, oval or PORTRAIT)
-        return pair[found.is_fake]
+        return KINDS[found.kind](image, generator, self._oval(found.real))[found.is_fake]
+
+    def _oval(self, real: int) -> Oval:
+        if self.ovals is None or np.isnan(self.ovals[real]).any():
+            return PORTRAIT
+        centre, right, down = self.ovals[real].reshape(3, 2).tolist()
+        return Oval(tuple(centre), tuple(right), tuple(down))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.data.balance import Balance
-from faceproof.data.table import WORD, concat_tables, counts
+from faceproof.data.table import WORD, concat_tables, counts, select_label
 from faceproof.errors import FaceproofError
 from faceproof.task import TASKS, Task
 
@@ -77,12 +77,6 @@ class Synthesised:
         return np.stack([fakes, fakes + self.num_fakes], axis=1)
 
 
-def is_real(rows: pa.Table, task: Task) -> npt.NDArray[np.bool_]:
-    """Say which rows of a table are real images, (N,)."""
-    found = pc.equal(rows["label"].cast(pa.string()), task.negative)
-    return np.asarray(pc.fill_null(found, False).to_numpy())
-
-
 def with_synthesised(
     rows: pa.Table, task: Task, kinds: Sequence[str], num_drawn: int, share: float,
     weights: Mapping[str, float] | None,
@@ -107,7 +101,7 @@ def with_synthesised(
             f"synthesis makes fakes of real images, and the task is {task.name}: leave it out "
             "(synthesis=none), or take a data set of real and fake images"
         )
-    real = rows.filter(pa.array(is_real(rows, task)))
+    real = select_label(rows, task.negative)
     if not real.num_rows:
         raise FaceproofError("synthesis makes fakes of real images, and no training image is real")
     fakes, beside = (

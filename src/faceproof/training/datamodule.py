@@ -1,5 +1,6 @@
 """The LightningDataModule: training and validation images as batches on the device."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -35,11 +36,12 @@ from faceproof.data.pairs import Pairs
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
 from faceproof.data.synthesised import with_synthesised
-from faceproof.data.table import counts, select
+from faceproof.data.table import counts, select, select_label
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
 from faceproof.training.caching import BackbonePass, cached_features, cached_images
 from faceproof.training.config import check_cache
+from faceproof.training.face_places import place_faces
 from faceproof.training.loss_config import ClassBalancedConfig
 from faceproof.training.losses import effective_weights
 
@@ -190,10 +192,17 @@ class ImageDataModule(LightningDataModule):
         """Return what changes each image of some rows in the loader."""
         changes: list[RandomChange] = []
         if self.synthesised is not None and rows is self.train_rows:
-            changes.append(Synthesis(self.synthesised, self.seed))
+            changes.append(Synthesis(self.synthesised, self.seed, self._ovals))
         if augment.in_loader:
             changes.append(LoaderAugment(augment, self.seed, rows["pair"]))
         return InTurn(changes) if changes else None
+
+    @functools.cached_property
+    def _ovals(self) -> np.ndarray | None:
+        """Where the faces of the real training images are; see `training.face_places`."""
+        real = select_label(self.train_rows.slice(0, self.num_given), self.task.negative)
+        place = functools.partial(place_faces, real, self.synthesis, self.cache.max_bytes)
+        return self._once_per_machine(place)
 
     def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
         workers = self.loader.num_workers
