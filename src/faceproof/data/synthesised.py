@@ -63,6 +63,11 @@ class Synthesised:
         """How many of them an epoch has."""
         return self.turns.num_rows
 
+    @property
+    def words(self) -> str:
+        """What an epoch has of them, for people."""
+        return f"{self.num_pairs:,} pseudo-fakes an epoch ({', '.join(self.kinds)})"
+
     def find(self, row: int) -> Found | None:
         """Say what a row is; None for a given one."""
         if row < self.num_given:

@@ -191,18 +191,20 @@ class ImageDataModule(LightningDataModule):
     def _change(self, rows: pa.Table, augment: Augment) -> RandomChange | None:
         """Return what changes each image of some rows in the loader."""
         changes: list[RandomChange] = []
-        if self.synthesised is not None and rows is self.train_rows:
-            changes.append(Synthesis(self.synthesised, self.seed, self._ovals))
+        if self.synthesiser is not None and rows is self.train_rows:
+            changes.append(self.synthesiser)
         if augment.in_loader:
             changes.append(LoaderAugment(augment, self.seed, rows["pair"]))
         return InTurn(changes) if changes else None
 
     @functools.cached_property
-    def _ovals(self) -> np.ndarray | None:
-        """Where the faces of the real training images are; see `training.face_places`."""
+    def synthesiser(self) -> Synthesis | None:
+        """What makes pseudo-fakes, if there are any; faces are looked for at the first use."""
+        if self.synthesised is None:
+            return None
         real = select_label(self.train_rows.slice(0, self.num_given), self.task.negative)
-        place = functools.partial(place_faces, real, self.synthesis, self.cache.max_bytes)
-        return self._once_per_machine(place)
+        ovals = place_faces(real, self.synthesis, self.cache.max_bytes)
+        return Synthesis(self.synthesised, self.seed, ovals)
 
     def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
         workers = self.loader.num_workers

@@ -74,6 +74,7 @@ from faceproof.training.schedulers import (
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
+from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
 log = logging.getLogger(__name__)
@@ -317,6 +318,7 @@ def _start_record(
         precision=str(made.precision.name),
         schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
+        synthesis=None if images.synthesised is None else images.synthesised.words,
         device=_device(training.trainer),
         versions=_versions(),
     )
@@ -324,6 +326,7 @@ def _start_record(
         log.info("%s: %s", data.name, describe_counts(training.rows))
         log.info("precision %s (%s)", made.precision.words, made.precision.reason)
         log.info("features are %s", images.features.reason)
+        write_synthesis_sheet(run, images)
         print_network(training.net, training.config.freeze, Console(), training.trainer.max_epochs)
 
 
