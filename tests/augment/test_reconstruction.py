@@ -53,17 +53,16 @@ def test_images_of_every_size_are_functions_of_the_draws(
 ) -> None:
     image = photo(height, width)
     found, again = (reconstruct(image, np.random.default_rng(seed)) for _ in range(2))
-    assert np.array_equal(found[0], image)
-    assert found[1].shape == image.shape
-    assert found[1].dtype == np.uint8
-    assert found[1].flags.writeable
-    assert np.array_equal(found[1], again[1])
+    assert found.shape == image.shape
+    assert found.dtype == np.uint8
+    assert found.flags.writeable
+    assert np.array_equal(found, again)
 
 
 def test_an_even_image_stays_as_it_is() -> None:
     """Nothing dark comes in from the border, and no gain but a transposed convolution's changes."""
     image = np.full((3, 31, 20), 200, np.uint8)
     for seed in range(40):
-        made = reconstruct(image, np.random.default_rng(seed))[1].astype(int)
+        made = reconstruct(image, np.random.default_rng(seed)).astype(int)
         assert abs(made.mean() - 200) < 3
         assert np.abs(made - 200).max() <= 100

@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceproof.augment.self_blending import Oval, self_blend
+from faceproof.augment.self_blending import Oval, self_blend, target_of
 from faceproof.data.image_io import Pixels
 from tests.augment.test_web import photo
 
 
 def blended(image: Pixels, seed: int, **words: Oval) -> tuple[Pixels, Pixels]:
-    return self_blend(image, np.random.default_rng(seed), **words)
+    """Return the image beside it, and the self-blended one."""
+    first, second = (np.random.default_rng(seed) for _ in range(2))
+    return target_of(image, first), self_blend(image, second, **words)
 
 
 def distances(height: int, width: int, oval: Oval) -> np.ndarray:

@@ -56,7 +56,7 @@ def test_rows_say_what_they_are_of() -> None:
         assert columns["source"][row] == columns["source"][one.real]
         assert columns["label"][row] == ("fake" if one.is_fake else "real")
         assert columns["generator"][row] == (one.kind if one.is_fake else None)
-        assert columns["pair"][row] == f"{one.kind}:{columns['path'][one.real]}"
+        assert columns["pair"][row] == f"{one.kind}:{one.real}"
     for fake, beside in found.order(0, 0).tolist():
         assert columns["pair"][fake] == columns["pair"][beside]
         assert (columns["label"][fake], columns["label"][beside]) == ("fake", "real")

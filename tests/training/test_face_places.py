@@ -16,7 +16,7 @@ def config(faces: str, kind: str = "self_blended") -> SynthesisConfig:
     return SynthesisConfig(0.5, (kind,), faces)
 
 
-@pytest.mark.parametrize("one", [config("portrait"), config("found", "reconstructed")])
+@pytest.mark.parametrize("one", [config("portrait"), config("auto", "reconstructed")])
 def test_without_need_no_face_is_looked_for(
     one: SynthesisConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

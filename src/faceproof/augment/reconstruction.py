@@ -19,8 +19,8 @@ UNEVEN = (0.02, 0.1)  # deviation of the gains of a transposed convolution's fou
 PAD = 2  # pixels that Pillow's filters leave unchanged, and more
 
 
-def reconstruct(image: Pixels, generator: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """Return a real image and its reconstructed one, (3, H, W) uint8 each.
+def reconstruct(image: Pixels, generator: np.random.Generator) -> Pixels:
+    """Return the reconstructed image of a real one, (3, H, W) uint8.
 
     The reconstruction is laid over the image with one of the shares of `self_blending.RATIOS`: a
     detector that sees it whole alone would learn that fakes are less sharp.
@@ -36,7 +36,7 @@ def reconstruct(image: Pixels, generator: np.random.Generator) -> tuple[Pixels, 
     large = enlarge(small, generator).crop((0, 0, *whole.size))
     ratio = RATIOS[int(generator.integers(len(RATIOS)))]
     mixed = np.array(Image.blend(whole, large, ratio))
-    return image, mixed.transpose(2, 0, 1)
+    return mixed.transpose(2, 0, 1)
 
 
 def _nearest(small: Image.Image, _: np.random.Generator) -> Image.Image:

@@ -50,15 +50,12 @@ class Oval:
 PORTRAIT = Oval()
 
 
-def self_blend(
-    image: Pixels, generator: np.random.Generator, oval: Oval = PORTRAIT
-) -> tuple[Pixels, Pixels]:
-    """Return a real image and its self-blended one, (3, H, W) uint8 each.
+def self_blend(image: Pixels, generator: np.random.Generator, oval: Oval = PORTRAIT) -> Pixels:
+    """Return the self-blended image of a real one, (3, H, W) uint8.
 
     Source and target are the same image. One of the two, by chance, gets other colours and another
     sharpness; the source is moved and scaled, and blended into the target inside a bent oval with a
-    soft border. The target is the first of the two results, so that they are equal outside the
-    oval.
+    soft border.
 
     Args:
         image: (3, H, W) uint8.
@@ -66,13 +63,28 @@ def self_blend(
         oval: where the face is.
     """
     source = target = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    if generator.random() < 0.5:
-        source = _changed(source, generator)
-    else:
+    if _changes_target(generator):
         target = _changed(target, generator)
+    else:
+        source = _changed(source, generator)
     mask = _mask(target.size, oval, generator)
     blended = Image.composite(_moved(source, generator), target, mask)
-    return np.array(target).transpose(2, 0, 1), np.array(blended).transpose(2, 0, 1)
+    return np.array(blended).transpose(2, 0, 1)
+
+
+def target_of(image: Pixels, generator: np.random.Generator) -> Pixels:
+    """Return the target of `self_blend` by the same draws, (3, H, W) uint8.
+
+    It is the real image that stands beside the pseudo-fake, and equal to it outside the oval.
+    """
+    if not _changes_target(generator):
+        return image
+    target = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    return np.array(_changed(target, generator)).transpose(2, 0, 1)
+
+
+def _changes_target(generator: np.random.Generator) -> bool:
+    return bool(generator.random() < 0.5)
 
 
 def _changed(image: Image.Image, generator: np.random.Generator) -> Image.Image:

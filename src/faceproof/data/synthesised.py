@@ -129,8 +129,9 @@ def with_synthesised(
 
 def _columns(real: pa.Table, label: str, kind: str) -> pa.Table:
     """Return real images as rows of a label: pseudo-fakes, or the images beside them."""
-    name = pc.binary_join_element_wise(pa.scalar(kind), real["path"], ":")
-    changed = {"pair": name}
+    # Not the path: where the data set's folder lies must not change the draws of a pair.
+    numbers = pa.array(np.arange(real.num_rows)).cast(pa.string())
+    changed = {"pair": pc.binary_join_element_wise(pa.scalar(kind), numbers, ":")}
     if label == TASKS[TASK].positive:
         changed |= {"label": _repeated(label, real), "generator": _repeated(kind, real)}
     for column, values in changed.items():

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -204,7 +205,7 @@ class ImageDataModule(LightningDataModule):
             return None
         real = select_label(self.train_rows.slice(0, self.num_given), self.task.negative)
         ovals = place_faces(real, self.synthesis, self.cache.max_bytes)
-        return Synthesis(self.synthesised, self.seed, ovals)
+        return Synthesis(self.synthesised, self.seed, self.input.size, ovals)
 
     def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
         workers = self.loader.num_workers
@@ -271,4 +272,7 @@ class ImageDataModule(LightningDataModule):
         in_twos = self.pairs is not None or self.synthesised is not None
         if not in_twos or not self.augment.same_in_pairs:
             return rows
-        return rows[::2].repeat_interleave(2)
+        firsts = rows[::2].repeat_interleave(2)
+        if self.pairs is None:  # given rows stand side by side by chance
+            return torch.where(firsts < self.num_given, rows, firsts)
+        return firsts

@@ -8,24 +8,19 @@ import contextlib
 import functools
 import logging
 import math
-import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytorch_lightning as pl
-import timm
 import torch
-import torchvision
 from rich.console import Console
 
-from faceproof import __version__
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
@@ -74,6 +69,7 @@ from faceproof.training.schedulers import (
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
+from faceproof.workflows.computed_on import device_words, versions
 from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
@@ -294,8 +290,8 @@ def _datamodule(
     images = ImageDataModule(
         rows, data.task, net.input, augment, config.loader, config.seed, cache, config.synthesis
     )
-    made = images.synthesised is not None
-    images.features = FeatureCaching.choose(frozen, augment, cache, limited, made)
+    changing = images.synthesised is not None
+    images.features = FeatureCaching.choose(frozen, augment, cache, limited, changing)
     return images
 
 
@@ -318,9 +314,9 @@ def _start_record(
         precision=str(made.precision.name),
         schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
-        synthesis=None if images.synthesised is None else images.synthesised.words,
-        device=_device(training.trainer),
-        versions=_versions(),
+        synthesis=images.synthesised and images.synthesised.words,
+        device=device_words(training.trainer),
+        versions=versions(),
     )
     if training.trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(training.rows))
@@ -385,20 +381,3 @@ def _validation_rows(trainer: pl.Trainer, images: ImageDataModule) -> pa.Table:
     if isinstance(limit, float):  # a share
         return images.val_rows.slice(0, max(round(limit * images.val_rows.num_rows), 2))
     return images.val_rows.slice(0, max(int(limit) * images.batch_size, MIN_FITTED))
-
-
-def _device(trainer: pl.Trainer) -> str:
-    kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
-    name = torch.cuda.get_device_name() if kind == "CUDA" else platform.machine()
-    return f"{trainer.world_size} x {kind} ({name})"
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "faceproof": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
-        "pytorch-lightning": version("pytorch-lightning"),
-    }
