@@ -13,6 +13,7 @@ TITLES = {
     "cached": "training with decoded images in memory, images per second",
     "precision": "what bfloat16 gains in training, images per second",
     "overhead": "what metrics, logging and the progress bar add to a training step",
+    "augment": "what pseudo-fakes and changes in the loader add to a training step",
     "loading": "loading, images per second",
     "shards": "loading from shards against loading from files, images per second",
     "scoring": "scoring, images per second, from files on disk",
@@ -92,6 +93,10 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         from benchmarks.performance import measure_performance
 
         return measure_performance(given.data, given.models, given.seconds, given.rounds)
+    if given.name == "augment":
+        from benchmarks.augmenting import measure_augmenting
+
+        return measure_augmenting(given.data, given.models, given.seconds, given.rounds)
     if given.name == "profile":
         from benchmarks.profiling import measure_profile
 

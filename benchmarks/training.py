@@ -5,7 +5,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -102,11 +102,12 @@ class BareModule(DetectorModule):
 
 @dataclass(frozen=True)
 class Setting:
-    """How faceproof is measured: where, compiled or not, and what it keeps."""
+    """How faceproof is measured: where, compiled or not, what it keeps, and with which words."""
 
     device: str = "cpu"
     compiled: bool = False
     cache: str = "none"
+    words: Sequence[str] = ()  # of the command line, on augmentation; nothing is changed without
 
 
 def faceproof_rate(
@@ -141,8 +142,9 @@ def faceproof_rate(
             compiled=how.compiled,
         )
         data = ImageDataModule(
-            images.data.table, images.data.task, net.input, Augment(),
-            LoaderConfig(BATCH_SIZE), cache=CacheConfig(images=how.cache),
+            images.data.table, images.data.task, net.input,
+            config.augment if how.words else Augment(), LoaderConfig(BATCH_SIZE),
+            cache=CacheConfig(images=how.cache), synthesis=config.synthesis,
         )  # fmt: skip
         trainer.fit(module, data)
         return clock.rate
@@ -155,7 +157,8 @@ def rate(way: str, model: str, data: str, seconds: float, given: dict[str, Any])
     """Return the images per second of one way to train."""
     how = Setting(**given)
     images = read_images(data)
-    config = compose_model(model, f"trainer={'cpu' if how.device == 'cpu' else 'gpu'}")
+    trainer = f"trainer={'cpu' if how.device == 'cpu' else 'gpu'}"
+    config = compose_model(model, trainer, *how.words)
     net = make_net(config)
     side = net.input.size
     given_all = images.paths, images.labels, side, BATCH_SIZE

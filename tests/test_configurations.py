@@ -222,7 +222,9 @@ def test_every_file_is_tested_by_one_of_these() -> None:
     named = {Path(group, name) for group, names in CHOICES.items() for name in names}
     parts = {one for one in found if one.name.startswith("_")}
     assert found == named | parts | {Path("train"), Path("evaluate")} | set(map(Path, HYDRA))
-    assert set(CHOICES) - {"hydra"} == {*TRAIN_GROUPS, "loss", "data", "model", "trainer", "sweep"}
+    assert set(CHOICES) - {"hydra"} == {
+        *TRAIN_GROUPS, "loss", "synthesis", "data", "model", "trainer", "sweep"
+    }  # fmt: skip
 
 
 TRAIN_GROUPS = ("augment", "freeze", "optimizer", "scheduler", "logger")
@@ -244,6 +246,15 @@ def test_every_part_of_a_train_config_trains(
 def test_every_loss_trains(name: str, faces: tuple[str, ...], tmp_path: Path) -> None:
     """Not with every freeze schedule: some look at features, and refuse those that never change."""
     run = train(tmp_path / "run", *faces, *SMALL, f"loss={name}", "freeze=none")
+    assert run.best.is_file()
+
+
+@pytest.mark.parametrize("name", CHOICES["synthesis"])
+def test_every_synthesis_trains(name: str, tmp_path: Path) -> None:
+    """On real and fake images, of which pseudo-fakes are made."""
+    words = write_world(compose_job("train", tmp_path, ("data=deepfake_and_real",)).data, tmp_path)
+    data = ("data=deepfake_and_real", *words, "freeze=none")
+    run = train(tmp_path / "run", *data, *SMALL, f"synthesis={name}")
     assert run.best.is_file()
 
 

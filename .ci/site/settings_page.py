@@ -8,6 +8,7 @@ import yaml
 from conf_files import CONF, comments, header, written
 from rows import REQUIRED, Setting, meanings, settings_of, table, type_words, value_words
 
+from faceproof.augment.synthesis import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.augment.web import WebAugment
 from faceproof.data.combined import CombinedData
@@ -37,7 +38,8 @@ from faceproof.training.freezing import FreezeStage
 from faceproof.training.loss_config import LOSSES
 
 WIRING = ("num_features", "input")  # what the builder passes to a part of a model
-PARTS = ("data", "model", "freeze", "optimizer", "scheduler", "augment", "trainer", "logger")
+PARTS = ("data", "model", "freeze", "optimizer", "scheduler", "augment", "synthesis", "trainer",
+         "logger")  # fmt: skip
 
 
 def choices(group: str) -> str:
@@ -202,6 +204,9 @@ def group_parts() -> Iterator[Part]:
     yield Part("## augment", text, settings_of(Augment, "augment", values), "augment")
     text = "What images suffer on the web, before they are resized: `augment=web` switches it on."
     yield Part("### augment.web", text, settings_of(WebAugment, "augment.web"))
+    text = "Pseudo-fakes: [how to train on them](../how_to/pseudo_fakes.md)."
+    rows = by_choice("synthesis", settings_of(SynthesisConfig, "synthesis"))
+    yield Part("## synthesis", text, rows, "synthesis")
     yield trainer_part()
     rows = by_choice("logger", settings_of(LoggerConfig, "logger"))
     yield Part("## logger", "", rows, "logger")

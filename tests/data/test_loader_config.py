@@ -39,10 +39,14 @@ def test_few_images_are_trained_on_in_smaller_batches(
 
 
 def test_batches_of_pairs_are_of_an_even_size(caplog: pytest.LogCaptureFixture) -> None:
-    assert choose_batch_size(8, 100, "paired") == 8
+    assert choose_batch_size(8, 100, "loader.sampler=paired") == 8
     assert not caplog.text
-    assert choose_batch_size(9, 100, "paired") == 8
-    assert "loader.batch_size=9 is lowered to 8" in caplog.text
+    assert choose_batch_size(9, 100, "loader.sampler=paired") == 8
+    assert "batch_size=9 is lowered to 8: with loader.sampler=paired a batch" in caplog.text
+    with pytest.raises(
+        FaceproofError, match=r"batch_size = 1 has no room for a pair \(synthesis\)"
+    ):
+        choose_batch_size(1, 100, "synthesis")
     assert choose_batch_size(9, 100) == 9
     assert LoaderConfig(2, sampler="paired").sampler == "paired"
     with pytest.raises(FaceproofError, match="batch_size = 1 has no room for a fake and its orig"):

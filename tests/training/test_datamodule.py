@@ -7,14 +7,16 @@ import pyarrow as pa
 import pytest
 import torch
 
+from faceproof.augment.synthesis import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.augment.web import WebAugment
+from faceproof.data.datasets import Batch
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import ImageInput
 from faceproof.task import get_task
-from faceproof.training.datamodule import ImageDataModule
+from faceproof.training.datamodule import FeatureCaching, ImageDataModule
 from tests.conftest import write_images
 
 TASK = get_task("deepfake")
@@ -125,3 +127,114 @@ def test_validation_is_not_changed(rows: pa.Table) -> None:
 def test_what_changes_in_each_epoch_is_not_cached(rows: pa.Table, cache: CacheConfig) -> None:
     with pytest.raises(FaceproofError, match=r"cache\.\w+ = \w+ cannot be combined with"):
         ImageDataModule(rows, TASK, INPUT, NOISY, cache=cache)
+
+
+SYNTHESIS = SynthesisConfig(0.5, ("self_blended", "reconstructed"))
+
+
+def synthesised(
+    rows: pa.Table, epoch: int = 0, workers: int = 0, sampler: str = "shuffled",
+    augment: Augment | None = None, share: float = 0.5,
+) -> tuple[ImageDataModule, list[Batch]]:  # fmt: skip
+    """Return the data module and the batches of an epoch with pseudo-fakes."""
+    how = LoaderConfig(4, workers, sampler)
+    config = replace(SYNTHESIS, share=share)
+    images = ImageDataModule(rows, TASK, INPUT, augment, how, seed=2, synthesis=config)
+    loader = images.train_dataloader()
+    loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+    return images, list(loader)
+
+
+@pytest.mark.parametrize("sampler", ["shuffled", "paired", "balanced"])
+def test_half_of_every_batch_are_pseudo_fakes_beside_their_images(
+    rows: pa.Table, sampler: str
+) -> None:
+    images, batches = synthesised(rows, sampler=sampler)
+    names, paths = images.train_rows["generator"].to_pylist(), images.train_rows["path"].to_pylist()
+    for batch in batches[:-1]:
+        twos = batch.row.view(-1, 2)
+        made = [(fake, beside) for fake, beside in twos.tolist() if fake >= rows.num_rows]
+        assert len(made) == 1
+        for fake, beside in made:
+            assert names[fake] in SYNTHESIS.kinds
+            assert (paths[fake], names[beside]) == (paths[beside], None)
+    labels = torch.cat([batch.label for batch in batches])
+    expected = images.train_rows["label"].take(torch.cat([one.row for one in batches]).tolist())
+    assert [TASK.classes[label] for label in labels] == expected.to_pylist()
+    assert images.val_rows.num_rows == 0
+
+
+def test_pseudo_fakes_are_the_same_with_any_number_of_workers(rows: pa.Table) -> None:
+    found = []
+    for epoch in (0, 1):
+        _, alone = synthesised(rows, epoch, 0, augment=NOISY)
+        _, by_two = synthesised(rows, epoch, 2, augment=NOISY)
+        for one, other in zip(alone, by_two, strict=True):
+            assert torch.equal(one.image, other.image)
+            assert torch.equal(one.row, other.row)
+        found.append(alone)
+    assert not all(torch.equal(a.image, b.image) for a, b in zip(*found, strict=True))
+
+
+def test_a_pseudo_fake_suffers_what_the_image_beside_it_does(rows: pa.Table) -> None:
+    def equal_pixels(augment: Augment) -> list[float]:
+        _, batches = synthesised(rows, augment=augment, share=1)
+        twos = [batch.image.view(-1, 2, 3, 16, 16) for batch in batches]
+        return [(two[:, 0] == two[:, 1]).float().mean().item() for two in twos]
+
+    # The noise of 20 grey levels would leave some hundredths of the pixels alike.
+    assert min(equal_pixels(NOISY)) > 0.1
+    assert max(equal_pixels(replace(NOISY, same_in_pairs=False))) < 0.1
+
+
+def test_two_of_a_pair_are_flipped_alike(rows: pa.Table) -> None:
+    class InTraining:
+        """What Lightning's trainer says while it trains."""
+
+        training, current_epoch, global_rank, world_size = True, 0, 0, 1
+
+    def flips(same: bool, how: LoaderConfig, synthesis: SynthesisConfig | None) -> torch.Tensor:
+        augment = Augment(horizontal_flip=0.5, same_in_pairs=same)
+        images = ImageDataModule(rows, TASK, INPUT, augment, how, synthesis=synthesis)
+        images.trainer = InTraining()  # type: ignore[assignment]
+        row = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+        ramp = torch.arange(16, dtype=torch.uint8).expand(64, 3, 16, 16)
+        found = images.on_after_batch_transfer(Batch(ramp, torch.zeros(64), row), 0)
+        assert isinstance(found, Batch)
+        return found.image[:, 0, 0, 0] > 0.01
+
+    alone = flips(True, LoaderConfig(4, 0), None)  # each by its own row
+    for given, first in (((PAIRED, None), 0), ((LoaderConfig(4, 0), SYNTHESIS), 7)):
+        together, by_row = flips(True, *given).view(-1, 2), alone.view(-1, 2)
+        assert 4 < together[:, 0].sum() < 28
+        in_pair = torch.randperm(64, generator=torch.Generator().manual_seed(0))[::2] >= first
+        assert torch.equal(together[in_pair, 0], together[in_pair, 1])
+        assert torch.equal(together[~in_pair], by_row[~in_pair])
+        assert torch.equal(flips(False, *given), alone)
+        assert not torch.equal(by_row[:, 0], by_row[:, 1])
+
+
+def test_weights_count_pseudo_fakes_as_often_as_they_come(rows: pa.Table) -> None:
+    images, batches = synthesised(rows)
+    labels = torch.cat([batch.label for batch in batches])
+    assert len(labels) == 16  # 7 given images, of which one comes twice, and 4 pairs
+    expected = [len(labels) / (2 * int((labels == number).sum())) for number in (0, 1)]
+    assert images.class_weights("balanced") == pytest.approx(expected)
+    alone, _ = synthesised(rows, share=1)
+    assert alone.class_weights("balanced") == (1, 1)
+
+
+def test_pseudo_fakes_in_batches_of_one_are_refused(rows: pa.Table) -> None:
+    with pytest.raises(FaceproofError, match=r"= 1 has no room for a pair \(synthesis\)"):
+        ImageDataModule(rows, TASK, INPUT, loader=LoaderConfig(1), synthesis=SYNTHESIS)
+
+
+@pytest.mark.parametrize("cache", [CacheConfig(images="disk"), CacheConfig(views=2)])
+def test_pseudo_fakes_are_not_cached(rows: pa.Table, cache: CacheConfig) -> None:
+    flip = Augment(horizontal_flip=0.5)
+    with pytest.raises(FaceproofError, match="cannot be combined with synthesis, which makes"):
+        ImageDataModule(rows, TASK, INPUT, flip, cache=cache, synthesis=SYNTHESIS)
+    chosen = FeatureCaching.choose(True, Augment(), CacheConfig(), False, True)
+    assert (chosen.enabled, chosen.reason) == (
+        False, "not cached, because every epoch makes other pseudo-fakes"
+    )  # fmt: skip

@@ -146,6 +146,15 @@ def test_a_run_on_pairs_that_was_killed_goes_on_exactly(paired, tmp_path, monkey
     assert_same_run(run, whole)
 
 
+@pytest.mark.parametrize("step", [3, 7])
+def test_a_run_on_pseudo_fakes_that_was_killed_goes_on_exactly(paired, tmp_path, monkeypatch, step):
+    web = ("synthesis=both", "synthesis.share=0.4", "augment.web.jpeg=0.5")
+    whole = train(tmp_path / "whole", *paired, *web)
+    words = (*paired, *web, "loader.num_workers=2")
+    train_until_killed(monkeypatch, step, tmp_path / "run", *words)
+    assert_same_run(train(tmp_path / "run", f"resume={tmp_path / 'run'}"), whole)
+
+
 def average(run):
     """Return the moving average in last.ckpt."""
     return weights(run)["callbacks"]["WeightAverage"]["average"]
@@ -264,7 +273,9 @@ def test_inside_an_epoch_the_batches_must_stay(tiny, tmp_path, monkeypatch):
     train(tmp_path / "run", f"resume={tmp_path / 'run'}")  # and the refused setting is forgotten
 
 
-@pytest.mark.parametrize("word", ["cache.views=2", "augment.rotation=5", "seed=1"])
+@pytest.mark.parametrize(
+    "word", ["cache.views=2", "augment.rotation=5", "synthesis.share=1", "seed=1"]
+)
 def test_what_would_make_another_run_of_it_is_refused(whole, word):
     with pytest.raises(FaceproofError, match="cannot be changed when a run is resumed"):
         train(whole.path, f"resume={whole.path}", word)

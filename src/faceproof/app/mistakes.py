@@ -37,6 +37,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("workers", "nworkers", "jobs"), ("loader.num_workers",)),
     **dict.fromkeys(("experiment", "exp", "recipe", "config"), ("experiments",)),
     **dict.fromkeys(("aug", "augs", "augmentation", "transform", "transforms"), ("augment",)),
+    **dict.fromkeys(("sbi", "selfblending", "pseudofakes"), ("synthesis",)),
     **dict.fromkeys(("optim", "opt"), ("optimizer",)),
     **dict.fromkeys(("sched", "schedule", "lrscheduler"), ("scheduler",)),
     **dict.fromkeys(("imagesize", "imgsize", "imgsz", "inputsize"), ("model.input.size",)),

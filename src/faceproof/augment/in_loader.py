@@ -1,12 +1,14 @@
 """What changes each training image in the loader, before it is resized, as a data set needs it."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from faceproof.augment.by_name import named_transforms
 from faceproof.augment.transforms import Augment
+from faceproof.data.datasets import RandomChange
 from faceproof.data.image_io import Pixels
 
 OF_ROW, OF_PAIR = 0, 1  # what an image's draws are of
@@ -47,3 +49,16 @@ class LoaderAugment:
             return OF_ROW, row
         digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
         return OF_PAIR, int.from_bytes(digest, "big")
+
+
+class InTurn:
+    """Changes that are made one after another."""
+
+    def __init__(self, changes: Sequence[RandomChange]) -> None:
+        self.changes = changes
+
+    def __call__(self, image: Pixels, epoch: int, row: int) -> Pixels:
+        """Return the changed image of a row, (3, H, W) uint8."""
+        for change in self.changes:
+            image = change(image, epoch, row)
+        return image

@@ -74,7 +74,8 @@ class Augment:
             name, its arguments, and the probability with which it changes an image (1 if not
             given), as `{name: RandomPosterize, bits: 4, probability: 0.3}`.
         same_in_pairs: whether images of one pair, as a fake and its original, get the same draws of
-            `web` and `torchvision` in an epoch.
+            `web` and `torchvision` in an epoch, and, where they stand side by side in a batch
+            (`loader.sampler=paired`, `synthesis`), of all else.
     """
 
     horizontal_flip: float = 0.0

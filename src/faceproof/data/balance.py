@@ -24,15 +24,22 @@ class Balance:
 
     Attributes:
         groups: the rows of each class, source and generator.
-        numbers: how many rows of each an epoch has; they add up to the number of rows.
+        numbers: how many rows of each an epoch has.
     """
 
     groups: tuple[Rows, ...]
     numbers: tuple[int, ...]
 
     @classmethod
-    def find(cls, rows: pa.Table, weights: Mapping[str, float] | None = None) -> "Balance":
+    def find(
+        cls,
+        rows: pa.Table,
+        weights: Mapping[str, float] | None = None,
+        num_drawn: int | None = None,
+    ) -> "Balance":  # fmt: skip
         """Divide an image table; `weights` are of sources by name, 1 where none is given.
+
+        An epoch draws `num_drawn` rows, or as many as the table has.
 
         Raises:
             SettingError: a weight is of a source that no row has, or leaves a group without a row.
@@ -47,14 +54,14 @@ class Balance:
         for name in given:
             if name not in sources:
                 raise UnknownSettingError(f"{WEIGHTS}.{name}", sources)
-        shares = _shares(keys, given)
-        numbers = _apportion(shares, rows.num_rows)
+        shares, wanted = _shares(keys, given), num_drawn or rows.num_rows
+        numbers = _apportion(shares, wanted)
         for key, number in zip(keys, numbers, strict=True):
             if not number:
                 words = ", ".join(word or "none" for word in key)
                 raise SettingError(
                     WEIGHTS, f"leaves no image of {words} (label, source, generator) in an epoch "
-                    f"of {rows.num_rows:,}: raise the weight of its source, or take "
+                    f"of {wanted:,}: raise the weight of its source, or take "
                     "loader.sampler=shuffled"
                 )  # fmt: skip
         groups = tuple(np.array(members[key], np.int64) for key in keys)
@@ -62,7 +69,7 @@ class Balance:
 
     @property
     def num_rows(self) -> int:
-        """How many rows an epoch has: those of the table."""
+        """How many rows an epoch has."""
         return sum(self.numbers)
 
     def order(self, seed: int, epoch: int) -> Rows:
@@ -105,7 +112,7 @@ def _apportion(shares: npt.NDArray[np.float64], number: int) -> tuple[int, ...]:
 
 def _turn(rows: Rows, number: int, seed: tuple[int, int], epoch: int) -> Rows:
     """Return the rows of a group whose turn it is: all in a new order, again and again."""
-    first, size, parts = epoch * number, len(rows), []
+    first, size, parts = epoch * number, len(rows), [rows[:0]]
     for cycle in range(first // size, (first + number - 1) // size + 1):
         order = np.random.default_rng((*seed, cycle)).permutation(rows)
         begin = max(first - cycle * size, 0)

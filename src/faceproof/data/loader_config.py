@@ -90,19 +90,28 @@ class LoaderConfig:
             )
 
 
-def choose_batch_size(batch_size: int | str, num_images: int, sampler: str = "shuffled") -> int:
+def choose_batch_size(batch_size: int | str, num_images: int, in_twos: str | None = None) -> int:
     """Return the number of images in a training batch; `auto` is 32, or 16 of under 1,000 images.
 
     Args:
         batch_size: a number of images, or `auto`.
         num_images: in the training set.
-        sampler: with `paired`, an odd number is lowered by one, so that no pair is parted.
+        in_twos: the setting by which images come two by two, if one does: an odd number is then
+            lowered by one, so that no pair is parted.
+
+    Raises:
+        SettingError: it is 1, and images come two by two.
     """
     if isinstance(batch_size, int):
-        if sampler == PAIRED and batch_size % 2:
+        if in_twos and batch_size == 1:
+            raise settings.SettingError(
+                "loader.batch_size",
+                f"= 1 has no room for a pair ({in_twos}); give 2 or more",
+            )
+        if in_twos and batch_size % 2:
             log.warning(
-                "loader.batch_size=%d is lowered to %d: with loader.sampler=paired a batch holds "
-                "images two by two", batch_size, batch_size - 1,
+                "loader.batch_size=%d is lowered to %d: with %s a batch holds images two by two",
+                batch_size, batch_size - 1, in_twos,
             )  # fmt: skip
             return batch_size - 1
         return batch_size

@@ -78,6 +78,11 @@ def select(table: pa.Table, split: str) -> pa.Table:
     return table.filter(pc.equal(table["split"].cast(pa.string()), split))
 
 
+def select_label(table: pa.Table, label: str) -> pa.Table:
+    """Return the rows of one class."""
+    return table.filter(pc.equal(table["label"].cast(pa.string()), label))
+
+
 def evenly_spaced(rows: pa.Table, num: int) -> pa.Table:
     """Return at most `num` rows of each group, evenly spaced; rows without a group all stay.
 

@@ -39,7 +39,7 @@ MAX_LINES = 50_000_000  # bytes of a table of epochs, or of the lines of scoring
 # The types of what is read of a record; it may hold more.
 RECORD: Mapping[str, Any] = {
     **dict.fromkeys(("model", "data", "weights", "status", "images", "monitor"), str | None),
-    **dict.fromkeys(("device", "precision", "features"), str | None),
+    **dict.fromkeys(("device", "precision", "features", "synthesis"), str | None),
     **dict.fromkeys(("epochs", "best_epoch", "unreadable"), int | None),
     "choices": dict[str, Any] | None,
     "versions": dict[str, str] | None,
@@ -60,6 +60,7 @@ class RunFolder:
     | seen.parquet         | path, digest and look of what it was trained or chosen on   |
     | unreadable.csv       | the files that could not be read, if any                    |
     | audit.json, .html    | what was found in the data set before training              |
+    | synthesis.png        | pseudo-fakes of its first epoch, if it trains on any        |
     | best.ckpt            | the weights of the best epoch, by validation                |
     | last.ckpt            | everything needed to resume                                 |
     | validation.parquet   | validation's scores by the best epoch                       |
@@ -79,6 +80,7 @@ class RunFolder:
         self.samples = self.path / "samples.parquet"
         self.seen = self.path / "seen.parquet"
         self.unreadable = self.path / "unreadable.csv"
+        self.synthesis = self.path / "synthesis.png"
         self.best = self.path / "best.ckpt"
         self.last = self.path / "last.ckpt"
         self.metrics = self.path / "metrics.csv"

@@ -65,6 +65,11 @@ def template_side(points: Landmarks) -> float:
     return 1 / scale if scale > 0 else 0.0
 
 
+def framed_template(margin: float) -> npt.NDArray[np.float64]:
+    """Return where the landmarks lie in an aligned crop, (5, 2), as shares of its side."""
+    return np.asarray((TEMPLATE - 0.5) / (1 + 2 * margin) + 0.5)
+
+
 def aligned(image: Pixels, points: Landmarks, margin: float) -> Pixels:
     """Cut out a face, turned upright, at the size at which it is in the image.
 
@@ -78,7 +83,7 @@ def aligned(image: Pixels, points: Landmarks, margin: float) -> Pixels:
     Returns:
         (3, S, S) uint8, resampled by cubic interpolation.
     """
-    framed = (TEMPLATE - 0.5) / (1 + 2 * margin) + 0.5
+    framed = framed_template(margin)
     # No larger than the image: what is beyond its border is repeated.
     side = max(1, min(round(1 / similarity(points, framed).scale), max(image.shape[1:])))
     there = similarity(points, framed * side)

@@ -33,22 +33,27 @@ class Box(NamedTuple):
         return common / max(self.area + other.area - common, 1)
 
 
-def crop(image: Pixels, box: Box, margin: float) -> Pixels:
-    """Cut a square around a face out of an image.
+def square_around(box: Box, margin: float, height: int, width: int) -> tuple[int, int, int]:
+    """Return left, top and side of the square around a face in an image of that size.
 
     At a border the square is moved inwards, and in an image that is too small it shrinks to the
-    image's shorter side: nothing is padded or distorted.
+    image's shorter side.
+    """
+    longer = max(box.right - box.left, box.bottom - box.top)
+    side = max(1, min(round(longer * (1 + 2 * margin)), height, width))
+    left = _inside((box.left + box.right - side) // 2, side, width)
+    return left, _inside((box.top + box.bottom - side) // 2, side, height), side
+
+
+def crop(image: Pixels, box: Box, margin: float) -> Pixels:
+    """Cut a square around a face out of an image; nothing is padded or distorted.
 
     Args:
         image: (3, H, W) uint8, of which (3, S, S) are returned, as a view.
         box: the face.
         margin: what is added on each side, as a share of the box's longer side.
     """
-    height, width = image.shape[-2:]
-    longer = max(box.right - box.left, box.bottom - box.top)
-    side = max(1, min(round(longer * (1 + 2 * margin)), height, width))
-    left = _inside((box.left + box.right - side) // 2, side, width)
-    top = _inside((box.top + box.bottom - side) // 2, side, height)
+    left, top, side = square_around(box, margin, *image.shape[-2:])
     return image[:, top : top + side, left : left + side]
 
 

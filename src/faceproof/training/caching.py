@@ -76,7 +76,7 @@ def cached_images(
         def agrees(values: Array) -> bool:
             return np.array_equal(values[checked], dataset.__getitems__(checked).image.numpy())
 
-        table = _with_content(table)
+        table = with_content(table)
         key = key_of(_image_key(dataset, table))
         array = CachedArray("images", key, shape, np.uint8, fill, agrees)
         found = load_or_compute(array, config.max_bytes)
@@ -97,7 +97,7 @@ def _refuse_too_large(needed: int, config: CacheConfig) -> None:
             )
 
 
-def _with_content(table: pa.Table) -> pa.Table:
+def with_content(table: pa.Table) -> pa.Table:
     """Return an image table with the digests of its files as `content`."""
     if "content" in table.column_names:
         return table
@@ -184,7 +184,7 @@ def cached_features(
     num_workers: int | str,
 ) -> Array | None:
     """Return a frozen backbone's features, (K, N, ...) float32, or None if there is no room."""
-    net, table = backbone.net, _with_content(table)
+    net, table = backbone.net, with_content(table)
     training = [module for module in net.modules() if module.training]
     net.eval()
     try:

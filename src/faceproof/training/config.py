@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faceproof.augment.synthesis import SynthesisConfig
 from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.sources import make_source
@@ -178,6 +179,7 @@ class TrainConfig:
         scheduler: the learning-rate schedule.
         freeze: which parameters train from which epoch.
         augment: the random change of training images.
+        synthesis: pseudo-fakes made from the real training images.
         trainer: options of Lightning's trainer, and `precision`, which may be `auto`.
         loss: the training loss, one of `loss_config.LOSSES` or a function of one's own.
         loader: batch size and worker processes.
@@ -203,6 +205,7 @@ class TrainConfig:
     freeze: FreezeSchedule
     augment: "Augment"
     trainer: Mapping[str, Any]
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     loss: Any = field(default_factory=BceConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
@@ -224,22 +227,26 @@ class TrainConfig:
                 f"= {self.cache.views} changes nothing: nothing is augmented, so that all views of "
                 "an image are the same; leave it out, or choose an augmentation",
             )
-        check_cache(self.cache, self.augment)
+        check_cache(self.cache, self.augment, self.synthesis)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
 
 
-def check_cache(cache: CacheConfig, augment: "Augment") -> None:
+def check_cache(cache: CacheConfig, augment: "Augment", synthesis: SynthesisConfig) -> None:
     """Refuse to cache images that are changed anew in each epoch before they could be cached."""
-    if not augment.in_loader:
-        return
-    for name, value, without in (("images", cache.images, "none"), ("views", cache.views, None)):
-        if value != without:
-            raise SettingError(
-                f"cache.{name}",
-                f"= {value} cannot be combined with augment.web and augment.torchvision, which "
-                "change the decoded image anew in each epoch, before it is resized; leave it out, "
-                "or take another augmentation, such as augment=flip",
-            )
+    whats = []
+    if augment.in_loader:
+        whats.append(("augment.web and augment.torchvision, which change the decoded image",
+                      "take another augmentation, such as augment=flip"))  # fmt: skip
+    if synthesis.share:
+        whats.append(("synthesis, which makes pseudo-fakes of the decoded image", "synthesis=none"))
+    for what, instead in whats:
+        for name, value, off in (("images", cache.images, "none"), ("views", cache.views, None)):
+            if value != off:
+                raise SettingError(
+                    f"cache.{name}",
+                    f"= {value} cannot be combined with {what} anew in each epoch, before it is "
+                    f"resized; leave it out, or {instead}",
+                )
 
 
 def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> TrainConfig:
@@ -305,7 +312,7 @@ def _light_parts(
     for name, create in (
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),
-        ("video", VideoConfig),
+        ("video", VideoConfig), ("synthesis", SynthesisConfig),
     ):  # fmt: skip
         made[name] = make(create, settings.pop(name, {}), name)
     weights = settings.get("class_weights")

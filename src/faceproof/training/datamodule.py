@@ -1,18 +1,29 @@
 """The LightningDataModule: training and validation images as batches on the device."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from faceproof.augment.in_loader import LoaderAugment
+from faceproof.augment.in_loader import InTurn, LoaderAugment
+from faceproof.augment.synthesis import Synthesis, SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.data.balance import Balance
-from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
+from faceproof.data.datasets import (
+    AnyDataset,
+    Batch,
+    CachedFeatures,
+    FeatureBatch,
+    ImageDataset,
+    RandomChange,
+)
 from faceproof.data.loader_config import (
     BALANCED,
     PAIRED,
@@ -25,11 +36,13 @@ from faceproof.data.model_input import to_unit
 from faceproof.data.pairs import Pairs
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
-from faceproof.data.table import counts, select
+from faceproof.data.synthesised import with_synthesised
+from faceproof.data.table import counts, select, select_label
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
 from faceproof.training.caching import BackbonePass, cached_features, cached_images
 from faceproof.training.config import check_cache
+from faceproof.training.face_places import place_faces
 from faceproof.training.loss_config import ClassBalancedConfig
 from faceproof.training.losses import effective_weights
 
@@ -45,13 +58,16 @@ class FeatureCaching:
 
     @classmethod
     def choose(
-        cls, frozen_backbone: bool, augment: Augment, cache: CacheConfig, limited: bool
-    ) -> "FeatureCaching":
+        cls, frozen_backbone: bool, augment: Augment, cache: CacheConfig, limited: bool,
+        synthesised: bool = False,
+    ) -> "FeatureCaching":  # fmt: skip
         """Decide it; a `limited` trainer reads only some images, so that caching all costs more."""
         if not frozen_backbone:
             return cls()
         if cache.features == "none":
             return cls(reason="not cached, because cache.features=none")
+        if synthesised:
+            return cls(reason="not cached, because every epoch makes other pseudo-fakes")
         if augment.changes and cache.views is None:
             return cls(
                 reason="not cached, because the augmentation is random; cache.views=4 would "
@@ -71,6 +87,8 @@ class ImageDataModule(LightningDataModule):
     table may hold the digests of the files, which the cache needs. The caching of features is
     turned off, with the reason, if the cache has no room for them.
 
+    With `synthesis`, the training rows have those of pseudo-fakes behind the given ones.
+
     Examples:
         >>> import faceproof as fp
         >>> data, net = fp.list_data("demo_faces", num_per_class=20), fp.build_model("face_cnn")
@@ -89,10 +107,10 @@ class ImageDataModule(LightningDataModule):
         loader: LoaderConfig | None = None,
         seed: int = 0,
         cache: CacheConfig | None = None,
-        features: FeatureCaching | None = None,
+        synthesis: SynthesisConfig | None = None,
     ) -> None:
         super().__init__()
-        self.train_rows = select(table, "train")
+        given = self.train_rows = select(table, "train")
         val = select(table, "val")
         self.shards = find_shards(self.train_rows["path"])
         # Tables list class by class; a validation limited to some batches must see both classes.
@@ -106,18 +124,25 @@ class ImageDataModule(LightningDataModule):
         self.augment = augment or Augment()
         self.loader = loader or LoaderConfig()
         paired = self.loader.sampler == PAIRED
-        self.pairs = Pairs.find(self.train_rows, task) if paired else None
+        self.pairs = Pairs.find(given, task) if paired else None
         balanced = self.loader.sampler == BALANCED
         weights = self.loader.source_weights
-        self.balance = Balance.find(self.train_rows, weights) if balanced else None
-        self.batch_size = choose_batch_size(
-            self.loader.batch_size, self.train_rows.num_rows, self.loader.sampler
-        )
+        self.balance = Balance.find(given, weights) if balanced else None
+        self.synthesis, self.synthesised = synthesis or SynthesisConfig(), None
+        if self.synthesis.share:
+            self.train_rows, self.synthesised = with_synthesised(
+                given, task, self.synthesis.kinds,
+                given.num_rows if self.pairs is None else self.pairs.num_rows,
+                self.synthesis.share, (weights or {}) if balanced else None,
+            )  # fmt: skip
+        self.num_given = given.num_rows
+        in_twos = "loader.sampler=paired" if paired else "synthesis" if self.synthesised else None
+        self.batch_size = choose_batch_size(self.loader.batch_size, given.num_rows, in_twos)
         self.seed = seed
         self.cache = cache or CacheConfig()
-        check_cache(self.cache, self.augment)
-        self.features = features or FeatureCaching()
-        self.sampler()  # refuses pairs and balance in shards before anything is computed
+        check_cache(self.cache, self.augment, self.synthesis)
+        self.features = FeatureCaching()  # a training may choose another
+        self._sampler(0, 1)  # refuses what shards cannot do before anything is computed
 
     def class_weights(
         self, wanted: str | tuple[float, float] | ClassBalancedConfig
@@ -135,10 +160,8 @@ class ImageDataModule(LightningDataModule):
             return 1.0, 1.0
         if wanted == "balanced":
             seen = self.train_rows
-            if self.pairs is not None:  # an original comes as often as its fakes do
-                seen = seen.take(self.pairs.order(self.seed, 0).ravel())
-            if self.balance is not None:
-                seen = seen.take(self.balance.order(self.seed, 0))
+            if self.pairs or self.balance or self.synthesised:  # some rows come more often
+                seen = seen.take(list(self._sampler(0, 1)))
             rows, present = seen.num_rows, counts(seen, "label")
             first, second = (rows / (2 * present[(name,)]) for name in self.task.classes)
             return first, second
@@ -154,15 +177,35 @@ class ImageDataModule(LightningDataModule):
     def sampler(self) -> EpochSampler:
         """Return what draws the order of the training images for this process."""
         trainer = self.trainer
-        rank, num_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return self._sampler(*((trainer.global_rank, trainer.world_size) if trainer else (0, 1)))
+
+    def _sampler(self, rank: int, num_ranks: int) -> EpochSampler:
         return EpochSampler(
-            self.train_rows.num_rows, self.seed, rank, num_ranks, self.shards, self.pairs,
-            self.balance,
+            self.num_given, self.seed, rank, num_ranks, self.shards, self.pairs, self.balance,
+            self.synthesised,
         )  # fmt: skip
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation images in a fixed order."""
         return self._loader(self._dataset(self.val_rows, Augment(), 1, None), None)
+
+    def _change(self, rows: pa.Table, augment: Augment) -> RandomChange | None:
+        """Return what changes each image of some rows in the loader."""
+        changes: list[RandomChange] = []
+        if self.synthesiser is not None and rows is self.train_rows:
+            changes.append(self.synthesiser)
+        if augment.in_loader:
+            changes.append(LoaderAugment(augment, self.seed, rows["pair"]))
+        return InTurn(changes) if changes else None
+
+    @functools.cached_property
+    def synthesiser(self) -> Synthesis | None:
+        """What makes pseudo-fakes, if there are any; faces are looked for at the first use."""
+        if self.synthesised is None:
+            return None
+        real = select_label(self.train_rows.slice(0, self.num_given), self.task.negative)
+        ovals = place_faces(real, self.synthesis, self.cache.max_bytes)
+        return Synthesis(self.synthesised, self.seed, self.input.size, ovals)
 
     def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
         workers = self.loader.num_workers
@@ -176,8 +219,7 @@ class ImageDataModule(LightningDataModule):
         self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
     ) -> AnyDataset:
         """Return the images from their files, or from the cache, or their cached features."""
-        change = LoaderAugment(augment, self.seed, rows["pair"]) if augment.in_loader else None
-        how = self.input
+        change, how = self._change(rows, augment), self.input
         files = ImageDataset(rows, self.task, how.size, how.interpolation, augment=change)
         if self.features.enabled:
             found = self._once_per_machine(lambda: self._features(files, rows, augment, views))
@@ -222,5 +264,15 @@ class ImageDataModule(LightningDataModule):
         if self.augment.on_device and self.trainer is not None and self.trainer.training:
             epoch = self.trainer.current_epoch
             view = epoch % self.cache.views if self.cache.views else epoch
-            image = self.augment(image, self.seed, view, batch.row)
+            image = self.augment(image, self.seed, view, self._drawn_by(batch.row))
         return batch._replace(image=image)
+
+    def _drawn_by(self, rows: Tensor) -> Tensor:
+        """Return whose draws each image of a batch gets, (B,): of two in a pair, the first's."""
+        in_twos = self.pairs is not None or self.synthesised is not None
+        if not in_twos or not self.augment.same_in_pairs:
+            return rows
+        firsts = rows[::2].repeat_interleave(2)
+        if self.pairs is None:  # given rows stand side by side by chance
+            return torch.where(firsts < self.num_given, rows, firsts)
+        return firsts

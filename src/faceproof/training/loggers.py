@@ -15,7 +15,7 @@ from faceproof.io.run_folder import flatten, read_epochs, write_epochs
 log = logging.getLogger(__name__)
 
 # What people vary, in the order in which the HParams table shows it first.
-GROUPS = ("model", "data", "freeze", "optimizer", "scheduler", "augment")
+GROUPS = ("model", "data", "freeze", "optimizer", "scheduler", "augment", "synthesis")
 VARIED = (
     "optimizer.lr", "optimizer.backbone_lr", "optimizer.weight_decay", "trainer.max_epochs",
     "loader.batch_size", "seed",

@@ -8,24 +8,19 @@ import contextlib
 import functools
 import logging
 import math
-import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytorch_lightning as pl
-import timm
 import torch
-import torchvision
 from rich.console import Console
 
-from faceproof import __version__
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
@@ -74,6 +69,8 @@ from faceproof.training.schedulers import (
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
+from faceproof.workflows.computed_on import device_words, versions
+from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
 log = logging.getLogger(__name__)
@@ -290,10 +287,12 @@ def _datamodule(
             "that the term changes nothing; let the backbone train (freeze=none), or take another "
             "loss, such as loss=bce"
         )
-    features = FeatureCaching.choose(frozen, augment, cache, limited)
-    return ImageDataModule(
-        rows, data.task, net.input, augment, config.loader, config.seed, cache, features
+    images = ImageDataModule(
+        rows, data.task, net.input, augment, config.loader, config.seed, cache, config.synthesis
     )
+    changing = images.synthesised is not None
+    images.features = FeatureCaching.choose(frozen, augment, cache, limited, changing)
+    return images
 
 
 def _start_record(
@@ -315,13 +314,15 @@ def _start_record(
         precision=str(made.precision.name),
         schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
-        device=_device(training.trainer),
-        versions=_versions(),
+        synthesis=images.synthesised and images.synthesised.words,
+        device=device_words(training.trainer),
+        versions=versions(),
     )
     if training.trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(training.rows))
         log.info("precision %s (%s)", made.precision.words, made.precision.reason)
         log.info("features are %s", images.features.reason)
+        write_synthesis_sheet(run, images)
         print_network(training.net, training.config.freeze, Console(), training.trainer.max_epochs)
 
 
@@ -380,20 +381,3 @@ def _validation_rows(trainer: pl.Trainer, images: ImageDataModule) -> pa.Table:
     if isinstance(limit, float):  # a share
         return images.val_rows.slice(0, max(round(limit * images.val_rows.num_rows), 2))
     return images.val_rows.slice(0, max(int(limit) * images.batch_size, MIN_FITTED))
-
-
-def _device(trainer: pl.Trainer) -> str:
-    kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
-    name = torch.cuda.get_device_name() if kind == "CUDA" else platform.machine()
-    return f"{trainer.world_size} x {kind} ({name})"
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "faceproof": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
-        "pytorch-lightning": version("pytorch-lightning"),
-    }

@@ -86,6 +86,7 @@ def _settings(config: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
         "batch size": _batch_size(config),
         "loss": _schedule(_group(config, "loss")),
         "augmentation": _augmentation(choices.get("augment"), _group(config, "augment")),
+        **_synthesis(_group(config, "synthesis"), record),
         "what trains when": _freezing(_group(config, "freeze").get("stages")),
         "class weights": _plain(config.get("class_weights")),
         "early stopping": _patience(config),
@@ -145,6 +146,14 @@ def _augmentation(choice: Any, values: Mapping[str, Any]) -> str | None:
     if not settings:
         return "none"
     return f"{choice} ({', '.join(settings)})" if choice else ", ".join(settings)
+
+
+def _synthesis(values: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
+    """Return what pseudo-fakes were trained on, if any were."""
+    if values.get("share") in OF_NOTHING:
+        return {}
+    faces = f"share={_plain(values.get('share'))}, faces={values.get('faces')}"
+    return {"pseudo-fakes": f"{record.get('synthesis')}, {faces}"}
 
 
 def _web(values: Any) -> dict[str, Any]:

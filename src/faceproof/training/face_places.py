@@ -1,0 +1,42 @@
+"""Where the faces of a training's real images are, as `synthesis.faces` says."""
+
+import logging
+
+import numpy as np
+import pyarrow as pa
+
+from faceproof.augment.synthesis import Ovals, SynthesisConfig
+from faceproof.errors import FaceproofError
+from faceproof.io.run_folder import is_first_process
+from faceproof.prepare.ovals import found_ovals, stored_ovals
+from faceproof.training.caching import with_content
+
+log = logging.getLogger(__name__)
+
+
+def place_faces(real: pa.Table, config: SynthesisConfig, max_bytes: int) -> Ovals | None:
+    """Return the ovals around the faces of real images, (R, 6); NaN where none is known.
+
+    None is for where they are in portraits. `max_bytes` is what the cache may take.
+
+    Raises:
+        FaceproofError: they shall be those stored, and none is; or the face detector is missing.
+    """
+    if config.faces == "portrait" or "self_blended" not in config.kinds:
+        return None
+    if config.faces == "found":
+        ovals = found_ovals(with_content(real), max_bytes)
+    else:
+        ovals = stored_ovals(real["path"].to_pylist())
+    known = int((~np.isnan(ovals).any(1)).sum())
+    if not known and config.faces == "stored":
+        raise FaceproofError(
+            "synthesis.faces = stored, and no real training image is a crop of faceproof prepare "
+            "with landmarks; take data=prepared, or synthesis.faces=found"
+        )
+    if is_first_process() and known < len(ovals) and (known or config.faces != "auto"):
+        log.warning(
+            "of %d of %d real training images it is not known where the face is; their "
+            "self-blended ones change where it is in a portrait", len(ovals) - known, len(ovals),
+        )  # fmt: skip
+    return ovals if known else None
