@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faceproof.data.leave_out import LeaveOutConfig
 from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.sources import make_source
 from faceproof.evaluation.metrics import better
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
+from faceproof.evaluation.part_metrics import is_of_parts
 from faceproof.evaluation.video_point import VideoConfig
 from faceproof.lookup import INITIAL_WEIGHTS, check_weights_file, find
 from faceproof.settings import (
@@ -192,6 +194,7 @@ class TrainConfig:
             then have the average; see `training.averaging`.
         monitor: the metric of validation by which the best epoch is chosen.
         patience: epochs without improvement after which training stops; None for never.
+        leave_out: sources and generators that training must not see.
         seed: of everything random.
         compile: have torch.compile compile the training steps.
     """
@@ -214,6 +217,7 @@ class TrainConfig:
     ema: float | None = None
     monitor: str = "val/loss"
     patience: int | None = None
+    leave_out: LeaveOutConfig = field(default_factory=LeaveOutConfig)
     seed: int = 0
     compile: bool = False
 
@@ -226,6 +230,12 @@ class TrainConfig:
             )
         check_cache(self.cache, self.augment)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
+
+    @property
+    def part_monitors(self) -> tuple[str, ...]:
+        """The monitored metrics that are of sources or generators of validation."""
+        monitors = (self.monitor, getattr(self.scheduler, "monitor", self.monitor))
+        return tuple(dict.fromkeys(filter(is_of_parts, monitors)))
 
 
 def check_cache(cache: CacheConfig, augment: "Augment") -> None:
@@ -305,7 +315,7 @@ def _light_parts(
     for name, create in (
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),
-        ("video", VideoConfig),
+        ("video", VideoConfig), ("leave_out", LeaveOutConfig),
     ):  # fmt: skip
         made[name] = make(create, settings.pop(name, {}), name)
     weights = settings.get("class_weights")

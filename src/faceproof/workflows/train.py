@@ -8,36 +8,33 @@ import contextlib
 import functools
 import logging
 import math
-import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytorch_lightning as pl
-import timm
 import torch
-import torchvision
 from rich.console import Console
 
-from faceproof import __version__
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.audit.seen import seen_images
 from faceproof.audit.unchanged import refuse_changed_images
+from faceproof.data.leave_out import leave_out
 from faceproof.data.listing import DataSet
 from faceproof.data.run_tables import recorded_data
 from faceproof.data.sources import check_both_classes, check_splits
-from faceproof.data.table import describe_counts, write_table
+from faceproof.data.table import describe_counts, select, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.metrics import better
+from faceproof.evaluation.part_metrics import check_parts
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
 from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
@@ -72,6 +69,7 @@ from faceproof.training.schedulers import (
     read_cycles,
 )
 from faceproof.training.summary import print_best, print_end, print_network
+from faceproof.training.surroundings import describe_device, package_versions
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
 from faceproof.workflows.training_record import commands_of, recorded_time
@@ -145,8 +143,10 @@ def train(
         check_random_backbone(net, config, weights)
     if is_first_process():
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
-    data = config.data.list()
+    data, held_out = config.data.list(), None
     check_splits(data.table, data)
+    if not resume:  # its images are recorded without what was left out
+        data, held_out = leave_out(data, config.leave_out)
     record: dict[str, Any] = {} if resume else {
         "model": model.name, "data": data.name, "weights": weights,
         "choices": dict(choices or {}),
@@ -160,6 +160,8 @@ def train(
         if not resume:
             run.refuse_begun()  # another process may have begun it meanwhile
         training = _prepare(run, data, net, config, resume)
+        if not resume and training.trainer.is_global_zero:
+            _record_held_out(run, held_out)
         size = training.images.batch_size
         values = {**values, "loader": {**values.get("loader", {}), "batch_size": size}}
         _start_record(training, data, record, values)
@@ -200,6 +202,8 @@ def _prepare(
     if resume:
         refuse_changed_images(home, rows)
     check_splits(rows, data)
+    for monitor in config.part_monitors:
+        check_parts(monitor, select(rows, "val"), data.task)
     if not resume:
         write_table(rows, run.samples)
         run.update_record(unreadable=data.table.num_rows - rows.num_rows)
@@ -315,14 +319,21 @@ def _start_record(
         precision=str(made.precision.name),
         schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
-        device=_device(training.trainer),
-        versions=_versions(),
+        device=describe_device(training.trainer),
+        versions=package_versions(),
     )
     if training.trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(training.rows))
         log.info("precision %s (%s)", made.precision.words, made.precision.reason)
         log.info("features are %s", images.features.reason)
         print_network(training.net, training.config.freeze, Console(), training.trainer.max_epochs)
+
+
+def _record_held_out(run: RunFolder, held_out: pa.Table | None) -> None:
+    """Store the images to judge of what was left out; an earlier start may have left others."""
+    run.held_out.unlink(missing_ok=True)
+    if held_out is not None:
+        write_table(held_out, run.held_out)
 
 
 def _fit(training: Training, resume: bool) -> None:
@@ -380,20 +391,3 @@ def _validation_rows(trainer: pl.Trainer, images: ImageDataModule) -> pa.Table:
     if isinstance(limit, float):  # a share
         return images.val_rows.slice(0, max(round(limit * images.val_rows.num_rows), 2))
     return images.val_rows.slice(0, max(int(limit) * images.batch_size, MIN_FITTED))
-
-
-def _device(trainer: pl.Trainer) -> str:
-    kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
-    name = torch.cuda.get_device_name() if kind == "CUDA" else platform.machine()
-    return f"{trainer.world_size} x {kind} ({name})"
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "faceproof": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
-        "pytorch-lightning": version("pytorch-lightning"),
-    }
