@@ -89,8 +89,8 @@ def training_parts() -> Iterator[Part]:
     """Yield what a training reads beside the groups."""
     file = CONF / "train.yaml"
     values, notes = written(file), comments(file)
-    top = settings_of(TrainConfig, "", values, notes, (*PARTS, "loader", "cache", "checkpoint",
-                                                       "threshold", "video", "leave_out"))  # fmt: skip
+    apart = (*PARTS, "loader", "cache", "checkpoint", "threshold", "video", "leave_out")
+    top = settings_of(TrainConfig, "", values, notes, apart)
     calibration = "how probabilities are calibrated: `auto`, `temperature`, `isotonic` or `none`"
     top.append(Setting("calibration", "text", value_words(values["calibration"]), calibration))
     yield Part("## The training", "Of `faceproof train`, in `conf/train.yaml`.", top)

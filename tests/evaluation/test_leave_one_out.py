@@ -71,16 +71,16 @@ def test_images_that_all_rows_judge_are_drawn_once_for_all():
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """Of two sources of known ROC-AUC, by simulation; 95 % of 100 are 88 or more in 99.7 %."""
+    """Of two sources of known ROC-AUC; 33 of 40 or fewer would hold it by chance in under 1 %."""
     from scipy.stats import norm
 
     truth = np.mean([norm.cdf(shift / np.sqrt(2)) for shift in (0.5, 1.5)])
     held = 0
-    for seed in range(100):
+    for seed in range(40):
         parts = [judged("a", 80, 0.5, seed=seed), judged("b", 80, 1.5, seed=seed)]
-        low, high = mean_values(parts, num_resamples=200)["roc_auc"].interval
+        low, high = mean_values(parts, num_resamples=100)["roc_auc"].interval
         held += low <= truth <= high
-    assert held >= 87
+    assert held >= 33
 
 
 def test_a_row_of_one_class_does_not_count_where_both_are_needed():

@@ -58,9 +58,7 @@ def test_parts_are_logged_where_they_choose_and_nowhere_else(tiny, tmp_path):
 
 def test_one_source_is_refused_before_training(tmp_path):
     file = write_sources(tmp_path / "world", "a")
-    with pytest.raises(
-        FaceproofError, match="by two sources of validation or more; found a"
-    ):
+    with pytest.raises(FaceproofError, match="by two sources of validation or more; found a"):
         train(tmp_path / "run", *TINY, f"data.file={file}", "monitor=val/worst_source_roc_auc")
 
 

@@ -11,7 +11,7 @@ size. So the interval says how far other images of the same sources would move t
 nothing of other sources, of which these few are no sample, nor of other seeds of the trainings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,7 +86,8 @@ class Worst:
 class Study:
     """The rows of one configuration, that is of the same settings, and what they come to.
 
-    A row counts in a mean if its metric is defined; `counted` says how many do.
+    A row counts in a mean if its metric on what was left out is defined, in the mean at home too;
+    `counted` says how many do.
     """
 
     settings: Mapping[str, str]  # by which the configurations differ
@@ -130,13 +131,15 @@ def study(settings: Mapping[str, str], answers: Sequence[Answers]) -> Study:
         for one in answers
     ]
     measured = [(row.name, row.held_out.metrics) for row in rows if row.held_out is not None]
+    defined = [_defined(row.held_out) for row in rows]
+    at_home = [(one.home, names) for one, names in zip(answers, defined, strict=True) if one.home]
     return Study(
         settings,
         rows,
         mean_values([one.held_out for one in answers if one.held_out is not None]),
-        mean_values([one.home for one in answers if one.home is not None]),
+        mean_values([one for one, _ in at_home], [names for _, names in at_home]),
         {name: _worst(metric, measured) for name, metric in METRICS.items()},
-        {name: sum(of[name].value is not None for _, of in measured) for name in METRICS},
+        {name: sum(name in names for names in defined) for name in METRICS},
     )
 
 
@@ -161,12 +164,22 @@ def _worst(metric: Metric, measured: Sequence[tuple[str, Mapping[str, Value]]]) 
     return choose(worst, key=lambda one: one.value) if worst else None
 
 
+def _defined(measured: Measured | None) -> set[str]:
+    """Return the names of the metrics that are defined."""
+    values = {} if measured is None else measured.metrics
+    return {name for name, one in values.items() if one.value is not None}
+
+
 def mean_values(
-    judged: Sequence[Judged], num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    judged: Sequence[Judged],
+    counting: Sequence[Collection[str]] | None = None,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Value]:
     """Return the mean of each metric over what several runs answered, with its 95 % interval.
 
-    Where a metric is undefined, that run does not count in its mean. There is no interval where
+    A run counts in the means of the metrics that `counting` names for it, or of all, where these
+    are defined. There is no interval where
     one of those that count has fewer units than `MIN_UNITS`; where all resamples are 0 or all 1, it
     is Wilson's for the fewest trials of any.
     """
@@ -181,6 +194,8 @@ def mean_values(
         for table, one, (_, local) in zip(tables, judged, units, strict=True)
     ]
     once = _values([WeightedScores(one) for one in scores])
+    if counting is not None:
+        once[[[name not in of for name in METRICS] for of in counting]] = np.nan
     num = affordable_resamples(len(codes), num_resamples)
     drawn = np.empty((num, *once.shape))
     members = [found for found, _ in units]

@@ -12,7 +12,9 @@ Of generators the files are called `leave_one_generator_out`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +28,16 @@ from faceproof.io.atomic import write_text
 from faceproof.reports import html
 from faceproof.reports import paper_tables as paper
 from faceproof.reports.numbers import CHANCE, DASH, rate, span
-from faceproof.reports.plots import BLUE, MUTED, VERMILLION, WIDTH, dress, literal, plot_html
+from faceproof.reports.plots import (
+    BLUE,
+    LEGEND,
+    MUTED,
+    VERMILLION,
+    WIDTH,
+    dress,
+    literal,
+    plot_html,
+)
 from faceproof.words import counted
 
 FIRST = ("roc_auc", "accuracy")  # in the terminal and in the first table, beside those at home
@@ -39,7 +50,8 @@ LIMITS = (
 OF_SOURCES = (
     "A run is judged on the test images of the source that it did not see (on all images of a "
     "source without any) at the threshold that its own validation has set. A source of one class "
-    "has no ROC-AUC: images of other data sets would measure how data sets differ."
+    "has no ROC-AUC: images of other data sets would measure how data sets differ; its accuracy is "
+    "that of the one class."
 )
 OF_GENERATORS = (
     "A run is judged on the test fakes of the generator that it did not see, beside the real test "
@@ -176,31 +188,37 @@ def _measured(value: Value) -> paper.Measured:
 
 def draw(found: LeaveOneOut) -> Figure:
     """Draw ROC-AUC on what was left out, with its interval, beside that at home."""
-    rows = [(study, row) for study in found.studies for row in study.rows]
-    several = len(found.studies) > 1
-    figure = Figure(figsize=(WIDTH * 1.5, 1.4 + ROW_HEIGHT * len(rows)), layout="constrained")
+    names, held_out, home = list[str](), list[Value](), list[Value]()
+    for study in found.studies:
+        before = f"{describe(study.settings)}  " if len(found.studies) > 1 else ""
+        for row in study.rows:
+            if row.held_out is not None or row.home is not None:
+                names.append(f"{before}{row.name}")
+                held_out.append(_value(row.held_out, "roc_auc"))
+                home.append(_value(row.home, "roc_auc"))
+    figure = Figure(figsize=(WIDTH * 1.5, 1.6 + ROW_HEIGHT * len(names)), layout="constrained")
     axes = figure.add_subplot()
-    names = []
-    for place, (study, row) in enumerate(rows):
-        names.append(f"{describe(study.settings)}  {row.name}" if several else row.name)
-        held_out, home = _value(row.held_out, "roc_auc"), _value(row.home, "roc_auc")
-        first = place == 0
-        if home.value is not None:
-            label = "at home" if first else None
-            axes.plot([home.value], [place], "s", color=BLUE, markersize=6, label=label)
-        if held_out.value is not None:
-            low, high = held_out.interval or (held_out.value, held_out.value)
-            ends = [[held_out.value - low], [high - held_out.value]]
-            label = f"on the {found.over} that was left out" if first else None
-            axes.errorbar([held_out.value], [place], xerr=ends, fmt="o", color=VERMILLION,
-                          markersize=7, elinewidth=1.4, label=label)  # fmt: skip
+    places = [place for place, one in enumerate(home) if one.value is not None]
+    style: dict[str, Any] = {"color": BLUE, "marker": "s", "markersize": 6, "linestyle": ""}
+    axes.plot([home[place].value for place in places], places, label="at home", **style)
+    judged = [
+        (n, one.value, one.interval) for n, one in enumerate(held_out) if one.value is not None
+    ]
+    places, values = [n for n, _, _ in judged], np.array([x for _, x, _ in judged], np.float64)
+    ends = np.array([interval or (x, x) for _, x, interval in judged], np.float64)
+    style = {"color": VERMILLION, "marker": "o", "markersize": 7, "linestyle": ""}
+    axes.errorbar(
+        values, places, xerr=np.abs(ends.reshape(-1, 2).T - values), elinewidth=1.4,
+        label=f"on the {found.over} that was left out", **style,
+    )  # fmt: skip
     axes.axvline(CHANCE, color=MUTED, linewidth=1, linestyle=":")
     axes.set_yticks(range(len(names)), map(literal, names))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(right=1.01)
-    dress(axes, f"ROC-AUC by {found.over}", "ROC-AUC, with 95% interval; guessing is 0.5", "")
-    if axes.get_legend() is not None:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.06), ncols=2, frameon=False, fontsize=9)
+    words = "ROC-AUC, with 95% interval; guessing is 0.5"
+    dress(axes, f"ROC-AUC by {found.over}", words, "")
+    axes.get_legend().remove()
+    figure.legend(loc="outside lower center", ncols=2, **LEGEND)
     return figure
 
 
