@@ -71,7 +71,7 @@ def test_images_that_all_rows_judge_are_drawn_once_for_all():
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """Of two sources of known ROC-AUC: an honest one holds it fewer than 33 times of 40 in 0.1 %."""
+    """Of two sources of known ROC-AUC: fewer than 33 of 40 would come by chance in 0.1 %."""
     from scipy.stats import norm
 
     truth = np.mean([norm.cdf(shift / np.sqrt(2)) for shift in (0.5, 1.5)])

@@ -77,19 +77,19 @@ def verdict(found: LeaveOneOut) -> list[str]:
 
 
 def _verdict(found: LeaveOneOut, study: Study) -> Iterator[str]:
-    metric, things = METRICS["roc_auc"], f"{found.over}s"
-    mean, worst, num = (part[metric.name] for part in (study.mean, study.worst, study.counted))
+    name, things = "roc_auc", f"{found.over}s"
+    mean, worst = study.mean[name], study.worst[name]
     start = f"{describe(study.settings)}: on" if study.settings else "On"
     if mean.value is None or worst is None:
         yield f"{start} {things} that it never saw no ROC-AUC could be measured."
         return
-    home = study.home[metric.name].value
+    home = study.home[name].value
     beside = "" if home is None else f", at home {rate(home)}"
     yield (
         f"{start} {things} that it never saw the detector reaches a mean ROC-AUC of "
         f"{_in_words(mean)}{beside}; at worst {rate(worst.value)}, on {worst.name}."
     )
-    if num < len(study.rows):
+    if (num := study.counted[name]) < len(study.rows):
         yield f"The mean is of {num} of {counted(len(study.rows), found.over)}; see the table."
 
 
@@ -198,9 +198,9 @@ def draw(found: LeaveOneOut) -> Figure:
                 home.append(_value(row.home, "roc_auc"))
     figure = Figure(figsize=(WIDTH * 1.5, 1.6 + ROW_HEIGHT * len(names)), layout="constrained")
     axes = figure.add_subplot()
-    places = [place for place, one in enumerate(home) if one.value is not None]
+    known = [(one.value, place) for place, one in enumerate(home) if one.value is not None]
     style: dict[str, Any] = {"color": BLUE, "marker": "s", "markersize": 6, "linestyle": ""}
-    axes.plot([home[place].value for place in places], places, label="at home", **style)
+    axes.plot([x for x, _ in known], [place for _, place in known], label="at home", **style)
     judged = [
         (n, one.value, one.interval) for n, one in enumerate(held_out) if one.value is not None
     ]
@@ -217,7 +217,8 @@ def draw(found: LeaveOneOut) -> Figure:
     axes.set_xlim(right=1.01)
     words = "ROC-AUC, with 95% interval; guessing is 0.5"
     dress(axes, f"ROC-AUC by {found.over}", words, "")
-    axes.get_legend().remove()
+    if (inside := axes.get_legend()) is not None:
+        inside.remove()
     figure.legend(loc="outside lower center", ncols=2, **LEGEND)
     return figure
 
