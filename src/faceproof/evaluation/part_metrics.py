@@ -118,7 +118,7 @@ def check_parts(monitor: str, rows: pa.Table, task: Task) -> None:
     """
     found = PartMetric.find(monitor.removeprefix("val/"), rows, task)
     labels = label_numbers(rows, task)
-    values = found.by_part(labels, labels.astype(np.float64))  # whatever a detector says
+    values = found.by_part(labels, labels.astype(np.float64))  # a perfect detector's
     undefined = [name for name, value in values.items() if value is None]
     column, metric = found.column, found.metric
     lack = f"{', '.join(undefined)}: no {metric.label} in validation, where one class is missing"

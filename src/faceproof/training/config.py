@@ -192,7 +192,8 @@ class TrainConfig:
         ema: keep an exponential moving average of the weights, of which at most this share stays
             in a step, such as 0.999; None for the weights themselves. Validation and `best.ckpt`
             then have the average; see `training.averaging`.
-        monitor: the metric of validation by which the best epoch is chosen.
+        monitor: the metric of validation by which the best epoch is chosen: of all images, or of
+            the worst or mean source or generator, as `val/worst_source_roc_auc`.
         patience: epochs without improvement after which training stops; None for never.
         leave_out: sources and generators that training must not see.
         seed: of everything random.
