@@ -91,8 +91,8 @@ def leave_out(data: DataSet, config: LeaveOutConfig) -> tuple[DataSet, pa.Table 
     """Return a data set without what is left out, and the images to judge of that.
 
     The images to judge of a source are its own. Those of a generator are its fakes beside the real
-    images of the same split and of the sources that these fakes come from: in a data set of one
-    source the same real images for each generator. An image that shares a group or a component
+    test images of the sources that these fakes come from: in a data set of one source the same
+    real images for each generator. An image that shares a group or a component
     with the images that stay in train or val is not judged. The table is None where nothing is
     left out altogether, and may be empty.
 
