@@ -405,7 +405,11 @@ def test_each_data_set_of_a_combined_one_is_left_out_in_turn(sweeping, left_out,
 def test_each_generator_is_left_out_in_turn_whatever_its_name(sweeping, left_out, tmp_path):
     table = tmp_path / "my table.csv"
     names = ["0 (a, b)", "réel's", "warp"]
-    rows = [f'/{n}{k}.jpg,{"fake" if n else "real"},"{n}"' for n in ("", *names) for k in range(3)]
+    rows = [
+        f'/{place}{k}.jpg,{"fake" if name else "real"},"{name}"'
+        for place, name in enumerate(("", *names))
+        for k in range(3)
+    ]
     table.write_text("\n".join(["path,label,generator", *rows]))
     assert sweeping(
         "sweep=leave_one_out", "hydra.sweeper.over=generator", "data=table", f"data.file={table}"

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from faceproof import lookup
 from faceproof.errors import FaceproofError
-from faceproof.words import for_hydra, prepared
+from faceproof.words import SETS_CHOICE, for_hydra, prepared
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -177,7 +177,9 @@ def refuse_unknown(overrides: Sequence[Override], config: DictConfig, loader: Co
         group = override.key_or_group
         if not override.is_delete() and (known := loader.get_group_options(group)):
             found = values(override, config) if not _is_drawn(override) else []
-            refuse_unknown_choice(group, found, [one for one in known if one[0] != "_"])
+            # Of `data=[a,b]` the words have that choice, which nobody types.
+            usual = [one for one in known if one[0] != "_" or one == SETS_CHOICE in found]
+            refuse_unknown_choice(group, found, usual)
 
 
 def _is_drawn(override: Override) -> bool:
