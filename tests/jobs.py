@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from faceproof import app
+from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
 
 REPOSITORY = Path(__file__).parents[1]
@@ -61,3 +63,36 @@ def empty_plots() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(report, "draw", lambda *_: plots)
         yield
+
+
+@contextmanager
+def sweeps_here() -> Iterator[list[list[str]]]:
+    """Let a sweep train and evaluate inside this process; yield the words of what it did.
+
+    Hydra's own state, in whose main function the sweep may be, is put aside for each run.
+    """
+    done: list[list[str]] = []
+
+    def here(command: list[str], log: Path, lock: object, watch: object = None) -> str:
+        what, *words = command[command.index("faceproof") + 1 :]
+        done.append([what, *words])
+        log.touch()
+        given = {key: value for key, _, value in (word.partition("=") for word in words)}
+        kept = [word for word in words if not word.startswith(("hydra.", "run=", "--config-name"))]
+        kept = [word for word in kept if word not in ("train", "--config-name")]
+        outer = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
+        try:
+            if what == "train":
+                train(Path(given["hydra.run.dir"]), *kept)
+            else:
+                evaluate(Path(given["run"]), "loader.num_workers=0", *kept)
+        except FaceproofError as error:
+            return str(error)
+        finally:
+            GlobalHydra.instance().hydra = outer
+        return ""
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("faceproof.workflows.sweep.run_process", here)
+        yield done

@@ -41,8 +41,8 @@ def small_program(**changes) -> Program:
     def train(overrides, folder):
         return [sys.executable, "-c", RUN, str(folder), *overrides]
 
-    def evaluate(folder):
-        made = Path(folder, "evaluations", "d-test")
+    def evaluate(folder, split):
+        made = Path(folder, "evaluations", f"d-{split}")
         code = (
             "from pathlib import Path; import json\n"
             "from faceproof.io.run_folder import RunFolder\n"

@@ -44,7 +44,7 @@ def test_an_evaluation_that_is_refused_leaves_an_empty_folder_as_it_is(tmp_path)
     assert list(tmp_path.iterdir()) == []  # and it is still there
 
 
-@pytest.mark.parametrize("program", ["train", "sweep", "evaluate"])
+@pytest.mark.parametrize("program", ["train", "sweep", "crossval", "evaluate"])
 def test_help_says_what_each_group_and_choice_is(program, tmp_path, monkeypatch, capsys):
     own = tmp_path / "conf/data"
     own.mkdir(parents=True)
@@ -119,3 +119,27 @@ def test_a_sweep_is_a_training_with_several_values(tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "start", lambda name, task, words: begun.append((name, words)))
     main(["sweep", "seed=1,2"])
     assert begun == [("train", ["-m", "seed=1,2"])]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["data=[a,b]"], ["data=[a,b]"]),
+        (["--over", "generator", "seed=1"], ["hydra.sweeper.over=generator", "seed=1"]),
+        (["seed=1", "--over=source"], ["seed=1", "hydra.sweeper.over=source"]),
+    ],
+)
+def test_crossval_is_a_sweep_that_leaves_one_out(typed, words, monkeypatch):
+    begun = []
+    monkeypatch.setattr(programs, "start", lambda name, task, words: begun.append((name, words)))
+    main(["crossval", *typed])
+    assert begun == [("train", ["sweep=leave_one_out", *words])]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [(["--over"], "--over needs a value"), (["sweep=seeds"], "leave out sweep=seeds")],
+)
+def test_what_is_no_crossval_is_refused(typed, said):
+    with pytest.raises(SystemExit, match=said):
+        main(["crossval", *typed])

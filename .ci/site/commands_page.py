@@ -91,8 +91,22 @@ a checkout, `python train.py -m` is the same.
 ```bash
 faceproof sweep model=resnet18,effnet_b0 seed=0,1,2 compare=true
 ```
+
+## crossval
+
+```console
+faceproof crossval [--over source|generator] [GROUP=CHOICE ...] [SETTING=VALUE ...]
+```
+
+Trains without each source (or each generator of fakes) in turn, and judges each run on what was
+left out; see [leave one out](../how_to/leave_one_out.md). It is `faceproof train
+sweep=leave_one_out`.
+
+```bash
+faceproof crossval data=[deepfake_and_real,ciplab] model=resnet18
+```
 """
-BY_HAND = ("train", "evaluate", "sweep")  # their words are settings, not options
+BY_HAND = ("train", "evaluate", "sweep", "crossval")  # their words are settings, not options
 
 
 def commands_page() -> str:

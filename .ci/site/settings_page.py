@@ -12,6 +12,7 @@ from faceproof.augment.synthesis import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.augment.web import WebAugment
 from faceproof.data.combined import CombinedData
+from faceproof.data.leave_out import LeaveOutConfig, TrainPartConfig
 from faceproof.data.listing import DemoData, FolderData, ShardData, TableData
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.protocols.protocol import ProtocolData
@@ -90,18 +91,21 @@ def training_parts() -> Iterator[Part]:
     """Yield what a training reads beside the groups."""
     file = CONF / "train.yaml"
     values, notes = written(file), comments(file)
-    top = settings_of(TrainConfig, "", values, notes, (*PARTS, "loader", "cache", "checkpoint",
-                                                       "threshold", "video"))  # fmt: skip
+    apart = (*PARTS, "loader", "cache", "checkpoint", "threshold", "video", "leave_out")
+    top = settings_of(TrainConfig, "", values, notes, apart)
     calibration = "how probabilities are calibrated: `auto`, `temperature`, `isotonic` or `none`"
     top.append(Setting("calibration", "text", value_words(values["calibration"]), calibration))
     yield Part("## The training", "Of `faceproof train`, in `conf/train.yaml`.", top)
     for kind, name in (
         (LoaderConfig, "loader"), (CacheConfig, "cache"), (CheckpointConfig, "checkpoint"),
         (ThresholdConfig, "threshold"),
-        (VideoConfig, "video"),
+        (VideoConfig, "video"), (LeaveOutConfig, "leave_out"),
     ):  # fmt: skip
         held = {key.removeprefix(f"{name}."): value for key, value in values.items()}
-        rows = settings_of(kind, name, held, leave_out=("calibration",))
+        rows = settings_of(kind, name, held, leave_out=("calibration", "train"))
+        if kind is LeaveOutConfig:
+            of_train = {key: held[f"train.{key}"] for key in ("source", "generator")}
+            rows += settings_of(TrainPartConfig, "leave_out.train", of_train)
         yield Part(f"### {name}", "", rows)
     command = [
         Setting("compare", "true or false", "`false`", notes["compare"]),

@@ -1,4 +1,4 @@
-"""The programs that Hydra starts: `faceproof train`, `sweep` and `evaluate`.
+"""The programs that Hydra starts: `faceproof train`, `sweep`, `crossval` and `evaluate`.
 
 `python train.py` and `python evaluate.py` are the same in a checkout.
 """
@@ -45,6 +45,31 @@ def train(words: Sequence[str] | None = None) -> None:
 def sweep(words: Sequence[str]) -> None:
     """Train a detector for every combination of the values, or by a search."""
     start("train", _train, list(words) if ASKING.intersection(words) else ["-m", *words])
+
+
+def crossval(words: Sequence[str]) -> None:
+    """Train without each source or generator in turn, and judge each run on what was left out."""
+    start("train", _train, list(words) if ASKING.intersection(words) else over_words(words))
+
+
+def over_words(words: Sequence[str]) -> list[str]:
+    """Return the words of a sweep that leaves out each source, or with `--over` each generator.
+
+    Raises:
+        SystemExit: another sweep is named, or nothing stands behind `--over`.
+    """
+    if other := next((word for word in words if word.startswith("sweep=")), None):
+        sys.exit(f"error: crossval is a sweep of its own; leave out {other}")
+    kept, rest = ["sweep=leave_one_out"], iter(words)
+    for word in rest:
+        option, equals, name = word.partition("=")
+        if option != "--over":
+            kept.append(word)
+        elif name := name if equals else next(rest, ""):
+            kept.append(f"hydra.sweeper.over={name}")
+        else:
+            sys.exit("error: --over needs a value: source or generator")
+    return kept
 
 
 def evaluate(words: Sequence[str] | None = None) -> None:

@@ -26,6 +26,7 @@ from faceproof import app
 from faceproof.cli.main import make_parser
 from faceproof.data.sources import make_source, resolve
 from faceproof.evaluation.config import EvaluateConfig
+from faceproof.programs import over_words
 from faceproof.settings import make
 from faceproof.training.config import make_train_config
 from faceproof.words import prepared, with_allowed
@@ -139,9 +140,11 @@ def check_exit(main: object) -> None:
 
 def check_own(arguments: list[str]) -> None:
     name, *words = arguments
-    if name in ("train", "sweep", "evaluate"):
+    if name in ("train", "sweep", "crossval", "evaluate"):
         words = with_allowed(words)
-    if name in ("train", "sweep"):
+    if name == "crossval":
+        words = over_words(words)
+    if name in ("train", "sweep", "crossval"):
         several = name == "sweep" or "-m" in words
         given = [word for word in words if word != "-m" and not word.startswith(SKIPPED)]
         for one in each_run(given, several):

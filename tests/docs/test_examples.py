@@ -15,7 +15,7 @@ from faceproof.evaluation.metrics import METRICS
 from faceproof.words import with_allowed
 from tests.conftest import write_images
 from tests.docs.pages import DOCS, blocks, commands, write_files
-from tests.jobs import evaluate, train
+from tests.jobs import evaluate, sweeps_here, train
 
 SMALL = ("trainer=smoke", "loader.batch_size=8", "loader.num_workers=0", "logger=csv")
 # Where a command says nothing else.
@@ -76,6 +76,10 @@ def give(words: list[str]) -> None:
     elif name == "evaluate":
         given = [word for word in words[2:] if not word.startswith("run=")]
         evaluate(run, "loader.num_workers=0", *given)
+    elif name == "crossval":
+        with sweeps_here() as done:
+            main([name, *small(words[2:]), "data.num_per_class=60"])
+        assert len(done) >= 6  # of each of two or more that were left out: training, evaluations
     elif name == "audit" and "data=table" not in words:
         pass  # the training that follows lists and audits the same images
     else:

@@ -19,6 +19,7 @@ from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
 from faceproof.words import for_hydra
 from tests.jobs import CHOICES, REPOSITORY
+from tests.small_sources import TINY, write_sources
 
 TRAIN = REPOSITORY / "train.py"
 CUSTOM = """
@@ -372,3 +373,91 @@ def test_an_interval_without_room_is_refused():
 def test_without_the_extra_a_search_says_what_to_install(sweeping, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert "pip install 'faceproof[sweep]'" in str(sweeping("-m", "sweep=optuna"))
+
+
+@pytest.fixture
+def left_out(monkeypatch):
+    """Pretend to train and judge without each source or generator, and list what would be."""
+    calls = []
+
+    def pretend(folder, runs, swept, program, config):
+        calls.append((runs, list(swept), config))
+        return all(not program.check(run.overrides) for run in runs)
+
+    monkeypatch.setattr("faceproof.workflows.leave_one_out.leave_one_out", pretend)
+    return calls
+
+
+def test_each_data_set_of_a_combined_one_is_left_out_in_turn(sweeping, left_out, world):
+    words = ("sweep=leave_one_out", "data=[ciplab,deepfake_and_real,real_vs_fake_140k]", "seed=1,2",
+             "model=resnet18")  # fmt: skip
+    assert sweeping(*words) == 0
+    ((runs, swept, config),) = left_out
+    names = ["ciplab", "deepfake_and_real", "real_vs_fake_140k"]
+    assert [run.name for run in runs] == names * 2
+    assert (swept, config.over) == (["seed"], "source")
+    for number, run in enumerate(runs):
+        assert f"leave_out.source={run.name}" in run.overrides
+        assert f"seed={1 + number // 3}" in run.overrides
+        assert "model=resnet18" in run.overrides
+
+
+def test_each_generator_is_left_out_in_turn_whatever_its_name(sweeping, left_out, tmp_path):
+    table = tmp_path / "my table.csv"
+    names = ["0 (a, b)", "réel's", "warp"]
+    rows = [
+        f'/{place}{k}.jpg,{"fake" if name else "real"},"{name}"'
+        for place, name in enumerate(("", *names))
+        for k in range(3)
+    ]
+    table.write_text("\n".join(["path,label,generator", *rows]))
+    assert sweeping(
+        "sweep=leave_one_out", "hydra.sweeper.over=generator", "data=table", f"data.file={table}"
+    ) == 0  # fmt: skip
+    ((runs, _, _),) = left_out
+    assert [run.name for run in runs] == names
+    parser = OverridesParser.create()
+    found = [parser.parse_override(run.overrides[-1]) for run in runs]
+    assert [one.value() for one in found] == names
+    assert {one.key_or_group for one in found} == {"leave_out.generator"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data=ciplab"], "data set ciplab has 1 source (ciplab), and to leave one out takes two"),
+        (["hydra.sweeper.over=split"], "hydra.sweeper.over = 'split' must be one of source, gener"),
+        (["leave_out.source=ciplab"], "leave_out.source is what the sweep goes over"),
+        (["compare=true"], "compare = true compares runs on the same images"),
+        (["modl=resnet18"], "there is no setting modl; did you mean model?"),
+        (["data.root=/nowhere", "data=ciplab"], "/nowhere"),
+    ],
+)
+def test_what_cannot_be_left_out_in_turn_is_refused(sweeping, left_out, world, words, message):
+    answer = sweeping("sweep=leave_one_out", *words)
+    assert message in answer
+    assert "Traceback" not in answer
+    assert not left_out
+
+
+@pytest.mark.long
+def test_a_crossval_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path):
+    """With real processes: killed in the second training."""
+    file = write_sources(tmp_path / "world", "ab")
+    command = [sys.executable, "-P", "-m", "faceproof", "crossval", *TINY, f"data.file={file}",
+               "hydra.sweep.dir=sweep"]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=tmp_path, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    until((tmp_path / "sweep/source-b/config.yaml").exists, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "source-a: finished before" in done.stdout
+    assert "reaches a mean ROC-AUC of" in done.stdout
+    assert (tmp_path / "sweep/leave_one_source_out.html").is_file()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.stdout.count("finished before") == 2
+    assert "is evaluated on" not in again.stdout

@@ -48,6 +48,15 @@ def test_it_has_every_choice_in_words_and_counts_epochs_from_1(run):
     assert found["versions"] == "torch 2.15, timm 1.0"
 
 
+def test_what_was_left_out_is_said_where_something_was(run):
+    assert not [name for name in training_record(run) if "left out" in name]
+    left_out = "{source: b, generator: [], train: {source: [], generator: [warp, blend]}}"
+    run.config.write_text(f"{CONFIG}leave_out: {left_out}\n")
+    found = training_record(run)
+    assert found["left out"] == "source b"
+    assert found["left out of train"] == "generator warp, blend"
+
+
 def test_a_run_without_settings_and_record_has_nothing_recorded(tmp_path):
     run = RunFolder(tmp_path)
     run.config.write_text("data: {name: demo, task: deepfake}\nmodel: {name: ensemble}\n")

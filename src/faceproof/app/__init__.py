@@ -11,6 +11,7 @@ from faceproof.app.composing import (
     compose_data_settings,
     list_data,
     plain,
+    sources_or_generators,
 )
 from faceproof.app.conf import choices_of, config_root, own_conf, say_own_conf
 from faceproof.app.mistakes import MENDABLE, message, refuse_unknown_choice, refuse_unknown_words
@@ -33,6 +34,7 @@ __all__ = [
     "refuse_unknown_choice",
     "refuse_unknown_words",
     "say_own_conf",
+    "sources_or_generators",
     "train",
     "training_values",
 ]

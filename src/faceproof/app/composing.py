@@ -157,6 +157,26 @@ def list_data(values: Mapping[str, Any]) -> "DataSet":
     return source_of(values, "data").list()
 
 
+def sources_or_generators(values: Mapping[str, Any], column: str) -> list[str]:
+    """List the data set that the user's settings describe, and return what can be left out of it.
+
+    Raises:
+        FaceproofError: there are fewer than two.
+    """
+    from faceproof.data.leave_out import names_in
+
+    data = list_data(values)
+    names = names_in(data, column)
+    if len(names) < 2:
+        hint = "data=[a,b,c] has three sources" if column == "source" else "fakes have generators"
+        raise FaceproofError(
+            f"data set {data.name} has {len(names)} {column}{'s' * (len(names) != 1)} "
+            f"({', '.join(names) or 'none'}), and to leave one out takes two or more ({hint}); "
+            "hydra.sweeper.over chooses between source and generator"
+        )
+    return names
+
+
 def source_of(values: Mapping[str, Any], where: str) -> "Source":
     """Return the data set that the user's settings describe; nothing is listed yet."""
     from faceproof.data.sources import make_source, resolve

@@ -23,6 +23,7 @@ INFORMING = ("faceproof.io.progress", "faceproof.workflows.export_parity")
 PROGRAMS = {
     "train": "train a detector",
     "sweep": "train one for each combination of values: model=resnet18,effnet_b0 seed=1,2",
+    "crossval": "train without each source or generator in turn, and judge it on that: data=[a,b]",
     "evaluate": "score a run's best epoch and write a report: run=latest",
 }
 # Each command is `command` in the module of its name; the module is loaded when it is called.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from faceproof.data.leave_out import HELD_OUT
 from faceproof.data.loader_config import PAIRED, LoaderConfig
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
@@ -31,7 +32,7 @@ class EvaluateConfig:
 
     Attributes:
         run: a run folder, or `latest`.
-        split: the split to score, or `all`.
+        split: the split to score, `all`, or `held_out`: what the run's `leave_out` left out.
         frames: at most so many images of each group (video), evenly spaced; None for all.
         neutral: `jpeg` scores again with both classes re-encoded alike.
         robustness: `standard` or `quick` scores again under growing corruption.
@@ -56,7 +57,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check(
-            self, run=PLACE, split=one_of(*SPLITS, "all"), frames=optional(COUNT),
+            self, run=PLACE, split=one_of(*SPLITS, "all", HELD_OUT), frames=optional(COUNT),
             neutral=optional(one_of("jpeg")), robustness=optional(one_of("standard", "quick")),
             threshold=BY_NAME, name=optional(TEXT), device=TEXT,
         )  # fmt: skip

@@ -95,7 +95,7 @@ def bootstrap(
             resample = WeightedScores(scores, weights)
             drawn[number] = [metric(resample) for metric in listed]  # None becomes NaN
         once = WeightedScores(scores)
-        trials = _num_trials(scores)
+        trials = count_trials(scores)
         for metric, values in zip(listed, drawn.T, strict=True):
             found[metric.name] = percentile_interval(
                 values,
@@ -106,7 +106,7 @@ def bootstrap(
     return BootstrapIntervals(LEVEL, num_drawn, scores.num_units, found)
 
 
-def _num_trials(scores: LabelledScores) -> dict[str, int]:
+def count_trials(scores: LabelledScores) -> dict[str, int]:
     """Return how many units hold an image of each kind of `metrics.Kind`."""
     cells = scores.unit_counts
     columns = {"negative": [0, 1], "positive": [2, 3], "called": [1, 3]}

@@ -11,6 +11,7 @@ and where it sets the classes against each other and only one is there (precisio
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -30,6 +31,8 @@ Place = Literal["training", "headline", "comparison", "card"]
 
 BOTH: tuple[Kind, ...] = ("negative", "positive")
 EVERYWHERE: tuple[Place, ...] = ("training", "headline", "comparison", "card")
+# A metric of the parts of validation: which part, by which column, and what is computed of each.
+PART = re.compile(r"(worst|mean)_(source|generator)_(.+)")
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,18 @@ def better(monitor: str) -> Direction:
     Raises:
         FaceproofError: it is no metric of validation, so that nothing may be chosen by it.
     """
-    split, _, name = monitor.partition("/")
+    split, _, whole = monitor.partition("/")
+    part = PART.fullmatch(whole)
+    name = part[3] if part else whole
     known = [metric.name for metric in metrics_shown("training")]
     if split != "val" or name not in known:
         close = get_close_matches(name or split, known, 1)
-        hint = f"; did you mean val/{close[0]}? Epochs" if close else ": epochs"
+        before = whole[: part.start(3)] if part else ""
+        hint = f"; did you mean val/{before}{close[0]}? Epochs" if close else ": epochs"
         raise FaceproofError(
             f"{monitor!r} cannot be monitored{hint} are chosen by metrics of validation, "
-            f"{', '.join(f'val/{name}' for name in known)}"
+            f"{', '.join(f'val/{name}' for name in known)}, or of the worst or mean source or "
+            "generator, as val/worst_source_roc_auc"
         )
     return METRICS[name].better
 

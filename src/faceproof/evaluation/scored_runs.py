@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faceproof.data.leave_out import HELD_OUT
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import labelled_rows, read_predictions
 from faceproof.evaluation.stored_evaluations import (
@@ -17,6 +18,7 @@ from faceproof.evaluation.stored_evaluations import (
     evaluations_of,
     read_report,
     stale_evaluations,
+    usual_name,
 )
 from faceproof.io.parse import parse
 from faceproof.io.run_folder import RunFolder, is_member
@@ -178,12 +180,12 @@ def _command(run: RunFolder, with_it: Sequence[RunFolder], name: str | None) -> 
         return f"{command} {for_shell(f'name={name}')}"
     report = ReportHead.read(with_it[0], name)
     data, split = report.data, report.split
-    if data != run.read_record().get("data"):
+    if split != HELD_OUT and data != run.read_record().get("data"):
         words = f"data=[{data.replace('+', ',')}]" if "+" in data else f"data={data}"
         command += f" {for_shell(words)}"
     if split != "test":
         command += f" split={split}"
-    return command if name == f"{data}-{split}" else f"{command} {for_shell(f'name={name}')}"
+    return command if name == usual_name(data, split) else f"{command} {for_shell(f'name={name}')}"
 
 
 def read_scored(

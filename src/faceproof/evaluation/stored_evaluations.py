@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from faceproof.data.leave_out import HELD_OUT
 from faceproof.errors import FaceproofError
 from faceproof.io.plain_files import read_object
 from faceproof.io.run_folder import RunFolder
@@ -11,6 +12,11 @@ from faceproof.io.stamps import digest_of
 
 REPORT = "report.json"
 PREDICTIONS = "predictions.parquet"
+
+
+def usual_name(data: str, split: str) -> str:
+    """Return the name that an evaluation of a split of a data set has unless it is given one."""
+    return HELD_OUT if split == HELD_OUT else f"{data}-{split}"
 
 
 def evaluations_of(run: RunFolder) -> list[str]:

@@ -57,6 +57,7 @@ class RunFolder:
     | config.yaml          | the composed configuration, resolved                        |
     | record.json          | initial weights, versions, best epoch and the like          |
     | samples.parquet      | the image table it was trained on, all splits               |
+    | held_out.parquet     | the images to judge of what was left out, if anything was    |
     | seen.parquet         | path, digest and look of what it was trained or chosen on   |
     | unreadable.csv       | the files that could not be read, if any                    |
     | audit.json, .html    | what was found in the data set before training              |
@@ -78,6 +79,7 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.record = self.path / "record.json"
         self.samples = self.path / "samples.parquet"
+        self.held_out = self.path / "held_out.parquet"
         self.seen = self.path / "seen.parquet"
         self.unreadable = self.path / "unreadable.csv"
         self.synthesis = self.path / "synthesis.png"

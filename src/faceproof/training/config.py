@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceproof.augment.synthesis import SynthesisConfig
+from faceproof.data.leave_out import LeaveOutConfig
 from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.sources import make_source
 from faceproof.evaluation.metrics import better
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
+from faceproof.evaluation.part_metrics import is_of_parts
 from faceproof.evaluation.video_point import VideoConfig
 from faceproof.lookup import INITIAL_WEIGHTS, check_weights_file, find
 from faceproof.settings import (
@@ -192,8 +194,10 @@ class TrainConfig:
         ema: keep an exponential moving average of the weights, of which at most this share stays
             in a step, such as 0.999; None for the weights themselves. Validation and `best.ckpt`
             then have the average; see `training.averaging`.
-        monitor: the metric of validation by which the best epoch is chosen.
+        monitor: the metric of validation by which the best epoch is chosen: of all images, or of
+            the worst or mean source or generator, as `val/worst_source_roc_auc`.
         patience: epochs without improvement after which training stops; None for never.
+        leave_out: sources and generators that training must not see.
         seed: of everything random.
         compile: have torch.compile compile the training steps.
     """
@@ -217,6 +221,7 @@ class TrainConfig:
     ema: float | None = None
     monitor: str = "val/loss"
     patience: int | None = None
+    leave_out: LeaveOutConfig = field(default_factory=LeaveOutConfig)
     seed: int = 0
     compile: bool = False
 
@@ -229,6 +234,12 @@ class TrainConfig:
             )
         check_cache(self.cache, self.augment, self.synthesis)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
+
+    @property
+    def part_monitors(self) -> tuple[str, ...]:
+        """The monitored metrics that are of sources or generators of validation."""
+        monitors = (self.monitor, getattr(self.scheduler, "monitor", self.monitor))
+        return tuple(dict.fromkeys(filter(is_of_parts, monitors)))
 
 
 def check_cache(cache: CacheConfig, augment: "Augment", synthesis: SynthesisConfig) -> None:
@@ -313,6 +324,7 @@ def _light_parts(
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),
         ("video", VideoConfig), ("synthesis", SynthesisConfig),
+        ("video", VideoConfig), ("leave_out", LeaveOutConfig),
     ):  # fmt: skip
         made[name] = make(create, settings.pop(name, {}), name)
     weights = settings.get("class_weights")

@@ -29,6 +29,7 @@ from faceproof.training.callbacks import (
 from faceproof.training.checkpoints import AtomicCheckpointIO, LastCheckpoint, num_whole_epochs
 from faceproof.training.config import TrainConfig
 from faceproof.training.loggers import EpochTable, TensorBoard
+from faceproof.training.part_metrics import PartMetrics
 from faceproof.training.precision import Precision, choose_precision
 
 STRATEGIES = {"ddp": DDPStrategy, "fsdp": FSDPStrategy}
@@ -101,6 +102,8 @@ def _callbacks(run: RunFolder, task: Task, config: TrainConfig, resume: bool) ->
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
     last = LastCheckpoint(run.last, config.checkpoint)
     callbacks: list[Callback] = [Freezing(config.freeze), ImageRate(), EpochLines(), best, last]
+    if config.part_monitors:
+        callbacks.append(PartMetrics(config.part_monitors, task))
     if config.ema is not None:
         callbacks.append(WeightAverage(config.ema))
     if on_terminal():

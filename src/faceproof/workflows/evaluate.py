@@ -15,8 +15,9 @@ from rich.text import Text
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
+from faceproof.data.leave_out import HELD_OUT
 from faceproof.data.listing import DataSet, describe_crop, framing_of
-from faceproof.data.run_tables import recorded_data
+from faceproof.data.run_tables import held_out_data, recorded_data
 from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, select
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
@@ -38,6 +39,7 @@ from faceproof.evaluation.predictions import (
 )
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neutral, corruption_row
 from faceproof.evaluation.statistics import Interval
+from faceproof.evaluation.stored_evaluations import usual_name
 from faceproof.evaluation.video_point import (
     VideoConfig,
     VideoPoint,
@@ -93,10 +95,21 @@ def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = l
     _corruptions(config)  # refuses an unknown name before anything is read
     own, sets = recorded_data(run), others()
     _warn_of_other_crops(run, sets)
+    if config.split == HELD_OUT:
+        sets = _held_out(run, sets)
     with explain_disk_errors(run.evaluations):
         detector = run.detector_digest
         score_rows = make_scorer(run, own.task, config)
         return evaluate_run(run, config, score_rows, own, sets, detector)
+
+
+def _held_out(run: RunFolder, sets: Sequence[DataSet]) -> list[DataSet]:
+    """Return the images to judge of what was left out of a run."""
+    if sets:
+        raise FaceproofError(
+            f"split={HELD_OUT} is of the run's own images, and data= names others; leave out one"
+        )
+    return [held_out_data(run)]
 
 
 def _warn_of_other_crops(run: RunFolder, sets: Sequence[DataSet]) -> None:
@@ -152,7 +165,7 @@ def evaluate_run(
     sets = list(others) or [own]
     rows, unreadable, left_out = _select_rows(run, own.task, sets, config, own=not others)
     names = [data.name for data in sets]
-    folder = run.evaluation_folder(config.name or f"{'+'.join(names)}-{config.split}")
+    folder = run.evaluation_folder(config.name or usual_name("+".join(names), config.split))
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
     with run.unchanged(detector) as detector:
         point = _operating_point(run, own.task, config)
@@ -234,7 +247,7 @@ def _rows_of(
             f"the task {data.task.name}"
         )
     split = config.split
-    rows = data.table if split == "all" else select(data.table, split)
+    rows = data.table if split in ("all", HELD_OUT) else select(data.table, split)
     if rows.num_rows == 0:
         raise FaceproofError(
             f"data set {data.name} has no images in the split {split!r}; found "

@@ -34,7 +34,7 @@ class Program:
 
     Attributes:
         train: returns the command that trains a run in a folder.
-        evaluate: returns the command that evaluates a run on its test split.
+        evaluate: returns the command that evaluates a run on a split of its images.
         compare: writes the page that compares run folders into another folder, and returns it.
         check: says why overrides make no run, or returns an empty text.
         launch: trains runs elsewhere, as on a cluster, and says of each why it failed, or returns
@@ -42,7 +42,7 @@ class Program:
     """
 
     train: Callable[[Overrides, Path], list[str]]
-    evaluate: Callable[[Path], list[str]]
+    evaluate: Callable[[Path, str], list[str]]
     compare: Callable[[list[Path], Path], Path]
     check: Callable[[Overrides], str] = lambda overrides: ""
     launch: Callable[[list[Assigned]], list[str]] | None = None
@@ -214,7 +214,10 @@ class Sweep:
         """Evaluate every finished run that is not yet, and compare all on a page."""
         finished = [job for job in self.jobs if job.finished]
         with self.folder.turn():
-            ready = [job for n, job in enumerate(finished, 1) if self._evaluate(job, n, finished)]
+            total = len(finished)
+            ready = [
+                job for n, job in enumerate(finished, 1) if self.evaluate(job, f"[{n}/{total}]")
+            ]
             if len(ready) > 1:
                 self.page = self.program.compare(
                     [job.folder for job in ready], self.folder.path / "comparison"
@@ -222,22 +225,22 @@ class Sweep:
             else:
                 say("fewer than two runs could be evaluated, so there is nothing to compare")
 
-    def _evaluate(self, job: Job, number: int, finished: Sequence[Job]) -> bool:
-        """Evaluate a run unless it is; say whether it is evaluated now."""
-        from faceproof.evaluation.stored_evaluations import evaluations_of  # a second of imports
+    def evaluate(self, job: Job, place: str, split: str = "test") -> bool:
+        """Evaluate a run on a split of its images unless it is; say whether it is evaluated now."""
+        # Not above: a second of imports.
+        from faceproof.evaluation.stored_evaluations import evaluations_of, usual_name
 
-        if f"{job.run.read_record()['data']}-test" in evaluations_of(job.run):
+        if usual_name(job.run.read_record()["data"], split) in evaluations_of(job.run):
             return True
-        place = f"[{number}/{len(finished)}] {job.name}"
-        say(f"{place}: is evaluated on the test split")
-        command = self.program.evaluate(job.folder)
+        say(f"{place} {job.name}: is evaluated on the {split} split")
+        command = self.program.evaluate(job.folder, split)
         if reason := run_process(command, job.folder / LOG, self.folder.lock):
-            say(f"{place}: is not compared, because it cannot be evaluated: {reason}")
+            say(f"{place} {job.name}: is not compared, because it cannot be evaluated: {reason}")
             self.not_compared.append(job)
         return not reason
 
-    def report(self) -> bool:
-        """Print what failed or was pruned and where the results are; say whether all went well."""
+    def report_unfinished(self) -> bool:
+        """Print what failed or was pruned, and why; say whether all went well."""
         from rich.console import Console
         from rich.table import Column, Table
         from rich.text import Text
@@ -247,7 +250,6 @@ class Sweep:
         others = [(job, job.read()) for job in self.jobs if not job.finished]
         pruned = sum(notes.status == "pruned" for _, notes in others)
         failed = len(others) - pruned
-        console = Console(soft_wrap=True, highlight=False)
         if others:
             counts = {"failed": failed, "pruned": pruned}
             title = [f"{n} of {len(self.jobs)} runs {what}" for what, n in counts.items() if n]
@@ -257,7 +259,17 @@ class Sweep:
                 table.add_row(*map(Text, (job.name, notes.status, printable(notes.reason))))
             Console(highlight=False).print(table)
         if failed:
+            console = Console(soft_wrap=True, highlight=False)
             console.print("the same command tries the failed runs again, and nothing else")
+        return not failed and not self.not_compared
+
+    def report(self) -> bool:
+        """Print what failed or was pruned and where the results are; say whether all went well."""
+        from rich.console import Console
+        from rich.table import Column, Table
+        from rich.text import Text
+
+        ended_well, console = self.report_unfinished(), Console(soft_wrap=True, highlight=False)
         if finished := self.folder.best_first():
             settings = varied(finished)
             ranking = Table(*(Column(name, overflow="fold") for name in (*settings, "result")))
@@ -270,7 +282,7 @@ class Sweep:
             console.print(f"best on validation: {from_here(finished[0].folder)}", markup=False)
         console.print(f"leaderboard: {from_here(self.folder.leaderboard)}", markup=False)
         console.print("next:", *self._next(finished), sep="\n", markup=False)
-        return not failed and not self.not_compared
+        return ended_well
 
     def _next(self, finished: Sequence[Job]) -> list[str]:
         """Return what to do with the runs: to compare them, or to read the comparison."""

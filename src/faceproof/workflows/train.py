@@ -26,13 +26,15 @@ from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.audit.seen import seen_images
 from faceproof.audit.unchanged import refuse_changed_images
+from faceproof.data.leave_out import leave_out
 from faceproof.data.listing import DataSet
 from faceproof.data.run_tables import recorded_data
 from faceproof.data.sources import check_both_classes, check_splits
-from faceproof.data.table import describe_counts, write_table
+from faceproof.data.table import describe_counts, select, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.metrics import better
+from faceproof.evaluation.part_metrics import check_parts
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
 from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
@@ -67,9 +69,9 @@ from faceproof.training.schedulers import (
     read_cycles,
 )
 from faceproof.training.summary import print_best, print_end, print_network
+from faceproof.training.surroundings import describe_device, package_versions
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
-from faceproof.workflows.computed_on import device_words, versions
 from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
@@ -142,8 +144,10 @@ def train(
         check_random_backbone(net, config, weights)
     if is_first_process():
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
-    data = config.data.list()
+    data, held_out = config.data.list(), None
     check_splits(data.table, data)
+    if not resume:  # its images are recorded without what was left out
+        data, held_out = leave_out(data, config.leave_out)
     record: dict[str, Any] = {} if resume else {
         "model": model.name, "data": data.name, "weights": weights,
         "choices": dict(choices or {}),
@@ -157,6 +161,8 @@ def train(
         if not resume:
             run.refuse_begun()  # another process may have begun it meanwhile
         training = _prepare(run, data, net, config, resume)
+        if not resume and training.trainer.is_global_zero:
+            _record_held_out(run, held_out)
         size = training.images.batch_size
         values = {**values, "loader": {**values.get("loader", {}), "batch_size": size}}
         _start_record(training, data, record, values)
@@ -197,6 +203,8 @@ def _prepare(
     if resume:
         refuse_changed_images(home, rows)
     check_splits(rows, data)
+    for monitor in config.part_monitors:
+        check_parts(monitor, select(rows, "val"), data.task)
     if not resume:
         write_table(rows, run.samples)
         run.update_record(unreadable=data.table.num_rows - rows.num_rows)
@@ -315,8 +323,8 @@ def _start_record(
         schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
         synthesis=images.synthesised and images.synthesised.words,
-        device=device_words(training.trainer),
-        versions=versions(),
+        device=describe_device(training.trainer),
+        versions=package_versions(),
     )
     if training.trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(training.rows))
@@ -324,6 +332,13 @@ def _start_record(
         log.info("features are %s", images.features.reason)
         write_synthesis_sheet(run, images)
         print_network(training.net, training.config.freeze, Console(), training.trainer.max_epochs)
+
+
+def _record_held_out(run: RunFolder, held_out: pa.Table | None) -> None:
+    """Store the images to judge of what was left out; an earlier start may have left others."""
+    run.held_out.unlink(missing_ok=True)
+    if held_out is not None:
+        write_table(held_out, run.held_out)
 
 
 def _fit(training: Training, resume: bool) -> None:

@@ -64,6 +64,7 @@ def training_record(run: RunFolder) -> Record:
     return {
         "initial weights": record.get("weights"),
         "trained on": f"{record.get('data')} ({record.get('images')})",
+        **_left_out(_group(config, "leave_out")),
         "audit of these images": "; ".join(audit) or "found nothing" if audit is not None else None,
         **({} if run.ensemble.is_file() else _settings(config, record)),
         "epochs": epochs if planned in (None, epochs) else f"{epochs} of {planned}",
@@ -92,6 +93,20 @@ def _settings(config: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
         "early stopping": _patience(config),
         "seed": config.get("seed"),
     }
+    return found
+
+
+def _left_out(values: Mapping[str, Any]) -> Record:
+    """Return what training must not see, where that was set."""
+    found: Record = {}
+    for where, part in (("left out", values), ("left out of train", _group(values, "train"))):
+        named = [
+            f"{column} {', '.join([names] if isinstance(names, str) else map(str, names))}"
+            for column in ("source", "generator")
+            if isinstance(names := part.get(column), str | list) and names
+        ]
+        if named:
+            found[where] = "; ".join(named)
     return found
 
 

@@ -1,6 +1,7 @@
 """Hydra's sweepers of faceproof: they translate Hydra's words and call faceproof.workflows.
 
-`ProductSweeper` trains every combination of the given values, `SearchSweeper` searches by Optuna.
+`ProductSweeper` trains every combination of the given values, `SearchSweeper` searches by Optuna,
+`LeaveOneOutSweeper` leaves out one source or generator at a time.
 Hydra imports this module on every start, so nothing heavy is imported at its top; and it imports
 each module here anew, so that all classes are in one.
 """
@@ -26,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from faceproof import lookup
 from faceproof.errors import FaceproofError
-from faceproof.words import for_hydra, prepared
+from faceproof.words import SETS_CHOICE, for_hydra, prepared
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -67,19 +68,25 @@ class ProductSweeper(Sweeper):
         from faceproof.workflows.sweep import sweep
 
         with clear_exit():
-            overrides = parse(self.params, arguments, self.context.config_loader)
-            choices = {o.get_key_element(): values(o, self.config) for o in overrides}
-            swept = [o.get_key_element() for o in overrides if o.is_sweep_override()]
-            runs = [
-                [word(key, value) for key, value in zip(choices, combination, strict=True)]
-                for combination in itertools.product(*choices.values())
-            ]
-            folder, started = Path(self.config.hydra.sweep.dir), self._program()
-            refuse_unknown(overrides, self.config, self.context.config_loader)
+            runs, swept, started = self._product(arguments)
             refuse_impossible(runs, started)
+            folder = Path(self.config.hydra.sweep.dir)
             ended_well = sweep(folder, runs, swept, started, self.config.compare)
         if not ended_well:
             sys.exit(1)
+
+    def _product(self, arguments: list[str]) -> tuple[list[list[str]], list[str], "Program"]:
+        """Return the words of each combination, the keys that vary, and how a run is started."""
+        overrides = parse(self.params, arguments, self.context.config_loader)
+        choices = {o.get_key_element(): values(o, self.config) for o in overrides}
+        swept = [o.get_key_element() for o in overrides if o.is_sweep_override()]
+        runs = [
+            [word(key, value) for key, value in zip(choices, combination, strict=True)]
+            for combination in itertools.product(*choices.values())
+        ]
+        started = self._program()
+        refuse_unknown(overrides, self.config, self.context.config_loader)
+        return runs, swept, started
 
 
 class SearchSweeper(ProductSweeper):
@@ -114,6 +121,50 @@ class SearchSweeper(ProductSweeper):
             sys.exit(1)
 
 
+class LeaveOneOutSweeper(ProductSweeper):
+    """A run without each source or generator; the settings are those of `LeaveOneOutConfig`."""
+
+    def __init__(self, params: DictConfig, **settings: Any) -> None:
+        super().__init__(params)
+        self.settings = settings
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Train and judge the runs that are not, and end the program with 1 if one failed."""
+        from faceproof.settings import SettingError, make
+        from faceproof.workflows.leave_one_out import LeaveOneOutConfig, LeftOut, leave_one_out
+
+        with clear_exit():
+            config = make(LeaveOneOutConfig, self.settings, "hydra.sweeper")
+            if self.config.compare:
+                problem = "= true compares runs on the same images, and each of these has its own"
+                raise SettingError("compare", f"{problem}; the table of the sweep compares them")
+            runs, swept, started = self._product(arguments)
+            if any(word.startswith(f"{config.setting}=") for word in runs[0]):
+                problem = "is what the sweep goes over: it leaves out each in turn"
+                raise SettingError(config.setting, f"{problem}; leave it out")
+            refuse_impossible(runs, started)
+            left_out = [
+                LeftOut(name, [*run, f"{config.setting}={for_hydra(name)}"])
+                for run in runs
+                for name in self._names(run, config.over)
+            ]
+            folder = Path(self.config.hydra.sweep.dir)
+            ended_well = leave_one_out(folder, left_out, swept, started, config)
+        if not ended_well:
+            sys.exit(1)
+
+    def _names(self, run: Sequence[str], column: str) -> Sequence[str]:
+        """List the data set of a run, and return its sources or generators."""
+        from faceproof.app import message, plain, sources_or_generators
+
+        try:
+            composed = self.context.config_loader.load_sweep_config(self.config, list(run))
+            values = plain(composed.data)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise FaceproofError(message(error)) from error
+        return sources_or_generators(values, column)
+
+
 def refuse_unknown(overrides: Sequence[Override], config: DictConfig, loader: ConfigLoader) -> None:
     """Refuse a sweep with a choice that no group has, before its first run.
 
@@ -126,7 +177,9 @@ def refuse_unknown(overrides: Sequence[Override], config: DictConfig, loader: Co
         group = override.key_or_group
         if not override.is_delete() and (known := loader.get_group_options(group)):
             found = values(override, config) if not _is_drawn(override) else []
-            refuse_unknown_choice(group, found, [one for one in known if one[0] != "_"])
+            # Of `data=[a,b]` the words have that choice, which nobody types.
+            usual = [one for one in known if one[0] != "_" or one == SETS_CHOICE in found]
+            refuse_unknown_choice(group, found, usual)
 
 
 def _is_drawn(override: Override) -> bool:
@@ -187,8 +240,8 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
         return [*base_command(config), *overrides, f"hydra.run.dir={for_hydra(str(folder))}",
                 "hydra.mode=RUN"]  # fmt: skip
 
-    def evaluate(folder: Path) -> list[str]:
-        words = [f"run={for_hydra(str(folder))}"]
+    def evaluate(folder: Path, split: str) -> list[str]:
+        words = [f"run={for_hydra(str(folder))}", f"split={split}"]
         if names := lookup.allowed():  # the runs may use code of the user's own
             words.append(f"allow=[{','.join(map(for_hydra, names))}]")
         return [*PROGRAM, "evaluate", *words]

@@ -1,4 +1,4 @@
-"""What a run was computed on, for its record: device and versions."""
+"""What a run's record says of the machine and of the packages that it was trained with."""
 
 import platform
 from importlib.metadata import version
@@ -11,15 +11,15 @@ import torchvision
 from faceproof import __version__
 
 
-def device_words(trainer: pl.Trainer) -> str:
-    """Return how many devices of which kind a trainer computes on, for people."""
+def describe_device(trainer: pl.Trainer) -> str:
+    """Return how many devices of which kind train, and their name."""
     kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
     name = torch.cuda.get_device_name() if kind == "CUDA" else platform.machine()
     return f"{trainer.world_size} x {kind} ({name})"
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of what a training's result depends on, by package."""
+def package_versions() -> dict[str, str]:
+    """Return the versions of what decides a training."""
     return {
         "faceproof": __version__,
         "python": platform.python_version(),
