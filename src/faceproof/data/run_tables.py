@@ -5,7 +5,7 @@ import pyarrow as pa
 from faceproof.data.coverage import Coverage
 from faceproof.data.listing import DataSet
 from faceproof.data.shards.known_stores import refuse_unknown_stores
-from faceproof.data.table import ADDED_LATER, SCHEMA, select, validate
+from faceproof.data.table import ADDED_LATER, SCHEMA, WORD, select, validate
 from faceproof.errors import FaceproofError
 from faceproof.io.parquet import read_parquet
 from faceproof.io.parse import parse
@@ -21,7 +21,7 @@ def read_samples(run: RunFolder, split: str | None = None) -> pa.Table:
             has not named.
     """
     run.require(run.samples)
-    table = read_parquet(run.samples, SCHEMA, may_lack=ADDED_LATER)
+    table = read_parquet(run.samples, SCHEMA, may_lack=ADDED_LATER, more=WORD)
     refuse_unknown_stores(table["path"], run.samples)
     return table if split is None else select(table, split)
 

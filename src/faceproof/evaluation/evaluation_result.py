@@ -49,6 +49,7 @@ from faceproof.evaluation.reliability import ReliabilityBin
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.evaluation.statistics import Codes
+from faceproof.evaluation.subgroups import Subgroups, find_subgroups
 from faceproof.evaluation.video_point import VideoPoint
 from faceproof.task import Task
 
@@ -147,6 +148,7 @@ class Evaluation:
     group_level: GroupLevel | None
     pairs: PairRanking | None  # None where no fake has its original among the images
     mistakes: dict[str, Mistakes]
+    subgroups: list[Subgroups]  # of each further column of the predictions table
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -155,6 +157,8 @@ class Evaluation:
         context = shown.context
         values = {item.name: getattr(shown, item.name) for item in fields(shown)}
         del values["context"], values["num_groups"]
+        if not self.subgroups:  # files of earlier versions have none either
+            del values["subgroups"]
         first = (
             *("title", "task", "run", "model", "data", "split", "threshold", "threshold_origin"),
             *("test_scorings", "detector", "images"),
@@ -234,6 +238,7 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
         ),
         pairs=rank_pairs(known, task, context.num_resamples),
         mistakes=find_mistakes(predictions, task, threshold),
+        subgroups=find_subgroups(predictions, task, threshold) if known.num_rows else [],
         versions=_versions(),
     )
 

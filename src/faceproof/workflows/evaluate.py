@@ -17,7 +17,13 @@ from faceproof.audit.readable import readable_rows
 from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
 from faceproof.data.listing import DataSet, describe_crop, framing_of
 from faceproof.data.run_tables import recorded_data
-from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, select
+from faceproof.data.table import (
+    concat_tables,
+    describe_counts,
+    evenly_spaced,
+    select,
+    subgroups_of,
+)
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.config import EvaluateConfig
@@ -151,6 +157,7 @@ def evaluate_run(
     """
     sets = list(others) or [own]
     rows, unreadable, left_out = _select_rows(run, own.task, sets, config, own=not others)
+    subgroups = _subgroups(rows, config.subgroups)
     names = [data.name for data in sets]
     folder = run.evaluation_folder(config.name or f"{'+'.join(names)}-{config.split}")
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
@@ -160,7 +167,7 @@ def evaluate_run(
 
         def predict(corruption: Corruption | None = None) -> pa.Table:
             logits = score_rows(rows, corruption)
-            return predictions_table(rows, logits, point.calibration.apply(logits))
+            return predictions_table(rows, logits, point.calibration.apply(logits), subgroups)
 
         predictions = predict()
         if is_test:
@@ -215,6 +222,20 @@ def _select_rows(
     left_out = leave_out_seen(run, found, statistics, of_training)
     kept = pc.invert(pc.is_in(found["path"], left_out.images["path"].combine_chunks()))
     return found.filter(kept), unreadable, left_out
+
+
+def _subgroups(rows: pa.Table, wanted: Sequence[str] | None) -> list[str]:
+    """Return the further columns to break the metrics down by: those wanted, or all there are."""
+    there = [name for name in subgroups_of(rows) if name != "content"]
+    if wanted is None:
+        return there
+    if missing := [name for name in wanted if name not in there]:
+        raise FaceproofError(
+            f"subgroups names {missing[0]}, which is no column of these images; found "
+            f"{', '.join(there) or 'none'}. An image table has them: evaluate by data=table "
+            "data.file=FILE, or data=prepared data.root=FOLDER, or train on it with data.subgroups"
+        )
+    return list(wanted)
 
 
 def _images_digest(rows: pa.Table) -> str:
