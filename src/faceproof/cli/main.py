@@ -39,6 +39,7 @@ COMMANDS = {
     "init": "write a starter project: a conf/ of your own, an example data set, a README",
     "predict": "say of images and videos what a detector takes them for",
     "prepare": "find the faces in photographs and videos, and cut them out to train on",
+    "report": "report the scores of any detector, given as a table",
     "protocol": "publish which images a result was measured on, or check such a list",
     "serve": "put a detector on a page and an HTTP interface",
     "shard": "write a data set's images as shards, to a folder or an object store",

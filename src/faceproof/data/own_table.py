@@ -96,7 +96,8 @@ def read_columns(file: Path) -> Columns:
         raise FaceproofError(f"{file} is neither of {known}, as an image table must be")
     raw = read_parquet(file, follow=True)
     try:
-        return {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
+        flat = [name for name in raw.column_names if not pa.types.is_nested(raw[name].type)]
+        return {name: raw[name].cast(pa.string()).to_pylist() for name in flat}
     except pa.ArrowException as error:
         raise FaceproofError(f"{file} cannot be read as an image table: {error}") from error
 

@@ -90,6 +90,8 @@ class EvaluationContext:
     detector: str | None = None
     images: str | None = None
     protocols: Sequence[Coverage] = ()  # that say which images these are, and how many are there
+    # What the scores are, in words, where a table of them was given; None where a run made them.
+    scores: str | None = None
 
     def __post_init__(self) -> None:
         point = self.operating_point
@@ -159,6 +161,8 @@ class Evaluation:
         del values["context"], values["num_groups"]
         if not self.subgroups:  # files of earlier versions have none either
             del values["subgroups"]
+        if context.scores is not None:
+            values["scores"] = context.scores
         first = (
             *("title", "task", "run", "model", "data", "split", "threshold", "threshold_origin"),
             *("test_scorings", "detector", "images"),

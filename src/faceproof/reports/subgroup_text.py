@@ -1,11 +1,14 @@
-"""The largest gaps between subgroups, as sentences for people."""
+"""Subgroups in words: the largest gaps as sentences, and several detectors side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from faceproof.evaluation.breakdown import BreakdownRow
 from faceproof.evaluation.metrics import METRICS
 from faceproof.evaluation.subgroups import Gap, Subgroups
-from faceproof.reports.numbers import rate
+from faceproof.reports.numbers import DASH, rate, span
 
+NUM_SHOWN = 40  # subgroups of a column
 LEADING = ("roc_auc", "accuracy")  # the first of these that was compared is named
 
 
@@ -30,3 +33,50 @@ def gap_sentences(subgroups: Sequence[Subgroups]) -> list[str]:
             f"of {rate(gap.difference)} ({low:+.3f} to {high:+.3f} with all pairs counted), {told}."
         )
     return sentences
+
+
+@dataclass(frozen=True)
+class ComparedColumn:
+    """The subgroups of a column, each with one metric of every detector.
+
+    `rows` are subgroups, those of the best detector's order; a cell is None where the subgroup is
+    too small for an interval, or the metric undefined.
+    """
+
+    column: str
+    label: str  # of the metric
+    binned: bool
+    names: list[str]  # of the detectors
+    rows: list[tuple[BreakdownRow, list[str | None]]]
+    gaps: list[Gap | None]  # of each detector
+    num_left: int  # subgroups that are not shown
+
+
+def compared_columns(subgroups: Mapping[str, Sequence[Subgroups]]) -> list[ComparedColumn]:
+    """Return the subgroups of several detectors side by side, by their names."""
+    names, found = list(subgroups), []
+    for parts in zip(*subgroups.values(), strict=True):
+        leading = leading_gap(parts[0])
+        metric = leading[0] if leading else LEADING[0]
+        by_value = [{row.value: row for row in one.rows} for one in parts]
+        shown = parts[0].rows[:NUM_SHOWN]
+        rows = [(row, [_cell(of[row.value], metric) for of in by_value]) for row in shown]
+        gaps, num_left = [one.gaps[metric] for one in parts], len(parts[0].rows) - len(shown)
+        one, label = parts[0], METRICS[metric].label
+        found.append(ComparedColumn(one.column, label, one.binned, names, rows, gaps, num_left))
+    return found
+
+
+def _cell(row: BreakdownRow, metric: str) -> str | None:
+    value, interval = getattr(row, metric), getattr(row, f"{metric}_interval")
+    if row.few or value is None:
+        return None
+    return rate(value) + (f" ({span(interval)})" if interval else "")
+
+
+def gap_cell(gap: Gap | None) -> str:
+    """Write a gap with its interval, and between which subgroups it is."""
+    if gap is None:
+        return DASH
+    low, high = gap.interval
+    return f"{rate(gap.difference)} ({low:+.3f} to {high:+.3f}): {gap.worst} below {gap.best}"

@@ -9,8 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
@@ -27,10 +25,9 @@ from faceproof.data.table import (
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.config import EvaluateConfig
-from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
+from faceproof.evaluation.evaluation_result import EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.json_values import plain
-from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
     fit_to_validation,
@@ -43,7 +40,6 @@ from faceproof.evaluation.predictions import (
     read_predictions,
 )
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neutral, corruption_row
-from faceproof.evaluation.statistics import Interval
 from faceproof.evaluation.video_point import (
     VideoConfig,
     VideoPoint,
@@ -55,16 +51,14 @@ from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.folders import from_here
 from faceproof.io.newest_runs import find_run
-from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
 from faceproof.prepare.cropping import read_crop
 from faceproof.reports.image_grid import mistake_images
-from faceproof.reports.numbers import DASH, rate, span
-from faceproof.reports.report import ReportExtras, verdict, write_report
+from faceproof.reports.report import ReportExtras, write_report
+from faceproof.reports.report_terminal import show
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
-from faceproof.reports.verdict_warnings import verdict_warnings
 from faceproof.task import Task
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
@@ -201,7 +195,7 @@ def evaluate_run(
     extras = ReportExtras(read_epochs(run.metrics), tables, images)
     write_report(folder, predictions, evaluation, extras)
     log_mistakes(run, folder.name, evaluation.mistakes, images)
-    print_metrics(Console(), folder, evaluation)
+    show(Console(), folder, evaluation)
     return folder
 
 
@@ -370,30 +364,3 @@ def shortcuts_of(record: Mapping[str, Any]) -> list[str]:
     """Return what the audit found of shortcuts beyond their limits, as sentences to go on with."""
     findings = [str(finding).split(": ", 2) for finding in record.get("audit") or ()]
     return [parts[2] for parts in findings if parts[0] == "shortcut" and len(parts) == 3]
-
-
-def _cells(value: float | None, interval: Interval | None) -> tuple[str, str]:
-    return rate(value), span(interval) if interval else DASH
-
-
-def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
-    """Print the metrics with their intervals, the result in sentences, and where the report is."""
-    context, intervals = evaluation.context, evaluation.intervals.metrics
-    title = f"{context.model} on {context.data}, {context.split}: {evaluation.num_predictions:,}"
-    console.print(Text(printable(f"{title} images")), soft_wrap=True)
-    level = evaluation.group_level
-    video = None if level is None else level.video
-    by_video = () if video is None else ("by video", "95% interval")
-    table = Table("metric", "value", "95% interval", *by_video)
-    for metric in metrics_shown("comparison"):
-        cells = [*_cells(evaluation.metrics[metric.name], intervals[metric.name])]
-        if video is not None:
-            cells += _cells(video.metrics[metric.name], video.intervals[metric.name])
-        table.add_row(metric.name, *cells)
-    if (pairs := evaluation.pairs) is not None:
-        table.add_row("above_original", *_cells(pairs.share_above, pairs.interval))
-    console.print(table)
-    for line in (*verdict(evaluation), *map(str, verdict_warnings(evaluation))):
-        console.print(Text(printable(line)), soft_wrap=True)
-    report = printable(from_here(folder / "report.html"))
-    console.print(f"report: {report}", soft_wrap=True, highlight=False, markup=False)
