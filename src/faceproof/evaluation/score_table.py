@@ -145,7 +145,7 @@ def read_scores(file: Path, how: ScoreFormat, images: Path | None = None) -> Sco
     split = columns.get("split", nothing)
     known = (images or file).name
     columns["source"] = [source or known for source in columns.get("source", nothing)]
-    logits, probabilities = _as_logits(numbers[rows], kind)
+    logits, probabilities = as_logits(numbers[rows], kind)
     if how.score_of == task.negative:
         logits, probabilities = -logits, 1 - probabilities
     predictions = predictions_table(
@@ -315,7 +315,7 @@ def _number(cell: str | None) -> float:
         return float("nan")
 
 
-def _as_logits(numbers: Scores, kind: str) -> tuple[Scores, Scores]:
+def as_logits(numbers: Scores, kind: str) -> tuple[Scores, Scores]:
     """Return logits and probabilities, (N,) each; the ranking is that of the numbers.
 
     A probability of 0 or 1 has no finite logit: it gets one as far as `FAR`, or farther out than
