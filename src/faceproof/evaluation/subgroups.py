@@ -116,7 +116,7 @@ def bin_numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, bool]:
     cuts = np.quantile(known, np.arange(1, NUM_BINS) / NUM_BINS, method="inverted_cdf")
     codes = np.searchsorted(cuts, known, "left")
     ends = [(known[codes == code].min(), known[codes == code].max()) for code in np.unique(codes)]
-    names = [f"{low:.4g} to {high:.4g}" for low, high in ends]
+    names = [f"{low:.6g} to {high:.6g}" for low, high in ends]
     if len(set(names)) < len(names):
         names = [f"{low:.17g} to {high:.17g}" for low, high in ends]
     places = np.searchsorted(np.unique(codes), codes)
@@ -160,14 +160,14 @@ def _largest_gap(
 ) -> Gap | None:
     if len(compared) < 2:
         return None
-    values = {row.value: getattr(row, metric) for row in rows if row.value in set(compared)}
-    ranked = sorted(values, key=lambda value: (values[value], value or ""))
-    worst, best = str(ranked[0]), str(ranked[-1])
+    of_rows = {row.value: getattr(row, metric) for row in rows}
+    values = {value: float(of_rows[value]) for value in compared}
+    ranked = sorted(values, key=lambda value: (values[value], value))
+    worst, best = ranked[0], ranked[-1]
     z = float(special.ndtri(1 - (1 - LEVEL) / 2 / num_pairs))
     units = 1 + max(int(parts[value].units.max()) for value in (worst, best))
-    (_, of_best, one), (_, of_worst, other) = (
-        (value, *_measured(parts[value], metric, z, units)) for value in (best, worst)
-    )
+    of_best, one = _measured(parts[best], metric, z, units)
+    of_worst, other = _measured(parts[worst], metric, z, units)
     spread = float(np.sqrt((one @ one) * (other @ other)))
     correlation = float(one @ other) / spread if spread else 0.0
     interval = difference_interval(values[best], values[worst], of_best, of_worst, correlation)
