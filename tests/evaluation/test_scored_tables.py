@@ -97,6 +97,9 @@ def test_a_table_takes_what_it_does_not_know_from_the_others(tmp_path: Path) -> 
     found = compared([], [bare, full])
     assert (found.num_units, found.num_groups) == (NUM // 4, NUM // 4)
     assert set(found.subgroups) == {"bare", "full"}
+    beside = compared([run], [full])  # the run says nothing of skin tones
+    assert [part.column for part in beside.subgroups["run"]] == ["tone"]
+    assert beside.subgroups["run"][0].rows[0].value in ("dark", "light")
     with pytest.raises(FaceproofError, match="no table has labels"):
         compared([], [bare, table(tmp_path / "bare2.csv", logits(3), "path,score")])
 

@@ -10,7 +10,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.operating_point import OperatingPoint, ThresholdConfig, fit_to_validation
 from faceproof.evaluation.path_matching import match_paths
-from faceproof.evaluation.predictions import SCHEMA, labelled_rows, subgroup_columns
+from faceproof.evaluation.predictions import labelled_rows, subgroup_columns
 from faceproof.evaluation.score_table import (
     ScoreFormat,
     ScoreTable,
@@ -84,8 +84,23 @@ def beside_runs(runs: Sequence[ScoredRun], tables: Sequence[ScoredRun]) -> list[
             f"no table has labels, {first.path} for one: name the column that has them by "
             "--columns.NAME=label, or give a table that has them by --images"
         )
-    others = [one for one in (*runs, *tables) if one is not first]
-    return [first, *(_like(first, one) if one.is_table else one for one in others)]
+    others = [
+        _like(first, one) if one.is_table else one for one in (*runs, *tables) if one is not first
+    ]
+    return [_with_subgroups_of(others, first), *others]
+
+
+def _with_subgroups_of(others: Sequence[ScoredRun], first: ScoredRun) -> ScoredRun:
+    """Return the first with the subgroups that tables of the same images know beside its own."""
+    predictions = first.predictions
+    for one in others:
+        if one.is_table and one.predictions["path"].equals(predictions["path"]):
+            known = [*_known(predictions), *OF_IMAGE]
+            for name in [name for name in _known(one.predictions) if name not in known]:
+                if name in predictions.column_names:
+                    predictions = predictions.drop_columns([name])
+                predictions = predictions.append_column(name, one.predictions[name])
+    return replace(first, predictions=predictions)
 
 
 def _known(predictions: pa.Table) -> list[str]:
@@ -103,5 +118,7 @@ def _like(first: ScoredRun, table: ScoredRun) -> ScoredRun:
         return table
     ordered, known = theirs.take(pa.array(places, pa.int64())), _known(theirs)
     taken = [name for name in ours.column_names if name in OF_IMAGE and name not in known]
-    columns = {name: (ours if name in ("path", *taken) else ordered)[name] for name in SCHEMA.names}
-    return replace(table, predictions=pa.table(columns, schema=SCHEMA))
+    columns = {
+        name: (ours if name in ("path", *taken) else ordered)[name] for name in theirs.column_names
+    }
+    return replace(table, predictions=pa.table(columns, schema=theirs.schema))

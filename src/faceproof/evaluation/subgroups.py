@@ -185,11 +185,11 @@ def _measured(
     units = [here.units[rows] for rows in spoken]
     if metric == "roc_auc":
         positives, negatives = (here.logits[rows] for rows in spoken)
-        interval = auc_interval(positives, negatives, *units, z)
+        interval = auc_interval(positives, negatives, units[0], units[1], z)
         parts = [placements(positives, negatives), 1 - placements(negatives, positives)]
     else:
         parts = [here.right[spoken[0]].astype(np.float64)]
-        interval = share_interval(here.right[spoken[0]], *units, z)
+        interval = share_interval(here.right[spoken[0]], units[0], z)
     assert interval is not None
     moves = [np.bincount(u, (one - one.mean()) / len(one), num_units)
              for u, one in zip(units, parts, strict=True)]  # fmt: skip
