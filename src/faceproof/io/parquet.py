@@ -85,7 +85,7 @@ def _read(
 
 def _is_words(column: pa.Field) -> bool:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _check_metadata(path: Path, about: "pa.parquet.FileMetaData") -> None:
