@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ CHANGEABLE = (
 OF_THE_COMMAND = ("allow", "compare", "experiments", "resume", "sweep")
 # Where a run may name code of the user's own that its network is made of.
 OWN_NETWORK = ("model.backbone.name", "model.head.name", "model.branch.name")
+WITH_SUBGROUPS = ("table", "prepared")  # kinds of data sets whose images may have subgroups
 INTERPOLATED = re.compile(r"\$\{\.*([\w.]+)")
 
 
@@ -191,7 +192,7 @@ def evaluate(config: DictConfig) -> Path:
     run.require(run.operating_point)
     if not run.ensemble.is_file():
         _check_own_code(config_of_run)
-    sources = requested_data(config)
+    sources = requested_data(config, settings.subgroups)
 
     from faceproof.workflows import evaluate as workflow
 
@@ -205,10 +206,13 @@ def _list(where: str, source: "Source") -> "DataSet":
     return source.list() if where == "data" else list_part(where.removeprefix("data.sets."), source)
 
 
-def requested_data(config: DictConfig) -> dict[str, "Source"]:
+def requested_data(
+    config: DictConfig, subgroups: Sequence[str] | None = None
+) -> dict[str, "Source"]:
     """Return the data sets that an evaluation names: none, one, or each of `data=[a,b,c]`.
 
-    Each has its place in the settings; nothing is listed yet.
+    Each has its place in the settings; nothing is listed yet. The `subgroups` of the evaluation are
+    those of each set that may have some and names none.
     """
     if "data" not in config:
         return {}
@@ -226,6 +230,9 @@ def requested_data(config: DictConfig) -> dict[str, "Source"]:
         parts = {f"data.sets.{name}": one for name, one in values["sets"].items()}
     else:
         parts = {"data": values}
+    for one in parts.values():
+        if subgroups and one.get("kind") in WITH_SUBGROUPS and one.get("subgroups") is None:
+            one["subgroups"] = list(subgroups)
     from faceproof.data.places import check_places
 
     sources = {where: source_of(one, where) for where, one in parts.items()}

@@ -95,6 +95,38 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class SubgroupEntry:
+    """What was measured of the images of one subgroup; intervals are of 95 %."""
+
+    value: str | None  # None of images whose subgroup is not known
+    num_images: int
+    few: bool  # too few for an interval
+    accuracy: float | None
+    accuracy_interval: tuple[float, float] | None
+    roc_auc: float | None
+    roc_auc_interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class GapEntry:
+    """The largest gap between subgroups; see `evaluation.subgroups.Gap`."""
+
+    worst: str
+    best: str
+    difference: float
+    interval: tuple[float, float]  # that holds for all pairs
+
+
+@dataclass(frozen=True)
+class SubgroupsEntry:
+    """The subgroups of a column, worst first, and the largest gap of each metric."""
+
+    column: str
+    rows: tuple[SubgroupEntry, ...]
+    gaps: dict[str, GapEntry | None]
+
+
+@dataclass(frozen=True)
 class EvaluationEntry:
     """What an evaluation measured."""
 
@@ -109,6 +141,7 @@ class EvaluationEntry:
     # At this detector's threshold and unsure band; None of another, or without labels.
     share_unsure: float | None = field(default=None, metadata=ADDED)
     error_answered: float | None = field(default=None, metadata=ADDED)  # of those not unsure
+    subgroups: tuple[SubgroupsEntry, ...] = field(default=(), metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -229,7 +262,12 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain values."""
-        return {one.name: plain(getattr(self, one.name)) for one in fields(self)}
+        values = {one.name: plain(getattr(self, one.name)) for one in fields(self)}
+        for role in self.parts:
+            for found in values[role]["evaluations"]:
+                if not found["subgroups"]:  # as cards of earlier versions
+                    del found["subgroups"]
+        return values
 
     @classmethod
     def read_json(cls, values: Any) -> "Card":

@@ -4,13 +4,20 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from faceproof.artifact.card import Card, DetectorEntry, EvaluationEntry, NetworkEntry
-from faceproof.evaluation.metrics import metrics_shown
+from faceproof.artifact.card import (
+    Card,
+    DetectorEntry,
+    EvaluationEntry,
+    NetworkEntry,
+    SubgroupsEntry,
+)
+from faceproof.evaluation.metrics import METRICS, metrics_shown
 from faceproof.evaluation.video_point import VideoPoint, in_words
 from faceproof.prepare.cropping import StoredCrop
 from faceproof.task import Task, get_task
 
 DASH = "-"
+MAX_SUBGROUPS = 40  # of a column; the others are in card.json
 TITLES = {"gate": "The gate", "detector": "The detector"}
 
 
@@ -165,12 +172,45 @@ def tabulate_evaluations(evaluations: Sequence[EvaluationEntry]) -> Iterator[str
     if not evaluations:
         yield f"| none scored | {' | '.join([DASH] * len(shown))} |"
     yield ""
+    for found in evaluations:
+        for part in found.subgroups:
+            yield from _subgroups(found, part)
+
+
+def _subgroups(found: EvaluationEntry, part: SubgroupsEntry) -> Iterator[str]:
+    """Tabulate the metrics of subgroups, worst first, and say the largest gaps."""
+    yield from (f"By {_cell(part.column)}, on {found.data}, {found.split}:", "")
+    yield from ("| Subgroup | Images | Accuracy | ROC-AUC |", "|---|---|---|---|")
+    for row in part.rows[:MAX_SUBGROUPS]:
+        pairs = (row.accuracy, row.accuracy_interval), (row.roc_auc, row.roc_auc_interval)
+        cells = [DASH if row.few else _ranged(*pair) for pair in pairs]
+        yield f"| {_cell(row.value or 'not known')} | {row.num_images:,} | {' | '.join(cells)} |"
+    yield ""
+    for name, gap in part.gaps.items():
+        if gap is not None and name in METRICS:
+            low, high = gap.interval
+            yield (
+                f"- Largest gap in {METRICS[name].label}: {gap.difference:.3f} ({low:+.3f} to "
+                f"{high:+.3f}, with all pairs of subgroups counted), {_cell(gap.worst)} below "
+                f"{_cell(gap.best)}."
+            )
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """Keep what a name holds from ending a cell or a line."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _metric(found: EvaluationEntry, name: str) -> str:
-    value, interval = found.metrics.get(name), found.intervals.get(name)
+    if name not in found.metrics:
+        return DASH
+    return _ranged(found.metrics[name], found.intervals.get(name))
+
+
+def _ranged(value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None:
-        return "undefined" if name in found.metrics else DASH
+        return "undefined"
     if interval is None:
         return f"{value:.3f} (no interval)"
     # Outwards, so that no end looks too good.

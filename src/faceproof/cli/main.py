@@ -41,6 +41,7 @@ COMMANDS = {
     "predict": "say of images and videos what a detector takes them for",
     "prepare": "find the faces in photographs and videos, and cut them out to train on",
     "protocol": "publish which images a result was measured on, or check such a list",
+    "report": "report the scores of any detector, given as a table",
     "serve": "put a detector on a page and an HTTP interface",
     "shard": "write a data set's images as shards, to a folder or an object store",
     "spectra": "show the mean Fourier spectra of a data set's classes and generators",

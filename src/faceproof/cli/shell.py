@@ -19,7 +19,7 @@ def _default_in_help(value: Any) -> str | None:
     """Return a default as the help shows it; None if there is none, "" if it needs no words."""
     if value is None:
         return None
-    if value is False or value == ():
+    if value is False or value in ((), {}):
         return ""
     if isinstance(value, tuple):
         return ",".join(map(str, value))

@@ -15,9 +15,17 @@ from scipy.sparse.csgraph import connected_components
 
 from faceproof.data.names import KEYS, credible_values
 from faceproof.errors import FaceproofError
-from faceproof.settings import SettingError
+from faceproof.settings import Rule, SettingError
 
 Groups = Mapping[str, str | None]  # keys, and the pattern of their values; None for the whole word
+GroupSettings = Sequence[str] | Mapping[str, str | None] | None  # as they are set
+KEYS_OF_GROUPS = Rule(
+    lambda value: isinstance(value, Mapping) or (
+        isinstance(value, Sequence) and all(isinstance(key, str) for key in value)
+        and not isinstance(value, str)
+    ),
+    "a list of keys, or keys and the patterns of their values",
+)  # fmt: skip
 
 
 def check_groups(groups: Sequence[str] | Mapping[str, str | None] | None) -> Groups:

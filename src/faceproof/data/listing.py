@@ -16,7 +16,7 @@ from faceproof import settings
 from faceproof.data.coverage import Coverage
 from faceproof.data.demo.make import make_demo
 from faceproof.data.division import BRIDGES, Division
-from faceproof.data.groups import check_groups
+from faceproof.data.groups import KEYS_OF_GROUPS, GroupSettings, check_groups
 from faceproof.data.kinds import IMAGE, VIDEO
 from faceproof.data.layout import USUAL_SPLITS, Words, layout_pattern, list_folder
 from faceproof.data.own_table import find_files, map_words, read_own_table, split_keys
@@ -24,6 +24,7 @@ from faceproof.data.shards.known_stores import remember_store
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.shards.store import ShardError, is_url
 from faceproof.data.splits import RATIOS, check_ratios
+from faceproof.data.subgroups import check_subgroups, refuse_missing_subgroups
 from faceproof.data.swapped import warn_of_swapped_labels
 from faceproof.data.table import (
     SCHEMA,
@@ -62,16 +63,8 @@ SHARES = Rule(
     lambda value: MAPPING.fits(value) and all(map(settings.is_number, value.values())),
     "shares of train, val and test",
 )
-KEYS_OF_GROUPS = Rule(
-    lambda value: MAPPING.fits(value) or (
-        isinstance(value, Sequence) and all(isinstance(key, str) for key in value)
-        and not isinstance(value, str)
-    ),
-    "a list of keys, or keys and the patterns of their values",
-)  # fmt: skip
 DIVIDED = {"ratios": optional(SHARES), "split_seed": INTEGER}
 GROUPED = {**DIVIDED, "groups": optional(KEYS_OF_GROUPS), "bridges": BRIDGES}
-GroupSettings = Sequence[str] | Mapping[str, str | None] | None
 
 
 @dataclass(frozen=True)
@@ -259,6 +252,7 @@ class TableData(Kind):
             the column out.
         labels: word of the column label to class name; class names need no word.
         splits: word of the column split to split; the usual words need none.
+        subgroups: further columns whose values are subgroups, by which metrics are broken down.
     """
 
     file: str
@@ -270,12 +264,14 @@ class TableData(Kind):
     split_seed: int = 0
     groups: GroupSettings = None
     bridges: str = "keep"
+    subgroups: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         words = dict.fromkeys(("columns", "labels", "splits"), optional(MAPPING))
         self.check(**GROUPED, **words, file=PLACE, root=optional(PLACE))
         _check_division(self.ratios, self.groups, self.bridges)
-        meanings = (*SCHEMA.names, *check_groups(self.groups), None)
+        further = (*check_groups(self.groups), *check_subgroups(self.subgroups))
+        meanings = (*SCHEMA.names, *further, None)
         _check_meanings("columns", self.columns, meanings)
         _check_meanings("labels", self.labels, (*get_task(self.task).classes, None))
         _check_meanings("splits", self.splits, SPLIT_MEANINGS)
@@ -283,12 +279,14 @@ class TableData(Kind):
     def list(self) -> DataSet:
         """Read the file."""
         path, task, groups = absolute(self.file), get_task(self.task), check_groups(self.groups)
+        subgroups = check_subgroups(self.subgroups)
         warn_of_swapped_labels(self.labels or {}, task)
-        columns = read_own_table(path, self.columns or {}, groups)
+        columns = read_own_table(path, self.columns or {}, (*groups, *subgroups))
+        refuse_missing_subgroups(subgroups, columns, str(path))
         columns = map_words(columns, path, task, self.labels or {}, self.splits or {})
         words = {key: columns[key] for key in groups if key in columns}
         nothing: list[str | None] = [None] * len(columns["path"])
-        columns = {name: columns.get(name, nothing) for name in SCHEMA.names}
+        columns = {name: columns.get(name, nothing) for name in (*SCHEMA.names, *subgroups)}
         undivided = not any(columns["split"])
         if undivided:
             columns["split"] = [None if label else "unlabelled" for label in columns["label"]]
@@ -300,7 +298,7 @@ class TableData(Kind):
         columns["path"] = columns.pop("as written")
         columns["source"] = [source or self.name for source in columns["source"]]
         columns = find_files(columns, path, absolute(self.root) if self.root else path.parent)
-        return self.data_set(table_from_columns(columns), complete=False)
+        return self.data_set(table_from_columns(columns, subgroups), complete=False)
 
 
 @dataclass(frozen=True)

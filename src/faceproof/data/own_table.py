@@ -31,7 +31,7 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
 
     `names` are columns of the file and what they are called in an image table, or None to leave
     them out; a column that has such a name already, in any case, needs none. The columns that the
-    table may have `more` stay under their names.
+    table may have `more`, keys of groups and subgroups, stay under their names.
 
     Raises:
         FaceproofError: there is no such file, it cannot be read, or it has a column that is none of
@@ -44,9 +44,10 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
             f"{shown(columns)}; leave it out, or name one of these"
         )
     meanings = {folded(name): meaning for name, meaning in names.items()}
+    further = {folded(name): name for name in more}
     found: Columns = {}
     for name, values in columns.items():
-        meaning = meanings.get(folded(name), name if name in more else folded(name))
+        meaning = meanings.get(folded(name), further.get(folded(name), folded(name)))
         if meaning is None:
             continue
         if meaning not in (*SCHEMA.names, *more) or meaning in found:
@@ -55,7 +56,7 @@ def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Colu
                 f"{'is there twice' if meaning in found else 'is none of an image table'}, "
                 f"which are {', '.join(SCHEMA.names)}: say which one it is by "
                 f"{meaning_of('data.columns', name, 'path')} (null leaves it out), or name "
-                "what connects images in data.groups"
+                "what connects images in data.groups, and other properties in data.subgroups"
             )
         found[meaning] = values
     if "path" not in found:
@@ -95,7 +96,8 @@ def read_columns(file: Path) -> Columns:
         raise FaceproofError(f"{file} is neither of {known}, as an image table must be")
     raw = read_parquet(file, follow=True)
     try:
-        return {name: raw[name].cast(pa.string()).to_pylist() for name in raw.column_names}
+        flat = [name for name in raw.column_names if not pa.types.is_nested(raw[name].type)]
+        return {name: raw[name].cast(pa.string()).to_pylist() for name in flat}
     except pa.ArrowException as error:
         raise FaceproofError(f"{file} cannot be read as an image table: {error}") from error
 

@@ -9,7 +9,7 @@
 | `prepared.html`   | a page on what was found                                                   |
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from typing import Any
 import pyarrow as pa
 
 from faceproof.data.listing import DataSet, Kind, absolute
-from faceproof.data.table import SCHEMA
+from faceproof.data.subgroups import check_subgroups
+from faceproof.data.table import SCHEMA, WORD
 from faceproof.errors import FaceproofError
 from faceproof.io.parquet import read_parquet
 from faceproof.io.parse import parse
 from faceproof.io.plain_files import printable, read_json
 from faceproof.io.stamps import digest_of
-from faceproof.settings import PLACE
+from faceproof.settings import PLACE, SettingError
 
 FORMAT = "faceproof-prepared-1"
 ABOUT, IMAGES, MEDIA, FACES = "prepared.json", "images.parquet", "media.parquet", "faces"
@@ -46,6 +47,8 @@ CROP_FIELDS = [
     ("bytes", pa.int64()),
 ]
 IMAGE_SCHEMA = pa.schema([*SCHEMA, *CROP_FIELDS])
+# What `subgroups` may name.
+OF_CROPS = ("time", "track", "score", "inside", "sharpness", "side", "bytes", "original")
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,19 @@ class PreparedData(Kind):
 
     Attributes:
         root: the folder.
+        subgroups: columns of the crops whose values are subgroups, such as side and sharpness.
     """
 
     root: str
+    subgroups: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         self.check(root=PLACE)
+        for name in check_subgroups(self.subgroups):
+            if name not in OF_CROPS:
+                raise SettingError(
+                    "subgroups", f"has {name}, which is none of {', '.join(OF_CROPS)}"
+                )
 
     def list(self) -> DataSet:
         """Read the folder's image table."""
@@ -144,7 +154,10 @@ class PreparedData(Kind):
             raise FaceproofError(
                 f"the crops in {folder} are of the task {about.task}; set data.task={about.task}"
             )
-        table = read_images(folder).select(SCHEMA.names)
+        images, subgroups = read_images(folder), check_subgroups(self.subgroups)
+        table = images.select(SCHEMA.names)
+        for name in subgroups:
+            table = table.append_column(name, images[name].cast(pa.string()).cast(WORD))
         return self.data_set(table, complete=False, crop=crop_settings(about))
 
 

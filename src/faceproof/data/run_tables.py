@@ -8,7 +8,7 @@ from faceproof.data.coverage import Coverage
 from faceproof.data.leave_out import LeaveOutConfig
 from faceproof.data.listing import DataSet
 from faceproof.data.shards.known_stores import refuse_unknown_stores
-from faceproof.data.table import ADDED_LATER, SCHEMA, select, validate
+from faceproof.data.table import ADDED_LATER, SCHEMA, WORD, select, validate
 from faceproof.errors import FaceproofError
 from faceproof.io.parquet import read_parquet
 from faceproof.io.parse import parse
@@ -30,7 +30,7 @@ def read_samples(run: RunFolder, split: str | None = None) -> pa.Table:
 
 
 def _read_images(file: Path) -> pa.Table:
-    table = read_parquet(file, SCHEMA, may_lack=ADDED_LATER)
+    table = read_parquet(file, SCHEMA, may_lack=ADDED_LATER, more=WORD)
     refuse_unknown_stores(table["path"], file)
     return table
 

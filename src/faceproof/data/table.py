@@ -11,6 +11,8 @@
 | component | string     | what people or source videos connect, and so stays in one split |
 | pair      | string     | a name that a fake shares with what it was made from, or null    |
 
+Further columns, which `data.subgroups` names, hold subgroups of the images, as words.
+
 Columns are Arrow arrays, not Python objects, so that worker processes share their memory.
 """
 
@@ -47,15 +49,28 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test", "unlabelled")
 
 
-def table_from_columns(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
-    """Build an image table from columns of strings; `path` is required, the rest may be absent."""
-    _refuse_unknown_columns(columns)
+def table_from_columns(
+    columns: Mapping[str, Sequence[str | None]], subgroups: Sequence[str] = ()
+) -> pa.Table:
+    """Build an image table from columns of strings; `path` is required, the rest may be absent.
+
+    `subgroups` names the further columns.
+    """
+    _refuse_unknown_columns(set(columns) - {*subgroups})
     paths = list(columns["path"])
     if None in paths:
         raise FaceproofError(f"row {paths.index(None) + 1} of an image table has no path")
     nothing = [None] * len(paths)
     texts = [pa.array(columns.get(name, nothing), pa.string()) for name in SCHEMA.names]
-    return pa.table(texts, SCHEMA.names).cast(SCHEMA)
+    table = pa.table(texts, SCHEMA.names).cast(SCHEMA)
+    for name in subgroups:
+        table = table.append_column(name, pa.array(columns[name], pa.string()).cast(WORD))
+    return table
+
+
+def subgroups_of(table: pa.Table) -> list[str]:
+    """Return the further columns of an image table."""
+    return [name for name in table.column_names if name not in SCHEMA.names]
 
 
 def _refuse_unknown_columns(columns: Collection[str]) -> None:
@@ -69,8 +84,8 @@ def _refuse_unknown_columns(columns: Collection[str]) -> None:
 
 
 def concat_tables(tables: Iterable[pa.Table]) -> pa.Table:
-    """Concatenate image tables, or predictions tables."""
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    """Concatenate image tables, or predictions tables; a column that one lacks is null there."""
+    return pa.concat_tables(tables, promote_options="default").unify_dictionaries().combine_chunks()
 
 
 def select(table: pa.Table, split: str) -> pa.Table:

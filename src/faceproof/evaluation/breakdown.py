@@ -1,4 +1,4 @@
-"""Metrics of parts of the images: by class, by generator, by source, and of each group.
+"""Metrics of parts of the images: by class, generator, source, group, and by subgroups.
 
 The intervals are in closed form (`statistics`) and count whole groups: there may be thousands.
 """
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.metrics import METRICS
-from faceproof.evaluation.predictions import labelled_rows
+from faceproof.evaluation.predictions import labelled_rows, subgroup_columns
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.evaluation.statistics import Codes, Interval, auc_interval, share_interval
 from faceproof.task import Task
@@ -110,14 +110,14 @@ def breakdown(
     sets. It is undefined where these sources have no negative. For any other column the classes of
     the same value are compared.
     """
-    if column not in COLUMNS:
+    if column not in (choices := (*COLUMNS, *subgroup_columns(predictions))):
         raise FaceproofError(
-            f"metrics can be broken down by {', '.join(COLUMNS)}; found {column!r}"
+            f"metrics can be broken down by {', '.join(choices)}; found {column!r}"
         )
-    known, scores = _known(predictions, task, threshold)
+    known, scores = known_scores(predictions, task, threshold, column)
     sources = _encode(known["source"])[1] if column == "generator" else None
     found: list[BreakdownRow] = []
-    for value, rows in _rows_by_value(known[column]):
+    for value, rows in rows_by_value(known[column]):
         here = scores.take(rows)
         compared = rows
         if sources is not None:
@@ -149,10 +149,10 @@ def worst_first(predictions: pa.Table, task: Task, threshold: float) -> list[Cel
     measure the difference between data sets, which is easily told. A source that has no negatives
     has no ROC-AUC.
     """
-    known, scores = _known(predictions, task, threshold)
+    known, scores = known_scores(predictions, task, threshold)
     generators, codes = _encode(known["generator"])
     found: list[CellRow] = []
-    for source, of_source in _rows_by_value(known["source"]):
+    for source, of_source in rows_by_value(known["source"]):
         negatives = of_source[~scores.positive[of_source]]
         for code in np.unique(codes[of_source]):
             rows = of_source[codes[of_source] == code]
@@ -179,10 +179,16 @@ def _num_units(scores: LabelledScores) -> int:
     return len(np.unique(scores.units))
 
 
-def _known(predictions: pa.Table, task: Task, threshold: float) -> tuple[pa.Table, LabelledScores]:
+def known_scores(
+    predictions: pa.Table, task: Task, threshold: float, column: str = "source"
+) -> tuple[pa.Table, LabelledScores]:
+    """Return source, generator, group and a column of the labelled images, and their scores.
+
+    Both have the order of the scores.
+    """
     known = labelled_rows(predictions)
     scores = LabelledScores.from_table(known, task, threshold)
-    return known.select(["source", "generator", "group"]).take(scores.order), scores
+    return known.select(list(dict.fromkeys([*COLUMNS, column]))).take(scores.order), scores
 
 
 def _area(compared: LabelledScores) -> tuple[float | None, Interval | None]:
@@ -193,7 +199,7 @@ def _area(compared: LabelledScores) -> tuple[float | None, Interval | None]:
     return area, auc_interval(logits[one], logits[~one], units[one], units[~one])
 
 
-def _rows_by_value(column: pa.ChunkedArray) -> Iterator[tuple[str | None, Codes]]:
+def rows_by_value(column: pa.ChunkedArray) -> Iterator[tuple[str | None, Codes]]:
     """Yield each value of a column with the numbers of its rows, ascending."""
     values, codes = _encode(column)
     order = np.argsort(codes, kind="stable")

@@ -11,7 +11,7 @@ import functools
 import itertools
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ from faceproof.evaluation.statistics import (
     holm,
     share_difference,
 )
+from faceproof.evaluation.subgroups import Subgroups, find_subgroups
 from faceproof.io.run_folder import RANDOM_WEIGHTS
 from faceproof.task import Task
 
@@ -162,6 +163,7 @@ class Comparison:
     runs: list[ComparedRun]
     configurations: list[Configuration]
     pairs: list[Pair]  # of configurations
+    subgroups: dict[str, list[Subgroups]] = field(default_factory=dict)  # by the run's name
 
     @property
     def over_seeds(self) -> bool:
@@ -173,6 +175,8 @@ class Comparison:
         values = asdict(self)
         for one in (*values["runs"], *values["configurations"]):
             one |= one.pop("cost")
+        if not self.subgroups:
+            del values["subgroups"]
         return values
 
 
@@ -200,9 +204,10 @@ def compare_runs(
     found.sort(key=lambda pair: _rank(pair[1]))
     runs = [run for _, run in found]
     members = _members(found, units)
+    what = "detectors" if any(one.is_table for one in scored) else "runs"
     by_class = np.bincount(label_numbers(first.predictions, task), minlength=2).tolist()
     return Comparison(
-        title=f"{len(scored)} runs on {first.report.data}",
+        title=f"{len(scored)} {what} on {first.report.data}",
         task=task, evaluation=first.evaluation, data=first.report.data, split=first.report.split,
         num_images=first.predictions.num_rows,
         num_by_class=dict(zip(task.classes, by_class, strict=True)),
@@ -211,6 +216,7 @@ def compare_runs(
         level=LEVEL, num_resamples=drawn.num_resamples, device=device, margin=margin, runs=runs,
         configurations=[one.described for one in members],
         pairs=_pairs(members, units),
+        subgroups=_subgroups(found),
     )  # fmt: skip
 
 
@@ -223,9 +229,9 @@ def _compared_run(
 ) -> ComparedRun:
     shown = [metric.name for metric in metrics_shown("comparison")]
     numbers = [key for key in measured if key.startswith("num_")]
-    report, record = one.report, one.folder.read_record()
+    report, record = one.report, one.record
     return ComparedRun(
-        name=name, family=family, folder=str(one.folder.path), model=report.model,
+        name=name, family=family, folder=str(one.path), model=report.model,
         seed=one.config.get(SEED), threshold=report.threshold,
         threshold_origin=report.threshold_origin, criterion=report.criterion,
         best_epoch=record.get("best_epoch"), test_scorings=report.test_scorings,
@@ -233,6 +239,15 @@ def _compared_run(
         metrics={key: measured[key] for key in (*numbers, *shown)},
         intervals={key: intervals[key] for key in shown}, cost=cost,
     )  # fmt: skip
+
+
+def _subgroups(found: Sequence[tuple[ScoredRun, ComparedRun]]) -> dict[str, list[Subgroups]]:
+    """Return the subgroups of each run; none where nothing is known of the images."""
+    parts = {
+        run.name: find_subgroups(one.predictions, one.report.task, run.threshold)
+        for one, run in found
+    }
+    return parts if any(parts.values()) else {}
 
 
 @dataclass(frozen=True)

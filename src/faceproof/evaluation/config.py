@@ -1,11 +1,12 @@
 """The settings of an evaluation, checked before anything is read. Nothing here imports torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from faceproof.data.leave_out import HELD_OUT
 from faceproof.data.loader_config import PAIRED, LoaderConfig
+from faceproof.data.subgroups import check_subgroups
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
@@ -34,6 +35,8 @@ class EvaluateConfig:
         run: a run folder, or `latest`.
         split: the split to score, `all`, or `held_out`: what the run's `leave_out` left out.
         frames: at most so many images of each group (video), evenly spaced; None for all.
+        subgroups: further columns of the image table to break the metrics down by; null for those
+            that the run's own image table has, or that `data.subgroups` names.
         neutral: `jpeg` scores again with both classes re-encoded alike.
         robustness: `standard` or `quick` scores again under growing corruption.
         threshold: `criterion`, `fpr` and `value`, null for the run's own; and `max_risk`, `own`
@@ -47,6 +50,7 @@ class EvaluateConfig:
     run: str
     split: str = "test"
     frames: int | None = None
+    subgroups: Sequence[str] | None = None
     neutral: str | None = None
     robustness: str | None = None
     threshold: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +65,7 @@ class EvaluateConfig:
             neutral=optional(one_of("jpeg")), robustness=optional(one_of("standard", "quick")),
             threshold=BY_NAME, name=optional(TEXT), device=TEXT,
         )  # fmt: skip
+        check_subgroups(self.subgroups)
         if self.loader.batch_size == "auto":
             raise SettingError("loader.batch_size", "= 'auto' is for training; give a whole number")
         if self.loader.sampler == PAIRED:

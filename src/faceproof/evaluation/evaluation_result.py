@@ -49,6 +49,7 @@ from faceproof.evaluation.reliability import ReliabilityBin
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, worst
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.evaluation.statistics import Codes
+from faceproof.evaluation.subgroups import Subgroups, find_subgroups
 from faceproof.evaluation.video_point import VideoPoint
 from faceproof.task import Task
 
@@ -89,6 +90,8 @@ class EvaluationContext:
     detector: str | None = None
     images: str | None = None
     protocols: Sequence[Coverage] = ()  # that say which images these are, and how many are there
+    # What the scores are, in words, where a table of them was given; None where a run made them.
+    scores: str | None = None
 
     def __post_init__(self) -> None:
         point = self.operating_point
@@ -147,6 +150,7 @@ class Evaluation:
     group_level: GroupLevel | None
     pairs: PairRanking | None  # None where no fake has its original among the images
     mistakes: dict[str, Mistakes]
+    subgroups: list[Subgroups]  # of each further column of the predictions table
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -155,6 +159,10 @@ class Evaluation:
         context = shown.context
         values = {item.name: getattr(shown, item.name) for item in fields(shown)}
         del values["context"], values["num_groups"]
+        if not self.subgroups:  # files of earlier versions have none either
+            del values["subgroups"]
+        if context.scores is not None:
+            values["scores"] = context.scores
         first = (
             *("title", "task", "run", "model", "data", "split", "threshold", "threshold_origin"),
             *("test_scorings", "detector", "images"),
@@ -234,6 +242,7 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
         ),
         pairs=rank_pairs(known, task, context.num_resamples),
         mistakes=find_mistakes(predictions, task, threshold),
+        subgroups=find_subgroups(predictions, task, threshold) if known.num_rows else [],
         versions=_versions(),
     )
 

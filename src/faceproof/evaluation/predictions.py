@@ -12,9 +12,12 @@
 | component   | string     | what people or source videos connect, or null              |
 | pair        | string     | what a fake shares with what it was made from, or null     |
 
+Further columns hold the subgroups of the images, as words: skin tone, age, compression.
+
 Two conventions are born here: the sign of the logit, and `is_positive`, the threshold rule.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import special
 
-from faceproof.data.table import ADDED_LATER, write_table
+from faceproof.data.table import ADDED_LATER, WORD, write_table
 from faceproof.data.table import SCHEMA as IMAGES
 from faceproof.errors import FaceproofError
 from faceproof.io.parquet import read_parquet
@@ -67,9 +70,14 @@ def check_scores(logits: npt.NDArray[np.floating], num: int, of: str = "the dete
 
 
 def predictions_table(
-    rows: pa.Table, logits: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating]
+    rows: pa.Table,
+    logits: npt.NDArray[np.floating],
+    probabilities: npt.NDArray[np.floating],
+    subgroups: Sequence[str] = (),
 ) -> pa.Table:
     """Join an image table of N rows with the detector's logits and probabilities, (N,) each.
+
+    `subgroups` are further columns of the image table to take over.
 
     Raises:
         FaceproofError: the three differ in length, or a score is no score (see `read_predictions`).
@@ -81,8 +89,9 @@ def predictions_table(
         )
     scores = [np.asarray(logits, np.float32), np.asarray(probabilities, np.float32)]
     columns = [*(rows[name] for name in OF_IMAGE), *map(pa.array, scores)]
-    columns += [rows[name] for name in ADDED_LATER]
-    return _refuse_bad_scores(pa.table(columns, schema=SCHEMA))
+    columns += [rows[name] for name in (*ADDED_LATER, *subgroups)]
+    schema = pa.schema([*SCHEMA, *((name, WORD) for name in subgroups)])
+    return _refuse_bad_scores(pa.table(columns, schema=schema))
 
 
 def _refuse_bad_scores(predictions: pa.Table) -> pa.Table:
@@ -120,10 +129,15 @@ def read_predictions(path: Path) -> pa.Table:
     """
     if not path.is_file():
         raise FaceproofError(f"there are no predictions at {path}; evaluate the run first")
-    table = read_parquet(path, SCHEMA, may_lack=ADDED_LATER)
+    table = read_parquet(path, SCHEMA, may_lack=ADDED_LATER, more=WORD)
     if nulls := [name for name in ("path", "logit", "probability") if table[name].null_count]:
         raise FaceproofError(f"{path} has rows without {nulls[0]}; evaluate the run again")
     return _refuse_bad_scores(table)
+
+
+def subgroup_columns(predictions: pa.Table) -> list[str]:
+    """Return the further columns of a predictions table, whose values are subgroups of images."""
+    return [name for name in predictions.column_names if name not in SCHEMA.names]
 
 
 def labelled_rows(predictions: pa.Table) -> pa.Table:

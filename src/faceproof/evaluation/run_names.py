@@ -18,10 +18,12 @@ def name_runs(scored: Sequence[ScoredRun]) -> list[str]:
 
     A folder that is but a number, as those of a sweep are, says nothing and names no run.
     """
-    folders = [one.folder.path.resolve() for one in scored]
-    by_folder = [folder.name for folder in folders]
+    folders = [one.path.resolve() for one in scored]
+    by_folder = [one.path.stem if one.is_table else one.path.resolve().name for one in scored]
     if len(set(by_folder)) < len(by_folder):
         by_folder = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    if any(one.is_table for one in scored):  # which have no settings to differ in
+        return by_folder if len(set(by_folder)) == len(by_folder) else list(map(str, folders))
     by_settings = [" ".join(words) for words in _differing_words(scored)]
     distinct = len(set(by_settings)) == len(by_settings) and all(by_settings)
     telling = len(set(by_folder)) == len(by_folder) and not any(map(str.isdigit, by_folder))
@@ -36,7 +38,7 @@ def _differing_words(scored: Sequence[ScoredRun], leave_out: str = "") -> list[l
 
     A choice such as model=resnet18 stands for all the settings that come with it.
     """
-    choices = [one.folder.read_record().get("choices") or {} for one in scored]
+    choices = [one.record.get("choices") or {} for one in scored]
     groups = {key: None for chosen in choices for key in chosen}
     parted = [group for group in groups if len({str(c.get(group)) for c in choices}) > 1]
     keys = {key: None for one in scored for key in one.config}
@@ -60,6 +62,7 @@ def find_families(scored: Sequence[ScoredRun], names: Sequence[str]) -> list[str
     """Return for each run the name of the runs that differ from it in nothing but the seed."""
     settings = [
         frozenset((k, str(v)) for k, v in one.config.items() if k not in (SEED, *INCIDENTAL))
+        | ({("table", str(one.path))} if one.is_table else set())
         for one in scored
     ]
     words = [" ".join(words) for words in _differing_words(scored, leave_out=SEED)]

@@ -1,8 +1,8 @@
 """Runs that scored the same images: finding them, choosing an evaluation, and reading it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,8 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceproof.data.leave_out import HELD_OUT
+from faceproof.data.subgroups import refuse_missing_subgroups
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.predictions import labelled_rows, read_predictions
+from faceproof.evaluation.predictions import (
+    SCHEMA,
+    labelled_rows,
+    read_predictions,
+    subgroup_columns,
+)
 from faceproof.evaluation.stored_evaluations import (
     PREDICTIONS,
     evaluations_of,
@@ -72,13 +78,20 @@ class ReportHead:
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run and what it answered for the images."""
+    """A run, or a table of scores, and what it answered for the images."""
 
-    folder: RunFolder
+    path: Path  # the run's folder, or the table's file
     evaluation: str
     config: Config  # on one level, with dotted keys
     report: ReportHead
     predictions: pa.Table  # of the labelled images, in order of their paths
+    record: Mapping[str, Any] = field(default_factory=dict)  # of the run
+    metrics: Path | None = None  # of the run's epochs; None of a table
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table of scores."""
+        return self.metrics is None
 
 
 def find_runs(paths: Sequence[str | Path], at_least: int = 2) -> list[RunFolder]:
@@ -196,15 +209,31 @@ def read_scored(
     Raises:
         FaceproofError: they were asked different questions, or scored different images.
     """
-    scored: list[ScoredRun] = []
+    return same_images(read_runs(runs, evaluation, configs))
+
+
+def read_runs(
+    runs: Sequence[RunFolder], evaluation: str, configs: Sequence[Config]
+) -> Iterator[ScoredRun]:
+    """Yield what the runs answered in an evaluation, in order of the paths."""
     for run, config in zip(runs, configs, strict=True):
         report = ReportHead.read(run, evaluation)
         predictions = read_predictions(_predictions(run, evaluation))
         ordered = predictions.take(pc.sort_indices(predictions["path"]))
-        one = ScoredRun(run, evaluation, config, report, ordered)
-        if scored:
-            one = _refuse_unlike(scored[0], one)
-        scored.append(one)
+        record, metrics = run.read_record(), run.metrics
+        yield ScoredRun(run.path, evaluation, config, report, ordered, record, metrics)
+
+
+def same_images(found: Iterable[ScoredRun]) -> list[ScoredRun]:
+    """Return what was answered for the labelled images, which must be the same for all.
+
+    Raises:
+        FaceproofError: they were asked different questions, or scored different images.
+    """
+    scored: list[ScoredRun] = []
+    for one in found:
+        scored.append(_refuse_unlike(scored[0], one) if scored else one)
+    evaluation = scored[0].evaluation
     if not labelled_rows(scored[0].predictions).num_rows:
         raise FaceproofError(
             f"the images of evaluation {evaluation} have no labels, so no run can be called "
@@ -213,9 +242,22 @@ def read_scored(
     return [replace(one, predictions=labelled_rows(one.predictions)) for one in scored]
 
 
+def with_subgroups(scored: Sequence[ScoredRun], wanted: Sequence[str]) -> list[ScoredRun]:
+    """Return the runs with the subgroups wanted, or with all that are known of any image.
+
+    Raises:
+        FaceproofError: nothing is known of a subgroup that is wanted.
+    """
+    first = scored[0].predictions
+    there = [name for name in subgroup_columns(first) if first[name].null_count < first.num_rows]
+    refuse_missing_subgroups(wanted, there, str(scored[0].path))
+    names = [*SCHEMA.names, *(wanted or there)]
+    return [replace(one, predictions=one.predictions.select(names)) for one in scored]
+
+
 def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
     """Return the other run with the first one's columns of the images, if these are the same."""
-    here, there = first.folder.path, other.folder.path
+    here, there = first.path, other.path
     if first.report.task != other.report.task:
         raise FaceproofError(
             f"{here} answers the task {first.report.task.name} and {there} the task "
@@ -224,7 +266,7 @@ def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
     ours, theirs = first.predictions, other.predictions
     if not ours["path"].equals(theirs["path"]):
         raise FaceproofError(_unlike_images(here, there, ours["path"], theirs["path"]))
-    if first.report.images != other.report.images:
+    if first.report.images != other.report.images and not other.is_table:
         raise FaceproofError(
             f"{here} and {there} scored files of the same names and other content: images were "
             f"changed between the two evaluations {other.evaluation}; evaluate both again"

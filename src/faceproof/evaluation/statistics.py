@@ -23,24 +23,25 @@ SIGNIFICANCE = 0.05
 Z = 1.959963984540054  # the normal deviate that 2.5 % exceed
 
 
-def wilson(share: float, num_trials: float) -> Interval:
+def wilson(share: float, num_trials: float, z: float = Z) -> Interval:
     """Return the score interval of a share (Wilson 1927); trials may be an effective number.
 
     Unlike the textbook interval it stays in [0, 1], and keeps a width where the share is 0 or 1.
+    `z` is the normal deviate of its level, here and below.
     """
-    shrink = 1 + Z**2 / num_trials
-    centre = (share + Z**2 / (2 * num_trials)) / shrink
-    spread = share * (1 - share) / num_trials + Z**2 / (4 * num_trials**2)
-    half = Z * math.sqrt(spread) / shrink
+    shrink = 1 + z**2 / num_trials
+    centre = (share + z**2 / (2 * num_trials)) / shrink
+    spread = share * (1 - share) / num_trials + z**2 / (4 * num_trials**2)
+    half = z * math.sqrt(spread) / shrink
     # At the ends the formula is exact, and only rounding would leave the share outside.
     return float(max(0.0, min(share, centre - half))), float(min(1.0, max(share, centre + half)))
 
 
-def share_interval(flags: Flags, units: Codes) -> Interval | None:
+def share_interval(flags: Flags, units: Codes, z: float = Z) -> Interval | None:
     """Return the interval of the share of rows that are flagged; None where there are no rows."""
     if not len(flags):
         return None
-    return wilson(np.count_nonzero(flags) / len(flags), _effective_number(flags, units))
+    return wilson(np.count_nonzero(flags) / len(flags), _effective_number(flags, units), z)
 
 
 def _effective_number(flags: Flags, units: Codes) -> float:
@@ -66,7 +67,11 @@ def _effective_number(flags: Flags, units: Codes) -> float:
 
 
 def auc_interval(
-    positives: Scores, negatives: Scores, positive_units: Codes, negative_units: Codes
+    positives: Scores,
+    negatives: Scores,
+    positive_units: Codes,
+    negative_units: Codes,
+    z: float = Z,
 ) -> Interval | None:
     """Return the interval of ROC-AUC after DeLong (1988), for groups after Obuchowski (1997).
 
@@ -86,9 +91,9 @@ def auc_interval(
     above, below = placements(positives, negatives), 1 - placements(negatives, positives)
     area = float(above.mean())
     if area in (0.0, 1.0):
-        return wilson(area, num_units)
+        return wilson(area, num_units, z)
     variance = auc_variance(above - area, below - area, positive_units, negative_units)
-    half = Z * math.sqrt(variance) / (area * (1 - area))
+    half = z * math.sqrt(variance) / (area * (1 - area))
     odds = math.log(area / (1 - area))
     return _sigmoid(odds - half), _sigmoid(odds + half)
 
@@ -276,6 +281,25 @@ def swap_test(leads: Codes) -> float:
     reached = (total + abs(int(leads.sum()))) // 2
     tail = float(np.maximum(chances[reached:], 0).sum())
     return min(1.0, 2 * tail)
+
+
+def difference_interval(
+    first: float, second: float, of_first: Interval, of_second: Interval, correlation: float
+) -> Interval:
+    """Return the interval of `first - second` from the interval of each (Zou and Donner 2008).
+
+    Of two independent shares with Wilson's intervals it is Newcombe's (1998). It is as wide to
+    either side as the two allow there, and so keeps a width where both are 0 or 1. `correlation`
+    is that of the two estimates.
+    """
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
+
+    value = first - second
+    low = value - reach(first - of_first[0], of_second[1] - second)
+    high = value + reach(of_first[1] - first, second - of_second[0])
+    return max(-1.0, low), min(1.0, high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

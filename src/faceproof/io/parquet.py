@@ -24,11 +24,13 @@ def read_parquet(
     wanted: pa.Schema | None = None,
     follow: bool = False,
     may_lack: Sequence[str] = (),
+    more: pa.DataType | None = None,
 ) -> pa.Table:
     """Return the table in a Parquet file, or its `wanted` columns as the types that these have.
 
     A link is followed only where the user has named the file. The columns that the file `may_lack`,
-    because earlier versions did not write them, are null then.
+    because earlier versions did not write them, are null then. Its further columns are left out;
+    those of words are taken, as the type `more`, if that is given.
 
     Raises:
         FaceproofError: the file is no regular one, is damaged, lacks a column or has one of another
@@ -36,7 +38,7 @@ def read_parquet(
     """
 
     def read(file: IO[bytes]) -> pa.Table:
-        return _read(path, file, wanted, may_lack)
+        return _read(path, file, wanted, may_lack, more)
 
     try:
         return read_with(path, read, follow=follow)
@@ -48,11 +50,19 @@ def read_parquet(
 
 
 def _read(
-    path: Path, file: IO[bytes], wanted: pa.Schema | None, may_lack: Sequence[str]
+    path: Path,
+    file: IO[bytes],
+    wanted: pa.Schema | None,
+    may_lack: Sequence[str],
+    more: pa.DataType | None,
 ) -> pa.Table:
     with pyarrow.parquet.ParquetFile(file) as parquet:
         _check_metadata(path, parquet.metadata)
         schema = parquet.schema_arrow
+    if wanted is not None and more is not None:
+        further = [one.name for one in schema if one.name not in wanted.names and _is_words(one)]
+        once = [name for name in further if schema.names.count(name) == 1]
+        wanted = pa.schema([*wanted, *((name, more) for name in once)])
     lacking = [name for name in may_lack if name not in schema.names]
     names = [name for name in (wanted or schema).names if name not in lacking]
     if missing := [name for name in names if schema.names.count(name) != 1]:
@@ -71,6 +81,11 @@ def _read(
     for name in lacking:
         table = table.append_column(name, pa.nulls(table.num_rows))
     return table.select((wanted or schema).names).cast(wanted or schema)
+
+
+def _is_words(column: pa.Field) -> bool:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _check_metadata(path: Path, about: "pa.parquet.FileMetaData") -> None:

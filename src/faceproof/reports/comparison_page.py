@@ -45,6 +45,7 @@ from faceproof.reports.plots import (
     two_panels,
     unit_axes,
 )
+from faceproof.reports.subgroup_text import compared_columns, gap_cell
 from faceproof.reports.training_plots import compared_training
 from faceproof.task import Task
 
@@ -75,7 +76,7 @@ def write_comparison(folder: Path, comparison: Comparison, scored: Sequence[Scor
 
 def draw(comparison: Comparison, scored: Sequence[ScoredRun]) -> dict[str, Figure]:
     """Draw what can be drawn, by the name of the file each plot gets."""
-    by_folder = {str(one.folder.path): one for one in scored}
+    by_folder = {str(one.path): one for one in scored}
     rows = [(run, by_folder[run.folder]) for run in comparison.runs]
     looks, plots = _looks(comparison.runs), dict[str, Figure]()
     task = comparison.task
@@ -87,7 +88,9 @@ def draw(comparison: Comparison, scored: Sequence[ScoredRun]) -> dict[str, Figur
         curves = [(looks[name], *roc_curve(WeightedScores(of))) for name, of in scores.items()]
         plots["roc"] = _compared_roc(curves, task)
         plots |= _cost_plots(comparison.runs, looks)
-    histories = [(looks[run.name], read_epochs(one.folder.metrics)) for run, one in rows]
+    histories = [
+        (looks[run.name], read_epochs(one.metrics)) for run, one in rows if one.metrics is not None
+    ]
     if trained := [(look, history) for look, history in histories if history]:
         plots["training"] = compared_training(trained)
     return plots
@@ -191,6 +194,8 @@ def render(comparison: Comparison, plots: Mapping[str, str]) -> str:
         best=_best(comparison.runs),
         colours=colours,
         pairs=pairs[:MAX_PAIRS],
+        subgroups=compared_columns(comparison.subgroups),
+        gap_cell=gap_cell,
         shown_pairs=SHOWN_PAIRS,
         num_pairs_left=max(0, len(pairs) - MAX_PAIRS),
         min_units=MIN_UNITS,

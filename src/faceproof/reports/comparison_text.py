@@ -14,6 +14,7 @@ from faceproof.evaluation.comparison import (
 )
 from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.metrics import metrics_shown
+from faceproof.evaluation.scored_tables import UNTUNED_ORIGIN
 from faceproof.reports.numbers import (
     CHANCE,
     DASH,
@@ -24,6 +25,7 @@ from faceproof.reports.numbers import (
     signed,
     span,
 )
+from faceproof.reports.subgroup_text import compared_columns, gap_cell
 from faceproof.words import percent
 
 
@@ -144,6 +146,13 @@ def cautions(comparison: Comparison) -> list[str]:
             f"The thresholds were chosen by different criteria ({', '.join(criteria)}): compare "
             "ROC-AUC, average precision, EER and TPR at 1% FPR, which do not depend on them."
         )
+    untuned = [run.name for run in runs if run.threshold_origin == UNTUNED_ORIGIN]
+    if untuned:
+        found.append(
+            f"For {_listed(untuned)} no threshold was fixed on validation: what depends on one is "
+            "measured at 0.5. Go by ROC-AUC, average precision and EER, or give rows of the split "
+            "val."
+        )
     if comparison.num_units < MIN_UNITS:
         found.append(
             f"There are {comparison.num_units} independent units, too few for intervals or "
@@ -224,8 +233,21 @@ def markdown(comparison: Comparison) -> str:
         "First minus second; p after Holm's correction.",
         _markdown_table(["First", "Second", "ROC-AUC", "p", "Accuracy", "p"], pairs),
         *(["## Each run", runs] if comparison.over_seeds else []),
+        *_subgroups(comparison),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _subgroups(comparison: Comparison) -> Iterator[str]:
+    for part in compared_columns(comparison.subgroups):
+        yield f"## Subgroups by {_cell(part.column)}: {part.label}"
+        rows = [
+            [row.value or "not known", f"{row.num_images:,}", *(cell or DASH for cell in cells)]
+            for row, cells in part.rows
+        ]
+        gaps = ["largest gap", "", *map(gap_cell, part.gaps)]
+        yield _markdown_table(["Subgroup", "Images", *part.names], [*rows, gaps])
+        yield "The interval of a gap holds for all pairs of subgroups of a model at once."
 
 
 def _over_seeds(comparison: Comparison, headings: Sequence[str]) -> Iterator[str]:

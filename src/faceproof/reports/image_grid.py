@@ -50,15 +50,18 @@ def small_copy(path: str) -> Pixels:
     return np.asarray(thumbnail(read_image(path), SIDE), np.uint8)
 
 
-def mistake_images(mistakes: Mapping[str, Mistakes]) -> dict[str, Pixels]:
+def mistake_images(
+    mistakes: Mapping[str, Mistakes], folder: Path | None = None
+) -> dict[str, Pixels]:
     """Return small copies of the images that a report shows as mistakes, by path.
 
-    A file that has gone since it was scored is named in a warning and left out: its score stands.
+    Relative paths start from `folder`, or from the one that one is in. A file that has gone since
+    it was scored is named in a warning and left out: its score stands.
     """
     found = {}
     for path in shown_paths(mistakes.values()):
         try:
-            found[path] = small_copy(path)
+            found[path] = small_copy(path if folder is None else str(folder / path))
         except UnreadableImageError as error:
             log.warning("%s cannot be shown among the mistakes: %s", path, error)
     return found

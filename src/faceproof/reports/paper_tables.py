@@ -18,6 +18,7 @@ from faceproof.evaluation.intervals import Intervals
 from faceproof.evaluation.metrics import METRICS, Metrics, metrics_shown
 from faceproof.evaluation.pairs import PairRanking
 from faceproof.evaluation.statistics import Interval
+from faceproof.evaluation.subgroups import Subgroups
 from faceproof.io.atomic import write_text
 from faceproof.reports.numbers import DASH, count, milliseconds, rate, scaled, span
 
@@ -121,6 +122,7 @@ def report_tables(evaluation: Evaluation) -> dict[str, PaperTable]:
         "by_generator": _parts("generator", evaluation.by_generator),
         **({} if evaluation.pairs is None else {"pairs": _pairs(evaluation.pairs)}),
         "by_source": _parts("source", evaluation.by_source),
+        **_subgroups(evaluation.subgroups),
     }
 
 
@@ -151,6 +153,25 @@ def _parts(what: str, rows: Sequence[BreakdownRow]) -> PaperTable:
     ]  # fmt: skip
     columns = {"images": "Images", "accuracy": "Accuracy", "roc_auc": "ROC-AUC"}
     return PaperTable({what: what.capitalize(), **columns}, cells)
+
+
+def _subgroups(found: Sequence[Subgroups]) -> dict[str, PaperTable]:
+    """Return the metrics of every subgroup, and the largest gaps between them."""
+    rows: list[list[Cell]] = [
+        [one.column, *cells] for one in found for cells in _parts(one.column, one.rows).rows
+    ]
+    measures = {"images": "Images", "accuracy": "Accuracy", "roc_auc": "ROC-AUC"}
+    gaps: list[list[Cell]] = [
+        [one.column, METRICS[name].label, gap.worst, gap.worst_value, gap.best, gap.best_value,
+         Measured(gap.difference, gap.interval)]
+        for one in found for name, gap in one.gaps.items() if gap is not None
+    ]  # fmt: skip
+    ends = {"worst": "Worst", "worst_value": "Value", "best": "Best", "best_value": "Value"}
+    tables = {
+        "subgroups": PaperTable({"column": "Column", "subgroup": "Subgroup", **measures}, rows),
+        "gaps": PaperTable({"column": "Column", "metric": "Metric", **ends, "gap": "Gap"}, gaps),
+    }
+    return {name: table for name, table in tables.items() if table.rows}
 
 
 def models_csv(comparison: Comparison) -> str:

@@ -28,6 +28,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation import metrics, reliability
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext, before_and_after
 from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.json_values import printable
 from faceproof.evaluation.metric_formulas import has_both_classes
 from faceproof.evaluation.mistakes import common_folder, shown_paths
@@ -45,6 +46,7 @@ from faceproof.reports.numbers import part_of, rate, span, typed
 from faceproof.reports.paper_tables import report_tables, write_tables
 from faceproof.reports.plots import plot_html, save_pdf, save_png
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
+from faceproof.reports.subgroup_text import gap_sentences
 from faceproof.reports.verdict_warnings import verdict_warnings
 from faceproof.words import apart, percent
 
@@ -208,6 +210,8 @@ def render(
         video_rule=_video_rule(shown),
         worst_corruption=worst(shown.context.robustness),
         most_changed=most_changed(shown.context.robustness),
+        min_units=MIN_UNITS,
+        labels={name: metric.label for name, metric in metrics.METRICS.items()},
     )
 
 
@@ -239,6 +243,7 @@ def verdict(evaluation: Evaluation) -> list[str]:
         *_pairs(evaluation),
         *_broken_promises(evaluation),
         *_hardest_generator(evaluation),
+        *gap_sentences(evaluation.subgroups),
         *_left_out(evaluation),
         *_protocols(evaluation),
     ]

@@ -26,6 +26,7 @@ def verdict_warnings(evaluation: Evaluation) -> list[VerdictWarning]:
     """Return what a reader has to know before the metrics, the most serious first."""
     return [
         *_smoke(evaluation),
+        *_untuned(evaluation),
         *_chance(evaluation),
         *_shortcuts(evaluation),
         *_encoding(evaluation),
@@ -39,6 +40,17 @@ def _smoke(evaluation: Evaluation) -> Iterator[VerdictWarning]:
             "Smoke run",
             f"training was cut short by {', '.join(limits)}. The metrics show that everything "
             "runs, and nothing about the detector; train without these settings.",
+        )
+
+
+def _untuned(evaluation: Evaluation) -> Iterator[VerdictWarning]:
+    if evaluation.context.scores is not None and evaluation.context.operating_point is None:
+        yield VerdictWarning(
+            "No threshold from validation",
+            "none was fixed on validation images, so accuracy, precision, recall and F1 are "
+            f"those at {evaluation.context.threshold:g}, for which nothing speaks. Go by ROC-AUC, "
+            "average precision and EER, which need no threshold, or give scores of validation "
+            "images by --validation.",
         )
 
 

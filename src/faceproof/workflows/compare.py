@@ -1,8 +1,8 @@
-"""The story of `faceproof compare`: runs that scored the same images, side by side.
+"""The story of `faceproof compare`: runs, or tables of scores, of the same images, side by side.
 
-Find the runs, choose the evaluation they share, read their predictions, measure what their networks
-cost, compare, and write the page. torch is imported for the costs alone, so that runs that cannot
-be compared are refused within seconds.
+Find the runs, choose the evaluation they share, read their predictions and those of the tables,
+measure what the networks cost, compare, and write the page. torch is imported for the costs alone,
+so that runs that cannot be compared are refused within seconds, and tables need none.
 """
 
 import functools
@@ -15,13 +15,23 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from faceproof import lookup
+from faceproof.errors import FaceproofError
 from faceproof.evaluation.comparison import Cost, compare_runs
 from faceproof.evaluation.json_values import printable
-from faceproof.evaluation.scored_runs import choose_evaluation, find_runs, read_scored
+from faceproof.evaluation.score_table import ScoreFormat, meanings
+from faceproof.evaluation.scored_runs import (
+    ScoredRun,
+    choose_evaluation,
+    find_runs,
+    read_runs,
+    same_images,
+    with_subgroups,
+)
+from faceproof.evaluation.scored_tables import beside_runs, read_scored_tables
 from faceproof.io.run_folder import RunFolder, flatten
 from faceproof.reports.comparison_page import write_comparison
 from faceproof.reports.comparison_terminal import show
-from faceproof.workflows.compare_config import CompareConfig
+from faceproof.workflows.compare_config import CompareConfig, is_table
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 
 if TYPE_CHECKING:
@@ -40,16 +50,40 @@ def compare(config: CompareConfig) -> Path:
         FaceproofError: the runs cannot be compared.
     """
     lookup.allow(config.allow)
-    runs = find_runs(config.runs)
-    for run in runs:
-        run.require(run.config, run.record)
-    evaluation = choose_evaluation(runs, config.evaluation)
-    scored = read_scored(runs, evaluation, [_settings(run) for run in runs])
-    costs, timed_on = measure_costs(list(map(_networks, runs)), config.timing, config.device)
+    tables = [path for path in config.runs if is_table(path)]
+    folders = [path for path in config.runs if path not in tables]
+    runs = find_runs(folders, 1 if tables else 2) if folders else []
+    if len(runs) + len(tables) < 2:
+        raise FaceproofError(f"a comparison needs two runs or tables; found {tables[0]} alone")
+    scored = _read(runs, tables, config)
+    costs, timed_on = list[Cost](), None
+    if runs:
+        costs, timed_on = measure_costs(list(map(_networks, runs)), config.timing, config.device)
+    costs += [Cost()] * len(tables)
     comparison = compare_runs(scored, costs, timed_on, margin=config.margin)
     page = write_comparison(config.out, comparison, scored)
     show(Console() if sys.stdout.isatty() else Console(width=160), comparison, page)
     return page
+
+
+def _read(
+    runs: Sequence[RunFolder], tables: Sequence[Path], config: CompareConfig
+) -> list[ScoredRun]:
+    """Return what runs and tables answered for the same images, the runs first."""
+    read: list[ScoredRun] = []
+    if runs:
+        for run in runs:
+            run.require(run.config, run.record)
+        evaluation = choose_evaluation(runs, config.evaluation)
+        read = list(read_runs(runs, evaluation, [_settings(run) for run in runs]))
+    if tables:
+        task = read[0].report.task.name if read else config.task or "deepfake"
+        how = ScoreFormat(
+            task, config.score, config.score_of, meanings(config.columns),
+            meanings(config.labels), meanings(config.splits), config.subgroups,
+        )  # fmt: skip
+        read = beside_runs(read, read_scored_tables(tables, how, config.images))
+    return with_subgroups(same_images(read), config.subgroups)
 
 
 def _settings(run: RunFolder) -> Mapping[str, Any]:

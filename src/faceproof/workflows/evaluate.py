@@ -9,8 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
@@ -18,14 +16,19 @@ from faceproof.augment.corruptions import Corruption, neutral_corruption, robust
 from faceproof.data.leave_out import HELD_OUT
 from faceproof.data.listing import DataSet, describe_crop, framing_of
 from faceproof.data.run_tables import held_out_data, recorded_data
-from faceproof.data.table import concat_tables, describe_counts, evenly_spaced, select
+from faceproof.data.table import (
+    concat_tables,
+    describe_counts,
+    evenly_spaced,
+    select,
+    subgroups_of,
+)
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.config import EvaluateConfig
-from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
+from faceproof.evaluation.evaluation_result import EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.json_values import plain
-from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
     fit_to_validation,
@@ -38,7 +41,6 @@ from faceproof.evaluation.predictions import (
     read_predictions,
 )
 from faceproof.evaluation.robustness import CorruptionRow, Neutral, compare_neutral, corruption_row
-from faceproof.evaluation.statistics import Interval
 from faceproof.evaluation.stored_evaluations import usual_name
 from faceproof.evaluation.video_point import (
     VideoConfig,
@@ -51,16 +53,14 @@ from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.folders import from_here
 from faceproof.io.newest_runs import find_run
-from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.io.stamps import key_of
 from faceproof.models.weights import load_network
 from faceproof.prepare.cropping import read_crop
 from faceproof.reports.image_grid import mistake_images
-from faceproof.reports.numbers import DASH, rate, span
-from faceproof.reports.report import ReportExtras, verdict, write_report
+from faceproof.reports.report import ReportExtras, write_report
+from faceproof.reports.report_terminal import show
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
-from faceproof.reports.verdict_warnings import verdict_warnings
 from faceproof.task import Task
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
@@ -164,6 +164,7 @@ def evaluate_run(
     """
     sets = list(others) or [own]
     rows, unreadable, left_out = _select_rows(run, own.task, sets, config, own=not others)
+    subgroups = _subgroups(rows, config.subgroups)
     names = [data.name for data in sets]
     folder = run.evaluation_folder(config.name or usual_name("+".join(names), config.split))
     is_test = "test" in rows["split"].cast(pa.string()).unique().to_pylist()
@@ -173,7 +174,7 @@ def evaluate_run(
 
         def predict(corruption: Corruption | None = None) -> pa.Table:
             logits = score_rows(rows, corruption)
-            return predictions_table(rows, logits, point.calibration.apply(logits))
+            return predictions_table(rows, logits, point.calibration.apply(logits), subgroups)
 
         predictions = predict()
         if is_test:
@@ -207,7 +208,7 @@ def evaluate_run(
     extras = ReportExtras(read_epochs(run.metrics), tables, images)
     write_report(folder, predictions, evaluation, extras)
     log_mistakes(run, folder.name, evaluation.mistakes, images)
-    print_metrics(Console(), folder, evaluation)
+    show(Console(), folder, evaluation)
     return folder
 
 
@@ -228,6 +229,20 @@ def _select_rows(
     left_out = leave_out_seen(run, found, statistics, of_training)
     kept = pc.invert(pc.is_in(found["path"], left_out.images["path"].combine_chunks()))
     return found.filter(kept), unreadable, left_out
+
+
+def _subgroups(rows: pa.Table, wanted: Sequence[str] | None) -> list[str]:
+    """Return the further columns to break the metrics down by: those wanted, or all there are."""
+    there = [name for name in subgroups_of(rows) if name != "content"]
+    if wanted is None:
+        return there
+    if missing := [name for name in wanted if name not in there]:
+        raise FaceproofError(
+            f"subgroups names {missing[0]}, which is no column of these images; found "
+            f"{', '.join(there) or 'none'}. An image table has them: evaluate by data=table "
+            "data.file=FILE, or data=prepared data.root=FOLDER, or train on it with data.subgroups"
+        )
+    return list(wanted)
 
 
 def _images_digest(rows: pa.Table) -> str:
@@ -362,30 +377,3 @@ def shortcuts_of(record: Mapping[str, Any]) -> list[str]:
     """Return what the audit found of shortcuts beyond their limits, as sentences to go on with."""
     findings = [str(finding).split(": ", 2) for finding in record.get("audit") or ()]
     return [parts[2] for parts in findings if parts[0] == "shortcut" and len(parts) == 3]
-
-
-def _cells(value: float | None, interval: Interval | None) -> tuple[str, str]:
-    return rate(value), span(interval) if interval else DASH
-
-
-def print_metrics(console: Console, folder: Path, evaluation: Evaluation) -> None:
-    """Print the metrics with their intervals, the result in sentences, and where the report is."""
-    context, intervals = evaluation.context, evaluation.intervals.metrics
-    title = f"{context.model} on {context.data}, {context.split}: {evaluation.num_predictions:,}"
-    console.print(Text(printable(f"{title} images")), soft_wrap=True)
-    level = evaluation.group_level
-    video = None if level is None else level.video
-    by_video = () if video is None else ("by video", "95% interval")
-    table = Table("metric", "value", "95% interval", *by_video)
-    for metric in metrics_shown("comparison"):
-        cells = [*_cells(evaluation.metrics[metric.name], intervals[metric.name])]
-        if video is not None:
-            cells += _cells(video.metrics[metric.name], video.intervals[metric.name])
-        table.add_row(metric.name, *cells)
-    if (pairs := evaluation.pairs) is not None:
-        table.add_row("above_original", *_cells(pairs.share_above, pairs.interval))
-    console.print(table)
-    for line in (*verdict(evaluation), *map(str, verdict_warnings(evaluation))):
-        console.print(Text(printable(line)), soft_wrap=True)
-    report = printable(from_here(folder / "report.html"))
-    console.print(f"report: {report}", soft_wrap=True, highlight=False, markup=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from faceproof.artifact.artifact import read_card, read_file, read_network
 from faceproof.artifact.card import (
     DetectorEntry,
     EvaluationEntry,
+    GapEntry,
     NetworkEntry,
     StoredFile,
+    SubgroupEntry,
     TaskEntry,
     TrainingData,
 )
@@ -162,6 +164,7 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
                     "same_operating_point": all(used.get(key) == own[key] for key in same),
                     "intervals": intervals.get("metrics"),
                     **{key: used.get(key) if alike else None for key in measured},
+                    "subgroups": [_subgroups(one) for one in report.get("subgroups") or ()],
                 },
             )
             # Counts among the metrics stay whole numbers.
@@ -169,6 +172,21 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
         except FaceproofError as error:
             file = run.evaluations / name / REPORT
             raise FaceproofError(f"{file} is damaged: {error}; {AGAIN}") from error
+
+
+def _subgroups(values: Any) -> dict[str, Any]:
+    """Return what the card says of the subgroups that a report has."""
+    part = parse(dict[str, Any], values, "subgroups")
+    rows = parse(tuple[dict[str, Any], ...], part.get("rows"), "subgroups.rows")
+    gaps = parse(dict[str, dict[str, Any] | None], part.get("gaps"), "subgroups.gaps")
+    return {
+        "column": part.get("column"),
+        "rows": [{one.name: row.get(one.name) for one in fields(SubgroupEntry)} for row in rows],
+        "gaps": {
+            name: gap and {one.name: gap.get(one.name) for one in fields(GapEntry)}
+            for name, gap in gaps.items()
+        },
+    }
 
 
 def pack_artifact(folder: Path, onnx: bool) -> Package:

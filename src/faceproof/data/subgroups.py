@@ -1,0 +1,39 @@
+"""The setting `data.subgroups`: further columns of an image table, by which metrics are told."""
+
+from collections.abc import Collection, Sequence
+
+from faceproof.data.table import SCHEMA
+from faceproof.errors import FaceproofError
+from faceproof.settings import SettingError
+
+# What the tables that are made of an image table call other things.
+TAKEN = (*SCHEMA.names, "logit", "probability", "content", "corruption")
+
+
+def check_subgroups(names: Sequence[str] | None, setting: str = "subgroups") -> tuple[str, ...]:
+    """Return the names of the columns; refuse what is no list of names, or means something else."""
+    found = () if names is None else names
+    if isinstance(found, str) or not isinstance(found, Sequence):
+        raise SettingError(setting, f"= {names!r} must be a list of columns, such as [age]")
+    for name in found:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise SettingError(setting, f"has {name!r}, which is no name of a column")
+        if name in TAKEN:
+            raise SettingError(
+                setting,
+                f"has {name}, which is no further column; metrics by source and generator are in "
+                "every report",
+            )
+    if len(set(found)) < len(found):
+        raise SettingError(setting, f"= {list(found)} names a column twice")
+    return tuple(found)
+
+
+def refuse_missing_subgroups(names: Sequence[str], columns: Collection[str], where: str) -> None:
+    """Refuse a subgroup that is no column of a table."""
+    if missing := [name for name in names if name not in columns]:
+        further = [name for name in columns if name not in TAKEN]
+        raise FaceproofError(
+            f"{where} has no column {missing[0]}, which subgroups names; its further columns are: "
+            f"{', '.join(further) or 'none'}"
+        )
