@@ -224,21 +224,31 @@ class TrainConfig:
                 f"= {self.cache.views} changes nothing: nothing is augmented, so that all views of "
                 "an image are the same; leave it out, or choose an augmentation",
             )
-        check_cache(self.cache, self.augment)
+        check_cache(self.cache, self.augment, self.model.input.mode)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
 
 
-def check_cache(cache: CacheConfig, augment: "Augment") -> None:
-    """Refuse to cache images that are changed anew in each epoch before they could be cached."""
-    if not augment.in_loader:
+def check_cache(cache: CacheConfig, augment: "Augment", mode: str = "resize") -> None:
+    """Refuse to cache images that are changed anew in each epoch before they could be cached.
+
+    `mode` is that of the model's input.
+    """
+    if mode != "resize":
+        why = f"model.input.mode={mode}, which crops the decoded image anew in each epoch"
+        instead = "model.input.mode=resize"
+    elif augment.in_loader:
+        why = (
+            "augment.web and augment.torchvision, which change the decoded image anew in each "
+            "epoch, before it is resized"
+        )
+        instead = "another augmentation, such as augment=flip"
+    else:
         return
     for name, value, without in (("images", cache.images, "none"), ("views", cache.views, None)):
         if value != without:
             raise SettingError(
                 f"cache.{name}",
-                f"= {value} cannot be combined with augment.web and augment.torchvision, which "
-                "change the decoded image anew in each epoch, before it is resized; leave it out, "
-                "or take another augmentation, such as augment=flip",
+                f"= {value} cannot be combined with {why}; leave it out, or take {instead}",
             )
 
 

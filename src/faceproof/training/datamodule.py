@@ -12,7 +12,14 @@ from torch.utils.data import DataLoader
 from faceproof.augment.in_loader import LoaderAugment
 from faceproof.augment.transforms import Augment
 from faceproof.data.balance import Balance
-from faceproof.data.datasets import AnyDataset, Batch, CachedFeatures, FeatureBatch, ImageDataset
+from faceproof.data.datasets import (
+    AnyDataset,
+    Batch,
+    CachedFeatures,
+    FeatureBatch,
+    ImageDataset,
+    RandomChange,
+)
 from faceproof.data.loader_config import (
     BALANCED,
     PAIRED,
@@ -21,7 +28,7 @@ from faceproof.data.loader_config import (
     choose_batch_size,
 )
 from faceproof.data.loaders import make_loader
-from faceproof.data.model_input import to_unit
+from faceproof.data.model_input import RandomCrop, fit_of, to_unit
 from faceproof.data.pairs import Pairs
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
@@ -45,13 +52,23 @@ class FeatureCaching:
 
     @classmethod
     def choose(
-        cls, frozen_backbone: bool, augment: Augment, cache: CacheConfig, limited: bool
+        cls,
+        frozen_backbone: bool,
+        augment: Augment,
+        cache: CacheConfig,
+        limited: bool,
+        random_crops: bool = False,
     ) -> "FeatureCaching":
         """Decide it; a `limited` trainer reads only some images, so that caching all costs more."""
         if not frozen_backbone:
             return cls()
         if cache.features == "none":
             return cls(reason="not cached, because cache.features=none")
+        if random_crops:
+            return cls(
+                reason="not cached, because every epoch crops the images anew; "
+                "model.input.mode=resize would not"
+            )
         if augment.changes and cache.views is None:
             return cls(
                 reason="not cached, because the augmentation is random; cache.views=4 would "
@@ -115,7 +132,7 @@ class ImageDataModule(LightningDataModule):
         )
         self.seed = seed
         self.cache = cache or CacheConfig()
-        check_cache(self.cache, self.augment)
+        check_cache(self.cache, self.augment, input.mode)
         self.features = features or FeatureCaching()
         self.sampler()  # refuses pairs and balance in shards before anything is computed
 
@@ -176,9 +193,14 @@ class ImageDataModule(LightningDataModule):
         self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
     ) -> AnyDataset:
         """Return the images from their files, or from the cache, or their cached features."""
-        change = LoaderAugment(augment, self.seed, rows["pair"]) if augment.in_loader else None
-        how = self.input
-        files = ImageDataset(rows, self.task, how.size, how.interpolation, augment=change)
+        change: RandomChange | None = None
+        if augment.in_loader:
+            change = LoaderAugment(augment, self.seed, rows["pair"])
+        # One crop, of validation the middle: tiles and mirror images cost as much more as they are.
+        size, interpolation, crop = fit = fit_of(self.input, tiles=False)
+        if crop is not None and sampler is not None:
+            change, crop = RandomCrop(fit, self.seed, change), None
+        files = ImageDataset(rows, self.task, size, interpolation, augment=change, crop=crop)
         if self.features.enabled:
             found = self._once_per_machine(lambda: self._features(files, rows, augment, views))
             if found is not None:

@@ -290,7 +290,7 @@ def _datamodule(
             "that the term changes nothing; let the backbone train (freeze=none), or take another "
             "loss, such as loss=bce"
         )
-    features = FeatureCaching.choose(frozen, augment, cache, limited)
+    features = FeatureCaching.choose(frozen, augment, cache, limited, net.input.mode != "resize")
     return ImageDataModule(
         rows, data.task, net.input, augment, config.loader, config.seed, cache, features
     )
