@@ -178,13 +178,14 @@ def test_a_run_of_random_crops_goes_on_exactly(tmp_path, monkeypatch):
 
 
 def test_what_does_not_fit_together_is_refused(tmp_path):
+    data = f"data.root={write_faces(tmp_path, train=8, val=4, test=4)}"
     for word, said in (
         ("cache.images=memory", r"cache\.images = memory .* model\.input\.mode=crop"),
         ("model.input.tiles=5", r"model\.input\.tiles = 5 changes nothing with mode=crop"),
         ("model.input.resize_to=8", r"model\.input\.resize_to = 8 must be at least size = 16"),
     ):
         with pytest.raises(FaceproofError, match=said):
-            train(tmp_path / "run", *TINY, "model.input.mode=crop", word)
+            train(tmp_path / "run", *TINY, data, "model.input.mode=crop", word)
 
 
 def test_runs_and_artifacts_of_before_are_read_as_they_were(tmp_path):
