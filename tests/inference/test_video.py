@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import faceproof
+from faceproof.data.model_input import Fit
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
@@ -35,7 +36,7 @@ pytest.importorskip("av", reason="videos take PyAV")
 
 from tests.small_videos import numbers_of, write_sound, write_video
 
-FIT = (16, "bilinear")
+FIT = Fit(16, "bilinear")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Costs, checked against sums by hand and the figures that are published of an architecture."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -44,6 +46,12 @@ def test_parameters_and_multiply_adds_by_hand() -> None:
     assert cost.count_multiply_adds(small_net(16)) == 8 * 8 * 4 * 27 + 4
     net.requires_grad_(False)
     assert cost.count_parameters(net) == 125
+
+
+def test_crops_and_mirror_images_cost_what_they_are() -> None:
+    tiled = small_net()
+    tiled.input = replace(tiled.input, mode="tiles", tiles=5, tta="flip")
+    assert cost.count_multiply_adds(tiled) == 10 * cost.count_multiply_adds(small_net())
 
 
 @pytest.mark.parametrize(

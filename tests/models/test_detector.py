@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
+from faceproof.io.parse import parse
 from faceproof.models import Detector, ImageInput, InputConfig, parameter_blocks
 from faceproof.models.backbones import SmallBackbone, face_cnn_backbone, timm_backbone
 from faceproof.models.heads import HiddenHead, LinearHead
@@ -86,6 +87,14 @@ def test_a_backbone_that_does_not_say_its_input_takes_plain_images(name: str) ->
         ({"std": (1, 1)}, "three positive stds from 0.001 to 10"),
         ({"std": (1, 1, 0)}, "three positive stds"),
         ({"std": (1, 1, -1)}, "three positive stds"),
+        ({"mode": "cut"}, "one of resize, crop, tiles"),
+        ({"resize_to": 0, "mode": "crop"}, "a positive size"),
+        ({"tiles": 6, "mode": "tiles"}, "4, 5, 9, 16 or 25"),
+        ({"tiles": True, "mode": "tiles"}, "4, 5, 9, 16 or 25"),
+        ({"tta": "rotate"}, "one of none, flip"),
+        ({"resize_to": 256}, "changes nothing with mode=resize; take mode=crop or mode=tiles"),
+        ({"tiles": 5, "mode": "crop"}, "changes nothing with mode=crop; take mode=tiles"),
+        ({"resize_to": 15, "mode": "crop"}, "at least size = 16"),
     ],
 )
 def test_an_input_that_cannot_be_is_refused(changes: dict[str, Any], rule: str) -> None:
@@ -93,6 +102,34 @@ def test_an_input_that_cannot_be_is_refused(changes: dict[str, Any], rule: str) 
     for kind in (ImageInput, InputConfig):
         with pytest.raises(FaceproofError, match=message):
             kind(**PLAIN | changes)
+
+
+def test_what_says_nothing_of_crops_resizes_and_is_stored_as_before() -> None:
+    """Artifacts and runs of earlier versions are read alike, and written with the same bytes."""
+    resolved = small_detector().input
+    assert (resolved.mode, resolved.resize_to, resolved.tiles) == ("resize", None, None)
+    assert (resolved.tta, resolved.num_passes) == ("none", 1)
+    assert list(resolved.to_json()) == ["size", "mean", "std", "interpolation"]
+    assert parse(ImageInput, resolved.to_json()) == resolved
+
+
+def test_crops_are_stored_and_read_again() -> None:
+    tiled = small_detector(mode="tiles", resize_to=20, tta="flip").input
+    assert (tiled.tiles, tiled.num_passes) == (5, 10)
+    stored = tiled.to_json()
+    assert {name: stored[name] for name in ("mode", "resize_to", "tiles", "tta")} == {
+        "mode": "tiles", "resize_to": 20, "tiles": 5, "tta": "flip"
+    }  # fmt: skip
+    assert parse(ImageInput, stored) == tiled
+    assert "tiles" not in small_detector(mode="crop").input.to_json()
+    with pytest.raises(FaceproofError, match="tiles is missing"):
+        ImageInput(**PLAIN | {"mode": "tiles"})
+
+
+def test_a_side_that_only_the_backbone_says_is_compared_too() -> None:
+    backbone = timm_backbone("tf_efficientnet_lite0.in1k")
+    with pytest.raises(FaceproofError, match=r"model\.input\.resize_to = 200 .* size = 224"):
+        InputConfig(mode="crop", resize_to=200).resolve(backbone)
 
 
 def test_an_unknown_interpolation_is_refused_with_the_known_ones() -> None:

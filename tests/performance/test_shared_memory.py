@@ -10,8 +10,10 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory
 
+from faceproof.data import loaders
 from faceproof.data.datasets import Batch, ImageDataset
 from faceproof.data.loaders import make_loader
+from faceproof.data.model_input import Crop
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
@@ -25,6 +27,7 @@ from faceproof.performance.shared_memory import (
     taken,
 )
 from faceproof.task import TASKS
+from tests.conftest import write_images
 
 pytestmark = pytest.mark.skipif(not can_hand_over(), reason="workers inherit no memory here")
 SIDE = 4
@@ -167,3 +170,18 @@ def test_a_packed_batch_is_pinned_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     batch = pin_memory(Packed(Batch(images, torch.zeros(2), torch.zeros(2))))
     assert isinstance(batch, Batch)
     assert all((value == 1).all() for value in batch)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_tiles_are_handed_over_too(tmp_path, monkeypatch, shared: bool) -> None:
+    paths = [str(path) for path in write_images(tmp_path, [f"{n}.jpg" for n in range(7)])]
+    table = table_from_columns({"path": paths, "label": ["face"] * 7})
+    dataset = ImageDataset(table, TASKS["face"], SIDE, "bilinear", crop=Crop(tiles=5))
+    wanted = dataset.__getitems__(list(range(7)))
+    assert wanted.image.shape == (7, 5, 3, SIDE, SIDE)
+    monkeypatch.setattr(loaders, "can_hand_over", lambda: shared)
+    loader = make_loader(dataset, 3, 2)
+    assert isinstance(loader.dataset, HandedOver) == shared
+    batches = list(loader)
+    assert [len(batch.image) for batch in batches] == [3, 3, 1]
+    assert torch.equal(torch.cat([batch.image for batch in batches]), wanted.image)

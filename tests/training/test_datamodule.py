@@ -11,7 +11,9 @@ from faceproof.augment.synthesis import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.augment.web import WebAugment
 from faceproof.data.datasets import Batch
+from faceproof.data.image_io import read_image
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
+from faceproof.data.model_input import Crop, fit_image
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import ImageInput
@@ -80,10 +82,12 @@ def test_a_balanced_epoch_has_both_classes_equally_often(rows: pa.Table) -> None
 NOISY = Augment(web=WebAugment(noise=1.0, noise_sigma=(20, 20)))
 
 
-def loaded(rows: pa.Table, epoch: int, augment: Augment, workers: int) -> torch.Tensor:
+def loaded(
+    rows: pa.Table, epoch: int, augment: Augment, workers: int, input: ImageInput = INPUT
+) -> torch.Tensor:
     """Return the training images of an epoch in the order of the table, (N, 3, S, S)."""
     how = LoaderConfig(3, num_workers=workers)
-    loader = ImageDataModule(rows, TASK, INPUT, augment, how, seed=2).train_dataloader()
+    loader = ImageDataModule(rows, TASK, input, augment, how, seed=2).train_dataloader()
     loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
     batches = list(loader)
     images = torch.cat([batch.image for batch in batches])
@@ -238,3 +242,47 @@ def test_pseudo_fakes_are_not_cached(rows: pa.Table, cache: CacheConfig) -> None
     assert (chosen.enabled, chosen.reason) == (
         False, "not cached, because every epoch makes other pseudo-fakes"
     )  # fmt: skip
+
+
+CROPS = replace(INPUT, mode="tiles", tiles=5)
+
+
+@pytest.mark.parametrize("augment", [Augment(), NOISY])
+def test_training_crops_are_a_function_of_seed_epoch_and_row(
+    rows: pa.Table, augment: Augment
+) -> None:
+    first, second = (loaded(rows, epoch, augment, 0, CROPS) for epoch in (0, 1))
+    assert first.shape == (7, 3, 16, 16)
+    assert not torch.equal(first, second)
+    for workers in (1, 2):
+        assert torch.equal(loaded(rows, 1, augment, workers, CROPS), second)
+
+
+def test_training_crops_are_parts_of_the_images(rows: pa.Table) -> None:
+    crops = loaded(rows, 0, Augment(), 0, CROPS)
+    for path, crop in zip(rows["path"].to_pylist(), crops, strict=True):
+        windows = torch.from_numpy(read_image(path).copy()).unfold(1, 16, 1).unfold(2, 16, 1)
+        assert (windows == crop[:, None, None]).all(-1).all(-1).all(0).any()
+
+
+@pytest.mark.parametrize("mode", ["crop", "tiles"])
+def test_validation_in_training_is_of_the_middle(rows: pa.Table, mode: str) -> None:
+    place = rows.schema.get_field_index("split")
+    splits = pa.array(["val"] * 4 + ["train"] * 3).cast(rows.schema.field("split").type)
+    halves = rows.set_column(place, rows.schema.field("split"), splits)
+    how = replace(INPUT, mode=mode, tiles=5 if mode == "tiles" else None)
+    images = ImageDataModule(halves, TASK, how, NOISY, LoaderConfig(3, 0))
+    paths = images.val_rows["path"].to_pylist()
+    found = torch.cat([batch.image for batch in images.val_dataloader()])
+    wanted = [fit_image(read_image(path), 16, "bilinear", Crop()) for path in paths]
+    assert torch.equal(found, torch.stack(wanted))
+
+
+@pytest.mark.parametrize("cache", [CacheConfig(images="memory"), CacheConfig(views=2)])
+def test_random_crops_are_not_cached(rows: pa.Table, cache: CacheConfig) -> None:
+    with pytest.raises(FaceproofError, match=r"cache\.\w+ = \w+ .* model\.input\.mode=tiles"):
+        ImageDataModule(rows, TASK, CROPS, cache=cache)
+    flip = Augment(horizontal_flip=0.5)
+    chosen = FeatureCaching.choose(True, flip, CacheConfig(views=2), False, random_crops=True)
+    assert not chosen.enabled
+    assert "crops the images anew" in chosen.reason

@@ -41,6 +41,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("optim", "opt"), ("optimizer",)),
     **dict.fromkeys(("sched", "schedule", "lrscheduler"), ("scheduler",)),
     **dict.fromkeys(("imagesize", "imgsize", "imgsz", "inputsize"), ("model.input.size",)),
+    **dict.fromkeys(("crop", "cropping", "randomcrop", "centercrop"), ("model.input.mode",)),
+    **dict.fromkeys(("tta", "testtimeaugmentation"), ("model.input.tta",)),
     **dict.fromkeys(("pretrained", "initialweights"), ("model.weights",)),
     **dict.fromkeys(("gpus", "numgpus", "ngpus"), ("trainer.devices",)),
     **dict.fromkeys(("device", "cuda", "gpu"), ("device", "trainer.accelerator")),

@@ -13,6 +13,7 @@ from faceproof.artifact.card import (
 )
 from faceproof.evaluation.metrics import METRICS, metrics_shown
 from faceproof.evaluation.video_point import VideoPoint, in_words
+from faceproof.models.detector import RESIZE, ImageInput
 from faceproof.prepare.cropping import StoredCrop
 from faceproof.task import Task, get_task
 
@@ -28,7 +29,7 @@ def model_card(card: Card, folder: str) -> str:
         *(f"# {card.name}", "", made, "", "## What it answers", "", *_question(card), ""),
         *(line for role, part in card.parts.items() for line in _describe(TITLES[role], part)),
         *_limits(card),
-        *_usage(folder, any(network.onnx for network in card.networks)),
+        *_usage(folder, card),
     ]
     return "\n".join(lines) + "\n"
 
@@ -74,10 +75,30 @@ def _describe(title: str, part: DetectorEntry) -> Iterator[str]:
 def _input(network: NetworkEntry) -> str:
     given = network.input
     return (
-        f"- Input of {network.name}: the whole image, resized to {given.size} x {given.size} "
-        f"pixels ({given.interpolation}), mean {list(given.mean)}, std {list(given.std)} of values "
-        f"in [0, 1].{_branch(network.branch)}"
+        f"- Input of {network.name}: {_views(given)}, mean {list(given.mean)}, std "
+        f"{list(given.std)} of values in [0, 1].{_branch(network.branch)}{_averaged(given)}"
     )
+
+
+def _views(given: ImageInput) -> str:
+    side = f"{given.size} x {given.size} pixels"
+    if given.mode == RESIZE:
+        return f"the whole image, resized to {side} ({given.interpolation})"
+    what = "the middle" if given.tiles is None else f"{given.tiles} crops"
+    if given.resize_to is None:
+        return f"{what} of the image, {side}, not resized"
+    resized = f"resized to {given.resize_to} pixels on its shorter side ({given.interpolation})"
+    return f"{what} of the image, {side}, after it is {resized}"
+
+
+def _averaged(given: ImageInput) -> str:
+    if given.num_passes == 1:
+        return ""
+    views, mirrored = "this", " and its mirror image"
+    if given.tiles is not None:
+        views, mirrored = "these crops", " and their mirror images"
+    over = views + (mirrored if given.tta == "flip" else "")
+    return f" Its logit is the mean over {over}."
 
 
 def _branch(settings: Mapping[str, Any] | None) -> str:
@@ -237,16 +258,18 @@ def _limits(card: Card) -> Iterator[str]:
     yield ""
 
 
-def _usage(folder: str, with_onnx: bool) -> Iterator[str]:
+def _usage(folder: str, card: Card) -> Iterator[str]:
     yield from ("## How to use it", "", "```python", "import faceproof", "")
     yield f'detector = faceproof.load("{folder}")'
     yield 'verdict = detector("image.jpg")'
     yield from ("print(verdict.verdict, verdict.probability)", "```", "", "```bash")
     yield f"faceproof predict IMAGES --detector {folder} --out verdicts.csv"
     yield from ("```", "")
-    if with_onnx:
+    if any(network.onnx for network in card.networks):
         yield (
             f'With ONNX Runtime: `faceproof.load("{folder}", backend="onnx")` or `--backend onnx`. '
             "An ONNX file takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,); "
             "the normalisation is inside, calibration and threshold are in `card.json`."
         )
+        if any(network.input.num_passes > 1 for network in card.networks):
+            yield "It takes one crop or mirror image; the mean of their logits is taken outside."

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from faceproof.artifact.onnx_check import INPUT, OUTPUT, check_model
-from faceproof.data.model_input import to_unit
+from faceproof.data.model_input import average_logits, fit_of, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector, ImageInput
 
@@ -28,7 +28,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, data: bytes, input: ImageInput) -> None:
-        self.fit = (input.size, input.interpolation)
+        self.fit, self.tta = fit_of(input), input.tta
         runtime = _import("onnxruntime")
         _import("onnx")
         check_model(data, input.size)
@@ -43,9 +43,12 @@ class OnnxNetwork:
             raise FaceproofError(f"ONNX Runtime cannot load the model: {error}") from error
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
-        """Return the logits, (B,), of (B, 3, S, S) uint8."""
+        """Return the logits, (B,), as `average_logits` has them: the model takes one crop each."""
+        return np.asarray(average_logits(self._run, images, self.tta).numpy(), np.float32)
+
+    def _run(self, images: Tensor) -> Tensor:
         scaled = to_unit(images).contiguous().numpy()
-        return np.asarray(self.session.run([OUTPUT], {INPUT: scaled})[0], np.float32)
+        return torch.from_numpy(self.session.run([OUTPUT], {INPUT: scaled})[0])
 
 
 def _import(name: str) -> ModuleType:

@@ -35,7 +35,7 @@ KINDS = {  # by the name of the generator
 }
 FACES = ("auto", "stored", "found", "portrait")
 MOST = 2  # times the side of the model's input
-OF_SYNTHESIS = 2  # whose draws these are; those of augment.in_loader are of 0 and 1
+OF_SYNTHESIS = 3  # whose draws these are; those of augment.in_loader are of 0 and 1, of crops 2
 NAMED = Rule(
     lambda value: (
         isinstance(value, tuple)
@@ -80,26 +80,30 @@ class Synthesis:
     """Makes pseudo-fakes, and the images beside them, of a training table's real images.
 
     The draws are a function of (seed, epoch, place of the pair), so that the two rows of a pair
-    have the same. An image whose shorter side is over `MOST` times the model's input is made that
-    large first: in a larger one, most of what is changed is lost when it is resized.
+    have the same. An image that will be resized is made `MOST` times as large as the model's input
+    first, if it is larger: most of what is changed would be lost by the resize.
 
     Args:
         rows: which rows they are.
         seed: of the draws.
-        size: side of the model's input, in pixels.
+        size: side of the model's input, in pixels; None if images are cropped and not resized.
         ovals: where the faces of the real images are, (R, 6), the three points of each `Oval`; NaN
             or None for where they are in portraits.
     """
 
-    def __init__(self, rows: Synthesised, seed: int, size: int, ovals: Ovals | None = None) -> None:
-        self.rows, self.seed, self.most, self.ovals = rows, seed, MOST * size, ovals
+    def __init__(self, rows: Synthesised, seed: int, size: int | None,
+                 ovals: Ovals | None = None) -> None:  # fmt: skip
+        self.rows, self.seed, self.ovals = rows, seed, ovals
+        self.most = None if size is None else MOST * size
 
     def __call__(self, image: Pixels, epoch: int, row: int) -> Pixels:
         """Return the image of a row, (3, H, W) uint8; those of given rows are as they are."""
         if (found := self.rows.find(row)) is None:
             return image
         generator = np.random.default_rng((self.seed, epoch, OF_SYNTHESIS, found.pair))
-        image, kind = _at_most(image, self.most), KINDS[found.kind]
+        if self.most is not None:
+            image = _at_most(image, self.most)
+        kind = KINDS[found.kind]
         if found.is_fake:
             return kind.fake(image, generator, self._oval(found.real))
         return kind.beside(image, generator)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from faceproof.data.image_io import Pixels, UnreadableImageError, read_image
-from faceproof.data.model_input import fit_image
+from faceproof.data.model_input import Crop, fit_image
 from faceproof.data.samplers import EpochRows, EpochSampler
 from faceproof.errors import FaceproofError
 from faceproof.performance.cores import by_all_cores
@@ -22,7 +22,7 @@ from faceproof.task import Task
 
 NO_LABEL = -1
 
-# A change to a decoded image, (3, H, W) uint8, before it is resized; it knows the image's name.
+# A change to a decoded image, (3, H, W) uint8, before it is fitted; it knows the image's name.
 ImageChange = Callable[[Pixels, str], Pixels]
 # A random one, which knows the epoch and the image's row.
 RandomChange = Callable[[Pixels, int, int], Pixels]
@@ -31,7 +31,7 @@ RandomChange = Callable[[Pixels, int, int], Pixels]
 class Batch(NamedTuple):
     """A batch of images."""
 
-    image: Tensor  # (B, 3, S, S) uint8
+    image: Tensor  # (B, 3, S, S) uint8; (B, N, 3, S, S) where images are judged by N tiles
     label: Tensor  # (B,) int64, -1 for unlabelled images
     row: Tensor  # (B,) int64, the images' rows in their table
 
@@ -55,7 +55,7 @@ class ImageGoneError(FaceproofError):
 
 
 class ImageDataset(Dataset[Batch]):
-    """The images of a table, decoded from their files and resized to a model's input.
+    """The images of a table, decoded from their files and brought to a model's input.
 
     Args:
         table: an image table.
@@ -64,27 +64,36 @@ class ImageDataset(Dataset[Batch]):
         interpolation: of the resize, `bilinear` or `bicubic`.
         change: applied to each decoded image before the resize, such as a corruption.
         augment: likewise, but another one in each epoch: that of the `EpochRows` asked for, or 0.
+        crop: crops in the place of the resize; None for the whole image.
     """
 
     def __init__(
         self, table: pa.Table, task: Task, size: int, interpolation: str,
         change: ImageChange | None = None, augment: RandomChange | None = None,
+        crop: Crop | None = None,
     ) -> None:  # fmt: skip
         paths = table["path"]
         # One array: combining copies, and strings of Python would be copied into every worker.
         self.paths = paths.chunk(0) if paths.num_chunks == 1 else paths.combine_chunks()
         self.labels = label_numbers(table, task)
         self.size, self.interpolation = size, interpolation
-        self.change, self.augment = change, augment
+        self.change, self.augment, self.crop = change, augment, crop
+
+    @property
+    def tiles(self) -> int | None:
+        """Into how many crops an image is cut; None where a batch has one of each."""
+        return None if self.crop is None else self.crop.tiles
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitems__(self, rows: list[int]) -> Batch:
         """Return the batch of some rows; torch's loader calls this."""
-        shape = (len(rows), 3, self.size, self.size)
+        shape = (len(rows) * (self.tiles or 1), 3, self.size, self.size)
         # The memory layout of decoded images: transposing takes as long as decoding.
         images = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+        if self.tiles is not None:
+            images = images.unflatten(0, (len(rows), self.tiles))
         self.fill(images, rows)
         return Batch(images, *map(torch.from_numpy, self.numbers(rows)))
 
@@ -93,7 +102,7 @@ class ImageDataset(Dataset[Batch]):
         return self.labels[rows], np.array(rows, np.int64)
 
     def fill(self, images: Tensor, rows: list[int]) -> None:
-        """Write the images of some rows into a tensor, (B, 3, S, S) uint8."""
+        """Write the images of some rows into a tensor shaped as in `Batch`."""
         epoch = rows.epoch if isinstance(rows, EpochRows) else 0
 
         def put(place: int) -> None:
@@ -102,7 +111,7 @@ class ImageDataset(Dataset[Batch]):
         by_all_cores(put, len(rows))
 
     def image(self, row: int, epoch: int = 0) -> Tensor:
-        """Return one image, (3, S, S) uint8; an `ImageGoneError` says that it is gone."""
+        """Return one image, (3, S, S) or (N, 3, S, S) uint8, or an `ImageGoneError`."""
         path = self.paths[row].as_py()
         try:
             decoded = read_image(path)
@@ -116,7 +125,7 @@ class ImageDataset(Dataset[Batch]):
             decoded = self.change(decoded, "/".join(path.split("/")[-3:]))
         if self.augment is not None:
             decoded = self.augment(decoded, epoch, row)
-        return fit_image(decoded, self.size, self.interpolation)
+        return fit_image(decoded, self.size, self.interpolation, self.crop)
 
 
 class CachedImages(Dataset[Batch]):

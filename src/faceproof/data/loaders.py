@@ -171,7 +171,7 @@ def make_loader(
 
 def _slots(dataset: ImageDataset, workers: int, batch_size: int) -> Slots:
     try:
-        return Slots(workers, max(batch_size, 1), dataset.size)
+        return Slots(workers, max(batch_size, 1), dataset.size, dataset.tiles)
     except OSError as error:
         raise FaceproofError(
             f"there is no memory for the batches of {workers} worker processes "

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from faceproof.data.model_input import fit_of
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import is_positive
 from faceproof.explain.attribution import Maps, attribute, check_maps, removed, toward_called
@@ -198,8 +199,8 @@ def _planted_images(subject: Subject, rows: pa.Table) -> tuple[Images, Flags, in
     The number counts those that are missed too: their maps speak for the other class and can find
     nothing.
     """
-    size = subject.net.input.size
-    masks = {path: local_mask(path, size) for path in rows["path"].to_pylist()}
+    size, _, crop = fit_of(subject.net.input, tiles=False)
+    masks = {path: local_mask(path, size, crop) for path in rows["path"].to_pylist()}
     known = {path: mask for path, mask in masks.items() if mask is not None}
     images = read_images(list(known), subject.net.input)
     found = is_positive(subject.probabilities(images), subject.point.threshold)

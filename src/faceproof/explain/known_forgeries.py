@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from faceproof.data.image_limits import open_image
+from faceproof.data.model_input import Crop, fit_image
 from faceproof.evaluation.statistics import Interval, wilson
 from faceproof.explain.explanation_results import CurveMetrics, PlantedMetrics
 from faceproof.explain.faithfulness import Flags, Values, mean_interval
@@ -32,22 +33,24 @@ def mask_path(image: str | Path) -> Path | None:
     return mask if mask.is_file() else None
 
 
-def read_mask(path: Path, size: int) -> Flags:
-    """Return a mask as (size, size) bool."""
-    with open_image(path.read_bytes()) as mask:
-        fitted = mask.convert("L").resize((size, size), Image.Resampling.BOX)
-    return np.asarray(fitted) >= 128
+def read_mask(path: Path, size: int, crop: Crop | None = None) -> Flags:
+    """Return a mask as (size, size) bool, resized or cropped as its image is."""
+    with open_image(path.read_bytes()) as opened:
+        mask = opened.convert("L")
+    if crop is not None:
+        return fit_image(np.array(mask)[None], size, "bilinear", crop)[0].numpy() >= 128
+    return np.asarray(mask.resize((size, size), Image.Resampling.BOX)) >= 128
 
 
-def local_mask(image: str | Path, size: int) -> Flags | None:
+def local_mask(image: str | Path, size: int, crop: Crop | None = None) -> Flags | None:
     """Return the mask of a forgery that has a place in its image; None for all other images.
 
-    A mask that covers nothing or nearly all of the image names no place.
+    A mask that covers nothing or nearly all of the image, or of its crop, names no place.
     """
     path = mask_path(image)
     if path is None:
         return None
-    mask = read_mask(path, size)
+    mask = read_mask(path, size, crop)
     return mask if 0 < float(mask.mean()) <= MAX_SHARE else None
 
 

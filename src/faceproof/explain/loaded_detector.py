@@ -10,7 +10,7 @@ import torch
 from faceproof import lookup
 from faceproof.artifact.artifact import read_card, read_network
 from faceproof.data.image_io import UnreadableImageError, read_image
-from faceproof.data.model_input import fit_image
+from faceproof.data.model_input import fit_image, fit_of
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.operating_point import OperatingPoint, read_operating_point
 from faceproof.evaluation.predictions import check_scores
@@ -65,6 +65,17 @@ class Subject:
             return THOROUGH
         work = count_multiply_adds(self.net) / 1e9
         return next(effort for effort in EFFORTS.values() if work <= effort.most)
+
+
+def refuse_means(input: ImageInput) -> None:
+    """Refuse to explain answers that are means over several crops or mirror images of an image."""
+    if input.num_passes > 1:
+        raise FaceproofError(
+            f"this detector answers by the mean over {input.num_passes} views of an image (it was "
+            f"trained with model.input.mode={input.mode} and model.input.tta={input.tta}), and a "
+            "map shows what the answer on a single one rests on; explain a detector of "
+            "model.input.mode=resize or crop, with model.input.tta=none"
+        )
 
 
 def has_channels_last(net: Detector) -> bool:
@@ -122,13 +133,15 @@ def _load_artifact(folder: Path) -> Subject:
 def read_images(paths: Sequence[str], expected: ImageInput) -> Images:
     """Read image files in the form a network expects, (N, 3, S, S) float32 in [0, 1].
 
+    Where images are cropped, it is the crop in the middle.
+
     Raises:
         FaceproofError: one cannot be read.
     """
     images = np.empty((len(paths), 3, expected.size, expected.size), np.float32)
     for row, path in enumerate(paths):
         try:
-            fitted = fit_image(read_image(path), expected.size, expected.interpolation)
+            fitted = fit_image(read_image(path), *fit_of(expected, tiles=False))
         except UnreadableImageError as error:
             raise FaceproofError(f"{path} cannot be explained: {error}") from error
         images[row] = fitted.float().div(255).numpy()

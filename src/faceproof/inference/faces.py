@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from faceproof.data.model_input import Fit
 from faceproof.errors import FaceproofError
 from faceproof.inference.predictor import ImageLike, Predictor, fit_all, stack_fitted, to_rgb
-from faceproof.inference.verdicts import NO_FACE, Fit, Fitted, Verdict
+from faceproof.inference.verdicts import NO_FACE, Fitted, Verdict
 from faceproof.prepare.boxes import Box
 from faceproof.prepare.cropping import CropConfig, cut_as_stored
 from faceproof.prepare.detectors import describe_detector, load_detector
@@ -152,8 +153,8 @@ def fit_faces(
     """Find faces and resize each for the networks.
 
     Returns:
-        The boxes, and what to judge of the (3, H, W) uint8 image, (3, S, S) uint8 each: a crop for
-        each box, or the whole image where there is none and the options say so.
+        The boxes, and what to judge of the (3, H, W) uint8 image, each as `Predictor.fit` has it:
+        the face in each box, or the whole image where there is none and the options say so.
     """
     boxes, parts = cut_faces(image, options)
     return boxes, [fit_all(part, fits) for part in parts]

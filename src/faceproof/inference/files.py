@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from faceproof.data.image_io import read_image
 from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
+from faceproof.data.model_input import Fit
 from faceproof.evaluation.predictions import ScoreError
 from faceproof.inference.faces import (
     FaceOptions,
@@ -22,7 +23,7 @@ from faceproof.inference.faces import (
 from faceproof.inference.inputs import is_video
 from faceproof.inference.output_parts import Row, printable
 from faceproof.inference.predictor import Predictor, fit_all, judge_batches, stack_fitted
-from faceproof.inference.verdicts import Fit, Fitted, Verdict
+from faceproof.inference.verdicts import Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
 from faceproof.inference.video_faces import (
     FacesClip,

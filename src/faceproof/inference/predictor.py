@@ -24,12 +24,11 @@ from faceproof.data.image_io import (
     from_pillow,
     read_image,
 )
-from faceproof.data.model_input import fit_image
+from faceproof.data.model_input import Fit, fit_image
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import Scores, is_positive
 from faceproof.inference.verdicts import (
     NO_FACE,
-    Fit,
     Fitted,
     Member,
     Network,
@@ -56,7 +55,7 @@ class Predictor:
         task: of a cascade, that of its detector.
         threshold: an image is called positive from this probability on.
         fingerprint: SHA-256 of the card, which has the SHA-256 of the weights.
-        fits: how they want their images, side and interpolation, each combination once.
+        fits: how they want their images, each way once.
         gate: of a cascade, the scorer that says whether there is a face; else None.
         backend: what runs its networks, `torch` or `onnx`.
 
@@ -104,11 +103,11 @@ class Predictor:
         return self.judge(stack_fitted([self.fit(to_rgb(image)) for image in images]))
 
     def fit(self, image: Tensor) -> Fitted:
-        """Resize (3, H, W) uint8 for each network: (3, S, S), by side and interpolation."""
+        """Fit (3, H, W) uint8 for each network: (3, S, S), or (N, 3, S, S) of N tiles."""
         return fit_all(image, self.fits)
 
     def judge(self, fitted: Fitted) -> list[Verdict]:
-        """Return the verdicts on images that `fit` has resized, (B, 3, S, S) uint8."""
+        """Return the verdicts on a batch of images that `fit` has fitted."""
         if self.gate is None:
             return self.scorer.judge(self.scorer.score(fitted))
         logits = self.gate.score(fitted)
@@ -142,7 +141,7 @@ def _warn_of_crops(name: str) -> None:
 
 
 def judge_batches(predictor: Predictor, fitted: Fitted, batch_size: int) -> list[Verdict]:
-    """Return the verdicts on images that `Predictor.fit` has resized, so many at a time."""
+    """Return the verdicts on images that `Predictor.fit` has fitted, so many at a time."""
     total = max((len(images) for images in fitted.values()), default=0)
     parts = (slice(start, start + batch_size) for start in range(0, total, batch_size))
     batches = ({fit: images[part] for fit, images in fitted.items()} for part in parts)
@@ -150,15 +149,15 @@ def judge_batches(predictor: Predictor, fitted: Fitted, batch_size: int) -> list
 
 
 def fit_all(image: Tensor, fits: Sequence[Fit]) -> Fitted:
-    """Resize an image, (3, H, W) uint8, in each way in which networks want it."""
+    """Fit an image, (3, H, W) uint8, in each way in which networks want it."""
     return {fit: fit_image(image, *fit) for fit in fits}
 
 
 def stack_fitted(fitted: Sequence[Fitted]) -> Fitted:
-    """Make one batch, (B, 3, S, S), of images that `Predictor.fit` has resized."""
+    """Make one batch, (B, 3, S, S), of images that `Predictor.fit` has fitted."""
 
     def stack(images: Iterable[Tensor]) -> Tensor:  # in the format channels_last, as decoders do
-        return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+        return torch.stack([image.movedim(-3, -1) for image in images]).movedim(-1, -3)
 
     return {fit: stack(one[fit] for one in fitted) for fit in fitted[0]}
 

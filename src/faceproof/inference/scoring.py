@@ -8,7 +8,7 @@ import torch
 from faceproof.augment.corruptions import Corruption
 from faceproof.data.datasets import ImageDataset
 from faceproof.data.loaders import explain_dead_workers, make_loader
-from faceproof.data.model_input import to_unit
+from faceproof.data.model_input import average_logits, fit_of, to_unit
 from faceproof.evaluation.predictions import ScoreError, Scores, check_scores
 from faceproof.io.progress import progress as show_progress
 from faceproof.models.detector import Detector
@@ -41,13 +41,15 @@ def score(
     place = pick_device(device)
     reuse_memory()
     net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dataset = ImageDataset(rows, task, net.input.size, net.input.interpolation, corruption)
+    size, interpolation, crop = fit_of(net.input)
+    dataset = ImageDataset(rows, task, size, interpolation, corruption, crop=crop)
     loader = make_loader(dataset, batch_size, num_workers, device=place.type)
     logits = np.full(rows.num_rows, np.nan, dtype=np.float32)
     with explain_dead_workers():
         for batch in show_progress(loader, "scoring") if progress else loader:
-            images = to_unit(batch.image.to(place, non_blocking=True))
-            logits[batch.row.numpy()] = net(images).float().cpu().numpy()
+            images = batch.image.to(place, non_blocking=True)
+            found = average_logits(lambda view: net(to_unit(view)), images, net.input.tta)
+            logits[batch.row.numpy()] = found.float().cpu().numpy()
     _check(logits, rows)
     return logits.astype(np.float64)
 

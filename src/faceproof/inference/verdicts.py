@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from faceproof.data.model_input import to_unit
+from faceproof.data.model_input import Fit, average_logits, fit_of, to_unit
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine
 from faceproof.evaluation.operating_point import OperatingPoint
@@ -25,9 +25,8 @@ from faceproof.task import Task
 UNSURE = "unsure"
 NO_FACE = "no face"
 
-# How a network wants an image to be resized: side in pixels, and interpolation.
-Fit = tuple[int, str]
-# A batch of images, (B, 3, S, S) uint8, for each way in which networks want them.
+# A batch of images for each way in which networks want them, (B, 3, S, S) uint8; (B, N, 3, S, S)
+# of N tiles of each image.
 Fitted = dict[Fit, Tensor]
 
 
@@ -37,21 +36,23 @@ class Network(Protocol):
     fit: Fit
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
-        """Return the logits, (B,), of (B, 3, S, S) uint8."""
+        """Return the logits, (B,), of (B, 3, S, S) uint8; of tiles, (B, N, 3, S, S), the means."""
 
 
 class TorchNetwork:
     """A network that PyTorch runs, in float32."""
 
     def __init__(self, net: Detector, device: torch.device) -> None:
-        self.fit = (net.input.size, net.input.interpolation)
+        self.fit = fit_of(net.input)
         self.device = device
         self.net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
-        """Return the logits, (B,), of (B, 3, S, S) uint8."""
-        logits = self.net(to_unit(images.to(self.device, non_blocking=True)))
+        """Return the logits, (B,), as `average_logits` has them."""
+        images = images.to(self.device, non_blocking=True)
+        tta = self.net.input.tta
+        logits = average_logits(lambda view: self.net(to_unit(view)), images, tta)
         return np.asarray(logits.float().cpu().numpy())
 
 

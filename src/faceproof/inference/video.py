@@ -1,4 +1,4 @@
-"""Reads what is judged of a video: evenly spaced frames, resized for the networks."""
+"""Reads what is judged of a video: evenly spaced frames, resized or cropped for the networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from faceproof.data.image_io import thumbnail
-from faceproof.data.model_input import fit_image
-from faceproof.inference.verdicts import Fit, Fitted
+from faceproof.data.model_input import Fit, fit_image
+from faceproof.inference.verdicts import Fitted
 from faceproof.prepare.video import UNBOUNDED, Bounds, UnreadableVideoError, open_video
 
 NUM_FRAMES = 32
@@ -27,7 +27,7 @@ class Clip:
         wanted: how many different frames were to be read; fewer than the caller asked for if the
             video has no more.
         times: of the frames that could be read, in seconds from the start, rising.
-        fitted: the frames resized for the networks, (F, 3, S, S) uint8.
+        fitted: the frames as the networks want them, F in the place of B in `Fitted`.
         thumbnails: of the frames, the longer side 200 pixels or less.
     """
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from faceproof.data.image_io import thumbnail
+from faceproof.data.model_input import Fit
 from faceproof.inference.faces import FaceOptions
 from faceproof.inference.predictor import Predictor, fit_all, stack_fitted
-from faceproof.inference.verdicts import Fit, Fitted
+from faceproof.inference.verdicts import Fitted
 from faceproof.inference.video import THUMBNAIL, Clip
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
 from faceproof.prepare.boxes import Box

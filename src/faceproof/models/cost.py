@@ -35,7 +35,7 @@ def count_parameters(net: nn.Module) -> int:
 
 
 def count_multiply_adds(net: Detector) -> int:
-    """Return the multiply-adds of one image, in convolutions and matrix products.
+    """Return the multiply-adds of one image, of all its crops, in convolutions and matrix products.
 
     The field calls this number the "FLOPs" of an architecture: normalisation, activations and
     pooling are not counted. Only shapes are followed, nothing is computed.
@@ -44,7 +44,7 @@ def count_multiply_adds(net: Detector) -> int:
     side = net.input.size
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shadow(torch.empty(1, 3, side, side, device="meta"))
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_total_flops()) // 2 * net.input.num_passes
 
 
 def time_networks(
@@ -72,7 +72,8 @@ def time_networks(
             for net, spent in zip(nets, taken, strict=True):
                 if len(spent) < MIN_ROUNDS or sum(spent) < seconds:
                     spent.append(_seconds(net, images[net.input.size], place))
-    return [_timing(spent, batch_size) for spent in taken]
+    passes = [net.input.num_passes for net in nets]
+    return [_timing(spent, batch_size / each) for spent, each in zip(taken, passes, strict=True)]
 
 
 def _seconds(net: Detector, images: torch.Tensor, device: torch.device) -> float:
@@ -88,7 +89,7 @@ def _wait(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def _timing(spent: Sequence[float], batch_size: int) -> Timing:
+def _timing(spent: Sequence[float], batch_size: float) -> Timing:
     low, median, high = np.quantile(spent, [0.25, 0.5, 0.75]).tolist()
     return Timing(*(one * 1000 / batch_size for one in (median, low, high)))
 

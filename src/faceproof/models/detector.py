@@ -1,7 +1,7 @@
 """The contract of every network: images in [0, 1] in, one logit each out."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -9,7 +9,8 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
-from faceproof.settings import Rule, check, is_count, is_number, one_of, optional
+from faceproof.io.parse import ADDED
+from faceproof.settings import Rule, SettingError, check, is_count, is_number, one_of, optional
 
 if TYPE_CHECKING:
     from faceproof.models.branches import InputBranch
@@ -40,19 +41,57 @@ RULES = {
     "std": _three("positive stds", *STDS),
     "interpolation": one_of("bilinear", "bicubic", "nearest"),
 }
+RESIZE, CROP, TILES = "resize", "crop", "tiles"
+NUM_TILES = 5  # where nothing else is set
+# What an image is judged by. Models of earlier versions lack these settings: a model of the first
+# choices is written without them.
+VIEWS = {
+    "mode": one_of(RESIZE, CROP, TILES),
+    "resize_to": optional(RULES["size"]),
+    "tiles": Rule(
+        lambda value: value is None or (is_count(value) and value in (4, 5, 9, 16, 25)),
+        "4, 5, 9, 16 or 25, or null",
+    ),
+    "tta": one_of("none", "flip"),
+}
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """How a model wants its images: side in pixels, normalisation for [0, 1], resize method."""
+    """How a model wants its images: side in pixels, normalisation for [0, 1], resize or crops.
+
+    The attributes are those of `InputConfig`, none left open.
+    """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
+    mode: str = field(default=RESIZE, metadata=ADDED)
+    resize_to: int | None = field(default=None, metadata=ADDED)
+    tiles: int | None = field(default=None, metadata=ADDED)
+    tta: str = field(default="none", metadata=ADDED)
 
     def __post_init__(self) -> None:
         check(self, **RULES)
+        _check_views(self)
+        if self.mode == TILES and self.tiles is None:
+            raise SettingError("tiles", f"is missing; mode={TILES} takes {NUM_TILES} or another")
+
+    @property
+    def num_passes(self) -> int:
+        """How often the network looks at an image: once for each crop and its mirror image."""
+        return (self.tiles or 1) * (2 if self.tta == "flip" else 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, without the choices of `VIEWS` that are the first."""
+        plain = InputConfig()
+        values = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in VIEWS or value != getattr(plain, name)
+        }
 
 
 @dataclass(frozen=True)
@@ -67,15 +106,29 @@ class InputConfig:
         mean: what is subtracted from the three channels of an image in [0, 1].
         std: what the three channels are divided by after that.
         interpolation: how an image is resized: `bilinear`, `bicubic` or `nearest`.
+        mode: `resize` for the whole image, whatever its aspect; `crop` for a square of it as its
+            pixels are, at random in training and else its middle; `tiles` for the mean logit of
+            several such squares, in training for one at random.
+        resize_to: with `crop` and `tiles`, the shorter side to which an image is resized before;
+            null for none, so that the network sees the pixels of the file.
+        tiles: with `tiles`, how many squares: 5 for the middle and the corners, or 4, 9, 16 or 25
+            for an even grid; null for 5.
+        tta: `flip` for the mean logit of an image and its mirror image wherever images are judged,
+            not in training; `none`.
     """
 
     size: int | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     interpolation: str | None = None
+    mode: str = RESIZE
+    resize_to: int | None = None
+    tiles: int | None = None
+    tta: str = "none"
 
     def __post_init__(self) -> None:
         check(self, **{name: optional(rule) for name, rule in RULES.items()})
+        _check_views(self)
 
     def resolve(self, backbone: nn.Module, size: int | None = None) -> ImageInput:
         """Return the input of a backbone, with what is not set as timm knows it of its weights.
@@ -90,13 +143,39 @@ class InputConfig:
         values: dict[str, Any] = {
             name: known.get(name) if value is None else value
             for name, value in asdict(self).items()
+            if name in RULES
         }
         for name, value in values.items():
             if value is None:
                 raise FaceproofError(
                     f"this backbone does not say its input; set model.input.{name}"
                 )
-        return ImageInput(**values | {name: tuple(values[name]) for name in ("mean", "std")})
+        values |= {name: tuple(values[name]) for name in ("mean", "std")}
+        values |= {name: getattr(self, name) for name in VIEWS}
+        if self.mode == TILES and self.tiles is None:
+            values["tiles"] = NUM_TILES
+        try:
+            return ImageInput(**values)
+        except SettingError as error:
+            raise error.within("model.input") from error
+
+
+def _check_views(given: "ImageInput | InputConfig") -> None:
+    """Refuse choices of `VIEWS` that are none, or that the others leave without effect."""
+    check(given, **VIEWS)
+    unread = (
+        ("resize_to", given.mode == RESIZE, f"mode={CROP} or mode={TILES}"),
+        ("tiles", given.mode != TILES, f"mode={TILES}"),
+    )
+    for name, is_unread, instead in unread:
+        if is_unread and (value := getattr(given, name)) is not None:
+            what = f"= {value} changes nothing with mode={given.mode}"
+            raise SettingError(name, f"{what}; take {instead}, or leave it out")
+    if given.resize_to and given.size and given.resize_to < given.size:
+        raise SettingError(
+            "resize_to",
+            f"= {given.resize_to} must be at least size = {given.size}, the side of the crops",
+        )
 
 
 class Backbone(Protocol):

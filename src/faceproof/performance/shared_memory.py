@@ -50,17 +50,23 @@ class Slots:
     reads, provided that each batch is copied out of its place before the next one is requested.
     """
 
-    def __init__(self, num_workers: int, batch_size: int, size: int) -> None:
-        shape = num_workers, AHEAD + 1, batch_size, size, size, 3
+    def __init__(
+        self, num_workers: int, batch_size: int, size: int, tiles: int | None = None
+    ) -> None:
+        image = (size, size, 3) if tiles is None else (tiles, size, size, 3)
+        shape = num_workers, AHEAD + 1, batch_size, *image
         memory = mmap.mmap(-1, int(np.prod(shape)))  # anonymous, and inherited by forked workers
         self.images = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
         self.name = next(_names)
         _known[self.name] = self
 
     def view(self, worker: int, turn: int, number: int) -> Tensor:
-        """Return the place of a worker's batch, (number, 3, S, S) uint8, channels last."""
+        """Return the place of a worker's batch, (number, 3, S, S) uint8, channels last.
+
+        With N tiles it is (number, N, 3, S, S).
+        """
         place = self.images[worker, turn % (AHEAD + 1), :number]
-        return place.permute(0, 3, 1, 2)
+        return place.movedim(-1, -3)
 
 
 _known: WeakValueDictionary[int, Slots] = WeakValueDictionary()

@@ -13,6 +13,7 @@ from faceproof.data.image_io import thumbnail
 from faceproof.data.model_input import fit_image, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.explain.explanation_results import Map
+from faceproof.explain.loaded_detector import refuse_means
 from faceproof.inference.predictor import Predictor
 from faceproof.inference.verdicts import TorchNetwork
 from faceproof.reports.gallery import overlay_pixels
@@ -54,12 +55,13 @@ class HeatMaps:
         self._fit = chosen.network.fit
         self._net = copy.deepcopy(chosen.network.net).requires_grad_(True)
         try:
+            refuse_means(self._net.input)
             self._layer = attribution.find_layer(self._net)
         except FaceproofError as error:
             self.problem = str(error)
 
     def draw(self, image: Tensor) -> Image.Image:
-        """Return an image, (3, H, W) uint8, under its map.
+        """Return an image, (3, H, W) uint8, under its map; the crop of it, if that is judged.
 
         Orange places speak for the positive class, blue ones for the other.
 
@@ -68,10 +70,12 @@ class HeatMaps:
         """
         if self.problem is not None:
             raise FaceproofError(self.problem)
-        fitted = to_unit(fit_image(image, *self._fit)[None])
+        judged = fit_image(image, *self._fit)
+        fitted = to_unit(judged[None])
+        shown = image if self._fit.crop is None else judged
         with self._lock, torch.inference_mode(False), torch.enable_grad():
             (found,) = self._check(self._attribute(self._net, fitted.clone(), METHOD, self._layer))
-        return _overlay(thumbnail(image.numpy(), SIDE), found)
+        return _overlay(thumbnail(shown.numpy(), SIDE), found)
 
 
 def _overlay(image: Image.Image, found: Map) -> Image.Image:

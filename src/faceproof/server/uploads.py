@@ -11,8 +11,8 @@ from torch import Tensor
 from faceproof.data.image_io import UNREADABLE, UnreadableImageError, decode_image, reason_of
 from faceproof.data.image_limits import BYTES_PER_PIXEL, TooCostlyError, open_image
 from faceproof.data.kinds import extra_of, why_unknown
+from faceproof.data.model_input import Fit
 from faceproof.errors import FaceproofError
-from faceproof.inference.verdicts import Fit
 from faceproof.inference.video import Clip, read_clip
 from faceproof.prepare.video import (
     Bounds,

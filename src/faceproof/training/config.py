@@ -232,7 +232,7 @@ class TrainConfig:
                 f"= {self.cache.views} changes nothing: nothing is augmented, so that all views of "
                 "an image are the same; leave it out, or choose an augmentation",
             )
-        check_cache(self.cache, self.augment, self.synthesis)
+        check_cache(self.cache, self.augment, self.synthesis, self.model.input.mode)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
 
     @property
@@ -242,9 +242,17 @@ class TrainConfig:
         return tuple(dict.fromkeys(filter(is_of_parts, monitors)))
 
 
-def check_cache(cache: CacheConfig, augment: "Augment", synthesis: SynthesisConfig) -> None:
-    """Refuse to cache images that are changed anew in each epoch before they could be cached."""
+def check_cache(
+    cache: CacheConfig, augment: "Augment", synthesis: SynthesisConfig, mode: str = "resize"
+) -> None:
+    """Refuse to cache images that are changed anew in each epoch before they could be cached.
+
+    `mode` is that of the model's input.
+    """
     whats = []
+    if mode != "resize":
+        whats.append((f"model.input.mode={mode}, which crops the decoded image",
+                      "take model.input.mode=resize"))  # fmt: skip
     if augment.in_loader:
         whats.append(("augment.web and augment.torchvision, which change the decoded image",
                       "take another augmentation, such as augment=flip"))  # fmt: skip

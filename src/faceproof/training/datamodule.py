@@ -12,7 +12,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from faceproof.augment.in_loader import InTurn, LoaderAugment
+from faceproof.augment.in_loader import DrawnBy, InTurn, LoaderAugment
 from faceproof.augment.synthesis import Synthesis, SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.data.balance import Balance
@@ -32,7 +32,7 @@ from faceproof.data.loader_config import (
     choose_batch_size,
 )
 from faceproof.data.loaders import make_loader
-from faceproof.data.model_input import to_unit
+from faceproof.data.model_input import RandomCrop, fit_of, to_unit
 from faceproof.data.pairs import Pairs
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
@@ -59,7 +59,7 @@ class FeatureCaching:
     @classmethod
     def choose(
         cls, frozen_backbone: bool, augment: Augment, cache: CacheConfig, limited: bool,
-        synthesised: bool = False,
+        synthesised: bool = False, random_crops: bool = False,
     ) -> "FeatureCaching":  # fmt: skip
         """Decide it; a `limited` trainer reads only some images, so that caching all costs more."""
         if not frozen_backbone:
@@ -68,6 +68,11 @@ class FeatureCaching:
             return cls(reason="not cached, because cache.features=none")
         if synthesised:
             return cls(reason="not cached, because every epoch makes other pseudo-fakes")
+        if random_crops:
+            return cls(
+                reason="not cached, because every epoch crops the images anew; "
+                "model.input.mode=resize would not"
+            )
         if augment.changes and cache.views is None:
             return cls(
                 reason="not cached, because the augmentation is random; cache.views=4 would "
@@ -140,7 +145,7 @@ class ImageDataModule(LightningDataModule):
         self.batch_size = choose_batch_size(self.loader.batch_size, given.num_rows, in_twos)
         self.seed = seed
         self.cache = cache or CacheConfig()
-        check_cache(self.cache, self.augment, self.synthesis)
+        check_cache(self.cache, self.augment, self.synthesis, input.mode)
         self.features = FeatureCaching()  # a training may choose another
         self._sampler(0, 1)  # refuses what shards cannot do before anything is computed
 
@@ -205,7 +210,8 @@ class ImageDataModule(LightningDataModule):
             return None
         real = select_label(self.train_rows.slice(0, self.num_given), self.task.negative)
         ovals = place_faces(real, self.synthesis, self.cache.max_bytes)
-        return Synthesis(self.synthesised, self.seed, self.input.size, ovals)
+        size = self.input.size if self.input.mode == "resize" else None
+        return Synthesis(self.synthesised, self.seed, size, ovals)
 
     def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
         workers = self.loader.num_workers
@@ -219,8 +225,13 @@ class ImageDataModule(LightningDataModule):
         self, rows: pa.Table, augment: Augment, views: int, sampler: EpochSampler | None
     ) -> AnyDataset:
         """Return the images from their files, or from the cache, or their cached features."""
-        change, how = self._change(rows, augment), self.input
-        files = ImageDataset(rows, self.task, how.size, how.interpolation, augment=change)
+        change = self._change(rows, augment)
+        # One crop, of validation the middle: tiles and mirror images cost as much more as they are.
+        size, interpolation, crop = fit = fit_of(self.input, tiles=False)
+        if crop is not None and sampler is not None:
+            drawn_by = DrawnBy(rows["pair"], augment.same_in_pairs)
+            change, crop = RandomCrop(fit, self.seed, drawn_by, change), None
+        files = ImageDataset(rows, self.task, size, interpolation, augment=change, crop=crop)
         if self.features.enabled:
             found = self._once_per_machine(lambda: self._features(files, rows, augment, views))
             if found is not None:

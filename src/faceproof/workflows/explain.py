@@ -115,16 +115,17 @@ def explain(config: ExplainConfig) -> Path:
     """Explain a run's mistakes or the images named, and write and print what was found.
 
     Raises:
-        FaceproofError: captum is not installed, the detector or an image cannot be read, the run
-            has no such evaluation, or the folder holds something else.
+        FaceproofError: captum is not installed, the detector or an image cannot be read or answers
+            by a mean, the run has no such evaluation, or the folder holds something else.
     """
     require_captum()
     from faceproof.explain.attribution import find_layer
     from faceproof.explain.explanation import explain_rows
     from faceproof.explain.explanation_results import Explanation
-    from faceproof.explain.loaded_detector import load_subject
+    from faceproof.explain.loaded_detector import load_subject, refuse_means
 
     subject = load_subject(config.subject, config.device, config.allow)
+    refuse_means(subject.net.input)
     maps = _with_effort(config, subject)
     out = output_folder(config.out, subject, "explanation")
     refuse_foreign_folder(out, FILES)

@@ -299,7 +299,8 @@ def _datamodule(
         rows, data.task, net.input, augment, config.loader, config.seed, cache, config.synthesis
     )
     changing = images.synthesised is not None
-    images.features = FeatureCaching.choose(frozen, augment, cache, limited, changing)
+    cropped = net.input.mode != "resize"
+    images.features = FeatureCaching.choose(frozen, augment, cache, limited, changing, cropped)
     return images
 
 
