@@ -1,5 +1,6 @@
 """Every setting of a training, checked before anything is built. Nothing here imports torch."""
 
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from faceproof.settings import (
 )
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.loss_config import BceConfig, check_class_weights_fit, make_loss_config
+from faceproof.training.method_config import ADAPTERS, OFF, LoraConfig, make_method
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -72,6 +74,9 @@ class OptimizerConfig:
             own that takes parameter groups.
         lr: the learning rate of the head, and of the backbone unless that has its own.
         backbone_lr: the learning rate of the backbone; None for `lr`.
+        layer_decay: the learning rate of the backbone's last block is multiplied by it once, that
+            of the block before it twice, and so on; None for one rate for all. Bao et al. 2022,
+            "BEiT" (arXiv:2106.08254), fine-tune so.
         weight_decay: for weights; biases and normalisation (one-dimensional) have none.
         options: further arguments of the optimizer, such as `momentum`.
     """
@@ -79,12 +84,13 @@ class OptimizerConfig:
     name: str
     lr: float
     backbone_lr: float | None = None
+    layer_decay: float | None = None
     weight_decay: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, name=TEXT, lr=AMOUNT, backbone_lr=optional(AMOUNT), weight_decay=AMOUNT)
-        check(self, options=BY_NAME)
+        check(self, layer_decay=optional(RATE), options=BY_NAME)
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,7 @@ class TrainConfig:
         optimizer: the optimizer.
         scheduler: the learning-rate schedule.
         freeze: which parameters train from which epoch.
+        adapter: what trains in the place of the backbone; None for itself.
         augment: the random change of training images.
         trainer: options of Lightning's trainer, and `precision`, which may be `auto`.
         loss: the training loss, one of `loss_config.LOSSES` or a function of one's own.
@@ -204,6 +211,7 @@ class TrainConfig:
     augment: "Augment"
     trainer: Mapping[str, Any]
     loss: Any = field(default_factory=BceConfig)
+    adapter: LoraConfig | None = None
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -302,6 +310,9 @@ def _light_parts(
         "loss": _within("loss", make_loss_config, settings.pop("loss", {"name": "bce"})),
         "threshold": make(ThresholdConfig, threshold, "threshold"),
     }
+    for name, known in (("adapter", ADAPTERS),):
+        values_of = settings.pop(name, {"name": OFF})
+        made[name] = _within(name, functools.partial(make_method, known=known), values_of)
     for name, create in (
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),

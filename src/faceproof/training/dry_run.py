@@ -10,10 +10,11 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from faceproof.errors import FaceproofError
-from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.models.detector import Detector
 from faceproof.settings import is_count
 from faceproof.training.callbacks import set_trainable
 from faceproof.training.config import TrainConfig
+from faceproof.training.freeze_checks import check_adapters, parts_of
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
@@ -43,7 +44,8 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
 
     The network stays as it is, and no random number is drawn.
     """
-    config.freeze.check(parameter_blocks(net), [name for name, _ in net.named_parameters()])
+    config.freeze.check(parts_of(net))
+    check_adapters(net, config)
     make_scheduler(config.scheduler, make_optimizer(config.optimizer, net), NUM_STEPS)
     # With a callback that wants checkpoints, as those of a run do.
     trainer, _ = make_trainer(
@@ -91,10 +93,10 @@ def check_single_images(net: Detector, freeze: FreezeSchedule) -> None:
     after pooling, a single image has one.
     """
     tried = copy.deepcopy(net)
-    blocks, names = parameter_blocks(tried), [name for name, _ in tried.named_parameters()]
+    parts = parts_of(tried)
     image = torch.zeros(1, 3, net.input.size, net.input.size, device=net.input_mean.device)
     for stage in freeze.stages:
-        set_trainable(tried, freeze.trainable(blocks, names, stage.from_epoch))
+        set_trainable(tried, freeze.trainable(parts, stage.from_epoch))
         try:
             with torch.random.fork_rng(devices=()), torch.no_grad():
                 tried(image)

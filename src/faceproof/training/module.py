@@ -71,6 +71,8 @@ class DetectorModule(LightningModule):
         self.seed = seed
         self.rates: dict[str, float] = {}  # of this epoch's first step
         self.kept_weights: Mapping[str, Tensor] | None = None  # the net's own where it is None
+        # Makes of the network's weights those of the network that is used; None for the same.
+        self.merge: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
         self.losses = LossWatch()
         self.train_loss = MeanLoss()
         self.train_metrics = EpochMetrics()
@@ -239,9 +241,11 @@ class DetectorModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the weights that are kept, in a checkpoint from which nothing is resumed."""
-        if self.kept_weights is not None and "optimizer_states" not in checkpoint:
-            kept = {f"net.{name}": value for name, value in self.kept_weights.items()}
-            checkpoint["state_dict"] = {**checkpoint["state_dict"], **kept}
+        if "optimizer_states" in checkpoint or (self.kept_weights is None and self.merge is None):
+            return
+        kept = self.net.state_dict() if self.kept_weights is None else self.kept_weights
+        kept = kept if self.merge is None else self.merge(kept)
+        checkpoint["state_dict"] = {f"net.{name}": value for name, value in kept.items()}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave plateau schedulers to `on_train_epoch_end`."""

@@ -8,24 +8,19 @@ import contextlib
 import functools
 import logging
 import math
-import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytorch_lightning as pl
-import timm
 import torch
-import torchvision
 from rich.console import Console
 
-from faceproof import __version__
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.readable import readable_rows
@@ -41,6 +36,7 @@ from faceproof.evaluation.metrics import better
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
 from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
+from faceproof.models.adapters import add_adapters, merge_adapters, merged_weights
 from faceproof.models.build import build_network, build_of_file
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_initial_weights
@@ -74,6 +70,7 @@ from faceproof.training.schedulers import (
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
+from faceproof.workflows.training_machine import device_of, versions
 from faceproof.workflows.training_record import commands_of, recorded_time
 
 log = logging.getLogger(__name__)
@@ -140,6 +137,8 @@ def train(
     model = config.model
     net = build_of_file(model, run.last) if resume else build_network(model)
     weights = None if resume else load_initial_weights(net, model.weights, model.swap_classes)
+    if config.adapter is not None:
+        add_adapters(net, **asdict(config.adapter))
     dry_run(config, net)  # before the images, which may take long to list
     if weights is not None:
         check_random_backbone(net, config, weights)
@@ -228,6 +227,8 @@ def _prepare(
         getattr(config.scheduler, "monitor", "val/loss"),
         make_loss(config.loss),
     )
+    if config.adapter is not None:
+        module.merge = functools.partial(merged_weights, net)
     return Training(run, home, config, net, rows, images, weights, module, made, cycles)
 
 
@@ -315,8 +316,8 @@ def _start_record(
         precision=str(made.precision.name),
         schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
-        device=_device(training.trainer),
-        versions=_versions(),
+        device=device_of(training.trainer),
+        versions=versions(),
     )
     if training.trainer.is_global_zero:
         log.info("%s: %s", data.name, describe_counts(training.rows))
@@ -365,7 +366,7 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
     print_best(best, len(rows))
     val = _validation_rows(training.trainer, training.images)
     workers = config.loader.num_workers
-    net, writer = training.net, boards[0].experiment if boards else None
+    net, writer = merge_adapters(training.net), boards[0].experiment if boards else None
     verdict = store_operating_point(
         run, net, val, data.task, config.threshold, workers, writer, config.video
     )
@@ -380,20 +381,3 @@ def _validation_rows(trainer: pl.Trainer, images: ImageDataModule) -> pa.Table:
     if isinstance(limit, float):  # a share
         return images.val_rows.slice(0, max(round(limit * images.val_rows.num_rows), 2))
     return images.val_rows.slice(0, max(int(limit) * images.batch_size, MIN_FITTED))
-
-
-def _device(trainer: pl.Trainer) -> str:
-    kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
-    name = torch.cuda.get_device_name() if kind == "CUDA" else platform.machine()
-    return f"{trainer.world_size} x {kind} ({name})"
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "faceproof": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
-        "pytorch-lightning": version("pytorch-lightning"),
-    }
