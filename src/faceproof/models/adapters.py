@@ -98,13 +98,12 @@ def merged_weights(net: Detector, state: Mapping[str, Tensor]) -> dict[str, Tens
 def norm_parameters(net: nn.Module) -> frozenset[str]:
     """Return the names of the weights and biases of normalisation, of whatever kind it is.
 
-    Libraries have normalisations of their own; each has Norm in the name of its class, and
-    parameters of one dimension.
+    Libraries have normalisations of their own; each has Norm in the name of its class.
     """
     return frozenset(
         f"{place}.{name}"
         for place, module in net.named_modules()
         if "norm" in type(module).__name__.lower()
         for name, parameter in module.named_parameters(recurse=False)
-        if parameter.ndim <= 1
+        if name in ("weight", "bias") and parameter.ndim <= 1
     )

@@ -34,8 +34,20 @@ from faceproof.settings import (
     optional,
 )
 from faceproof.training.freezing import FreezeSchedule
-from faceproof.training.loss_config import BceConfig, check_class_weights_fit, make_loss_config
-from faceproof.training.method_config import ADAPTERS, OFF, LoraConfig, make_method
+from faceproof.training.loss_config import (
+    OF_FEATURES,
+    BceConfig,
+    check_class_weights_fit,
+    make_loss_config,
+)
+from faceproof.training.method_config import (
+    METHODS,
+    OFF,
+    DistillConfig,
+    LoraConfig,
+    MixConfig,
+    make_method,
+)
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -78,6 +90,8 @@ class OptimizerConfig:
             of the block before it twice, and so on; None for one rate for all. Bao et al. 2022,
             "BEiT" (arXiv:2106.08254), fine-tune so.
         weight_decay: for weights; biases and normalisation (one-dimensional) have none.
+        sam_rho: take the gradient so far from the weights, where the loss is higher; None for
+            where they are. See `training.sharpness`.
         options: further arguments of the optimizer, such as `momentum`.
     """
 
@@ -86,11 +100,12 @@ class OptimizerConfig:
     backbone_lr: float | None = None
     layer_decay: float | None = None
     weight_decay: float = 0.0
+    sam_rho: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, name=TEXT, lr=AMOUNT, backbone_lr=optional(AMOUNT), weight_decay=AMOUNT)
-        check(self, layer_decay=optional(RATE), options=BY_NAME)
+        check(self, layer_decay=optional(RATE), sam_rho=optional(ABOVE_ZERO), options=BY_NAME)
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,8 @@ class TrainConfig:
         scheduler: the learning-rate schedule.
         freeze: which parameters train from which epoch.
         adapter: what trains in the place of the backbone; None for itself.
+        mix: how training images are mixed with one another; None for not at all.
+        distill: who teaches; None for nobody.
         augment: the random change of training images.
         trainer: options of Lightning's trainer, and `precision`, which may be `auto`.
         loss: the training loss, one of `loss_config.LOSSES` or a function of one's own.
@@ -212,6 +229,8 @@ class TrainConfig:
     trainer: Mapping[str, Any]
     loss: Any = field(default_factory=BceConfig)
     adapter: LoraConfig | None = None
+    mix: MixConfig | None = None
+    distill: DistillConfig | None = None
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -234,6 +253,12 @@ class TrainConfig:
             )
         check_cache(self.cache, self.augment)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
+        if self.mix is not None and isinstance(self.loss, OF_FEATURES):
+            raise SettingError(
+                "mix",
+                "makes each image one of two, and this loss draws the features of one class "
+                "together; leave one of them out (mix=none, or loss=bce)",
+            )
 
 
 def check_cache(cache: CacheConfig, augment: "Augment") -> None:
@@ -310,7 +335,7 @@ def _light_parts(
         "loss": _within("loss", make_loss_config, settings.pop("loss", {"name": "bce"})),
         "threshold": make(ThresholdConfig, threshold, "threshold"),
     }
-    for name, known in (("adapter", ADAPTERS),):
+    for name, known in METHODS.items():
         values_of = settings.pop(name, {"name": OFF})
         made[name] = _within(name, functools.partial(make_method, known=known), values_of)
     for name, create in (

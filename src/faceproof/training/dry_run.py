@@ -6,8 +6,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.strategies import FSDPStrategy
 
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector
@@ -48,14 +50,31 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
     check_adapters(net, config)
     make_scheduler(config.scheduler, make_optimizer(config.optimizer, net), NUM_STEPS)
     # With a callback that wants checkpoints, as those of a run do.
-    trainer, _ = make_trainer(
+    trainer, precision = make_trainer(
         config.trainer, logger=False, callbacks=[ModelCheckpoint()], enable_progress_bar=False
     )
     for name, fits, meaning in TRAINER_RULES:
         value = getattr(trainer, name, None)  # Lightning leaves out an interval given as a time
         if not fits(value):
             raise FaceproofError(f"trainer.{name} = {value!r} must be {meaning}")
+    if config.optimizer.sam_rho is not None:
+        _check_sharpness(trainer, str(precision.name))
     _check_network(net)
+
+
+def _check_sharpness(trainer: pl.Trainer, precision: str) -> None:
+    """Refuse what the second gradient of a step cannot be had with."""
+    if precision.startswith("16"):
+        raise FaceproofError(
+            f"trainer.precision = {precision} has gradients in float16, which vanish unless they "
+            "are scaled, and the one that optimizer.sam_rho looks for is not; use "
+            "trainer.precision=bf16-mixed or 32-true"
+        )
+    if isinstance(trainer.strategy, FSDPStrategy):
+        raise FaceproofError(
+            "trainer.strategy = fsdp divides the weights, and optimizer.sam_rho moves whole ones; "
+            "use trainer=ddp, or leave optimizer.sam_rho out (null)"
+        )
 
 
 def _check_network(net: Detector) -> None:

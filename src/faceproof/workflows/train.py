@@ -36,7 +36,7 @@ from faceproof.evaluation.metrics import better
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
 from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
-from faceproof.models.adapters import add_adapters, merge_adapters, merged_weights
+from faceproof.models.adapters import add_adapters, merge_adapters
 from faceproof.models.build import build_network, build_of_file
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_initial_weights
@@ -70,6 +70,7 @@ from faceproof.training.schedulers import (
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
+from faceproof.workflows.methods import Teacher, check_teacher, make_methods, read_teacher
 from faceproof.workflows.training_machine import device_of, versions
 from faceproof.workflows.training_record import commands_of, recorded_time
 
@@ -140,6 +141,7 @@ def train(
     if config.adapter is not None:
         add_adapters(net, **asdict(config.adapter))
     dry_run(config, net)  # before the images, which may take long to list
+    teacher = None if config.distill is None else read_teacher(config.distill)
     if weights is not None:
         check_random_backbone(net, config, weights)
     if is_first_process():
@@ -152,13 +154,16 @@ def train(
         "crop": plain(read_crop(data.crop)),
     }  # fmt: skip
     record["commands"] = commands_of(run, overrides, resume)
+    if teacher is not None:
+        check_teacher(teacher, data.task, run.read_record().get("teacher") if resume else None)
+        record["teacher"] = teacher.digest
     if data.coverage:
         record["protocols"] = [one.to_json() for one in data.coverage]
     lock = run.locked() if is_first_process() else contextlib.nullcontext()
     with explain_disk_errors(run.path), lock:
         if not resume:
             run.refuse_begun()  # another process may have begun it meanwhile
-        training = _prepare(run, data, net, config, resume)
+        training = _prepare(run, data, net, config, resume, teacher)
         size = training.images.batch_size
         values = {**values, "loader": {**values.get("loader", {}), "batch_size": size}}
         _start_record(training, data, record, values)
@@ -185,7 +190,12 @@ def seed_everything(seed: int) -> None:
 
 
 def _prepare(
-    run: RunFolder, data: DataSet, net: Detector, config: TrainConfig, resume: bool
+    run: RunFolder,
+    data: DataSet,
+    net: Detector,
+    config: TrainConfig,
+    resume: bool,
+    teacher: Teacher | None,
 ) -> Training:
     """Audit the images, and build all that trains."""
     reuse_memory()
@@ -227,8 +237,7 @@ def _prepare(
         getattr(config.scheduler, "monitor", "val/loss"),
         make_loss(config.loss),
     )
-    if config.adapter is not None:
-        module.merge = functools.partial(merged_weights, net)
+    module.methods = make_methods(net, config, teacher)
     return Training(run, home, config, net, rows, images, weights, module, made, cycles)
 
 
@@ -292,6 +301,8 @@ def _datamodule(
             "loss, such as loss=bce"
         )
     features = FeatureCaching.choose(frozen, augment, cache, limited)
+    if features.enabled and (config.mix is not None or config.distill is not None):
+        features = FeatureCaching(reason="not cached, because mix and distill want the images")
     return ImageDataModule(
         rows, data.task, net.input, augment, config.loader, config.seed, cache, features
     )
