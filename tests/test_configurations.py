@@ -31,6 +31,7 @@ from tests import protocol_trees as trees
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
 from tests.small_faces import write_clip, write_photograph
+from tests.small_runs import write_run
 from tests.tiny_transformers import words_of
 
 EXPERIMENTS = sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.yaml"))
@@ -246,12 +247,14 @@ def test_every_part_of_a_train_config_trains(
     assert train(tmp_path / "run", *faces, *SMALL, *norms, *train_config).best.is_file()
 
 
-OF_METHODS = {"adapter": ATTENTIVE}  # and what they want of a training
+OF_METHODS = ("adapter", "mix", "distill")
 
 
 @pytest.mark.parametrize("word", [f"{g}={name}" for g in OF_METHODS for name in CHOICES[g]])
 def test_every_method_trains(word: str, faces: tuple[str, ...], tmp_path: Path) -> None:
-    wanted = OF_METHODS[word.split("=")[0]]
+    wanted = ATTENTIVE if word == "adapter=lora" else ()
+    if word == "distill=soft_targets":
+        wanted = (f"distill.teacher={write_run(tmp_path / 'teacher', task='face')}",)
     assert train(tmp_path / "run", *faces, *SMALL, *wanted, word).best.is_file()
 
 

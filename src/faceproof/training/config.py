@@ -335,9 +335,9 @@ def _light_parts(
         "loss": _within("loss", make_loss_config, settings.pop("loss", {"name": "bce"})),
         "threshold": make(ThresholdConfig, threshold, "threshold"),
     }
-    for name, known in METHODS.items():
+    for name, methods in METHODS.items():
         values_of = settings.pop(name, {"name": OFF})
-        made[name] = _within(name, functools.partial(make_method, known=known), values_of)
+        made[name] = _within(name, functools.partial(make_method, known=methods), values_of)
     for name, create in (
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),

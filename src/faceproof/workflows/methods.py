@@ -73,7 +73,7 @@ def read_teacher(config: DistillConfig) -> Teacher:
     path = Path(config.teacher)
     found = _of_artifact(path) if is_artifact(path) else _of_run(RunFolder(path))
     for net in found.nets:
-        net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     return found
 
 
