@@ -31,6 +31,8 @@ from tests import protocol_trees as trees
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
 from tests.small_faces import write_clip, write_photograph
+from tests.small_runs import write_run
+from tests.tiny_transformers import words_of
 
 EXPERIMENTS = sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.yaml"))
 # The files that are no choice of a group above are those with parts of Hydra's.
@@ -43,6 +45,9 @@ SMALL = (
 EVEN = {"train": 0.4, "val": 0.3, "test": 0.3}  # so that few images fill every split
 MODEL_SIZES = {"face_cnn": 16, "cnn3": 32}  # others: large enough for five halvings
 NUM = 16  # images in a folder
+# Instead of the small network, which has no layer of normalisation and no attention.
+NORMALISED = ("model=timm", "model.name=test_resnet", "model.input.size=64", "model.weights=none")
+ATTENTIVE = (*words_of("vit"), "model.weights=none")
 
 
 def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
@@ -222,9 +227,8 @@ def test_every_file_is_tested_by_one_of_these() -> None:
     named = {Path(group, name) for group, names in CHOICES.items() for name in names}
     parts = {one for one in found if one.name.startswith("_")}
     assert found == named | parts | {Path("train"), Path("evaluate")} | set(map(Path, HYDRA))
-    assert set(CHOICES) - {"hydra"} == {
-        *TRAIN_GROUPS, "loss", "synthesis", "data", "model", "trainer", "sweep"
-    }  # fmt: skip
+    tested = {*TRAIN_GROUPS, *OF_METHODS, "loss", "synthesis", "data", "model", "trainer", "sweep"}
+    assert set(CHOICES) - {"hydra"} == tested
 
 
 TRAIN_GROUPS = ("augment", "freeze", "optimizer", "scheduler", "logger")
@@ -239,7 +243,19 @@ TRAIN_CONFIGS = [
 def test_every_part_of_a_train_config_trains(
     train_config: tuple[str, ...], faces: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert train(tmp_path / "run", *faces, *SMALL, *train_config).best.is_file()
+    norms = NORMALISED if "freeze=norms" in train_config else ()
+    assert train(tmp_path / "run", *faces, *SMALL, *norms, *train_config).best.is_file()
+
+
+OF_METHODS = ("adapter", "mix", "distill")
+
+
+@pytest.mark.parametrize("word", [f"{g}={name}" for g in OF_METHODS for name in CHOICES[g]])
+def test_every_method_trains(word: str, faces: tuple[str, ...], tmp_path: Path) -> None:
+    wanted = ATTENTIVE if word == "adapter=lora" else ()
+    if word == "distill=soft_targets":
+        wanted = (f"distill.teacher={write_run(tmp_path / 'teacher', task='face')}",)
+    assert train(tmp_path / "run", *faces, *SMALL, *wanted, word).best.is_file()
 
 
 @pytest.mark.parametrize("name", CHOICES["loss"])

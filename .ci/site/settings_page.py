@@ -37,10 +37,13 @@ from faceproof.training.config import (
 )
 from faceproof.training.freezing import FreezeStage
 from faceproof.training.loss_config import LOSSES
+from faceproof.training.method_config import METHODS
 
 WIRING = ("num_features", "input")  # what the builder passes to a part of a model
-PARTS = ("data", "model", "freeze", "optimizer", "scheduler", "augment", "synthesis", "trainer",
-         "logger")  # fmt: skip
+PARTS = (
+    "data", "model", "freeze", "optimizer", "scheduler", "augment", "synthesis", "trainer",
+    "logger", *METHODS,
+)  # fmt: skip
 
 
 def choices(group: str) -> str:
@@ -203,6 +206,13 @@ def group_parts() -> Iterator[Part]:
     for name, kind in LOSSES.items():
         if rows := settings_of(kind, "loss", written(CONF / "loss" / f"{name}.yaml")):
             yield Part(f"### loss: {name}", (kind.__doc__ or "").partition("\n")[0], rows)
+    for group, known in METHODS.items():
+        names = ", ".join(f"`{name}`" for name in ("none", *known))
+        name = Setting(f"{group}.name", "text", "`none`", names)
+        yield Part(f"## {group}", "See [adapting](../adapting.md).", [name], group)
+        for choice, kind in known.items():
+            rows = settings_of(kind, group, written(CONF / group / f"{choice}.yaml"))
+            yield Part(f"### {group}: {choice}", (kind.__doc__ or "").partition("\n")[0], rows)
     values = written(CONF / "augment" / "_shared.yaml")
     text = "Ranges of random changes of training images; zero switches a change off."
     yield Part("## augment", text, settings_of(Augment, "augment", values), "augment")

@@ -3,15 +3,16 @@ import torch
 from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models import parameter_blocks
 from faceproof.models.backbones import timm_backbone
 from faceproof.models.heads import LinearHead
 from faceproof.training.callbacks import set_trainable
-from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.freeze_checks import parts_of
+from faceproof.training.freezing import FreezeSchedule, Parts
 from tests.small_networks import join
 
 BLOCKS = [["backbone.stem.weight"], ["backbone.a.weight", "backbone.a.bias"], ["backbone.b.weight"]]
 NAMES = [*(name for block in BLOCKS for name in block), "head.weight", "head.bias"]
+PARTS = Parts(NAMES, BLOCKS, frozenset({"backbone.a.bias"}))
 
 
 def schedule(*stages):
@@ -19,7 +20,7 @@ def schedule(*stages):
 
 
 def trained(stages, epoch):
-    return schedule(*stages).trainable(BLOCKS, NAMES, epoch)
+    return schedule(*stages).trainable(PARTS, epoch)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ def trained(stages, epoch):
         ("last_2", {"backbone.a.weight", "backbone.a.bias", "backbone.b.weight"}),
         (["head", "last_1"], {"head.weight", "head.bias", "backbone.b.weight"}),
         (r"\.bias$", {"backbone.a.bias", "head.bias"}),
+        (["head", "norms"], {"head.weight", "head.bias", "backbone.a.bias"}),
     ],
 )
 def test_terms_name_parameters(terms, expected):
@@ -44,7 +46,7 @@ def test_the_state_is_a_function_of_the_epoch():
 
 
 def test_first_epoch_of_each_parameter():
-    first = schedule((0, "head"), (2, ["head", "last_1"])).first_epoch(BLOCKS, NAMES)
+    first = schedule((0, "head"), (2, ["head", "last_1"])).first_epoch(PARTS)
     assert first["head.bias"] == 0
     assert first["backbone.b.weight"] == 2
     assert first["backbone.stem.weight"] is None
@@ -77,7 +79,7 @@ def test_stages_that_are_no_schedule_are_refused(stages, message):
 def test_terms_that_match_nothing_are_refused_before_training(term, message):
     late = schedule((0, "head"), (7, term))
     with pytest.raises(FaceproofError, match=message):
-        late.check(BLOCKS, NAMES)
+        late.check(PARTS)
 
 
 @pytest.fixture
@@ -98,8 +100,7 @@ def train_steps(net, steps=3):
 
 
 def freeze(net, *terms):
-    names = [name for name, _ in net.named_parameters()]
-    chosen = schedule((0, list(terms))).trainable(parameter_blocks(net), names, 0)
+    chosen = schedule((0, list(terms))).trainable(parts_of(net), 0)
     set_trainable(net, chosen)
     return chosen
 

@@ -7,6 +7,7 @@ from faceproof import lookup
 from faceproof.errors import FaceproofError
 from faceproof.training.config import OptimizerConfig
 from faceproof.training.optimizers import make_optimizer, timm_optimizers, torch_optimizers
+from tests.tiny_transformers import tower
 
 
 @pytest.fixture
@@ -32,6 +33,23 @@ def test_the_backbone_has_the_head_s_rate_unless_it_has_its_own(net):
     optimizer = make_optimizer(OptimizerConfig("sgd", lr=0.3, options={"momentum": 0.9}), net)
     assert {group["lr"] for group in optimizer.param_groups} == {0.3}
     assert {group["momentum"] for group in optimizer.param_groups} == {0.9}
+
+
+def test_with_layer_decay_each_block_learns_more_slowly_than_the_next():
+    net = tower("vit")
+    config = OptimizerConfig("adamw", lr=0.1, backbone_lr=0.01, layer_decay=0.5, weight_decay=0.2)
+    groups = {group["name"]: group for group in make_optimizer(config, net).param_groups}
+    rates = {name: group["lr"] for name, group in groups.items() if "no_decay" not in name}
+    assert rates == pytest.approx(
+        {"backbone_0": 0.00125, "backbone_1": 0.0025, "backbone_2": 0.005, "head": 0.1}
+    )
+    held = {id(one): name for name, group in groups.items() for one in group["params"]}
+    assert len(held) == len(list(net.parameters()))
+    named = dict(net.named_parameters())
+    assert held[id(named["backbone.patch_embed.proj.weight"])] == "backbone_0"
+    assert held[id(named["backbone.blocks.1.norm1.bias"])] == "backbone_2_no_decay"
+    assert held[id(named["backbone.norm.weight"])] == "backbone_2_no_decay"
+    assert groups["backbone_2_no_decay"]["weight_decay"] == 0
 
 
 def test_timm_s_optimizers_are_known_by_name_and_torch_s_come_first(net):

@@ -46,6 +46,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("pretrained", "initialweights"), ("model.weights",)),
     **dict.fromkeys(("gpus", "numgpus", "ngpus"), ("trainer.devices",)),
     **dict.fromkeys(("device", "cuda", "gpu"), ("device", "trainer.accelerator")),
+    **dict.fromkeys(("teacher", "distillation"), ("distill.teacher",)),
     **dict.fromkeys(("earlystopping", "earlystop"), ("patience",)),
     **dict.fromkeys(("out", "output", "outputdir", "savedir"), ("name", "hydra.run.dir")),
     **dict.fromkeys(("randomseed", "manualseed"), ("seed",)),

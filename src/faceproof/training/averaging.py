@@ -1,4 +1,9 @@
-"""An exponential moving average of a network's weights, which is what a run keeps."""
+"""An exponential moving average of a network's weights, which is what a run keeps.
+
+It is our own because Lightning's `EMAWeightAveraging` puts the weights back before the best epoch
+is stored, and takes no part in a checkpoint of weights alone, so that best.ckpt would not hold the
+average that validation judged.
+"""
 
 from typing import Any
 

@@ -16,10 +16,11 @@ from faceproof.evaluation.metric_formulas import has_both_classes
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
 from faceproof.io.progress import on_terminal, time_left
-from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.models.detector import Detector
 from faceproof.reports.image_grid import Tile, image_grid
 from faceproof.reports.score_plots import confusion_heatmap, roc_plot
 from faceproof.task import Task
+from faceproof.training.freeze_checks import parts_of
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.module import STEP_LOSS, DetectorModule
 
@@ -51,9 +52,7 @@ class Freezing(Callback):
         assert isinstance(module, DetectorModule)
         net = module.net
         assert isinstance(net, Detector)
-        names = [name for name, _ in net.named_parameters()]
-        chosen = self.schedule.trainable(parameter_blocks(net), names, trainer.current_epoch)
-        set_trainable(net, chosen)
+        set_trainable(net, self.schedule.trainable(parts_of(net), trainer.current_epoch))
 
 
 class EarlyStopping(callbacks.EarlyStopping):

@@ -1,5 +1,6 @@
 """Every setting of a training, checked before anything is built. Nothing here imports torch."""
 
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +37,20 @@ from faceproof.settings import (
     optional,
 )
 from faceproof.training.freezing import FreezeSchedule
-from faceproof.training.loss_config import BceConfig, check_class_weights_fit, make_loss_config
+from faceproof.training.loss_config import (
+    OF_FEATURES,
+    BceConfig,
+    check_class_weights_fit,
+    make_loss_config,
+)
+from faceproof.training.method_config import (
+    METHODS,
+    OFF,
+    DistillConfig,
+    LoraConfig,
+    MixConfig,
+    make_method,
+)
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -75,19 +89,26 @@ class OptimizerConfig:
             own that takes parameter groups.
         lr: the learning rate of the head, and of the backbone unless that has its own.
         backbone_lr: the learning rate of the backbone; None for `lr`.
+        layer_decay: the learning rate of the backbone's last block is multiplied by it once, that
+            of the block before it twice, and so on; None for one rate for all. Bao et al. 2022,
+            "BEiT" (arXiv:2106.08254), fine-tune so.
         weight_decay: for weights; biases and normalisation (one-dimensional) have none.
+        sam_rho: take the gradient so far from the weights, where the loss is higher; None for
+            where they are. See `training.sharpness`.
         options: further arguments of the optimizer, such as `momentum`.
     """
 
     name: str
     lr: float
     backbone_lr: float | None = None
+    layer_decay: float | None = None
     weight_decay: float = 0.0
+    sam_rho: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self, name=TEXT, lr=AMOUNT, backbone_lr=optional(AMOUNT), weight_decay=AMOUNT)
-        check(self, options=BY_NAME)
+        check(self, layer_decay=optional(RATE), sam_rho=optional(ABOVE_ZERO), options=BY_NAME)
 
 
 @dataclass(frozen=True)
@@ -180,6 +201,9 @@ class TrainConfig:
         optimizer: the optimizer.
         scheduler: the learning-rate schedule.
         freeze: which parameters train from which epoch.
+        adapter: what trains in the place of the backbone; None for itself.
+        mix: how training images are mixed with one another; None for not at all.
+        distill: who teaches; None for nobody.
         augment: the random change of training images.
         synthesis: pseudo-fakes made from the real training images.
         trainer: options of Lightning's trainer, and `precision`, which may be `auto`.
@@ -211,6 +235,9 @@ class TrainConfig:
     trainer: Mapping[str, Any]
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     loss: Any = field(default_factory=BceConfig)
+    adapter: LoraConfig | None = None
+    mix: MixConfig | None = None
+    distill: DistillConfig | None = None
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -234,6 +261,12 @@ class TrainConfig:
             )
         check_cache(self.cache, self.augment, self.synthesis, self.model.input.mode)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
+        if self.mix is not None and isinstance(self.loss, OF_FEATURES):
+            raise SettingError(
+                "mix",
+                "makes each image one of two, and this loss draws the features of one class "
+                "together; leave one of them out (mix=none, or loss=bce)",
+            )
 
     @property
     def part_monitors(self) -> tuple[str, ...]:
@@ -328,6 +361,9 @@ def _light_parts(
         "loss": _within("loss", make_loss_config, settings.pop("loss", {"name": "bce"})),
         "threshold": make(ThresholdConfig, threshold, "threshold"),
     }
+    for name, methods in METHODS.items():
+        values_of = settings.pop(name, {"name": OFF})
+        made[name] = _within(name, functools.partial(make_method, known=methods), values_of)
     for name, create in (
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),

@@ -6,14 +6,17 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.strategies import FSDPStrategy
 
 from faceproof.errors import FaceproofError
-from faceproof.models.detector import Detector, parameter_blocks
+from faceproof.models.detector import Detector
 from faceproof.settings import is_count
 from faceproof.training.callbacks import set_trainable
 from faceproof.training.config import TrainConfig
+from faceproof.training.freeze_checks import check_adapters, parts_of
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
@@ -43,17 +46,35 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
 
     The network stays as it is, and no random number is drawn.
     """
-    config.freeze.check(parameter_blocks(net), [name for name, _ in net.named_parameters()])
+    config.freeze.check(parts_of(net))
+    check_adapters(net, config)
     make_scheduler(config.scheduler, make_optimizer(config.optimizer, net), NUM_STEPS)
     # With a callback that wants checkpoints, as those of a run do.
-    trainer, _ = make_trainer(
+    trainer, precision = make_trainer(
         config.trainer, logger=False, callbacks=[ModelCheckpoint()], enable_progress_bar=False
     )
     for name, fits, meaning in TRAINER_RULES:
         value = getattr(trainer, name, None)  # Lightning leaves out an interval given as a time
         if not fits(value):
             raise FaceproofError(f"trainer.{name} = {value!r} must be {meaning}")
+    if config.optimizer.sam_rho is not None:
+        _check_sharpness(trainer, str(precision.name))
     _check_network(net)
+
+
+def _check_sharpness(trainer: pl.Trainer, precision: str) -> None:
+    """Refuse what the second gradient of a step cannot be had with."""
+    if precision.startswith("16"):
+        raise FaceproofError(
+            f"trainer.precision = {precision} has gradients in float16, which vanish unless they "
+            "are scaled, and the one that optimizer.sam_rho looks for is not; use "
+            "trainer.precision=bf16-mixed or 32-true"
+        )
+    if isinstance(trainer.strategy, FSDPStrategy):
+        raise FaceproofError(
+            "trainer.strategy = fsdp divides the weights, and optimizer.sam_rho moves whole ones; "
+            "use trainer=ddp, or leave optimizer.sam_rho out (null)"
+        )
 
 
 def _check_network(net: Detector) -> None:
@@ -91,10 +112,10 @@ def check_single_images(net: Detector, freeze: FreezeSchedule) -> None:
     after pooling, a single image has one.
     """
     tried = copy.deepcopy(net)
-    blocks, names = parameter_blocks(tried), [name for name, _ in tried.named_parameters()]
+    parts = parts_of(tried)
     image = torch.zeros(1, 3, net.input.size, net.input.size, device=net.input_mean.device)
     for stage in freeze.stages:
-        set_trainable(tried, freeze.trainable(blocks, names, stage.from_epoch))
+        set_trainable(tried, freeze.trainable(parts, stage.from_epoch))
         try:
             with torch.random.fork_rng(devices=()), torch.no_grad():
                 tried(image)

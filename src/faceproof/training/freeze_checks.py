@@ -5,12 +5,24 @@ import math
 
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RANDOM_WEIGHTS
+from faceproof.models.adapters import free_parameters, norm_parameters
 from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.training.config import TrainConfig
-from faceproof.training.freezing import FreezeSchedule
+from faceproof.training.freezing import FreezeSchedule, Parts
 from faceproof.words import after_epochs
 
 log = logging.getLogger(__name__)
+
+
+def parts_of(net: Detector) -> Parts:
+    """Return the parameters of a network that a freeze schedule is about.
+
+    Where the backbone has adapters, they stand for it: its own parameters stay as they are.
+    """
+    names = free_parameters(net)
+    free = frozenset(names)
+    blocks = [[name for name in block if name in free] for block in parameter_blocks(net)]
+    return Parts(names, blocks, norm_parameters(net) & free)
 
 
 def last_epoch(max_epochs: int | None) -> float:
@@ -20,11 +32,25 @@ def last_epoch(max_epochs: int | None) -> float:
 
 def never_trains_backbone(net: Detector, freeze: FreezeSchedule, max_epochs: int | None) -> bool:
     """Say whether a schedule trains none of the backbone's parameters within so many epochs."""
-    blocks = parameter_blocks(net)
-    first = freeze.first_epoch(blocks, [name for name, _ in net.named_parameters()])
+    parts = parts_of(net)
+    first = freeze.first_epoch(parts)
     end = last_epoch(max_epochs)
-    epochs = (first[name] for block in blocks for name in block)
+    epochs = (first[name] for block in parts.blocks for name in block)
     return all(epoch is None or epoch >= end for epoch in epochs)
+
+
+def check_adapters(net: Detector, config: TrainConfig) -> None:
+    """Refuse adapters that a schedule never trains.
+
+    Raises:
+        FaceproofError: there are adapters, and none of them trains within the training.
+    """
+    never = never_trains_backbone(net, config.freeze, config.trainer.get("max_epochs"))
+    if config.adapter is not None and never:
+        raise FaceproofError(
+            "freeze never trains the adapters, which beside them leave the backbone as it is: with "
+            "freeze=none all of them train; or leave them out (adapter=none)"
+        )
 
 
 def check_random_backbone(net: Detector, config: TrainConfig, weights: str) -> None:
@@ -37,22 +63,23 @@ def check_random_backbone(net: Detector, config: TrainConfig, weights: str) -> N
     """
     max_epochs = config.trainer.get("max_epochs")
     has_weights = any(parameter_blocks(net))
-    frozen = has_weights and never_trains_backbone(net, config.freeze, max_epochs)
+    never = config.adapter is not None or never_trains_backbone(net, config.freeze, max_epochs)
+    frozen = has_weights and never
     if not frozen or not weights.startswith(RANDOM_WEIGHTS):
         return
     if config.model.weights == "none":
         log.warning(
-            "RANDOM BACKBONE: with model.weights=none the backbone has random weights, and freeze "
-            "never trains it: the head learns from random features"
+            "RANDOM BACKBONE: with model.weights=none the backbone has random weights, which are "
+            "never trained: the head learns from random features"
         )
         return
     reason = weights.removeprefix(RANDOM_WEIGHTS).strip(" ()")
     raise FaceproofError(
         f"the backbone of {config.model.name} would have random weights and never train: "
         f"model.weights={config.model.weights} found no trained ones ({reason}), and freeze trains "
-        "no part of it. Give it trained weights (model.weights=FILE, or a file in "
-        "FACEPROOF_WEIGHTS), or train it too (freeze=none). If random features are what you want, "
-        "or its own code has loaded weights, say model.weights=none"
+        "no part of it, or adapters alone. Give it trained weights (model.weights=FILE, or a file "
+        "in FACEPROOF_WEIGHTS), or train it too (freeze=none adapter=none). If random features are "
+        "what you want, or its own code has loaded weights, say model.weights=none"
     )
 
 

@@ -4,12 +4,28 @@ What trains is a pure function of the epoch; a schedule knows nothing but parame
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from faceproof.errors import FaceproofError
 
 LAST = re.compile(r"last_(\d+)")
+OTHERS = "all, head, norms, last_N"  # the terms that are no pattern
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The names of a network's parameters that a schedule is about.
+
+    Attributes:
+        names: all of them.
+        blocks: those of the backbone, block by block, from the input on; all else is the head.
+        norms: those of normalisation.
+    """
+
+    names: Sequence[str]
+    blocks: Sequence[Sequence[str]]
+    norms: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -18,8 +34,9 @@ class FreezeStage:
 
     Attributes:
         from_epoch: the first epoch of the stage, from 0 on.
-        train: one term or a list of terms: `all`, `head`, `last_N` (the backbone's last N blocks),
-            or a regular expression that is searched for in parameter names.
+        train: one term or a list of terms: `all`, `head`, `norms` (the normalisation layers),
+            `last_N` (the backbone's last N blocks), or a regular expression that is searched for in
+            parameter names.
     """
 
     from_epoch: int
@@ -48,30 +65,21 @@ class FreezeSchedule:
         """Return the stage in force in an epoch."""
         return [stage for stage in self.stages if stage.from_epoch <= epoch][-1]
 
-    def trainable(
-        self, blocks: Sequence[Sequence[str]], names: Iterable[str], epoch: int
-    ) -> frozenset[str]:
-        """Return the names of the parameters that train in an epoch.
-
-        The blocks are those of the backbone, from the input on; names of no block are the head's.
-        """
-        everything = list(names)
+    def trainable(self, parts: Parts, epoch: int) -> frozenset[str]:
+        """Return the names of the parameters that train in an epoch."""
         terms = self.stage(epoch).train
-        return frozenset().union(*(_matching(term, blocks, everything) for term in terms))
+        return frozenset().union(*(_matching(term, parts) for term in terms))
 
-    def check(self, blocks: Sequence[Sequence[str]], names: Iterable[str]) -> None:
+    def check(self, parts: Parts) -> None:
         """Refuse, before anything is trained, a term that matches nothing at any stage."""
-        everything = list(names)
         for stage in self.stages:
-            self.trainable(blocks, everything, stage.from_epoch)
+            self.trainable(parts, stage.from_epoch)
 
-    def first_epoch(
-        self, blocks: Sequence[Sequence[str]], names: Sequence[str]
-    ) -> dict[str, int | None]:
+    def first_epoch(self, parts: Parts) -> dict[str, int | None]:
         """Return for every parameter the first epoch in which it trains, None for never."""
-        first: dict[str, int | None] = dict.fromkeys(names)
+        first: dict[str, int | None] = dict.fromkeys(parts.names)
         for stage in reversed(self.stages):
-            for name in self.trainable(blocks, names, stage.from_epoch):
+            for name in self.trainable(parts, stage.from_epoch):
                 first[name] = stage.from_epoch
         return first
 
@@ -97,7 +105,8 @@ def _parse_stage(stage: Mapping[str, object]) -> FreezeStage:
     return FreezeStage(epoch, tuple(str(term) for term in terms))
 
 
-def _matching(term: str, blocks: Sequence[Sequence[str]], names: list[str]) -> set[str]:
+def _matching(term: str, parts: Parts) -> set[str]:
+    names, blocks = parts.names, parts.blocks
     backbone = {name for block in blocks for name in block}
     if term == "all":
         return set(names)
@@ -107,16 +116,22 @@ def _matching(term: str, blocks: Sequence[Sequence[str]], names: list[str]) -> s
         num = int(last[1])
         if not 1 <= num <= len(blocks):
             raise FaceproofError(f"freeze term {term!r}: this backbone has {len(blocks)} blocks")
-        return {name for block in blocks[-num:] for name in block}
+        if not (found := {name for block in blocks[-num:] for name in block}):
+            raise FaceproofError(f"freeze term {term!r}: there is no adapter in these blocks")
+        return found
+    if term == "norms":
+        if not parts.norms:
+            raise FaceproofError("freeze term 'norms': no layer of normalisation can be trained")
+        return set(parts.norms)
     try:
         found = {name for name in names if re.search(term, name)}
     except re.error as error:
         raise FaceproofError(
-            f"freeze term {term!r} is no pattern: {error}; the other terms are all, head, last_N"
+            f"freeze term {term!r} is no pattern: {error}; the other terms are {OTHERS}"
         ) from error
     if not found:
         raise FaceproofError(
             f"freeze term {term!r} matches no parameter; their names run from {names[0]} to "
-            f"{names[-1]}, and the other terms are all, head, last_N"
+            f"{names[-1]}, and the other terms are {OTHERS}"
         )
     return found

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from faceproof.augment.mixing import Mixed
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.training.finite import LossWatch, NonFiniteError
 from faceproof.training.live_metrics import EpochMetrics, MeanLoss
 from faceproof.training.losses import FeatureLoss, Loss, weighted_bce
+from faceproof.training.methods import Methods
 
 STEP_LOSS = "train/loss_step"
 
@@ -71,6 +73,7 @@ class DetectorModule(LightningModule):
         self.seed = seed
         self.rates: dict[str, float] = {}  # of this epoch's first step
         self.kept_weights: Mapping[str, Tensor] | None = None  # the net's own where it is None
+        self.methods = Methods()  # of none; a training has others put in its place
         self.losses = LossWatch()
         self.train_loss = MeanLoss()
         self.train_metrics = EpochMetrics()
@@ -94,18 +97,38 @@ class DetectorModule(LightningModule):
             return self.net.classify(batch.features).float()  # type: ignore[operator, no-any-return]
         return self(batch.image).float()  # type: ignore[no-any-return]
 
-    def score_and_loss(self, batch: Batch | FeatureBatch) -> tuple[Tensor, Tensor]:
-        """Return the (B,) float32 logits of a batch and its mean loss."""
-        weights: Tensor = self.class_weights  # type: ignore[assignment]
+    def score_and_loss(
+        self,
+        batch: Batch | FeatureBatch,
+        mixed: Mixed | None = None,
+        taught: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the (B,) float32 logits of a batch and its mean loss.
+
+        `mixed` says with which others the images of the batch were mixed, and `taught` are a
+        teacher's logits of them.
+        """
+        features: Tensor | None = None
         if not isinstance(self.loss, FeatureLoss):
             logits = self.score(batch)
-            return logits, self.loss(logits, batch.label, weights)
-        if isinstance(batch, FeatureBatch):
-            features = batch.features
         else:
-            features = self.compute_features(batch.image)
-        logits = self.net.classify(features).float()  # type: ignore[operator]
-        return logits, self.loss(logits, batch.label, weights, features)
+            cached = isinstance(batch, FeatureBatch)
+            features = batch.features if cached else self.compute_features(batch.image)  # type: ignore[union-attr]
+            logits = self.net.classify(features).float()  # type: ignore[operator]
+        loss = self._loss(logits, batch.label, features)
+        if mixed is not None:
+            other = self._loss(logits, batch.label[mixed.partner], features)
+            loss = mixed.share * loss + (1 - mixed.share) * other
+        if taught is not None and self.methods.distillation is not None:
+            loss = self.methods.distillation.add_to(loss, logits, taught)
+        return logits, loss
+
+    def _loss(self, logits: Tensor, labels: Tensor, features: Tensor | None) -> Tensor:
+        weights: Tensor = self.class_weights  # type: ignore[assignment]
+        if isinstance(self.loss, FeatureLoss):
+            assert features is not None
+            return self.loss(logits, labels, weights, features)
+        return self.loss(logits, labels, weights)
 
     @functools.cached_property
     def compute_features(self) -> Callable[[Tensor], Tensor]:
@@ -114,8 +137,17 @@ class DetectorModule(LightningModule):
         return torch.compile(features) if self.compiled else features
 
     def training_step(self, batch: Batch | FeatureBatch, batch_idx: int) -> Tensor:
-        """Return the mean loss of a batch."""
-        logits, loss = self.score_and_loss(batch)
+        """Return the mean loss of a batch, or with sharpness that of weights nearby."""
+        methods, mixed, taught = self.methods, None, None
+        if isinstance(batch, Batch):
+            if methods.mix is not None:
+                mixed = methods.mix(batch.image)
+                batch = batch._replace(image=mixed.images)
+            if methods.distillation is not None:
+                taught = methods.distillation.teach(batch.image)
+        if methods.sharpness is not None:
+            self._seed_step(batch_idx)
+        logits, loss = self.score_and_loss(batch, mixed, taught)
         self.losses.add(loss, f"epoch {self.current_epoch + 1}, step {batch_idx + 1}", batch.row)
         value, size = loss.detach(), len(logits)
         if self._is_logged_step():
@@ -123,7 +155,16 @@ class DetectorModule(LightningModule):
             self.log(STEP_LOSS, value, batch_size=size)
         self.train_loss.update(value, size)
         self.train_metrics.update(logits, batch.label)
+        if methods.sharpness is not None:
+            methods.sharpness.ascend(loss)
+            self._seed_step(batch_idx)  # the same dropout as before
+            _, loss = self.score_and_loss(batch, mixed, taught)
         return loss
+
+    def on_after_backward(self) -> None:
+        """Bring the weights back, where a step took its gradient nearby."""
+        if self.methods.sharpness is not None:
+            self.methods.sharpness.descend()
 
     def _is_logged_step(self) -> bool:
         """Say whether the loggers take this step's values; logging more often takes time."""
@@ -136,6 +177,9 @@ class DetectorModule(LightningModule):
 
     def on_train_batch_start(self, batch: Batch | FeatureBatch, batch_idx: int) -> None:
         """Make every draw inside a step a function of (seed, epoch, step, process)."""
+        self._seed_step(batch_idx)
+
+    def _seed_step(self, batch_idx: int) -> None:
         parts = (self.seed, self.current_epoch, batch_idx, self.global_rank)
         seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
         # Not torch.manual_seed, which keeps a list of its calls until a GPU is first used.
@@ -239,9 +283,12 @@ class DetectorModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the weights that are kept, in a checkpoint from which nothing is resumed."""
-        if self.kept_weights is not None and "optimizer_states" not in checkpoint:
-            kept = {f"net.{name}": value for name, value in self.kept_weights.items()}
-            checkpoint["state_dict"] = {**checkpoint["state_dict"], **kept}
+        merge = self.methods.merge
+        if "optimizer_states" in checkpoint or (self.kept_weights is None and merge is None):
+            return
+        kept = self.net.state_dict() if self.kept_weights is None else self.kept_weights
+        kept = kept if merge is None else merge(kept)
+        checkpoint["state_dict"] = {f"net.{name}": value for name, value in kept.items()}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave plateau schedulers to `on_train_epoch_end`."""

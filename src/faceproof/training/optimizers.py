@@ -1,6 +1,8 @@
 """Optimizers over named parameter groups."""
 
 import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import timm.optim
@@ -10,38 +12,66 @@ from torch.optim import Optimizer
 
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
+from faceproof.models.detector import Detector, parameter_blocks
 from faceproof.training.config import OptimizerConfig
 
 BACKBONES = ("backbone.", "branch.")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parameters that share a learning rate."""
+
+    name: str
+    lr: float
+    members: Sequence[nn.Parameter]
 
 
 def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
     """Make the optimizer of a network whose backbones' parameters are named as `BACKBONES`.
 
     Every parameter is in it from the start, frozen or not, in the groups backbone and head, each
-    with and without weight decay: a group that is added later breaks schedulers and resuming.
+    with and without weight decay: a group that is added later breaks schedulers and resuming. With
+    `layer_decay` each block of the backbone has groups of its own.
     """
     create = find(config.name, torch_optimizers() | timm_optimizers(), "optimizer.name")
     groups = []
-    backbone_lr = config.lr if config.backbone_lr is None else config.backbone_lr
-    for part, lr in (("backbone", backbone_lr), ("head", config.lr)):
-        chosen = [
-            parameter
-            for name, parameter in net.named_parameters()
-            if name.startswith(BACKBONES) == (part == "backbone")
-        ]
+    for part in _parts(config, net):
         for suffix, decay, members in (
-            ("", config.weight_decay, [one for one in chosen if one.ndim > 1]),
-            ("_no_decay", 0.0, [one for one in chosen if one.ndim <= 1]),
+            ("", config.weight_decay, [one for one in part.members if one.ndim > 1]),
+            ("_no_decay", 0.0, [one for one in part.members if one.ndim <= 1]),
         ):
             if members:
-                name = part + suffix
-                groups.append({"params": members, "name": name, "lr": lr, "weight_decay": decay})
+                name = part.name + suffix
+                group = {"params": members, "name": name, "lr": part.lr, "weight_decay": decay}
+                groups.append(group)
     try:
         return create(groups, **config.options)  # type: ignore[no-any-return]
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         reason = f"the optimizer cannot be made: {error}; look at optimizer.options"
         raise FaceproofError(reason) from error
+
+
+def _parts(config: OptimizerConfig, net: nn.Module) -> list[Part]:
+    """Divide the parameters by learning rate: the backbone, or each block of it, and the head."""
+    own = dict(net.named_parameters())
+    blocks = [[name for name in own if name.startswith(BACKBONES)]]
+    factors, names = [1.0], ["backbone"]
+    if config.layer_decay is not None:
+        assert isinstance(net, Detector)
+        blocks = parameter_blocks(net)
+        factors = [config.layer_decay ** (len(blocks) - place) for place in range(len(blocks))]
+        names = [f"backbone_{place}" for place in range(len(blocks))]
+    rate = config.lr if config.backbone_lr is None else config.backbone_lr
+    inside = {name for block in blocks for name in block}
+    head = [parameter for name, parameter in own.items() if name not in inside]
+    return [
+        *(
+            Part(name, rate * factor, [own[one] for one in block])
+            for name, factor, block in zip(names, factors, blocks, strict=True)
+        ),
+        Part("head", config.lr, head),
+    ]
 
 
 def torch_optimizers() -> dict[str, Any]:

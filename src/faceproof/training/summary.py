@@ -10,7 +10,7 @@ from rich.text import Text
 from faceproof.io.folders import from_here
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector, parameter_blocks
-from faceproof.training.freeze_checks import last_epoch
+from faceproof.training.freeze_checks import last_epoch, parts_of
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.words import after_epochs, for_shell
 
@@ -22,7 +22,7 @@ def print_network(
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
     blocks = parameter_blocks(net)
     end = last_epoch(max_epochs)
-    planned = schedule.first_epoch(blocks, list(sizes))
+    planned = dict.fromkeys(sizes) | schedule.first_epoch(parts_of(net))
     first = {name: None if when is None or when >= end else when for name, when in planned.items()}
     inside = {name for block in blocks for name in block}
     parts = [(f"backbone block {number}", block) for number, block in enumerate(blocks)]

@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from faceproof.evaluation.part_metrics import check_parts
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
 from faceproof.io.plain_files import yaml_text
 from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
+from faceproof.models.adapters import add_adapters, merge_adapters
 from faceproof.models.build import build_network, build_of_file
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_initial_weights
@@ -72,6 +73,7 @@ from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.surroundings import describe_device, package_versions
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.calibrate import store_operating_point
+from faceproof.workflows.methods import Teacher, check_teacher, make_methods, read_teacher
 from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
@@ -139,7 +141,10 @@ def train(
     model = config.model
     net = build_of_file(model, run.last) if resume else build_network(model)
     weights = None if resume else load_initial_weights(net, model.weights, model.swap_classes)
+    if config.adapter is not None:
+        add_adapters(net, **asdict(config.adapter))
     dry_run(config, net)  # before the images, which may take long to list
+    teacher = None if config.distill is None else read_teacher(config.distill)
     if weights is not None:
         check_random_backbone(net, config, weights)
     if is_first_process():
@@ -154,13 +159,16 @@ def train(
         "crop": plain(read_crop(data.crop)),
     }  # fmt: skip
     record["commands"] = commands_of(run, overrides, resume)
+    if teacher is not None:
+        check_teacher(teacher, data.task, run.read_record().get("teacher") if resume else None)
+        record["teacher"] = teacher.digest
     if data.coverage:
         record["protocols"] = [one.to_json() for one in data.coverage]
     lock = run.locked() if is_first_process() else contextlib.nullcontext()
     with explain_disk_errors(run.path), lock:
         if not resume:
             run.refuse_begun()  # another process may have begun it meanwhile
-        training = _prepare(run, data, net, config, resume)
+        training = _prepare(run, data, net, config, resume, teacher)
         if not resume and training.trainer.is_global_zero:
             _record_held_out(run, held_out)
         size = training.images.batch_size
@@ -189,7 +197,12 @@ def seed_everything(seed: int) -> None:
 
 
 def _prepare(
-    run: RunFolder, data: DataSet, net: Detector, config: TrainConfig, resume: bool
+    run: RunFolder,
+    data: DataSet,
+    net: Detector,
+    config: TrainConfig,
+    resume: bool,
+    teacher: Teacher | None,
 ) -> Training:
     """Audit the images, and build all that trains."""
     reuse_memory()
@@ -233,6 +246,7 @@ def _prepare(
         getattr(config.scheduler, "monitor", "val/loss"),
         make_loss(config.loss),
     )
+    module.methods = make_methods(net, config, teacher)
     return Training(run, home, config, net, rows, images, weights, module, made, cycles)
 
 
@@ -300,7 +314,10 @@ def _datamodule(
     )
     changing = images.synthesised is not None
     cropped = net.input.mode != "resize"
-    images.features = FeatureCaching.choose(frozen, augment, cache, limited, changing, cropped)
+    features = FeatureCaching.choose(frozen, augment, cache, limited, changing, cropped)
+    if features.enabled and (config.mix is not None or config.distill is not None):
+        features = FeatureCaching(reason="not cached, because mix and distill want the images")
+    images.features = features
     return images
 
 
@@ -382,7 +399,7 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
     print_best(best, len(rows))
     val = _validation_rows(training.trainer, training.images)
     workers = config.loader.num_workers
-    net, writer = training.net, boards[0].experiment if boards else None
+    net, writer = merge_adapters(training.net), boards[0].experiment if boards else None
     verdict = store_operating_point(
         run, net, val, data.task, config.threshold, workers, writer, config.video
     )

@@ -89,6 +89,7 @@ def _settings(config: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
         "augmentation": _augmentation(choices.get("augment"), _group(config, "augment")),
         **_synthesis(_group(config, "synthesis"), record),
         "what trains when": _freezing(_group(config, "freeze").get("stages")),
+        **_methods(config),
         "class weights": _plain(config.get("class_weights")),
         "early stopping": _patience(config),
         "seed": config.get("seed"),
@@ -108,6 +109,17 @@ def _left_out(values: Mapping[str, Any]) -> Record:
         if named:
             found[where] = "; ".join(named)
     return found
+
+
+def _methods(config: Mapping[str, Any]) -> Record:
+    """Return what else changed the training; what was off is left out."""
+    groups = {"adapter": "adapter", "images mixed by": "mix", "taught by": "distill"}
+    chosen = {words: _group(config, name) for words, name in groups.items()}
+    return {
+        words: _schedule(values)
+        for words, values in chosen.items()
+        if values.get("name") not in OF_NOTHING
+    }
 
 
 def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -140,7 +152,9 @@ def _optimizer(values: Mapping[str, Any]) -> str | None:
     if backbone is not None:
         rate += f" ({_plain(backbone)} for the backbone)"
     decay = f"weight decay {_plain(values.get('weight_decay'))}"
-    return ", ".join([str(values.get("name")), rate, decay, *_options(_group(values, "options"))])
+    more = _options({name: values.get(name) for name in ("layer_decay", "sam_rho")})
+    options = _options(_group(values, "options"))
+    return ", ".join([str(values.get("name")), rate, decay, *more, *options])
 
 
 def _batch_size(config: Mapping[str, Any]) -> str | None:
