@@ -17,6 +17,7 @@ from faceproof.data.protocols.protocol import ProtocolData
 from faceproof.data.protocols.published import PublishedData
 from faceproof.data.sources import KINDS
 from faceproof.evaluation.config import EvaluateConfig
+from faceproof.evaluation.novelty import NoveltyConfig
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.evaluation.video_point import VideoConfig
 from faceproof.models.backbones import BACKBONES
@@ -88,15 +89,15 @@ def training_parts() -> Iterator[Part]:
     """Yield what a training reads beside the groups."""
     file = CONF / "train.yaml"
     values, notes = written(file), comments(file)
-    top = settings_of(TrainConfig, "", values, notes, (*PARTS, "loader", "cache", "checkpoint",
-                                                       "threshold", "video"))  # fmt: skip
+    apart = (*PARTS, "loader", "cache", "checkpoint", "threshold", "video", "novelty")
+    top = settings_of(TrainConfig, "", values, notes, apart)
     calibration = "how probabilities are calibrated: `auto`, `temperature`, `isotonic` or `none`"
     top.append(Setting("calibration", "text", value_words(values["calibration"]), calibration))
     yield Part("## The training", "Of `faceproof train`, in `conf/train.yaml`.", top)
     for kind, name in (
         (LoaderConfig, "loader"), (CacheConfig, "cache"), (CheckpointConfig, "checkpoint"),
         (ThresholdConfig, "threshold"),
-        (VideoConfig, "video"),
+        (VideoConfig, "video"), (NoveltyConfig, "novelty"),
     ):  # fmt: skip
         held = {key.removeprefix(f"{name}."): value for key, value in values.items()}
         rows = settings_of(kind, name, held, leave_out=("calibration",))

@@ -21,7 +21,11 @@ def model_card(card: Card, folder: str) -> str:
         *(f"# {card.name}", "", made, "", "## What it answers", "", *_question(card), ""),
         *(line for role, part in card.parts.items() for line in _describe(TITLES[role], part)),
         *_limits(card),
-        *_usage(folder, any(network.onnx for network in card.networks)),
+        *_usage(
+            folder,
+            any(network.onnx for network in card.networks),
+            any(network.novelty for network in card.networks),
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -117,6 +121,12 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
         )
     for warning in point.warnings:
         yield f"- {warning}"
+    if part.novelty is not None:
+        yield (
+            f"- Called `unsure` too where the image is unlike the training images: "
+            f"{part.novelty.origin}."
+        )
+        yield from (f"- {warning}" for warning in part.novelty.warnings)
     if part.in_use is not None:
         yield f"- {part.in_use}"
     if part.video is not None:
@@ -197,7 +207,7 @@ def _limits(card: Card) -> Iterator[str]:
     yield ""
 
 
-def _usage(folder: str, with_onnx: bool) -> Iterator[str]:
+def _usage(folder: str, with_onnx: bool, with_novelty: bool) -> Iterator[str]:
     yield from ("## How to use it", "", "```python", "import faceproof", "")
     yield f'detector = faceproof.load("{folder}")'
     yield 'verdict = detector("image.jpg")'
@@ -205,8 +215,9 @@ def _usage(folder: str, with_onnx: bool) -> Iterator[str]:
     yield f"faceproof predict IMAGES --detector {folder} --out verdicts.csv"
     yield from ("```", "")
     if with_onnx:
+        novelty = " and `novelty`, (B,), of the networks that know it" if with_novelty else ""
         yield (
             f'With ONNX Runtime: `faceproof.load("{folder}", backend="onnx")` or `--backend onnx`. '
-            "An ONNX file takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,); "
-            "the normalisation is inside, calibration and threshold are in `card.json`."
+            "An ONNX file takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,)"
+            f"{novelty}; the normalisation is inside, calibration and threshold are in `card.json`."
         )
