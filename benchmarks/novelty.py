@@ -34,7 +34,7 @@ def measure_novelty(run: Path, others: list[str], number: int) -> list[dict[str,
     """
     folder = RunFolder(run)
     net, task = load_network(folder), recorded_data(folder).task
-    home = read_samples(folder)
+    home, listed = read_samples(folder), dict(map(_listed, others))
     train = Wanted(_of(home, "train"), RATE).sample
     features = _features(net, train, task)
     distances = _distances(features, label_numbers(train, task))
@@ -42,7 +42,7 @@ def measure_novelty(run: Path, others: list[str], number: int) -> list[dict[str,
     points = {name: fit_novelty_point(of(val), RATE, MAX_FITTED) for name, of in distances.items()}
     rows = []
     usual = None
-    for name, images in {"home": _of(home, "test"), **dict(map(_listed, others))}.items():
+    for name, images in {"home": _of(home, "test"), **listed}.items():
         chosen = images.take(_spread(images.num_rows, number))
         values = _features(net, chosen, task)
         usual = values if usual is None else usual

@@ -134,14 +134,16 @@ def fit_novelty(
     means = np.stack([values[codes == code].mean(0) for code in range(len(classes))])
     spread = fit_spread(values - means[codes], num_directions)
     rest = spread.variance_of_rest
+    numbers = {
+        "means": means,
+        "directions": spread.directions,
+        "inverses": 1 / spread.variances,
+        "inverse_of_rest": 1 / rest if rest else 0.0,
+        "scale": 1.0,
+    }
     return Novelty(
-        *(
-            torch.from_numpy(np.asarray(value, np.float32))
-            for value in (
-                means, spread.directions, 1 / spread.variances, 1 / rest if rest else 0.0, 1.0
-            )
-        )
-    )  # fmt: skip
+        **{name: torch.from_numpy(np.asarray(one, np.float32)) for name, one in numbers.items()}
+    )
 
 
 def fit_spread(centred: NDArray[np.float64], num_directions: int) -> Spread:

@@ -100,7 +100,8 @@ def load_novelty(run: RunFolder, net: Detector) -> Novelty | None:
     Raises:
         FaceproofError: the file is damaged, or not the one that the limit was fitted to.
     """
-    if run.read_novelty_point() is None:
+    # Members of an ensemble may lack an operating point, and have no such file then.
+    if not run.novelty.is_file() or run.read_novelty_point() is None:
         return None
     data = read_bytes(run.novelty, max_bytes(net.num_features))
     return read_novelty(run.novelty, data, net.num_features)
