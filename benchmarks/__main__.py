@@ -25,6 +25,7 @@ TITLES = {
     "near": "looking for near-duplicates of what a run has seen",
     "faces": "finding faces",
     "prepare": "preparing videos, frames per second",
+    "novelty": "share of images called unlike the training images, at a rate of 0.05",
     "performance": "each part of faceproof.performance on and off, images per second",
 }
 MODELS = ["effnet_se", "resnet18", "densenet121", "face_cnn"]
@@ -48,6 +49,8 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="+", default=["retinaface"], help="of faces")
     parser.add_argument("--min-score", type=float, help="of the face detectors")
     parser.add_argument("--videos", type=int, default=4, help="to prepare, of --seconds each")
+    parser.add_argument("--run", type=Path, help="a run folder, for novelty")
+    parser.add_argument("--others", nargs="+", default=[], help="data sets, NAME or NAME=ROOT")
     parser.add_argument("--out", type=Path, help="a JSON file")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torchvision)")
@@ -74,12 +77,8 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         from benchmarks.near import measure_near
 
         return [measure_near(given.files)]
-    if given.name == "predict":
-        from benchmarks.predicting import measure_predicting
-
-        if given.detector is None:
-            raise SystemExit("predict needs --detector DIR: what faceproof export made")
-        return measure_predicting(given.data, given.detector, given.images, given.rounds)
+    if given.name in ("predict", "novelty"):
+        return _measure_made(given)
     if given.name == "faces":
         from benchmarks.finding import measure_finding
 
@@ -119,6 +118,21 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
 
         return measure_frozen(given.data, given.models, given.epochs, given.rounds)
     return _measure_training(given)
+
+
+def _measure_made(given: argparse.Namespace) -> list[dict[str, object]]:
+    """Return the rows of a benchmark of what faceproof has trained or exported."""
+    if given.name == "novelty":
+        from benchmarks.novelty import measure_novelty
+
+        if given.run is None:
+            raise SystemExit("novelty needs --run FOLDER: what faceproof train made")
+        return measure_novelty(given.run, given.others, given.images)
+    from benchmarks.predicting import measure_predicting
+
+    if given.detector is None:
+        raise SystemExit("predict needs --detector DIR: what faceproof export made")
+    return measure_predicting(given.data, given.detector, given.images, given.rounds)
 
 
 def _measure_training(given: argparse.Namespace) -> list[dict[str, object]]:

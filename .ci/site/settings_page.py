@@ -19,6 +19,7 @@ from faceproof.data.protocols.protocol import ProtocolData
 from faceproof.data.protocols.published import PublishedData
 from faceproof.data.sources import KINDS
 from faceproof.evaluation.config import EvaluateConfig
+from faceproof.evaluation.novelty import NoveltyConfig
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.evaluation.video_point import VideoConfig
 from faceproof.models.backbones import BACKBONES
@@ -94,7 +95,7 @@ def training_parts() -> Iterator[Part]:
     """Yield what a training reads beside the groups."""
     file = CONF / "train.yaml"
     values, notes = written(file), comments(file)
-    apart = (*PARTS, "loader", "cache", "checkpoint", "threshold", "video", "leave_out")
+    apart = (*PARTS, "loader", "cache", "checkpoint", "threshold", "video", "leave_out", "novelty")
     top = settings_of(TrainConfig, "", values, notes, apart)
     calibration = "how probabilities are calibrated: `auto`, `temperature`, `isotonic` or `none`"
     top.append(Setting("calibration", "text", value_words(values["calibration"]), calibration))
@@ -103,6 +104,7 @@ def training_parts() -> Iterator[Part]:
         (LoaderConfig, "loader"), (CacheConfig, "cache"), (CheckpointConfig, "checkpoint"),
         (ThresholdConfig, "threshold"),
         (VideoConfig, "video"), (LeaveOutConfig, "leave_out"),
+        (NoveltyConfig, "novelty"),
     ):  # fmt: skip
         held = {key.removeprefix(f"{name}."): value for key, value in values.items()}
         rows = settings_of(kind, name, held, leave_out=("calibration", "train"))

@@ -12,6 +12,7 @@ from faceproof.models import InputConfig
 from faceproof.models.backbones import BACKBONES
 from faceproof.models.build import ModelConfig, build_network
 from faceproof.models.heads import HEADS
+from faceproof.models.novelty import DetectorWithNovelty, FeatureNetwork, fit_novelty
 from tests.small_networks import PLAIN, small
 
 pytest.importorskip("onnx", reason="takes faceproof[onnx]")
@@ -292,6 +293,26 @@ def test_every_kind_of_model_that_is_exported_is_loaded(kind):
     with torch.no_grad():
         expected = net(to_unit(images)).numpy()
     assert found == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.onnx_export
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_a_model_that_knows_novelty_gives_both(kind):
+    """Of maps and of pooled features."""
+    backbone, head, size = KINDS[kind]
+    pixels = {"size": size, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"}
+    net = build_network(ModelConfig(backbone, head, InputConfig(**pixels))).eval()
+    images = torch.randint(0, 256, (12, 3, size, size), dtype=torch.uint8)
+    with torch.no_grad():
+        features = FeatureNetwork(net)(to_unit(images))
+        whole = DetectorWithNovelty(net, fit_novelty(features.numpy(), np.arange(12) % 2))
+        expected = torch.stack(whole(to_unit(images)), 1).numpy()
+    data = to_onnx(whole)
+    assert OnnxNetwork(data, net.input, True)(images) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    with pytest.raises(FaceproofError, match="by the card it takes"):
+        OnnxNetwork(data, net.input)
+    with pytest.raises(FaceproofError, match="by the card it takes"):
+        OnnxNetwork(to_onnx(net), net.input, True)
 
 
 def test_every_backbone_and_head_is_among_the_kinds():

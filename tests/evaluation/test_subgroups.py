@@ -35,7 +35,7 @@ def scored(
         **subgroups,
     }
     rows = table_from_columns(columns, list(subgroups))
-    return predictions_table(rows, logits, sigmoid(logits), list(subgroups))
+    return predictions_table(rows, logits, sigmoid(logits), subgroups=list(subgroups))
 
 
 def shares(*right: tuple[str, int, int]) -> pa.Table:

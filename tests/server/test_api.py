@@ -17,6 +17,7 @@ from PIL import Image
 import faceproof
 from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.novelty import NoveltyPoint
 from faceproof.inference.faces import FaceOptions, judge_faces
 from faceproof.inference.video_faces import judge_video_faces, read_faces
 from faceproof.prepare.detectors import load_detector
@@ -81,6 +82,26 @@ def test_an_image_gets_the_verdict_that_python_gives(client, model, image):
     found = answer.json()
     assert found.pop("kind") == "image"
     assert found == pytest.approx(model(image).to_json(), abs=1e-6)
+
+
+def test_an_image_unlike_those_of_training_is_answered_with_a_reason(model, image):
+    """Here every image is, or none; a detector that does not know says nothing of it."""
+    (member,) = model.scorer.members
+
+    def knowing(images):
+        return np.stack([member.network(images), np.full(len(images), 2.0, np.float32)], 1)
+
+    knowing.fit = member.network.fit
+    for limit, strange in ((1.5, True), (2.5, False)):
+        point = NoveltyPoint(limit, 0.05, 100, 100)
+        scorer = replace(model.scorer, members=[replace(member, network=knowing)], novelty=point)
+        with TestClient(make_api_only(replace(model, scorer=scorer), Limits())) as client:
+            answer = send(client, image).json()
+        assert (answer["novelty"], answer["is_strange"]) == (2.0, strange)
+        assert answer["reason"] == ("unlike the training images" if strange else None)
+        assert answer["verdict"] == ("unsure" if strange else model(image).verdict)
+    with TestClient(make_api_only(model, Limits())) as client:
+        assert not {"novelty", "is_strange", "reason"} & set(send(client, image).json())
 
 
 def test_a_cascade_answers_that_there_is_no_face(tmp_path, model, image):

@@ -4,12 +4,14 @@ import base64
 import contextlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import faceproof
+from faceproof.evaluation.novelty import NoveltyPoint
 from faceproof.server.limits import Limits
 from faceproof.workflows.export import export_cascade
 from tests.conftest import write_images
@@ -138,6 +140,25 @@ def test_a_person_reads_the_verdict_and_what_it_rests_on(tab, model, images):
     assert tab.locator(".map").count() == 0
     hosts = {request.url.split("/")[2] for request in tab.asked if request.url.startswith("http")}
     assert hosts == {tab.url.split("/")[2]}
+
+
+def test_an_image_unlike_those_of_training_is_told_so(browser, model, images):
+    (member,) = model.scorer.members
+
+    def knowing(pictures):
+        return np.stack([member.network(pictures), np.full(len(pictures), 3.2, np.float32)], 1)
+
+    knowing.fit = member.network.fit
+    point = NoveltyPoint(1.5, 0.05, 100, 100)
+    scorer = replace(model.scorer, members=[replace(member, network=knowing)], novelty=point)
+    with (
+        serving(replace(model, scorer=scorer)) as address,
+        opened(browser, address, viewport={"width": 1200, "height": 900}) as tab,
+    ):
+        said = judged(tab, images["fake"])
+    assert said.lower().startswith("unsure")
+    assert "unlike the images that the detector was trained on, 3.2 times as far" in said
+    assert "It lies between" not in said
 
 
 def test_the_name_of_a_file_stays_with_the_person(tab, images, tmp_path):

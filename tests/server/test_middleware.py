@@ -214,13 +214,16 @@ def test_too_many_connections_are_told_so_as_every_error_is():
 def test_verdicts_visits_and_the_detector_are_counted():
     queue = JudgingQueue(Limits())
     metrics = Metrics(queue, "mine", "1f")
-    metrics.add_verdict("fake", "image")
+    metrics.add_verdict("fake", "image", 0.85, 1.1)
     metrics.add_verdict("unsure", "video")
     metrics.visits.inc()
     lines = metrics.text().decode().splitlines()
     queue.close()
     assert 'faceproof_verdicts_total{kind="image",verdict="fake"} 1.0' in lines
     assert 'faceproof_verdicts_total{kind="video",verdict="unsure"} 1.0' in lines
+    assert 'faceproof_probability_bucket{kind="image",le="0.8"} 0.0' in lines
+    assert 'faceproof_probability_bucket{kind="image",le="0.9"} 1.0' in lines
+    assert 'faceproof_novelty_bucket{kind="image",le="1.25"} 1.0' in lines
     assert "faceproof_page_visits_total 1.0" in lines
     about = f'faceproof="{faceproof.__version__}",fingerprint="1f",name="mine"'
     assert f"faceproof_detector_info{{{about}}} 1.0" in lines

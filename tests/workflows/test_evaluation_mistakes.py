@@ -58,7 +58,7 @@ def test_an_evaluation_shows_them_and_survives_an_image_that_vanishes(tmp_path):
 
     def all_wrong(rows, corruption=None):
         Path(gone).unlink()
-        return np.where(label_numbers(rows, face) == 1, -9.0, 9.0)
+        return np.where(label_numbers(rows, face) == 1, -9.0, 9.0), None
 
     config = EvaluateConfig(str(run.path))
     folder = evaluate_run(run, config, all_wrong, DataSet("face_or_not", face, table))

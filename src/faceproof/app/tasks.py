@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # What may be changed when a run is resumed; all else is in its checkpoint or was decided by then.
 CHANGEABLE = (
     "trainer.", "loader.", "cache.images", "cache.features", "cache.max_gb", "checkpoint.",
-    "threshold.", "calibration", "patience", "compile", "scheduler.more_epochs",
+    "threshold.", "calibration", "novelty.", "patience", "compile", "scheduler.more_epochs",
 )  # fmt: skip
 # Settings of the command itself; a training has no use for them.
 OF_THE_COMMAND = ("allow", "compare", "experiments", "resume", "sweep")
@@ -170,6 +170,7 @@ def _bring_here(values: dict[str, Any]) -> None:
             cache["views"] = None
         if cache.get("images") == cache.get("features") == "none":
             cache.pop("max_gb", None)
+    values.setdefault("novelty", {"rate": None})
     if isinstance(values.get("threshold"), dict):
         threshold.setdefault("max_risk", MAX_RISK_OF_OLD)  # what it aimed at
     if "num_workers" in loader:

@@ -30,6 +30,7 @@ from faceproof.io.plain_files import read_bytes, read_json
 from faceproof.models.build import Shapes, build_network, network_shapes, read_model, shapes_of
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.limits import at_most
+from faceproof.models.novelty import Novelty, max_bytes, read_novelty
 
 CARD = "card.json"
 README = "README.md"
@@ -72,7 +73,7 @@ def refuse_occupied(folder: Path, overwrite: bool) -> None:
         card = read_card(folder)
     except FaceproofError as error:
         raise FaceproofError(f"{folder} is there; name another folder: {error}") from error
-    named = [glob.escape(one.file) for network in card.networks for one in network.files]
+    named = [glob.escape(one.file) for part in card.parts.values() for one in part.files]
     refuse_foreign_files(folder, [CARD, README, *named])
     if not overwrite:
         raise FaceproofError(
@@ -159,6 +160,18 @@ def read_network(folder: Path, entry: NetworkEntry) -> Detector:
     _check_values(path, state, entry.input)
     net.load_state_dict(state)
     return net.eval()
+
+
+def read_network_novelty(folder: Path, entry: NetworkEntry, net: Detector) -> Novelty | None:
+    """Load what measures novelty by the features of an artifact's network; None without it.
+
+    Raises:
+        FaceproofError: the file is not that of the card, or does not fit.
+    """
+    if entry.novelty is None:
+        return None
+    data = read_file(folder, entry.novelty, max_bytes(net.num_features))
+    return read_novelty(folder / entry.novelty.file, data, net.num_features)
 
 
 def _check_shapes(path: Path, state: Mapping[str, Tensor], wanted: Shapes) -> None:

@@ -14,6 +14,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import AVERAGES
 from faceproof.evaluation.json_values import plain
+from faceproof.evaluation.novelty import NoveltyPoint
 from faceproof.evaluation.operating_point import OperatingPoint, in_use
 from faceproof.evaluation.video_point import VideoPoint
 from faceproof.io.parse import ADDED, parse
@@ -59,12 +60,18 @@ class NetworkEntry:
     calibration: Calibration = field(default_factory=Calibration)  # in an ensemble, of its logits
     # What else it sees of an image, or sees in its place; None of a network of images alone.
     branch: dict[str, Any] | None = field(default=None, metadata=ADDED)
+    # What measures how unlike the training images an image is; None where that was not fitted.
+    novelty: StoredFile | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if not self.weights.file.endswith(".safetensors"):
             raise FaceproofError(
                 f"its weights are {self.weights.file!r}; only safetensors are loaded, because a "
                 "pickle can run code"
+            )
+        if self.novelty is not None and not self.novelty.file.endswith(".safetensors"):
+            raise FaceproofError(
+                f"its novelty is measured by {self.novelty.file!r}; only safetensors are loaded"
             )
         if not 0 <= self.weight <= 1:
             raise FaceproofError(f"a network's weight is from 0 to 1; found {self.weight}")
@@ -82,7 +89,7 @@ class NetworkEntry:
     @property
     def files(self) -> list[StoredFile]:
         """The files of this network."""
-        return [self.weights] if self.onnx is None else [self.weights, self.onnx]
+        return [one for one in (self.weights, self.onnx, self.novelty) if one is not None]
 
 
 @dataclass(frozen=True)
@@ -180,6 +187,10 @@ class DetectorEntry:
     crop: StoredCrop | None = field(default=None, metadata=ADDED)
     # How its answers on frames become one on a video; None where that was not fitted.
     video: VideoPoint | None = field(default=None, metadata=ADDED)
+    # From which novelty on an image is unlike the training images; None where that was not fitted.
+    novelty: NoveltyPoint | None = field(default=None, metadata=ADDED)
+    # What images that come in are compared with; see `evaluation.drift`.
+    reference: StoredFile | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         known = self.average is None or self.average in AVERAGES
@@ -191,12 +202,23 @@ class DetectorEntry:
         total = sum(network.weight for network in self.networks)
         if abs(total - 1) > MAX_ROUNDING:
             raise FaceproofError(f"the weights of a detector's networks sum to 1; found {total}")
+        if self.novelty is not None and any(one.novelty is None for one in self.networks):
+            raise FaceproofError(
+                "it says from which novelty on an image is strange, and not by what each of its "
+                "networks measures that"
+            )
         files = {network.weights.file for network in self.networks}
         if not len(files) == len(self.networks) <= MAX_NETWORKS:
             raise FaceproofError(
                 f"a detector has up to {MAX_NETWORKS} networks, each with its own weights; found "
                 f"{len(self.networks)} with {len(files)}"
             )
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """The files of its networks, and its own."""
+        own = [] if self.reference is None else [self.reference]
+        return [file for network in self.networks for file in network.files] + own
 
     @property
     def kind(self) -> str:

@@ -145,6 +145,12 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
         )
     for warning in point.warnings:
         yield f"- {warning}"
+    if part.novelty is not None:
+        yield (
+            f"- Called `unsure` too where the image is unlike the training images: "
+            f"{part.novelty.origin}."
+        )
+        yield from (f"- {warning}" for warning in part.novelty.warnings)
     if part.in_use is not None:
         yield f"- {part.in_use}"
     if part.video is not None:
@@ -266,10 +272,12 @@ def _usage(folder: str, card: Card) -> Iterator[str]:
     yield f"faceproof predict IMAGES --detector {folder} --out verdicts.csv"
     yield from ("```", "")
     if any(network.onnx for network in card.networks):
+        with_novelty = any(network.novelty for network in card.networks)
+        novelty = " and `novelty`, (B,), of the networks that know it" if with_novelty else ""
         yield (
             f'With ONNX Runtime: `faceproof.load("{folder}", backend="onnx")` or `--backend onnx`. '
-            "An ONNX file takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,); "
-            "the normalisation is inside, calibration and threshold are in `card.json`."
+            "An ONNX file takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,)"
+            f"{novelty}; the normalisation is inside, calibration and threshold are in `card.json`."
         )
         if any(network.input.num_passes > 1 for network in card.networks):
             yield "It takes one crop or mirror image; the mean of their logits is taken outside."

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from faceproof.artifact.onnx_check import INPUT, OUTPUT, check_model
+from faceproof.artifact.onnx_check import INPUT, NOVELTY, OUTPUT, check_model
 from faceproof.data.model_input import average_logits, fit_of, to_unit
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector, ImageInput
+from faceproof.models.novelty import DetectorWithNovelty
 
 MAX_BYTES = 2**31 - 1  # of a model in one piece: protobuf's own limit
 MIN_TORCH = (2, 7)  # 2.6 writes shapes that depend on the image
@@ -27,11 +28,12 @@ class OnnxNetwork:
         FaceproofError: ONNX Runtime is not installed, or the model is not one of ours.
     """
 
-    def __init__(self, data: bytes, input: ImageInput) -> None:
+    def __init__(self, data: bytes, input: ImageInput, with_novelty: bool = False) -> None:
+        self.outputs = [OUTPUT, NOVELTY] if with_novelty else [OUTPUT]
         self.fit, self.tta = fit_of(input), input.tta
         runtime = _import("onnxruntime")
         _import("onnx")
-        check_model(data, input.size)
+        check_model(data, input.size, with_novelty)
         try:
             options = runtime.SessionOptions()
             # Threads that spin between two batches take the cores from those that decode.
@@ -43,12 +45,16 @@ class OnnxNetwork:
             raise FaceproofError(f"ONNX Runtime cannot load the model: {error}") from error
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
-        """Return the logits, (B,), as `average_logits` has them: the model takes one crop each."""
+        """Return the logits, (B,), as `average_logits` has them; with novelties both, (B, 2).
+
+        The model takes one crop of each image.
+        """
         return np.asarray(average_logits(self._run, images, self.tta).numpy(), np.float32)
 
     def _run(self, images: Tensor) -> Tensor:
         scaled = to_unit(images).contiguous().numpy()
-        return torch.from_numpy(self.session.run([OUTPUT], {INPUT: scaled})[0])
+        found = self.session.run(self.outputs, {INPUT: scaled})
+        return torch.from_numpy(found[0] if len(found) == 1 else np.stack(found, 1))
 
 
 def _import(name: str) -> ModuleType:
@@ -61,10 +67,11 @@ def _import(name: str) -> ModuleType:
         ) from error
 
 
-def to_onnx(net: Detector) -> bytes:
+def to_onnx(net: Detector | DetectorWithNovelty) -> bytes:
     """Return a network as an ONNX model, checked and in one piece.
 
-    It takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,).
+    It takes `images`, (B, 3, S, S) float32 in [0, 1], and gives `logit`, (B,), and `novelty`, (B,),
+    of a network that knows it.
 
     Raises:
         FaceproofError: the packages are not installed, PyTorch cannot export this network, or has
@@ -79,6 +86,8 @@ def to_onnx(net: Detector) -> bytes:
             "or export without --onnx"
         )
     batch = torch.export.Dim("batch", max=2**20)  # some releases write the example's else
+    with_novelty = isinstance(net, DetectorWithNovelty)
+    outputs = [OUTPUT, NOVELTY] if with_novelty else [OUTPUT]
     example = torch.zeros(2, 3, net.input.size, net.input.size)
     try:
         with warnings.catch_warnings():
@@ -86,7 +95,7 @@ def to_onnx(net: Detector) -> bytes:
             warnings.simplefilter("ignore")
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             program = torch.onnx.export(
-                net.eval().cpu(), (example,), input_names=[INPUT], output_names=[OUTPUT],
+                net.eval().cpu(), (example,), input_names=[INPUT], output_names=outputs,
                 dynamic_shapes={INPUT: {0: batch}}, dynamo=True, verbose=False,
             )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
@@ -95,5 +104,5 @@ def to_onnx(net: Detector) -> bytes:
     assert program is not None
     data: bytes = program.model_proto.SerializeToString()
     onnx.checker.check_model(data)
-    check_model(data, net.input.size)
+    check_model(data, net.input.size, with_novelty)
     return data

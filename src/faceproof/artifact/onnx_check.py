@@ -15,7 +15,7 @@ from faceproof.errors import FaceproofError
 if TYPE_CHECKING:
     import onnx
 
-INPUT, OUTPUT = "images", "logit"
+INPUT, OUTPUT, NOVELTY = "images", "logit", "novelty"
 MAX_NODES = 20_000
 MAX_ELEMENTS = 2**28  # of one value, for one image: 1 GB
 MAX_WORK = 2e12  # multiplications for one image; the largest networks of timm take a third of it
@@ -49,10 +49,11 @@ ATTRIBUTES = ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS", "STRINGS")
 Shape = tuple[int, ...]
 
 
-def check_model(data: bytes, side: int) -> None:
+def check_model(data: bytes, side: int, with_novelty: bool = False) -> None:
     """Refuse an ONNX model that is not of the kind that `to_onnx` writes.
 
-    `side` is that of the images, (B, 3, S, S), by the card.
+    `side` is that of the images, (B, 3, S, S), by the card, and `with_novelty` whether the model
+    gives their novelty too.
 
     Raises:
         FaceproofError: it is no ONNX, has other inputs or outputs, holds what is not allowed, or
@@ -65,7 +66,7 @@ def check_model(data: bytes, side: int) -> None:
     except Exception as error:  # protobuf's exceptions have no base but this
         raise FaceproofError(f"the ONNX model cannot be read: {error}") from error
     _check_parts(model)
-    _check_ends(model.graph, side)
+    _check_ends(model.graph, side, with_novelty)
     shapes = _infer_shapes(model)
     _check_work(model.graph, shapes)
 
@@ -111,12 +112,16 @@ def _check_tensor(tensor: "onnx.TensorProto") -> None:
         raise _refuse(f"says {tuple(tensor.dims)} of {tensor.name!r}, and stores {stored} numbers")
 
 
-def _check_ends(graph: "onnx.GraphProto", side: int) -> None:
+def _check_ends(graph: "onnx.GraphProto", side: int, with_novelty: bool) -> None:
     """Refuse other inputs and outputs than those of the card's network."""
     inside = {tensor.name for tensor in graph.initializer}
     taken = [_told(one) for one in graph.input if one.name not in inside]
     given = [_told(one) for one in graph.output]
-    wanted = [(INPUT, "FLOAT", (None, 3, side, side))], [(OUTPUT, "FLOAT", (None,))]
+    outputs = (OUTPUT, NOVELTY) if with_novelty else (OUTPUT,)
+    wanted = (
+        [(INPUT, "FLOAT", (None, 3, side, side))],
+        [(name, "FLOAT", (None,)) for name in outputs],
+    )
     if (taken, given) != wanted:
         raise FaceproofError(
             f"the ONNX model takes {taken} and gives {given}; by the card it takes {wanted[0]} and "
@@ -159,8 +164,10 @@ def _infer_shapes(model: "onnx.ModelProto") -> Mapping[str, Shape]:
     sizes = [1, *(one.dim_value for one in image.shape.dim[1:])]
     inputs.append(helper.make_tensor_value_info(INPUT, image.elem_type, sizes))
     nodes = [node for node in graph.node if not set(node.output) & set(constants)]
-    (output,) = graph.output
-    ends = [helper.make_tensor_value_info(output.name, output.type.tensor_type.elem_type, None)]
+    ends = [
+        helper.make_tensor_value_info(output.name, output.type.tensor_type.elem_type, None)
+        for output in graph.output
+    ]
     light = helper.make_model(
         helper.make_graph(nodes, "checked", inputs, ends, small), opset_imports=model.opset_import
     )

@@ -31,6 +31,7 @@ COMMANDS = {
     "audit": "find leaks, shortcuts and bad files in a data set",
     "completion": "print what makes a shell complete these words: bash, zsh or fish",
     "compare": "set runs against each other that scored the same images",
+    "drift": "say whether the images that come in have changed since the training",
     "ensemble": "average the scores of several runs",
     "explain": "show what in an image speaks for the answer, and how far to trust that",
     "explore": "show what a data set holds",

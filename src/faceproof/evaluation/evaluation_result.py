@@ -33,6 +33,8 @@ from faceproof.evaluation.intervals import NUM_RESAMPLES, BootstrapIntervals, bo
 from faceproof.evaluation.json_values import plain, printable
 from faceproof.evaluation.metrics import METRICS, Metrics, measure_scores
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
+from faceproof.evaluation.novelty import NoveltyPoint, find_strange
+from faceproof.evaluation.novelty_check import NoveltyCheck, check_novelty
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.pairs import PairRanking, rank_pairs
 from faceproof.evaluation.point_check import OperatingPointCheck, check_point
@@ -76,6 +78,8 @@ class EvaluationContext:
     unreadable: Sequence[tuple[str, str]] = ()  # path and reason
     operating_point: OperatingPoint | None = None  # if it was fitted
     video_point: VideoPoint | None = None  # if it was fitted
+    novelty_point: NoveltyPoint | None = None  # if it was fitted
+    home: Sequence[str] = ()  # the sources of the training images
     # How often the run has scored this test split, this time included, where that is counted.
     test_scorings: int | None = None
     num_resamples: int = NUM_RESAMPLES
@@ -147,6 +151,7 @@ class Evaluation:
     operating_point: OperatingPointCheck | None
     calibration: dict[str, CalibrationQuality]
     risk_coverage: RiskCoverage
+    novelty: NoveltyCheck | None  # None where the detector does not know novelty
     group_level: GroupLevel | None
     pairs: PairRanking | None  # None where no fake has its original among the images
     mistakes: dict[str, Mistakes]
@@ -189,6 +194,8 @@ class Evaluation:
                 "record": dict(context.record),
             }
         )
+        if (limit := context.novelty_point) is not None and self.novelty is not None:
+            numbers["novelty"] |= {**limit.to_json(), "origin": limit.origin}
         if (point := context.operating_point) is not None:
             numbers["operating_point"] |= {**point.to_json(), "origin": point.origin}
         if context.neutral is not None:
@@ -215,6 +222,8 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
     labels, units = label_numbers(known, task), unit_codes(known)
     probabilities = probabilities_of(known)
     called = is_positive(probabilities_of(predictions), threshold)
+    point, limit = context.operating_point, context.novelty_point
+    strange = None if limit is None else find_strange(known, limit)
     (true_negative, false_positive), (false_negative, true_positive) = once.confusion.tolist()
     return Evaluation(
         context=context,
@@ -230,12 +239,15 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
         by_source=breakdown(predictions, task, threshold, "source"),
         worst_first=worst_first(predictions, task, threshold),
         operating_point=None
-        if (point := context.operating_point) is None
-        else check_point(labels, probabilities, units, point),
+        if point is None
+        else check_point(labels, probabilities, units, point, strange),
         calibration={
             name: _calibration_quality(labels, logits_of(known), values, units)
             for name, values in before_and_after(known).items()
         },
+        novelty=None
+        if limit is None or point is None
+        else check_novelty(predictions, task, point, limit, context.home),
         risk_coverage=_risk_coverage(labels, probabilities, threshold),
         group_level=measure_groups(
             known, task, threshold, context.num_resamples, context.video_point

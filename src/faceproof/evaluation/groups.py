@@ -103,6 +103,7 @@ def aggregate_groups(
     probabilities, logits = combine_images(probabilities_of(grouped), codes, how, threshold)
     numbers = [pa.array(logits), pa.array(probabilities.astype(np.float32))]
     columns = [names, label, source, generator, names, *numbers, component, pair]
+    columns.append(pa.nulls(len(names)))  # images are strange, not groups of them
     table = pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
     return GroupPredictions(table, predictions.num_rows - grouped.num_rows)
 

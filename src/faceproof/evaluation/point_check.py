@@ -24,7 +24,8 @@ class FalseAlarms:
 class OperatingPointCheck:
     """What an operating point does on these images; each share is None without labelled images.
 
-    `error_answered` is the share called wrongly of the images outside of the unsure band.
+    `error_answered` is the share called wrongly of the images outside of the unsure band. Where the
+    detector calls images unsure that are unlike the training images, these are unsure too.
     """
 
     fpr: FalseAlarms
@@ -52,12 +53,21 @@ def realised_fpr(called: Flags, labels: Labels, units: Codes) -> FalseAlarms:
 
 
 def check_point(
-    labels: Labels, probabilities: Scores, units: Codes, point: OperatingPoint
+    labels: Labels,
+    probabilities: Scores,
+    units: Codes,
+    point: OperatingPoint,
+    strange: Flags | None = None,
 ) -> OperatingPointCheck:
-    """Measure what an operating point does on labelled images; all columns are (N,)."""
+    """Measure what an operating point does on labelled images; all columns are (N,).
+
+    `strange` are images that are called unsure because they are unlike the training images.
+    """
     called = is_positive(probabilities, point.threshold)
     wrong = called != (labels == 1)
     answered = ~reliability.unsure_flags(probabilities, point.unsure)
+    if strange is not None:
+        answered &= ~strange
     return OperatingPointCheck(
         fpr=realised_fpr(called, labels, units),
         share_unsure=_share(~answered),

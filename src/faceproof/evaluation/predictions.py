@@ -11,6 +11,7 @@
 | probability | float32    | of the positive class, in [0, 1]; calibrated where it is so |
 | component   | string     | what people or source videos connect, or null              |
 | pair        | string     | what a fake shares with what it was made from, or null     |
+| novelty     | float32    | how unlike the training images (`evaluation.novelty`), or null |
 
 Further columns hold the subgroups of the images, as words: skin tone, age, compression.
 
@@ -41,7 +42,9 @@ SCHEMA = pa.schema(
     [IMAGES.field(name) for name in OF_IMAGE]
     + [pa.field("logit", pa.float32()), pa.field("probability", pa.float32())]
     + [IMAGES.field(name) for name in ADDED_LATER]
+    + [pa.field("novelty", pa.float32())]
 )
+MAY_LACK = (*ADDED_LATER, "novelty")  # columns that files of earlier versions lack
 
 
 class ScoreError(FaceproofError):
@@ -73,11 +76,13 @@ def predictions_table(
     rows: pa.Table,
     logits: npt.NDArray[np.floating],
     probabilities: npt.NDArray[np.floating],
+    novelties: npt.NDArray[np.floating] | None = None,
     subgroups: Sequence[str] = (),
 ) -> pa.Table:
     """Join an image table of N rows with the detector's logits and probabilities, (N,) each.
 
-    `subgroups` are further columns of the image table to take over.
+    `novelties`, (N,), are None of a detector that does not know them; `subgroups` are further
+    columns of the image table to take over.
 
     Raises:
         FaceproofError: the three differ in length, or a score is no score (see `read_predictions`).
@@ -89,7 +94,12 @@ def predictions_table(
         )
     scores = [np.asarray(logits, np.float32), np.asarray(probabilities, np.float32)]
     columns = [*(rows[name] for name in OF_IMAGE), *map(pa.array, scores)]
-    columns += [rows[name] for name in (*ADDED_LATER, *subgroups)]
+    columns += [rows[name] for name in ADDED_LATER]
+    if novelties is None:
+        columns.append(pa.nulls(rows.num_rows, pa.float32()))
+    else:
+        columns.append(pa.array(np.asarray(novelties, np.float32)))
+    columns += [rows[name] for name in subgroups]
     schema = pa.schema([*SCHEMA, *((name, WORD) for name in subgroups)])
     return _refuse_bad_scores(pa.table(columns, schema=schema))
 
@@ -103,6 +113,10 @@ def _refuse_bad_scores(predictions: pa.Table) -> pa.Table:
     _refuse_rows(predictions, ~np.isfinite(logits), "a logit that is not finite")
     outside = ~((probabilities >= 0) & (probabilities <= 1))
     _refuse_rows(predictions, outside, "a probability outside [0, 1]")
+    if predictions["novelty"].null_count < predictions.num_rows:
+        novelties = predictions["novelty"].fill_null(0).to_numpy()
+        known = np.isfinite(novelties) & (novelties >= 0)
+        _refuse_rows(predictions, ~known, "a novelty that is no number from 0 on")
     return predictions
 
 
@@ -129,7 +143,7 @@ def read_predictions(path: Path) -> pa.Table:
     """
     if not path.is_file():
         raise FaceproofError(f"there are no predictions at {path}; evaluate the run first")
-    table = read_parquet(path, SCHEMA, may_lack=ADDED_LATER, more=WORD)
+    table = read_parquet(path, SCHEMA, may_lack=MAY_LACK, more=WORD)
     if nulls := [name for name in ("path", "logit", "probability") if table[name].null_count]:
         raise FaceproofError(f"{path} has rows without {nulls[0]}; evaluate the run again")
     return _refuse_bad_scores(table)

@@ -30,8 +30,7 @@ from torchvision.transforms.v2 import functional as F
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import ScoreError
 from faceproof.explain.config import FINE, METHODS, REMOVALS, Grain, Removal, check_choice
-from faceproof.explain.loaded_detector import has_channels_last
-from faceproof.models.detector import Detector
+from faceproof.models.detector import Detector, has_channels_last
 
 Maps = NDArray[np.float32]
 

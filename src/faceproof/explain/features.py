@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
 from faceproof.explain.features_results import PLANES, TITLES, FeatureMap, Plane, Points
-from faceproof.explain.loaded_detector import BATCH, Subject, has_channels_last, read_images
-from faceproof.models.detector import Detector
+from faceproof.explain.loaded_detector import BATCH, Subject, read_images
+from faceproof.models.detector import Detector, pool_features
 
 Features = NDArray[np.float32]
 
@@ -42,16 +42,7 @@ def backbone_features(net: Detector, images: Tensor) -> Features:
         FaceproofError: the backbone's output has no such shape.
     """
     net.eval()
-    values = net.features(images.to(net.input_mean.device)).float()
-    if values.ndim == 4:
-        values = values.mean((1, 2) if has_channels_last(net) else (2, 3))
-    elif values.ndim == 3:
-        values = values.mean(1)
-    if values.ndim != 2:
-        raise FaceproofError(
-            f"the backbone's output has the shape {tuple(values.shape)}; features are (B, C), "
-            "(B, N, C) or (B, C, h, w)"
-        )
+    values = pool_features(net, net.features(images.to(net.input_mean.device)))
     return np.asarray(values.cpu().numpy(), np.float32)
 
 

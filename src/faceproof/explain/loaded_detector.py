@@ -78,11 +78,6 @@ def refuse_means(input: ImageInput) -> None:
         )
 
 
-def has_channels_last(net: Detector) -> bool:
-    """Say whether the backbone's feature maps are (B, h, w, C) instead of (B, C, h, w)."""
-    return str(getattr(net.backbone, "output_fmt", "NCHW")).upper().endswith("NHWC")
-
-
 def load_subject(path: Path, device: str, allow: Sequence[str] = ()) -> Subject:
     """Return the detector of a run folder or of an artifact, on a torch device or `auto`.
 

@@ -236,7 +236,7 @@ def _row(file: _File, judged: Judged | None, threshold: float) -> Row:
         one = judged
     row = replace(
         row, verdict=one.verdict, called=one.called, probability=one.probability,
-        gate_probability=one.gate_probability,
+        gate_probability=one.gate_probability, novelty=one.novelty, is_strange=one.is_strange,
     )  # fmt: skip
     if isinstance(judged, VideoVerdict):
         row = replace(row, threshold=judged.threshold)  # videos may have their own

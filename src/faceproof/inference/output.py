@@ -14,6 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.novelty import STRANGE
 from faceproof.inference.output_parts import Results, Row, Seen, printable
 from faceproof.inference.predictor import Predictor
 from faceproof.io.progress import log_progress
@@ -100,7 +101,8 @@ def _verdict(row: Row) -> str:
         return f"unreadable: {row.error}"
     frames = None if row.frames is None else f"video, {row.frames} frames"
     faces = None if row.faces is None else f"faces: {row.faces}"
-    notes = "; ".join(filter(None, (frames, faces, row.note)))
+    strange = STRANGE if row.is_strange else None
+    notes = "; ".join(filter(None, (strange, frames, faces, row.note)))
     return f"{row.verdict} ({notes})" if notes else str(row.verdict)
 
 

@@ -54,6 +54,9 @@ class Row:
         frames: how many frames of a video were read; None for an image.
         note: of a video, the spread over its frames, and what should be known of them.
         faces: how many were found; None where faces were not looked for.
+        novelty: how unlike the training images it is, see `Verdict`; of a video the median over its
+            frames.
+        is_strange: whether that is too much for an answer.
         stamp: of the file before it was read, see `io.stamps`; no column of the output.
     """
 
@@ -68,15 +71,26 @@ class Row:
     frames: int | None = None
     note: str | None = None
     faces: int | None = None
+    novelty: float | None = None
+    is_strange: bool | None = None
     stamp: str | None = None
 
 
-def _schema(gated: bool) -> pa.Schema:
-    """Return the columns of the output; only a cascade has a probability of its gate."""
+OF_NOVELTY = ("novelty", "is_strange")
+
+
+def _schema(gated: bool, knows_novelty: bool) -> pa.Schema:
+    """Return the columns of the output; only a cascade has a probability of its gate.
+
+    Only a detector that knows novelty has columns for that.
+    """
     columns = {field.name: pa.float32() for field in fields(Row) if field.name != "stamp"}
     columns |= dict.fromkeys(("path", "verdict", "called", "error", "note"), pa.string())
     columns |= {"frames": pa.int32(), "faces": pa.int32(), "threshold": pa.float64()}
-    return pa.schema([one for one in columns.items() if gated or one[0] != "gate_probability"])
+    columns["is_strange"] = pa.bool_()
+    left_out = () if gated else ("gate_probability",)
+    left_out += () if knows_novelty else OF_NOVELTY
+    return pa.schema([one for one in columns.items() if one[0] not in left_out])
 
 
 class Results:
@@ -87,6 +101,7 @@ class Results:
         about: what must be equal when another command continues this output.
         gated: whether there is a column for the gate of a cascade.
         overwrite: replace what is there, and start from the beginning.
+        knows_novelty: whether there are columns for novelty.
 
     Raises:
         FaceproofError: the output is finished already, is of another type, is written by another
@@ -94,7 +109,12 @@ class Results:
     """
 
     def __init__(
-        self, path: Path, about: Mapping[str, Any], gated: bool = False, overwrite: bool = False
+        self,
+        path: Path,
+        about: Mapping[str, Any],
+        gated: bool = False,
+        overwrite: bool = False,
+        knows_novelty: bool = False,
     ) -> None:
         if path.suffix not in SUFFIXES:
             raise FaceproofError(f"--out {path} must end in {', '.join(SUFFIXES)}")
@@ -103,7 +123,7 @@ class Results:
                 f"{path} exists and is finished; name another file, or replace it by --overwrite"
             )
         self.path = path
-        self.schema = _schema(gated)
+        self.schema = _schema(gated, knows_novelty)
         self.folder = path.with_name(path.name + ".unfinished")
         if overwrite and self.folder.is_dir():
             shutil.rmtree(self.folder)

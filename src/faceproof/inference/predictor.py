@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from faceproof import lookup
-from faceproof.artifact.artifact import read_card, read_file, read_network
+from faceproof.artifact.artifact import read_card, read_file, read_network, read_network_novelty
 from faceproof.artifact.card import Card, DetectorEntry, NetworkEntry
 from faceproof.data.image_io import (
     UnreadableImageError,
@@ -78,6 +78,11 @@ class Predictor:
         self.threshold = self.scorer.point.threshold
         self.fits = tuple(dict.fromkeys(network.fit for network in self.networks()))
 
+    @property
+    def knows_novelty(self) -> bool:
+        """Whether it calls images unsure that are unlike its training images."""
+        return self.scorer.novelty is not None
+
     def networks(self) -> list[Network]:
         """Return all its networks, in the order of the card."""
         scorers = [scorer for scorer in (self.gate, self.scorer) if scorer is not None]
@@ -109,15 +114,15 @@ class Predictor:
     def judge(self, fitted: Fitted) -> list[Verdict]:
         """Return the verdicts on a batch of images that `fit` has fitted."""
         if self.gate is None:
-            return self.scorer.judge(self.scorer.score(fitted))
-        logits = self.gate.score(fitted)
+            return self.scorer.judge(*self.scorer.score(fitted))
+        logits, _ = self.gate.score(fitted)
         shares = self.gate.probabilities(logits)
         faces = is_positive(shares, self.gate.point.threshold)
         found: list[Verdict] = []
         if faces.any():  # the detector judges faces alone
             chosen = torch.from_numpy(faces)
             of_faces = {fit: images[chosen] for fit, images in fitted.items()}
-            found = self.scorer.judge(self.scorer.score(of_faces))
+            found = self.scorer.judge(*self.scorer.score(of_faces))
         rest = iter(found)
         no_face = Verdict(NO_FACE, NO_FACE, None, None, self.threshold, self.task.name)
         return [
@@ -127,7 +132,7 @@ class Predictor:
 
     def score_tensors(self, images: Tensor) -> Scores:
         """Return the logits, (B,) float64, of (B, 3, H, W) uint8, without the gate of a cascade."""
-        return self.scorer.score({fit: fit_image(images, *fit) for fit in self.fits})
+        return self.scorer.score({fit: fit_image(images, *fit) for fit in self.fits})[0]
 
 
 @functools.cache
@@ -220,7 +225,8 @@ def load(
 
     def network(entry: NetworkEntry) -> Network:
         if backend == "torch":
-            return TorchNetwork(read_network(folder, entry), place)
+            net = read_network(folder, entry)
+            return TorchNetwork(net, place, read_network_novelty(folder, entry, net))
         from faceproof.artifact.onnx import MAX_BYTES, OnnxNetwork
 
         if entry.onnx is None:
@@ -228,12 +234,13 @@ def load(
                 f"{folder} was exported without ONNX; export it by faceproof export --onnx, or "
                 "take the backend torch"
             )
-        return OnnxNetwork(read_file(folder, entry.onnx, MAX_BYTES), entry.input)
+        data = read_file(folder, entry.onnx, MAX_BYTES)
+        return OnnxNetwork(data, entry.input, entry.novelty is not None)
 
     def scorer(part: DetectorEntry) -> Scorer:
         members = [Member(network(one), one.weight, one.calibration) for one in part.networks]
         task = get_task(part.task.name)
-        return Scorer(task, part.operating_point, members, part.average, part.video)
+        return Scorer(task, part.operating_point, members, part.average, part.video, part.novelty)
 
     gate = None if card.gate is None else scorer(card.gate)
     return Predictor(card, fingerprint, place, scorer(card.detector), gate, backend)

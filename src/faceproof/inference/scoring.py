@@ -1,9 +1,10 @@
-"""Scoring: from a network and rows of images to a predictions table."""
+"""Scoring: from a network and rows of images to the columns of a predictions table."""
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from faceproof.augment.corruptions import Corruption
 from faceproof.data.datasets import ImageDataset
@@ -13,11 +14,11 @@ from faceproof.evaluation.predictions import ScoreError, Scores, check_scores
 from faceproof.io.progress import progress as show_progress
 from faceproof.models.detector import Detector
 from faceproof.models.devices import pick_device
+from faceproof.models.novelty import DetectorWithNovelty, FeatureNetwork, Features
 from faceproof.performance.memory import reuse_memory
 from faceproof.task import Task
 
 
-@torch.inference_mode()
 def score(
     net: Detector,
     rows: pa.Table,
@@ -38,20 +39,87 @@ def score(
     Raises:
         FaceproofError: an image cannot be read any more, or has a score that is not finite.
     """
+    logits = _outputs(net, rows, task, (batch_size, num_workers, device), corruption, progress)
+    return _scores(logits, rows)
+
+
+def score_with_novelty(
+    net: DetectorWithNovelty,
+    rows: pa.Table,
+    task: Task,
+    batch_size: int = 64,
+    num_workers: int | str = "auto",
+    device: str = "auto",
+    corruption: Corruption | None = None,
+    progress: bool = False,
+) -> tuple[Scores, Scores]:
+    """Score the rows of an image table and say how unlike the training images each is.
+
+    Returns:
+        (N,) float64 logits, the same as those of `score`, and (N,) float64 novelties.
+
+    Raises:
+        FaceproofError: as `score`.
+    """
+    found = _outputs(net, rows, task, (batch_size, num_workers, device), corruption, progress)
+    return _scores(found[:, 0], rows), _scores(found[:, 1], rows)
+
+
+def features_of(
+    net: Detector,
+    rows: pa.Table,
+    task: Task,
+    batch_size: int = 64,
+    num_workers: int | str = "auto",
+    device: str = "auto",
+) -> Features:
+    """Return the features that the head is given of the rows of an image table, (N, C).
+
+    Raises:
+        FaceproofError: an image cannot be read any more.
+    """
+    return _outputs(FeatureNetwork(net), rows, task, (batch_size, num_workers, device))
+
+
+@torch.inference_mode()
+def _outputs(
+    net: Detector | DetectorWithNovelty | FeatureNetwork,
+    rows: pa.Table,
+    task: Task,
+    loading: tuple[int, int | str, str],
+    corruption: Corruption | None = None,
+    progress: bool = False,
+) -> npt.NDArray[np.float32]:
+    """Return what a network makes of the rows, (N,) or (N, D); several outputs are columns.
+
+    `loading` is batch size, worker processes and device.
+    """
+    batch_size, num_workers, device = loading
     place = pick_device(device)
     reuse_memory()
     net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size, interpolation, crop = fit_of(net.input)
     dataset = ImageDataset(rows, task, size, interpolation, corruption, crop=crop)
     loader = make_loader(dataset, batch_size, num_workers, device=place.type)
-    logits = np.full(rows.num_rows, np.nan, dtype=np.float32)
+    found = np.full(rows.num_rows, np.nan, dtype=np.float32)
+
+    def outputs(images: Tensor) -> Tensor:
+        given = net(to_unit(images))
+        return torch.stack(given, 1) if isinstance(given, tuple) else given
+
     with explain_dead_workers():
         for batch in show_progress(loader, "scoring") if progress else loader:
             images = batch.image.to(place, non_blocking=True)
-            found = average_logits(lambda view: net(to_unit(view)), images, net.input.tta)
-            logits[batch.row.numpy()] = found.float().cpu().numpy()
-    _check(logits, rows)
-    return logits.astype(np.float64)
+            values = average_logits(outputs, images, net.input.tta)
+            if found.ndim != values.ndim:
+                found = np.full((rows.num_rows, *values.shape[1:]), np.nan, dtype=np.float32)
+            found[batch.row.numpy()] = values.float().cpu().numpy()
+    return found
+
+
+def _scores(values: npt.NDArray[np.float32], rows: pa.Table) -> Scores:
+    _check(values, rows)
+    return values.astype(np.float64)
 
 
 def _check(logits: npt.NDArray[np.float32], rows: pa.Table) -> None:

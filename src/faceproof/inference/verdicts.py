@@ -4,7 +4,7 @@ Knows tensors and numbers alone; `predictor` builds it from an artifact and feed
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +15,18 @@ from torch import Tensor
 from faceproof.data.model_input import Fit, average_logits, fit_of, to_unit
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine
+from faceproof.evaluation.novelty import (
+    STRANGE,
+    NoveltyPoint,
+    combine_novelty,
+    strange_flags,
+)
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import Scores, check_scores, is_positive
 from faceproof.evaluation.reliability import unsure_flags
 from faceproof.evaluation.video_point import VideoPoint
 from faceproof.models.detector import Detector
+from faceproof.models.novelty import DetectorWithNovelty, Novelty
 from faceproof.task import Task
 
 UNSURE = "unsure"
@@ -36,24 +43,31 @@ class Network(Protocol):
     fit: Fit
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
-        """Return the logits, (B,), of (B, 3, S, S) uint8; of tiles, (B, N, 3, S, S), the means."""
+        """Return the logits, (B,), of (B, 3, S, S) uint8; of tiles, (B, N, 3, S, S), the means.
+
+        With novelties it returns both, (B, 2).
+        """
 
 
 class TorchNetwork:
     """A network that PyTorch runs, in float32."""
 
-    def __init__(self, net: Detector, device: torch.device) -> None:
+    def __init__(self, net: Detector, device: torch.device, novelty: Novelty | None = None) -> None:
         self.fit = fit_of(net.input)
         self.device = device
         self.net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.novelty = None if novelty is None else DetectorWithNovelty(net, novelty.to(device))
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
-        """Return the logits, (B,), as `average_logits` has them."""
+        """Return the logits, (B,), as `average_logits` has them; with novelties both, (B, 2)."""
         images = images.to(self.device, non_blocking=True)
-        tta = self.net.input.tta
-        logits = average_logits(lambda view: self.net(to_unit(view)), images, tta)
+        logits = average_logits(self._run, images, self.net.input.tta)
         return np.asarray(logits.float().cpu().numpy())
+
+    def _run(self, images: Tensor) -> Tensor:
+        scaled = to_unit(images)
+        return self.net(scaled) if self.novelty is None else torch.stack(self.novelty(scaled), 1)
 
 
 @dataclass(frozen=True)
@@ -61,13 +75,16 @@ class Verdict:
     """The verdict on one image.
 
     Attributes:
-        verdict: a class, `unsure` where the probability lies in the unsure band, or `no face` where
-            the gate of a cascade finds none.
+        verdict: a class; `unsure` where the probability lies in the unsure band, or the image is
+            unlike the training images; or `no face` where the gate of a cascade finds none.
         called: the class by the threshold alone, as an evaluation counts it; or `no face`.
         probability: calibrated, of the task's positive class; None where there is no face.
         logit: the raw score; None where there is no face.
         threshold: an image is called positive from this probability on.
         gate_probability: of a face, by the gate of a cascade; None without a gate.
+        novelty: how unlike the training images it is: its distance from them, 1 for a usual image
+            of validation; None where the detector does not know, or there is no face.
+        is_strange: whether that is too much for an answer; None as `novelty`.
 
     Examples:
         >>> import faceproof as fp
@@ -83,10 +100,21 @@ class Verdict:
     threshold: float
     task: str
     gate_probability: float | None = None
+    novelty: float | None = None
+    is_strange: bool | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is `unsure`, where that is because of what the image is like; else None."""
+        return STRANGE if self.is_strange else None
 
     def to_json(self) -> dict[str, str | float | None]:
-        """Return the verdict as plain values."""
-        return asdict(self)
+        """Return the verdict as plain values; without novelty where the detector has none."""
+        values = asdict(self)
+        if self.novelty is None:
+            del values["novelty"], values["is_strange"]
+            return values
+        return {**values, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -107,6 +135,8 @@ class Scorer:
         members: one network, or those of an ensemble.
         average: what an ensemble averages, `probability` or `logit`; None for one network.
         video: how the answers on frames become one on a video, where that was fitted.
+        novelty: from which novelty on an image is strange, where that was fitted; of an ensemble
+            the novelty is the weighted mean of the members'.
     """
 
     task: Task
@@ -114,22 +144,27 @@ class Scorer:
     members: Sequence[Member]
     average: str | None = None
     video: VideoPoint | None = None
+    novelty: NoveltyPoint | None = None
 
-    def score(self, fitted: Fitted) -> Scores:
-        """Return the logits, (B,) float64, of images resized for each network.
+    def score(self, fitted: Fitted) -> tuple[Scores, Scores | None]:
+        """Return logits and novelties, (B,) float64 each, of images resized for each network.
+
+        The novelties are None where `novelty` is.
 
         Raises:
             ScoreError: a network gave something that is no score.
         """
-        networks = [member.network for member in self.members]
-        batches = [(one, fitted[one.fit]) for one in networks]
-        logits = [check_scores(one(images), len(images)) for one, images in batches]
-        if self.average is None:
-            return logits[0]
-        calibrations = [member.calibration for member in self.members]
+        found = [_parts(member.network, fitted) for member in self.members]
+        logits = [one for one, _ in found]
         weights = [member.weight for member in self.members]
+        novelties = None
+        if self.novelty is not None:
+            novelties = combine_novelty([one for _, one in found], weights)
+        if self.average is None:
+            return logits[0], novelties
+        calibrations = [member.calibration for member in self.members]
         combined = combine(logits, calibrations, weights, self.average)
-        return check_scores(combined, len(logits[0]), "the ensemble")
+        return check_scores(combined, len(logits[0]), "the ensemble"), novelties
 
     def probabilities(self, logits: Scores) -> Scores:
         """Return the calibrated probabilities, (B,), rounded as a predictions table stores them.
@@ -140,8 +175,8 @@ class Scorer:
         rounded = self.point.calibration.apply(logits).astype(np.float32)
         return check_scores(rounded, len(logits), "the calibration")
 
-    def judge(self, logits: Scores) -> list[Verdict]:
-        """Return the verdicts from logits, (B,)."""
+    def judge(self, logits: Scores, novelties: Scores | None = None) -> list[Verdict]:
+        """Return the verdicts from logits and novelties, (B,) each."""
         probabilities, threshold = self.probabilities(logits), self.point.threshold
         positive = is_positive(probabilities, threshold)
         unsure = unsure_flags(probabilities, self.point.unsure)
@@ -153,4 +188,29 @@ class Scorer:
             verdicts.append(
                 Verdict(verdict, called, probability, float(logit), threshold, self.task.name)
             )
-        return verdicts
+        if self.novelty is None or novelties is None:
+            return verdicts
+        known = novelties.astype(np.float32)
+        pairs = zip(verdicts, known.tolist(), strange_flags(known, self.novelty), strict=True)
+        return [
+            replace(
+                one,
+                verdict=UNSURE if strange else one.verdict,
+                novelty=novelty,
+                is_strange=bool(strange),
+            )
+            for one, novelty, strange in pairs
+        ]
+
+
+def _parts(network: Network, fitted: Fitted) -> tuple[Scores, Scores | None]:
+    """Return a network's logits and, where it gives them, its novelties, (B,) each."""
+    images = fitted[network.fit]
+    found = network(images)
+    if found.ndim == 1:
+        return check_scores(found, len(images)), None
+    logits, novelties = found.T
+    return (
+        check_scores(logits, len(images)),
+        check_scores(novelties, len(images), "the distance from the training images"),
+    )

@@ -5,7 +5,8 @@ validation (`evaluation.video_point`), makes one score of them by that rule, cal
 compares it with the threshold and the unsure band of videos. Without one the mean of the calibrated
 probabilities is compared with the threshold and the unsure band of images; it is no calibrated
 probability of a video. In a cascade, only frames with a face count; without any, the verdict is
-`no face`.
+`no face`. A video is as novel as the median of the frames that count: it is called unsure, being
+unlike the training images, if more than half of them are.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceproof.evaluation.groups import combine_images
+from faceproof.evaluation.novelty import STRANGE, strange_flags
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import Scores, check_scores, is_positive
 from faceproof.evaluation.reliability import unsure_flags
@@ -75,6 +77,13 @@ class VideoVerdict:
     frames_wanted: int
     times: Sequence[float]
     frames: Sequence[Verdict]
+    novelty: float | None = None
+    is_strange: bool | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is `unsure`, where that is because of what the frames are like; else None."""
+        return STRANGE if self.is_strange else None
 
     @property
     def note(self) -> str | None:
@@ -100,6 +109,10 @@ class VideoVerdict:
         """Return the verdict as plain values, the frames with their times."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         del values["times"], values["frames"]
+        if self.novelty is None:
+            del values["novelty"], values["is_strange"]
+        else:
+            values["reason"] = self.reason
         return {
             **values,
             "unsure": list(self.unsure),
@@ -136,12 +149,27 @@ def judge_clip(predictor: Predictor, clip: Clip, batch_size: int = 8) -> VideoVe
         probability = float(combined[0])
         low, high = map(float, np.quantile(found, (LOW, HIGH)))
     gate = float(np.mean(shares)) if shares else None
+    novelty, is_strange = _median_novelty(predictor, verdicts)
+    if is_strange:
+        verdict = UNSURE
     return VideoVerdict(
         verdict=verdict, called=called, probability=probability, score=score, low=low, high=high,
         share=share, threshold=point.threshold, frame_threshold=predictor.threshold,
         unsure=point.unsure, how=how, rule=rule, task=task.name, gate_probability=gate,
         seconds=clip.seconds, frames_wanted=clip.wanted, times=clip.times, frames=verdicts,
+        novelty=novelty, is_strange=is_strange,
     )  # fmt: skip
+
+
+def _median_novelty(
+    predictor: Predictor, frames: Sequence[Verdict]
+) -> tuple[float | None, bool | None]:
+    """Return the median novelty of the frames that count, and whether a video of it is strange."""
+    known = [one.novelty for one in frames if one.novelty is not None]
+    if not known or predictor.scorer.novelty is None:
+        return None, None
+    middle = float(np.median(known))
+    return middle, bool(strange_flags(np.array(middle), predictor.scorer.novelty))
 
 
 def _calibrated(logits: npt.NDArray[np.float32], point: OperatingPoint) -> Scores:

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import errno
 import io
 import json
 import math
@@ -13,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from faceproof.errors import FaceproofError
-from faceproof.io.atomic import explain_disk_errors, write_json, write_text
+from faceproof.io.atomic import write_json, write_text
 from faceproof.io.folders import from_here
+from faceproof.io.lines import append_line
 from faceproof.io.locks import Lock
 from faceproof.io.parse import parse
 from faceproof.io.plain_files import (
-    open_plain,
     plain_value,
     printable,
     read_bytes,
@@ -31,6 +30,7 @@ from faceproof.settings import NAME, TEXT
 from faceproof.words import override
 
 VIDEO = "video"  # in operating_point.json, what is fitted to whole videos
+NOVELTY = "novelty"  # in operating_point.json, from which novelty on an image is strange
 COPY_AGAIN = "copy the run again from where it is whole, or use another"
 RANDOM_WEIGHTS = "random initial weights"  # so begins what a record says of them
 FITTED_TO = "fitted_to"  # in operating_point.json, with digests of detector and validation.parquet
@@ -66,6 +66,7 @@ class RunFolder:
     | last.ckpt            | everything needed to resume                                 |
     | validation.parquet   | validation's scores by the best epoch                       |
     | operating_point.json | calibration, threshold and unsure band, fitted to these     |
+    | novelty.safetensors  | how the distance from the training images is measured, if so |
     | test_scorings.jsonl  | a line for every time that test images were scored          |
     | ensemble.json        | of an ensemble: its members and their weights               |
     | metrics.csv          | a row an epoch                                              |
@@ -88,6 +89,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.validation = self.path / "validation.parquet"
         self.operating_point = self.path / "operating_point.json"
+        self.novelty = self.path / "novelty.safetensors"
         self.test_scorings = self.path / "test_scorings.jsonl"
         self.ensemble = self.path / "ensemble.json"
         self.evaluations = self.path / "evaluations"
@@ -192,14 +194,21 @@ class RunFolder:
             )
 
     def write_operating_point(
-        self, point: Mapping[str, Any], video: Mapping[str, Any] | None = None
+        self,
+        point: Mapping[str, Any],
+        video: Mapping[str, Any] | None = None,
+        novelty: Mapping[str, Any] | None = None,
     ) -> None:
         """Store calibration and threshold, and which weights and scores they were fitted to.
 
-        `video` is how videos are judged, where that was fitted.
+        `video` is how videos are judged, and `novelty` from where on images are strange, where
+        that was fitted.
         """
         fitted = {"detector": self.detector_digest, "validation": digest_of(self.validation)}
-        write_json(self.operating_point, {**point, VIDEO: video, FITTED_TO: fitted})
+        more: dict[str, Any] = {} if novelty is None else {NOVELTY: novelty}
+        if novelty is not None:
+            fitted[NOVELTY] = digest_of(self.novelty)
+        write_json(self.operating_point, {**point, VIDEO: video, **more, FITTED_TO: fitted})
 
     def read_operating_point(self) -> dict[str, Any]:
         """Return the stored calibration and threshold.
@@ -208,11 +217,19 @@ class RunFolder:
             FaceproofError: they were fitted to other weights, or to other scores of validation,
                 than the run holds now; or the file is damaged.
         """
-        return {key: value for key, value in self._read_fitted().items() if key != VIDEO}
+        fitted = self._read_fitted()
+        return {key: value for key, value in fitted.items() if key not in (VIDEO, NOVELTY)}
 
     def read_video_point(self) -> Any:
         """Return how videos are judged; None where that was not fitted. Raises as for images."""
         return self._read_fitted().get(VIDEO)
+
+    def read_novelty_point(self) -> Any:
+        """Return from where on images are strange; None where that was not fitted.
+
+        Raises as for the operating point.
+        """
+        return self._read_fitted().get(NOVELTY)
 
     def _read_fitted(self) -> dict[str, Any]:
         again = f"fit it again by faceproof train {self.argument('resume')}"
@@ -236,6 +253,11 @@ class RunFolder:
                 f"{self.validation} does not hold the scores that {self.operating_point.name} was "
                 f"fitted to: put them back, or {again}"
             )
+        if point.get(NOVELTY) is not None and fitted.get(NOVELTY) != digest_of(self.novelty):
+            raise FaceproofError(
+                f"{self.novelty} is not what {self.operating_point.name} was fitted to: put it "
+                f"back, or {again}"
+            )
         return point
 
     def log_test_scoring(
@@ -244,7 +266,7 @@ class RunFolder:
         """Note that test images were scored: scoring a test set often biases its results."""
         when = datetime.now(UTC).isoformat(timespec="seconds")
         scoring = {"when": when, "data": list(data), "split": split, "evaluation": evaluation}
-        _append_line(self.test_scorings, json.dumps(scoring | {"images": images}))
+        append_line(self.test_scorings, json.dumps(scoring | {"images": images}))
 
     def count_test_scorings(self, data: Sequence[str]) -> int:
         """Return how often this run has scored test images of any of these data sets."""
@@ -318,29 +340,6 @@ def _data_of_scoring(line: str) -> tuple[str, ...]:
     entries: dict[str, Any] = parse(dict[str, Any], scoring)
     found: tuple[str, ...] = parse(tuple[str, ...], entries.get("data"), "data")
     return found
-
-
-def _append_line(path: Path, text: str) -> None:
-    """Append a line to a file by one write, so that two processes lose no line."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-    with (
-        explain_disk_errors(path),
-        os.fdopen(open_plain(path, flags), "a+b", buffering=0) as lines,
-    ):
-        lines.seek(max(lines.seek(0, os.SEEK_END) - 1, 0))
-        torn = lines.read(1) not in (b"", b"\n")  # the last line is half written
-        line = (torn * "\n" + text + "\n").encode()
-        written = 0
-        try:
-            written = lines.write(line)
-            if written < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(lines.fileno())
-        except OSError:
-            end = lines.tell()
-            if lines.seek(0, os.SEEK_END) == end:  # otherwise another process has appended its line
-                lines.truncate(end - written)
-            raise
 
 
 def is_member(folder: Path) -> bool:

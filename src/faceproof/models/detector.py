@@ -229,7 +229,8 @@ class Detector(nn.Module):
         # Some of timm's backbones end with one more layer; `num_features` counts those before it.
         wider = getattr(backbone, "head_hidden_size", None)
         num_features = wider or cast(Backbone, backbone).num_features
-        self.head = head(num_features if self.second_backbone is None else 2 * num_features)
+        self.num_features = num_features * (1 if self.second_backbone is None else 2)
+        self.head = head(self.num_features)
         self.register_buffer("input_mean", torch.tensor(input.mean).view(3, 1, 1).float())
         self.register_buffer("input_std", torch.tensor(input.std).view(3, 1, 1).float())
 
@@ -261,6 +262,30 @@ class Detector(nn.Module):
         """Return (B,) float32 logits of the backbone's features."""
         logits: Tensor = self.head(features)
         return logits.float()
+
+
+def has_channels_last(net: Detector) -> bool:
+    """Say whether the backbone's feature maps are (B, h, w, C) instead of (B, C, h, w)."""
+    return str(getattr(net.backbone, "output_fmt", "NCHW")).upper().endswith("NHWC")
+
+
+def pool_features(net: Detector, features: Tensor) -> Tensor:
+    """Return a network's features as (B, C) float32, averaged over places where it keeps places.
+
+    Raises:
+        FaceproofError: the features have no such shape.
+    """
+    values = features.float()
+    if values.ndim == 4:
+        values = values.mean((1, 2) if has_channels_last(net) else (2, 3))
+    elif values.ndim == 3:
+        values = values.mean(1)
+    if values.ndim != 2:
+        raise FaceproofError(
+            f"the backbone's output has the shape {tuple(values.shape)}; features are (B, C), "
+            "(B, N, C) or (B, C, h, w)"
+        )
+    return values
 
 
 def parameter_blocks(net: Detector) -> list[list[str]]:

@@ -57,6 +57,7 @@ FILES = (
 )
 MARKS = {"task", "split", "num_predictions", "metrics"}  # keys by which a report is known
 
+MAX_SOURCES = 6  # that a sentence names
 CRITERION_WORDS = {
     "youden": "largest true-positive minus false-positive rate (Youden)",
     "f1": "largest F1",
@@ -239,6 +240,7 @@ def verdict(evaluation: Evaluation) -> list[str]:
         _class_sentence(evaluation),
         _overall_sentence(evaluation),
         *_in_use(evaluation),
+        *_strange(evaluation),
         *_by_video(evaluation),
         *_pairs(evaluation),
         *_broken_promises(evaluation),
@@ -283,6 +285,24 @@ def _in_use(evaluation: Evaluation) -> list[str]:
     """Say how many images it would answer, and how many of these wrongly."""
     check = evaluation.operating_point
     return [f"In use {check.in_use}."] if check and check.in_use else []
+
+
+def _strange(evaluation: Evaluation) -> list[str]:
+    """Say how many images are too unlike those of training for an answer, by source."""
+    found, point = evaluation.novelty, evaluation.context.novelty_point
+    if found is None or point is None:
+        return []
+    rows = found.by_source
+    shares = "; ".join(
+        f"{row.source or 'no source'} {percent(row.share)} of {row.num_images:,}"
+        f"{' (of training)' if row.is_home else ''}"
+        for row in rows[:MAX_SOURCES]
+    )
+    more = f"; and {len(rows) - MAX_SOURCES:,} more sources" if len(rows) > MAX_SOURCES else ""
+    return [
+        f"Unsure because they are unlike the training images: {shares}{more}. Of images like those "
+        f"of validation it is to be at most {percent(point.rate)}."
+    ]
 
 
 def _by_video(evaluation: Evaluation) -> list[str]:

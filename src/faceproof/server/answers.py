@@ -33,6 +33,20 @@ class Problem(BaseModel):
     error: str = Field(description="in plain words")
 
 
+class Novelty(BaseModel):
+    """How unlike the training images something is; absent of a detector that does not know."""
+
+    novelty: float | None = Field(
+        None,
+        description="how far from the training images, 1 for a usual one of validation; of a video "
+        "the median over its frames",
+    )
+    is_strange: bool | None = Field(None, description="whether that is too far for an answer")
+    reason: str | None = Field(
+        None, description="why it is unsure, where that is not because of the probability"
+    )
+
+
 class Place(BaseModel):
     """A rectangle in pixels of the image as it is shown, turned upright."""
 
@@ -42,7 +56,7 @@ class Place(BaseModel):
     bottom: int = Field(description="the first one outside")
 
 
-class Face(BaseModel):
+class Face(Novelty):
     """What the detector says of one face of an image."""
 
     box: Place
@@ -67,7 +81,7 @@ class Frame(BaseModel):
     )  # fmt: skip
 
 
-class Track(BaseModel):
+class Track(Novelty):
     """What the detector says of one face of a video, over the frames in which it is seen."""
 
     verdict: str
@@ -97,7 +111,7 @@ class Map(BaseModel):
     about: str = Field(description="what the map is of: the detector, or one of its networks")
 
 
-class Answer(BaseModel):
+class Answer(Novelty):
     """What the detector says of an image or a video."""
 
     kind: str = Field(description="image or video")

@@ -101,7 +101,9 @@ def _add_predict(
             if upload.size > limits.max_bytes:
                 raise too_large(limits)
             answer = await queue.work(judge.answer, upload.file, question, queue.deadline())
-            metrics.add_verdict(answer["verdict"], answer["kind"])
+            metrics.add_verdict(
+                answer["verdict"], answer["kind"], answer["probability"], answer.get("novelty")
+            )
             return answer
 
 

@@ -24,6 +24,8 @@ GONE = 499  # nginx's status for a client that went away; nobody is there to rea
 OVERHEAD = 10_000  # bytes of a form around its file
 LINGER = 5.0  # seconds for a client to read why its upload was refused
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
+PROBABILITIES = tuple(number / 10 for number in range(1, 11))
+NOVELTIES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)  # 1 is usual
 # Scripts, styles and requests come from this server alone; images are part of the API's answers.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
@@ -185,6 +187,14 @@ class Metrics:
         self._requests = Counter("faceproof_requests", words, ["outcome", "client"], registry=own)
         words = "Verdicts given, by kind of file."
         self._verdicts = Counter("faceproof_verdicts", words, ["verdict", "kind"], registry=own)
+        words = "Calibrated probabilities of the positive class, by kind of file."
+        self._probabilities = Histogram(
+            "faceproof_probability", words, ["kind"], registry=own, buckets=PROBABILITIES
+        )
+        words = "How unlike the training images uploads are, by kind of file; 1 is usual."
+        self._novelties = Histogram(
+            "faceproof_novelty", words, ["kind"], registry=own, buckets=NOVELTIES
+        )
         self.visits = Counter("faceproof_page_visits", "Times the page was sent.", registry=own)
         name, words = "faceproof_request_seconds", "Seconds from a request's arrival to its answer."
         self._seconds = Histogram(name, words, buckets=BUCKETS, registry=own)
@@ -198,9 +208,19 @@ class Metrics:
         self._requests.labels(outcome, client).inc()
         self._seconds.observe(seconds)
 
-    def add_verdict(self, verdict: str, kind: str) -> None:
-        """Count a verdict on an image or a video."""
+    def add_verdict(
+        self,
+        verdict: str,
+        kind: str,
+        probability: float | None = None,
+        novelty: float | None = None,
+    ) -> None:
+        """Count a verdict on an image or a video, with its probability and novelty if known."""
         self._verdicts.labels(verdict, kind).inc()
+        if probability is not None:
+            self._probabilities.labels(kind).observe(probability)
+        if novelty is not None:
+            self._novelties.labels(kind).observe(novelty)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -13,6 +13,7 @@ from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.sources import make_source
 from faceproof.evaluation.metrics import better
+from faceproof.evaluation.novelty import NoveltyConfig
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
 from faceproof.evaluation.part_metrics import is_of_parts
 from faceproof.evaluation.video_point import VideoConfig
@@ -214,6 +215,7 @@ class TrainConfig:
         logger: where metrics go.
         threshold: what the threshold is for, and how probabilities are calibrated.
         video: how a verdict on a video is made of its frames.
+        novelty: whether images are called unsure that are unlike the training images.
         class_weights: `none`, `balanced`, or the weights of the negative and the positive class.
         ema: keep an exponential moving average of the weights, of which at most this share stays
             in a step, such as 0.999; None for the weights themselves. Validation and `best.ckpt`
@@ -244,6 +246,7 @@ class TrainConfig:
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     threshold: ThresholdConfig = field(default_factory=ThresholdConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
+    novelty: NoveltyConfig = field(default_factory=NoveltyConfig)
     class_weights: str | tuple[float, float] = "none"
     ema: float | None = None
     monitor: str = "val/loss"
@@ -367,8 +370,8 @@ def _light_parts(
     for name, create in (
         ("optimizer", OptimizerConfig), ("freeze", FreezeSchedule), ("loader", LoaderConfig),
         ("cache", CacheConfig), ("checkpoint", CheckpointConfig), ("logger", LoggerConfig),
-        ("video", VideoConfig), ("synthesis", SynthesisConfig),
-        ("video", VideoConfig), ("leave_out", LeaveOutConfig),
+        ("synthesis", SynthesisConfig), ("video", VideoConfig),
+        ("leave_out", LeaveOutConfig), ("novelty", NoveltyConfig),
     ):  # fmt: skip
         made[name] = make(create, settings.pop(name, {}), name)
     weights = settings.get("class_weights")

@@ -149,6 +149,11 @@ class ImageDataModule(LightningDataModule):
         self.features = FeatureCaching()  # a training may choose another
         self._sampler(0, 1)  # refuses what shards cannot do before anything is computed
 
+    @property
+    def given_rows(self) -> pa.Table:
+        """The training images without pseudo-fakes."""
+        return self.train_rows.slice(0, self.num_given)
+
     def class_weights(
         self, wanted: str | tuple[float, float] | ClassBalancedConfig
     ) -> tuple[float, float]:
@@ -208,7 +213,7 @@ class ImageDataModule(LightningDataModule):
         """What makes pseudo-fakes, if there are any; faces are looked for at the first use."""
         if self.synthesised is None:
             return None
-        real = select_label(self.train_rows.slice(0, self.num_given), self.task.negative)
+        real = select_label(self.given_rows, self.task.negative)
         ovals = place_faces(real, self.synthesis, self.cache.max_bytes)
         size = self.input.size if self.input.mode == "resize" else None
         return Synthesis(self.synthesised, self.seed, size, ovals)

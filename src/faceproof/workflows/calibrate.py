@@ -12,7 +12,6 @@ from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
-    ThresholdConfig,
     fit_to_validation,
 )
 from faceproof.evaluation.point_check import check_point
@@ -23,34 +22,41 @@ from faceproof.evaluation.predictions import (
     sigmoid,
     write_predictions,
 )
-from faceproof.evaluation.video_point import VideoConfig, fit_video_point
-from faceproof.inference.scoring import score
+from faceproof.evaluation.video_point import fit_video_point
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_best
 from faceproof.reports.image_grid import mistake_images, mistakes_plot
 from faceproof.task import Task
+from faceproof.training.config import TrainConfig
+from faceproof.workflows.novelty import Wanted, score_validation, store_novelty
 
 
 def store_operating_point(
-    run: RunFolder, net: Detector, val: pa.Table, task: Task, threshold: ThresholdConfig,
-    num_workers: int | str = "auto", writer: Any = None, video: VideoConfig | None = None,
+    run: RunFolder, net: Detector, train: pa.Table, val: pa.Table, task: Task, config: TrainConfig,
+    writer: Any = None,
 ) -> str:  # fmt: skip
     """Score validation with the best epoch and store the run's calibration and threshold.
 
-    The validation scores stay with the run, so that another threshold can be fitted later without
-    any test image. `writer` is the run's own of TensorBoard, if it is open. `video` says how a
-    verdict on a video is made; see `video_point`. Returns what the detector does on validation, in
-    a sentence for people.
+    With them goes how videos are judged, and what tells that an image is unlike those of training,
+    if either is fitted. The validation scores stay with the run, so that another threshold can be
+    fitted later without any test image. `writer` is the run's own of TensorBoard, if it is open.
+    Returns what the detector does on validation, in a sentence for people.
     """
+    rate, workers, threshold = config.novelty.rate, config.loader.num_workers, config.threshold
+    wanted = None if rate is None else Wanted(train, rate)
     with run.unchanged():
         load_best(run, net)
-        logits = score(net, val, task, num_workers=num_workers)
+        logits, novelties, novelty = score_validation(net, val, task, workers, wanted)
+    strange = None
+    if wanted is not None and novelty is not None and novelties is not None:
+        strange = store_novelty(run, novelty, novelties, wanted)
     point = fit_to_validation(predictions_table(val, logits, sigmoid(logits)), task, threshold)
-    predictions = predictions_table(val, logits, point.calibration.apply(logits))
+    predictions = predictions_table(val, logits, point.calibration.apply(logits), novelties)
     write_predictions(predictions, run.validation)
-    how = fit_video_point(predictions, task, threshold, video or VideoConfig(), point.threshold)
-    run.write_operating_point(point.to_json(), None if how is None else how.to_json())
+    how = fit_video_point(predictions, task, threshold, config.video, point.threshold)
+    of_videos, of_novelty = (None if one is None else one.to_json() for one in (how, strange))
+    run.write_operating_point(point.to_json(), of_videos, of_novelty)
     mistakes = find_mistakes(predictions, task, point.threshold)
     log_mistakes(run, "validation", mistakes, writer=writer)
     return verdict(predictions, task, point)

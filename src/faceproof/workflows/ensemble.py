@@ -2,7 +2,8 @@
 
 FOLDER/
   ensemble.json         how the members' scores are averaged, and each one's weight
-  members/NAME/         config.yaml, record.json, best.ckpt and operating_point.json of a run
+  members/NAME/         config.yaml, record.json, best.ckpt and operating_point.json of a run, and
+                        novelty.safetensors of one that has it
   validation.parquet, operating_point.json, samples.parquet, seen.parquet, record.json
 """
 
@@ -22,6 +23,13 @@ from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine, fit_weights
+from faceproof.evaluation.novelty import (
+    NoveltyPoint,
+    combine_novelty,
+    fit_novelty_point,
+    novelties_of,
+    read_novelty_point,
+)
 from faceproof.evaluation.operating_point import (
     MAX_RISK_OF_OLD,
     OperatingPoint,
@@ -203,6 +211,7 @@ def make_ensemble(
     if weights == "fitted":
         shares = fit_weights(labels, logits, calibrations, average)
     combined = combine(logits, calibrations, shares.tolist(), average)
+    novelties, strange = _join_novelty(runs, tables, shares.tolist())
     plain = predictions_table(tables[0], combined, sigmoid(combined))
     point = fit_to_validation(plain, task, threshold)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -216,13 +225,29 @@ def make_ensemble(
     seen = pa.concat_tables([read_seen(one.seen) for one in runs])
     write_table(seen.group_by(seen.column_names).aggregate([]), run.seen)
     probabilities = point.calibration.apply(combined)
-    predictions = predictions_table(tables[0], combined, probabilities)
+    predictions = predictions_table(tables[0], combined, probabilities, novelties)
     how = fit_video_point(predictions, task, threshold, video or VideoConfig(), point.threshold)
     write_predictions(predictions, run.validation)
     run.update_record(**_record(runs, notes))
     write_json(run.ensemble, notes)
-    run.write_operating_point(point.to_json(), None if how is None else how.to_json())
+    of_videos, of_novelty = (None if one is None else one.to_json() for one in (how, strange))
+    run.write_operating_point(point.to_json(), of_videos, of_novelty)
     return read_ensemble(run)
+
+
+def _join_novelty(
+    runs: Sequence[RunFolder], tables: Sequence[pa.Table], weights: Sequence[float]
+) -> tuple[Scores | None, NoveltyPoint | None]:
+    """Return the ensemble's novelties of validation, and a limit of its own.
+
+    The rate is the first member's. Both are None where a member does not know novelty.
+    """
+    points = [read_novelty_point(one) for one in runs]
+    first = points[0]
+    novelties = combine_novelty([novelties_of(table) for table in tables], weights)
+    if first is None or novelties is None or None in points:
+        return None, None
+    return novelties, fit_novelty_point(novelties, first.rate, first.num_training)
 
 
 def _refuse_other_images(
@@ -264,6 +289,8 @@ def _copy_members(
         folder.mkdir(parents=True)
         for file in COPIED:
             shutil.copyfile(one.path / file, folder / file)
+        if one.novelty.is_file():
+            shutil.copyfile(one.novelty, folder / one.novelty.name)
         # Refuses weights that are not those of the point.
         if read_operating_point(RunFolder(folder)) != point:
             raise FaceproofError(

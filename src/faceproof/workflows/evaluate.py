@@ -29,6 +29,7 @@ from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.evaluation_result import EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.json_values import plain
+from faceproof.evaluation.novelty import read_novelty_point
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
     fit_to_validation,
@@ -36,7 +37,6 @@ from faceproof.evaluation.operating_point import (
     with_other_band,
 )
 from faceproof.evaluation.predictions import (
-    Scores,
     predictions_table,
     read_predictions,
 )
@@ -49,13 +49,11 @@ from faceproof.evaluation.video_point import (
     read_video_point,
     with_other_video_band,
 )
-from faceproof.inference.scoring import score
 from faceproof.io.atomic import explain_disk_errors
 from faceproof.io.folders import from_here
 from faceproof.io.newest_runs import find_run
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.io.stamps import key_of
-from faceproof.models.weights import load_network
 from faceproof.prepare.cropping import read_crop
 from faceproof.reports.image_grid import mistake_images
 from faceproof.reports.report import ReportExtras, write_report
@@ -65,6 +63,7 @@ from faceproof.task import Task
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 from faceproof.workflows.left_out import LeftOut, leave_out_seen
+from faceproof.workflows.scorers import Scorer, make_scorer
 from faceproof.workflows.training_record import training_record
 
 log = logging.getLogger(__name__)
@@ -76,10 +75,6 @@ WHOLE = {
     "fast_dev_run": False, "overfit_batches": 0.0,
 }  # fmt: skip
 OFF_AT_0 = ("fast_dev_run", "overfit_batches")
-
-
-# Returns the logits, (N,) float64, of the rows of an image table, corrupted or not.
-Scorer = Callable[[pa.Table, Corruption | None], Scores]
 
 
 def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = lambda: ()) -> Path:
@@ -133,19 +128,6 @@ def _corruptions(config: EvaluateConfig) -> tuple[Corruption | None, Sequence[Co
     )
 
 
-def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
-    """Return what scores images by a run's best epoch, or by an ensemble's members."""
-    if is_ensemble(run):
-        ensemble = read_ensemble(run)
-        scorers = [make_scorer(one.run, task, config) for one in ensemble.members]
-        return lambda rows, corruption: ensemble.combine([s(rows, corruption) for s in scorers])
-    net = load_network(run)
-    size, workers = int(config.loader.batch_size), config.loader.num_workers
-    return lambda rows, corruption: score(
-        net, rows, task, size, workers, config.device, corruption, progress=True
-    )
-
-
 def evaluate_run(
     run: RunFolder,
     config: EvaluateConfig,
@@ -173,8 +155,9 @@ def evaluate_run(
         video = _video_point(run, own.task, config, point)
 
         def predict(corruption: Corruption | None = None) -> pa.Table:
-            logits = score_rows(rows, corruption)
-            return predictions_table(rows, logits, point.calibration.apply(logits), subgroups)
+            logits, novelties = score_rows(rows, corruption)
+            probabilities = point.calibration.apply(logits)
+            return predictions_table(rows, logits, probabilities, novelties, subgroups)
 
         predictions = predict()
         if is_test:
@@ -194,6 +177,8 @@ def evaluate_run(
         unreadable=[(row["path"], row["reason"]) for row in unreadable.to_pylist()],
         operating_point=point,
         video_point=video,
+        novelty_point=read_novelty_point(run),
+        home=sorted(filter(None, own.table["source"].unique().to_pylist())),
         test_scorings=run.count_test_scorings(names) if is_test else None,
         skipped=left_out.record(),
         num_seen=left_out.images.num_rows,

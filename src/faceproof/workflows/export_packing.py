@@ -8,7 +8,7 @@ from typing import Any
 
 import safetensors.torch
 
-from faceproof.artifact.artifact import read_card, read_file, read_network
+from faceproof.artifact.artifact import read_card, read_file, read_network, read_network_novelty
 from faceproof.artifact.card import (
     DetectorEntry,
     EvaluationEntry,
@@ -23,7 +23,9 @@ from faceproof.audit.seen import read_seen
 from faceproof.data.run_tables import read_samples
 from faceproof.data.table import counts
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.novelty import read_novelty_point
 from faceproof.evaluation.operating_point import OperatingPoint, read_operating_point
+from faceproof.evaluation.predictions import read_predictions
 from faceproof.evaluation.scored_runs import AGAIN
 from faceproof.evaluation.stored_evaluations import (
     REPORT,
@@ -37,10 +39,15 @@ from faceproof.io.parse import parse
 from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import read_model
+from faceproof.models.novelty import DetectorWithNovelty, save_novelty
 from faceproof.models.weights import load_network
 from faceproof.prepare.cropping import read_crop
 from faceproof.task import get_task
+from faceproof.workflows.drift import MAX_REFERENCE, pack_reference
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
+from faceproof.workflows.novelty import load_novelty
+
+REFERENCE = "reference.json"
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,17 @@ def _pack_run(run: RunFolder, onnx: bool) -> Package:
             raise FaceproofError(f"{run.ensemble} joins detectors of {', '.join(sorted(tasks))}")
         name = str(record.get("model") or run.path.name)
     point = read_operating_point(run)
+    reference = None
+    if run.validation.is_file():
+        files[REFERENCE] = pack_reference(read_predictions(run.validation))
+        reference = StoredFile.of(REFERENCE, files[REFERENCE])
     entry = DetectorEntry(
         name=name,
         task=TaskEntry.of(get_task(task)),
         operating_point=point,
         video=read_video_point(run),
+        novelty=read_novelty_point(run),
+        reference=reference,
         trained_on=_training_data(run, record.get("data")),
         evaluations=tuple(_evaluations(run, point)),
         networks=tuple(members),
@@ -106,24 +119,29 @@ def _pack_network(
         raise FaceproofError(f"{run.config} is no run's configuration: data.task is missing")
     model, task = read_model(config["model"]), str(config["data"]["task"])
     net = load_network(run)
+    novelty = load_novelty(run, net)
     state = {key: value.detach().clone().contiguous() for key, value in net.state_dict().items()}
     stored = {f"{stem}.safetensors": safetensors.torch.save(state)}
     if onnx:
         from faceproof.artifact.onnx import to_onnx
 
-        stored[f"{stem}.onnx"] = to_onnx(net)
+        whole = net if novelty is None else DetectorWithNovelty(net, novelty)
+        stored[f"{stem}.onnx"] = to_onnx(whole)
+    if novelty is not None:
+        stored[f"{stem}-novelty.safetensors"] = save_novelty(novelty)
     files |= stored
-    weights, *more = (StoredFile.of(name, data) for name, data in stored.items())
+    known = {name: StoredFile.of(name, data) for name, data in stored.items()}
     entry = NetworkEntry(
         name=model.name,
         backbone=dict(model.backbone),
         head=dict(model.head),
         input=net.input,
-        weights=weights,
-        onnx=more[0] if more else None,
+        weights=known[f"{stem}.safetensors"],
+        onnx=known.get(f"{stem}.onnx"),
         initial_weights=record.get("weights"),
         trained_with=record.get("versions"),
         branch=dict(model.branch) if model.has_branch else None,
+        novelty=known.get(f"{stem}-novelty.safetensors"),
     )
     return entry, task
 
@@ -197,8 +215,10 @@ def pack_artifact(folder: Path, onnx: bool) -> Package:
             f"{folder} is a cascade, and a cascade is made of detectors and ensembles"
         )
     files: dict[str, bytes] = {}
+    if (stored := card.detector.reference) is not None:
+        files[stored.file] = read_file(folder, stored, MAX_REFERENCE)
     for network in card.networks:
-        read_network(folder, network)
+        read_network_novelty(folder, network, read_network(folder, network))
         if onnx and network.onnx is None:
             raise FaceproofError(
                 f"{folder} was exported without ONNX, so it cannot be part of a cascade with it; "
@@ -215,8 +235,15 @@ def rename_files(package: Package, prefix: str) -> Package:
         return replace(stored, file=f"{prefix}-{stored.file}")
 
     networks = tuple(
-        replace(one, weights=rename(one.weights), onnx=one.onnx and rename(one.onnx))
+        replace(
+            one,
+            weights=rename(one.weights),
+            onnx=one.onnx and rename(one.onnx),
+            novelty=one.novelty and rename(one.novelty),
+        )
         for one in package.entry.networks
     )
     files = {f"{prefix}-{name}": data for name, data in package.files.items()}
-    return Package(replace(package.entry, networks=networks), files, package.run)
+    reference = package.entry.reference and rename(package.entry.reference)
+    entry = replace(package.entry, networks=networks, reference=reference)
+    return Package(entry, files, package.run)

@@ -134,7 +134,8 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
             show_verdicts(console, predictor, judge, paths, tally)
         else:
             about = _about(predictor, loading)
-            results = Results(config.out, about, predictor.gate is not None, config.overwrite)
+            gated, knows_novelty = predictor.gate is not None, predictor.knows_novelty
+            results = Results(config.out, about, gated, config.overwrite, knows_novelty)
             write_verdicts(console, judge, paths, tally, results)
 
     written = {"verdicts": config.out, "videos": config.frames_out}

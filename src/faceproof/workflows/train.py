@@ -331,6 +331,7 @@ def _start_record(
     # What was fitted to another epoch's weights must not outlive them.
     run.operating_point.unlink(missing_ok=True)
     run.validation.unlink(missing_ok=True)
+    run.novelty.unlink(missing_ok=True)
     run.update_record(
         **record,
         status="running",
@@ -398,11 +399,9 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
         board.log_settings(values, run.read_record().get("choices", {}), measured)
     print_best(best, len(rows))
     val = _validation_rows(training.trainer, training.images)
-    workers = config.loader.num_workers
-    net, writer = merge_adapters(training.net), boards[0].experiment if boards else None
-    verdict = store_operating_point(
-        run, net, val, data.task, config.threshold, workers, writer, config.video
-    )
+    writer, train = boards[0].experiment if boards else None, training.images.given_rows
+    net = merge_adapters(training.net)
+    verdict = store_operating_point(run, net, train, val, data.task, config, writer)
     run.update_record(status="finished")  # last: a run without a threshold is not finished
     print_end(run, verdict)
     return value

@@ -86,7 +86,10 @@ function sentences(answer, deciding) {
     found.length > 1 ? `, face ${deciding + 1}` : "", ": ",
     h("strong", {}, digits(answer.probability)),
     `. From ${digits(answer.threshold)} on it is called ${settings.positive}.`);
-  if (answer.verdict === "unsure") {
+  if (answer.is_strange) {
+    line.append(` It is unlike the images that the detector was trained on, ` +
+      `${answer.novelty.toFixed(1)} times as far from them as usual, so there is no answer.`);
+  } else if (answer.verdict === "unsure") {
     const [low, high] = (answer.unsure || settings.unsure).map(digits);
     line.append(` It lies between ${low} and ${high}, where the detector errs too often to be ` +
       "believed.");
