@@ -36,7 +36,7 @@ from faceproof.data.model_input import RandomCrop, fit_of, to_unit
 from faceproof.data.pairs import Pairs
 from faceproof.data.samplers import EpochSampler
 from faceproof.data.shards.order import find_shards
-from faceproof.data.synthesised import with_synthesised
+from faceproof.data.synthesised import Synthesised, with_synthesised
 from faceproof.data.table import counts, select, select_label
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
@@ -133,7 +133,8 @@ class ImageDataModule(LightningDataModule):
         balanced = self.loader.sampler == BALANCED
         weights = self.loader.source_weights
         self.balance = Balance.find(given, weights) if balanced else None
-        self.synthesis, self.synthesised = synthesis or SynthesisConfig(), None
+        self.synthesis = synthesis or SynthesisConfig()
+        self.synthesised: Synthesised | None = None
         if self.synthesis.share:
             self.train_rows, self.synthesised = with_synthesised(
                 given, task, self.synthesis.kinds,
