@@ -180,7 +180,8 @@ def each_run(words: list[str], several: bool) -> list[tuple[str, ...]]:
         else:
             found = [override.input_line.partition("=")[2]]
         key = override.get_key_element()
-        assert set(found) <= set(CHOICES.get(key, found)), f"{key} has no {found}"
+        names = [name for one in map(str, found) for name in one.strip("[]").split(",")]
+        assert set(names) <= set(CHOICES.get(key, names)), f"{key} has no {found}"
         options.append([f"{key}={one}" for one in found])
     runs = [tuple(one[end] for one in options) for end in (0, -1)]
     return [*dict.fromkeys(runs)]
