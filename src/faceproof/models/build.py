@@ -19,7 +19,7 @@ from faceproof.errors import FaceproofError
 from faceproof.lookup import find
 from faceproof.models.backbones import BACKBONES
 from faceproof.models.branches import BRANCHES, MODES, NO_BRANCH, InputBranch
-from faceproof.models.detector import Detector, ImageInput, InputConfig
+from faceproof.models.detector import Detector, ImageInput, InputConfig, described
 from faceproof.models.heads import HEADS
 from faceproof.models.limits import at_most, check_options
 from faceproof.settings import SWITCH, TEXT, Rule, SettingError, check, is_count, make, one_of
@@ -100,7 +100,7 @@ class ModelConfig:
     @property
     def network(self) -> dict[str, Any]:
         """What decides the network alone, as plain values."""
-        input = asdict(self.input)
+        input = described(self.input)
         branch = {"branch": dict(self.branch)} if self.has_branch else {}
         return {"backbone": dict(self.backbone), "head": dict(self.head), "input": input, **branch}
 

@@ -85,13 +85,7 @@ class ImageInput:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, without the choices of `VIEWS` that are the first."""
-        plain = InputConfig()
-        values = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in VIEWS or value != getattr(plain, name)
-        }
+        return described(self) | {"mean": list(self.mean), "std": list(self.std)}
 
 
 @dataclass(frozen=True)
@@ -158,6 +152,16 @@ class InputConfig:
             return ImageInput(**values)
         except SettingError as error:
             raise error.within("model.input") from error
+
+
+def described(given: "ImageInput | InputConfig") -> dict[str, Any]:
+    """Return settings by name, without the choices of `VIEWS` that are the first."""
+    plain = InputConfig()
+    return {
+        name: value
+        for name, value in asdict(given).items()
+        if name not in VIEWS or value != getattr(plain, name)
+    }
 
 
 def _check_views(given: "ImageInput | InputConfig") -> None:
