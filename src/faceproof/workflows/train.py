@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +141,8 @@ def train(
     model = config.model
     net = build_of_file(model, run.last) if resume else build_network(model)
     weights = None if resume else load_initial_weights(net, model.weights, model.swap_classes)
-    if config.adapter is not None:
-        add_adapters(net, **asdict(config.adapter))
+    if (lora := config.adapter) is not None:
+        add_adapters(net, lora.rank, lora.alpha, lora.layers)
     dry_run(config, net)  # before the images, which may take long to list
     teacher = None if config.distill is None else read_teacher(config.distill)
     if weights is not None:
