@@ -81,7 +81,9 @@ def test_runs_and_predictions_keep_them(tmp_path: Path) -> None:
     write_table(rows, run.samples)
     assert read_samples(run).equals(rows)
     file = tmp_path / "predictions.parquet"
-    write_predictions(predictions_table(rows, np.zeros(2), np.full(2, 0.5), subgroups=["tone"]), file)
+    write_predictions(
+        predictions_table(rows, np.zeros(2), np.full(2, 0.5), subgroups=["tone"]), file
+    )
     assert subgroup_columns(read_predictions(file)) == ["tone"]
     assert subgroup_columns(predictions_table(rows, np.zeros(2), np.full(2, 0.5))) == []
     others = read_predictions(file).append_column("rank", pa.array([1, 2]))

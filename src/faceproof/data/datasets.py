@@ -93,7 +93,7 @@ class ImageDataset(Dataset[Batch]):
         # The memory layout of decoded images: transposing takes as long as decoding.
         images = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         if self.tiles is not None:
-            images = images.unflatten(0, (len(rows), self.tiles))
+            images = images.view(len(rows), self.tiles, *images.shape[1:])
         self.fill(images, rows)
         return Batch(images, *map(torch.from_numpy, self.numbers(rows)))
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from faceproof import settings
+from faceproof.data.groups import GroupSettings
 from faceproof.data.layout import USUAL_SPLITS, Words, found_tree, walk_files
-from faceproof.data.listing import MAPPING, SHARES, GroupSettings, absolute
+from faceproof.data.listing import MAPPING, SHARES, absolute
 from faceproof.data.misplaced import deeper_root, did_you_mean
 from faceproof.data.splits import BESIDE_TEST
 from faceproof.data.swapped import NEGATIONS

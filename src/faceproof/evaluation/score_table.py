@@ -149,7 +149,7 @@ def read_scores(file: Path, how: ScoreFormat, images: Path | None = None) -> Sco
     if how.score_of == task.negative:
         logits, probabilities = -logits, 1 - probabilities
     predictions = predictions_table(
-        table_from_columns(columns, subgroups), logits, probabilities, subgroups
+        table_from_columns(columns, subgroups), logits, probabilities, subgroups=subgroups
     )
     num_left_out = len(paths) - len(rows)
     return ScoreTable(file, kind, predictions, split, names, there, left_out, num_left_out)

@@ -89,7 +89,7 @@ def _schema(gated: bool, knows_novelty: bool) -> pa.Schema:
     columns |= {"frames": pa.int32(), "faces": pa.int32(), "threshold": pa.float64()}
     columns["is_strange"] = pa.bool_()
     left_out: tuple[str, ...] = () if gated else ("gate_probability",)
-    left_out += () if knows_novelty else OF_NOVELTY
+    left_out = left_out if knows_novelty else (*left_out, *OF_NOVELTY)
     return pa.schema([one for one in columns.items() if one[0] not in left_out])
 
 

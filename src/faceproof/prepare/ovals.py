@@ -49,7 +49,7 @@ def oval_of(landmarks: Points, height: int, width: int) -> Array:
     turn = np.array([[there.a, -there.b], [there.b, there.a]])
     points = np.array([OF_TEMPLATE.centre, OF_TEMPLATE.right, OF_TEMPLATE.down]) @ turn.T
     points[0] += there.c, there.d
-    return (points / (width, height)).ravel().astype(np.float32)
+    return np.asarray((points / (width, height)).ravel(), np.float32)
 
 
 def stored_ovals(paths: Sequence[str]) -> Array:

@@ -131,7 +131,7 @@ def _read_predictions(file: Path) -> dict[str, Any]:
             "faceproof predict --out has written, or an evaluation's predictions.parquet"
         )
     try:
-        numbers = {
+        numbers: dict[str, Scores] = {
             name: np.array([np.nan if one is None else float(one) for one in read[name]])
             for name in ("logit", "novelty")
             if name in read
