@@ -5,8 +5,7 @@
       report.json           every number of the page
       predictions.parquet   the predictions, from which every metric can be computed again
       plots/                the plots of the page, as PNG and as PDF
-      tables/               metrics with intervals, and by class, generator and source, as CSV
-                            and as LaTeX
+      tables/               metrics with intervals, and by class, generator ..., CSV and LaTeX
 
 A section of the page is a `<section>` of `templates/report.html.j2`: it shows a field of
 `evaluation_result.Evaluation`, and maybe a plot of `draw`.
@@ -289,8 +288,7 @@ def _in_use(evaluation: Evaluation) -> list[str]:
 
 def _strange(evaluation: Evaluation) -> list[str]:
     """Say how many images are too unlike those of training for an answer, by source."""
-    found, point = evaluation.novelty, evaluation.context.novelty_point
-    if found is None or point is None:
+    if (found := evaluation.novelty) is None or (point := evaluation.context.novelty_point) is None:
         return []
     rows = found.by_source
     shares = "; ".join(

@@ -37,6 +37,7 @@ from faceproof.settings import (
     one_of,
     optional,
 )
+from faceproof.training.cache_checks import check_cache
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.loss_config import (
     OF_FEATURES,
@@ -276,32 +277,6 @@ class TrainConfig:
         """The monitored metrics that are of sources or generators of validation."""
         monitors = (self.monitor, getattr(self.scheduler, "monitor", self.monitor))
         return tuple(dict.fromkeys(filter(is_of_parts, monitors)))
-
-
-def check_cache(
-    cache: CacheConfig, augment: "Augment", synthesis: SynthesisConfig, mode: str = "resize"
-) -> None:
-    """Refuse to cache images that are changed anew in each epoch before they could be cached.
-
-    `mode` is that of the model's input.
-    """
-    whats = []
-    if mode != "resize":
-        whats.append((f"model.input.mode={mode}, which crops the decoded image",
-                      "take model.input.mode=resize"))  # fmt: skip
-    if augment.in_loader:
-        whats.append(("augment.web and augment.torchvision, which change the decoded image",
-                      "take another augmentation, such as augment=flip"))  # fmt: skip
-    if synthesis.share:
-        whats.append(("synthesis, which makes pseudo-fakes of the decoded image", "synthesis=none"))
-    for what, instead in whats:
-        for name, value, off in (("images", cache.images, "none"), ("views", cache.views, None)):
-            if value != off:
-                raise SettingError(
-                    f"cache.{name}",
-                    f"= {value} cannot be combined with {what} anew in each epoch, before it is "
-                    f"resized; leave it out, or {instead}",
-                )
 
 
 def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> TrainConfig:

@@ -40,13 +40,15 @@ from faceproof.data.synthesised import Synthesised, with_synthesised
 from faceproof.data.table import counts, select, select_label
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.task import Task
+from faceproof.training.cache_checks import check_cache
 from faceproof.training.caching import BackbonePass, cached_features, cached_images
-from faceproof.training.config import check_cache
 from faceproof.training.face_places import place_faces
 from faceproof.training.loss_config import ClassBalancedConfig
 from faceproof.training.losses import effective_weights
 
 Result = TypeVar("Result")
+
+MIN_FITTED = 256  # images, for the operating point of a smoke test
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,15 @@ class ImageDataModule(LightningDataModule):
     def given_rows(self) -> pa.Table:
         """The training images without pseudo-fakes."""
         return self.train_rows.slice(0, self.num_given)
+
+    def looked_at(self, limit: int | float) -> pa.Table:
+        """Return the validation images of as many batches, or such a share, as a trainer is given.
+
+        They are at least `MIN_FITTED`, so that an operating point can be fitted to a smoke test.
+        """
+        if isinstance(limit, float):
+            return self.val_rows.slice(0, max(round(limit * self.val_rows.num_rows), 2))
+        return self.val_rows.slice(0, max(int(limit) * self.batch_size, MIN_FITTED))
 
     def class_weights(
         self, wanted: str | tuple[float, float] | ClassBalancedConfig

@@ -16,15 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
-from faceproof.audit.audit import cached_audit
-from faceproof.audit.file_statistics import file_statistics_of
-from faceproof.audit.readable import readable_rows
-from faceproof.audit.seen import seen_images
 from faceproof.audit.unchanged import refuse_changed_images
 from faceproof.data.leave_out import leave_out
 from faceproof.data.listing import DataSet
@@ -45,7 +40,6 @@ from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
 from faceproof.prepare.cropping import read_crop
-from faceproof.reports.audit_page import describe, write_audit
 from faceproof.training.checkpoints import check_batches, check_best, check_fit, read_place
 from faceproof.training.config import CosineConfig, TrainConfig, make_train_config
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
@@ -72,6 +66,7 @@ from faceproof.training.schedulers import (
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.surroundings import describe_device, package_versions
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
+from faceproof.workflows.audited_data import audited_rows
 from faceproof.workflows.calibrate import store_operating_point
 from faceproof.workflows.methods import Teacher, check_teacher, make_methods, read_teacher
 from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
@@ -81,7 +76,6 @@ log = logging.getLogger(__name__)
 
 # Options of the trainer, besides its epochs, by which the number of optimizer steps changes.
 OF_STEPS = ("accumulate_grad_batches", "devices", "num_nodes")
-MIN_FITTED = 256  # images, for the operating point of a smoke test
 
 
 @dataclass(frozen=True)
@@ -212,7 +206,7 @@ def _prepare(
     if not is_first_process():  # one process writes the run folder; the others' files are dropped
         run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
     # A resumed run takes the very same rows; a file that has vanished is named when it is read.
-    rows, statistics = (data.table, None) if resume else _audit(run, data)
+    rows, statistics = (data.table, None) if resume else audited_rows(run, data)
     if resume:
         refuse_changed_images(home, rows)
     check_splits(rows, data)
@@ -265,28 +259,6 @@ def _plan_schedule(home: RunFolder, last: Path, config: TrainConfig, now: dict[s
     if cycles[-1][1] != num_epochs and is_first_process():
         log.warning("%s", describe_change(config.scheduler, cycles, num_epochs))
     return cycles
-
-
-def _audit(run: RunFolder, data: DataSet) -> tuple[pa.Table, pa.Table]:
-    """Look at every file before training; return the readable rows and their file statistics.
-
-    The findings go to the run's `unreadable.csv`, `audit.json`, `audit.html` and record.
-    """
-    statistics = file_statistics_of(data.table)
-    rows, _ = readable_rows(data, run.unreadable, statistics)
-    audit = cached_audit(data, statistics)
-    write_audit(audit, run.path)
-    run.update_record(audit=[f"{f.kind}, {f.count:,}: {f.text}" for f in audit.findings])
-    if audit.leaks and not data.allow_leaks:
-        raise FaceproofError(
-            f"data set {data.name} leaks across its splits, so that no metric on them means "
-            f"anything:\n{describe(audit)}\nSee {run.path / 'audit.html'}. Mend the splits, "
-            "or train all the same with data.allow_leaks=true"
-        )
-    if not audit.clear:
-        log.warning("the audit of %s found:\n%s", data.name, describe(audit))
-    write_table(seen_images(rows, statistics), run.seen)
-    return rows, statistics.filter(pc.is_null(statistics["reason"]))
 
 
 def _check_resumable(last: Path, trainer: pl.Trainer, images: ImageDataModule) -> None:
@@ -398,18 +370,10 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
     for board in boards:
         board.log_settings(values, run.read_record().get("choices", {}), measured)
     print_best(best, len(rows))
-    val = _validation_rows(training.trainer, training.images)
+    val = training.images.looked_at(training.trainer.limit_val_batches)
     writer, train = boards[0].experiment if boards else None, training.images.given_rows
     net = merge_adapters(training.net)
     verdict = store_operating_point(run, net, train, val, data.task, config, writer)
     run.update_record(status="finished")  # last: a run without a threshold is not finished
     print_end(run, verdict)
     return value
-
-
-def _validation_rows(trainer: pl.Trainer, images: ImageDataModule) -> pa.Table:
-    """Return the validation images, as many as the trainer was allowed to look at."""
-    limit = trainer.limit_val_batches
-    if isinstance(limit, float):  # a share
-        return images.val_rows.slice(0, max(round(limit * images.val_rows.num_rows), 2))
-    return images.val_rows.slice(0, max(int(limit) * images.batch_size, MIN_FITTED))
