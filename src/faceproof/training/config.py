@@ -42,6 +42,7 @@ from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.loss_config import (
     OF_FEATURES,
     BceConfig,
+    check_class_weights,
     check_class_weights_fit,
     make_loss_config,
 )
@@ -63,8 +64,6 @@ log = logging.getLogger(__name__)
 BY_NAME = Rule(lambda value: isinstance(value, Mapping), "options by name")
 EPOCHS = Rule(is_count, "a count of epochs, from 0 on")
 FACTOR = Rule(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 on, below 1")
-# The loss is multiplied by the weights: far outside of these bounds it vanishes or overflows.
-LIGHTEST, HEAVIEST = 1e-6, 1e6
 # Of settings that stand in no group's dataclass.
 PLAIN = {
     "trainer": BY_NAME, "patience": optional(EPOCHS), "seed": SEED, "compile": SWITCH,
@@ -366,7 +365,7 @@ def _check_plain(settings: Mapping[str, Any]) -> None:
             raise UnknownSettingError(f"trainer.{name}", TRAINER_OPTIONS)
     if "monitor" in settings:
         better(settings["monitor"])
-    _check_class_weights(settings.get("class_weights", "none"))
+    check_class_weights(settings.get("class_weights", "none"))
 
 
 def _check_weights(model: Any) -> None:
@@ -389,15 +388,3 @@ def _make_scheduler(values: Any) -> Any:
         raise SettingError("name", f"is missing; choose one of {', '.join(SCHEDULERS)}")
     settings = {key: value for key, value in values.items() if key != "name"}
     return make(find(values["name"], SCHEDULERS, "scheduler.name"), settings)
-
-
-def _check_class_weights(weights: Any) -> None:
-    two = isinstance(weights, tuple) and len(weights) == 2
-    if weights not in ("none", "balanced") and not (
-        two and all(is_number(weight) and LIGHTEST <= weight <= HEAVIEST for weight in weights)
-    ):
-        raise SettingError(
-            "class_weights",
-            f"= {weights!r} must be none, balanced, or two positive numbers: [negative, positive], "
-            f"each from {LIGHTEST:g} to {HEAVIEST:g}",
-        )

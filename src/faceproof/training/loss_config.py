@@ -10,6 +10,8 @@ from faceproof.data.loader_config import BALANCED
 from faceproof.lookup import find
 from faceproof.settings import ABOVE_ZERO, AMOUNT, RATE, Rule, SettingError, check, is_number, make
 
+# The loss is multiplied by the weights: far outside of these bounds it vanishes or overflows.
+LIGHTEST, HEAVIEST = 1e-6, 1e6
 BELOW_ONE = Rule(lambda value: is_number(value) and 0 <= value < 1, "a share, below 1")
 
 
@@ -132,6 +134,19 @@ def make_loss_config(values: Any) -> Any:
             f"settings of loss by name: {error}"
         ) from error  # fmt: skip
     return functools.partial(found, **settings)
+
+
+def check_class_weights(weights: Any) -> None:
+    """Refuse what are no weights of two classes."""
+    two = isinstance(weights, tuple) and len(weights) == 2
+    if weights not in ("none", "balanced") and not (
+        two and all(is_number(weight) and LIGHTEST <= weight <= HEAVIEST for weight in weights)
+    ):
+        raise SettingError(
+            "class_weights",
+            f"= {weights!r} must be none, balanced, or two positive numbers: [negative, positive], "
+            f"each from {LIGHTEST:g} to {HEAVIEST:g}",
+        )
 
 
 def check_class_weights_fit(loss: Any, class_weights: Any, sampler: str) -> None:
