@@ -8,7 +8,7 @@ import yaml
 from conf_files import CONF, comments, header, written
 from rows import REQUIRED, Setting, meanings, settings_of, table, type_words, value_words
 
-from faceproof.augment.synthesis import SynthesisConfig
+from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.augment.web import WebAugment
 from faceproof.data.combined import CombinedData

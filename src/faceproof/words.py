@@ -28,7 +28,7 @@ SETS = r"data\.(?:sets\.[^.=]+\.)*"
 # Settings that hold a path, those that hold another text, and those whose key ends with any text.
 PATHS = re.compile(
     rf"{SETS}(?:root|file|lists|targets)|model\.weights|resume|run|hydra\.(?:run|sweep)\.dir|hydra\.sweep\.subdir"
-    r"|hydra\.sweeper\.storage"
+    r"|hydra\.sweeper\.storage|distill\.teacher"
 )
 TEXTS = re.compile(
     rf"{SETS}(?:name|layout|generator)|name|model\.name|model\.backbone\.model"

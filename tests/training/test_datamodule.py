@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from faceproof.augment.synthesis import SynthesisConfig
+from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.augment.web import WebAugment
 from faceproof.data.datasets import Batch
@@ -19,6 +19,7 @@ from faceproof.errors import FaceproofError
 from faceproof.models.detector import ImageInput
 from faceproof.task import get_task
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
+from faceproof.training.loss_config import ClassBalancedConfig
 from tests.conftest import write_images
 
 TASK = get_task("deepfake")
@@ -238,7 +239,9 @@ def test_pseudo_fakes_are_not_cached(rows: pa.Table, cache: CacheConfig) -> None
     flip = Augment(horizontal_flip=0.5)
     with pytest.raises(FaceproofError, match="cannot be combined with synthesis, which makes"):
         ImageDataModule(rows, TASK, INPUT, flip, cache=cache, synthesis=SYNTHESIS)
-    chosen = FeatureCaching.choose(True, Augment(), CacheConfig(), False, True)
+    chosen = FeatureCaching.choose(
+        True, Augment(), CacheConfig(), False, "every epoch makes other pseudo-fakes"
+    )
     assert (chosen.enabled, chosen.reason) == (
         False, "not cached, because every epoch makes other pseudo-fakes"
     )  # fmt: skip
@@ -282,7 +285,27 @@ def test_validation_in_training_is_of_the_middle(rows: pa.Table, mode: str) -> N
 def test_random_crops_are_not_cached(rows: pa.Table, cache: CacheConfig) -> None:
     with pytest.raises(FaceproofError, match=r"cache\.\w+ = \w+ .* model\.input\.mode=tiles"):
         ImageDataModule(rows, TASK, CROPS, cache=cache)
-    flip = Augment(horizontal_flip=0.5)
-    chosen = FeatureCaching.choose(True, flip, CacheConfig(views=2), False, random_crops=True)
-    assert not chosen.enabled
-    assert "crops the images anew" in chosen.reason
+    assert "crops the images anew" in str(ImageDataModule(rows, TASK, CROPS).against_caching)
+
+
+def test_what_changes_the_features_in_each_epoch_is_against_caching(rows: pa.Table) -> None:
+    flip, plain = Augment(horizontal_flip=0.5), LoaderConfig(4, 0)
+    assert ImageDataModule(rows, TASK, INPUT, flip, plain).against_caching is None
+    made = ImageDataModule(rows, TASK, INPUT, flip, plain, synthesis=SYNTHESIS)
+    assert made.against_caching == "every epoch makes other pseudo-fakes"
+    # Cached features would be augmented each for itself, and images of a pair are not.
+    paired = ImageDataModule(rows, TASK, INPUT, flip, PAIRED)
+    assert "augmented as the original beside it" in str(paired.against_caching)
+    for augment in (replace(flip, same_in_pairs=False), Augment()):
+        assert ImageDataModule(rows, TASK, INPUT, augment, PAIRED).against_caching is None
+
+
+def test_pseudo_fakes_are_in_no_count_of_images(rows: pa.Table) -> None:
+    half, alone = (
+        ImageDataModule(rows, TASK, INPUT, synthesis=replace(SYNTHESIS, share=share))
+        for share in (0.5, 1)
+    )
+    assert half.shown_rows.num_rows == rows.num_rows
+    assert alone.shown_rows["label"].unique().to_pylist() == [TASK.negative]
+    how = ClassBalancedConfig()
+    assert half.class_weights(how) == ImageDataModule(rows, TASK, INPUT).class_weights(how)

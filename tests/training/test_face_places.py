@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faceproof.augment.synthesis import SynthesisConfig
+from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.training import face_places

@@ -182,6 +182,8 @@ def test_a_term_of_features_that_never_change_is_refused(words, tmp_path):
     ("changes", "message"),
     [
         (("loss=class_balanced", "class_weights=balanced"), "weight the classes a second time"),
+        (("loss=class_balanced", "synthesis=both", "synthesis.share=1"), "both classes equally"),
+        (("loader.sampler=paired", "synthesis=both", "synthesis.share=1"), "leaves out the pairs"),
         (("loss.name=focl",), r"loss\.name = 'focl' is not known; did you mean focal"),
         (("loss=focal", "loss.gamma=-1"), r"loss\.gamma = -1 must be a number from 0 on"),
         (("loss=label_smoothing", "loss.smoothing=1"), r"loss\.smoothing = 1 must be a share"),

@@ -1,112 +1,79 @@
-"""Pseudo-fakes: made from the real images of a training while it runs, and in training only.
+"""Makes pseudo-fakes of a training's real images in the loader, while it runs.
 
-Their settings, and what makes them in the loader. Which rows they are is in `data.synthesised`.
+Which rows they are is in `data.synthesised`, which kinds there are in `synthesis_config`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+import math
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
-from faceproof.augment.reconstruction import reconstruct
-from faceproof.augment.self_blending import BILINEAR, PORTRAIT, Oval, self_blend, target_of
+from faceproof.augment.self_blending import BILINEAR, PORTRAIT, Oval
+from faceproof.augment.synthesis_config import KINDS, Kind
 from faceproof.data.image_io import Pixels
+from faceproof.data.model_input import Fit, fit_image, resized_for_crops
 from faceproof.data.synthesised import Synthesised
-from faceproof.settings import SHARE, Rule, SettingError, check, one_of
 
 Ovals = npt.NDArray[np.float32]
 
-
-class Kind(NamedTuple):
-    """What makes pseudo-fakes of real images, and the images that stand beside them."""
-
-    fake: Callable[[Pixels, np.random.Generator, Oval], Pixels]
-    beside: Callable[[Pixels, np.random.Generator], Pixels]  # by the same draws
-
-
-KINDS = {  # by the name of the generator
-    "self_blended": Kind(self_blend, target_of),
-    "reconstructed": Kind(
-        lambda image, draws, _: reconstruct(image, draws), lambda image, _: image
-    ),
-}
-FACES = ("auto", "stored", "found", "portrait")
-MOST = 2  # times the side of the model's input
+MOST = 2  # times the network's size
 OF_SYNTHESIS = 3  # whose draws these are; those of augment.in_loader are of 0 and 1, of crops 2
-NAMED = Rule(
-    lambda value: (
-        isinstance(value, tuple)
-        and all(isinstance(kind, str) and kind in KINDS for kind in value)
-        and len(set(value)) == len(value)
-    ),
-    f"a list of some of {', '.join(KINDS)}",
-)
-
-
-@dataclass(frozen=True)
-class SynthesisConfig:
-    """Which pseudo-fakes a training makes of its real images, and how many.
-
-    Attributes:
-        share: of the images of an epoch, those that are a pseudo-fake or the image that it was made
-            from, which come side by side; the others are those that `loader.sampler` draws. 0 for
-            none; with 1 a training sees real images and pseudo-fakes of them alone.
-        kinds: some of `self_blended` and `reconstructed`, in equal numbers.
-        faces: where a face is, for `self_blended`: `stored` with the crops of `faceproof prepare`,
-            `found` by the face detector of that command before training, or where it is in a
-            `portrait`; `auto` takes what is stored, and a portrait's place where nothing is.
-    """
-
-    share: float = 0.0
-    kinds: tuple[str, ...] = ()
-    faces: str = "auto"
-
-    def __post_init__(self) -> None:
-        check(self, share=SHARE, kinds=NAMED, faces=one_of(*FACES))
-        if self.share and not self.kinds:
-            raise SettingError("kinds", f"= [] makes nothing for synthesis.share = {self.share}; "
-                               f"name some of {', '.join(KINDS)}")  # fmt: skip
-        if self.faces != "auto" and self.share and "self_blended" not in self.kinds:
-            raise SettingError(
-                "faces",
-                f"= {self.faces} changes nothing without the kind self_blended; leave it out",
-            )
 
 
 class Synthesis:
     """Makes pseudo-fakes, and the images beside them, of a training table's real images.
 
     The draws are a function of (seed, epoch, place of the pair), so that the two rows of a pair
-    have the same. An image that will be resized is made `MOST` times as large as the model's input
-    first, if it is larger: most of what is changed would be lost by the resize.
+    have the same. Images are resized before, as far as what is made would be lost by a resize that
+    follows: a reconstructed one wholly, and a self-blended one to `MOST` times the network's size.
 
     Args:
         rows: which rows they are.
         seed: of the draws.
-        size: side of the model's input, in pixels; None if images are cropped and not resized.
+        fit: how images are brought to the network's size.
         ovals: where the faces of the real images are, (R, 6), the three points of each `Oval`; NaN
             or None for where they are in portraits.
     """
 
-    def __init__(self, rows: Synthesised, seed: int, size: int | None,
-                 ovals: Ovals | None = None) -> None:  # fmt: skip
-        self.rows, self.seed, self.ovals = rows, seed, ovals
-        self.most = None if size is None else MOST * size
+    def __init__(self, rows: Synthesised, seed: int, fit: Fit, ovals: Ovals | None = None) -> None:
+        self.rows, self.seed, self.fit, self.ovals = rows, seed, fit, ovals
 
     def __call__(self, image: Pixels, epoch: int, row: int) -> Pixels:
         """Return the image of a row, (3, H, W) uint8; those of given rows are as they are."""
         if (found := self.rows.find(row)) is None:
             return image
         generator = np.random.default_rng((self.seed, epoch, OF_SYNTHESIS, found.pair))
-        if self.most is not None:
-            image = _at_most(image, self.most)
         kind = KINDS[found.kind]
+        image = self._resized(image, kind)
         if found.is_fake:
             return kind.fake(image, generator, self._oval(found.real))
         return kind.beside(image, generator)
+
+    def through(self, row: int, draw: float) -> tuple[float, float] | None:
+        """Return a point, x and y in shares of the sides, that a crop of a row must hold.
+
+        It lies on the border of the oval, at a turn of `draw`; None where any crop will do.
+        """
+        found = self.rows.find(row)
+        if found is None or not KINDS[found.kind].is_of_oval:
+            return None
+        oval, turn = self._oval(found.real), 2 * math.pi * draw
+        x, y = (
+            middle + math.cos(turn) * right + math.sin(turn) * down
+            for middle, right, down in zip(oval.centre, oval.right, oval.down, strict=True)
+        )
+        return x, y
+
+    def _resized(self, image: Pixels, kind: Kind) -> Pixels:
+        size, interpolation, crop = self.fit
+        tensor = torch.from_numpy(np.ascontiguousarray(image))
+        if crop is not None:
+            return np.asarray(resized_for_crops(tensor, crop, interpolation).numpy())
+        if kind.is_fine:
+            return np.asarray(fit_image(tensor, size, interpolation).numpy())
+        return _at_most(image, MOST * size)
 
     def _oval(self, real: int) -> Oval:
         if self.ovals is None or np.isnan(self.ovals[real]).any():

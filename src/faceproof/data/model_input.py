@@ -22,7 +22,7 @@ from torchvision.transforms.v2 import functional as F
 
 from faceproof.data.image_io import Pixels
 
-OF_CROPS = 2  # what draws are of; `augment.in_loader` has 0 and 1
+OF_CROPS = 2  # what draws are of; `augment.in_loader` has 0 and 1, `augment.synthesis` 3
 # Longer side by shorter of an image that is enlarged: one row of pixels would become gigabytes.
 MAX_ASPECT = 8
 
@@ -93,7 +93,7 @@ def fit_image(
     """
     tensor = image if isinstance(image, Tensor) else torch.from_numpy(image)
     if crop is not None:
-        whole = _prepared(tensor, crop, interpolation)
+        whole = resized_for_crops(tensor, crop, interpolation)
         cuts = [_cut(whole, *place, size) for place in _places(_room(whole, size), crop.tiles)]
         return cuts[0] if crop.tiles is None else torch.stack(cuts, -4)
     if tensor.shape[-2:] == (size, size):
@@ -112,26 +112,46 @@ class RandomCrop:
         seed: of the places.
         drawn_by: numbers that stand for a row; two rows with the same get the same place.
         before: what changes the whole image first, such as `augment.in_loader.LoaderAugment`.
+        through: given a row and a number from 0 to 1, a point that the square must hold, x and y in
+            shares of the image's sides, or None: outside of what was changed in a self-blended
+            image it is the image itself, and a square of that would be one image with two labels.
     """
 
     fit: Fit
     seed: int
     drawn_by: Callable[[int], tuple[int, ...]] = lambda row: (row,)
     before: Callable[[Pixels, int, int], Pixels] | None = None
+    through: Callable[[int, float], tuple[float, float] | None] | None = None
 
     def __call__(self, image: Pixels, epoch: int, row: int) -> Pixels:
         """Return the square of a row's image in an epoch, (3, S, S) uint8."""
         if self.before is not None:
             image = self.before(image, epoch, row)
         size, interpolation, crop = self.fit
-        whole = _prepared(torch.from_numpy(image), crop or Crop(), interpolation)
-        draws = np.random.default_rng((self.seed, epoch, OF_CROPS, *self.drawn_by(row))).random(2)
-        room = _room(whole, size)
-        top, left = (int(draw * (free + 1)) for draw, free in zip(draws, room, strict=True))
+        whole = resized_for_crops(torch.from_numpy(image), crop or Crop(), interpolation)
+        generator = np.random.default_rng((self.seed, epoch, OF_CROPS, *self.drawn_by(row)))
+        draws, point = generator.random(2), None
+        if self.through is not None:
+            point = self.through(row, float(generator.random()))
+        across, down = (None, None) if point is None else point
+        height, width = whole.shape[-2:]
+        top, left = (
+            _drawn(draw, side, size, share)
+            for draw, side, share in zip(draws, (height, width), (down, across), strict=True)
+        )
         return _cut(whole, top, left, size).numpy()
 
 
-def _prepared(image: Tensor, crop: Crop, interpolation: str) -> Tensor:
+def _drawn(draw: float, side: int, size: int, share: float | None) -> int:
+    """Return where a square begins along a side that is drawn from 0 to 1; it holds the share."""
+    first, last = 0, max(side - size, 0)
+    if share is not None:
+        place = min(max(int(share * side), 0), side - 1)
+        first, last = min(max(place - size + 1, first), last), min(place, last)
+    return first + int(draw * (last - first + 1))
+
+
+def resized_for_crops(image: Tensor, crop: Crop, interpolation: str) -> Tensor:
     """Return an image, (..., H, W), that crops can be cut out of."""
     if crop.resize_to is None:
         return image

@@ -94,7 +94,7 @@ def with_synthesised(
         kinds: names of the generators.
         num_drawn: how many of the given rows an epoch has.
         share: of the images of an epoch, those in pairs of a pseudo-fake; with 1 no given row comes
-            and each real image once.
+            and there are as many pairs as real images.
         weights: draw the real images evenly over their sources, by these weights, and None for as
             often as there are images of each.
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from faceproof.augment.synthesis import SynthesisConfig
+from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.data.loader_config import CacheConfig
 from faceproof.settings import SettingError
 

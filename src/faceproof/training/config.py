@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faceproof.augment.synthesis import SynthesisConfig
+from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.data.leave_out import LeaveOutConfig
 from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
@@ -44,6 +44,7 @@ from faceproof.training.loss_config import (
     BceConfig,
     check_class_weights,
     check_class_weights_fit,
+    check_synthesis_fits,
     make_loss_config,
 )
 from faceproof.training.method_config import (
@@ -264,6 +265,7 @@ class TrainConfig:
             )
         check_cache(self.cache, self.augment, self.synthesis, self.model.input.mode)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
+        check_synthesis_fits(self.synthesis.share, self.loader.sampler, self.loss)
         if self.mix is not None and isinstance(self.loss, OF_FEATURES):
             raise SettingError(
                 "mix",

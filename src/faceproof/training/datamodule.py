@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from faceproof.augment.in_loader import DrawnBy, InTurn, LoaderAugment
-from faceproof.augment.synthesis import Synthesis, SynthesisConfig
+from faceproof.augment.synthesis import Synthesis
+from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.data.balance import Balance
 from faceproof.data.datasets import (
@@ -61,20 +62,23 @@ class FeatureCaching:
     @classmethod
     def choose(
         cls, frozen_backbone: bool, augment: Augment, cache: CacheConfig, limited: bool,
-        synthesised: bool = False, random_crops: bool = False,
+        against: str | None = None,
     ) -> "FeatureCaching":  # fmt: skip
-        """Decide it; a `limited` trainer reads only some images, so that caching all costs more."""
+        """Decide it.
+
+        Args:
+            frozen_backbone: whether the backbone never trains.
+            augment: the augmentation.
+            cache: what is wanted.
+            limited: whether the trainer reads only some images, so that caching all costs more.
+            against: what else changes the features of an image in each epoch, in words.
+        """
         if not frozen_backbone:
             return cls()
         if cache.features == "none":
             return cls(reason="not cached, because cache.features=none")
-        if synthesised:
-            return cls(reason="not cached, because every epoch makes other pseudo-fakes")
-        if random_crops:
-            return cls(
-                reason="not cached, because every epoch crops the images anew; "
-                "model.input.mode=resize would not"
-            )
+        if against is not None:
+            return cls(reason=f"not cached, because {against}")
         if augment.changes and cache.views is None:
             return cls(
                 reason="not cached, because the augmentation is random; cache.views=4 would "
@@ -157,6 +161,26 @@ class ImageDataModule(LightningDataModule):
         """The training images without pseudo-fakes."""
         return self.train_rows.slice(0, self.num_given)
 
+    @property
+    def shown_rows(self) -> pa.Table:
+        """Those of them that are trained on: the real ones, beside pseudo-fakes alone."""
+        alone = self.synthesised is not None and self.synthesised.alone
+        return select_label(self.given_rows, self.task.negative) if alone else self.given_rows
+
+    @property
+    def against_caching(self) -> str | None:
+        """What changes the features of a training image in each epoch, besides its augmentation."""
+        if self.synthesised is not None:
+            return "every epoch makes other pseudo-fakes"
+        if self.input.mode != "resize":
+            return "every epoch crops the images anew; model.input.mode=resize would not"
+        if self.pairs is not None and self.augment.on_device and self.augment.same_in_pairs:
+            return (
+                "a fake is augmented as the original beside it, another one in each epoch; "
+                "augment.same_in_pairs=false would not"
+            )
+        return None
+
     def looked_at(self, limit: int | float) -> pa.Table:
         """Return the validation images of as many batches, or such a share, as a trainer is given.
 
@@ -175,7 +199,7 @@ class ImageDataModule(LightningDataModule):
         loss are of the images in the table.
         """
         if isinstance(wanted, ClassBalancedConfig):
-            found = counts(self.train_rows, "label")
+            found = counts(self.given_rows, "label")
             negative, positive = (found[(name,)] for name in self.task.classes)
             return effective_weights((negative, positive), wanted.beta)
         if wanted == "none":
@@ -227,8 +251,7 @@ class ImageDataModule(LightningDataModule):
             return None
         real = select_label(self.given_rows, self.task.negative)
         ovals = place_faces(real, self.synthesis, self.cache.max_bytes)
-        size = self.input.size if self.input.mode == "resize" else None
-        return Synthesis(self.synthesised, self.seed, size, ovals)
+        return Synthesis(self.synthesised, self.seed, fit_of(self.input, tiles=False), ovals)
 
     def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
         workers = self.loader.num_workers
@@ -247,7 +270,9 @@ class ImageDataModule(LightningDataModule):
         size, interpolation, crop = fit = fit_of(self.input, tiles=False)
         if crop is not None and sampler is not None:
             drawn_by = DrawnBy(rows["pair"], augment.same_in_pairs)
-            change, crop = RandomCrop(fit, self.seed, drawn_by, change), None
+            made = self.synthesiser if rows is self.train_rows else None
+            through = None if made is None else made.through
+            change, crop = RandomCrop(fit, self.seed, drawn_by, change, through), None
         files = ImageDataset(rows, self.task, size, interpolation, augment=change, crop=crop)
         if self.features.enabled:
             found = self._once_per_machine(lambda: self._features(files, rows, augment, views))

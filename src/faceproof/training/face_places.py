@@ -5,7 +5,8 @@ import logging
 import numpy as np
 import pyarrow as pa
 
-from faceproof.augment.synthesis import Ovals, SynthesisConfig
+from faceproof.augment.synthesis import Ovals
+from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import is_first_process
 from faceproof.prepare.ovals import found_ovals, stored_ovals

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from faceproof.data.loader_config import BALANCED
+from faceproof.data.loader_config import BALANCED, PAIRED
 from faceproof.lookup import find
 from faceproof.settings import ABOVE_ZERO, AMOUNT, RATE, Rule, SettingError, check, is_number, make
 
@@ -165,4 +165,22 @@ def check_class_weights_fit(loss: Any, class_weights: Any, sampler: str) -> None
             f"= {class_weights!r} would weight the classes a second time: loss=class_balanced "
             "weights them by their numbers of images; leave it out (none), or take loss=focal or "
             "loss=bce",
+        )
+
+
+def check_synthesis_fits(share: float, sampler: str, loss: Any) -> None:
+    """Refuse what is of given fakes in a training of real images and pseudo-fakes alone."""
+    if share != 1:
+        return
+    if sampler == PAIRED:
+        raise SettingError(
+            "synthesis.share",
+            "= 1 leaves out the pairs of loader.sampler=paired; take a share below 1, or leave "
+            "loader.sampler out",
+        )
+    if isinstance(loss, ClassBalancedConfig):
+        raise SettingError(
+            "synthesis.share",
+            "= 1 has both classes equally often, and loss=class_balanced would weight them by the "
+            "given images; take a share below 1, or another loss",
         )

@@ -165,6 +165,7 @@ def train(
         training = _prepare(run, data, net, config, resume, teacher)
         if not resume and training.trainer.is_global_zero:
             _record_held_out(run, held_out)
+            run.synthesis.unlink(missing_ok=True)  # of an earlier start
         size = training.images.batch_size
         values = {**values, "loader": {**values.get("loader", {}), "batch_size": size}}
         _start_record(training, data, record, values)
@@ -284,12 +285,10 @@ def _datamodule(
     images = ImageDataModule(
         rows, data.task, net.input, augment, config.loader, config.seed, cache, config.synthesis
     )
-    changing = images.synthesised is not None
-    cropped = net.input.mode != "resize"
-    features = FeatureCaching.choose(frozen, augment, cache, limited, changing, cropped)
-    if features.enabled and (config.mix is not None or config.distill is not None):
-        features = FeatureCaching(reason="not cached, because mix and distill want the images")
-    images.features = features
+    against = images.against_caching
+    if config.mix is not None or config.distill is not None:
+        against = "mix and distill want the images"
+    images.features = FeatureCaching.choose(frozen, augment, cache, limited, against)
     return images
 
 
@@ -371,7 +370,7 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
         board.log_settings(values, run.read_record().get("choices", {}), measured)
     print_best(best, len(rows))
     val = training.images.looked_at(training.trainer.limit_val_batches)
-    writer, train = boards[0].experiment if boards else None, training.images.given_rows
+    writer, train = boards[0].experiment if boards else None, training.images.shown_rows
     net = merge_adapters(training.net)
     verdict = store_operating_point(run, net, train, val, data.task, config, writer)
     run.update_record(status="finished")  # last: a run without a threshold is not finished
