@@ -24,9 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 from faceproof import app
 from faceproof.data.table import SCHEMA
 from faceproof.errors import FaceproofError
+from faceproof.lookup import LIST_VIDEOS
 from faceproof.prepare.media import prepare_settings
 from faceproof.training.config import make_train_config
-from faceproof.workflows.prepare import VIDEOS, Listed, Preparation, prepare_folder
+from faceproof.workflows.prepare import Listed, Preparation, prepare_folder
 from tests import protocol_trees as trees
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
@@ -65,7 +66,7 @@ def write_world(node: DictConfig, folder: Path) -> tuple[str, ...]:
         "guess": write_folders,
         "protocol": write_published,
         "prepared": write_prepared,
-        VIDEOS: write_videos,
+        LIST_VIDEOS: write_videos,
         **PROTOCOLS,
     }
     assert node.kind in makers, f"say in this test how a small world is made for {node.kind}"

@@ -105,7 +105,7 @@ def clear(error: BaseException) -> bool:
         ("threshold: {fpt: 0.1}", r"no setting threshold.fpt; did you mean threshold.fpr\?"),
         ("model: {weigths: none}", r"did you mean model.weights\?"),
         ("logger: {tensorbord: true}", r"did you mean logger.tensorboard\?"),
-        ("wholly: 1", "there is no setting wholly; there are allow, augment, cache"),
+        ("wholly: 1", "there is no setting wholly; there are adapter, allow, augment, cache"),
         ("optimizer: {learning_rate: 1}", "no setting optimizer.learning_rate; there are"),
         ("data: {rooot: here}", r"no setting data.rooot; did you mean data.root\?"),
     ],

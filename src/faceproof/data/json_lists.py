@@ -10,9 +10,8 @@ from typing import Any
 
 from faceproof.data.lists import open_list
 from faceproof.errors import FaceproofError
+from faceproof.io.names import LINES_SUFFIXES
 
-JSON_SUFFIXES = (".json",)
-LINES_SUFFIXES = (".jsonl", ".ndjson")
 TABLE_FORMS = (
     'a list of records, [{"path": "a.jpg", "label": "real"}, ...]; paths and labels, {"a.jpg": '
     '"real", ...}; or paths and records, {"a.jpg": {"label": "real"}, ...}'

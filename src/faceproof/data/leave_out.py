@@ -68,6 +68,8 @@ class LeaveOutConfig:
 
     def __post_init__(self) -> None:
         check(self, source=NAMES, generator=NAMES, split=one_of("auto", "test", "all"))
+        if not isinstance(self.train, TrainPartConfig):
+            raise SettingError("train", f"= {self.train!r} must be source and generator by name")
         if self.split != "auto" and not self.names:
             raise SettingError(
                 "split", f"= {self.split} changes nothing: no source and no generator is left out"

@@ -17,7 +17,6 @@ from faceproof.errors import FaceproofError
 from faceproof.io.names import as_on_disk
 
 DELIMITERS = ",;\t|"
-CSV_SUFFIXES = (".csv", ".tsv")
 MAX_SEARCHES = 20  # for files that are not where a list says, before no more is looked for
 ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from faceproof.data.json_lists import JSON_SUFFIXES, LINES_SUFFIXES, json_columns
+from faceproof.data.json_lists import json_columns
 from faceproof.data.kinds import LEFT_BEHIND, LeftOut
 from faceproof.data.layout import USUAL_SPLITS, Words
-from faceproof.data.lists import CSV_SUFFIXES, ListedPaths, csv_rows, open_list
+from faceproof.data.lists import ListedPaths, csv_rows, open_list
 from faceproof.data.table import SCHEMA, SPLITS
 from faceproof.data.unread import shown, words_without_use
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind
-from faceproof.io.names import folded
+from faceproof.io.names import CSV_SUFFIXES, JSON_SUFFIXES, LINES_SUFFIXES, folded
 from faceproof.io.parquet import read_parquet
 from faceproof.task import Task
 from faceproof.words import meaning as meaning_of

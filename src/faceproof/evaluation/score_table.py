@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from scipy import special
 
-from faceproof.data.lists import CSV_SUFFIXES
 from faceproof.data.own_table import map_words, read_columns
 from faceproof.data.subgroups import check_subgroups
 from faceproof.data.table import SCHEMA, table_from_columns
@@ -23,7 +22,7 @@ from faceproof.data.unread import words_without_use
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.path_matching import match_paths
 from faceproof.evaluation.predictions import Flags, Scores, predictions_table, sigmoid
-from faceproof.io.names import folded
+from faceproof.io.names import CSV_SUFFIXES, folded
 from faceproof.task import Task, get_task
 from faceproof.words import for_shell
 

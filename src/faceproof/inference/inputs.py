@@ -18,10 +18,10 @@ from faceproof.data.kinds import (
     kind_of,
 )
 from faceproof.data.layout import walk_files
-from faceproof.data.lists import CSV_SUFFIXES, ListedPaths, bare_lines, csv_rows, open_list
+from faceproof.data.lists import ListedPaths, bare_lines, csv_rows, open_list
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind
-from faceproof.io.names import as_on_disk
+from faceproof.io.names import CSV_SUFFIXES, as_on_disk
 
 STDIN = ("-", "/dev/stdin")
 LISTS = (*CSV_SUFFIXES, ".txt")

@@ -8,6 +8,11 @@ import os
 import unicodedata
 from functools import lru_cache
 
+# How the names of files of tables end.
+CSV_SUFFIXES = (".csv", ".tsv")
+JSON_SUFFIXES = (".json",)
+LINES_SUFFIXES = (".jsonl", ".ndjson")
+
 
 def composed(name: str) -> str:
     """Return a name with its accents composed, under which both forms of it are equal."""

@@ -47,7 +47,6 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
     The network stays as it is, and no random number is drawn.
     """
     config.freeze.check(parts_of(net))
-    check_adapters(net, config)
     make_scheduler(config.scheduler, make_optimizer(config.optimizer, net), NUM_STEPS)
     # With a callback that wants checkpoints, as those of a run do.
     trainer, precision = make_trainer(
@@ -57,6 +56,7 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
         value = getattr(trainer, name, None)  # Lightning leaves out an interval given as a time
         if not fits(value):
             raise FaceproofError(f"trainer.{name} = {value!r} must be {meaning}")
+    check_adapters(net, config)
     if config.optimizer.sam_rho is not None:
         _check_sharpness(trainer, str(precision.name))
     _check_network(net)

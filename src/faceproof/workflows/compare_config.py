@@ -4,10 +4,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from faceproof.data.json_lists import JSON_SUFFIXES, LINES_SUFFIXES
-from faceproof.data.lists import CSV_SUFFIXES
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.margin import MARGIN
+from faceproof.io.names import CSV_SUFFIXES, JSON_SUFFIXES, LINES_SUFFIXES
 
 
 @dataclass(frozen=True)
