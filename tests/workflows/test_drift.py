@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from faceproof.cli.main import main
+from faceproof.data.shards.paths import Member
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import predictions_table, sigmoid, write_predictions
 from faceproof.io.run_folder import RunFolder
-from faceproof.workflows.drift import DriftConfig, drift
+from faceproof.workflows.drift import DriftConfig, drift, pack_reference
 from faceproof.workflows.export import export_run
 from tests.small_runs import POINT, change_card, write_run
 
@@ -79,6 +80,18 @@ def test_what_predict_writes_is_read(artifact, tmp_path, suffix):
     assert main(["predict", *words, "--keep-going"]) == 0
     found = drift(DriftConfig(out, detector=artifact, out=tmp_path / "drift", files=False))
     assert [(one.name, one.num_images) for one in found] == [("logit", len(paths))]
+
+
+def test_no_store_is_asked_that_only_a_strangers_table_names(artifact, tmp_path):
+    paths = [Member("s3://theirs/set", "a.tar", n, 9, 1).path(f"{n}.jpg") for n in range(NUM)]
+    table = predicted(paths)
+    write_predictions(table, file := tmp_path / "now.parquet")
+    config = DriftConfig(file, detector=artifact, out=tmp_path / "drift")
+    for ask in (lambda: drift(config), lambda: pack_reference(table, file)):
+        with pytest.raises(FaceproofError, match=r"now\.parquet names images in s3://theirs/set"):
+            ask()
+    without = DriftConfig(file, detector=artifact, out=tmp_path / "drift", files=False)
+    assert [one.name for one in drift(without)] == ["logit"]
 
 
 def test_what_is_no_such_thing_is_told_in_words(artifact, tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faceproof import lookup
 from faceproof.errors import FaceproofError
 from faceproof.io.folders import refuse_file
 
@@ -34,6 +35,7 @@ class DriftConfig:
         detector: the artifact's folder that judged them, made by faceproof export.
         out: folder to write to.
         files: look at the files too; --no-files compares scores and novelty alone.
+        allow: an object store, as s3://BUCKET/FOLDER, whose images may be read; can be repeated.
     """
 
     predictions: Path
@@ -41,6 +43,7 @@ class DriftConfig:
     detector: Path
     out: Path = Path("drift")
     files: bool = True
+    allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         refuse_file(self.out)
@@ -51,19 +54,20 @@ def drift(config: DriftConfig) -> "list[Change]":
 
     Raises:
         FaceproofError: the artifact stores nothing to compare with, or the predictions cannot be
-            read or are too few.
+            read, are too few, or name images in an object store that the user has not named.
     """
     from faceproof.artifact.artifact import read_card
     from faceproof.evaluation.drift import compare, in_words
     from faceproof.io.folders import refuse_foreign_folder
 
     refuse_foreign_folder(config.out, FILES)
+    lookup.allow(config.allow)
     card = read_card(config.detector)
     reference = read_reference(config.detector, card)
     columns = _read_predictions(config.predictions)
     strange = _share_strange(card, columns)
     if config.files:
-        columns |= _of_files(columns.pop("path"))
+        columns |= _of_files(columns.pop("path"), config.predictions)
     columns.pop("path", None)
     changes = compare(reference, columns)
     _write(config.out, reference, columns, changes, strange)
@@ -102,10 +106,13 @@ def read_reference(folder: Path, card: "Card") -> "Reference":
     return found
 
 
-def pack_reference(validation: "pa.Table") -> bytes:
+def pack_reference(validation: "pa.Table", file: Path) -> bytes:
     """Return the file of a detector's reference, from the predictions of its validation.
 
-    The statistics are of those files that can still be read.
+    The statistics are of those images that can still be read. `file` is the table's own.
+
+    Raises:
+        FaceproofError: it names images in an object store that the user has not named.
     """
     import json
 
@@ -114,7 +121,7 @@ def pack_reference(validation: "pa.Table") -> bytes:
     from faceproof.evaluation.predictions import logits_of
 
     columns: dict[str, Any] = {"logit": logits_of(validation), "novelty": novelties_of(validation)}
-    columns |= _of_files(validation["path"].to_pylist())
+    columns |= _of_files(validation["path"].to_pylist(), file)
     return json.dumps(make_reference(columns).to_json(), indent=1, sort_keys=True).encode()
 
 
@@ -143,16 +150,21 @@ def _read_predictions(file: Path) -> dict[str, Any]:
     return {"path": read["path"], **numbers}
 
 
-def _of_files(paths: list[str]) -> "dict[str, Scores]":
-    """Return statistics of files, evenly spaced over the paths; of those that can be read."""
+def _of_files(paths: list[str], table: Path) -> "dict[str, Scores]":
+    """Return statistics of files, evenly spaced over the paths; of those that can be read.
+
+    The paths are of a `table`, which may come from a stranger.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from faceproof.audit.file_statistics import gather_file_statistics
     from faceproof.data.kinds import VIDEO_SUFFIXES
+    from faceproof.data.shards.known_stores import refuse_unknown_stores
 
     images = [path for path in paths if path and Path(path).suffix.lower() not in VIDEO_SUFFIXES]
+    refuse_unknown_stores(pa.chunked_array([pa.array(images, pa.string())]), table)
     number = min(len(images), MAX_READ)
     places = np.linspace(0, len(images) - 1, number).round().astype(int) if images else ()
     found = gather_file_statistics([images[place] for place in places], None)

@@ -91,7 +91,7 @@ def _pack_run(run: RunFolder, onnx: bool) -> Package:
     point = read_operating_point(run)
     reference = None
     if run.validation.is_file():
-        files[REFERENCE] = pack_reference(read_predictions(run.validation))
+        files[REFERENCE] = pack_reference(read_predictions(run.validation), run.validation)
         reference = StoredFile.of(REFERENCE, files[REFERENCE])
     entry = DetectorEntry(
         name=name,
