@@ -10,14 +10,20 @@ from faceproof.io.folders import refuse_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from matplotlib.figure import Figure
 
     from faceproof.artifact.card import Card
     from faceproof.evaluation.drift import Change, Reference
     from faceproof.evaluation.predictions import Scores
+    from faceproof.evaluation.statistics import Codes
 
 MAX_REFERENCE = 1_000_000  # bytes
 FILES = ("drift.json", "drift.png")  # what the output folder consists of
 MAX_READ = 2000  # files whose statistics are looked at, evenly spaced
+OF_FACES = (
+    "files: not compared, for the detector's validation images are faces that were cut out, and "
+    "these files are the pictures that faces were found in"
+)
 OF_FILES = ("file size", "width", "height", "brightness", "contrast", "sharpness")
 
 
@@ -59,22 +65,28 @@ def drift(config: DriftConfig) -> "list[Change]":
     from faceproof.artifact.artifact import read_card
     from faceproof.evaluation.drift import compare, in_words
     from faceproof.io.folders import refuse_foreign_folder
+    from faceproof.reports.drift_plot import drift_plot
 
     refuse_foreign_folder(config.out, FILES)
     lookup.allow(config.allow)
     card = read_card(config.detector)
     reference = read_reference(config.detector, card)
     columns = _read_predictions(config.predictions)
-    strange = _share_strange(card, columns)
-    if config.files:
-        columns |= _of_files(columns.pop("path"), config.predictions)
-    columns.pop("path", None)
+    units, paths = columns.pop("units"), columns.pop("path")
+    strange = _share_strange(card, columns, units)
+    of_faces = columns.pop("of_faces") and card.detector.crop is not None
+    left_out = OF_FACES if config.files and of_faces else None
+    if config.files and left_out is None:
+        columns |= _of_files(paths, config.predictions)
     changes = compare(reference, columns)
-    _write(config.out, reference, columns, changes, strange)
+    drawn = drift_plot(reference, columns, changes)
+    _write(config.out, drawn, changes, {"strange": strange, "left_out": left_out})
     for change in changes:
         print(in_words(change))
     if strange is not None:
         print(strange["text"])
+    if left_out is not None:
+        print(left_out)
     print(f"plot: {config.out / 'drift.png'}")
     return changes
 
@@ -126,10 +138,16 @@ def pack_reference(validation: "pa.Table", file: Path) -> bytes:
 
 
 def _read_predictions(file: Path) -> dict[str, Any]:
-    """Return paths, and logits and novelties, (N,), with NaN where there are none."""
+    """Return logits and novelties, (N,), with NaN where there are none, and what is beside them.
+
+    That is each `path`, the `units` as `unit_codes` has them, and whether images were judged by
+    the faces in them, `of_faces`.
+    """
     import numpy as np
+    import pyarrow as pa
 
     from faceproof.data.own_table import read_columns
+    from faceproof.evaluation.groups import unit_codes
 
     read = read_columns(file)
     if "logit" not in read or "path" not in read:
@@ -147,7 +165,12 @@ def _read_predictions(file: Path) -> dict[str, Any]:
         raise FaceproofError(f"{file} holds what is no number: {error}") from error
     if "novelty" in numbers:  # of a video's row it is that of its frames
         numbers["novelty"][np.isnan(numbers["logit"])] = np.nan
-    return {"path": read["path"], **numbers}
+    nothing: list[str | None] = [None] * len(read["path"])
+    words = {name: read.get(name, nothing) for name in ("group", "component")}
+    words["path"] = [path or "" for path in read["path"]]
+    units = unit_codes(pa.table(words, pa.schema([(name, pa.string()) for name in words])))
+    of_faces = any(found is not None for found in read.get("faces", nothing))
+    return {"path": read["path"], "units": units, "of_faces": of_faces, **numbers}
 
 
 def _of_files(paths: list[str], table: Path) -> "dict[str, Scores]":
@@ -181,23 +204,28 @@ def _of_files(paths: list[str], table: Path) -> "dict[str, Scores]":
     return {name: (numbers | more)[name] for name in OF_FILES}
 
 
-def _share_strange(card: "Card", columns: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the share called unlike the training images, beside what was promised."""
+def _share_strange(card: "Card", columns: dict[str, Any], units: "Codes") -> dict[str, Any] | None:
+    """Return the share called unlike the training images, beside what was promised.
+
+    `units`, (N,), number what is independent: frames of one video are not.
+    """
     import numpy as np
 
     from faceproof.evaluation.novelty import STRANGE, strange_flags
-    from faceproof.evaluation.statistics import wilson
+    from faceproof.evaluation.statistics import share_interval
     from faceproof.words import percent
 
     point, novelties = card.detector.novelty, columns.get("novelty")
-    known = None if novelties is None else novelties[np.isfinite(novelties)]
-    if point is None or known is None or not len(known):
+    if point is None or novelties is None:
         return None
-    share = float(strange_flags(known, point).mean())
-    low, high = wilson(share, len(known))
+    known = np.isfinite(novelties)
+    flags = strange_flags(novelties[known], point)
+    if (interval := share_interval(flags, units[known])) is None:
+        return None
+    share, (low, high) = float(flags.mean()), interval
     more = low > point.rate
     text = (
-        f"{percent(share)} of {len(known):,} images are {STRANGE} ({percent(low)} to "
+        f"{percent(share)} of {len(flags):,} images are {STRANGE} ({percent(low)} to "
         f"{percent(high)}), {'more than' if more else 'against'} the {percent(point.rate)} of "
         "images like those of validation"
     )
@@ -205,20 +233,12 @@ def _share_strange(card: "Card", columns: dict[str, Any]) -> dict[str, Any] | No
     return {**values, "text": text}
 
 
-def _write(
-    out: Path,
-    reference: "Reference",
-    columns: "dict[str, Scores]",
-    changes: "list[Change]",
-    strange: dict[str, Any] | None,
-) -> None:
+def _write(out: Path, drawn: "Figure", changes: "list[Change]", more: dict[str, Any]) -> None:
     from faceproof.evaluation.json_values import plain, printable
     from faceproof.io.atomic import atomic_folder, write_json
-    from faceproof.reports.drift_plot import drift_plot
     from faceproof.reports.plots import save_png
 
     described = [{**plain(printable(one)), "counts": one.counts} for one in changes]
-    figure = drift_plot(reference, columns, changes)
     with atomic_folder(out) as partial:
-        write_json(partial / "drift.json", {"changes": described, "strange": strange})
-        save_png(figure, partial / "drift.png")
+        write_json(partial / "drift.json", {"changes": described, **more})
+        save_png(drawn, partial / "drift.png")
