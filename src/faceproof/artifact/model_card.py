@@ -218,7 +218,7 @@ def _subgroups(found: EvaluationEntry, part: SubgroupsEntry) -> Iterator[str]:
             low, high = gap.interval
             yield (
                 f"- Largest gap in {METRICS[name].label}: {gap.difference:.3f} ({low:+.3f} to "
-                f"{high:+.3f}, with all pairs of subgroups counted), {_cell(gap.worst)} below "
+                f"{high:+.3f}, for all pairs of subgroups of all columns at once), {_cell(gap.worst)} below "
                 f"{_cell(gap.best)}."
             )
     yield ""
