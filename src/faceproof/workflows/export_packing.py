@@ -10,6 +10,7 @@ import safetensors.torch
 
 from faceproof.artifact.artifact import read_card, read_file, read_network, read_network_novelty
 from faceproof.artifact.card import (
+    MAX_SUBGROUPS,
     DetectorEntry,
     EvaluationEntry,
     GapEntry,
@@ -193,13 +194,17 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
 
 
 def _subgroups(values: Any) -> dict[str, Any]:
-    """Return what the card says of the subgroups that a report has."""
+    """Return what the card says of the subgroups that a report has: of the worst, and how many."""
     part = parse(dict[str, Any], values, "subgroups")
     rows = parse(tuple[dict[str, Any], ...], part.get("rows"), "subgroups.rows")
     gaps = parse(dict[str, dict[str, Any] | None], part.get("gaps"), "subgroups.gaps")
     return {
         "column": part.get("column"),
-        "rows": [{one.name: row.get(one.name) for one in fields(SubgroupEntry)} for row in rows],
+        "rows": [
+            {one.name: row.get(one.name) for one in fields(SubgroupEntry)}
+            for row in rows[:MAX_SUBGROUPS]
+        ],
+        "num_left": max(0, len(rows) - MAX_SUBGROUPS),
         "gaps": {
             name: gap and {one.name: gap.get(one.name) for one in fields(GapEntry)}
             for name, gap in gaps.items()
