@@ -72,13 +72,13 @@ def data_name(predictions: pa.Table) -> str:
 def beside_runs(runs: Sequence[ScoredRun], tables: Sequence[ScoredRun]) -> list[ScoredRun]:
     """Return runs and tables, in which the tables have the paths of the first of all.
 
-    The first is a run or, without any, the table that knows most of its images. What a table does
-    not know of them, such as their labels, it takes from the first.
+    The first is a run or, without any, the table with labels that knows most of its images. What
+    a table does not know of them, such as their labels, it takes from the first.
 
     Raises:
         FaceproofError: no table says what the images are.
     """
-    first = runs[0] if runs else max(tables, key=lambda one: len(_known(one.predictions)))
+    first = runs[0] if runs else max(tables, key=_how_much_is_known)
     if "label" not in _known(first.predictions):
         raise FaceproofError(
             f"no table has labels, {first.path} for one: name the column that has them by "
@@ -107,6 +107,11 @@ def _known(predictions: pa.Table) -> list[str]:
     """Return the columns of the images that hold anything."""
     names = (*OF_IMAGE, *subgroup_columns(predictions))
     return [name for name in names if predictions[name].null_count < predictions.num_rows]
+
+
+def _how_much_is_known(table: ScoredRun) -> tuple[bool, int]:
+    known = _known(table.predictions)
+    return "label" in known, len(known)
 
 
 def _like(first: ScoredRun, table: ScoredRun) -> ScoredRun:
