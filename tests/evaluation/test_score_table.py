@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.path_matching import match_paths
+from faceproof.evaluation.path_matching import match_paths, shared_paths
 from faceproof.evaluation.predictions import logits_of, probabilities_of
 from faceproof.evaluation.score_table import (
     ScoreFormat,
@@ -249,3 +249,14 @@ def test_paths_match_as_written_or_from_their_tables_folders() -> None:
     assert match_paths(["../images/a"], here, ["a"], there) == [0]
     assert match_paths(["/x/images/a", "b"], here, ["a"], there) == [0, None]
     assert match_paths(["sub\\a"], here, ["sub/a"], there) == [0]
+
+
+def test_images_of_two_tables_are_the_same_by_their_files_or_else_by_either_writing(
+    tmp_path: Path,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    paths, others = ["a.jpg", "../there/b.jpg"], ["a.jpg", "b.jpg"]
+    assert shared_paths(paths, here, others, there) == paths
+    there.mkdir()
+    (there / "a.jpg").touch()  # so that a.jpg of the two folders are two images
+    assert shared_paths(paths, here, others, there) == ["../there/b.jpg"]

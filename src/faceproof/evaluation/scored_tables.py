@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
@@ -54,8 +55,34 @@ def _scored(table: ScoreTable, how: ScoreFormat) -> ScoredRun:
 
 
 def validation_rows(table: ScoreTable, split: str | None) -> pa.Table | None:
-    """Return the rows of the split val beside the split that is reported, if there are any."""
-    return table.part("val") if "val" in table.split and split != "val" else None
+    """Return the rows of the split val beside the split that is reported, if there are any.
+
+    Raises:
+        FaceproofError: a group or a component of theirs is reported too.
+    """
+    if "val" not in table.split or split == "val":
+        return None
+    validation = table.part("val")
+    refuse_shared_groups(table.part(split), validation, f"val and {split} of {table.file}")
+    return validation
+
+
+def refuse_shared_groups(ours: pa.Table, theirs: pa.Table, where: str) -> None:
+    """Refuse images that are reported, `ours`, of a group or a component of validation, `theirs`.
+
+    The frames of one video are hardly better than the same image.
+    """
+    for name in ("group", "component"):
+        mine, known = (one[name].drop_null().unique() for one in (ours, theirs))
+        shared = mine.filter(pc.is_in(mine, value_set=known)).to_pylist()
+        if shared:
+            raise FaceproofError(
+                f"{len(shared):,} values of {name} are in both {where}, "
+                f"{min(shared)} for one; a threshold that is fixed on frames of a video, or images "
+                "of a person, that it is measured on says little of others: divide by "
+                f"{name}, or, if these only share a name, leave the column out by "
+                f"--columns.{name}=null"
+            )
 
 
 def origin_of(point: OperatingPoint | None) -> str:
