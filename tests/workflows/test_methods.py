@@ -161,7 +161,8 @@ def test_a_teacher_that_judges_by_more_than_the_resized_image_is_refused(change,
 
 def test_a_teacher_that_has_seen_what_is_left_out_is_refused(tmp_path, caplog):
     run = RunFolder(write_run(tmp_path / "run"))
-    listed = read_samples(run)
+    columns = read_samples(run).select(["path", "label", "split"]).to_pydict()
+    listed = table_from_columns({**columns, "source": ["s"] * len(columns["path"])})
     write_table(seen_images(listed, file_statistics_of(listed)), run.seen)
     teacher = read_teacher(DistillConfig(str(run.path)))
     assert check_unseen(teacher, listed, listed) == {}
