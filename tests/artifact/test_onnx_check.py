@@ -255,6 +255,15 @@ def test_what_the_file_says_of_shapes_is_not_believed():
         check_model(made.SerializeToString(), SIDE)
 
 
+def test_the_work_of_all_crops_of_an_image_counts(monkeypatch):
+    """A card of a stranger's may name 25 tiles and their mirror images."""
+    data = model(node("Identity", "images")).SerializeToString()
+    monkeypatch.setattr(onnx_check, "MAX_WORK", 20 * 3 * SIDE**2)
+    check_model(data, SIDE)
+    with pytest.raises(FaceproofError, match="multiplications for one image, more than"):
+        check_model(data, SIDE, num_passes=50)
+
+
 @pytest.mark.onnx_export
 def test_a_model_of_ours_passes_and_gives_what_the_network_gives():
     net = small(0)

@@ -62,7 +62,8 @@ def test_a_column_that_is_not_named_or_not_there_is_refused(file: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [("age", "a list of columns"), ([3], "no name of a column"), (["split"], "no further column"),
-     (["logit"], "no further column"), (["a", "a"], "a column twice"), ([" "], "no name")],
+     *(([name], "no further column") for name in ("logit", "novelty", "row", "score", "percent")),
+     (["a", "a"], "a column twice"), ([" "], "no name")],
 )  # fmt: skip
 def test_what_is_no_list_of_further_columns_is_refused(names: list[str], said: str) -> None:
     with pytest.raises(SettingError, match=said):

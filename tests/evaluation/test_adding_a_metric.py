@@ -16,7 +16,7 @@ from faceproof.evaluation.comparison import Cost, compare_runs
 from faceproof.evaluation.evaluation_result import EvaluationContext, evaluate
 from faceproof.evaluation.metrics import METRICS, Metric, better
 from faceproof.evaluation.predictions import predictions_table
-from faceproof.evaluation.scored_runs import read_scored
+from faceproof.evaluation.scored_runs import read_runs, same_images
 from faceproof.evaluation.scores import WeightedScores
 from faceproof.io.run_folder import RunFolder
 from faceproof.reports.comparison_page import write_comparison
@@ -105,7 +105,7 @@ def test_it_is_in_the_report_with_its_interval(tmp_path):
 
 def test_it_is_in_the_comparison(tmp_path):
     runs = [write_run(tmp_path / str(seed), seed) for seed in (0, 1)]
-    scored = read_scored(runs, "demo-test", [{"seed": seed} for seed in (0, 1)])
+    scored = same_images(read_runs(runs, "demo-test", [{"seed": seed} for seed in (0, 1)]))
     found = compare_runs(scored, [Cost(), Cost()], None, 100)
     page = write_comparison(tmp_path / "out", found, scored)
     rows = list(csv.DictReader((tmp_path / "out" / "comparison.csv").read_text().splitlines()))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 from sklearn import metrics as sk
@@ -19,13 +20,14 @@ from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.comparison import Comparison, Cost, compare_runs
 from faceproof.evaluation.metrics import metrics_shown
-from faceproof.evaluation.predictions import predictions_table
+from faceproof.evaluation.predictions import SCHEMA, predictions_table
 from faceproof.evaluation.run_names import find_families, name_runs
 from faceproof.evaluation.scored_runs import (
     ScoredRun,
     choose_evaluation,
     find_runs,
-    read_scored,
+    read_runs,
+    same_images,
 )
 from faceproof.evaluation.stored_evaluations import evaluations_of
 from faceproof.io.run_folder import RunFolder, write_epochs
@@ -119,7 +121,7 @@ def _config(run: RunFolder) -> dict[str, Any]:
 
 
 def _scored(*runs: RunFolder, evaluation: str = "demo-test") -> list[ScoredRun]:
-    return read_scored(runs, evaluation, [_config(run) for run in runs])
+    return same_images(read_runs(runs, evaluation, [_config(run) for run in runs]))
 
 
 def _compared(*runs: RunFolder, num_resamples: int = 100, **costs: Any) -> Comparison:
@@ -572,7 +574,21 @@ def test_the_csv_leaves_what_is_undefined_empty(make_run) -> None:
 def test_images_that_changed_between_two_evaluations_are_refused(make_run) -> None:
     runs = [make_run(name, report={"images": name}) for name in ("a", "b")]
     with pytest.raises(FaceproofError, match="same names and other content"):
-        read_scored(runs, "demo-test", [{}, {}])
+        same_images(read_runs(runs, "demo-test", [{}, {}]))
+
+
+def test_each_run_keeps_the_novelty_that_it_found(make_run) -> None:
+    read = read_runs([make_run("a"), make_run("b")], "demo-test", [{}, {}])
+    place = SCHEMA.get_field_index("novelty")
+    knowing = [
+        replace(one, predictions=one.predictions.set_column(
+            place, SCHEMA.field(place),
+            pa.array([number] * one.predictions.num_rows, pa.float32()),
+        ))
+        for number, one in enumerate(read)
+    ]  # fmt: skip
+    found = [one.predictions["novelty"].unique().to_pylist() for one in same_images(knowing)]
+    assert found == [[0], [1]]
 
 
 def test_an_evaluation_of_weights_that_a_run_no_longer_has_is_not_compared(make_run) -> None:
@@ -582,4 +598,4 @@ def test_an_evaluation_of_weights_that_a_run_no_longer_has_is_not_compared(make_
         choose_evaluation(runs)
     assert f"faceproof evaluate {runs[1].argument('run')}" in str(refusal.value)
     with pytest.raises(FaceproofError, match="of other weights"):
-        read_scored(runs, "demo-test", [{}, {}])
+        same_images(read_runs(runs, "demo-test", [{}, {}]))

@@ -65,7 +65,7 @@ def test_what_is_missing_is_left_out():
     (found,) = compare(reference, few)
     assert (found.name, found.num_images) == ("logit", 400)
     for short in ({}, {"logit": drawn(number=19)}):
-        with pytest.raises(FaceproofError, match="fewer than 20 images"):
+        with pytest.raises(FaceproofError, match="has 20 values here and in validation: too few"):
             compare(reference, short)
 
 

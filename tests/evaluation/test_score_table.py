@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.path_matching import match_paths
+from faceproof.evaluation.path_matching import match_paths, shared_paths
 from faceproof.evaluation.predictions import logits_of, probabilities_of
 from faceproof.evaluation.score_table import (
     ScoreFormat,
@@ -230,9 +230,33 @@ def test_a_table_of_images_adds_columns_by_path(tmp_path: Path) -> None:
         read_scores(other, how, images)
 
 
+def test_what_the_table_says_itself_comes_before_what_is_added(tmp_path: Path) -> None:
+    own = "path,score,split,group,source\na.jpg,0.1,val,v1,web\nb.jpg,0.9,,,\n"
+    scores = written(tmp_path, own)
+    more = "path,split,group,source\na.jpg,dev,x,y\nb.jpg,test,v2,lab\n"
+    table = read_scores(scores, PROBABILITY, written(tmp_path, more, "images.csv"))
+    assert table.split == ["val", "test"]
+    assert table.predictions["group"].to_pylist() == ["v1", "v2"]
+    assert table.predictions["source"].to_pylist() == ["web", "lab"]
+    other = written(tmp_path, more.replace("dev", "test"), "images.csv")
+    with pytest.raises(FaceproofError, match=r"divided into splits otherwise.*a.jpg.*test there"):
+        read_scores(scores, PROBABILITY, other)
+
+
 def test_paths_match_as_written_or_from_their_tables_folders() -> None:
     here, there = Path("/x/scores"), Path("/x/images")
     assert match_paths(["a", "b"], here, ["b", "a"], there) == [1, 0]
     assert match_paths(["../images/a"], here, ["a"], there) == [0]
     assert match_paths(["/x/images/a", "b"], here, ["a"], there) == [0, None]
     assert match_paths(["sub\\a"], here, ["sub/a"], there) == [0]
+
+
+def test_images_of_two_tables_are_the_same_by_their_files_or_else_by_either_writing(
+    tmp_path: Path,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    paths, others = ["a.jpg", "../there/b.jpg"], ["a.jpg", "b.jpg"]
+    assert shared_paths(paths, here, others, there) == paths
+    there.mkdir()
+    (there / "a.jpg").touch()  # so that a.jpg of the two folders are two images
+    assert shared_paths(paths, here, others, there) == ["../there/b.jpg"]

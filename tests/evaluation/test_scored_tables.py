@@ -12,7 +12,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.comparison import Comparison, Cost, compare_runs
 from faceproof.evaluation.predictions import predictions_table, sigmoid
 from faceproof.evaluation.score_table import ScoreFormat
-from faceproof.evaluation.scored_runs import read_runs, read_scored, same_images, with_subgroups
+from faceproof.evaluation.scored_runs import read_runs, same_images, with_subgroups
 from faceproof.evaluation.scored_tables import beside_runs, read_scored_tables
 from faceproof.io.run_folder import RunFolder
 from faceproof.reports.comparison_page import write_comparison
@@ -74,9 +74,8 @@ def compared(runs: list[RunFolder], files: list[Path], how: ScoreFormat = FORMAT
 def test_tables_are_tested_as_the_runs_of_the_same_scores_are(tmp_path: Path) -> None:
     first, second = logits(1), logits(2, 1.0)
     runs = [a_run(tmp_path / "a", first), a_run(tmp_path / "b", second)]
-    of_runs = compare_runs(
-        read_scored(runs, "demo-test", [{"model": "a"}, {"model": "b"}]), [Cost()] * 2, None, 100
-    )
+    read = read_runs(runs, "demo-test", [{"model": "a"}, {"model": "b"}])
+    of_runs = compare_runs(same_images(read), [Cost()] * 2, None, 100)
     files = [table(tmp_path / "a.csv", first), table(tmp_path / "b.csv", second)]
     of_tables = compared([], files)
     mixed = compared(runs[:1], files[1:])
@@ -100,6 +99,9 @@ def test_a_table_takes_what_it_does_not_know_from_the_others(tmp_path: Path) -> 
     beside = compared([run], [full])  # the run says nothing of skin tones
     assert [part.column for part in beside.subgroups["run"]] == ["tone"]
     assert beside.subgroups["run"][0].rows[0].value in ("dark", "light")
+    with_labels = table(tmp_path / "labels.csv", logits(1), "path,label,score")
+    knows_more = table(tmp_path / "more.csv", logits(2), "path,score,tone")
+    assert len(compared([], [knows_more, with_labels]).runs) == 2
     with pytest.raises(FaceproofError, match="no table has labels"):
         compared([], [bare, table(tmp_path / "bare2.csv", logits(3), "path,score")])
 

@@ -126,6 +126,17 @@ def test_crops_are_stored_and_read_again() -> None:
         ImageInput(**PLAIN | {"mode": "tiles"})
 
 
+def test_crops_of_more_pixels_than_the_largest_image_are_refused() -> None:
+    """They would multiply what a stranger's artifact costs."""
+    assert ImageInput(**PLAIN | {"size": 4096}).num_passes == 1
+    tiles = {"mode": "tiles", "tiles": 4}
+    assert ImageInput(**PLAIN | tiles | {"size": 2048}).tiles == 4
+    with pytest.raises(FaceproofError, match=r"^tiles = 4 are 4 x 2049 x 2049 pixels .* 4096 x 4"):
+        ImageInput(**PLAIN | tiles | {"size": 2049})
+    with pytest.raises(FaceproofError, match=r"model\.input\.tiles = 25"):
+        InputConfig(1024, mode="tiles", tiles=25).resolve(small_detector())
+
+
 def test_a_side_that_only_the_backbone_says_is_compared_too() -> None:
     backbone = timm_backbone("tf_efficientnet_lite0.in1k")
     with pytest.raises(FaceproofError, match=r"model\.input\.resize_to = 200 .* size = 224"):

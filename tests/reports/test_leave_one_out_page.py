@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from faceproof.evaluation.leave_one_out import Answers, LeaveOneOut, study
-from faceproof.reports.leave_one_out_page import draw, show, verdict, write_leave_one_out
+from faceproof.reports.leave_one_out_page import draw, limits, show, verdict, write_leave_one_out
 from faceproof.reports.numbers import DASH
 from tests.evaluation.test_leave_one_out import TASK, judged
 
@@ -83,3 +84,9 @@ def test_of_one_class_and_of_nothing_a_page_is_made(tmp_path):
         text.split()
     )
     assert len(draw(fakes).axes) == 1
+
+
+def test_of_several_configurations_it_is_said_that_the_best_is_optimistic(found):
+    assert "optimistic" not in limits(found)
+    several = replace(found, studies=[*found.studies, *found.studies])
+    assert "choose by validation" in limits(several)

@@ -9,13 +9,17 @@ import pytest
 from PIL import Image
 
 from faceproof.cli.main import main
+from faceproof.data.shards.paths import Member
 from faceproof.data.table import table_from_columns
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.json_values import plain
+from faceproof.evaluation.novelty import NoveltyPoint
 from faceproof.evaluation.predictions import predictions_table, sigmoid, write_predictions
 from faceproof.io.run_folder import RunFolder
-from faceproof.workflows.drift import DriftConfig, drift
+from faceproof.prepare.cropping import CropConfig, StoredCrop
+from faceproof.workflows.drift import OF_FILES, DriftConfig, drift, pack_reference
 from faceproof.workflows.export import export_run
-from tests.small_runs import POINT, change_card, write_run
+from tests.small_runs import POINT, change_card, network_of, write_run
 
 NUM = 40
 
@@ -31,9 +35,10 @@ def write_set(folder: Path, size: int, seed: int) -> list[str]:
     return paths
 
 
-def predicted(paths, shift=0.0, seed=0):
+def predicted(paths, shift=0.0, seed=0, novelties=None, **columns):
     logits = np.random.default_rng(seed).normal(shift, size=len(paths))
-    return predictions_table(table_from_columns({"path": paths}), logits, sigmoid(logits))
+    rows = table_from_columns({"path": paths, **columns})
+    return predictions_table(rows, logits, sigmoid(logits), novelties)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,56 @@ def test_what_predict_writes_is_read(artifact, tmp_path, suffix):
     assert main(["predict", *words, "--keep-going"]) == 0
     found = drift(DriftConfig(out, detector=artifact, out=tmp_path / "drift", files=False))
     assert [(one.name, one.num_images) for one in found] == [("logit", len(paths))]
+
+
+def test_no_store_is_asked_that_only_a_strangers_table_names(artifact, tmp_path):
+    paths = [Member("s3://theirs/set", "a.tar", n, 9, 1).path(f"{n}.jpg") for n in range(NUM)]
+    table = predicted(paths)
+    write_predictions(table, file := tmp_path / "now.parquet")
+    config = DriftConfig(file, detector=artifact, out=tmp_path / "drift")
+    for ask in (lambda: drift(config), lambda: pack_reference(table, file)):
+        with pytest.raises(FaceproofError, match=r"now\.parquet names images in s3://theirs/set"):
+            ask()
+    without = DriftConfig(file, detector=artifact, out=tmp_path / "drift", files=False)
+    assert [one.name for one in drift(without)] == ["logit"]
+
+
+def test_files_are_not_compared_with_faces_that_were_cut_out_of_them(artifact, tmp_path, capsys):
+    of_faces = shutil.copytree(artifact, tmp_path / "artifact")
+    crop = plain(StoredCrop(CropConfig(), "an onnx"))
+    change_card(of_faces, lambda card: card["detector"].update(crop=crop))
+    paths = write_set(tmp_path / "now", 48, 1)
+    file = tmp_path / "now.csv"
+    for faces, expected in (("1", {"logit"}), ("", {"logit", *OF_FILES})):
+        lines = [f"{path},{n / NUM - 0.5},{faces}" for n, path in enumerate(paths)]
+        file.write_text("\n".join(["path,logit,faces", *lines]) + "\n")
+        found = drift(DriftConfig(file, detector=of_faces, out=tmp_path / "drift"))
+        assert {one.name for one in found} == expected
+        left_out = json.loads((tmp_path / "drift" / "drift.json").read_text())["left_out"]
+        assert (left_out is not None) == bool(faces)
+        assert ("files: not compared" in capsys.readouterr().out) == bool(faces)
+
+
+def test_frames_of_one_video_count_as_one_for_the_share_of_strange_images(artifact, tmp_path):
+    knowing = shutil.copytree(artifact, tmp_path / "artifact")
+    point = NoveltyPoint(2.0, 0.05, NUM, NUM)
+
+    def add(card):
+        card["detector"]["novelty"] = plain(point)
+        network_of(card)["novelty"] = {"file": "n.safetensors", "sha256": ""}
+
+    change_card(knowing, add)
+    novelties = np.repeat([3.0, 1.0, 1.0, 3.0], NUM // 4)
+    widths = []
+    for groups in ([None] * NUM, [f"v{n // 10}" for n in range(NUM)]):
+        table = predicted([f"{n}.png" for n in range(NUM)], novelties=novelties, group=groups)
+        write_predictions(table, tmp_path / "now.parquet")
+        out = tmp_path / "drift"
+        drift(DriftConfig(tmp_path / "now.parquet", detector=knowing, out=out, files=False))
+        strange = json.loads((out / "drift.json").read_text())["strange"]
+        assert strange["share"] == 0.5
+        widths.append(np.ptp(strange["interval"]))
+    assert widths[1] > 2 * widths[0]
 
 
 def test_what_is_no_such_thing_is_told_in_words(artifact, tmp_path):

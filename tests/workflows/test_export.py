@@ -68,6 +68,32 @@ def test_the_rule_of_videos_is_in_the_card_and_an_older_card_has_none(run, tmp_p
         faceproof.load(artifact, "cpu")
 
 
+def test_of_a_column_of_many_words_the_worst_subgroups_are_stored_and_the_rest_counted(
+    run, tmp_path
+):
+    """A name of each image's own would make the card larger than what is read."""
+    rows = [
+        {"value": f"name {n:03}", "num_images": 1, "few": True, "accuracy": 0.5,
+         "accuracy_interval": None, "roc_auc": None, "roc_auc_interval": None}
+        for n in range(300)
+    ]  # fmt: skip
+    parts = [
+        {"column": "name", "rows": rows, "gaps": {"roc_auc": None}},
+        {"column": "tone", "rows": rows[:2], "gaps": {"roc_auc": None}},
+    ]
+    evaluation(run, subgroups=parts)
+    export_run(run, tmp_path / "artifact")
+    card = json.loads((tmp_path / "artifact" / "card.json").read_text())
+    many, few = card["detector"]["evaluations"][0]["subgroups"]
+    assert many["rows"] == rows[:40]
+    assert many["num_left"] == 260
+    assert "num_left" not in few
+    assert faceproof.load(tmp_path / "artifact", "cpu").card.to_json() == card
+    text = (tmp_path / "artifact" / "README.md").read_text()
+    assert text.count("more subgroups") == 1
+    assert "- 260 more subgroups, which are more accurate or of few images" in text
+
+
 def test_metrics_stand_with_their_intervals(run, tmp_path):
     evaluation(run)
     evaluation(run, "strict", threshold=0.9, operating_point=None)

@@ -1,10 +1,17 @@
 """Mixing, sharpness and a teacher in whole trainings: resumed exactly, reloaded, refused."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import faceproof
+from faceproof.audit.file_statistics import file_statistics_of
+from faceproof.audit.seen import seen_images
+from faceproof.data.run_tables import read_samples
+from faceproof.data.table import concat_tables, table_from_columns, write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import read_predictions
 from faceproof.io.run_folder import RunFolder
@@ -12,10 +19,10 @@ from faceproof.task import get_task
 from faceproof.training.method_config import DistillConfig
 from faceproof.workflows.ensemble import read_ensemble
 from faceproof.workflows.export import export_run
-from faceproof.workflows.methods import check_teacher, read_teacher
-from tests.conftest import write_faces
+from faceproof.workflows.methods import check_teacher, check_unseen, read_teacher
+from tests.conftest import write_faces, write_images
 from tests.jobs import evaluate, train
-from tests.small_runs import write_ensemble, write_run
+from tests.small_runs import images_of, write_ensemble, write_run
 from tests.workflows.test_resuming import assert_same_run, train_until_killed, weights
 
 # Dropout, batches that do not all have the same size, and a step of several batches.
@@ -142,6 +149,51 @@ def test_a_teacher_of_another_task_is_refused(tmp_path):
     check_teacher(teacher, get_task("face"), None)
     with pytest.raises(FaceproofError, match="for the task face, and this training is for deepf"):
         check_teacher(teacher, get_task("deepfake"), None)
+
+
+@pytest.mark.parametrize("change", [{"tta": "flip"}, {"mode": "crop"}])
+def test_a_teacher_that_judges_by_more_than_the_resized_image_is_refused(change, tmp_path):
+    teacher = read_teacher(DistillConfig(str(write_run(tmp_path / "run", task="face"))))
+    teacher.nets[0].input = replace(teacher.nets[0].input, **change)
+    with pytest.raises(FaceproofError, match="name a teacher of mode=resize and tta=none"):
+        check_teacher(teacher, get_task("face"), None)
+
+
+def test_a_teacher_that_has_seen_what_is_left_out_is_refused(tmp_path, caplog):
+    run = RunFolder(write_run(tmp_path / "run"))
+    columns = read_samples(run).select(["path", "label", "split"]).to_pydict()
+    listed = table_from_columns({**columns, "source": ["s"] * len(columns["path"])})
+    write_table(seen_images(listed, file_statistics_of(listed)), run.seen)
+    teacher = read_teacher(DistillConfig(str(run.path)))
+    assert check_unseen(teacher, listed, listed) == {}
+    with pytest.raises(FaceproofError, match="trained on or chosen by 6 of the 6 images that leav"):
+        check_unseen(teacher, listed, listed.slice(6))
+    copies = [shutil.copy(one, tmp_path / f"{n}.jpg") for n, one in enumerate(images_of(run.path))]
+    renamed = table_from_columns({"path": list(map(str, copies)), "source": ["s"] * len(copies)})
+    with pytest.raises(FaceproofError, match="trained on or chosen by 6 of the 6 images that leav"):
+        check_unseen(teacher, renamed, renamed.slice(6))
+    others = [str(one) for one in write_images(tmp_path / "other", ["a.jpg", "b.jpg"], seed=9)]
+    strangers = table_from_columns({"path": others, "source": ["s", "s"]})
+    found = check_unseen(teacher, concat_tables([listed, strangers]), listed)
+    assert found == {"teacher_saw_left_out": False}
+    assert "is not known" not in caplog.text
+    export_run(run.path, tmp_path / "artifact")
+    exported = read_teacher(DistillConfig(str(tmp_path / "artifact")))
+    assert check_unseen(exported, listed, listed.slice(6)) == {"teacher_saw_left_out": None}
+    assert "what distill.teacher was trained on is not known" in caplog.text
+
+
+def test_a_training_asks_what_its_teacher_has_seen(tmp_path):
+    run = RunFolder(write_run(tmp_path / "teacher", task="face", size=20))
+    rows = read_samples(run).select(["path", "label", "split"]).to_pylist()
+    lines = [f"{row['path']},{row['label']},{row['split']},{'ab'[n % 2]}"
+             for n, row in enumerate(rows)]  # fmt: skip
+    (tmp_path / "images.csv").write_text("\n".join(["path,label,split,source", *lines]) + "\n")
+    words = ["data=table", f"data.file={tmp_path / 'images.csv'}", "data.task=face", *WORDS[1:]]
+    teacher = ("distill=soft_targets", f"distill.teacher={run.path}")
+    with pytest.raises(FaceproofError, match="8 of the 8 images that leave_out leaves out"):
+        train(tmp_path / "run", *words, *teacher, "leave_out.source=b")
+    assert not RunFolder(tmp_path / "run").last.is_file()
 
 
 def test_a_frozen_backbone_s_features_are_not_cached_where_images_are_wanted(small_faces, tmp_path):

@@ -182,6 +182,52 @@ def test_what_cannot_be_reported_is_refused(
     assert not Path("report").exists()
 
 
+def test_of_a_table_of_validation_its_split_val_is_taken(
+    table: list[dict[str, object]],
+    found: list[Evaluation],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["report", "mine.csv", "--score", "probability", "--validation", "val.csv"]
+    rows = [{**row, "split": "val"} for row in scores(160, 2, begin=1000)]
+    written(tmp_path / "val.csv", rows)
+    assert main(words) == 0
+    more = [{**row, "split": "test"} for row in table]  # those that are reported
+    more += [{**row, "split": "train"} for row in scores(80, 3, begin=2000)]
+    written(tmp_path / "val.csv", rows + more)
+    assert main(words) == 0
+    assert found[0].operating_point == found[1].operating_point
+    written(tmp_path / "val.csv", more)
+    assert main(words) == 2
+    assert "no row of val in it; found test (200), train (80)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_frames_of_one_video_are_not_in_validation_and_in_what_is_reported(
+    inside: bool,
+    table: list[dict[str, object]],
+    found: list[Evaluation],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["report", "mine.csv", "--score", "probability"]
+    ours = [{**row, "group": f"v{n // 4}"} for n, row in enumerate(table)]
+    for first, code in ((1000, 0), (49, 2)):
+        theirs = [
+            {**row, "group": f"v{first + n // 4}"} for n, row in enumerate(scores(160, 2, 1000))
+        ]
+        if inside:
+            both = [{**row, "split": "test"} for row in ours]
+            written(tmp_path / "mine.csv", both + [{**row, "split": "val"} for row in theirs])
+            assert main(words) == code
+        else:
+            written(tmp_path / "mine.csv", ours)
+            written(tmp_path / "val.csv", theirs)
+            assert main([*words, "--validation", "val.csv"]) == code
+    assert "1 values of group are in both" in capsys.readouterr().err
+    assert len(found) == 1
+
+
 def test_validation_of_one_class_is_refused(
     table: list[dict[str, object]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

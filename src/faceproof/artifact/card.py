@@ -24,6 +24,7 @@ from faceproof.task import Task, get_task
 
 FORMAT = "faceproof detector 2"
 MAX_NETWORKS = 100
+MAX_SUBGROUPS = 40  # of a column: more words than these would make the card too large
 MAX_ROUNDING = 1e-6  # of weights that sum to 1
 
 
@@ -129,8 +130,9 @@ class SubgroupsEntry:
     """The subgroups of a column, worst first, and the largest gap of each metric."""
 
     column: str
-    rows: tuple[SubgroupEntry, ...]
+    rows: tuple[SubgroupEntry, ...]  # at most `MAX_SUBGROUPS`; earlier versions stored all
     gaps: dict[str, GapEntry | None]
+    num_left: int = field(default=0, metadata=ADDED)  # subgroups that are not stored
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,9 @@ class Card:
             for found in values[role]["evaluations"]:
                 if not found["subgroups"]:  # as cards of earlier versions
                     del found["subgroups"]
+                for part in found.get("subgroups", ()):
+                    if not part["num_left"]:
+                        del part["num_left"]
         return values
 
     @classmethod

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from faceproof.artifact.card import (
+    MAX_SUBGROUPS,
     Card,
     DetectorEntry,
     EvaluationEntry,
@@ -18,7 +19,6 @@ from faceproof.prepare.cropping import StoredCrop
 from faceproof.task import Task, get_task
 
 DASH = "-"
-MAX_SUBGROUPS = 40  # of a column; the others are in card.json
 TITLES = {"gate": "The gate", "detector": "The detector"}
 
 
@@ -213,13 +213,18 @@ def _subgroups(found: EvaluationEntry, part: SubgroupsEntry) -> Iterator[str]:
         cells = [DASH if row.few else _ranged(*pair) for pair in pairs]
         yield f"| {_cell(row.value or 'not known')} | {row.num_images:,} | {' | '.join(cells)} |"
     yield ""
+    if num_left := part.num_left + max(0, len(part.rows) - MAX_SUBGROUPS):
+        yield (
+            f"- {num_left:,} more subgroups, which are more accurate or of few images, are in the "
+            "report of the evaluation alone."
+        )
     for name, gap in part.gaps.items():
         if gap is not None and name in METRICS:
             low, high = gap.interval
             yield (
                 f"- Largest gap in {METRICS[name].label}: {gap.difference:.3f} ({low:+.3f} to "
-                f"{high:+.3f}, with all pairs of subgroups counted), {_cell(gap.worst)} below "
-                f"{_cell(gap.best)}."
+                f"{high:+.3f}, for all pairs of subgroups of all columns at once), "
+                f"{_cell(gap.worst)} below {_cell(gap.best)}."
             )
     yield ""
 

@@ -33,7 +33,7 @@ class OnnxNetwork:
         self.fit, self.tta = fit_of(input), input.tta
         runtime = _import("onnxruntime")
         _import("onnx")
-        check_model(data, input.size, with_novelty)
+        check_model(data, input.size, with_novelty, input.num_passes)
         try:
             options = runtime.SessionOptions()
             # Threads that spin between two batches take the cores from those that decode.
@@ -104,5 +104,5 @@ def to_onnx(net: Detector | DetectorWithNovelty) -> bytes:
     assert program is not None
     data: bytes = program.model_proto.SerializeToString()
     onnx.checker.check_model(data)
-    check_model(data, net.input.size, with_novelty)
+    check_model(data, net.input.size, with_novelty, net.input.num_passes)
     return data

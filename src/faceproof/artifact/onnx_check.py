@@ -49,11 +49,11 @@ ATTRIBUTES = ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS", "STRINGS")
 Shape = tuple[int, ...]
 
 
-def check_model(data: bytes, side: int, with_novelty: bool = False) -> None:
+def check_model(data: bytes, side: int, with_novelty: bool = False, num_passes: int = 1) -> None:
     """Refuse an ONNX model that is not of the kind that `to_onnx` writes.
 
     `side` is that of the images, (B, 3, S, S), by the card, and `with_novelty` whether the model
-    gives their novelty too.
+    gives their novelty too. An image is judged by `num_passes` crops and mirror images.
 
     Raises:
         FaceproofError: it is no ONNX, has other inputs or outputs, holds what is not allowed, or
@@ -68,7 +68,7 @@ def check_model(data: bytes, side: int, with_novelty: bool = False) -> None:
     _check_parts(model)
     _check_ends(model.graph, side, with_novelty)
     shapes = _infer_shapes(model)
-    _check_work(model.graph, shapes)
+    _check_work(model.graph, shapes, num_passes)
 
 
 def _refuse(what: str) -> FaceproofError:
@@ -184,7 +184,7 @@ def _infer_shapes(model: "onnx.ModelProto") -> Mapping[str, Shape]:
     return found
 
 
-def _check_work(graph: "onnx.GraphProto", shapes: Mapping[str, Shape]) -> None:
+def _check_work(graph: "onnx.GraphProto", shapes: Mapping[str, Shape], num_passes: int) -> None:
     work = 0.0
     for node in graph.node:
         for name in filter(None, node.output):
@@ -193,7 +193,7 @@ def _check_work(graph: "onnx.GraphProto", shapes: Mapping[str, Shape]) -> None:
             if math.prod(shapes[name]) > MAX_ELEMENTS:
                 size = f"{' x '.join(map(str, shapes[name]))} numbers for one image"
                 raise _refuse(f"gives {size} by {node.op_type}, more than {MAX_ELEMENTS:,}")
-        work += _work(node, shapes)
+        work += _work(node, shapes) * num_passes
     if work > MAX_WORK:
         raise _refuse(f"takes {work:.1e} multiplications for one image, more than {MAX_WORK:.0e}")
 

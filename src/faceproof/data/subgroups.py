@@ -7,7 +7,10 @@ from faceproof.errors import FaceproofError
 from faceproof.settings import SettingError
 
 # What the tables that are made of an image table call other things.
-TAKEN = (*SCHEMA.names, "logit", "probability", "content", "corruption")
+TAKEN = (
+    *SCHEMA.names, "logit", "probability", "novelty", "content", "corruption", "row", "score",
+    "percent",
+)  # fmt: skip
 
 
 def check_subgroups(names: Sequence[str] | None, setting: str = "subgroups") -> tuple[str, ...]:
@@ -21,8 +24,9 @@ def check_subgroups(names: Sequence[str] | None, setting: str = "subgroups") -> 
         if name in TAKEN:
             raise SettingError(
                 setting,
-                f"has {name}, which is no further column; metrics by source and generator are in "
-                "every report",
+                f"has {name}, which is no further column, for tables of images and scores call "
+                "something else so: rename the column (metrics by source and generator are in "
+                "every report)",
             )
     if len(set(found)) < len(found):
         raise SettingError(setting, f"= {list(found)} names a column twice")

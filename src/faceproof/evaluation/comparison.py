@@ -187,7 +187,7 @@ def compare_runs(
     num_resamples: int = NUM_RESAMPLES,
     margin: float = MARGIN,
 ) -> Comparison:
-    """Compare runs that scored the same images, as `scored_runs.read_scored` returns them.
+    """Compare runs that scored the same images, as `scored_runs.same_images` returns them.
 
     `device` says in words what the times in `costs` were measured on.
     """

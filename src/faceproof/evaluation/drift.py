@@ -5,6 +5,9 @@ statistics. Each is compared with that of other images by the test of Kolmogorov
 p-values are corrected for their number (Holm 1979). Of many images every difference is
 significant, so a change counts only from `MIN_DISTANCE` on.
 
+The test takes images for independent. Frames of one video are not, so that of few videos with many
+frames it calls a change more often than it should.
+
 The scores change with the share of either class too, even if the images of each class do not.
 """
 
@@ -113,7 +116,7 @@ def compare(reference: Reference, columns: Mapping[str, Scores]) -> list[Change]
     ]
     if not names:
         raise FaceproofError(
-            f"there are fewer than {MIN_IMAGES} images with a score, here or in validation: too "
+            f"nothing that could be compared has {MIN_IMAGES} values here and in validation: too "
             "few to say whether anything has changed"
         )
     tests = [stats.ks_2samp(reference.columns[name], known[name], method="asymp") for name in names]

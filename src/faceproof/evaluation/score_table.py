@@ -346,7 +346,7 @@ def _mapped(file: Path, columns: Columns, task: Task, how: ScoreFormat) -> Colum
 def _with_images(
     file: Path, columns: Columns, images: Path, how: ScoreFormat, task: Task
 ) -> Columns:
-    """Return the columns of scores with those that a table of the images has."""
+    """Return the columns of scores with what a table of the images adds to them."""
     named = replace(how, columns={})
     raw, _, _ = _named_columns(images, named)
     _checked_paths(images, raw)
@@ -368,24 +368,26 @@ def _with_images(
         )  # fmt: skip
     rows = [place for place in places if place is not None]
     of_images = {name: [values[row] for row in rows] for name, values in table.items()}
-    if "label" in columns and "label" in of_images:
-        _refuse_other_labels(file, images, columns, of_images["label"])
+    for name, told in (("label", "labelled"), ("split", "divided into splits")):
+        if name in columns and name in of_images:
+            _refuse_others(file, images, columns, of_images, name, told)
     del of_images["path"]
     for name, values in of_images.items():
         own = columns.get(name, [None] * len(values))
-        columns[name] = [there or here for there, here in zip(values, own, strict=True)]
+        columns[name] = [here or there for there, here in zip(values, own, strict=True)]
     return columns
 
 
-def _refuse_other_labels(
-    file: Path, images: Path, columns: Columns, labels: Sequence[str | None]
+def _refuse_others(
+    file: Path, images: Path, columns: Columns, of_images: Columns, name: str, told: str
 ) -> None:
-    pairs = list(zip(columns["path"], columns["label"], labels, strict=True))
+    """Refuse a column in which the two tables contradict each other."""
+    pairs = list(zip(columns["path"], columns[name], of_images[name], strict=True))
     differ = [(path, one, other) for path, one, other in pairs if None not in (one, other)]
     differ = [(path, one, other) for path, one, other in differ if one != other]
     if differ:
         path, one, other = differ[0]
         raise FaceproofError(
-            f"{len(differ):,} images are labelled otherwise in {images} than in {file}, {path} for "
+            f"{len(differ):,} images are {told} otherwise in {images} than in {file}, {path} for "
             f"one: {other} there, {one} here"
         )

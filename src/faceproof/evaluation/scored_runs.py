@@ -201,21 +201,13 @@ def _command(run: RunFolder, with_it: Sequence[RunFolder], name: str | None) -> 
     return command if name == usual_name(data, split) else f"{command} {for_shell(f'name={name}')}"
 
 
-def read_scored(
-    runs: Sequence[RunFolder], evaluation: str, configs: Sequence[Config]
-) -> list[ScoredRun]:
-    """Read what the runs answered in an evaluation; see `ScoredRun.config` for the configs.
-
-    Raises:
-        FaceproofError: they were asked different questions, or scored different images.
-    """
-    return same_images(read_runs(runs, evaluation, configs))
-
-
 def read_runs(
     runs: Sequence[RunFolder], evaluation: str, configs: Sequence[Config]
 ) -> Iterator[ScoredRun]:
-    """Yield what the runs answered in an evaluation, in order of the paths."""
+    """Yield what the runs answered in an evaluation, in order of the paths.
+
+    See `ScoredRun.config` for the configs.
+    """
     for run, config in zip(runs, configs, strict=True):
         report = ReportHead.read(run, evaluation)
         predictions = read_predictions(_predictions(run, evaluation))
@@ -286,7 +278,7 @@ def _refuse_unlike(first: ScoredRun, other: ScoredRun) -> ScoredRun:
                 f"{mine[place].as_py()} here; evaluate both on the same table of images"
             )
     # So a million paths are in memory once.
-    own = ("logit", "probability")
+    own = ("logit", "probability", "novelty")
     columns = [(theirs if name in own else ours)[name] for name in ours.column_names]
     return replace(other, predictions=pa.table(columns, schema=ours.schema))
 

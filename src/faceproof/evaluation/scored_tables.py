@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
@@ -54,8 +55,34 @@ def _scored(table: ScoreTable, how: ScoreFormat) -> ScoredRun:
 
 
 def validation_rows(table: ScoreTable, split: str | None) -> pa.Table | None:
-    """Return the rows of the split val beside the split that is reported, if there are any."""
-    return table.part("val") if "val" in table.split and split != "val" else None
+    """Return the rows of the split val beside the split that is reported, if there are any.
+
+    Raises:
+        FaceproofError: a group or a component of theirs is reported too.
+    """
+    if "val" not in table.split or split == "val":
+        return None
+    validation = table.part("val")
+    refuse_shared_groups(table.part(split), validation, f"val and {split} of {table.file}")
+    return validation
+
+
+def refuse_shared_groups(ours: pa.Table, theirs: pa.Table, where: str) -> None:
+    """Refuse images that are reported, `ours`, of a group or a component of validation, `theirs`.
+
+    The frames of one video are hardly better than the same image.
+    """
+    for name in ("group", "component"):
+        mine, known = (one[name].drop_null().unique() for one in (ours, theirs))
+        shared = mine.filter(pc.is_in(mine, value_set=known)).to_pylist()
+        if shared:
+            raise FaceproofError(
+                f"{len(shared):,} values of {name} are in both {where}, "
+                f"{min(shared)} for one; a threshold that is fixed on frames of a video, or images "
+                "of a person, that it is measured on says little of others: divide by "
+                f"{name}, or, if these only share a name, leave the column out by "
+                f"--columns.{name}=null"
+            )
 
 
 def origin_of(point: OperatingPoint | None) -> str:
@@ -72,13 +99,13 @@ def data_name(predictions: pa.Table) -> str:
 def beside_runs(runs: Sequence[ScoredRun], tables: Sequence[ScoredRun]) -> list[ScoredRun]:
     """Return runs and tables, in which the tables have the paths of the first of all.
 
-    The first is a run or, without any, the table that knows most of its images. What a table does
-    not know of them, such as their labels, it takes from the first.
+    The first is a run or, without any, the table with labels that knows most of its images. What
+    a table does not know of them, such as their labels, it takes from the first.
 
     Raises:
         FaceproofError: no table says what the images are.
     """
-    first = runs[0] if runs else max(tables, key=lambda one: len(_known(one.predictions)))
+    first = runs[0] if runs else max(tables, key=_how_much_is_known)
     if "label" not in _known(first.predictions):
         raise FaceproofError(
             f"no table has labels, {first.path} for one: name the column that has them by "
@@ -107,6 +134,11 @@ def _known(predictions: pa.Table) -> list[str]:
     """Return the columns of the images that hold anything."""
     names = (*OF_IMAGE, *subgroup_columns(predictions))
     return [name for name in names if predictions[name].null_count < predictions.num_rows]
+
+
+def _how_much_is_known(table: ScoredRun) -> tuple[bool, int]:
+    known = _known(table.predictions)
+    return "label" in known, len(known)
 
 
 def _like(first: ScoredRun, table: ScoredRun) -> ScoredRun:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Of images in [0, 1]; a std of 1 / 255, the smallest in use, brings them to [0, 255].
 SIZES, MEANS, STDS = (1, 4096), (-1, 1), (1e-3, 10)
+MAX_PIXELS = SIZES[1] ** 2  # of all crops of an image: an artifact may come from a stranger
 
 # Of a backbone that has no weights of its own.
 PLAIN_INPUT: dict[str, Any] = {
@@ -77,6 +78,12 @@ class ImageInput:
         _check_views(self)
         if self.mode == TILES and self.tiles is None:
             raise SettingError("tiles", f"is missing; mode={TILES} takes {NUM_TILES} or another")
+        if (self.tiles or 1) * self.size**2 > MAX_PIXELS:
+            raise SettingError(
+                "tiles",
+                f"= {self.tiles} are {self.tiles} x {self.size} x {self.size} pixels of an image, "
+                f"more than {SIZES[1]} x {SIZES[1]}; take fewer, or a smaller size",
+            )
 
     @property
     def num_passes(self) -> int:

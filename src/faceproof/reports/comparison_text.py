@@ -247,7 +247,10 @@ def _subgroups(comparison: Comparison) -> Iterator[str]:
         ]
         gaps = ["largest gap", "", *map(gap_cell, part.gaps)]
         yield _markdown_table(["Subgroup", "Images", *part.names], [*rows, gaps])
-        yield "The interval of a gap holds for all pairs of subgroups of a model at once."
+        yield (
+            "The interval of a gap holds for all pairs of subgroups of all columns of a model at "
+            "once (Bonferroni), at 95%."
+        )
 
 
 def _over_seeds(comparison: Comparison, headings: Sequence[str]) -> Iterator[str]:

@@ -47,6 +47,10 @@ LIMITS = (
     "of these {things}s would move it: it is no statement about {things}s that are not in the "
     "table, of which these few are no sample, nor about other seeds, which seed=0,1,2 trains."
 )
+OF_SEVERAL = (
+    " The best of several configurations by this table is optimistic, for it was picked as the "
+    "best: choose by validation, and read its row here."
+)
 OF_SOURCES = (
     "A run is judged on the test images of the source that it did not see (on all images of a "
     "source without any) at the threshold that its own validation has set. A source of one class "
@@ -74,6 +78,11 @@ def write_leave_one_out(folder: Path, found: LeaveOneOut) -> Path:
 def verdict(found: LeaveOneOut) -> list[str]:
     """Return the result in sentences, the first for those who read no further."""
     return [sentence for one in found.studies for sentence in _verdict(found, one)]
+
+
+def limits(found: LeaveOneOut) -> str:
+    """Say what the table does not tell."""
+    return LIMITS.format(things=found.over) + (OF_SEVERAL if len(found.studies) > 1 else "")
 
 
 def _verdict(found: LeaveOneOut, study: Study) -> Iterator[str]:
@@ -116,7 +125,7 @@ def show(console: Console, found: LeaveOneOut, page: str) -> None:
         console.print(table)
     for sentence in verdict(found):
         console.print(Text(printable(sentence)))
-    console.print(Text(LIMITS.format(things=found.over)), style="dim")
+    console.print(Text(limits(found)), style="dim")
     console.print(Text(printable(f"page: {page}")), soft_wrap=True)
 
 
@@ -235,6 +244,6 @@ def render(found: LeaveOneOut, plot: str) -> str:
         first=[METRICS[name] for name in FIRST],
         metrics=metrics_shown("headline"),
         judged=OF_SOURCES if found.over == "source" else OF_GENERATORS,
-        limits=LIMITS.format(things=found.over),
+        limits=limits(found),
         version=__version__,
     )

@@ -30,7 +30,7 @@ def gap_sentences(subgroups: Sequence[Subgroups]) -> list[str]:
         sentences.append(
             f"By {one.column}, {METRICS[name].label} is lowest for {gap.worst} "
             f"({rate(gap.worst_value)}) and highest for {gap.best} ({rate(gap.best_value)}): a gap "
-            f"of {rate(gap.difference)} ({low:+.3f} to {high:+.3f} with all pairs counted), {told}."
+            f"of {rate(gap.difference)} ({low:+.3f} to {high:+.3f}, for all pairs at once), {told}."
         )
     return sentences
 

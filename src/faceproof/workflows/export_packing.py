@@ -10,6 +10,7 @@ import safetensors.torch
 
 from faceproof.artifact.artifact import read_card, read_file, read_network, read_network_novelty
 from faceproof.artifact.card import (
+    MAX_SUBGROUPS,
     DetectorEntry,
     EvaluationEntry,
     GapEntry,
@@ -91,7 +92,7 @@ def _pack_run(run: RunFolder, onnx: bool) -> Package:
     point = read_operating_point(run)
     reference = None
     if run.validation.is_file():
-        files[REFERENCE] = pack_reference(read_predictions(run.validation))
+        files[REFERENCE] = pack_reference(read_predictions(run.validation), run.validation)
         reference = StoredFile.of(REFERENCE, files[REFERENCE])
     entry = DetectorEntry(
         name=name,
@@ -193,13 +194,17 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
 
 
 def _subgroups(values: Any) -> dict[str, Any]:
-    """Return what the card says of the subgroups that a report has."""
+    """Return what the card says of the subgroups that a report has: of the worst, and how many."""
     part = parse(dict[str, Any], values, "subgroups")
     rows = parse(tuple[dict[str, Any], ...], part.get("rows"), "subgroups.rows")
     gaps = parse(dict[str, dict[str, Any] | None], part.get("gaps"), "subgroups.gaps")
     return {
         "column": part.get("column"),
-        "rows": [{one.name: row.get(one.name) for one in fields(SubgroupEntry)} for row in rows],
+        "rows": [
+            {one.name: row.get(one.name) for one in fields(SubgroupEntry)}
+            for row in rows[:MAX_SUBGROUPS]
+        ],
+        "num_left": max(0, len(rows) - MAX_SUBGROUPS),
         "gaps": {
             name: gap and {one.name: gap.get(one.name) for one in fields(GapEntry)}
             for name, gap in gaps.items()

@@ -3,14 +3,20 @@
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from faceproof.artifact.artifact import is_artifact, read_card, read_network
+from faceproof.audit.file_statistics import file_statistics_of
+from faceproof.audit.seen import read_seen
 from faceproof.augment.mixing import Mix, cutmix, mixup
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
@@ -18,7 +24,7 @@ from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.adapters import merged_weights
-from faceproof.models.detector import Detector
+from faceproof.models.detector import RESIZE, Detector
 from faceproof.models.weights import load_network
 from faceproof.task import Task
 from faceproof.training.config import TrainConfig
@@ -26,6 +32,8 @@ from faceproof.training.method_config import CutMixConfig, DistillConfig, MixCon
 from faceproof.training.methods import Distillation, Methods
 from faceproof.training.sharpness import Sharpness
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -39,6 +47,7 @@ class Teacher:
         average: what an ensemble averages; None of one network.
         task: the name of what it answers.
         digest: of what decides the answers.
+        seen: the file of the images that it was trained on or chosen by; None where it has none.
     """
 
     nets: Sequence[Detector]
@@ -47,6 +56,7 @@ class Teacher:
     average: str | None
     task: str
     digest: str
+    seen: Path | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits, (B,), of (B, 3, S, S) in [0, 1]."""
@@ -71,7 +81,9 @@ def read_teacher(config: DistillConfig) -> Teacher:
         FaceproofError: the folder is none of these.
     """
     path = Path(config.teacher)
-    found = _of_artifact(path) if is_artifact(path) else _of_run(RunFolder(path))
+    run = None if is_artifact(path) else RunFolder(path)
+    found = _of_artifact(path) if run is None else _of_run(run)
+    found.seen = run.seen if run is not None and run.seen.is_file() else None
     for net in found.nets:
         net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     return found
@@ -112,7 +124,7 @@ def _of_artifact(folder: Path) -> Teacher:
 
 
 def check_teacher(teacher: Teacher, task: Task, recorded: str | None) -> None:
-    """Refuse a teacher of another task, or another one than a resumed run has recorded.
+    """Refuse a teacher of another task or of crops, or another than a resumed run has recorded.
 
     Raises:
         FaceproofError: it is one of these.
@@ -122,11 +134,58 @@ def check_teacher(teacher: Teacher, task: Task, recorded: str | None) -> None:
             f"distill.teacher was trained for the task {teacher.task}, and this training is for "
             f"{task.name}; name a teacher of the same task"
         )
+    for given in (net.input for net in teacher.nets):
+        if (given.mode, given.tta) != (RESIZE, "none"):
+            raise FaceproofError(
+                f"distill.teacher judges images by model.input.mode={given.mode} with "
+                f"tta={given.tta}, and in a training it is given what the network sees, once, "
+                "resized to its own size: its answers would be others than those that were "
+                f"measured; name a teacher of mode={RESIZE} and tta=none"
+            )
     if recorded not in (None, teacher.digest):
         raise FaceproofError(
             "distill.teacher holds another detector than when this run began; put the first one "
             "back, or train anew"
         )
+
+
+def check_unseen(teacher: Teacher, listed: pa.Table, kept: pa.Table) -> dict[str, Any]:
+    """Refuse a teacher that has seen what the training leaves out; return what to record of it.
+
+    Its answers would tell the network of those images. What an artifact has seen is not known: it
+    holds no list of its images. Nothing is recorded where nothing is left out.
+
+    Args:
+        teacher: as `read_teacher` returns it.
+        listed: the image table, with what is left out.
+        kept: the same without that.
+
+    Raises:
+        FaceproofError: the teacher is a run that was trained on or chosen by images left out.
+    """
+    if listed.num_rows == kept.num_rows:
+        return {}
+    if teacher.seen is None:
+        log.warning(
+            "what distill.teacher was trained on is not known: if it has seen what leave_out "
+            "leaves out, that is no stranger to this network either; name the teacher's run to "
+            "have it looked up"
+        )
+        return {"teacher_saw_left_out": None}
+    seen = read_seen(teacher.seen)
+    left = listed.filter(pc.invert(pc.is_in(listed["path"], kept["path"].combine_chunks())))
+    known = pc.is_in(left["path"], seen["path"].combine_chunks())
+    if not pc.any(known).as_py():  # under other names
+        content = file_statistics_of(left)["content"]
+        known = pc.is_in(content, seen["content"].combine_chunks(), skip_nulls=True)
+    if number := pc.sum(known).as_py():
+        first = left["path"].filter(known)[0].as_py()
+        raise FaceproofError(
+            f"distill.teacher was trained on or chosen by {number:,} of the {left.num_rows:,} "
+            f"images that leave_out leaves out, {first} for one, so that they would be no "
+            "strangers to this network; train the teacher with the same leave_out"
+        )
+    return {"teacher_saw_left_out": False}
 
 
 def make_methods(net: Detector, config: TrainConfig, teacher: Teacher | None) -> Methods:

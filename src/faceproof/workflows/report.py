@@ -18,7 +18,7 @@ from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext, evaluate
 from faceproof.evaluation.mistakes import shown_paths
 from faceproof.evaluation.operating_point import ThresholdConfig, fit_to_validation
-from faceproof.evaluation.path_matching import match_paths
+from faceproof.evaluation.path_matching import shared_paths
 from faceproof.evaluation.predictions import labelled_rows
 from faceproof.evaluation.score_table import (
     ScoreFormat,
@@ -28,7 +28,13 @@ from faceproof.evaluation.score_table import (
     refuse_unused,
     reported_split,
 )
-from faceproof.evaluation.scored_tables import UNTUNED, data_name, origin_of, validation_rows
+from faceproof.evaluation.scored_tables import (
+    UNTUNED,
+    data_name,
+    origin_of,
+    refuse_shared_groups,
+    validation_rows,
+)
 from faceproof.evaluation.video_point import VideoConfig, fit_video_point
 from faceproof.io.folders import from_here
 from faceproof.reports.image_grid import mistake_images
@@ -107,8 +113,8 @@ def _divided(
                 f"{table.file} has rows of the split val, and --validation {other.file} gives "
                 "others; leave one out"
             )
-        _refuse_shared(table, other)
-        validation = other.predictions
+        validation = _validation_of(other)
+        _refuse_shared(table.part(split), table.file, validation, other.file)
     if validation is None and config.threshold != ThresholdConfig():
         raise FaceproofError(
             "--threshold says how a threshold is fixed on validation, and there are no scores of "
@@ -117,16 +123,33 @@ def _divided(
     return table.part(split), validation, split or "all"
 
 
-def _refuse_shared(table: ScoreTable, other: ScoreTable) -> None:
-    """Refuse images of validation that are reported too."""
-    ours, theirs = (one.predictions["path"].to_pylist() for one in (table, other))
-    places = match_paths(theirs, other.file.parent, ours, table.file.parent)
-    shared = [path for path, place in zip(theirs, places, strict=True) if place is not None]
+def _validation_of(table: ScoreTable) -> pa.Table:
+    """Return what a table has of validation: its rows of the split val, or all without splits."""
+    splits = Counter(table.split)
+    if set(splits) <= {None}:
+        return table.predictions
+    if "val" not in splits:
+        found = ", ".join(
+            f"{name or 'none'} ({splits[name]:,})" for name in sorted(splits, key=str)
+        )
+        raise FaceproofError(
+            f"--validation {table.file} has a column of splits and no row of val in it; found "
+            f"{found}: say which one is validation by --splits.WORD=val, or leave the column out "
+            "by --columns.split=null"
+        )
+    return table.part("val")
+
+
+def _refuse_shared(ours: pa.Table, file: Path, theirs: pa.Table, other: Path) -> None:
+    """Refuse images and groups of validation, `theirs`, that are reported too."""
+    paths = [one["path"].to_pylist() for one in (theirs, ours)]
+    shared = shared_paths(paths[0], other.parent, paths[1], file.parent)
     if shared:
         raise FaceproofError(
-            f"{len(shared):,} images are in both {table.file} and {other.file}, {shared[0]} for "
+            f"{len(shared):,} images are in both {file} and {other}, {shared[0]} for "
             "one; a threshold that is fixed on the images it is measured on says nothing of others"
         )
+    refuse_shared_groups(ours, theirs, f"{file} and {other}")
 
 
 def _images(evaluation: Evaluation, folder: Path) -> dict[str, Pixels]:

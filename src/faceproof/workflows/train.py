@@ -68,7 +68,13 @@ from faceproof.training.surroundings import describe_device, package_versions
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
 from faceproof.workflows.audited_data import audited_rows
 from faceproof.workflows.calibrate import store_operating_point
-from faceproof.workflows.methods import Teacher, check_teacher, make_methods, read_teacher
+from faceproof.workflows.methods import (
+    Teacher,
+    check_teacher,
+    check_unseen,
+    make_methods,
+    read_teacher,
+)
 from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
@@ -145,6 +151,7 @@ def train(
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     data, held_out = config.data.list(), None
     check_splits(data.table, data)
+    listed = data.table
     if not resume:  # its images are recorded without what was left out
         data, held_out = leave_out(data, config.leave_out)
     record: dict[str, Any] = {} if resume else {
@@ -155,7 +162,7 @@ def train(
     record["commands"] = commands_of(run, overrides, resume)
     if teacher is not None:
         check_teacher(teacher, data.task, run.read_record().get("teacher") if resume else None)
-        record["teacher"] = teacher.digest
+        record |= {"teacher": teacher.digest, **check_unseen(teacher, listed, data.table)}
     if data.coverage:
         record["protocols"] = [one.to_json() for one in data.coverage]
     lock = run.locked() if is_first_process() else contextlib.nullcontext()
