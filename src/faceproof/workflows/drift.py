@@ -183,13 +183,13 @@ def _share_strange(card: "Card", columns: dict[str, Any]) -> dict[str, Any] | No
         return None
     share = float(strange_flags(known, point).mean())
     low, high = wilson(share, len(known))
-    more = low > point.rate
+    more = low > point.promised
     text = (
         f"{percent(share)} of {len(known):,} images are {STRANGE} ({percent(low)} to "
-        f"{percent(high)}), {'more than' if more else 'against'} the {percent(point.rate)} of "
+        f"{percent(high)}), {'more than' if more else 'against'} the {percent(point.promised)} of "
         "images like those of validation"
     )
-    values = {"share": share, "interval": [low, high], "rate": point.rate, "more": more}
+    values = {"share": share, "interval": [low, high], "rate": point.promised, "more": more}
     return {**values, "text": text}
 
 
