@@ -84,8 +84,8 @@ class NoveltyPoint:
     def origin(self) -> str:
         """Say what the limit promises, and where it comes from."""
         return (
-            f"at most {percent(self.promised)} of images like the {self.num_images:,} of validation "
-            f"lie above {self.limit:.3g}, in units of the median distance there from "
+            f"at most {percent(self.promised)} of images like the {self.num_images:,} of "
+            f"validation lie above {self.limit:.3g}, in units of the median distance there from "
             f"{self.num_training:,} training images"
         )
 
