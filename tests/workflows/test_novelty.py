@@ -222,6 +222,22 @@ def test_collapsed_features_are_an_error_that_says_what_to_do(run):
         score_validation(net, val, get_task("face"), 0, wanted)
 
 
+def test_a_run_whose_fit_failed_is_not_finished_and_fits_again(run, tmp_path, monkeypatch):
+    def fail(*_):
+        raise FaceproofError("no")
+
+    copied = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    with monkeypatch.context() as changed:
+        changed.setattr("faceproof.workflows.novelty.fit_novelty", fail)
+        with pytest.raises(FaceproofError, match=r"novelty\.rate=0\.2 cannot be had: no"):
+            train(copied.path, f"resume={copied.path}")
+    assert copied.read_record()["status"] != "finished"
+    assert not copied.operating_point.exists()
+    train(copied.path, f"resume={copied.path}")
+    assert copied.novelty.read_bytes() == run.novelty.read_bytes()
+    assert read_novelty_point(copied) == read_novelty_point(run)
+
+
 def test_a_training_image_that_cannot_be_read_is_an_error(run, tmp_path):
     """A run that was asked for a limit does not end without it; resumed, it tries again."""
     rows = read_samples(run, "train")
