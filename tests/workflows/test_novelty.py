@@ -396,11 +396,12 @@ def test_the_card_says_in_use_what_was_measured_with_this_limit(run, tmp_path):
 def test_home_are_the_sources_of_training_alone(run, tmp_path):
     copied = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
     rows = read_samples(copied)
-    sources = ["away" if split == "test" else "home" for split in rows["split"].to_pylist()]
+    pairs = zip(rows["split"].to_pylist(), rows["path"].to_pylist(), strict=True)
+    sources = ["away" if split == "test" and "/0." in path else "home" for split, path in pairs]
     place = rows.schema.get_field_index("source")
     column = pa.array(sources).cast(rows.schema.field("source").type)
     write_table(rows.set_column(place, rows.schema.field("source"), column), copied.samples)
-    report = json.loads((evaluate(copied.path, "split=all") / "report.json").read_text())
+    report = json.loads((evaluate(copied.path) / "report.json").read_text())
     found = {row["source"]: row["is_home"] for row in report["novelty"]["by_source"]}
     assert found == {"home": True, "away": False}
 
