@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from faceproof import api
 from faceproof.data.datasets import label_numbers
 from faceproof.data.run_tables import read_samples, recorded_data
+from faceproof.errors import FaceproofError
 from faceproof.evaluation.novelty import fit_novelty_point, strange_flags
 from faceproof.inference.scoring import features_of
 from faceproof.io.run_folder import RunFolder
@@ -34,6 +35,8 @@ def measure_novelty(run: Path, others: list[str], number: int) -> list[dict[str,
     """
     folder = RunFolder(run)
     net, task = load_network(folder), recorded_data(folder).task
+    if net.input.num_passes > 1:
+        raise FaceproofError(f"{run} judges an image by tiles or mirror images; name another run")
     home, listed = read_samples(folder), dict(map(_listed, others))
     train = Wanted(_of(home, "train"), RATE).sample
     features = _features(net, train, task)

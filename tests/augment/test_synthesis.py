@@ -82,8 +82,8 @@ def test_what_the_network_sees_of_a_pair_differs(row: int, crop: Crop | None) ->
         else:
             cut = RandomCrop(fit, 0, lambda _: (1, 7), through=make.through)
             seen = [cut(one, epoch, row) for one in two]
-        different = np.abs(seen[0].astype(int) - seen[1]).max(0) > 2
-        assert different.mean() > 0.02
+        different = (seen[0] != seen[1]).any(0)
+        assert different.mean() > 0.05
 
 
 def test_a_crop_holds_a_point_of_the_border_of_the_oval() -> None:

@@ -13,10 +13,11 @@ from faceproof.data.model_input import (
     Crop,
     Fit,
     RandomCrop,
-    average_logits,
+    average_views,
     fit_image,
     fit_of,
     to_unit,
+    views,
 )
 from faceproof.models import ImageInput
 
@@ -168,7 +169,7 @@ def test_how_an_image_is_fitted_is_what_its_model_says() -> None:
     assert fit_of(tiled, tiles=False) == (16, "bicubic", Crop())
 
 
-def test_logits_are_averaged_over_tiles_and_mirror_images() -> None:
+def test_what_a_network_gives_is_averaged_over_tiles_and_mirror_images() -> None:
     weights = torch.randn(3, 4, 4)
 
     def net(images: torch.Tensor) -> torch.Tensor:
@@ -177,10 +178,13 @@ def test_logits_are_averaged_over_tiles_and_mirror_images() -> None:
 
     tiles = torch.rand(2, 5, 3, 4, 4)
     one = tiles[:, 0]
-    assert torch.equal(average_logits(net, one, "none"), net(one))
-    torch.testing.assert_close(average_logits(net, one, "flip"), (net(one) + net(one.flip(3))) / 2)
+    assert torch.equal(average_views(net, one, "none"), net(one))
+    torch.testing.assert_close(average_views(net, one, "flip"), (net(one) + net(one.flip(3))) / 2)
     each = torch.stack([net(tile) for tile in tiles.unbind(1)], 1)
-    torch.testing.assert_close(average_logits(net, tiles, "none"), each.mean(1))
+    torch.testing.assert_close(average_views(net, tiles, "none"), each.mean(1))
     mirrored = torch.stack([net(tile.flip(3)) for tile in tiles.unbind(1)], 1)
     both = torch.cat([each, mirrored], 1).mean(1)
-    torch.testing.assert_close(average_logits(net, tiles, "flip"), both)
+    torch.testing.assert_close(average_views(net, tiles, "flip"), both)
+    seen = views(tiles, "flip")
+    assert len(seen) == 10
+    assert torch.equal(seen[5], seen[0].flip(3))

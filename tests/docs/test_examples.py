@@ -23,7 +23,7 @@ IMAGES = ("data=real_fake_folders", "data.root=my/images")
 MODEL = ("model=face_cnn", "model.input.size=16")
 # Of others, or too large.
 NOT_RUN = ("pip", "tensorboard", "convnext_tiny", "resnet18", "optimizer.lr=0.0003",
-           "augment.strength=0.5", "data.root=faces")  # fmt: skip
+           "augment.strength=0.5", "data.root=my/faces")  # fmt: skip
 GUIDES = sorted(file.name for file in (DOCS / "how_to").glob("*.md"))
 # Python that needs no more than what is in `world`.
 PYTHON = ("explanation/intervals.md", "tutorials/handing_on.md", "tutorials/reading_a_report.md",

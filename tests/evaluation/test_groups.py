@@ -87,6 +87,20 @@ def test_a_group_has_the_source_and_generator_that_all_its_images_have() -> None
     assert found["label"].to_pylist() == ["fake", "fake", "real"]
 
 
+def test_a_group_is_as_novel_as_the_median_of_its_images() -> None:
+    whole = table(["real"] * 7, [0.1] * 7, ["a", "b", "a", "b", "a", "c", None])
+    place = SCHEMA.get_field_index("novelty")
+
+    def novelties(values: list[float | None]) -> list[float | None]:
+        column = pa.array(values, pa.float32())
+        found = aggregate_groups(whole.set_column(place, SCHEMA.field("novelty"), column))
+        return list(found.predictions["novelty"].to_pylist())
+
+    assert novelties([5, 1, 1, 2, 2, 9, 7]) == [2, 1.5, 9]
+    assert novelties([5, 1, 1, None, 2, 9, 7]) == [2, None, 9]
+    assert novelties([None] * 7) == [None] * 3
+
+
 def test_a_group_of_both_classes_is_refused_by_name() -> None:
     mixed = table(["real", "fake", "real"], [0.1, 0.9, 0.2], ["id7", "id7", "id8"])
     assert mixed_groups(mixed) == ["id7"]

@@ -42,7 +42,7 @@ def test_a_new_image_is_strange_as_often_as_promised(rate):
     for _ in range(200):
         point = fit_novelty_point(draw.gamma(2, size=300), rate, num_training=10)
         shares.append(strange_flags(draw.gamma(2, size=1000), point).mean())
-    expected = (300 - np.ceil(301 * (1 - rate)) + 1) / 301
+    expected = (300 - np.ceil(301 * (1 - rate)) + 0.5) / 301  # midway between two of the ranks
     assert np.mean(shares) == pytest.approx(expected, abs=0.004)
     assert np.mean(shares) <= rate + 0.002
 
@@ -56,15 +56,30 @@ def test_of_validation_itself_no_more_are_strange(values, rate):
 
 def test_too_few_images_promise_nothing_and_say_so():
     point = fit_novelty_point(np.arange(10.0), 0.05, 10)
-    assert point.limit == 9
+    assert point.limit == pytest.approx(9 * (1 + 1e-4))
+    assert point.promised == 1 / 11
+    assert point.origin.startswith("at most 9.1% of images like the 10 of validation lie above")
     assert "Validation has 10 images, and it takes 19" in point.warnings[0]
     assert not fit_novelty_point(np.arange(19.0), 0.05, 10).warnings
 
 
+def test_no_image_of_validation_lies_on_the_limit():
+    """Else the last bit, in which two programs differ, would decide on that image."""
+    novelties = np.random.default_rng(0).gamma(2, size=200)
+    point = fit_novelty_point(novelties, 0.05, 10)
+    ranked = np.sort(novelties)
+    assert point.limit == pytest.approx((ranked[190] + ranked[191]) / 2, rel=1e-6)
+    for shift in (1 - 1e-6, 1 + 1e-6):
+        flags = strange_flags(novelties * shift, point)
+        assert flags.tolist() == strange_flags(novelties, point).tolist()
+    equal = fit_novelty_point(np.full(50, 2.0), 0.05, 10)
+    assert equal.limit == pytest.approx(2 * (1 + 1e-4))
+
+
 def test_it_is_stored_and_read_again():
-    point = fit_novelty_point(np.arange(10.0), 0.05, 10)
+    point = fit_novelty_point(np.arange(19.0), 0.05, 10)
     assert parse(NoveltyPoint, point.to_json()) == point
-    assert "at most 5% of images like the 10 of validation" in point.origin.replace(".0%", "%")
+    assert "at most 5.0% of images like the 19 of validation" in point.origin
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -59,6 +60,16 @@ def test_an_image_is_called_by_its_most_fake_face(detector):
 def test_of_equally_fake_faces_the_largest_speaks(detector):
     said = [verdict(0.9), verdict(0.9)]
     assert combine_faces(detector, BOXES[:2], said).image is said[0]
+
+
+def test_a_strange_face_does_not_hide_a_plain_fake(detector):
+    """It decides only where no other is called fake, and the answer is unsure then."""
+    strange = replace(verdict(0.99), verdict="unsure", novelty=9.0, is_strange=True)
+    usual = [replace(verdict(p), novelty=1.0, is_strange=False) for p in (0.6, 0.8, 0.2)]
+    assert combine_faces(detector, BOXES, [strange, *usual[:2]]).image is usual[1]
+    assert combine_faces(detector, BOXES[:2], [usual[2], strange]).image is strange
+    harmless = replace(strange, called="real", probability=0.3)
+    assert combine_faces(detector, BOXES[:2], [usual[2], harmless]).image is harmless
 
 
 def test_faces_that_a_gate_does_not_see_do_not_count(detector):

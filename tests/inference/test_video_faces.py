@@ -1,6 +1,7 @@
 """Judging a video by the faces in it: who decides, and what is said of the others."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +48,19 @@ def test_the_face_of_the_highest_probability_decides(detector, two):
     each = ", ".join(f"{track.probability:.3f}" for track in found.tracks)
     assert plain["note"].startswith(f"2 faces ({each}), the deciding one in ")
     assert plain["rule"].startswith("one on the face with the highest probability")
+
+
+def test_a_strange_face_does_not_hide_a_plain_fake(detector, two, monkeypatch):
+    clip = read_faces(two, detector.fits, 12, FaceOptions())
+    tracks = judge_video_faces(detector, clip).tracks
+    strange = replace(tracks[0], called="fake", probability=0.99, is_strange=True)
+    fake = replace(tracks[1], called="fake", probability=0.7, is_strange=False)
+    real = replace(fake, called="real", probability=0.1)
+    for other, decides in ((fake, fake), (real, strange)):
+        said = iter((strange, other))
+        monkeypatch.setattr(video_faces, "judge_clip", lambda *_, said=said: next(said))
+        monkeypatch.setattr(video_faces, "MIN_SEEN", 1)
+        assert judge_video_faces(detector, clip).video is decides
 
 
 def test_a_face_that_is_hardly_seen_does_not_decide(detector, two, monkeypatch):

@@ -3,6 +3,7 @@ import pytest
 
 from faceproof.data.table import table_from_columns
 from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.novelty import NoveltyPoint
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import predictions_table, sigmoid
 from faceproof.task import get_task
@@ -28,3 +29,15 @@ def test_the_verdict_says_what_was_measured(unsure, said):
     found = verdict(predictions, get_task("deepfake"), point)
     assert found.startswith(f"ROC-AUC 1.000; {said}")
     assert "measured on the 4 validation images" in found
+
+
+def test_the_verdict_counts_strange_images_as_unsure():
+    columns = {
+        "path": list("abcd"), "label": ["real", "real", "fake", "fake"], "split": ["val"] * 4,
+        "source": ["s"] * 4,
+    }  # fmt: skip
+    logits, novelties = np.array([-3, 0.2, 1, 3]), np.array([1.0, 4.0, 1.0, 1.0])
+    predictions = predictions_table(table_from_columns(columns), logits, sigmoid(logits), novelties)
+    point, limit = OperatingPoint(Calibration(), 0.5), NoveltyPoint(2.0, 0.05, 99, 99)
+    found = verdict(predictions, get_task("deepfake"), point, limit)
+    assert "in use it answers 75.0% of the images, 0.0% of those wrongly" in found

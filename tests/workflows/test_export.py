@@ -377,9 +377,9 @@ def test_weights_put_in_by_hand_are_not_exported_with_the_threshold_of_others(ru
 def test_weights_that_change_meanwhile_are_not_exported(run, tmp_path, monkeypatch):
     original = export_packing._evaluations
 
-    def slowly(folder, point):
+    def slowly(folder, *points):
         change_weights_of_run(folder.path)
-        return original(folder, point)
+        return original(folder, *points)
 
     monkeypatch.setattr(export_packing, "_evaluations", slowly)
     with pytest.raises(FaceproofError, match="were changed while they were used"):

@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import faceproof
+from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import is_positive, read_predictions
 from faceproof.inference import predictor
 from faceproof.workflows.export import export_run
+from faceproof.workflows.export_parity import refuse_disagreement
 from tests.conftest import write_faces
 from tests.jobs import evaluate, train
 from tests.workflows.test_predict import predict, read
@@ -79,3 +82,17 @@ def test_the_card_tells_of_the_run(scored):
         "path", "content", "look", "label",
     ]  # fmt: skip
     assert "face_or_not, test: 16" in (artifact / "README.md").read_text()
+
+
+def test_novelties_are_compared_as_shares_and_logits_as_they_are():
+    ours = np.array([[0.0, 900.0], [3.0, 1.0]], np.float32)
+    refuse_disagreement("model.onnx", ours + np.float32([5e-5, 0]), ours)
+    refuse_disagreement("model.onnx", ours * np.float32([1, 1.0005]), ours)
+    with pytest.raises(FaceproofError, match=r"on 2 images their logits differ by up to 0\.0002"):
+        refuse_disagreement("model.onnx", ours + np.float32([2e-4, 0]), ours)
+    with pytest.raises(
+        FaceproofError, match=r"distances from the training images differ, .* 0\.01"
+    ):
+        refuse_disagreement("model.onnx", ours * np.float32([1, 1.01]), ours)
+    with pytest.raises(FaceproofError, match="logits differ"):
+        refuse_disagreement("model.onnx", ours[:, 0] + np.float32(1), ours[:, 0])

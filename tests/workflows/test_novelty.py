@@ -1,10 +1,10 @@
 """A detector that knows what is unlike its training images, from the training to the answers."""
 
 import json
-import logging
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,15 +14,17 @@ from PIL import Image
 import faceproof
 from faceproof.data.datasets import label_numbers
 from faceproof.data.run_tables import read_samples
+from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.novelty import novelties_of, read_novelty_point
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.evaluation.predictions import read_predictions
 from faceproof.inference.predictor import stack_fitted, to_rgb
+from faceproof.inference.scoring import features_of, score_with_novelty
 from faceproof.inference.video import Clip
 from faceproof.inference.video_verdict import judge_clip
 from faceproof.io.run_folder import RunFolder
-from faceproof.models.novelty import save_novelty
+from faceproof.models.novelty import DetectorWithNovelty, save_novelty
 from faceproof.models.weights import load_network
 from faceproof.task import get_task
 from faceproof.workflows.ensemble import make_ensemble
@@ -211,16 +213,47 @@ def test_another_runs_file_is_refused(run, tmp_path):
         export_run(copied.path, tmp_path / "artifact")
 
 
-def test_collapsed_features_end_a_training_with_a_warning(run, caplog):
+def test_collapsed_features_are_an_error_that_says_what_to_do(run):
     net, val = load_network(run), read_samples(run, "val")
     for parameter in net.backbone.parameters():
         torch.nn.init.zeros_(parameter)
     wanted = Wanted(read_samples(run, "train"), 0.2)
-    with caplog.at_level(logging.WARNING):
-        logits, novelties, novelty = score_validation(net, val, get_task("face"), 0, wanted)
-    assert novelties is novelty is None
-    assert len(logits) == 24
-    assert "no image will be called unlike the training images: the backbone" in caplog.text
+    with pytest.raises(FaceproofError, match=r"cannot be had: the backbone .* novelty\.rate=null"):
+        score_validation(net, val, get_task("face"), 0, wanted)
+
+
+def test_a_run_whose_fit_failed_is_not_finished_and_fits_again(run, tmp_path, monkeypatch):
+    def fail(*_):
+        raise FaceproofError("no")
+
+    copied = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    with monkeypatch.context() as changed:
+        changed.setattr("faceproof.workflows.novelty.fit_novelty", fail)
+        with pytest.raises(FaceproofError, match=r"novelty\.rate=0\.2 cannot be had: no"):
+            train(copied.path, f"resume={copied.path}")
+    assert copied.read_record()["status"] != "finished"
+    assert not copied.operating_point.exists()
+    train(copied.path, f"resume={copied.path}")
+    assert copied.novelty.read_bytes() == run.novelty.read_bytes()
+    assert read_novelty_point(copied) == read_novelty_point(run)
+
+
+def test_a_training_image_that_cannot_be_read_is_an_error(run, tmp_path):
+    """A run that was asked for a limit does not end without it; resumed, it tries again."""
+    rows = read_samples(run, "train")
+    paths = ["gone.jpg", *rows["path"].to_pylist()[1:]]
+    place = rows.schema.get_field_index("path")
+    wanted = Wanted(rows.set_column(place, rows.schema.field("path"), pa.array(paths)), 0.2)
+    with pytest.raises(FaceproofError, match=r"gone\.jpg"):
+        score_validation(load_network(run), read_samples(run, "val"), get_task("face"), 0, wanted)
+
+
+def test_too_few_images_are_refused_before_a_training(tmp_path):
+    faces = write_faces(tmp_path / "faces", train=4, val=4)
+    words = (*TINY, f"data.root={faces}", "novelty.rate=0.2")
+    with pytest.raises(FaceproofError, match=r"novelty\.rate=0\.2 takes 10 .* there are 8"):
+        train(tmp_path / "run", *words)
+    assert not (tmp_path / "run" / "last.ckpt").exists()
 
 
 def test_the_sample_is_spread_over_the_table(run, monkeypatch):
@@ -230,6 +263,8 @@ def test_the_sample_is_spread_over_the_table(run, monkeypatch):
     assert sample.num_rows == 10
     assert set(label_numbers(sample, get_task("face"))) == {0, 1}
     assert sample["path"][0] == train_rows["path"][0]
+    monkeypatch.setattr("faceproof.workflows.novelty.MAX_VIEWS", 30)
+    assert Wanted(train_rows, 0.1, num_views=6).sample.num_rows == 5
 
 
 def test_a_resumed_run_has_the_same(run, tmp_path):
@@ -285,6 +320,42 @@ def test_an_ensemble_averages_what_its_members_know(run, tmp_path):
     assert novelties_of(stored) == pytest.approx(mean, rel=1e-6)
 
 
+def test_members_of_different_rates_are_refused(run, tmp_path):
+    other = RunFolder(shutil.copytree(run.path, tmp_path / "other"))
+    train(other.path, f"resume={other.path}", "novelty.rate=0.3")
+    config = ThresholdConfig(calibration="none")
+    with pytest.raises(FaceproofError, match=r"run: 0\.2; .*other: 0\.3"):
+        make_ensemble(RunFolder(tmp_path / "both"), [run, other], get_task("face"), config)
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.onnx_export
+def test_tiles_and_mirror_images_have_the_same_novelty_everywhere(tmp_path):
+    """The distance is fitted to the views of an image, and averaged over them like the logit."""
+    faces = write_faces(tmp_path / "faces", train=6, val=12, test=4)
+    views = ("model.input.mode=tiles", "model.input.tta=flip")
+    tiled = train(tmp_path / "run", *TINY, *views, f"data.root={faces}", "novelty.rate=0.2")
+    assert read_novelty_point(tiled).num_training == 12
+    net, rows, task = load_network(tiled), read_samples(tiled, "train"), get_task("face")
+    features = features_of(net, rows, task, num_workers=0)
+    assert len(features) == 12 * 5 * 2
+    both = DetectorWithNovelty(net, load_novelty(tiled, net))
+    _, novelties = score_with_novelty(both, rows, task, num_workers=0)
+    with torch.inference_mode():
+        of_views = both.novelty(torch.from_numpy(features)).view(12, 10)
+    assert novelties == pytest.approx(of_views.mean(1).numpy(), rel=1e-4)
+    folder = evaluate(tiled.path)
+    scored = read_predictions(folder / "predictions.parquet")
+    export_run(tiled.path, tmp_path / "artifact", onnx=True)
+    for backend in ("torch", "onnx"):
+        detector = faceproof.load(tmp_path / "artifact", "cpu", backend)
+        said = detector.predict_batch(scored["path"].to_pylist())
+        assert [one.novelty for one in said] == pytest.approx(novelties_of(scored), rel=1e-4)
+        assert [one.logit for one in said] == pytest.approx(scored["logit"].to_pylist(), abs=1e-4)
+    page = (tmp_path / "artifact" / "README.md").read_text()
+    assert "the means of their logits and novelties are taken outside" in page
+
+
 @pytest.mark.onnx_export
 def test_onnx_says_what_pytorch_says(run, tmp_path, noise):
     export_run(run.path, tmp_path / "artifact", onnx=True)
@@ -304,6 +375,35 @@ def test_onnx_says_what_pytorch_says(run, tmp_path, noise):
     change_card(tmp_path / "artifact", lambda card: card["detector"].update(novelty=None))
     with pytest.raises(FaceproofError, match="by the card it takes"):
         faceproof.load(tmp_path / "artifact", "cpu", "onnx")
+
+
+def test_the_card_says_in_use_what_was_measured_with_this_limit(run, tmp_path):
+    copied = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    shutil.rmtree(copied.evaluations, ignore_errors=True)
+    file = evaluate(copied.path) / "report.json"
+    report = json.loads(file.read_text())
+    other = report["novelty"] | {"limit": 2 * report["novelty"]["limit"]}
+    for number, (novelty, known) in enumerate(
+        [(report["novelty"], True), (other, False), (None, False)]
+    ):
+        file.write_text(json.dumps(report | {"novelty": novelty}))
+        export_run(copied.path, tmp_path / f"artifact{number}")
+        (one,) = faceproof.load(tmp_path / f"artifact{number}", "cpu").card.detector.evaluations
+        assert one.same_operating_point
+        assert (one.share_unsure is not None) is known
+
+
+def test_home_are_the_sources_of_training_alone(run, tmp_path):
+    copied = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    rows = read_samples(copied)
+    pairs = zip(rows["split"].to_pylist(), rows["path"].to_pylist(), strict=True)
+    sources = ["away" if split == "test" and "/0." in path else "home" for split, path in pairs]
+    place = rows.schema.get_field_index("source")
+    column = pa.array(sources).cast(rows.schema.field("source").type)
+    write_table(rows.set_column(place, rows.schema.field("source"), column), copied.samples)
+    report = json.loads((evaluate(copied.path) / "report.json").read_text())
+    found = {row["source"]: row["is_home"] for row in report["novelty"]["by_source"]}
+    assert found == {"home": True, "away": False}
 
 
 def test_an_evaluation_says_what_it_changes(run):

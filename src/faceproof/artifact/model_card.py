@@ -285,4 +285,9 @@ def _usage(folder: str, card: Card) -> Iterator[str]:
             f"{novelty}; the normalisation is inside, calibration and threshold are in `card.json`."
         )
         if any(network.input.num_passes > 1 for network in card.networks):
-            yield "It takes one crop or mirror image; the mean of their logits is taken outside."
+            means = (
+                "means of their logits and novelties are"
+                if with_novelty
+                else "mean of their logits is"
+            )
+            yield f"It takes one crop or mirror image; the {means} taken outside."

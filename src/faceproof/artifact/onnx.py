@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from faceproof.artifact.onnx_check import INPUT, NOVELTY, OUTPUT, check_model
-from faceproof.data.model_input import average_logits, fit_of, to_unit
+from faceproof.data.model_input import average_views, fit_of, to_unit
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.predictions import ScoreError
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.novelty import DetectorWithNovelty
 
@@ -45,15 +46,24 @@ class OnnxNetwork:
             raise FaceproofError(f"ONNX Runtime cannot load the model: {error}") from error
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
-        """Return the logits, (B,), as `average_logits` has them; with novelties both, (B, 2).
+        """Return the logits, (B,), as `average_views` has them; with novelties both, (B, 2).
 
         The model takes one crop of each image.
+
+        Raises:
+            ScoreError: the model gives something else than one number an image.
         """
-        return np.asarray(average_logits(self._run, images, self.tta).numpy(), np.float32)
+        return np.asarray(average_views(self._run, images, self.tta).numpy(), np.float32)
 
     def _run(self, images: Tensor) -> Tensor:
         scaled = to_unit(images).contiguous().numpy()
         found = self.session.run(self.outputs, {INPUT: scaled})
+        for name, values in zip(self.outputs, found, strict=True):
+            if np.shape(values) != (len(images),):
+                raise ScoreError(
+                    f"the ONNX model's {name} is of shape {np.shape(values)} for {len(images)} "
+                    "images, and it takes one number an image; the model is not one of ours"
+                )
         return torch.from_numpy(found[0] if len(found) == 1 else np.stack(found, 1))
 
 

@@ -202,15 +202,22 @@ def to_unit(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
-def average_logits(net: Callable[[Tensor], Tensor], images: Tensor, tta: str) -> Tensor:
-    """Return the logits, (B,), of (B, 3, S, S), or of (B, N, 3, S, S) the means over N tiles.
+def views(images: Tensor, tta: str) -> list[Tensor]:
+    """Return what a network looks at, each (B, 3, S, S): the images, or the N tiles of each.
 
-    With `tta` as `flip` the mirror images are averaged too. Each of them is a pass of `net` over B
-    images, so that no logit depends on the others and the memory is that of one pass. Calibration
-    comes after the mean, and is fitted to such means.
+    Images are (B, 3, S, S), tiles (B, N, 3, S, S). With `tta` as `flip` their mirror images follow.
     """
-    views = list(images.unbind(1)) if images.ndim == 5 else [images]
-    if tta == "flip":
-        views += [view.flip(-1) for view in views]
-    logits = [net(view) for view in views]
-    return logits[0] if len(logits) == 1 else torch.stack(logits).mean(0)
+    plain = list(images.unbind(1)) if images.ndim == 5 else [images]
+    return plain + [view.flip(-1) for view in plain] if tta == "flip" else plain
+
+
+def average_views(net: Callable[[Tensor], Tensor], images: Tensor, tta: str) -> Tensor:
+    """Return the mean over an image's views of what a network gives: logits, and maybe novelties.
+
+    It is (B,) or (B, D), as `net` gives it for (B, 3, S, S); for `images` and `tta` see `views`.
+    Each view is a pass of `net` over B images, so that no image depends on the others and the
+    memory is that of one pass. Calibration, and the limit of novelty, come after the mean and are
+    fitted to such means.
+    """
+    found = [net(view) for view in views(images, tta)]
+    return found[0] if len(found) == 1 else torch.stack(found).mean(0)

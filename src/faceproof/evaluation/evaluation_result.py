@@ -250,7 +250,7 @@ def evaluate(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
         else check_novelty(predictions, task, point, limit, context.home),
         risk_coverage=_risk_coverage(labels, probabilities, threshold),
         group_level=measure_groups(
-            known, task, threshold, context.num_resamples, context.video_point
+            known, task, threshold, context.num_resamples, context.video_point, limit
         ),
         pairs=rank_pairs(known, task, context.num_resamples),
         mistakes=find_mistakes(predictions, task, threshold),

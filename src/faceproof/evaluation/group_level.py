@@ -7,6 +7,7 @@ import pyarrow as pa
 from faceproof.evaluation.groups import How, aggregate_groups, mixed_groups, unit_codes
 from faceproof.evaluation.intervals import Intervals, bootstrap
 from faceproof.evaluation.metrics import Metrics, measure_scores
+from faceproof.evaluation.novelty import NoveltyPoint, find_strange
 from faceproof.evaluation.point_check import OperatingPointCheck, check_point
 from faceproof.evaluation.predictions import label_numbers, probabilities_of
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
@@ -47,11 +48,17 @@ class GroupLevel:
 
 
 def measure_groups(
-    known: pa.Table, task: Task, threshold: float, num_resamples: int, video: VideoPoint | None
+    known: pa.Table,
+    task: Task,
+    threshold: float,
+    num_resamples: int,
+    video: VideoPoint | None,
+    limit: NoveltyPoint | None = None,
 ) -> GroupLevel | None:
     """Return the metrics of whole groups; None where there are none.
 
-    `known` is a predictions table of labelled images, and `threshold` that of images.
+    `known` is a predictions table of labelled images, `threshold` that of images, and `limit` from
+    which novelty on an image, or a video by its median, is strange.
     """
     if not known["group"].is_valid().to_numpy().any():
         return None
@@ -63,17 +70,25 @@ def measure_groups(
         grouped = aggregate_groups(known, how)
         num_groups, num_without = grouped.predictions.num_rows, grouped.num_without_group
         by[how] = GroupMetrics(*_measured(grouped.predictions, task, threshold, num_resamples))
-    judged = None if video is None else _judge_videos(known, task, threshold, num_resamples, video)
+    judged = None
+    if video is not None:
+        judged = _judge_videos(known, task, threshold, num_resamples, video, limit)
     return GroupLevel(0, None, by, num_groups, num_without, judged)
 
 
 def _judge_videos(
-    known: pa.Table, task: Task, threshold: float, num_resamples: int, video: VideoPoint
+    known: pa.Table,
+    task: Task,
+    threshold: float,
+    num_resamples: int,
+    video: VideoPoint,
+    limit: NoveltyPoint | None,
 ) -> VideoLevel:
     judged, point = video.judge(known, threshold), video.operating_point
     metrics, intervals = _measured(judged, task, point.threshold, num_resamples)
     labels, units = label_numbers(judged, task), unit_codes(judged)
-    check = check_point(labels, probabilities_of(judged), units, point)
+    strange = None if limit is None else find_strange(judged, limit)
+    check = check_point(labels, probabilities_of(judged), units, point, strange)
     return VideoLevel(video, metrics, intervals, check)
 
 

@@ -82,7 +82,8 @@ def aggregate_groups(
     A threshold that was set for images keeps no promise for the maximum, which grows with the
     number of images in a group.
 
-    The source and generator of a group are those of its images, or null where these differ.
+    The source and generator of a group are those of its images, or null where these differ. Its
+    novelty is the median of theirs, or null where one is not known.
 
     Raises:
         FaceproofError: a group holds images of both classes, or `how` is not known.
@@ -103,9 +104,19 @@ def aggregate_groups(
     probabilities, logits = combine_images(probabilities_of(grouped), codes, how, threshold)
     numbers = [pa.array(logits), pa.array(probabilities.astype(np.float32))]
     columns = [names, label, source, generator, names, *numbers, component, pair]
-    columns.append(pa.nulls(len(names)))  # images are strange, not groups of them
+    columns.append(_median_novelties(grouped["novelty"], codes, len(names)))
     table = pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
     return GroupPredictions(table, predictions.num_rows - grouped.num_rows)
+
+
+def _median_novelties(novelties: pa.ChunkedArray, codes: Codes, num_groups: int) -> pa.Array:
+    """Return the median novelty of each group, (G,), null where one of its images' is not known."""
+    if novelties.null_count == len(novelties):
+        return pa.nulls(num_groups, pa.float32())
+    unknown = np.zeros(num_groups, bool)
+    unknown[codes[novelties.is_null().to_numpy()]] = True
+    values = novelties.fill_null(0).to_numpy().astype(np.float64)
+    return pa.array(_combine(values, codes, "median", None), mask=unknown)
 
 
 def mixed_groups(predictions: pa.Table) -> list[str]:

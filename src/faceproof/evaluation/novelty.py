@@ -4,7 +4,9 @@ The novelty of an image is its distance from the training images; see `models.no
 that of split conformal prediction (Vovk et al. 2005, "Algorithmic Learning in a Random World"; for
 outliers Laxhammar and Falkman 2010): of N validation images the value of rank
 ceil((N + 1) (1 - rate)). A new image of the same kind lies above it with a probability of at most
-`rate`, whatever the distribution, if validation images and new ones are exchangeable.
+`rate`, whatever the distribution, if validation images and new ones are exchangeable. The limit is
+midway between that value and the next, so that no image of validation lies on it: there the last
+bit, which differs between PyTorch and ONNX Runtime, would decide.
 """
 
 import math
@@ -25,6 +27,7 @@ from faceproof.words import percent
 
 RATE_WANTED = 0.05
 STRANGE = "unlike the training images"
+MARGIN = 1e-4  # by which the limit is above a validation image at least, as a share of its novelty
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class NoveltyPoint:
 
     Attributes:
         limit: it is strange above this.
-        rate: the share of images like those of validation that is promised to be.
+        rate: the share of images like those of validation that was asked for; see `promised`.
         num_images: of validation, to which it was fitted.
         num_training: images of training from which the distance is measured.
         warnings: what validation could not promise, in sentences.
@@ -69,11 +72,20 @@ class NoveltyPoint:
             )
 
     @property
+    def promised(self) -> float:
+        """The share of images like those of validation that is strange at most, on average.
+
+        It is above `rate` where validation is too small for that: above all of N images lies a new
+        one with a probability of 1 / (N + 1).
+        """
+        return max(self.rate, 1 / (self.num_images + 1))
+
+    @property
     def origin(self) -> str:
         """Say what the limit promises, and where it comes from."""
         return (
-            f"at most {percent(self.rate)} of images like the {self.num_images:,} of validation "
-            f"lie above {self.limit:.3g}, in units of the median distance there from "
+            f"at most {percent(self.promised)} of images like the {self.num_images:,} of "
+            f"validation lie above {self.limit:.3g}, in units of the median distance there from "
             f"{self.num_training:,} training images"
         )
 
@@ -91,7 +103,10 @@ def strange_flags(novelties: npt.NDArray[np.floating], point: NoveltyPoint) -> F
 
 
 def fit_novelty_point(novelties: Scores, rate: float, num_training: int) -> NoveltyPoint:
-    """Fit the limit to the novelties of validation images, (N,), and to no others."""
+    """Fit the limit to the novelties of validation images, (N,), and to no others.
+
+    With too few images for the rate the limit is just above all of them.
+    """
     ranked = np.sort(np.asarray(novelties, np.float32).astype(np.float64))
     number = len(ranked)
     rank, warnings = math.ceil((number + 1) * (1 - rate)), list[str]()
@@ -102,7 +117,9 @@ def fit_novelty_point(novelties: Scores, rate: float, num_training: int) -> Nove
             "away than all of them is called so."
         )
         rank = number
-    return NoveltyPoint(float(ranked[rank - 1]), rate, number, num_training, tuple(warnings))
+    last, following = ranked[rank - 1], ranked[min(rank, number - 1)]
+    limit = max((last + following) / 2, last * (1 + MARGIN))
+    return NoveltyPoint(float(limit), rate, number, num_training, tuple(warnings))
 
 
 def combine_novelty(novelties: Sequence[Scores | None], weights: Sequence[float]) -> Scores | None:

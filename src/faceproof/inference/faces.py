@@ -2,15 +2,17 @@
 
 Each face that is found is cut out and judged as an image of its own. The image is called what its
 face with the highest probability of the positive class is called, so one forged face makes a forged
-image. In a cascade, only faces that pass its gate count. Without any, the verdict is `no face`,
-unless the whole image shall be judged then. The more faces, the more chances of a false alarm: the
-probability is that of one face, not of the image.
+image. A face unlike the training images, of which the detector says nothing, decides only where no
+other is called positive: else it would hide a forged face beside it. In a cascade, only faces that
+pass its gate count. Without any, the verdict is `no face`, unless the whole image shall be judged
+then. The more faces, the more chances of a false alarm: the probability is that of one face, not of
+the image.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,7 +29,10 @@ from faceproof.prepare.finding import find_faces
 MAX_FACES = 8
 log = logging.getLogger(__name__)
 
-RULE = "the face with the highest calibrated probability of the positive class"
+RULE = (
+    "the face with the highest calibrated probability of the positive class; one unlike the "
+    "training images only where no other is called positive"
+)
 WHOLE = "no face found: the whole image was judged"
 
 
@@ -171,16 +176,45 @@ def cut_faces(image: Tensor, options: FaceOptions) -> tuple[list[Box], list[Tens
     return [face.box for face in faces], parts
 
 
+class FaceAnswer(Protocol):
+    """What is said of a face in an image, or over the frames of a video."""
+
+    @property
+    def called(self) -> str:
+        """The class by the threshold alone."""
+
+    @property
+    def probability(self) -> float | None:
+        """Of the positive class; None where there is no face."""
+
+    @property
+    def is_strange(self) -> bool | None:
+        """Whether it is unlike the training images; None where the detector does not know."""
+
+
+Answer = TypeVar("Answer", bound=FaceAnswer)
+
+
+def choose_face(answers: Sequence[Answer], positive: str) -> Answer | None:
+    """Return the answer that decides by the rule above; None where no face counts.
+
+    Args:
+        answers: on the faces, the largest first; of equal probabilities the first counts.
+        positive: the task's positive class.
+    """
+    counted = [(one.probability, one) for one in answers if one.probability is not None]
+    found = [pair for pair in counted if pair[1].called == positive and not pair[1].is_strange]
+    return max(found or counted, key=lambda pair: pair[0])[1] if counted else None
+
+
 def combine_faces(
     predictor: Predictor, boxes: Sequence[Box], verdicts: Sequence[Verdict]
 ) -> FacesVerdict:
     """Return the verdict on an image from those on its faces, or without any on the whole image."""
     if not boxes and verdicts:
         return FacesVerdict(verdicts[0], (), (), whole=True)
-    counted = [(one.probability, one) for one in verdicts if one.probability is not None]
-    if counted:  # of equal probabilities the first counts, which is of the largest face
-        chosen = max(counted, key=lambda pair: pair[0])[1]
-    else:
+    chosen = choose_face(verdicts, predictor.task.positive)
+    if chosen is None:
         task, threshold = predictor.task.name, predictor.threshold
         shares = [one.gate_probability for one in verdicts if one.gate_probability is not None]
         share = max(shares, default=None)

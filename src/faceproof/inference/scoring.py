@@ -1,5 +1,7 @@
 """Scoring: from a network and rows of images to the columns of a predictions table."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,7 +11,7 @@ from torch import Tensor
 from faceproof.augment.corruptions import Corruption
 from faceproof.data.datasets import ImageDataset
 from faceproof.data.loaders import explain_dead_workers, make_loader
-from faceproof.data.model_input import average_logits, fit_of, to_unit
+from faceproof.data.model_input import average_views, fit_of, to_unit, views
 from faceproof.evaluation.predictions import ScoreError, Scores, check_scores
 from faceproof.io.progress import progress as show_progress
 from faceproof.models.detector import Detector
@@ -73,12 +75,17 @@ def features_of(
     num_workers: int | str = "auto",
     device: str = "auto",
 ) -> Features:
-    """Return the features that the head is given of the rows of an image table, (N, C).
+    """Return the features that the head is given of the rows of an image table, (N * V, C).
+
+    V are the views of an image, its tiles and mirror images, one without any (see
+    `data.model_input.views`); those of one image stand together.
 
     Raises:
         FaceproofError: an image cannot be read any more.
     """
-    return _outputs(FeatureNetwork(net), rows, task, (batch_size, num_workers, device))
+    loading = (batch_size, num_workers, device)
+    found = _outputs(FeatureNetwork(net), rows, task, loading, combine=_stack_views)
+    return found.reshape(-1, found.shape[-1])
 
 
 @torch.inference_mode()
@@ -89,10 +96,12 @@ def _outputs(
     loading: tuple[int, int | str, str],
     corruption: Corruption | None = None,
     progress: bool = False,
+    combine: Callable[[Callable[[Tensor], Tensor], Tensor, str], Tensor] = average_views,
 ) -> npt.NDArray[np.float32]:
     """Return what a network makes of the rows, (N,) or (N, D); several outputs are columns.
 
-    `loading` is batch size, worker processes and device.
+    `loading` is batch size, worker processes and device; `combine` makes one value of an image's
+    views, or (V, D).
     """
     batch_size, num_workers, device = loading
     place = pick_device(device)
@@ -110,11 +119,16 @@ def _outputs(
     with explain_dead_workers():
         for batch in show_progress(loader, "scoring") if progress else loader:
             images = batch.image.to(place, non_blocking=True)
-            values = average_logits(outputs, images, net.input.tta)
+            values = combine(outputs, images, net.input.tta)
             if found.ndim != values.ndim:
                 found = np.full((rows.num_rows, *values.shape[1:]), np.nan, dtype=np.float32)
             found[batch.row.numpy()] = values.float().cpu().numpy()
     return found
+
+
+def _stack_views(net: Callable[[Tensor], Tensor], images: Tensor, tta: str) -> Tensor:
+    """Return what a network gives for each view of the images, (B, V, D)."""
+    return torch.stack([net(view) for view in views(images, tta)], 1)
 
 
 def _scores(values: npt.NDArray[np.float32], rows: pa.Table) -> Scores:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from faceproof.data.model_input import Fit, average_logits, fit_of, to_unit
+from faceproof.data.model_input import Fit, average_views, fit_of, to_unit
 from faceproof.evaluation.calibration import Calibration
 from faceproof.evaluation.ensemble import combine
 from faceproof.evaluation.novelty import (
@@ -22,7 +22,7 @@ from faceproof.evaluation.novelty import (
     strange_flags,
 )
 from faceproof.evaluation.operating_point import OperatingPoint
-from faceproof.evaluation.predictions import Scores, check_scores, is_positive
+from faceproof.evaluation.predictions import ScoreError, Scores, check_scores, is_positive
 from faceproof.evaluation.reliability import unsure_flags
 from faceproof.evaluation.video_point import VideoPoint
 from faceproof.models.detector import Detector
@@ -60,10 +60,10 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
-        """Return the logits, (B,), as `average_logits` has them; with novelties both, (B, 2)."""
+        """Return the logits, (B,), as `average_views` has them; with novelties both, (B, 2)."""
         images = images.to(self.device, non_blocking=True)
-        logits = average_logits(self._run, images, self.net.input.tta)
-        return np.asarray(logits.float().cpu().numpy())
+        found = average_views(self._run, images, self.net.input.tta)
+        return np.asarray(found.float().cpu().numpy())
 
     def _run(self, images: Tensor) -> Tensor:
         scaled = to_unit(images)
@@ -154,11 +154,12 @@ class Scorer:
         Raises:
             ScoreError: a network gave something that is no score.
         """
-        found = [_parts(member.network, fitted) for member in self.members]
+        with_novelty = self.novelty is not None
+        found = [_parts(member.network, fitted, with_novelty) for member in self.members]
         logits = [one for one, _ in found]
         weights = [member.weight for member in self.members]
         novelties = None
-        if self.novelty is not None:
+        if with_novelty:
             novelties = combine_novelty([one for _, one in found], weights)
         if self.average is None:
             return logits[0], novelties
@@ -203,14 +204,24 @@ class Scorer:
         ]
 
 
-def _parts(network: Network, fitted: Fitted) -> tuple[Scores, Scores | None]:
-    """Return a network's logits and, where it gives them, its novelties, (B,) each."""
+def _parts(network: Network, fitted: Fitted, with_novelty: bool) -> tuple[Scores, Scores | None]:
+    """Return a network's logits and, where they are wanted and it gives them, its novelties, (B,).
+
+    What is not wanted is not looked at: an ensemble may not know novelty where a member does.
+
+    Raises:
+        ScoreError: the network gave something that is no score.
+    """
     images = fitted[network.fit]
     found = network(images)
     if found.ndim == 1:
         return check_scores(found, len(images)), None
+    if found.ndim != 2 or found.shape[1] != 2:
+        raise ScoreError(f"a network gave scores of shape {found.shape} for {len(images)} images")
     logits, novelties = found.T
     return (
         check_scores(logits, len(images)),
-        check_scores(novelties, len(images), "the distance from the training images"),
+        check_scores(novelties, len(images), "the distance from the training images")
+        if with_novelty
+        else None,
     )

@@ -1,7 +1,8 @@
 """Judges a video by the faces in it: each face that is followed through it is judged by itself.
 
 The video is called what its face with the highest probability of the positive class is called, as
-an image is. A face must be seen in three frames, or a tenth of them if that is fewer, to decide.
+an image is; one unlike the training images decides only where no other is called positive. A face
+must be seen in three frames, or a tenth of them if that is fewer, to decide.
 """
 
 import math
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from faceproof.data.image_io import thumbnail
 from faceproof.data.model_input import Fit
-from faceproof.inference.faces import FaceOptions
+from faceproof.inference.faces import FaceOptions, choose_face
 from faceproof.inference.predictor import Predictor, fit_all, stack_fitted
 from faceproof.inference.verdicts import Fitted
 from faceproof.inference.video import THUMBNAIL, Clip
@@ -34,8 +35,10 @@ from faceproof.prepare.video import (
 )
 from faceproof.words import counted
 
-RULE = "one on the face with the highest probability of the positive class"
-
+RULE = (
+    "one on the face with the highest probability of the positive class (one unlike the training "
+    "images only where no other is called positive)"
+)
 
 # Frames in which a face must be seen to decide: so many, or such a share if that is fewer.
 MIN_SEEN, MIN_SHARE = 3, 0.1
@@ -184,11 +187,8 @@ def judge_video_faces(
     # A wrong find is seen in few frames, and would decide as surely as a face.
     enough = min(MIN_SEEN, math.ceil(MIN_SHARE * clip.num_frames))
     seen = [one for one in tracks if len(one.frames) >= enough] or tracks
-    counted = [(one.probability, one) for one in seen if one.probability is not None]
-    if counted:  # of equal probabilities the first counts, which is of the largest face
-        chosen = max(counted, key=lambda pair: pair[0])[1]
-    elif tracks:
-        chosen = tracks[0]
-    else:
-        chosen = judge_clip(predictor, Clip(clip.seconds, 0, [], {}, []))
+    chosen = choose_face(seen, predictor.task.positive)
+    if chosen is None:
+        nothing = Clip(clip.seconds, 0, [], {}, [])
+        chosen = tracks[0] if tracks else judge_clip(predictor, nothing)
     return FacesVideoVerdict(chosen, tuple(tracks), clip.num_frames, clip.wanted)

@@ -57,6 +57,9 @@ class VideoVerdict:
         frames_wanted: how many frames were to be read.
         times: of the frames that could be read, in seconds from the start.
         frames: the verdicts on them.
+        novelty: the median novelty of the frames that count; None where the detector does not know
+            novelty, or no frame counts.
+        is_strange: whether that is too much for an answer; None as `novelty`.
     """
 
     verdict: str

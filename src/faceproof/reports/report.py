@@ -299,7 +299,7 @@ def _strange(evaluation: Evaluation) -> list[str]:
     more = f"; and {len(rows) - MAX_SOURCES:,} more sources" if len(rows) > MAX_SOURCES else ""
     return [
         f"Unsure because they are unlike the training images: {shares}{more}. Of images like those "
-        f"of validation it is to be at most {percent(point.rate)}."
+        f"of validation it is to be at most {percent(point.promised)}."
     ]
 
 

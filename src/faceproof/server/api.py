@@ -162,7 +162,8 @@ def about_faces(options: FaceOptions | None) -> str:
     without = "the whole is judged" if options.whole_if_none else "the verdict is no face"
     return (
         f"find the faces, at most {options.most}, and judge each by itself, in a video over its "
-        "frames; the whole is called what its face of the highest probability is; without any "
+        "frames; the whole is called what its face of the highest probability is (a face unlike "
+        "the training images decides only where no other is called positive); without any "
         f"{without}"
     )
 

@@ -10,6 +10,7 @@ from faceproof.data.image_io import Pixels
 from faceproof.evaluation.groups import unit_codes
 from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
+from faceproof.evaluation.novelty import NoveltyPoint, find_strange
 from faceproof.evaluation.operating_point import (
     OperatingPoint,
     fit_to_validation,
@@ -44,7 +45,7 @@ def store_operating_point(
     Returns what the detector does on validation, in a sentence for people.
     """
     rate, workers, threshold = config.novelty.rate, config.loader.num_workers, config.threshold
-    wanted = None if rate is None else Wanted(train, rate)
+    wanted = None if rate is None else Wanted(train, rate, net.input.num_passes)
     with run.unchanged():
         load_best(run, net)
         logits, novelties, novelty = score_validation(net, val, task, workers, wanted)
@@ -59,14 +60,20 @@ def store_operating_point(
     run.write_operating_point(point.to_json(), of_videos, of_novelty)
     mistakes = find_mistakes(predictions, task, point.threshold)
     log_mistakes(run, "validation", mistakes, writer=writer)
-    return verdict(predictions, task, point)
+    return verdict(predictions, task, point, strange)
 
 
-def verdict(predictions: pa.Table, task: Task, point: OperatingPoint) -> str:
-    """Return what a detector does on validation, in a sentence for people."""
+def verdict(
+    predictions: pa.Table, task: Task, point: OperatingPoint, limit: NoveltyPoint | None = None
+) -> str:
+    """Return what a detector does on validation, in a sentence for people.
+
+    `limit` is from which novelty on an image is strange, if that was fitted.
+    """
     area = measure(predictions, task, point.threshold)["roc_auc"]
     labels, units = label_numbers(predictions, task), unit_codes(predictions)
-    check = check_point(labels, probabilities_of(predictions), units, point)
+    strange = None if limit is None else find_strange(predictions, limit)
+    check = check_point(labels, probabilities_of(predictions), units, point, strange)
     parts = ["ROC-AUC undefined" if area is None else f"ROC-AUC {area:.3f}"]
     if check.in_use is not None:
         parts.append(f"in use {check.in_use}")

@@ -223,13 +223,13 @@ def _share_strange(card: "Card", columns: dict[str, Any], units: "Codes") -> dic
     if (interval := share_interval(flags, units[known])) is None:
         return None
     share, (low, high) = float(flags.mean()), interval
-    more = low > point.rate
+    more = low > point.promised
     text = (
         f"{percent(share)} of {len(flags):,} images are {STRANGE} ({percent(low)} to "
-        f"{percent(high)}), {'more than' if more else 'against'} the {percent(point.rate)} of "
+        f"{percent(high)}), {'more than' if more else 'against'} the {percent(point.promised)} of "
         "images like those of validation"
     )
-    values = {"share": share, "interval": [low, high], "rate": point.rate, "more": more}
+    values = {"share": share, "interval": [low, high], "rate": point.promised, "more": more}
     return {**values, "text": text}
 
 

@@ -240,13 +240,26 @@ def _join_novelty(
 ) -> tuple[Scores | None, NoveltyPoint | None]:
     """Return the ensemble's novelties of validation, and a limit of its own.
 
-    The rate is the first member's. Both are None where a member does not know novelty.
+    The rate is the members'. Both are None where a member does not know novelty.
+
+    Raises:
+        FaceproofError: the members' rates differ.
     """
     points = [read_novelty_point(one) for one in runs]
     first = points[0]
     novelties = combine_novelty([novelties_of(table) for table in tables], weights)
     if first is None or novelties is None or None in points:
         return None, None
+    if any(point.rate != first.rate for point in points if point is not None):
+        listed = "; ".join(
+            f"{one.path}: {point.rate:g}"
+            for one, point in zip(runs, points, strict=True)
+            if point is not None
+        )
+        raise FaceproofError(
+            f"the members have novelty.rate of different values ({listed}); an ensemble has one: "
+            "resume one of them with the rate of the other, which fits it without training"
+        )
     return novelties, fit_novelty_point(novelties, first.rate, first.num_training)
 
 

@@ -178,7 +178,7 @@ def evaluate_run(
         operating_point=point,
         video_point=video,
         novelty_point=read_novelty_point(run),
-        home=sorted(filter(None, own.table["source"].unique().to_pylist())),
+        home=sorted(filter(None, select(own.table, "train")["source"].unique().to_pylist())),
         test_scorings=run.count_test_scorings(names) if is_test else None,
         skipped=left_out.record(),
         num_seen=left_out.images.num_rows,

@@ -24,7 +24,7 @@ from faceproof.audit.seen import read_seen
 from faceproof.data.run_tables import read_samples
 from faceproof.data.table import counts
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.novelty import read_novelty_point
+from faceproof.evaluation.novelty import NoveltyPoint, read_novelty_point
 from faceproof.evaluation.operating_point import OperatingPoint, read_operating_point
 from faceproof.evaluation.predictions import read_predictions
 from faceproof.evaluation.scored_runs import AGAIN
@@ -89,7 +89,7 @@ def _pack_run(run: RunFolder, onnx: bool) -> Package:
         if len(tasks) != 1:
             raise FaceproofError(f"{run.ensemble} joins detectors of {', '.join(sorted(tasks))}")
         name = str(record.get("model") or run.path.name)
-    point = read_operating_point(run)
+    point, limit = read_operating_point(run), read_novelty_point(run)
     reference = None
     if run.validation.is_file():
         files[REFERENCE] = pack_reference(read_predictions(run.validation), run.validation)
@@ -99,10 +99,10 @@ def _pack_run(run: RunFolder, onnx: bool) -> Package:
         task=TaskEntry.of(get_task(task)),
         operating_point=point,
         video=read_video_point(run),
-        novelty=read_novelty_point(run),
+        novelty=limit,
         reference=reference,
         trained_on=_training_data(run, record.get("data")),
-        evaluations=tuple(_evaluations(run, point)),
+        evaluations=tuple(_evaluations(run, point, limit)),
         networks=tuple(members),
         average=average,
         crop=read_crop(record.get("crop")),
@@ -158,8 +158,13 @@ def _training_data(run: RunFolder, name: str | None) -> TrainingData:
     return TrainingData(name, images, hashlib.sha256(b"".join(digests)).hexdigest())
 
 
-def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEntry]:
-    """Yield what was measured of these weights; refuse evaluations of others."""
+def _evaluations(
+    run: RunFolder, point: OperatingPoint, limit: NoveltyPoint | None
+) -> Iterator[EvaluationEntry]:
+    """Yield what was measured of these weights; refuse evaluations of others.
+
+    What was measured in use is left out where the unsure band or the limit of novelty was another.
+    """
     if stale := stale_evaluations(run):
         listed = "; ".join(f"{name}: {why}" for name, why in stale.items())
         raise FaceproofError(
@@ -172,8 +177,11 @@ def _evaluations(run: RunFolder, point: OperatingPoint) -> Iterator[EvaluationEn
         report = read_report(run, name)
         used, intervals = report.get("operating_point") or {}, report.get("intervals") or {}
         try:
-            used, intervals = (parse(dict[str, Any], one) for one in (used, intervals))
+            used, intervals, novelty = (
+                parse(dict[str, Any], one) for one in (used, intervals, report.get("novelty") or {})
+            )
             alike = all(used.get(key) == own[key] for key in (*same, "unsure"))
+            alike &= novelty.get("limit") == (None if limit is None else limit.limit)
             entry: EvaluationEntry = parse(
                 EvaluationEntry,
                 {

@@ -20,12 +20,13 @@ from faceproof.words import apart
 
 NUM_CHECKED = 64  # images on which ONNX Runtime must agree with PyTorch
 TOLERANCE = 1e-4  # between their logits
+NOVELTY_TOLERANCE = 1e-3  # between their novelties, as a share of one that is above 1
 
 log = logging.getLogger(__name__)
 
 
 def check_parity(folder: Path, runs: Sequence[RunFolder]) -> None:
-    """Refuse an artifact whose ONNX models disagree with PyTorch in a logit or a verdict."""
+    """Refuse an artifact whose ONNX models disagree with PyTorch in an output or a verdict."""
     unreadable: list[str] = []
     images = list(islice(_validation_images(runs, unreadable), NUM_CHECKED))
     if unreadable:
@@ -61,14 +62,29 @@ def check_parity(folder: Path, runs: Sequence[RunFolder]) -> None:
 def refuse_disagreement(
     name: str, theirs: npt.NDArray[np.floating], ours: npt.NDArray[np.floating]
 ) -> None:
-    """Refuse an ONNX model whose logits are not PyTorch's."""
-    distances = np.abs(theirs - ours)
-    if not (distances <= TOLERANCE).all():
-        most, allowed = apart(float(distances.max()), TOLERANCE, ".3g")
+    """Refuse an ONNX model whose outputs are not PyTorch's: logits (B,), or with novelties (B, 2).
+
+    Novelties are compared as shares, for they have no upper bound.
+
+    Raises:
+        FaceproofError: they differ.
+    """
+    (logits, *novelties), (own, *own_novelties) = np.atleast_2d(theirs.T), np.atleast_2d(ours.T)
+    _refuse_apart(name, "logits differ by", np.abs(logits - own), TOLERANCE)
+    for found, known in zip(novelties, own_novelties, strict=True):
+        shares = np.abs(found - known) / np.maximum(1, known)
+        words = "distances from the training images differ, as shares of PyTorch's, by"
+        _refuse_apart(name, words, shares, NOVELTY_TOLERANCE)
+
+
+def _refuse_apart(
+    name: str, words: str, distances: npt.NDArray[np.floating], tolerance: float
+) -> None:
+    if not (distances <= tolerance).all():
+        most, allowed = apart(float(distances.max()), tolerance, ".3g")
         raise FaceproofError(
-            f"ONNX Runtime and PyTorch disagree on {name}: on {len(distances)} images their logits "
-            f"differ by up to {most}, more than {allowed}; nothing was written. Export without "
-            "--onnx"
+            f"ONNX Runtime and PyTorch disagree on {name}: on {len(distances)} images their "
+            f"{words} up to {most}, more than {allowed}; nothing was written. Export without --onnx"
         )
 
 

@@ -20,6 +20,7 @@ from faceproof.io.plain_files import read_bytes
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector
 from faceproof.models.novelty import (
+    MIN_IMAGES,
     DetectorWithNovelty,
     Novelty,
     fit_novelty,
@@ -31,21 +32,29 @@ from faceproof.models.novelty import (
 from faceproof.task import Task
 
 MAX_FITTED = 2000  # images of training from which the distance is measured
+MAX_VIEWS = 20_000  # of them, their tiles and mirror images counted; each is a row of features
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a distance from the training images is fitted to, and the share of false calls."""
+    """What a distance from the training images is fitted to, and the share of false calls.
+
+    Attributes:
+        train: the image table of training.
+        rate: the share of images like those of training that may be called strange.
+        num_views: by how many tiles and mirror images the network judges an image.
+    """
 
     train: pa.Table
     rate: float
+    num_views: int = 1
 
     @property
     def sample(self) -> pa.Table:
         """The training images from which the distance is measured, evenly spaced over the table."""
-        number = min(self.train.num_rows, MAX_FITTED)
+        number = min(self.train.num_rows, MAX_FITTED, MAX_VIEWS // self.num_views)
         places = np.linspace(0, self.train.num_rows - 1, number).round().astype(np.int64)
         return self.train.take(places)
 
@@ -60,10 +69,13 @@ def score_validation(
     Returns:
         (N,) logits; and (N,) distances in units of their median with what gives them, or None and
         None.
+
+    Raises:
+        FaceproofError: an image cannot be read any more, or no distance can be fitted.
     """
-    novelty = None if wanted is None else _fit(net, wanted.sample, task, num_workers)
-    if novelty is None:
+    if wanted is None:
         return score(net, val, task, num_workers=num_workers), None, None
+    novelty = _fit(net, wanted, task, num_workers)
     both = DetectorWithNovelty(net, novelty)
     logits, distances = score_with_novelty(both, val, task, num_workers=num_workers)
     usual = median_distance(distances)
@@ -72,13 +84,30 @@ def score_validation(
     return logits, scaled.astype(np.float64), novelty.scaled(usual)
 
 
-def _fit(net: Detector, rows: pa.Table, task: Task, num_workers: int | str) -> Novelty | None:
+def _fit(net: Detector, wanted: Wanted, task: Task, num_workers: int | str) -> Novelty:
+    rows = wanted.sample
+    features = features_of(net, rows, task, num_workers=num_workers)
+    labels = np.repeat(label_numbers(rows, task), len(features) // rows.num_rows)
     try:
-        features = features_of(net, rows, task, num_workers=num_workers)
-        return fit_novelty(features, label_numbers(rows, task))
+        return fit_novelty(features, labels)
     except FaceproofError as error:
-        log.warning("no image will be called %s: %s", STRANGE, error)
-        return None
+        raise FaceproofError(
+            f"novelty.rate={wanted.rate:g} cannot be had: {error}. The training itself is whole: "
+            "resume the run with novelty.rate=null"
+        ) from error
+
+
+def check_enough(train: pa.Table, rate: float | None) -> None:
+    """Refuse, before a training, a rate for which there are too few images.
+
+    Raises:
+        FaceproofError: there are.
+    """
+    if rate is not None and train.num_rows < MIN_IMAGES:
+        raise FaceproofError(
+            f"novelty.rate={rate:g} takes {MIN_IMAGES} training images to tell what is unlike "
+            f"them, and there are {train.num_rows}; leave it out, or train on more"
+        )
 
 
 def store_novelty(

@@ -43,7 +43,8 @@ class PredictConfig:
         frames_out: a folder for a timeline of each video, its most suspicious frames, and a CSV
             of all its frames; videos.csv there says which video each is of.
         find_faces: judge each face in an image by itself; the image is called what its face with
-            the highest probability is called; so is a video, whose faces are followed. By default
+            the highest probability is called (a face unlike the training images decides only where
+            no other is called positive); so is a video, whose faces are followed. By default
             if the detector was trained on crops of faceproof prepare. Needs pip install
             'faceproof[faces]'.
         whole_if_none: with --find-faces, judge the whole image where no face is found, instead of

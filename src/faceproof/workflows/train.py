@@ -75,6 +75,7 @@ from faceproof.workflows.methods import (
     make_methods,
     read_teacher,
 )
+from faceproof.workflows.novelty import check_enough
 from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
@@ -218,6 +219,7 @@ def _prepare(
     if resume:
         refuse_changed_images(home, rows)
     check_splits(rows, data)
+    check_enough(select(rows, "train"), config.novelty.rate)
     for monitor in config.part_monitors:
         check_parts(monitor, select(rows, "val"), data.task)
     if not resume:
