@@ -86,17 +86,17 @@ def test_what_the_network_sees_of_a_pair_differs(row: int, crop: Crop | None) ->
         assert different.mean() > 0.05
 
 
-def test_a_crop_holds_a_point_of_the_border_of_the_oval() -> None:
+def test_a_crop_holds_a_point_of_the_oval() -> None:
     ovals = np.full((3, 6), np.nan, np.float32)
     ovals[1] = 0.2, 0.3, 0.05, 0, 0, 0.1
     make = Synthesis(ROWS, 0, Fit(16, "bilinear", Crop()), ovals)
     for draw in (0, 0.25, 0.6):
         x, y = make.through(6, draw)  # type: ignore[misc]
-        assert ((x - 0.2) / 0.05) ** 2 + ((y - 0.3) / 0.1) ** 2 == pytest.approx(1)
+        assert ((x - 0.2) / 0.05) ** 2 + ((y - 0.3) / 0.1) ** 2 == pytest.approx(0.25)
     assert make.through(8, 0.5) is None
     assert make.through(2, 0.5) is None
     marked = np.zeros((3, 100, 100), np.uint8)
-    x, y = 0.25, 0.3  # at a draw of 0
+    x, y = 0.25, 0.3
     marked[:, int(100 * y), int(100 * x)] = 255
     cut = RandomCrop(make.fit, 0, through=lambda row, draw: (x, y))
     assert all(cut(marked, epoch, 0).max() == 255 for epoch in range(50))
