@@ -77,7 +77,8 @@ def sweeps_here() -> Iterator[list[list[str]]]:
         what, *words = command[command.index("faceproof") + 1 :]
         done.append([what, *words])
         log.touch()
-        given = {key: value for key, _, value in (word.partition("=") for word in words)}
+        parts = (word.partition("=") for word in words)
+        given = {key: value.strip("\"'") for key, _, value in parts}  # quoted for Hydra
         kept = [word for word in words if not word.startswith(("hydra.", "run=", "--config-name"))]
         kept = [word for word in kept if word not in ("train", "--config-name")]
         outer = GlobalHydra.instance().hydra
