@@ -78,7 +78,7 @@ def test_tensorboard_holds_figures_images_and_hyperparameters(tiny, tmp_path):
         info.name for info in HParamsPluginData.FromString(plugin.content).experiment.hparam_infos
     ]
     assert shown[:7] == [
-        "model", "data", "freeze", "optimizer", "scheduler", "augment", "optimizer.lr"
+        "model", "data", "freeze", "optimizer", "scheduler", "augment", "synthesis",
     ]  # fmt: skip
     best = min(row["val/loss"] for row in read_epochs(run.metrics))
     assert {"best/val/roc_auc", "best/val/f1", "best/val/jaccard"} <= set(tags["scalars"])
