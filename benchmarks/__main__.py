@@ -113,10 +113,6 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         from benchmarks.scoring import measure_scoring
 
         return measure_scoring(given.data, given.models, given.images, given.rounds)
-    if given.name == "frozen":
-        from benchmarks.frozen import measure_frozen
-
-        return measure_frozen(given.data, given.models, given.epochs, given.rounds)
     return _measure_training(given)
 
 
@@ -137,6 +133,10 @@ def _measure_made(given: argparse.Namespace) -> list[dict[str, object]]:
 
 def _measure_training(given: argparse.Namespace) -> list[dict[str, object]]:
     """Return the rows of a benchmark of the training loop or its loader."""
+    if given.name == "frozen":
+        from benchmarks.frozen import measure_frozen
+
+        return measure_frozen(given.data, given.models, given.epochs, given.rounds)
     from benchmarks import training
 
     if given.name == "precision":

@@ -108,7 +108,7 @@ class EpochSampler(Sampler[int]):
         return np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
 
     def _of_rank(self, order: Rows) -> Rows:
-        """Return every so manieth of an order, which is filled up from its own start."""
+        """Return every `num_ranks`-th of an order, filled up from its start, from this rank on."""
         whole = -(-len(order) // self.num_ranks) * self.num_ranks
         return np.resize(order, (whole, *order.shape[1:]))[self.rank :: self.num_ranks]
 

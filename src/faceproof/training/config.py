@@ -95,8 +95,8 @@ class OptimizerConfig:
             of the block before it twice, and so on; None for one rate for all. Bao et al. 2022,
             "BEiT" (arXiv:2106.08254), fine-tune so.
         weight_decay: for weights; biases and normalisation (one-dimensional) have none.
-        sam_rho: take the gradient so far from the weights, where the loss is higher; None for
-            where they are. See `training.sharpness`.
+        sam_rho: SAM's rho: the gradient is taken at weights that are moved this far uphill; None
+            for no SAM. See `training.sharpness`.
         options: further arguments of the optimizer, such as `momentum`.
     """
 

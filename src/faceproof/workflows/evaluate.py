@@ -26,7 +26,7 @@ from faceproof.data.table import (
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
 from faceproof.evaluation.config import EvaluateConfig
-from faceproof.evaluation.evaluation_result import EvaluationContext
+from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.json_values import plain
 from faceproof.evaluation.novelty import read_novelty_point
@@ -182,19 +182,23 @@ def evaluate_run(
         test_scorings=run.count_test_scorings(names) if is_test else None,
         skipped=left_out.record(),
         num_seen=left_out.images.num_rows,
-        neutral=neutral,
-        robustness=robustness,
-        detector=detector,
-        images=_images_digest(rows),
+        neutral=neutral, robustness=robustness, detector=detector, images=_images_digest(rows),
         protocols=[one for data in sets for one in data.coverage],
     )  # fmt: skip
-    evaluation = compute_evaluation(predictions, context)
+    _report(run, folder, predictions, compute_evaluation(predictions, context), tables)
+    return folder
+
+
+def _report(
+    run: RunFolder, folder: Path, predictions: pa.Table, evaluation: Evaluation,
+    tables: Mapping[str, pa.Table],
+) -> None:  # fmt: skip
+    """Write the report, log the mistakes to TensorBoard, and show the metrics in the terminal."""
     images = mistake_images(evaluation.mistakes)
     extras = ReportExtras(read_epochs(run.metrics), tables, images)
     write_report(folder, predictions, evaluation, extras)
     log_mistakes(run, folder.name, evaluation.mistakes, images)
     show(Console(), folder, evaluation)
-    return folder
 
 
 def _select_rows(

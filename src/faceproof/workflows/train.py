@@ -139,11 +139,7 @@ def train(
     config = make_train_config(values, RecordedData(run) if resume else None)
     check_both_classes(config.data)
     seed_everything(config.seed)
-    model = config.model
-    net = build_of_file(model, run.last) if resume else build_network(model)
-    weights = None if resume else load_initial_weights(net, model.weights, model.swap_classes)
-    if (lora := config.adapter) is not None:
-        add_adapters(net, lora.rank, lora.alpha, lora.layers)
+    net, weights = _network(run, config, resume)
     dry_run(config, net)  # before the images, which may take long to list
     teacher = None if config.distill is None else read_teacher(config.distill)
     if weights is not None:
@@ -156,7 +152,7 @@ def train(
     if not resume:  # its images are recorded without what was left out
         data, held_out = leave_out(data, config.leave_out)
     record: dict[str, Any] = {} if resume else {
-        "model": model.name, "data": data.name, "weights": weights,
+        "model": config.model.name, "data": data.name, "weights": weights,
         "choices": dict(choices or {}),
         "crop": plain(read_crop(data.crop)),
     }  # fmt: skip
@@ -197,6 +193,17 @@ def seed_everything(seed: int) -> None:
     # What Lightning announces, faceproof says itself.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     pl.seed_everything(seed, verbose=False)
+
+
+def _network(run: RunFolder, config: TrainConfig, resume: bool) -> tuple[Detector, Any]:
+    """Build the network, and say what its initial weights are; None of a run that is resumed."""
+    model, weights = config.model, None
+    net = build_of_file(model, run.last) if resume else build_network(model)
+    if not resume:
+        weights = load_initial_weights(net, model.weights, model.swap_classes)
+    if (lora := config.adapter) is not None:
+        add_adapters(net, lora.rank, lora.alpha, lora.layers)
+    return net, weights
 
 
 def _prepare(
