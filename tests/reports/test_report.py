@@ -42,7 +42,8 @@ from faceproof.evaluation.video_point import VideoConfig, fit_video_point
 from faceproof.io import atomic as whole_files
 from faceproof.reports import report as report_module
 from faceproof.reports.numbers import rate, span
-from faceproof.reports.report import ReportExtras, scorings, verdict
+from faceproof.reports.report import ReportExtras
+from faceproof.reports.verdict_text import scorings, verdict
 from faceproof.task import TASKS
 from faceproof.words import percent
 

@@ -3,7 +3,8 @@
 Switch: `cores`; without it worker processes decode. On a CPU the arithmetic of a batch uses every
 core. A worker process takes a core from one of its threads, and the other threads wait for that
 one; decoding by all cores and then computing by all cores loses nothing.
-Gain: `python -m benchmarks performance` measures it.
+Gain: `face_cnn` scores 1.05 to 1.11 times as many images a second; training is as fast either way
+(docs/performance.md).
 """
 
 import functools

@@ -12,7 +12,7 @@ from faceproof.evaluation.statistics import Interval
 from faceproof.io.folders import from_here
 from faceproof.io.plain_files import printable
 from faceproof.reports.numbers import DASH, rate, span
-from faceproof.reports.report import verdict
+from faceproof.reports.verdict_text import verdict
 from faceproof.reports.verdict_warnings import verdict_warnings
 
 
