@@ -152,12 +152,11 @@ def list_folder(
     """
     expected = expected_tree(root, layout, labels, splits)
     check_root(root, expected)
-    words = {"label": _folded(labels), "split": _folded(USUAL_SPLITS | dict(splits))}
     pattern = layout_pattern(layout, keys)
-    raw = [key for key in keys if key in pattern.groupindex]
-    names = ("path", *PLACEHOLDERS, *(f"{{{key}}}" for key in raw))
-    columns: dict[str, list[str | None]] = {name: [] for name in names}
+    words = {"label": _folded(labels), "split": _folded(USUAL_SPLITS | dict(splits))}
     makers = _folded(generators)
+    raw = {f"{{{key}}}": key for key in keys if key in pattern.groupindex}
+    columns: dict[str, list[str | None]] = {name: [] for name in ("path", *PLACEHOLDERS, *raw)}
     misfits, not_text, left_out = list[str](), list[str](), LeftOut()
     unknown: dict[str, dict[str, str]] = {}
     given = {"label": labels, "split": splits, "generator": generators}
@@ -173,14 +172,14 @@ def list_folder(
         for name, found in seen.items():
             found.add(match[name])
         if row := _row(match, words, makers, unknown):
-            row |= {f"{{{key}}}": match[key] for key in raw}
+            row |= {name: match[key] for name, key in raw.items()}
             for name, value in (row | {"path": path}).items():
                 columns[name].append(value)
     if not columns["path"] or unknown:
-        trees = f"{expected}\n{found_tree(root)}"
-        other = _other_root(root, pattern, words)
-        known = unknown_words(unknown, words, trees, other) if unknown else None
-        raise known or _nothing_fits(root, trees, misfits, left_out, other)
+        trees, other = f"{expected}\n{found_tree(root)}", _other_root(root, pattern, words)
+        if unknown:
+            raise unknown_words(unknown, words, trees, other)
+        raise _nothing_fits(root, trees, misfits, left_out, other)
     _warn_of_left_out(root, layout, misfits, not_text, left_out)
     warn_of_unread_words(root, layout, given, USUAL_SPLITS, seen)
     return columns
