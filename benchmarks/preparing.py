@@ -16,7 +16,8 @@ from faceproof.prepare.boxes import crop
 from faceproof.prepare.cropping import MARGIN
 from faceproof.prepare.media import prepare_settings
 from faceproof.prepare.retinaface import RetinaFace
-from faceproof.workflows.prepare import Preparation, listed_paths, prepare_folder
+from faceproof.workflows.prepare import Preparation, prepare_folder
+from faceproof.workflows.prepare_sources import listed_paths
 
 WIDTH, HEIGHT, RATE = 1280, 720, 25
 

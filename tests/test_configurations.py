@@ -27,7 +27,8 @@ from faceproof.errors import FaceproofError
 from faceproof.lookup import LIST_VIDEOS
 from faceproof.prepare.media import prepare_settings
 from faceproof.training.config import make_train_config
-from faceproof.workflows.prepare import Listed, Preparation, prepare_folder
+from faceproof.workflows.prepare import Preparation, prepare_folder
+from faceproof.workflows.prepare_sources import Listed
 from tests import protocol_trees as trees
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train

@@ -103,6 +103,10 @@ class SettingError(FaceproofError):
         super().__init__(f"{setting} {problem}".strip())
         self.setting, self.problem = setting, problem
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes the error again, in another process."""
+        return type(self), (self.setting, self.problem)
+
     def within(self, where: str) -> "SettingError":
         """Return the same error for settings that stand at a place of larger ones."""
         return type(self)(join(where, self.setting), self.problem)
@@ -122,6 +126,10 @@ class UnknownSettingError(SettingError):
         )
         FaceproofError.__init__(self, f"there is no setting {setting}; {hint}")
         self.setting = setting
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes the error again, in another process."""
+        return type(self), (self.setting, self.known)
 
     def within(self, where: str) -> "UnknownSettingError":
         """Return the same error for settings that stand at a place of larger ones."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from faceproof.data.digests import content_digest
 from faceproof.data.image_io import read_image
@@ -218,6 +218,44 @@ def test_of_all_frames_those_behind_the_end_are_counted(tmp_path, prepared, sett
     wanted = 40 // settings.get("every", 1)
     assert result.lost > 0
     assert result.num_frames + result.lost == pytest.approx(wanted, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"), [({"frames": 20}, 20), ({"frames": "all"}, 60), ({"every": 2}, 30)]
+)
+def test_of_a_video_that_is_damaged_inside_the_lost_frames_are_counted(
+    tmp_path, prepared, settings, wanted
+):
+    whole = write_clip(
+        tmp_path / "whole.mp4", lambda n: [moving(1, n)], 60, gop=10,
+        options={"movflags": "faststart"},
+    ).read_bytes()  # fmt: skip
+    third = len(whole) // 3
+    (tmp_path / "damaged.mp4").write_bytes(whole[:third] + bytes(third) + whole[2 * third :])
+    result = prepared(tmp_path / "damaged.mp4", **settings)
+    assert result.status == OK
+    assert 0.2 * wanted < result.lost < 0.6 * wanted
+    assert result.num_frames + result.lost == pytest.approx(wanted, abs=2)
+    assert "cannot be read: the file is cut off or damaged" in result.reason
+
+
+def test_a_blurred_face_gives_way_to_a_sharp_one(tmp_path, prepared):
+    pixels = scene([LARGE, SMALL])
+    soft = np.array(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(4)))
+    soft[:90, :90] = pixels[:90, :90]  # the small face stays as it is
+    Image.fromarray(soft).save(tmp_path / "a.png")
+    both = prepared(tmp_path / "a.png", faces="all").crops
+    assert both[0].sharpness < both[1].sharpness
+    between = (both[0].sharpness + both[1].sharpness) / 2
+    (crop,) = prepared(tmp_path / "a.png", min_sharpness=between).crops
+    assert crop.face == both[1].face
+    clip = write_video(tmp_path / "a.mp4", [0, 0.1, 0.2], side=256, image=lambda n: soft)
+    found = prepared(clip, frames="all", faces="all").crops
+    sharp = {track: max(one.sharpness for one in found if one.track == track) for track in (0, 1)}
+    limit = sum(sharp.values()) / 2
+    chosen = prepared(clip, frames="all", min_sharpness=limit)
+    assert chosen.status == OK
+    assert {crop.face.box.left < 90 for crop in chosen.crops} == {True}
 
 
 def test_a_path_that_no_system_takes_is_a_reason(prepared):

@@ -13,7 +13,8 @@ from faceproof.prepare import ovals
 from faceproof.prepare.alignment import TEMPLATE
 from faceproof.prepare.ovals import OF_TEMPLATE, found_ovals, oval_of, stored_ovals
 from faceproof.task import get_task
-from faceproof.workflows.prepare import PrepareConfig, listed_data, prepare
+from faceproof.workflows.prepare import PrepareConfig, prepare
+from faceproof.workflows.prepare_sources import listed_data
 from tests.small_faces import write_photograph
 
 PEOPLE = [(1, 128, 128, 150), (2, 60, 90, 140), (3, 200, 200, 150)]  # two at a border

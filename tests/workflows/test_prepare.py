@@ -1,7 +1,11 @@
 """faceproof prepare: the folder, going on, the same bytes, and detectors trained on it."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +26,10 @@ from faceproof.inference.faces import FaceOptions, cut_faces, face_options, judg
 from faceproof.inference.video_faces import read_faces
 from faceproof.io.stamps import digest_of
 from faceproof.prepare import processes
+from faceproof.settings import SettingError
 from faceproof.task import get_task
-from faceproof.workflows.prepare import (
-    PrepareConfig,
-    listed_data,
-    listed_paths,
-    prepare,
-)
+from faceproof.workflows.prepare import PrepareConfig, prepare
+from faceproof.workflows.prepare_sources import listed_data, listed_paths
 from tests.jobs import evaluate, train
 from tests.small_faces import moving, write_clip, write_photograph
 
@@ -264,6 +265,112 @@ def test_paths_are_prepared_without_labels(originals, tmp_path, capsys):
     }
     assert len(rows) == 4
     assert "4 crops of 3 files" in capsys.readouterr().out
+
+
+def test_a_file_that_is_named_twice_is_prepared_once(originals, tmp_path, data, caplog):
+    folder, file = str(originals / "real"), str(originals / "real/b.png")
+    assert len(listed_paths([folder, file]).rows) == 2
+    assert "1 file named more than once" in caplog.text
+    twice = data.table.slice(0, 1)
+    twice = DataSet("mine", data.task, pa.concat_tables([twice, twice]))
+    with pytest.raises(FaceproofError, match=r"a\.mp4 is listed more than once"):
+        prepare(config(tmp_path / "out"), listed_data(twice))
+
+
+def test_what_only_a_table_reads_is_said(originals, tmp_path, caplog):
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"path,label,split\n{originals / 'real/b.png'},real,train\n")
+    (row,) = listed_paths([str(listed)]).rows
+    assert row["label"] is None
+    assert f"label, split not read; faceproof prepare data=table data.file={listed}" in caplog.text
+    with pytest.raises(FaceproofError, match=r"l\.json is a table: faceproof prepare data=table"):
+        listed_paths([str(tmp_path / "l.json")])
+
+
+def test_a_video_is_known_by_its_bytes_and_a_file_may_be_called_data(originals, tmp_path):
+    shutil.copy(originals / "real/a.mp4", tmp_path / "noending")
+    shutil.copy(originals / "real/a.mp4", tmp_path / "data.mp4")
+    words = [str(tmp_path / "noending"), str(tmp_path / "data.mp4")]
+    assert main(["prepare", *words, "--out", str(tmp_path / "out"), "--frames", "2"]) == 0
+    assert [row["time"] is None for row in rows_of(tmp_path / "out")] == [False] * 4
+
+
+def test_frames_in_a_folder_keep_their_group_whoever_is_in_them(tmp_path):
+    """A face has another number in each frame, as its size changes."""
+    people = [(5, 70, 128, 140), (6, 190, 128, 90)]
+    files = [
+        write_photograph(tmp_path / "0.png", people),
+        write_photograph(tmp_path / "1.png", people[:1]),
+    ]
+    columns = {
+        "path": list(map(str, files)), "label": ["real"] * 2, "split": ["train"] * 2,
+        "group": ["v"] * 2, "source": ["mine"] * 2,
+    }  # fmt: skip
+    frames = DataSet("mine", get_task("deepfake"), table_from_columns(columns))
+    prepare(config(tmp_path / "out", faces="all"), listed_data(frames))
+    assert [row["group"] for row in rows_of(tmp_path / "out")] == ["v"] * 3
+
+
+def test_a_folder_inside_of_what_is_prepared_goes_on_too(originals, tmp_path, monkeypatch):
+    folder = tmp_path / "mine"
+    shutil.copytree(originals / "real", folder)
+    stopped_after(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config(folder / "faces"), listed_paths([str(folder)]))
+    assert (folder / "faces/journal.jsonl").is_file()
+    monkeypatch.undo()
+    about = prepare(config(folder / "faces"), listed_paths([str(folder)]))
+    assert about.counts["files"] == 2
+
+
+def test_a_setting_that_a_worker_refuses_is_told_as_itself(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEPROOF_ALLOW", "tests.dying_detector")
+    options = {"detector": "tests.dying_detector.Middle", "align": True, "workers": 1}
+    with pytest.raises(SettingError, match="align = true takes 5 landmarks"):
+        prepare(config(tmp_path / "out", **options), listed_data(data))
+
+
+def test_workers_end_with_the_process_that_started_them(originals, tmp_path):
+    for number in range(40):
+        shutil.copy(originals / "real/a.mp4", tmp_path / f"{number}.mp4")
+    words = ["prepare", str(tmp_path), "--out", str(tmp_path / "out"), "--workers", "2"]
+    started = subprocess.Popen([sys.executable, "-m", "faceproof", *words])
+    try:
+        journal = tmp_path / "out/journal.jsonl"
+        wait_for(lambda: journal.is_file() and journal.read_bytes().count(b"\n") > 1)
+        children = [int(word) for word in _children_of(started.pid)]
+    finally:
+        started.kill()
+        started.wait()
+    assert len(children) >= 2
+    wait_for(lambda: not any(Path(f"/proc/{one}").exists() for one in children))
+
+
+def _children_of(process):
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+def wait_for(condition, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.1)
+
+
+def test_a_script_without_a_guard_is_told_so_and_does_not_wait_for_itself(originals, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import faceproof as fp\n"
+        f"fp.list_data('videos', root={str(originals)!r}, layout='{{label}}/*', media='videos',"
+        " labels={'real': 'real', 'fake': 'fake'}, prepare={'frames': 2})\n"
+    )
+    environment = {**os.environ, "FACEPROOF_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "must stand below `if __name__ == '__main__':`" in done.stderr
 
 
 def test_a_name_that_is_no_text_is_prepared_too(originals, tmp_path):

@@ -3,13 +3,8 @@
 from faceproof.cli.shell import shell
 from faceproof.errors import FaceproofError
 from faceproof.words import counted, for_shell
-from faceproof.workflows.prepare import (
-    PrepareConfig,
-    listed_data,
-    listed_paths,
-    prepare,
-    videos_alone,
-)
+from faceproof.workflows.prepare import PrepareConfig, prepare
+from faceproof.workflows.prepare_sources import listed_data, listed_paths, videos_alone
 
 
 @shell(example="faceproof prepare videos photos --out faces")
@@ -17,7 +12,9 @@ def command(config: PrepareConfig) -> int:
     """Prepare photographs and videos, and say what to do next; 1 if no face was found."""
     from faceproof import app
 
-    settings = [word for word in config.paths if word.startswith(("data=", "data."))]
+    settings = [
+        word for word in config.paths if "=" in word and word.startswith(("data=", "data."))
+    ]
     if settings and len(settings) < len(config.paths):
         raise FaceproofError(
             f"{' '.join(config.paths)}: give either data=NAME with its settings, or files and "

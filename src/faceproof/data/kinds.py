@@ -37,7 +37,7 @@ FOLDER = "folder"  # one that is left behind, with all that is in it
 VIDEO_SUFFIXES = frozenset(
     (
         ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp",
-        ".3g2", ".mts", ".m2ts", ".vob", ".ogv", ".asf", ".mxf",
+        ".3g2", ".mts", ".m2ts", ".m2t", ".vob", ".ogv", ".asf", ".mxf",
     )
 )  # fmt: skip
 
@@ -111,12 +111,13 @@ ADVICE_FOR_VIDEOS = (
 
 # One of these marks a folder that faceproof has written, whose plots are nobody's data: a run, a
 # sweep, an artifact, an evaluation, and what compare, explore, spectra, explain, features and
-# prepare write.
+# prepare (finished or not) write.
 _OUTPUTS = (
     {"config.yaml", "record.json"}, {"leaderboard.csv", "sweep.lock"}, {"card.json", "README.md"},
     {"predictions.parquet", "report.json"}, {"features.json", "features.png"},
     *({f"{page}.html", f"{page}.json"} for page in ("comparison", "explore", "spectra")),
     {"explanation.html", "explanation.json"}, {"prepared.json", "media.parquet"},
+    {"journal.jsonl", "prepare.lock"},
 )  # fmt: skip
 
 # What a name must have that is left behind although its ending is known; most have none of it.
@@ -141,10 +142,10 @@ _MAGIC = (
     (rb"....ftypcrx|FUJIFILMCCD-RAW|IIU\0|IIRO", "camera raw"),
     (rb"%PDF|%!PS", "drawing or page"),
     (rb"....ftyp|....moov|\x1aE\xdf\xa3|RIFF....AVI |\0\0\x01[\xb3\xba]|FLV\x01|OggS", VIDEO),
-    (rb"0&\xb2u\x8ef\xcf\x11", VIDEO),
+    (rb"0&\xb2u\x8ef\xcf\x11|G.{187}G.{187}G", VIDEO),  # the second: MPEG transport streams
 )
 _MAGIC_PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _MAGIC)
-START = 32  # bytes
+START = 400  # bytes
 
 _BY_SUFFIX = {
     **{suffix: IMAGE for suffixes in FORMATS.values() for suffix in suffixes},

@@ -171,10 +171,13 @@ def _prepare_image(
 ) -> Result:
     image = read_image(media.path)
     found = find_faces(image, detector, wanted.crop)
-    chosen = found.faces if wanted.faces == ALL else found.faces[:1]
+    every = wanted.faces == ALL
     writer = _Writer(folder, media.place, wanted)
-    for number, face in enumerate(chosen):
-        writer.write(Frame(0.0, image), face, number, f"_{number}" if len(chosen) > 1 else "")
+    for number, face in enumerate(found.faces):
+        ending = f"_{number}" if every and len(found.faces) > 1 else ""
+        writer.write(Frame(0.0, image), face, number if every else 0, ending)
+        if writer.crops and not every:  # the largest one that is sharp enough
+            break
     crops = tuple(Crop(**{**vars(one), "time": None}) for one in writer.crops)
     height, width = image.shape[1:]
     num = len(found.faces)
@@ -261,8 +264,12 @@ class _VideoPreparation:
         self.num_taken += 1
 
     def _chosen(self) -> tuple[Crop, ...]:
-        """Return the crops of the wanted tracks, in the order of time; delete the others."""
-        tracks = self.tracker.tracks
+        """Return the crops of the wanted tracks, in the order of time; delete the others.
+
+        A track without a sharp crop is not chosen.
+        """
+        written = {crop.track for crop in self.writer.crops}
+        tracks = [track for track in self.tracker.tracks if track.number in written]
         wanted = {track.number for track in _wanted(tracks, self.wanted.faces)}
         for crop in self.writer.crops:
             if crop.track not in wanted:

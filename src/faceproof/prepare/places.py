@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from faceproof.data.kinds import VIDEO_SUFFIXES
+from faceproof.data.kinds import VIDEO, kind_of
 from faceproof.data.prepared import FACES
 from faceproof.prepare.media import Media
 from faceproof.prepare.tables import Row
@@ -33,7 +33,7 @@ def media_of(rows: Sequence[Row], names: Sequence[str]) -> list[Media]:
     found = []
     for row, name in zip(rows, names, strict=True):
         path = row.get("file") or row["path"]
-        is_video = PurePath(path).suffix.lower() in VIDEO_SUFFIXES
+        is_video = kind_of(path) == VIDEO
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
         stem = f"{_plain(PurePath(name).stem)[:MAX_STEM]}-{digest}"
         kind = _plain(row["generator"] or row["source"] or "images")

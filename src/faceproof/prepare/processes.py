@@ -1,6 +1,7 @@
 """Prepares many photographs and videos by several processes, in bounded memory."""
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -8,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -58,7 +60,9 @@ def prepare_all(
         except BrokenProcessPool as error:
             raise FaceproofError(
                 "a process that prepares files has died, probably for want of memory; start the "
-                "same command again with fewer --workers, and it goes on where it stopped"
+                "same command again with fewer --workers, and it goes on where it stopped. (From a "
+                "script of yours: what it does must stand below `if __name__ == '__main__':`, for "
+                "each process imports the script.)"
             ) from error
         except KeyboardInterrupt:  # not after hours, when their videos end
             for process in multiprocessing.active_children():
@@ -92,9 +96,18 @@ def _begin(detector: str, allowed: list[str], is_worker: bool = False) -> None:
     """Load the detector, for a process that does nothing else."""
     if is_worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops the others
+        Thread(target=_end_with_parent, daemon=True).start()
         torch.set_num_threads(1)  # each process has a core
         lookup.allow(allowed)
     _detector[:] = [load_detector(detector)]
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the first process, which may have been killed, and end this one."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(folder: Path, wanted: PrepareSettings, task: Task) -> list[tuple[int, Result]]:

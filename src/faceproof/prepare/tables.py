@@ -39,7 +39,8 @@ def image_table(rows: Sequence[Row], names: Sequence[str], results: Sequence[Res
 
     A video's faces are groups: each track of it is one, named by the video, and by its number if
     the video has several. The video stays in one split, whatever its tracks are: all share its
-    component. So do the faces of a photograph.
+    component. So do the faces of a photograph. Photographs that have a group, such as the frames of
+    a video, keep it whatever number of faces they show: a face has another number in each.
 
     Args:
         rows: of the photographs and videos.
@@ -58,14 +59,17 @@ def _rows_of(row: Row, name: str, result: Result) -> Iterator[dict[str, Any]]:
     several = len({crop.track for crop in result.crops}) > 1
     is_video = result.seconds is not None
     whole = printable(f"{row['source']}/{name}")
-    own = whole if is_video or row["group"] is None else row["group"]
     for crop in result.crops:
-        group = f"{own}#{crop.track}" if several else own
+        group = row["group"]
+        if several and (is_video or group is None):
+            group = f"{whole}#{crop.track}"
+        elif is_video:
+            group = whole
         yield {
             **{column: row[column] for column in OF_SOURCE},
             "component": row["component"] or row["group"] or (whole if several else None),
             "path": crop.file,
-            "group": group if is_video or several else row["group"],
+            "group": group,
             "original": row["path"],
             **_values_of(crop),
         }

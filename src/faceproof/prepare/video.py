@@ -134,7 +134,7 @@ class Video:
     def evenly(self, num: int) -> Iterator[Frame | None]:
         """Yield the frames shown in the middle of `num` equal parts, each once.
 
-        None stands for one that is lost, because the file is cut off or damaged.
+        None stands for one that is lost, because the file is cut off or damaged there.
         """
         last = -1.0
         for number in range(num):
@@ -151,13 +151,19 @@ class Video:
     def every(self, step: int = 1) -> Iterator[Frame | None]:
         """Yield every frame whose number, from 0, is divisible by `step`.
 
-        Where the file is cut off, None stands for each of those that lie behind, by the usual time
-        between two frames.
+        Where the file is damaged, or cut off, None stands for each of those that lie there, by the
+        usual time between two frames.
         """
         number, last, gap = -1, 0.0, 0.0
-        for number, found in enumerate(self._reader.rest()):
+        for found, follows_damage in self._reader.rest():
             time = self._time(found)
-            last, gap = time, max(gap, time - last) if number < USUAL_GAP else gap
+            if follows_damage and gap > 0:
+                missing = min(max(round((time - last) / gap) - 1, 0), MOST_LOST)
+                yield from [None] * ((number + missing) // step - number // step)
+                number += missing
+            elif number < USUAL_GAP:
+                gap = max(gap, time - last)
+            number, last = number + 1, time
             if number % step == 0:
                 yield Frame(time, _upright(found))
         missing = self.seconds - last - gap
@@ -268,37 +274,50 @@ class _Reader:
     def _begin(self) -> None:
         self.frames = self._decode()
         self.shown: VideoFrame | None = None
-        self.coming = next(self.frames, None)
+        self.coming: VideoFrame | None = None
+        self.follows_damage = False  # the frame that is coming
+        self._next()
 
-    def _decode(self) -> Iterator["VideoFrame"]:
+    def _next(self) -> None:
+        self.coming, self.follows_damage = next(self.frames, (None, False))
+
+    def _decode(self) -> Iterator[tuple["VideoFrame", bool]]:
+        """Yield the frames that can be read, and whether something before each cannot."""
         import av
 
+        damaged = False
         for packet in _packets(self.container, self.stream):
+            damaged |= packet.is_corrupt
             try:
                 frames = packet.decode()
             except av.FFmpegError:
+                damaged = True
                 continue
             for frame in frames:
                 self.bounds.check(frame.width, frame.height)
-                if not frame.is_corrupt:
-                    yield frame
+                if frame.is_corrupt:
+                    damaged = True
+                    continue
+                yield frame, damaged
+                damaged = False
 
     def at(self, target: float) -> "VideoFrame | None":
-        """Return the frame that is shown at a time; None if the file is cut off before it."""
+        """Return the frame that is shown at a time; None if the file is damaged there."""
         if self._worth_seeking(target):
             self._seek(target)
         while self.coming is not None and self.time(self.coming) <= target:
-            if self.shown is not None:
+            if self.shown is not None and not self.follows_damage:
                 self.gap = self.time(self.coming) - self.time(self.shown)
-            self.shown, self.coming = self.coming, next(self.frames, None)
-        if self.coming is not None:  # before the first frame, the first frame is shown
-            return self.shown or self.coming
+            self.shown = self.coming
+            self._next()
+        if self.coming is not None and (self.shown is None or not self.follows_damage):
+            return self.shown or self.coming  # before the first frame, the first frame is shown
         return self.shown if self.shown is not None and self._lasts(self.shown, target) else None
 
-    def rest(self) -> Iterator["VideoFrame"]:
-        """Yield all frames from here on."""
+    def rest(self) -> Iterator[tuple["VideoFrame", bool]]:
+        """Yield all frames from here on, and whether a damaged part lies before each."""
         if self.coming is not None:
-            yield self.coming
+            yield self.coming, self.follows_damage
         yield from self.frames
 
     def time(self, frame: "VideoFrame") -> float:

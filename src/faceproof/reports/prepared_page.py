@@ -39,6 +39,8 @@ def prepared_page(folder: Path, about: About, images: pa.Table, media: pa.Table)
     doubtful = _doubtful(images)
     sample = np.unique(np.linspace(0, images.num_rows - 1, MAX_SAMPLE).astype(int))
     left_out = media.filter(pc.equal(media["crops"], 0)).to_pylist()
+    has_crops = pc.greater(media["crops"], 0)
+    partly = media.filter(pc.and_(has_crops, pc.is_valid(media["reason"]))).to_pylist()
     return render(
         "prepared.html.j2",
         about=about,
@@ -53,6 +55,8 @@ def prepared_page(folder: Path, about: About, images: pa.Table, media: pa.Table)
         sample=[_shown(folder, images, int(row), "") for row in sample if images.num_rows],
         left_out=left_out[:MAX_LEFT_OUT],
         num_left_out=len(left_out),
+        partly=partly[:MAX_LEFT_OUT],
+        num_partly=len(partly),
     )
 
 

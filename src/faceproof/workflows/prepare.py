@@ -1,6 +1,7 @@
 """The story of `faceproof prepare`: photographs and videos to face crops and an image table."""
 
 import logging
+import multiprocessing
 import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -14,12 +15,11 @@ from faceproof.io.atomic import write_json, write_text
 from faceproof.io.locks import Lock
 from faceproof.io.progress import progress
 from faceproof.settings import SettingError
+from faceproof.workflows.prepare_sources import Listed
 
 if TYPE_CHECKING:
-    from faceproof.data import DataSet
     from faceproof.data.prepared import About
     from faceproof.prepare.media import Media, PrepareSettings, Result
-    from faceproof.prepare.tables import Row
 
 MAX_WORKERS = 256
 MIN_VIDEOS, MIN_MEDIA = 2, 200  # from which on processes gain more than their start takes
@@ -105,59 +105,6 @@ class PrepareConfig:
             raise FaceproofError(f"{option} {error.problem}") from error
 
 
-@dataclass(frozen=True)
-class Listed:
-    """The photographs and videos to prepare.
-
-    Attributes:
-        task: whose labels they have.
-        rows: a row of an image table for each, and where its name is no text `file`, the path.
-    """
-
-    task: str
-    rows: "Sequence[Row]"
-
-
-def listed_data(data: "DataSet") -> Listed:
-    """Return the photographs and videos of a data set, with their labels and splits."""
-    return Listed(data.task.name, data.table.to_pylist())
-
-
-def videos_alone(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of `data=videos` as those of its folders, which list the videos.
-
-    Others are returned as they are. Settings below `data.prepare` are options of the command here.
-    """
-    if values.get("kind") != lookup.LIST_VIDEOS:
-        return values
-    folder = {name: value for name, value in values.items() if name != "prepare"}
-    return folder | {"kind": "folder"}
-
-
-def listed_paths(words: Sequence[str]) -> Listed:
-    """Return photographs and videos without labels; see `inference.inputs.list_images`.
-
-    Raises:
-        FaceproofError: a word names nothing, or there are no photographs or videos.
-    """
-    from faceproof.data.kinds import LeftOut
-    from faceproof.data.table import SCHEMA
-    from faceproof.inference.inputs import list_images
-    from faceproof.io.plain_files import printable
-
-    left_out = LeftOut()
-    empty = dict.fromkeys(SCHEMA.names)
-    rows = [
-        {**empty, "path": printable(path), "file": path, "split": "unlabelled", "source": "files"}
-        for path in map(os.path.abspath, list_images(words, left_out))
-    ]
-    if left_out:
-        log.warning("%s", left_out)
-    if not rows:
-        raise FaceproofError(f"there are no photographs or videos in {', '.join(words)}")
-    return Listed("deepfake", rows)
-
-
 def prepare(config: PrepareConfig, listed: Listed) -> "About":
     """Prepare photographs and videos, and return what the folder says of itself.
 
@@ -180,12 +127,13 @@ def prepare_folder(
 ) -> "About":
     """Prepare photographs and videos into a folder, or check one that is finished; see `prepare`.
 
-    `wait` for another process that prepares the same folder, instead of refusing.
+    `wait` for another process that prepares the same folder, instead of refusing. A process that
+    another one has started does not wait: it might be for its own parent.
     """
     from faceproof.data.prepared import ABOUT
 
     lock = Lock(folder / "prepare.lock", f"{folder} is being prepared by {{holder}}; wait for it")
-    lock.acquire(wait)
+    lock.acquire(wait and multiprocessing.parent_process() is None)
     try:
         if (folder / ABOUT).exists():
             return preparation.check_finished(folder, every_file=check)
@@ -240,6 +188,7 @@ class Preparation:
         self.wanted, self.task, self.rows = wanted, listed.task, listed.rows
         self.names = relative_names([row.get("file") or row["path"] for row in self.rows])
         self.media: list[Media] = media_of(self.rows, self.names)
+        _refuse_repeated(self.media)
         columns = [name for name in SCHEMA.names if name != "path"]
         described = (
             f"{name} {_size_of(one.path)} {[row[column] for column in columns]}".encode(
@@ -312,6 +261,15 @@ class Preparation:
         refuse_another(folder, asdict(about), self.made_with)
         check_crops(folder, every_byte=False)
         return about
+
+
+def _refuse_repeated(media: "Sequence[Media]") -> None:
+    """Refuse a file that is listed twice, whose crops would be two rows each."""
+    known: set[str] = set()
+    for one in media:
+        if one.place in known:
+            raise FaceproofError(f"{one.path} is listed more than once; leave one of its rows")
+        known.add(one.place)
 
 
 def _is_whole(folder: Path, result: "Result") -> bool:

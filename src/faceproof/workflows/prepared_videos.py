@@ -12,7 +12,8 @@ from faceproof.io.cache import cache_folder
 from faceproof.io.stamps import key_of, stamp_of
 from faceproof.prepare.media import prepare_settings
 from faceproof.settings import SettingError, make
-from faceproof.workflows.prepare import Preparation, listed_data, prepare_folder
+from faceproof.workflows.prepare import Preparation, prepare_folder
+from faceproof.workflows.prepare_sources import listed_data
 
 log = logging.getLogger(__name__)
 
