@@ -20,7 +20,8 @@ from tests.small_runs import write_run
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
 from faceproof.inference.faces import FaceOptions, judge_faces
-from faceproof.server.application import card_html, make_server
+from faceproof.reports.card_html import card_html
+from faceproof.server.application import make_server
 from tests.small_servers import listening
 
 TOKEN = "a-token-of-the-tests"

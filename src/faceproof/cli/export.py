@@ -14,6 +14,12 @@ def command(config: ExportConfig) -> None:
     refuse_missing(config.gate, config.detector)
     export(config if config.run is None else replace(config, run=named_folder(config.run)))
     folder = for_shell(str(config.to))
+    if config.web:
+        print(f"page: {config.to}")
+        print(
+            f"next:\n  python -m http.server --directory {folder}\n  and open http://localhost:8000"
+        )
+        return
     allow = "".join(f" --allow {module}" for module in config.allow)
     print(f"detector artifact: {config.to}")
     print(f"next:\n  faceproof predict IMAGES --detector {folder} --out verdicts.csv{allow}")

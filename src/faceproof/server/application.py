@@ -11,13 +11,12 @@ import torch
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
-from markdown_it import MarkdownIt
-from markupsafe import Markup
 from starlette.middleware.cors import CORSMiddleware
 
 from faceproof.artifact.model_card import model_card
 from faceproof.inference.faces import FaceOptions
 from faceproof.inference.predictor import Predictor
+from faceproof.reports.card_html import card_html
 from faceproof.reports.html import render
 from faceproof.server.access import Access, HostGuard
 from faceproof.server.answers import Judge
@@ -37,7 +36,12 @@ from faceproof.server.protocol import BoundedProtocol
 from faceproof.server.tokens import TokenGate
 
 LOCAL = Access()
-STATIC = {"page.js": "text/javascript", "answer.js": "text/javascript", "page.css": "text/css"}
+STATIC = {
+    "page.js": "text/javascript",
+    "ask.js": "text/javascript",
+    "answer.js": "text/javascript",
+    "page.css": "text/css",
+}
 
 
 def make_server(
@@ -143,15 +147,9 @@ def render_page(judge: Judge) -> str:
         "page.html.j2",
         card=predictor.card,
         in_use=predictor.card.detector.in_use,
-        limits=limits,
         find_faces=judge.options is not None,
         faces_by_default=judge.faces_by_default,
+        in_browser=False,
         settings=settings,
         card_html=card_html(model_card(predictor.card, "DIR")),
     )
-
-
-def card_html(text: str) -> Markup:
-    """Return a model card, which is Markdown, as HTML; raw HTML and images in it stay text."""
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    return Markup(reader.render(text))

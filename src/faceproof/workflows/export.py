@@ -1,8 +1,9 @@
 """`faceproof export`: from a run, or from a gate and a detector, to a detector artifact."""
 
 import platform
+import tempfile
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,10 @@ class ExportConfig:
         detector: a run or an artifact of the task deepfake, for a cascade.
         onnx: add an ONNX file of each network, compared with PyTorch on validation images; needs
             pip install 'faceproof[onnx]'.
+        web: make a folder of static files instead, which judges pictures in the visitor's browser
+            and sends nothing anywhere; RUN may be an artifact with ONNX too. Needs pip install
+            'faceproof[web]', and npm or --web-runtime.
+        web_runtime: the archive of the npm package onnxruntime-web, where npm cannot fetch it.
         overwrite: replace an artifact that is there.
         allow: a module with code of your own that the run may use; can be repeated.
     """
@@ -40,6 +45,8 @@ class ExportConfig:
     gate: Path | None = None
     detector: Path | None = None
     onnx: bool = False
+    web: bool = False
+    web_runtime: Path | None = None
     overwrite: bool = False
     allow: tuple[str, ...] = ()
 
@@ -48,15 +55,45 @@ class ExportConfig:
         cascade = self.run is None and self.gate is not None and self.detector is not None
         if not single and not cascade:
             raise FaceproofError("name either RUN, or both --gate and --detector for a cascade")
+        if self.web_runtime is not None and not self.web:
+            raise FaceproofError("--web-runtime is for --web alone; add --web, or leave it out")
 
 
 def export(config: ExportConfig) -> None:
     """Write the artifact that the settings describe; see `export_run` and `export_cascade`."""
     lookup.allow(config.allow)
-    if config.run is not None:
+    if config.web:
+        export_web(config)
+    elif config.run is not None:
         export_run(config.run, config.to, config.onnx, config.overwrite)
     elif config.gate is not None and config.detector is not None:
         export_cascade(config.gate, config.detector, config.to, config.onnx, config.overwrite)
+
+
+def export_web(config: ExportConfig) -> None:
+    """Write a page that judges pictures in the visitor's browser; see `export_web.write_site`.
+
+    Raises:
+        FaceproofError: as `export_run` and `write_site`.
+    """
+    try:
+        import markdown_it  # noqa: F401
+    except ImportError as error:
+        raise FaceproofError(
+            f"--web takes the package {error.name}, which is not installed: "
+            "pip install 'faceproof[web]'"
+        ) from error
+    from faceproof.artifact.artifact import is_artifact
+    from faceproof.workflows.export_web import refuse_occupied_site, write_site
+
+    refuse_occupied_site(config.to, config.overwrite)
+    if config.run is not None and is_artifact(config.run):
+        write_site(config.run, config.to, config.web_runtime, config.overwrite)
+        return
+    with tempfile.TemporaryDirectory(prefix="faceproof-") as place:
+        made = Path(place) / config.to.name
+        export(replace(config, to=made, onnx=True, web=False, web_runtime=None))
+        write_site(made, config.to, config.web_runtime, config.overwrite)
 
 
 def export_run(run: Path, to: Path, onnx: bool = False, overwrite: bool = False) -> None:

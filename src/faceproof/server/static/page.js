@@ -1,41 +1,17 @@
-// The page of a detector: sends a picture or a video to the HTTP API and shows the answer.
+// The page of a detector: takes a picture or a video, has it judged, and shows the answer.
 
 import { answerView, h, problemView } from "./answer.js";
+import { ask } from "./ask.js";
 
-const settings = JSON.parse(document.getElementById("page").dataset.settings);
 const panel = document.getElementById("answer");
 const spoken = document.getElementById("spoken");
 const findFaces = document.getElementById("faces"); // null where the server finds none
 let current = null; // the file that was judged last, so that it can be sent again
 let running = null; // aborts the request that is under way
 
-// Asking the server ----------------------------------------------------------------------------
+// Judging --------------------------------------------------------------------------------------
 
-async function ask(file, options, signal) {
-  if (file.size > settings.max_megabytes * 1e6) {
-    throw new Error(
-      `the file is too large; at most ${settings.max_megabytes} megabytes are taken`,
-    );
-  }
-  const form = new FormData();
-  form.append("file", file, "upload"); // the server does not learn what the file is called
-  let answer;
-  try {
-    const query = new URLSearchParams(options);
-    const headers = { "X-Faceproof-Page": "1" }; // for the server's count of uploads
-    answer = await fetch(`api/predict?${query}`, { method: "POST", body: form, headers, signal });
-  } catch {
-    throw new Error("the server cannot be reached, or the file has changed; try again");
-  }
-  if (answer.status === 401) location.assign("login"); // the server was started anew
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) {
-    throw new Error(said.error || `the server answers with the error ${answer.status}`);
-  }
-  return said;
-}
-
-// Judges a file and shows the answer, unless another file is sent meanwhile.
+// Judges a file and shows the answer, unless another file is chosen meanwhile.
 async function judge(file) {
   if (!file) return;
   if (running) running.abort();
