@@ -76,6 +76,7 @@ from faceproof.workflows.methods import (
     read_teacher,
 )
 from faceproof.workflows.novelty import check_enough
+from faceproof.workflows.recipe import recipe, told
 from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
@@ -319,8 +320,14 @@ def _start_record(
     run.operating_point.unlink(missing_ok=True)
     run.validation.unlink(missing_ok=True)
     run.novelty.unlink(missing_ok=True)
+    record = {
+        **record,
+        "input": training.net.input.to_json(),
+        "synthesis": images.synthesised and images.synthesised.words,
+    }
     run.update_record(
         **record,
+        recipe=told(recipe(values, run.read_record() | record)),
         status="running",
         stopped_at=None,
         images=describe_counts(training.rows),
@@ -328,7 +335,6 @@ def _start_record(
         precision=str(made.precision.name),
         schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
-        synthesis=images.synthesised and images.synthesised.words,
         device=describe_device(training.trainer),
         versions=package_versions(),
     )
