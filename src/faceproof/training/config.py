@@ -304,16 +304,18 @@ def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> 
     return TrainConfig(**(settings | made))
 
 
-def check_settings(values: Mapping[str, Any]) -> Source:
-    """Refuse what `make_train_config` would, as far as that takes no torch; return the data set.
+def check_settings(values: Mapping[str, Any]) -> tuple[Source, SynthesisConfig]:
+    """Refuse what `make_train_config` would, as far as that takes no torch.
+
+    Returns:
+        The data set and the pseudo-fakes, of which more can be checked.
 
     Raises:
         FaceproofError: as `make_train_config`.
     """
     settings, made = _light_parts(values, None)
     _check_weights(settings["model"])
-    source: Source = made["data"]
-    return source
+    return made["data"], made["synthesis"]
 
 
 def _light_parts(
