@@ -1,5 +1,6 @@
 """A run that was stopped anywhere and goes on is the run that never stopped, bit for bit."""
 
+import hashlib
 import json
 import math
 import os
@@ -10,8 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import safetensors.torch
 import torch
 
+from faceproof.augment.autoencoder import TinyAutoencoder
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.stored_evaluations import evaluations_of, stale_evaluations
 from faceproof.io.run_folder import RunFolder, read_epochs
@@ -154,6 +157,32 @@ def test_a_run_on_pseudo_fakes_that_was_killed_goes_on_exactly(paired, tmp_path,
     whole = train(tmp_path / "whole", *paired, *web)
     words = (*paired, *web, "loader.num_workers=2")
     train_until_killed(monkeypatch, step, tmp_path / "run", *words)
+    assert_same_run(train(tmp_path / "run", f"resume={tmp_path / 'run'}"), whole)
+
+
+def write_autoencoder(file, seed=0):
+    """Write random weights of a tiny autoencoder."""
+    torch.manual_seed(seed)
+    safetensors.torch.save_file(TinyAutoencoder(4, 4).state_dict(), file)
+    return file
+
+
+def test_a_run_on_reconstructed_images_that_was_killed_goes_on_exactly(
+    paired, tmp_path, monkeypatch
+):
+    file = write_autoencoder(tmp_path / "tiny.safetensors")
+    words = (*paired, "synthesis=reconstructed", f"synthesis.autoencoder={file}")
+    words += ("trainer.max_epochs=2", "model.input.size=17")  # no multiple of 8
+    whole = train(tmp_path / "whole", *words)
+    record, digest = whole.read_record(), hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record["autoencoder"] == digest
+    assert f"autoencoder={file}" in record["recipe"]["pseudo-fakes"]
+    train_until_killed(monkeypatch, 4, tmp_path / "run", *words, "loader.num_workers=2")
+    before = file.read_bytes()
+    write_autoencoder(file, seed=1)
+    with pytest.raises(FaceproofError, match=r"safetensors is another file than when this run"):
+        train(tmp_path / "run", f"resume={tmp_path / 'run'}")
+    file.write_bytes(before)
     assert_same_run(train(tmp_path / "run", f"resume={tmp_path / 'run'}"), whole)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faceproof.augment.synthesis_config import SynthesisConfig
+from faceproof.augment.synthesis_config import SynthesisConfig, check_input_fits
 from faceproof.data.leave_out import LeaveOutConfig
 from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
@@ -264,6 +264,7 @@ class TrainConfig:
                 "an image are the same; leave it out, or choose an augmentation",
             )
         check_cache(self.cache, self.augment, self.synthesis, self.model.input.mode)
+        check_input_fits(self.synthesis, self.model.input.mode, self.model.input.resize_to)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
         check_synthesis_fits(self.synthesis.share, self.loader.sampler, self.loss)
         if self.mix is not None and isinstance(self.loss, OF_FEATURES):

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from faceproof.augment.autoencoder import read_autoencoder
 from faceproof.augment.in_loader import DrawnBy, InTurn, LoaderAugment
 from faceproof.augment.synthesis import Ovals, Synthesis
 from faceproof.augment.synthesis_config import SynthesisConfig
@@ -254,8 +256,9 @@ class ImageDataModule(LightningDataModule):
         """What makes pseudo-fakes, if there are any."""
         if self.synthesised is None:
             return None
-        fit = fit_of(self.input, tiles=False)
-        return Synthesis(self.synthesised, self.seed, fit, self.ovals)
+        fit, file = fit_of(self.input, tiles=False), self.synthesis.autoencoder
+        autoencoder = None if file is None else read_autoencoder(Path(file))
+        return Synthesis(self.synthesised, self.seed, fit, self.ovals, autoencoder)
 
     @functools.cached_property
     def ovals(self) -> Ovals | None:

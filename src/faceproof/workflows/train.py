@@ -65,6 +65,7 @@ from faceproof.workflows.audited_data import audited_rows
 from faceproof.workflows.calibrate import store_operating_point
 from faceproof.workflows.methods import (
     Teacher,
+    check_autoencoder,
     check_teacher,
     check_unseen,
     make_methods,
@@ -157,8 +158,10 @@ def train(
         "crop": plain(read_crop(data.crop)),
     }  # fmt: skip
     record["commands"] = commands_of(run, overrides, resume)
+    before = run.read_record() if resume else {}
+    record |= check_autoencoder(config.synthesis.autoencoder, before.get("autoencoder"))
     if teacher is not None:
-        check_teacher(teacher, data.task, run.read_record().get("teacher") if resume else None)
+        check_teacher(teacher, data.task, before.get("teacher"))
         record |= {"teacher": teacher.digest, **check_unseen(teacher, listed, data.table)}
     if data.coverage:
         record["protocols"] = [one.to_json() for one in data.coverage]
