@@ -1,13 +1,16 @@
 """Pseudo-fakes in the loader: which rows they are of, and by which draws."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from faceproof.augment.self_blending import Oval
+from faceproof.augment.autoencoder import TinyAutoencoder
+from faceproof.augment.self_blending import RATIOS, Oval
 from faceproof.augment.synthesis import Synthesis
-from faceproof.augment.synthesis_config import KINDS, SynthesisConfig
+from faceproof.augment.synthesis_config import KINDS, SynthesisConfig, check_input_fits
 from faceproof.data.balance import Balance
 from faceproof.data.model_input import Crop, Fit, RandomCrop, fit_image
 from faceproof.data.synthesised import Synthesised
@@ -33,6 +36,24 @@ def test_a_pseudo_fake_and_the_image_beside_it_have_the_same_draws(row: int) -> 
     assert np.array_equal(fake, KINDS[kind].fake(image, first, Oval()))
     assert np.array_equal(beside, KINDS[kind].beside(image, second))
     assert np.array_equal(pickle.loads(pickle.dumps(make))(image, 2, row), fake)
+
+
+def test_an_autoencoder_takes_the_place_of_the_up_samplers_and_of_nothing_else() -> None:
+    torch.manual_seed(0)
+    autoencoder = TinyAutoencoder(4, 6).eval()
+    plain, make = (Synthesis(ROWS, 3, FIT, autoencoder=one) for one in (None, autoencoder))
+    image = photo(64, 64)
+    for row in range(5, 17):
+        same = np.array_equal(make(image, 2, row), plain(image, 2, row))
+        assert same is (row not in (8, 9, 10)), row
+    expected = autoencoder.reconstruct(image)
+    ratio = RATIOS[int(np.random.default_rng((3, 2, 3, 4)).integers(len(RATIOS)))]
+    blended = image + ratio * (expected.astype(float) - image)
+    assert np.abs(make(image, 2, 9) - blended).max() <= 1  # of a grey level, by rounding
+    again = pickle.loads(pickle.dumps(make))  # as a worker process gets it
+    assert np.array_equal(again(image, 2, 9), make(image, 2, 9))
+    large = photo(97, 80)  # is resized to what the network sees, and so is what is made of it
+    assert make(large, 2, 9).shape == (3, 64, 64)
 
 
 def test_every_epoch_seed_and_row_has_draws_of_its_own() -> None:
@@ -120,3 +141,26 @@ def test_a_crop_holds_a_point_of_the_oval() -> None:
 def test_settings_without_a_meaning_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(FaceproofError, match=message):
         SynthesisConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_autoencoder_that_would_change_nothing_or_is_not_there_is_refused(
+    tmp_path: Path,
+) -> None:
+    file = str(tmp_path / "tiny.safetensors")
+    for share, kinds in ((0.0, ("reconstructed",)), (0.5, ("self_blended",))):
+        with pytest.raises(FaceproofError, match="changes nothing without the kind reconstructed"):
+            SynthesisConfig(share, kinds, autoencoder=file)
+    with pytest.raises(FaceproofError, match=r"autoencoder = .*tiny\.safetensors is not there"):
+        SynthesisConfig(0.5, ("reconstructed",), autoencoder=file)
+
+
+def test_whole_images_go_through_an_autoencoder_only_where_their_size_is_known(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tiny.safetensors").touch()
+    file = str(tmp_path / "tiny.safetensors")
+    config = SynthesisConfig(0.5, ("reconstructed",), autoencoder=file)
+    with pytest.raises(FaceproofError, match=r"set model\.input\.resize_to, such as 256"):
+        check_input_fits(config, "crop", None)
+    assert check_input_fits(config, "crop", 256) is check_input_fits(config, "resize", None) is None
+    assert check_input_fits(SynthesisConfig(), "crop", None) is None

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from faceproof.data.listing import DataSet
-from faceproof.data.prepared import PreparedData
+from faceproof.data.prepared import PreparedData, has_landmarks
 from faceproof.data.table import table_from_columns
 from faceproof.prepare import ovals
 from faceproof.prepare.alignment import TEMPLATE
@@ -51,6 +51,8 @@ def test_ovals_are_stored_where_they_are_found(
     rows = PreparedData("mine", "deepfake", str(out)).list().table
     stored = stored_ovals(rows["path"].to_pylist())
     assert stored.shape == (3, 6)
+    assert has_landmarks([str(tmp_path), rows["path"][1].as_py()])
+    assert not has_landmarks([f"{out}/faces/real/mine/another.png", str(files[0])])
     digests = pa.array([b"%d %d" % (align, number) for number in range(3)], pa.binary())
     rows = rows.append_column("content", digests)
     found = found_ovals(rows, 10**6)

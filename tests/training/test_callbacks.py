@@ -1,12 +1,15 @@
-"""What callbacks print."""
+"""What callbacks print and show."""
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from faceproof.training import callbacks
 from faceproof.training.callbacks import EpochLines
+from faceproof.training.module import DetectorModule
+from tests.jobs import train
 
 
 @pytest.fixture
@@ -57,3 +60,33 @@ def test_a_log_of_a_long_epoch_is_not_silent(clock, capsys, monkeypatch, termina
         "epoch 1 of 2: step 9 of 10, about 12 s left of the epoch",
     ]
     assert capsys.readouterr().out.splitlines() == ([] if terminal else said)
+
+
+@pytest.mark.parametrize("how", [(), ("mix=mixup", "mix.alpha=1.0", "optimizer=sam")])
+def test_tensorboard_shows_the_images_of_the_first_step_as_the_network_sees_them(
+    small_faces, tmp_path, monkeypatch, how
+):
+    shown, seen = [], []
+    grid, step = callbacks.image_grid, DetectorModule.score_and_loss
+
+    def image_grid(tiles, title):
+        shown.extend(tiles)
+        return grid(tiles, title)
+
+    def score_and_loss(self, batch, *more):
+        seen.append(batch.image.clone())
+        return step(self, batch, *more)
+
+    monkeypatch.setattr(callbacks, "image_grid", image_grid)
+    monkeypatch.setattr(DetectorModule, "score_and_loss", score_and_loss)
+    train(
+        tmp_path / "run", "data=face_or_not", f"data.root={small_faces}", "model=face_cnn",
+        "model.input.size=16", "trainer=cpu", "trainer.max_epochs=1", "loader.batch_size=8",
+        "loader.num_workers=0", "logger=tensorboard", "augment=colour", "seed=2", *how,
+    )  # fmt: skip
+    expected = (seen[0] * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    assert len(shown) == len(expected)
+    assert all(np.array_equal(tile.pixels, one) for tile, one in zip(shown, expected, strict=True))
+    told = [tile.caption for tile in shown if "%" in tile.caption]
+    assert bool(told) is bool(how)
+    assert all("% face" in label and "% non_face" in label for label in told)

@@ -53,6 +53,19 @@ def made(request, tmp_path_factory):
     return request.param, run, root / "artifact", read_predictions(folder / "predictions.parquet")
 
 
+def test_record_report_and_card_tell_what_the_network_saw(made):
+    mode, run, artifact, _ = made
+    said = {"crop": "crop", "tiles": "tiles, resize_to=24, tiles=5, tta=flip"}[mode]
+    told = f"16 x 16 pixels, {said}"
+    assert run.read_record()["recipe"]["input"] == told
+    (report,) = run.evaluations.glob("*/report.json")
+    assert json.loads(report.read_text())["record"]["input"] == told
+    assert f"| input | {told} |" in (artifact / "README.md").read_text()
+    card = json.loads((artifact / "card.json").read_text())
+    (network,) = card["detector"]["networks"]
+    assert network["recipe"] == run.read_record()["recipe"]
+
+
 def by_hand(net, path, mode):
     """Return the logit of an image, of each crop and mirror image by itself."""
     crop = Crop() if mode == "crop" else Crop(24, 5)

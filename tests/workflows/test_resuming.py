@@ -1,5 +1,6 @@
 """A run that was stopped anywhere and goes on is the run that never stopped, bit for bit."""
 
+import hashlib
 import json
 import math
 import os
@@ -7,13 +8,17 @@ import shutil
 import signal
 from types import SimpleNamespace
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import safetensors.torch
 import torch
 
+from faceproof.augment.autoencoder import TinyAutoencoder
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.stored_evaluations import evaluations_of, stale_evaluations
 from faceproof.io.run_folder import RunFolder, read_epochs
-from faceproof.training import checkpoints
+from faceproof.training import checkpoints, face_places
 from faceproof.training.checkpoints import AtomicCheckpointIO
 from faceproof.training.module import DetectorModule
 from faceproof.workflows import train as fit
@@ -153,6 +158,96 @@ def test_a_run_on_pseudo_fakes_that_was_killed_goes_on_exactly(paired, tmp_path,
     words = (*paired, *web, "loader.num_workers=2")
     train_until_killed(monkeypatch, step, tmp_path / "run", *words)
     assert_same_run(train(tmp_path / "run", f"resume={tmp_path / 'run'}"), whole)
+
+
+def write_autoencoder(file, seed=0):
+    """Write random weights of a tiny autoencoder."""
+    torch.manual_seed(seed)
+    safetensors.torch.save_file(TinyAutoencoder(4, 4).state_dict(), file)
+    return file
+
+
+def test_a_run_on_reconstructed_images_that_was_killed_goes_on_exactly(
+    paired, tmp_path, monkeypatch
+):
+    file = write_autoencoder(tmp_path / "tiny.safetensors")
+    words = (*paired, "synthesis=reconstructed", f"synthesis.autoencoder={file}")
+    words += ("trainer.max_epochs=2", "model.input.size=17")  # no multiple of 8
+    whole = train(tmp_path / "whole", *words)
+    record, digest = whole.read_record(), hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record["autoencoder"] == digest
+    assert f"autoencoder={file}" in record["recipe"]["pseudo-fakes"]
+    train_until_killed(monkeypatch, 4, tmp_path / "run", *words, "loader.num_workers=2")
+    before = file.read_bytes()
+    write_autoencoder(file, seed=1)
+    with pytest.raises(FaceproofError, match=r"safetensors is another file than when this run"):
+        train(tmp_path / "run", f"resume={tmp_path / 'run'}")
+    file.write_bytes(before)
+    assert_same_run(train(tmp_path / "run", f"resume={tmp_path / 'run'}"), whole)
+
+
+@pytest.fixture
+def some_faces(monkeypatch):
+    """Let landmarks be stored for all images but one, as prepare would."""
+
+    def ovals(paths):
+        some = np.random.default_rng(0).uniform(0.2, 0.5, (len(paths), 6)).astype(np.float32)
+        some[0] = np.nan
+        return some
+
+    monkeypatch.setattr(face_places, "stored_ovals", ovals)
+
+
+@pytest.fixture
+def on_faces(paired, some_faces, tmp_path, monkeypatch):
+    """A whole run on pseudo-fakes of such faces, and one that was killed."""
+    words = (*paired, "synthesis=self_blended", "trainer.max_epochs=2")
+    whole = train(tmp_path / "whole", *words)
+    train_until_killed(monkeypatch, 4, tmp_path / "run", *words)
+    return whole, RunFolder(tmp_path / "run")
+
+
+def test_landmarks_that_are_gone_or_others_change_no_resumed_run(on_faces, monkeypatch):
+    whole, run = on_faces
+
+    def gone(paths):
+        raise AssertionError("landmarks are looked up again")
+
+    monkeypatch.setattr(face_places, "stored_ovals", gone)
+    assert_same_run(train(run.path, f"resume={run.path}"), whole)
+
+
+def test_a_run_whose_faces_are_gone_or_others_is_not_resumed(on_faces, some_faces):
+    _, run = on_faces
+    assert pq.read_table(run.faces)["centre_x"].null_count == 0
+    table = pq.read_table(run.faces)
+    pq.write_table(table.set_column(1, "centre_x", table["centre_y"]), run.faces)
+    with pytest.raises(FaceproofError, match=r"faces\.parquet is not the file that this run began"):
+        train(run.path, f"resume={run.path}")
+    run.faces.unlink()
+    with pytest.raises(FaceproofError, match=r"faces\.parquet is gone.*put it back, or train anew"):
+        train(run.path, f"resume={run.path}")
+
+
+def test_a_run_on_portraits_stays_one_where_landmarks_are_stored_later(
+    paired, tmp_path, monkeypatch
+):
+    words = (*paired, "synthesis=self_blended", "trainer.max_epochs=1")
+    train_until_killed(monkeypatch, 2, tmp_path / "run", *words)
+    run = RunFolder(tmp_path / "run")
+    assert run.read_record()["faces"] is None
+    assert not run.faces.exists()
+    monkeypatch.setattr(face_places, "stored_ovals", None)  # whoever looks them up fails
+    assert train(run.path, f"resume={run.path}").operating_point.is_file()
+
+
+def test_a_run_of_old_that_stored_no_faces_is_resumed_with_a_warning(on_faces, some_faces, caplog):
+    whole, run = on_faces
+    record = json.loads(run.record.read_text())
+    del record["faces"]
+    run.record.write_text(json.dumps(record))
+    assert_same_run(train(run.path, f"resume={run.path}"), whole)
+    assert "which did not store where the faces are" in caplog.text
 
 
 def average(run):

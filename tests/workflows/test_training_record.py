@@ -87,32 +87,3 @@ def test_several_data_sets_are_a_list_again():
 
     words = combined(["data=[demo,demo_faces]", "seed=1"])
     assert train_command(words) == "faceproof train 'data=[demo,demo_faces]' seed=1"
-
-
-def test_what_happens_in_the_loader_is_told_with_its_ranges(run):
-    web = "{jpeg: 0.5, jpeg_quality: [30, 90], blur: 0.0, blur_sigma: [1, 2]}"
-    held = f"augment: {{web: {web}, torchvision: [], same_in_pairs: true}}\n"
-    run.config.write_text(
-        CONFIG.replace("augment: {horizontal_flip", "unread: {horizontal_flip") + held
-    )
-    expected = "flip (same_in_pairs=True, web.jpeg=0.5, web.jpeg_quality=[30, 90])"
-    assert training_record(run)["augmentation"] == expected
-
-
-def test_what_else_changed_a_training_is_told_where_something_did(run):
-    off = "adapter: {name: none}\nmix: {name: none}\n"
-    run.config.write_text(CONFIG + off)
-    assert not {"adapter", "images mixed by", "taught by"} & set(training_record(run))
-    on = """adapter: {name: lora, rank: 4, layers: attn}
-mix: {name: mixup, alpha: 0.2}
-distill: {name: soft_targets, teacher: runs/big, weight: 0.5}
-"""
-    sam = CONFIG.replace(
-        "weight_decay: 0.01,", "weight_decay: 0.01, layer_decay: 0.8, sam_rho: 0.1,"
-    )
-    run.config.write_text(sam + on)
-    found = training_record(run)
-    assert found["adapter"] == "lora, rank=4, layers=attn"
-    assert found["images mixed by"] == "mixup, alpha=0.2"
-    assert found["taught by"] == "soft_targets, teacher=runs/big, weight=0.5"
-    assert "weight decay 0.01, layer_decay=0.8, sam_rho=0.1, fused" in found["optimizer"]

@@ -61,9 +61,12 @@ def refuse_early(values: Mapping[str, Any]) -> None:
     """Refuse settings and folders at fault within a second, before torch is imported."""
     from faceproof.data.places import check_places
     from faceproof.training.config import check_settings
+    from faceproof.training.face_checks import check_faces_early
 
-    check_places({"data": check_settings(values)})
+    source, synthesis = check_settings(values)
+    check_places({"data": source})
     _check_own_code(values)
+    check_faces_early(synthesis, source)
 
 
 def _check_own_code(values: Mapping[str, Any]) -> None:

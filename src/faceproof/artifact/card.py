@@ -63,6 +63,8 @@ class NetworkEntry:
     branch: dict[str, Any] | None = field(default=None, metadata=ADDED)
     # What measures how unlike the training images an image is; None where that was not fitted.
     novelty: StoredFile | None = field(default=None, metadata=ADDED)
+    # What it was trained with: name and value in words, as in the report.
+    recipe: dict[str, str] | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if not self.weights.file.endswith(".safetensors"):

@@ -69,6 +69,8 @@ def _describe(title: str, part: DetectorEntry) -> Iterator[str]:
     yield from _operating_point(part)
     yield from _training(part)
     yield ""
+    for network in part.networks:
+        yield from _recipe(network)
     yield from tabulate_evaluations(part.evaluations)
 
 
@@ -183,6 +185,16 @@ def _training(part: DetectorEntry) -> Iterator[str]:
         names = [network.name for network in part.networks]
         weights = [f"{name}: {one}" for name, one in zip(names, weights, strict=True)]
     yield f"- Initial weights: {'; '.join(weights)}."
+
+
+def _recipe(network: NetworkEntry) -> Iterator[str]:
+    """Tabulate what a network was trained with, if the card says so."""
+    if not network.recipe:
+        return
+    yield from (f"How {_cell(network.name)} was trained:", "")
+    yield from ("| Setting | Value |", "|---|---|")
+    yield from (f"| {_cell(name)} | {_cell(value)} |" for name, value in network.recipe.items())
+    yield ""
 
 
 def tabulate_evaluations(evaluations: Sequence[EvaluationEntry]) -> Iterator[str]:

@@ -19,7 +19,11 @@ UNEVEN = (0.02, 0.1)  # deviation of the gains of a transposed convolution's fou
 PAD = 2  # pixels that Pillow's filters leave unchanged, and more
 
 
-def reconstruct(image: Pixels, generator: np.random.Generator) -> Pixels:
+def reconstruct(
+    image: Pixels,
+    generator: np.random.Generator,
+    through: Callable[[Pixels], Pixels] | None = None,
+) -> Pixels:
     """Return the reconstructed image of a real one, (3, H, W) uint8.
 
     The reconstruction is laid over the image with one of the shares of `self_blending.RATIOS`: a
@@ -28,15 +32,23 @@ def reconstruct(image: Pixels, generator: np.random.Generator) -> Pixels:
     Args:
         image: (3, H, W) uint8.
         generator: of all draws.
+        through: what reconstructs an image, (3, H, W) uint8, in the place of the up-samplers.
     """
     whole = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    halved = ((whole.width + 1) // 2, (whole.height + 1) // 2)
-    small = whole.resize(halved, REDUCTIONS[int(generator.integers(len(REDUCTIONS)))])
-    enlarge = ENLARGEMENTS[int(generator.integers(len(ENLARGEMENTS)))]
-    large = enlarge(small, generator).crop((0, 0, *whole.size))
+    if through is None:
+        large = _halved_and_enlarged(whole, generator)
+    else:
+        large = Image.fromarray(np.ascontiguousarray(through(image).transpose(1, 2, 0)))
     ratio = RATIOS[int(generator.integers(len(RATIOS)))]
     mixed = np.array(Image.blend(whole, large, ratio))
     return mixed.transpose(2, 0, 1)
+
+
+def _halved_and_enlarged(whole: Image.Image, generator: np.random.Generator) -> Image.Image:
+    halved = ((whole.width + 1) // 2, (whole.height + 1) // 2)
+    small = whole.resize(halved, REDUCTIONS[int(generator.integers(len(REDUCTIONS)))])
+    enlarge = ENLARGEMENTS[int(generator.integers(len(ENLARGEMENTS)))]
+    return enlarge(small, generator).crop((0, 0, *whole.size))
 
 
 def _nearest(small: Image.Image, _: np.random.Generator) -> Image.Image:

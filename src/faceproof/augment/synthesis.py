@@ -10,8 +10,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from faceproof.augment.autoencoder import TinyAutoencoder
+from faceproof.augment.reconstruction import reconstruct
 from faceproof.augment.self_blending import BILINEAR, PORTRAIT, Oval
-from faceproof.augment.synthesis_config import KINDS, Kind
+from faceproof.augment.synthesis_config import KINDS, RECONSTRUCTED, Kind
 from faceproof.data.image_io import Pixels
 from faceproof.data.model_input import Fit, fit_image, resized_for_crops
 from faceproof.data.synthesised import Synthesised
@@ -35,10 +37,19 @@ class Synthesis:
         fit: how images are brought to the network's size.
         ovals: where the faces of the real images are, (R, 6), the three points of each `Oval`; NaN
             or None for where they are in portraits.
+        autoencoder: what images are reconstructed through; None for up-samplers.
     """
 
-    def __init__(self, rows: Synthesised, seed: int, fit: Fit, ovals: Ovals | None = None) -> None:
+    def __init__(
+        self,
+        rows: Synthesised,
+        seed: int,
+        fit: Fit,
+        ovals: Ovals | None = None,
+        autoencoder: TinyAutoencoder | None = None,
+    ) -> None:
         self.rows, self.seed, self.fit, self.ovals = rows, seed, fit, ovals
+        self.autoencoder = autoencoder
 
     def __call__(self, image: Pixels, epoch: int, row: int) -> Pixels:
         """Return the image of a row, (3, H, W) uint8; those of given rows are as they are."""
@@ -47,6 +58,8 @@ class Synthesis:
         generator = np.random.default_rng((self.seed, epoch, OF_SYNTHESIS, found.pair))
         kind = KINDS[found.kind]
         image = self._resized(image, kind)
+        if found.is_fake and found.kind == RECONSTRUCTED and self.autoencoder is not None:
+            return reconstruct(image, generator, self.autoencoder.reconstruct)
         if found.is_fake:
             return kind.fake(image, generator, self._oval(found.real))
         return kind.beside(image, generator)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from faceproof.augment.reconstruction import reconstruct
 from faceproof.augment.self_blending import Oval, self_blend, target_of
 from faceproof.data.image_io import Pixels
-from faceproof.settings import SHARE, Rule, SettingError, check, one_of
+from faceproof.settings import PLACE, SHARE, Rule, SettingError, check, one_of, optional
 
 
 class Kind(NamedTuple):
@@ -21,9 +22,10 @@ class Kind(NamedTuple):
     is_of_oval: bool = False  # outside of the face's oval the two are equal
 
 
+SELF_BLENDED, RECONSTRUCTED = "self_blended", "reconstructed"
 KINDS = {  # by the name of the generator
-    "self_blended": Kind(self_blend, target_of, is_of_oval=True),
-    "reconstructed": Kind(
+    SELF_BLENDED: Kind(self_blend, target_of, is_of_oval=True),
+    RECONSTRUCTED: Kind(
         lambda image, draws, _: reconstruct(image, draws), lambda image, _: image, is_fine=True
     ),
 }
@@ -50,19 +52,53 @@ class SynthesisConfig:
         faces: where a face is, for `self_blended`: `stored` with the crops of `faceproof prepare`,
             `found` by the face detector of that command before training, or where it is in a
             `portrait`; `auto` takes what is stored, and a portrait's place where nothing is.
+        autoencoder: a safetensors file of a tiny autoencoder, through which `reconstructed` images
+            go instead of an up-sampler; null for the up-samplers. See `augment.autoencoder`.
     """
 
     share: float = 0.0
     kinds: tuple[str, ...] = ()
     faces: str = "auto"
+    autoencoder: str | None = None
 
     def __post_init__(self) -> None:
-        check(self, share=SHARE, kinds=NAMED, faces=one_of(*FACES))
+        check(self, share=SHARE, kinds=NAMED, faces=one_of(*FACES), autoencoder=optional(PLACE))
         if self.share and not self.kinds:
             raise SettingError("kinds", f"= [] makes nothing for synthesis.share = {self.share}; "
                                f"name some of {', '.join(KINDS)}")  # fmt: skip
-        if self.faces != "auto" and self.share and "self_blended" not in self.kinds:
+        if self.faces != "auto" and self.share and SELF_BLENDED not in self.kinds:
             raise SettingError(
                 "faces",
                 f"= {self.faces} changes nothing without the kind self_blended; leave it out",
             )
+        if self.autoencoder is None:
+            return
+        if not self.share or RECONSTRUCTED not in self.kinds:
+            raise SettingError(
+                "autoencoder",
+                f"= {self.autoencoder} changes nothing without the kind {RECONSTRUCTED}; take "
+                "synthesis=reconstructed or synthesis=both, or leave it out",
+            )
+        if not Path(self.autoencoder).is_file():
+            raise SettingError(
+                "autoencoder",
+                f"= {self.autoencoder} is not there; name a safetensors file with the weights of "
+                "a tiny autoencoder, or leave it out for up-samplers",
+            )
+
+
+def check_input_fits(config: SynthesisConfig, mode: str, resize_to: int | None) -> None:
+    """Refuse an autoencoder for images as large as they are, of which one may take gigabytes.
+
+    `mode` and `resize_to` are those of the model's input.
+
+    Raises:
+        SettingError: images are neither resized nor brought to a size before they are cropped.
+    """
+    if config.autoencoder is not None and mode != "resize" and resize_to is None:
+        raise SettingError(
+            "synthesis.autoencoder",
+            f"= {config.autoencoder} would reconstruct whole images before they are cropped "
+            f"(model.input.mode={mode}), however large they are; set model.input.resize_to, such "
+            "as 256",
+        )

@@ -9,12 +9,14 @@
 | `prepared.html`   | a page on what was found                                                   |
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from faceproof.data.listing import DataSet, Kind, absolute
 from faceproof.data.subgroups import check_subgroups
@@ -124,6 +126,26 @@ def read_images(folder: Path) -> pa.Table:
             )
     paths = [f"{root}/{name}" for name in names]
     return table.set_column(0, IMAGE_SCHEMA.field("path"), pa.array(paths, pa.string()))
+
+
+def prepared_folders(paths: Sequence[str]) -> list[Path]:
+    """Return the prepared folders among those that these images could be crops of."""
+    could_be = {
+        path[: found.start()] for path in paths for found in re.finditer(f"/{FACES}/", path)
+    }
+    return [folder for one in sorted(could_be) if ((folder := Path(one)) / ABOUT).is_file()]
+
+
+def has_landmarks(paths: Sequence[str]) -> bool:
+    """Say whether any of these images is a crop whose landmarks its prepared folder holds."""
+    wanted = pa.array(paths, pa.string())
+    for folder in prepared_folders(paths):
+        read_about(folder)  # refuses a folder that is not whole
+        images = read_images(folder)
+        crops = images.filter(pc.is_in(images["path"], wanted))
+        if crops["landmarks"].null_count < crops.num_rows:
+            return True
+    return False
 
 
 @dataclass(frozen=True)

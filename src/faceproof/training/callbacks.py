@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from faceproof.augment.mixing import Mixed
 from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.evaluation.metric_formulas import has_both_classes
 from faceproof.evaluation.metrics import metrics_shown
@@ -193,15 +194,28 @@ class TensorBoardImages(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Show the first augmented images, once."""
+        """Show the first images as the network sees them, once."""
         if batch_idx or isinstance(batch, FeatureBatch):  # cached features, no images
             return
         board = _board(trainer)
         if board is not None and trainer.global_step == 0:
-            images = (batch.image[:NUM_SAMPLES].float() * 255).round().clamp(0, 255).byte().cpu()
-            labels = [self.task.classes[label] for label in batch.label[:NUM_SAMPLES].tolist()]
-            tiles = map(Tile, images.permute(0, 2, 3, 1).numpy(), labels)
+            assert isinstance(pl_module, DetectorModule)
+            pl_module.seed_step(batch_idx)  # as for the step, so that the same is drawn
+            seen, mixed = pl_module.mix(batch)
+            images = (seen.image[:NUM_SAMPLES].float() * 255).round().clamp(0, 255).byte().cpu()
+            tiles = map(Tile, images.permute(0, 2, 3, 1).numpy(), self._labels(batch, mixed))
             board.add_figure("train/samples", image_grid(list(tiles), "As they are trained on"), 0)
+
+    def _labels(self, batch: Batch, mixed: Mixed | None) -> list[str]:
+        """Return what the first images of a batch are called; those of two classes, by shares."""
+        names = [self.task.classes[label] for label in batch.label.tolist()]
+        if mixed is None:
+            return names[:NUM_SAMPLES]
+        others = [names[place] for place in mixed.partner.tolist()]
+        return [
+            one if one == other else f"{mixed.share:.0%} {one}, {1 - mixed.share:.0%} {other}"
+            for one, other in zip(names[:NUM_SAMPLES], others, strict=False)
+        ]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the plots of the 1st, 2nd, 4th, 8th ... and the last epoch."""

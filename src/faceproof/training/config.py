@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faceproof.augment.synthesis_config import SynthesisConfig
+from faceproof.augment.synthesis_config import SynthesisConfig, check_input_fits
 from faceproof.data.leave_out import LeaveOutConfig
 from faceproof.data.listing import Source
 from faceproof.data.loader_config import CacheConfig, LoaderConfig
@@ -264,6 +264,7 @@ class TrainConfig:
                 "an image are the same; leave it out, or choose an augmentation",
             )
         check_cache(self.cache, self.augment, self.synthesis, self.model.input.mode)
+        check_input_fits(self.synthesis, self.model.input.mode, self.model.input.resize_to)
         check_class_weights_fit(self.loss, self.class_weights, self.loader.sampler)
         check_synthesis_fits(self.synthesis.share, self.loader.sampler, self.loss)
         if self.mix is not None and isinstance(self.loss, OF_FEATURES):
@@ -304,16 +305,18 @@ def make_train_config(values: Mapping[str, Any], data: Source | None = None) -> 
     return TrainConfig(**(settings | made))
 
 
-def check_settings(values: Mapping[str, Any]) -> Source:
-    """Refuse what `make_train_config` would, as far as that takes no torch; return the data set.
+def check_settings(values: Mapping[str, Any]) -> tuple[Source, SynthesisConfig]:
+    """Refuse what `make_train_config` would, as far as that takes no torch.
+
+    Returns:
+        The data set and the pseudo-fakes, of which more can be checked.
 
     Raises:
         FaceproofError: as `make_train_config`.
     """
     settings, made = _light_parts(values, None)
     _check_weights(settings["model"])
-    source: Source = made["data"]
-    return source
+    return made["data"], made["synthesis"]
 
 
 def _light_parts(

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,8 +13,9 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from faceproof.augment.autoencoder import read_autoencoder
 from faceproof.augment.in_loader import DrawnBy, InTurn, LoaderAugment
-from faceproof.augment.synthesis import Synthesis
+from faceproof.augment.synthesis import Ovals, Synthesis
 from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.data.balance import Balance
@@ -162,10 +164,15 @@ class ImageDataModule(LightningDataModule):
         return self.train_rows.slice(0, self.num_given)
 
     @property
+    def real_rows(self) -> pa.Table:
+        """The real images among them, of which pseudo-fakes are made."""
+        return select_label(self.given_rows, self.task.negative)
+
+    @property
     def shown_rows(self) -> pa.Table:
         """Those of them that are trained on: the real ones, beside pseudo-fakes alone."""
         alone = self.synthesised is not None and self.synthesised.alone
-        return select_label(self.given_rows, self.task.negative) if alone else self.given_rows
+        return self.real_rows if alone else self.given_rows
 
     @property
     def against_caching(self) -> str | None:
@@ -246,12 +253,22 @@ class ImageDataModule(LightningDataModule):
 
     @functools.cached_property
     def synthesiser(self) -> Synthesis | None:
-        """What makes pseudo-fakes, if there are any; faces are looked for at the first use."""
+        """What makes pseudo-fakes, if there are any."""
         if self.synthesised is None:
             return None
-        real = select_label(self.given_rows, self.task.negative)
-        ovals = place_faces(real, self.synthesis, self.cache.max_bytes)
-        return Synthesis(self.synthesised, self.seed, fit_of(self.input, tiles=False), ovals)
+        fit, file = fit_of(self.input, tiles=False), self.synthesis.autoencoder
+        autoencoder = None if file is None else read_autoencoder(Path(file))
+        return Synthesis(self.synthesised, self.seed, fit, self.ovals, autoencoder)
+
+    @functools.cached_property
+    def ovals(self) -> Ovals | None:
+        """Where the faces of the real images are, looked for at the first use; see `place_faces`.
+
+        A training that is resumed puts those in that it began with.
+        """
+        if self.synthesised is None:
+            return None
+        return place_faces(self.real_rows, self.synthesis, self.cache.max_bytes)
 
     def _loader(self, dataset: AnyDataset, sampler: EpochSampler | None) -> DataLoader[Any]:
         workers = self.loader.num_workers

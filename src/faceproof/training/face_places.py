@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from faceproof.augment.synthesis import Ovals
-from faceproof.augment.synthesis_config import SynthesisConfig
-from faceproof.errors import FaceproofError
+from faceproof.augment.synthesis_config import SELF_BLENDED, SynthesisConfig
 from faceproof.io.run_folder import is_first_process
 from faceproof.prepare.ovals import found_ovals, stored_ovals
 from faceproof.training.caching import with_content
+from faceproof.training.face_checks import no_landmarks
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def place_faces(real: pa.Table, config: SynthesisConfig, max_bytes: int) -> Oval
     Raises:
         FaceproofError: they shall be those stored, and none is; or the face detector is missing.
     """
-    if config.faces == "portrait" or "self_blended" not in config.kinds:
+    if config.faces == "portrait" or SELF_BLENDED not in config.kinds:
         return None
     if config.faces == "found":
         ovals = found_ovals(with_content(real), max_bytes)
@@ -31,10 +31,7 @@ def place_faces(real: pa.Table, config: SynthesisConfig, max_bytes: int) -> Oval
         ovals = stored_ovals(real["path"].to_pylist())
     known = int((~np.isnan(ovals).any(1)).sum())
     if not known and config.faces == "stored":
-        raise FaceproofError(
-            "synthesis.faces = stored, and no real training image is a crop of faceproof prepare "
-            "with landmarks; take data=prepared, or synthesis.faces=found"
-        )
+        raise no_landmarks()
     if is_first_process() and known < len(ovals) and (known or config.faces != "auto"):
         log.warning(
             "of %d of %d real training images it is not known where the face is; their "

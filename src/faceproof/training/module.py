@@ -140,13 +140,11 @@ class DetectorModule(LightningModule):
         """Return the mean loss of a batch, or with sharpness that of weights nearby."""
         methods, mixed, taught = self.methods, None, None
         if isinstance(batch, Batch):
-            if methods.mix is not None:
-                mixed = methods.mix(batch.image)
-                batch = batch._replace(image=mixed.images)
+            batch, mixed = self.mix(batch)
             if methods.distillation is not None:
                 taught = methods.distillation.teach(batch.image)
         if methods.sharpness is not None:
-            self._seed_step(batch_idx)
+            self.seed_step(batch_idx)
         logits, loss = self.score_and_loss(batch, mixed, taught)
         self.losses.add(loss, f"epoch {self.current_epoch + 1}, step {batch_idx + 1}", batch.row)
         value, size = loss.detach(), len(logits)
@@ -157,9 +155,19 @@ class DetectorModule(LightningModule):
         self.train_metrics.update(logits, batch.label)
         if methods.sharpness is not None:
             methods.sharpness.ascend(loss)
-            self._seed_step(batch_idx)  # the same dropout as before
+            self.seed_step(batch_idx)  # the same dropout as before
             _, loss = self.score_and_loss(batch, mixed, taught)
         return loss
+
+    def mix(self, batch: Batch) -> tuple[Batch, Mixed | None]:
+        """Return a batch as the network sees it, and how its images were mixed, if they were.
+
+        The draws are those that follow `seed_step`.
+        """
+        if self.methods.mix is None:
+            return batch, None
+        mixed = self.methods.mix(batch.image)
+        return batch._replace(image=mixed.images), mixed
 
     def on_after_backward(self) -> None:
         """Bring the weights back, where a step took its gradient nearby."""
@@ -177,9 +185,10 @@ class DetectorModule(LightningModule):
 
     def on_train_batch_start(self, batch: Batch | FeatureBatch, batch_idx: int) -> None:
         """Make every draw inside a step a function of (seed, epoch, step, process)."""
-        self._seed_step(batch_idx)
+        self.seed_step(batch_idx)
 
-    def _seed_step(self, batch_idx: int) -> None:
+    def seed_step(self, batch_idx: int) -> None:
+        """Seed what is drawn inside a step."""
         parts = (self.seed, self.current_epoch, batch_idx, self.global_rank)
         seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
         # Not torch.manual_seed, which keeps a list of its calls until a GPU is first used.

@@ -47,6 +47,7 @@ from faceproof.task import get_task
 from faceproof.workflows.drift import MAX_REFERENCE, pack_reference
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 from faceproof.workflows.novelty import load_novelty
+from faceproof.workflows.recipe import recipe, told
 
 REFERENCE = "reference.json"
 
@@ -141,6 +142,7 @@ def _pack_network(
         onnx=known.get(f"{stem}.onnx"),
         initial_weights=record.get("weights"),
         trained_with=record.get("versions"),
+        recipe=told(recipe(config, record)),
         branch=dict(model.branch) if model.has_branch else None,
         novelty=known.get(f"{stem}-novelty.safetensors"),
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 from faceproof.artifact.artifact import is_artifact, read_card, read_network
 from faceproof.audit.file_statistics import file_statistics_of
 from faceproof.audit.seen import read_seen
+from faceproof.augment.autoencoder import read_autoencoder
 from faceproof.augment.mixing import Mix, cutmix, mixup
 from faceproof.data.model_input import fit_image
 from faceproof.errors import FaceproofError
@@ -186,6 +187,27 @@ def check_unseen(teacher: Teacher, listed: pa.Table, kept: pa.Table) -> dict[str
             "strangers to this network; train the teacher with the same leave_out"
         )
     return {"teacher_saw_left_out": False}
+
+
+def check_autoencoder(file: str | None, recorded: str | None) -> dict[str, Any]:
+    """Refuse an autoencoder that cannot be read; return what to record of it.
+
+    Args:
+        file: `synthesis.autoencoder`; None for none.
+        recorded: what a resumed run has recorded of it.
+
+    Raises:
+        FaceproofError: it cannot be read, or is another than when a resumed run began.
+    """
+    if file is None:
+        return {}
+    digest = read_autoencoder(Path(file)).digest
+    if recorded not in (None, digest):
+        raise FaceproofError(
+            f"synthesis.autoencoder = {file} is another file than when this run began; put the "
+            "first one back, or train anew"
+        )
+    return {"autoencoder": digest}
 
 
 def make_methods(net: Detector, config: TrainConfig, teacher: Teacher | None) -> Methods:

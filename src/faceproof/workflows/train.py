@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +22,6 @@ from rich.console import Console
 from faceproof.audit.unchanged import refuse_changed_images
 from faceproof.data.leave_out import leave_out
 from faceproof.data.listing import DataSet
-from faceproof.data.run_tables import recorded_data
 from faceproof.data.sources import check_both_classes, check_splits
 from faceproof.data.table import describe_counts, select, write_table
 from faceproof.errors import FaceproofError
@@ -32,7 +30,7 @@ from faceproof.evaluation.metrics import better
 from faceproof.evaluation.part_metrics import check_parts
 from faceproof.io.atomic import explain_disk_errors, remove_partial_files, write_text
 from faceproof.io.plain_files import yaml_text
-from faceproof.io.run_folder import RunFolder, flatten, is_first_process, read_epochs
+from faceproof.io.run_folder import RunFolder, is_first_process, read_epochs
 from faceproof.models.adapters import add_adapters, merge_adapters
 from faceproof.models.build import build_network, build_of_file
 from faceproof.models.detector import Detector
@@ -40,10 +38,11 @@ from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
 from faceproof.prepare.cropping import read_crop
-from faceproof.training.checkpoints import check_batches, check_best, check_fit, read_place
-from faceproof.training.config import CosineConfig, TrainConfig, make_train_config
+from faceproof.training.checkpoints import check_best, check_fit
+from faceproof.training.config import TrainConfig, make_train_config
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
 from faceproof.training.dry_run import check_single_images, dry_run
+from faceproof.training.face_checks import check_faces
 from faceproof.training.failures import explain_failures
 from faceproof.training.freeze_checks import (
     check_random_backbone,
@@ -57,11 +56,7 @@ from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import (
     Cycles,
-    describe_change,
-    describe_steps,
     make_scheduler,
-    plan_cycles,
-    read_cycles,
 )
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.surroundings import describe_device, package_versions
@@ -70,19 +65,25 @@ from faceproof.workflows.audited_data import audited_rows
 from faceproof.workflows.calibrate import store_operating_point
 from faceproof.workflows.methods import (
     Teacher,
+    check_autoencoder,
     check_teacher,
     check_unseen,
     make_methods,
     read_teacher,
 )
 from faceproof.workflows.novelty import check_enough
+from faceproof.workflows.recipe import recipe, told
+from faceproof.workflows.resuming import (
+    RecordedData,
+    check_resumable,
+    plan_schedule,
+    restore_faces,
+    store_faces,
+)
 from faceproof.workflows.synthesis_sheet import write_synthesis_sheet
 from faceproof.workflows.training_record import commands_of, recorded_time
 
 log = logging.getLogger(__name__)
-
-# Options of the trainer, besides its epochs, by which the number of optimizer steps changes.
-OF_STEPS = ("accumulate_grad_batches", "devices", "num_nodes")
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,10 @@ def train(
         "crop": plain(read_crop(data.crop)),
     }  # fmt: skip
     record["commands"] = commands_of(run, overrides, resume)
+    before = run.read_record() if resume else {}
+    record |= check_autoencoder(config.synthesis.autoencoder, before.get("autoencoder"))
     if teacher is not None:
-        check_teacher(teacher, data.task, run.read_record().get("teacher") if resume else None)
+        check_teacher(teacher, data.task, before.get("teacher"))
         record |= {"teacher": teacher.digest, **check_unseen(teacher, listed, data.table)}
     if data.coverage:
         record["protocols"] = [one.to_json() for one in data.coverage]
@@ -175,17 +178,6 @@ def train(
         _start_record(training, data, record, values)
         _fit(training, resume)
         return _finish(training, data, values) if training.trainer.is_global_zero else math.nan
-
-
-@dataclass(frozen=True)
-class RecordedData:
-    """The data set of a run to resume: the very same images."""
-
-    run: RunFolder
-
-    def list(self) -> DataSet:
-        """Return what the run recorded."""
-        return recorded_data(self.run)
 
 
 def seed_everything(seed: int) -> None:
@@ -219,6 +211,8 @@ def _prepare(
     last, home = run.last, run
     if resume:  # a checkpoint that does not fit is refused first
         check_fit(last, net, functools.partial(make_optimizer, config.optimizer))
+    else:
+        check_faces(config.synthesis, data.table, data.task.negative)
     if not is_first_process():  # one process writes the run folder; the others' files are dropped
         run = RunFolder(tempfile.mkdtemp(prefix="faceproof-"))
     # A resumed run takes the very same rows; a file that has vanished is named when it is read.
@@ -236,7 +230,10 @@ def _prepare(
     table = rows if statistics is None else rows.append_column("content", statistics["content"])
     images = _datamodule(table, data, net, config, made.trainer)
     if resume:
-        _check_resumable(last, made.trainer, images)
+        check_resumable(last, made.trainer, images)
+        restore_faces(home, images)
+    else:
+        run.update_record(faces=store_faces(run, images))
     of_process = -(-images.train_rows.num_rows // made.trainer.world_size)
     if 1 in (of_process, images.batch_size):
         check_single_images(net, config.freeze)
@@ -245,7 +242,7 @@ def _prepare(
     weights = images.class_weights(own or config.class_weights)
     num_epochs = max(made.trainer.max_epochs or 1, 1)
     now = {"loader.batch_size": images.batch_size, "trainer.max_epochs": num_epochs}
-    cycles = _plan_schedule(home, last, config, now) if resume else ((0, num_epochs),)
+    cycles = plan_schedule(home, last, config, now) if resume else ((0, num_epochs),)
     shares = [(first / num_epochs, end / num_epochs) for first, end in cycles]
     module = DetectorModule(
         net.to(memory_format=torch.channels_last),
@@ -259,31 +256,6 @@ def _prepare(
     )
     module.methods = make_methods(net, config, teacher)
     return Training(run, home, config, net, rows, images, weights, module, made, cycles)
-
-
-def _plan_schedule(home: RunFolder, last: Path, config: TrainConfig, now: dict[str, int]) -> Cycles:
-    """Return the cycles of a resumed run's schedule, which follow the plan it began with."""
-    recorded, num_epochs = flatten(home.read_config()), now["trainer.max_epochs"]
-    now |= {f"trainer.{name}": config.trainer[name] for name in OF_STEPS if name in config.trainer}
-    if (words := describe_steps(config.scheduler, recorded, now)) and is_first_process():
-        log.warning("%s", words)
-    before = recorded.get("trainer.max_epochs", num_epochs)
-    earlier = read_cycles(home.read_record().get("schedule", [[0, before]]), str(home.record))
-    if not isinstance(config.scheduler, CosineConfig):
-        return earlier
-    epoch, _ = read_place(last)
-    cycles = plan_cycles(earlier, num_epochs, epoch + 1, config.scheduler.more_epochs)
-    if cycles[-1][1] != num_epochs and is_first_process():
-        log.warning("%s", describe_change(config.scheduler, cycles, num_epochs))
-    return cycles
-
-
-def _check_resumable(last: Path, trainer: pl.Trainer, images: ImageDataModule) -> None:
-    """Refuse to resume where the result would not be that of an uninterrupted run."""
-    if trainer.max_steps != -1:  # Lightning ends a whole epoch a second time then
-        what = "a run that trainer.max_steps limits cannot be resumed exactly"
-        raise FaceproofError(f"{what}; use trainer.max_epochs from the start")
-    check_batches(last, images.batch_size, trainer.world_size, images.loader.sampler)
 
 
 def _datamodule(
@@ -319,8 +291,14 @@ def _start_record(
     run.operating_point.unlink(missing_ok=True)
     run.validation.unlink(missing_ok=True)
     run.novelty.unlink(missing_ok=True)
+    record = {
+        **record,
+        "input": training.net.input.to_json(),
+        "synthesis": images.synthesised and images.synthesised.words,
+    }
     run.update_record(
         **record,
+        recipe=told(recipe(values, run.read_record() | record)),
         status="running",
         stopped_at=None,
         images=describe_counts(training.rows),
@@ -328,7 +306,6 @@ def _start_record(
         precision=str(made.precision.name),
         schedule=[list(cycle) for cycle in training.cycles],
         features=images.features.reason,
-        synthesis=images.synthesised and images.synthesised.words,
         device=describe_device(training.trainer),
         versions=package_versions(),
     )
