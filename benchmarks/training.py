@@ -39,7 +39,7 @@ from faceproof.models.detector import Detector
 from faceproof.performance.cores import num_cores
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
-from faceproof.training.callbacks import ImageRate, ProgressBar, TensorBoardImages
+from faceproof.training.callbacks import BoardImages, ImageRate, ProgressBar
 from faceproof.training.config import ConstantConfig, TrainConfig, make_train_config
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.loggers import EpochTable, TensorBoard
@@ -118,7 +118,7 @@ def faceproof_rate(
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         clock = Deadline(seconds)
         bar = ProgressBar(file=nowhere, force_terminal=True)
-        around = [ImageRate(), TensorBoardImages(images.data.task), bar]
+        around = [ImageRate(), BoardImages(images.data.task), bar]
         options = {
             **config.trainer,
             "enable_checkpointing": False,

@@ -18,6 +18,8 @@ from .inference.predictor import Predictor as Predictor
 from .inference.predictor import load as load
 from .inference.verdicts import Verdict as Verdict
 from .models.detector import Detector as Detector
+from .reports.notebook import Page as Page
+from .reports.notebook import show_report as show_report
 from .task import Task as Task
 from .training.datamodule import ImageDataModule as ImageDataModule
 from .training.module import DetectorModule as DetectorModule

@@ -1,5 +1,6 @@
 import io
 import logging
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -28,6 +29,20 @@ def test_a_log_has_a_line_now_and_then_with_the_time_left(monkeypatch, caplog):
         assert list(progress("abcd", "counting")) == list("abcd")
     assert caplog.messages == [
         "counting: 2 of 4, about 6 s left", "counting: 4 of 4, about 0 s left"
+    ]  # fmt: skip
+
+
+def test_a_notebook_has_one_line_that_is_drawn_again(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    clock = iter([0.0, 4.0, 4.1, 6.0, 6.1])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert list(progress("abcd", "counting")) == list("abcd")
+    states = shown.getvalue().split("\r")
+    assert states == [
+        "", "counting: 1 of 4, about 12 s left", "counting: 3 of 4, about 2 s left ",
+        "counting: 4 done                 \n",
     ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from faceproof.data.loader_config import LoaderConfig
 from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
-from faceproof.training.callbacks import ImageRate, ProgressBar, TensorBoardImages
+from faceproof.training.callbacks import BoardImages, ImageRate, ProgressBar
 from faceproof.training.config import ConstantConfig, OptimizerConfig
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.finite import LossWatch
@@ -81,7 +81,7 @@ def test_a_step_that_is_not_logged_asks_for_nothing(
         trainer, _ = make_trainer(
             options, default_root_dir=tmp_path,
             logger=[EpochTable(tmp_path / "metrics.csv"), TensorBoard(tmp_path)],
-            callbacks=[ImageRate(), TensorBoardImages(data.task), bar, count],
+            callbacks=[ImageRate(), BoardImages(data.task), bar, count],
         )  # fmt: skip
         module = DetectorModule(
             net,

@@ -23,7 +23,7 @@ TITLES = {"gate": "The gate", "detector": "The detector"}
 
 
 def model_card(card: Card, folder: str) -> str:
-    """Return the README.md of an artifact; its commands name the folder."""
+    """Return the README.md of an artifact; its commands name the folder, or its `hf://` place."""
     made = f'A detector made with faceproof (format "{card.format}"), exported {card.made}.'
     lines = [
         *(f"# {card.name}", "", made, "", "## What it answers", "", *_question(card), ""),
@@ -286,7 +286,11 @@ def _usage(folder: str, card: Card) -> Iterator[str]:
     yield f'detector = faceproof.load("{folder}")'
     yield 'verdict = detector("image.jpg")'
     yield from ("print(verdict.verdict, verdict.probability)", "```", "", "```bash")
-    yield f"faceproof predict IMAGES --detector {folder} --out verdicts.csv"
+    local = folder
+    if folder.startswith("hf://"):
+        local = "detector"
+        yield f"faceproof pull {folder} --to {local}"
+    yield f"faceproof predict IMAGES --detector {local} --out verdicts.csv"
     yield from ("```", "")
     if any(network.onnx for network in card.networks):
         with_novelty = any(network.novelty for network in card.networks)

@@ -42,6 +42,8 @@ COMMANDS = {
     "predict": "say of images and videos what a detector takes them for",
     "prepare": "find the faces in photographs and videos, and cut them out to train on",
     "protocol": "publish which images a result was measured on, or check such a list",
+    "pull": "fetch a detector from the Hugging Face hub",
+    "push": "put a detector on the Hugging Face hub",
     "report": "report the scores of any detector, given as a table",
     "serve": "put a detector on a page and an HTTP interface",
     "shard": "write a data set's images as shards, to a folder or an object store",

@@ -8,9 +8,10 @@ from faceproof.evaluation.scored_runs import ScoredRun
 # Settings that say where or how often, and not what was trained.
 SEED = "seed"
 INCIDENTAL = (
-    *("resume", "compare", "logger.tensorboard", "loader.num_workers", "checkpoint.minutes"),
-    *("checkpoint.steps", "cache.images", "cache.features", "cache.max_gb"),
-)
+    "resume", "compare", "logger.tensorboard", "logger.mlflow", "logger.wandb", "logger.project",
+    "loader.num_workers", "checkpoint.minutes", "checkpoint.steps", "cache.images",
+    "cache.features", "cache.max_gb",
+)  # fmt: skip
 
 
 def name_runs(scored: Sequence[ScoredRun]) -> list[str]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from faceproof import lookup
 from faceproof.artifact.artifact import read_card, read_file, read_network, read_network_novelty
 from faceproof.artifact.card import Card, DetectorEntry, NetworkEntry
+from faceproof.artifact.hub import local_folder
 from faceproof.data.image_io import (
     UnreadableImageError,
     decode_image,
@@ -198,14 +199,16 @@ def load(
     No network connection and no training code is needed, and nothing in the artifact is executed.
 
     Args:
-        path: the artifact's folder.
+        path: the artifact's folder; or its place on the Hugging Face hub, `hf://OWNER/NAME` or
+            `hf://OWNER/NAME@REVISION`, from where it is fetched into the cache.
         device: a torch device, or `auto` for a GPU where there is one.
         backend: `torch`, `onnx` for ONNX Runtime (on the CPU) if the artifact was exported so, or
             `auto`; see `choose_backend`.
         allow: modules of the user's own code that it may name; see `faceproof.lookup`.
 
     Raises:
-        FaceproofError: it is no artifact, not whole, or not what its card says.
+        FaceproofError: it is no artifact, not whole, or not what its card says; or the hub does not
+            give it out.
 
     Examples:
         >>> import faceproof as fp
@@ -216,7 +219,7 @@ def load(
     if backend not in BACKENDS:
         raise FaceproofError(f"backend = {backend!r} must be one of {', '.join(BACKENDS)}")
     lookup.allow(allow)
-    folder = Path(path)
+    folder = local_folder(path)
     card = read_card(folder)
     if backend == "auto":
         backend = choose_backend(card, device)

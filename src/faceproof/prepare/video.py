@@ -166,9 +166,9 @@ class Video:
             number, last = number + 1, time
             if number % step == 0:
                 yield Frame(time, _upright(found))
-        missing = self.seconds - last - gap
-        if gap > 0 and missing > MOST_MISSING:
-            yield from [None] * min(round(missing / gap / step), MOST_LOST)
+        behind = self.seconds - last - gap
+        if gap > 0 and behind > MOST_MISSING:
+            yield from [None] * min(round(behind / gap / step), MOST_LOST)
 
     def _time(self, frame: "VideoFrame") -> float:
         return max(self._reader.time(frame) - self._start, 0.0)

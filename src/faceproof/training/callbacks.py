@@ -1,4 +1,4 @@
-"""Callbacks of training: freezing, early stopping, speed, progress, and TensorBoard's images."""
+"""Callbacks of training: freezing, early stopping, speed, progress, and what boards show."""
 
 import math
 import time
@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer, callbacks
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
 from faceproof.augment.mixing import Mixed
 from faceproof.data.datasets import Batch, FeatureBatch
@@ -21,6 +19,7 @@ from faceproof.models.detector import Detector
 from faceproof.reports.image_grid import Tile, image_grid
 from faceproof.reports.score_plots import confusion_heatmap, roc_plot
 from faceproof.task import Task
+from faceproof.training.boards import Board
 from faceproof.training.freeze_checks import parts_of
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.module import STEP_LOSS, DetectorModule
@@ -171,11 +170,11 @@ class EpochLines(Callback):
             print(f"epoch {trainer.current_epoch + 1}{end}: {words}", flush=True)
 
 
-class TensorBoardImages(Callback):
-    """Shows in TensorBoard what is no single curve.
+class BoardImages(Callback):
+    """Shows on the boards of a run, such as TensorBoard, what is no single curve.
 
-    Training images with their labels, validation's confusion matrix and ROC curve, and, in the tab
-    Custom Scalars, each metric of training and validation in one chart.
+    Training images with their labels, validation's confusion matrix and ROC curve, and each metric
+    of training and validation in one chart, where a board has such charts.
     """
 
     def __init__(self, task: Task) -> None:
@@ -183,13 +182,12 @@ class TensorBoardImages(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say which curves belong into one chart."""
-        board = _board(trainer)
-        if board is not None:
-            charts = {
-                metric.label: ["Multiline", [f"train/{metric.name}", f"val/{metric.name}"]]
-                for metric in metrics_shown("training")
-            }
-            board.add_custom_scalars({"training and validation": charts})
+        charts = {
+            metric.label: ["Multiline", [f"train/{metric.name}", f"val/{metric.name}"]]
+            for metric in metrics_shown("training")
+        }
+        for board in _boards(trainer):
+            board.add_charts(charts)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -197,14 +195,16 @@ class TensorBoardImages(Callback):
         """Show the first images as the network sees them, once."""
         if batch_idx or isinstance(batch, FeatureBatch):  # cached features, no images
             return
-        board = _board(trainer)
-        if board is not None and trainer.global_step == 0:
+        boards = _boards(trainer)
+        if boards and trainer.global_step == 0:
             assert isinstance(pl_module, DetectorModule)
             pl_module.seed_step(batch_idx)  # as for the step, so that the same is drawn
             seen, mixed = pl_module.mix(batch)
             images = (seen.image[:NUM_SAMPLES].float() * 255).round().clamp(0, 255).byte().cpu()
             tiles = map(Tile, images.permute(0, 2, 3, 1).numpy(), self._labels(batch, mixed))
-            board.add_figure("train/samples", image_grid(list(tiles), "As they are trained on"), 0)
+            grid = image_grid(list(tiles), "As they are trained on")
+            for board in boards:
+                board.add_figure("train/samples", grid, 0)
 
     def _labels(self, batch: Batch, mixed: Mixed | None) -> list[str]:
         """Return what the first images of a batch are called; those of two classes, by shares."""
@@ -219,9 +219,9 @@ class TensorBoardImages(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the plots of the 1st, 2nd, 4th, 8th ... and the last epoch."""
-        board, step = _board(trainer), trainer.current_epoch
+        boards, step = _boards(trainer), trainer.current_epoch
         # Drawing takes as long as an epoch of a small network.
-        if board is None or ((step + 1) & step and step + 1 != trainer.max_epochs):
+        if not boards or ((step + 1) & step and step + 1 != trainer.max_epochs):
             return
         assert isinstance(pl_module, DetectorModule)
         logits, labels = (scores.cpu().numpy() for scores in pl_module.val_metrics.scores())
@@ -230,17 +230,18 @@ class TensorBoardImages(Callback):
         called = probabilities >= THRESHOLD
         found = LabelledScores.from_arrays(labels, logits, probabilities, called)
         cells = WeightedScores(found).confusion
-        board.add_figure("val/confusion", confusion_heatmap(cells, self.task), step)
+        figures = {"val/confusion": confusion_heatmap(cells, self.task)}
         if has_both_classes(found):
-            board.add_figure("val/roc", roc_plot(found, THRESHOLD, self.task), step)
+            figures["val/roc"] = roc_plot(found, THRESHOLD, self.task)
+        for board in boards:
+            for name, figure in figures.items():
+                board.add_figure(name, figure, step)
 
 
-def _board(trainer: Trainer) -> SummaryWriter | None:
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
-            writer: SummaryWriter = logger.experiment
-            return writer
-    return None
+def _boards(trainer: Trainer) -> list[Board]:
+    if not trainer.is_global_zero:
+        return []
+    return [logger for logger in trainer.loggers if isinstance(logger, Board)]
 
 
 def set_trainable(net: nn.Module, trainable: frozenset[str]) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,18 +180,32 @@ class CheckpointConfig:
         check(self, minutes=optional(ABOVE_ZERO), steps=optional(COUNT))
 
 
+PROJECT = Rule(
+    lambda value: isinstance(value, str) and bool(re.fullmatch(r"(?a)\w[\w.-]{0,99}", value)),
+    "a name of letters, digits, dots, dashes and underscores",
+)
+
+
 @dataclass(frozen=True)
 class LoggerConfig:
-    """Where metrics go beside `metrics.csv`.
+    """Where metrics, images, plots and reports go beside the run folder's files.
 
     Attributes:
         tensorboard: write TensorBoard events into the run folder.
+        mlflow: log to MLflow: to MLFLOW_TRACKING_URI, else to mlflow.db in the working folder;
+            needs pip install 'faceproof[mlflow]'.
+        wandb: log to Weights & Biases, by the account of wandb login; WANDB_MODE=offline stores it
+            in the folder wandb instead; needs pip install 'faceproof[wandb]'.
+        project: the experiment of MLflow, or the project of Weights & Biases.
     """
 
-    tensorboard: bool = True
+    tensorboard: bool = False
+    mlflow: bool = False
+    wandb: bool = False
+    project: str = "faceproof"
 
     def __post_init__(self) -> None:
-        check(self, tensorboard=SWITCH)
+        check(self, tensorboard=SWITCH, mlflow=SWITCH, wandb=SWITCH, project=PROJECT)
 
 
 @dataclass(frozen=True)
@@ -244,7 +259,7 @@ class TrainConfig:
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    logger: LoggerConfig = field(default_factory=lambda: LoggerConfig(tensorboard=True))
     threshold: ThresholdConfig = field(default_factory=ThresholdConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
     novelty: NoveltyConfig = field(default_factory=NoveltyConfig)

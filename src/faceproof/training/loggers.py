@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
+from matplotlib.figure import Figure
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from faceproof.io.run_folder import flatten, read_epochs, write_epochs
+from faceproof.training.boards import Board
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +90,13 @@ class EventFile:
         """Do nothing: the file is open while an event is written."""
 
 
-class TensorBoard(TensorBoardLogger):
+class TensorBoard(Board, TensorBoardLogger):
     """TensorBoard events right in the run folder.
 
     Where the disk is full, a warning is logged and training continues.
     """
+
+    kind = "tensorboard"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder.parent, name=folder.name, version="", default_hp_metric=False)
@@ -117,6 +121,14 @@ class TensorBoard(TensorBoardLogger):
 
     def finalize(self, status: str) -> None:
         """Leave the writer open: the operating point is logged after the epochs."""
+
+    def add_charts(self, charts: Mapping[str, Any]) -> None:
+        """Say which curves belong into one chart, in the tab Custom Scalars."""
+        self.experiment.add_custom_scalars({"training and validation": dict(charts)})
+
+    def add_figure(self, name: str, figure: Figure, step: int) -> None:
+        """Show a figure among the images."""
+        self.experiment.add_figure(name, figure, step)
 
     def log_settings(
         self, values: Mapping[str, Any], choices: Mapping[str, str], best: Mapping[str, Any]

@@ -18,13 +18,14 @@ from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.lookup import find
 from faceproof.task import Task
 from faceproof.training.averaging import WeightAverage
+from faceproof.training.boards import Board, wanted_trackers
 from faceproof.training.callbacks import (
+    BoardImages,
     EarlyStopping,
     EpochLines,
     Freezing,
     ImageRate,
     ProgressBar,
-    TensorBoardImages,
 )
 from faceproof.training.checkpoints import AtomicCheckpointIO, LastCheckpoint, num_whole_epochs
 from faceproof.training.config import TrainConfig
@@ -46,6 +47,11 @@ class MadeTrainer:
     trainer: pl.Trainer
     precision: Precision
     loggers: tuple[Logger, ...] = ()
+
+    @property
+    def boards(self) -> list[Board]:
+        """The loggers that show more than curves."""
+        return [logger for logger in self.loggers if isinstance(logger, Board)]
 
 
 def make_trainer(options: Mapping[str, Any], **of_the_run: Any) -> tuple[pl.Trainer, Precision]:
@@ -80,6 +86,10 @@ def make_run_trainer(run: RunFolder, task: Task, config: TrainConfig, resume: bo
     loggers: list[Logger] = [EpochTable(run.metrics)]
     if config.logger.tensorboard:
         loggers.append(TensorBoard(run.path))
+    if wanted_trackers(config.logger):
+        from faceproof.training.trackers import make_trackers
+
+        loggers += make_trackers(run, config.logger, resume)
     trainer, precision = make_trainer(
         config.trainer,
         logger=loggers,
@@ -108,8 +118,8 @@ def _callbacks(run: RunFolder, task: Task, config: TrainConfig, resume: bool) ->
         callbacks.append(WeightAverage(config.ema))
     if on_terminal():
         callbacks.append(ProgressBar())
-    if config.logger.tensorboard:
-        callbacks.append(TensorBoardImages(task))
+    if config.logger.tensorboard or wanted_trackers(config.logger):
+        callbacks.append(BoardImages(task))
     if config.patience is not None:
         callbacks.append(EarlyStopping(config.monitor, patience=config.patience, mode=mode))
     return callbacks

@@ -1,8 +1,7 @@
 """The last step of a training: calibration, threshold and unsure band, fitted on validation."""
 
 import contextlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -29,19 +28,20 @@ from faceproof.models.detector import Detector
 from faceproof.models.weights import load_best
 from faceproof.reports.image_grid import mistake_images, mistakes_plot
 from faceproof.task import Task
+from faceproof.training.boards import Board, reopened_boards
 from faceproof.training.config import TrainConfig
 from faceproof.workflows.novelty import Wanted, score_validation, store_novelty
 
 
 def store_operating_point(
     run: RunFolder, net: Detector, train: pa.Table, val: pa.Table, task: Task, config: TrainConfig,
-    writer: Any = None,
+    boards: Sequence[Board] | None = None,
 ) -> str:  # fmt: skip
     """Score validation with the best epoch and store the run's calibration and threshold.
 
     With them goes how videos are judged, and what tells that an image is unlike those of training,
     if either is fitted. The validation scores stay with the run, so that another threshold can be
-    fitted later without any test image. `writer` is the run's own of TensorBoard, if it is open.
+    fitted later without any test image. `boards` are the run's own, if they are open.
     Returns what the detector does on validation, in a sentence for people.
     """
     rate, workers, threshold = config.novelty.rate, config.loader.num_workers, config.threshold
@@ -59,7 +59,7 @@ def store_operating_point(
     of_videos, of_novelty = (None if one is None else one.to_json() for one in (how, strange))
     run.write_operating_point(point.to_json(), of_videos, of_novelty)
     mistakes = find_mistakes(predictions, task, point.threshold)
-    log_mistakes(run, "validation", mistakes, writer=writer)
+    log_mistakes(run, "validation", mistakes, boards=boards)
     return verdict(predictions, task, point, strange)
 
 
@@ -89,22 +89,22 @@ def log_mistakes(
     name: str,
     mistakes: Mapping[str, Mistakes],
     images: Mapping[str, Pixels] | None = None,
-    writer: Any = None,
+    boards: Sequence[Board] | None = None,
 ) -> None:
-    """Add the mistakes to the run's TensorBoard images at its best epoch, if it logs there.
+    """Show the mistakes on the run's boards, such as TensorBoard, at its best epoch.
 
-    `name` is part of the images' tags; `images` are those of the mistakes, if they were read;
-    `writer` is TensorBoard's, if one is open, else another file is begun.
+    `name` is part of the figures' names; `images` are those of the mistakes, if they were read;
+    `boards` are those of the run, if they are open, else they are opened again.
     """
-    if not any(run.path.glob("events.*")):
-        return
-    from torch.utils.tensorboard import SummaryWriter
-
-    if images is None:
-        images = mistake_images(mistakes)
-    step = run.read_record().get("best_epoch") or 0
-    with SummaryWriter(run.path) if writer is None else contextlib.nullcontext(writer) as writer:
+    again = reopened_boards(run) if boards is None else contextlib.nullcontext(boards)
+    with again as open_boards:
+        if not open_boards:
+            return
+        if images is None:
+            images = mistake_images(mistakes)
+        step = run.read_record().get("best_epoch") or 0
         for direction, found in mistakes.items():
             if (figure := mistakes_plot(direction, found, images)) is not None:
                 tag = f"mistakes/{name}/{direction}".replace(" ", "_")
-                writer.add_figure(tag, figure, step)
+                for board in open_boards:
+                    board.add_figure(tag, figure, step)

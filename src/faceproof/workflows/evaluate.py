@@ -60,6 +60,7 @@ from faceproof.reports.report import ReportExtras, write_report
 from faceproof.reports.report_terminal import show
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 from faceproof.task import Task
+from faceproof.training.boards import reopened_boards
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
 from faceproof.workflows.left_out import LeftOut, leave_out_seen
@@ -193,11 +194,14 @@ def _report(
     run: RunFolder, folder: Path, predictions: pa.Table, evaluation: Evaluation,
     tables: Mapping[str, pa.Table],
 ) -> None:  # fmt: skip
-    """Write the report, log the mistakes to TensorBoard, and show the metrics in the terminal."""
+    """Write the report, show it on the run's boards, and its metrics in the terminal."""
     images = mistake_images(evaluation.mistakes)
     extras = ReportExtras(read_epochs(run.metrics), tables, images)
     write_report(folder, predictions, evaluation, extras)
-    log_mistakes(run, folder.name, evaluation.mistakes, images)
+    with reopened_boards(run) as boards:
+        log_mistakes(run, folder.name, evaluation.mistakes, images, boards)
+        for board in boards:
+            board.log_report(folder.name, evaluation.metrics, folder / "report.html")
     show(Console(), folder, evaluation)
 
 

@@ -38,6 +38,7 @@ from faceproof.models.weights import load_initial_weights
 from faceproof.performance.depthwise import quicken_depthwise
 from faceproof.performance.memory import reuse_memory
 from faceproof.prepare.cropping import read_crop
+from faceproof.training.boards import begun, check_boards
 from faceproof.training.checkpoints import check_best, check_fit
 from faceproof.training.config import TrainConfig, make_train_config
 from faceproof.training.datamodule import FeatureCaching, ImageDataModule
@@ -49,7 +50,6 @@ from faceproof.training.freeze_checks import (
     never_trains_backbone,
     warn_of_late_stages,
 )
-from faceproof.training.loggers import TensorBoard
 from faceproof.training.loss_config import OF_FEATURES, ClassBalancedConfig
 from faceproof.training.losses import make_loss
 from faceproof.training.module import DetectorModule
@@ -139,6 +139,8 @@ def train(
     """
     config = make_train_config(values, RecordedData(run) if resume else None)
     check_both_classes(config.data)
+    if is_first_process():
+        check_boards(config.logger)
     seed_everything(config.seed)
     net, weights = _network(run, config, resume)
     dry_run(config, net)  # before the images, which may take long to list
@@ -176,8 +178,16 @@ def train(
         size = training.images.batch_size
         values = {**values, "loader": {**values.get("loader", {}), "batch_size": size}}
         _start_record(training, data, record, values)
-        _fit(training, resume)
-        return _finish(training, data, values) if training.trainer.is_global_zero else math.nan
+        first = training.trainer.is_global_zero
+        with begun(training.made.boards if first else [], run, values, _choices(run)):
+            _fit(training, resume)
+            return _finish(training, data, values) if first else math.nan
+
+
+def _choices(run: RunFolder) -> dict[str, str]:
+    """Return which file of `conf/` each group of a run's settings was taken from."""
+    found: dict[str, str] = run.read_record().get("choices", {})
+    return found
 
 
 def seed_everything(seed: int) -> None:
@@ -357,15 +367,15 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
         best={name: metric for name, metric in best.items() if name != "epoch"},
         epochs=len(epochs),
     )
-    boards = [logger for logger in training.made.loggers if isinstance(logger, TensorBoard)]
+    boards = training.made.boards
     measured = {name: metric for name, metric in best.items() if name.startswith("val/")}
     for board in boards:
-        board.log_settings(values, run.read_record().get("choices", {}), measured)
+        board.log_settings(values, _choices(run), measured)
     print_best(best, len(rows))
     val = training.images.looked_at(training.trainer.limit_val_batches)
-    writer, train = boards[0].experiment if boards else None, training.images.shown_rows
+    train = training.images.shown_rows
     net = merge_adapters(training.net)
-    verdict = store_operating_point(run, net, train, val, data.task, config, writer)
+    verdict = store_operating_point(run, net, train, val, data.task, config, boards)
     run.update_record(status="finished")  # last: a run without a threshold is not finished
     print_end(run, verdict)
     return value
