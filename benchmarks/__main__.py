@@ -18,6 +18,7 @@ TITLES = {
     "shards": "loading from shards against loading from files, images per second",
     "scoring": "scoring, images per second, from files on disk",
     "predict": "faceproof predict, images per second, from files on disk",
+    "ray": "faceproof predict on a cluster of this machine against predict alone",
     "frozen": "epochs of a frozen backbone against one pass over the images",
     "startup": "start-up",
     "scale": "a table of many images",
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="to score")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="to train on")
     parser.add_argument("--compile", action="store_true", help="train faceproof by torch.compile")
-    parser.add_argument("--detector", help="an artifact, for predict")
+    parser.add_argument("--detector", help="an artifact, for predict and ray")
     parser.add_argument("--epochs", type=int, default=20, help="of a frozen backbone")
     parser.add_argument("--files", type=int, default=100_000, help="to index")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 250_000, 1_000_000])
@@ -77,7 +78,7 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         from benchmarks.near import measure_near
 
         return [measure_near(given.files)]
-    if given.name in ("predict", "novelty"):
+    if given.name in ("predict", "ray", "novelty"):
         return _measure_made(given)
     if given.name == "faces":
         from benchmarks.finding import measure_finding
@@ -124,10 +125,14 @@ def _measure_made(given: argparse.Namespace) -> list[dict[str, object]]:
         if given.run is None:
             raise SystemExit("novelty needs --run FOLDER: what faceproof train made")
         return measure_novelty(given.run, given.others, given.images)
+    if given.detector is None:
+        raise SystemExit(f"{given.name} needs --detector DIR: what faceproof export made")
+    if given.name == "ray":
+        from benchmarks.on_ray import measure_ray
+
+        return measure_ray(given.data, given.detector, given.images, given.rounds)
     from benchmarks.predicting import measure_predicting
 
-    if given.detector is None:
-        raise SystemExit("predict needs --detector DIR: what faceproof export made")
     return measure_predicting(given.data, given.detector, given.images, given.rounds)
 
 

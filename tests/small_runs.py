@@ -46,10 +46,11 @@ def write_tiny(root: Path, task):
     return columns
 
 
-def write_network(folder: Path, task="deepfake", seed=0, size=16, gain=1.0):
+def write_network(folder: Path, task="deepfake", seed=0, size=16, gain=1.0, backbone=None):
     """Write what a run keeps of its network."""
     folder.mkdir(parents=True)
     network = description(size)
+    network["backbone"] = backbone or network["backbone"]
     config = {"model": {"name": "face_cnn", **network}, "data": {"task": task}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     torch.manual_seed(seed)

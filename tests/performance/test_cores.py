@@ -113,3 +113,17 @@ def test_a_loading_process_works_alone(monkeypatch) -> None:
     monkeypatch.setattr(cores, "num_cores", lambda: 4)
     (batch,) = DataLoader(Where(), 4, num_workers=1, collate_fn=list)
     assert batch == [True] * 4
+
+
+def test_a_share_of_the_cores_is_all_that_is_used(monkeypatch) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(cores, "_share", None)
+    assert cores.num_cores() == 8
+    try:
+        cores.take_share(3)
+        assert (cores.num_cores(), cores.share_of_cores(), torch.get_num_threads()) == (3, 3, 3)
+        cores.take_share(99)
+        assert cores.num_cores() == 8
+    finally:
+        torch.set_num_threads(threads)

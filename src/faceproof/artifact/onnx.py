@@ -15,6 +15,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import ScoreError
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.novelty import DetectorWithNovelty
+from faceproof.performance.cores import share_of_cores
 
 MAX_BYTES = 2**31 - 1  # of a model in one piece: protobuf's own limit
 MIN_TORCH = (2, 7)  # 2.6 writes shapes that depend on the image
@@ -39,6 +40,7 @@ class OnnxNetwork:
             options = runtime.SessionOptions()
             # Threads that spin between two batches take the cores from those that decode.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            options.intra_op_num_threads = share_of_cores() or 0  # 0: as many as there are cores
             self.session = runtime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]
             )

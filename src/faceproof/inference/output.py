@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,6 +23,7 @@ from faceproof.io.progress import log_progress
 MAX_SHOWN = 50  # files on the terminal
 WIDTH = 160  # columns, where the output is no terminal
 
+Batch = TypeVar("Batch")
 Judge = Callable[[Iterable[str]], Iterator[list[Row]]]  # from paths to batches of results
 
 
@@ -78,7 +80,7 @@ def show_verdicts(
     Raises:
         FaceproofError: there are too many.
     """
-    few = list(islice(_unseen(paths, Seen()), MAX_SHOWN + 1))
+    few = list(islice(unseen(paths, Seen()), MAX_SHOWN + 1))
     if len(few) > MAX_SHOWN:
         raise FaceproofError(
             f"there are more than {MAX_SHOWN} images; name a file for the verdicts: --out "
@@ -110,7 +112,8 @@ def _digits(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _unseen(paths: Iterable[str], seen: Seen) -> Iterator[str]:
+def unseen(paths: Iterable[str], seen: Seen) -> Iterator[str]:
+    """Yield the paths that are not yet among those that were seen, and add them."""
     return (path for path in paths if seen.add(printable(path)))
 
 
@@ -129,7 +132,7 @@ def write_verdicts(
         if results.num_changed:
             again = f"{results.num_changed:,} images may have changed since and are judged again"
             console.print(again, highlight=False)
-        for rows in _with_progress(console, judge(_unseen(paths, seen))):
+        for rows in with_progress(console, judge(unseen(paths, seen)), len):
             results.add(rows)
             tally.add(rows)
         results.finish()
@@ -139,17 +142,26 @@ def write_verdicts(
         raise
 
 
-def _with_progress(console: Console, batches: Iterable[list[Row]]) -> Iterator[list[Row]]:
-    """Show how many images are done; how many there will be is not known."""
+def with_progress(
+    console: Console,
+    batches: Iterable[Batch],
+    size: Callable[[Batch], int],
+    total: int | None = None,
+) -> Iterator[Batch]:
+    """Yield the batches, and show how many images are done.
+
+    `size` returns how many a batch holds; `total` is how many there will be, where that is known.
+    """
     if not console.is_terminal:
-        yield from log_progress(batches, "images judged", size=len)
+        yield from log_progress(batches, "images judged", total, size)
         return
-    words = TextColumn("{task.completed:,.0f} images"), TextColumn("{task.fields[rate]}")
-    columns = SpinnerColumn(), *words, TimeElapsedColumn()
+    of_all = "" if total is None else f" of {total:,}"
+    done = TextColumn("{task.completed:,.0f}" + f"{of_all} images")
+    columns = SpinnerColumn(), done, TextColumn("{task.fields[rate]}"), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=None, rate="")
-        for rows in batches:
-            yield rows
-            progress.advance(task, len(rows))
+        task = progress.add_task("", total=total, rate="")
+        for batch in batches:
+            yield batch
+            progress.advance(task, size(batch))
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
             progress.update(task, rate=f"{speed:,.0f} a second" if speed else "")

@@ -79,7 +79,7 @@ class Row:
 OF_NOVELTY = ("novelty", "is_strange")
 
 
-def _schema(gated: bool, knows_novelty: bool) -> pa.Schema:
+def schema_of(gated: bool, knows_novelty: bool) -> pa.Schema:
     """Return the columns of the output; only a cascade has a probability of its gate.
 
     Only a detector that knows novelty has columns for that.
@@ -91,6 +91,13 @@ def _schema(gated: bool, knows_novelty: bool) -> pa.Schema:
     left_out: tuple[str, ...] = () if gated else ("gate_probability",)
     left_out = left_out if knows_novelty else (*left_out, *OF_NOVELTY)
     return pa.schema([one for one in columns.items() if one[0] not in left_out])
+
+
+def table_of(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """Return rows as a table of these columns."""
+    values = [[getattr(row, name) for row in rows] for name in schema.names]
+    arrays = [pa.array(*pair) for pair in zip(values, schema.types, strict=True)]
+    return pa.table(arrays, schema=schema)
 
 
 class Results:
@@ -123,7 +130,7 @@ class Results:
                 f"{path} exists and is finished; name another file, or replace it by --overwrite"
             )
         self.path = path
-        self.schema = _schema(gated, knows_novelty)
+        self.schema = schema_of(gated, knows_novelty)
         self.folder = path.with_name(path.name + ".unfinished")
         if overwrite and self.folder.is_dir():
             shutil.rmtree(self.folder)
@@ -252,9 +259,7 @@ class Results:
 
     def _write(self, file: Path, rows: Sequence[Row]) -> None:
         if self.path.suffix == ".parquet":
-            values = [[getattr(row, name) for row in rows] for name in self.schema.names]
-            arrays = [pa.array(*pair) for pair in zip(values, self.schema.types, strict=True)]
-            pyarrow.parquet.write_table(pa.table(arrays, schema=self.schema), file)
+            pyarrow.parquet.write_table(table_of(rows, self.schema), file)
             return
         with file.open("w", encoding="utf-8", newline="") as lines:
             if self.path.suffix == ".csv":

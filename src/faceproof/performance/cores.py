@@ -22,13 +22,31 @@ from faceproof.performance import is_enabled
 MAX_THREADS = 16  # more only wait for Python's lock
 
 Result = TypeVar("Result")
+_share: int | None = None
 
 
 def num_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        found = len(os.sched_getaffinity(0))
+    else:
+        found = os.cpu_count() or 1
+    return min(found, _share or found)
+
+
+def take_share(number: int) -> None:
+    """Make this process use at most so many cores: it shares the machine with others of its kind.
+
+    Call this before the first batch is decoded.
+    """
+    global _share
+    _share = number
+    torch.set_num_threads(number)
+
+
+def share_of_cores() -> int | None:
+    """Return how many cores this process was given as its share; None where it has them all."""
+    return _share
 
 
 def takes_turns(device: str) -> bool:

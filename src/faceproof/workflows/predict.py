@@ -1,7 +1,10 @@
 """`faceproof predict`: judge many images and videos with a detector artifact."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +13,9 @@ from faceproof import __version__, lookup
 from faceproof.errors import FaceproofError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from faceproof.data.kinds import LeftOut
     from faceproof.inference.files import Loading, OnClip
     from faceproof.inference.output import Tally
     from faceproof.inference.predictor import Predictor
@@ -29,6 +35,9 @@ class PredictConfig:
 
     Exit code 0: every file was judged; 1: some could not be read, and are rows with a reason; 2:
     the command could not be run.
+
+    With --on a cluster of machines judges them, and --out is a folder of Parquet files; needs pip
+    install 'faceproof[ray]'.
 
     Attributes:
         paths: images, videos, folders (with all below), patterns, a .csv file with a column path, a
@@ -55,6 +64,13 @@ class PredictConfig:
         backend: what runs the network; auto is ONNX Runtime on a CPU if the artifact has an ONNX
             file, else PyTorch.
         allow: a module with code of your own that the artifact may use; can be repeated.
+        on: ray for a cluster that is started on this machine (or that the environment variable
+            RAY_ADDRESS names), or ray://HOST:PORT for one that runs; workers are then those of the
+            cluster, by default as many as it has room for.
+        cpus_per_worker: cores of each worker of the cluster.
+        gpus_per_worker: GPUs of each worker of the cluster; 0.5 lets two share one.
+        part_size: how many files a worker of the cluster judges before it writes them, a multiple
+            of --batch-size (default: 1024, or the next such multiple).
     """
 
     paths: tuple[str, ...]
@@ -74,9 +90,13 @@ class PredictConfig:
     device: str = "auto"
     backend: Literal["auto", "torch", "onnx"] = "auto"
     allow: tuple[str, ...] = ()
+    on: str | None = None
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+    part_size: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "least_certain", "frames"):
+        for name in ("batch_size", "least_certain", "frames", "cpus_per_worker", "part_size"):
             if (value := getattr(self, name)) is not None and value < 1:
                 option = f"--{name.replace('_', '-')}"
                 raise FaceproofError(f"{option} {value} must be a count from 1 on")
@@ -89,17 +109,53 @@ class PredictConfig:
             raise FaceproofError("--overwrite replaces the file of --out; give both")
         if self.least_certain is not None and self.contact_sheet is None:
             raise FaceproofError("--least-certain is of the --contact-sheet; give both")
+        self._check_cluster()
+
+    def _check_cluster(self) -> None:
+        """Refuse what only one machine can do, or only a cluster."""
+        if self.on is None:
+            if (self.cpus_per_worker, self.gpus_per_worker, self.part_size) != (1, 0.0, None):
+                given = "--cpus-per-worker, --gpus-per-worker and --part-size"
+                raise FaceproofError(f"{given} are of a cluster; give --on too")
+            return
+        if self.on != "ray" and not (self.on.startswith("ray://") and self.on != "ray://"):
+            raise FaceproofError(f"--on {self.on} must be ray, or ray://HOST:PORT")
+        if self.out is None:
+            raise FaceproofError("--on needs --out, the folder for the Parquet files")
+        for name in ("contact_sheet", "frames_out"):
+            if getattr(self, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise FaceproofError(f"{option} is drawn on one machine; leave out --on")
+        gpus = self.gpus_per_worker
+        if not (0 <= gpus < math.inf) or (gpus > 1 and not gpus.is_integer()):
+            raise FaceproofError(
+                f"--gpus-per-worker {gpus:g} must be a share up to 1, or a whole number"
+            )
+        if self.device not in ("auto", "cuda" if gpus else "cpu"):
+            raise FaceproofError(
+                f"--device {self.device} is not what a worker with --gpus-per-worker {gpus:g} has"
+            )
+        if self.backend == "onnx" and gpus:
+            raise FaceproofError("--backend onnx runs on CPUs; leave out --gpus-per-worker")
+        if self.workers == 0:
+            raise FaceproofError("--workers 0 is of one machine; a cluster has at least 1")
 
 
 def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tally":
     """Judge all files that the paths stand for, show or write the verdicts, and count them.
 
-    `predictor` is the detector if it is loaded already.
+    `predictor` is the detector if it is loaded already; a cluster's workers load their own.
 
     Raises:
         FaceproofError: the artifact cannot be loaded, no path names a file, the output exists
             already, or there are more files than the terminal should show.
     """
+    if config.on is not None:
+        if find_spec("ray") is None:
+            raise FaceproofError("--on needs the extra ray: pip install 'faceproof[ray]'")
+        from faceproof.workflows.predict_on_ray import predict_on_ray
+
+        return predict_on_ray(config)
     from faceproof.data.kinds import LeftOut
     from faceproof.data.loaders import explain_dead_workers
     from faceproof.inference.contact_sheet import write_contact_sheet
@@ -134,7 +190,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
         if config.out is None:
             show_verdicts(console, predictor, judge, paths, tally)
         else:
-            about = _about(predictor, loading)
+            about = describe(predictor, loading)
             gated, knows_novelty = predictor.gate is not None, predictor.knows_novelty
             results = Results(config.out, about, gated, config.overwrite, knows_novelty)
             write_verdicts(console, judge, paths, tally, results)
@@ -143,16 +199,23 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     if config.contact_sheet is not None and tally.nearest:
         write_contact_sheet(config.contact_sheet, tally.nearest)
         written["contact sheet"] = config.contact_sheet
-    lines = [str(tally)]
-    lines += [f"{what}: {path}" for what, path in written.items() if path and path.exists()]
+    print_summary(console, tally, written, left_out)
     if config.contact_sheet is not None and not tally.nearest:
-        lines.append("no contact sheet: no image has a probability")
-    lines += [str(left_out)] if left_out else []
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+        console.print("no contact sheet: no image has a probability")
     return tally
 
 
-def _about(predictor: "Predictor", loading: "Loading") -> dict[str, Any]:
+def print_summary(
+    console: "Console", tally: "Tally", written: Mapping[str, Path | None], left_out: "LeftOut"
+) -> None:
+    """Print the counts, what was written and where, and what was left out."""
+    lines = [str(tally)]
+    lines += [f"{what}: {path}" for what, path in written.items() if path and path.exists()]
+    lines += [str(left_out)] if left_out else []
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def describe(predictor: "Predictor", loading: "Loading") -> dict[str, Any]:
     """Return what must be equal when a command continues an output that another one started."""
     return {
         "detector": predictor.fingerprint,

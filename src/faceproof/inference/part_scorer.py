@@ -1,0 +1,146 @@
+"""Judges parts of a list of files, for a process that is one of many; knows no cluster.
+
+Reading, decoding and scoring are those of `inference.files`. A part is a whole number of batches,
+so that each image is in the same batch as on one machine, and gets the same score to the last bit.
+"""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from faceproof import __version__
+from faceproof.errors import FaceproofError
+from faceproof.inference.files import Loading, predict_files
+from faceproof.inference.output_parts import Row, schema_of
+from faceproof.inference.part_folder import PartFolder
+from faceproof.inference.predictor import Predictor, load
+from faceproof.io.stamps import stamp_of
+from faceproof.performance.cores import take_share
+from faceproof.performance.memory import reuse_memory
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process needs to know, as plain values.
+
+    Attributes:
+        folder: where the parts are.
+        detector: the artifact's folder.
+        fingerprint: of the artifact, which each worker compares with what it loads.
+        backend: `torch` or `onnx`.
+        device: `cpu` or `cuda`.
+        loading: how files are read.
+        cores: how many of the machine's are the worker's.
+        allow: modules of the user's own code that the artifact may name.
+        working_folder: where relative paths begin; None where there are none.
+        sources: files and folders that the user named, which the worker must see.
+        version: of faceproof.
+    """
+
+    folder: PartFolder
+    detector: Path
+    fingerprint: str
+    backend: str
+    device: str
+    loading: Loading
+    cores: int
+    allow: tuple[str, ...] = ()
+    working_folder: str | None = None
+    sources: tuple[str, ...] = ()
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class PartCount:
+    """What came of a part.
+
+    Attributes:
+        number: the part's.
+        files: how many it has.
+        was_there: whether another command, or an earlier attempt, had judged it.
+        verdicts: how often each was given.
+        unreadable: how many files could not be read.
+    """
+
+    number: int
+    files: int
+    was_there: bool
+    verdicts: dict[str, int] = field(default_factory=dict)
+    unreadable: int = 0
+
+
+class PartScorer:
+    """Judges parts; loads the detector once, when the first part needs it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._predictor: Predictor | None = None
+        self._is_ready = False
+
+    def __call__(self, number: int) -> PartCount:
+        """Judge a part unless its rows are there and hold, and count them.
+
+        Raises:
+            FaceproofError: the part cannot be judged or written here.
+        """
+        self._get_ready()
+        folder = self.job.folder
+        paths = folder.paths(number)
+        if (table := folder.read(number, paths)) is not None:
+            given = Counter(word for word in table["verdict"].to_pylist() if word is not None)
+            unreadable = len(paths) - table["error"].null_count
+            return PartCount(number, len(paths), True, dict(given), unreadable)
+        attempt = folder.begin(number, paths)
+        rows = self._judge(number, paths)
+        attempt.unlink(missing_ok=True)
+        given = Counter(str(row.verdict) for row in rows if row.error is None)
+        return PartCount(number, len(paths), False, dict(given), len(paths) - given.total())
+
+    def _judge(self, number: int, paths: Sequence[str]) -> list[Row]:
+        predictor = self._load()
+        stamps = [stamp_of(path) for path in paths]
+        batches = predict_files(predictor, paths, self.job.loading)
+        rows = [row for batch in batches for row in batch]
+        schema = schema_of(predictor.gate is not None, predictor.knows_novelty)
+        self.job.folder.write(number, paths, rows, stamps, schema)
+        return rows
+
+    def _get_ready(self) -> None:
+        """Make this process like the one of the command; refuse a machine that is not like its."""
+        if self._is_ready:
+            return
+        job = self.job
+        here = socket.gethostname()
+        if job.version != __version__:
+            raise FaceproofError(
+                f"{here} has faceproof {__version__} and the command {job.version}; install the "
+                "same version on all machines of the cluster"
+            )
+        own = [] if job.working_folder is None else [job.working_folder]
+        for place in (*own, str(job.detector), *job.sources):
+            if not Path(job.working_folder or "", place).exists():
+                raise FaceproofError(
+                    f"{here} does not see {place}; all machines of the cluster must see the "
+                    "images, the detector and the output by the same paths"
+                )
+        job.folder.check()
+        if job.working_folder is not None:
+            os.chdir(job.working_folder)
+        reuse_memory()
+        take_share(job.cores)
+        self._is_ready = True
+
+    def _load(self) -> Predictor:
+        if self._predictor is None:
+            job = self.job
+            found = load(job.detector, job.device, job.backend, job.allow)
+            if found.fingerprint != job.fingerprint:
+                raise FaceproofError(
+                    f"{job.detector} is another detector on {socket.gethostname()} than where the "
+                    "command was started; copy it there again"
+                )
+            self._predictor = found
+        return self._predictor

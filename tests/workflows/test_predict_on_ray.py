@@ -1,0 +1,151 @@
+"""`faceproof predict --on ray`: the rows of one machine, and after a death only what is missing."""
+
+import json
+import re
+import shutil
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from faceproof.cli.main import run
+from faceproof.errors import FaceproofError
+from faceproof.workflows.export import export_run
+from tests.conftest import write_images
+from tests.small_clusters import export_dying, needs_ray, small_cluster
+from tests.small_runs import write_run
+
+PART = 32  # one batch
+# Ray warns of defaults of its own.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray[.]")
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A working folder with 150 images, one of which is none, and a detector."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    write_images(tmp_path / "photos", [f"{n:03}.jpg" for n in range(149)])
+    (tmp_path / "photos" / "070b.jpg").write_bytes(b"no image")
+    export_run(write_run(tmp_path / "run", gain=40.0), tmp_path / "artifact")
+    return tmp_path
+
+
+def predict(*words, detector="artifact"):
+    return run([str(word) for word in ("predict", "photos", "--detector", detector, *words)])
+
+
+def summary(capsys):
+    """Return the line with the counts of the verdicts."""
+    return next(line for line in capsys.readouterr().out.splitlines() if "unreadable" in line)
+
+
+def test_without_ray_it_says_what_to_install(world, monkeypatch):
+    monkeypatch.setattr("faceproof.workflows.predict.find_spec", lambda _: None)
+    with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[ray\]'"):
+        predict("--on", "ray", "--out", "rows")
+    assert not (world / "rows").exists()
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--on", "dask", "--out", "rows"], "--on dask must be ray, or ray://HOST:PORT"),
+        (["--on", "ray"], "--on needs --out"),
+        (["--on", "ray", "--out", "rows", "--contact-sheet", "a.png"], "drawn on one machine"),
+        (["--on", "ray", "--out", "rows", "--device", "cuda"], "--device cuda is not what"),
+        (["--on", "ray", "--out", "rows", "--gpus-per-worker", "1.5"], "a whole number"),
+        (["--on", "ray", "--out", "rows", "--workers", "0"], "--workers 0 is of one machine"),
+        (["--on", "ray", "--out", "rows", "--part-size", "33"], "multiple of --batch-size 32"),
+        (["--out", "rows.csv", "--part-size", "32"], "are of a cluster; give --on too"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(world, words, says):
+    with pytest.raises(FaceproofError, match=re.escape(says)):
+        predict(*words)
+
+
+@needs_ray
+def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
+    assert predict("--out", "one.parquet") == 1
+    expected = pq.read_table("one.parquet")
+    said = summary(capsys)
+    with small_cluster():
+        on_ray = ("--on", "ray", "--out", "rows", "--part-size", PART)
+        assert predict(*on_ray) == 1
+        assert summary(capsys) == said
+        assert pq.read_table("rows").equals(expected)  # to the last bit
+        manifest = json.loads((world / "rows/_manifest.json").read_text())
+        assert (manifest["files"], manifest["parts"], manifest["finished"]) == (150, 5, True)
+
+        # Half of it is lost, another part is damaged, and an image is another one.
+        parts = sorted((world / "rows").glob("part-*"))
+        written = {part.name: part.stat().st_mtime_ns for part in parts}
+        for part in parts[:2]:
+            part.unlink()
+        damaged = bytearray(parts[2].read_bytes())
+        damaged[len(damaged) // 3] ^= 255
+        parts[2].write_bytes(damaged)
+        shutil.copy("photos/001.jpg", "photos/148.jpg")
+        assert predict("--out", "one.parquet", "--overwrite") == 1
+        expected = pq.read_table("one.parquet")
+        capsys.readouterr()
+        assert predict(*on_ray, "--keep-going") == 0
+        assert "32 images were judged before, and hold" in capsys.readouterr().out
+        assert pq.read_table("rows").equals(expected)
+        again = {part.name: part.stat().st_mtime_ns for part in (world / "rows").glob("part-*")}
+        assert written.keys() == again.keys()
+        assert [name for name in sorted(written) if again[name] == written[name]] == [parts[3].name]
+
+    with pytest.raises(FaceproofError, match="no machine of the cluster has 99 CPUs"):
+        predict("--on", "ray", "--out", "other", "--cpus-per-worker", 99)
+
+
+@needs_ray
+def test_a_worker_that_dies_costs_a_retry_and_a_client_sees_it_all(world, capsys):
+    sign = world / "die"
+    detector = export_dying(world / "dying", sign)
+    assert predict("--out", "one.parquet", "--allow", "dying_networks", detector=detector) == 1
+    said = summary(capsys)
+    sign.touch()
+    with small_cluster() as (_, address):
+        words = ("--on", address, "--out", "rows", "--part-size", PART, "--workers", 2)
+        assert predict(*words, "--allow", "dying_networks", detector=detector) == 1
+    assert not sign.exists()
+    assert summary(capsys) == said
+    assert pq.read_table("rows").equals(pq.read_table("one.parquet"))
+    assert not list((world / "rows").glob("*.partial-*"))
+    assert not (world / "rows/_attempts").exists()
+
+
+@needs_ray
+@pytest.mark.parametrize("words", [["--frames", 3], ["--batch-size", 16], ["--part-size", 64]])
+def test_other_settings_are_refused(begun, words):
+    with pytest.raises(FaceproofError, match="begun with another detector, other options or"):
+        predict(*begun, *words)
+
+
+@needs_ray
+def test_another_detector_and_other_files_are_refused(begun, world):
+    export_run(write_run(world / "second/run", seed=1), world / "second/artifact")
+    with pytest.raises(FaceproofError, match="begun with another detector"):
+        predict(*begun, detector="second/artifact")
+    (world / "photos/000.jpg").unlink()
+    with pytest.raises(FaceproofError, match="begun with other files: 150 then, 149 now"):
+        predict(*begun)
+
+
+@pytest.fixture
+def begun(world, monkeypatch):
+    """The words of a command that was stopped as it reached for the cluster."""
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    words = ("--on", "ray", "--out", "rows")
+    with monkeypatch.context() as patch:
+        patch.setattr("faceproof.workflows.predict_on_ray.connected", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict(*words)
+    return words
