@@ -21,13 +21,19 @@ RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # of blending
 RGB_SHIFT, RGB_SHIFTED = 20, 0.3  # grey levels of 255, and the share of images
 BRIGHTNESS = CONTRAST = 0.1
 SHIFT_X, SHIFT_Y, SCALE = 0.03, 0.015, 0.95  # of the source, which is scaled by up to 1 / SCALE too
-EDGE = (5 / 224, 25 / 224)  # width of the mask's soft border, as a share of the side
 # Theirs change hue and saturation by less than a grey level; these are chosen here.
 SATURATION, HUE = 0.1, 0.1  # a factor within 1 -/+ this; radians
 SMALLER = (0.25, 0.7)  # scale of a reduction; theirs is a half or a quarter
 SHARPER = (0.1, 0.4)  # weight of each of the eight neighbours
-# Their mask is the hull of 81 landmarks, bent a little; an oval is bent more.
+# Their mask is the hull of 81 landmarks, bent a little; an oval is bent more. Swaps by the usual 68
+# landmarks end at the brows, so that half of the ovals do: there, 0 is the oval's middle and -1 its
+# upper end. Their border is 5 to 25 pixels of 224 wide; that of many swaps is nearly sharp.
 OVAL_SCALE, OVAL_SHIFT = (0.7, 1.1), 0.1
+CUT_AT_BROWS, BROWS = 0.5, (-0.6, -0.2)
+EDGE = (
+    1 / 224,
+    25 / 224,
+)  # width of the mask's soft border, as a share of the side
 BENDS, BEND = 6, 0.03  # points a side at which the mask is bent, and by how much (a deviation)
 GRID = 48  # points a side on which the mask's border is computed
 
@@ -135,16 +141,21 @@ def _moved(image: Image.Image, generator: np.random.Generator) -> Image.Image:
 def _mask(size: tuple[int, int], oval: Oval, generator: np.random.Generator) -> Image.Image:
     """Draw where the source is laid, and how strongly: 0 is nowhere, 255 is wholly.
 
-    The oval is scaled, shifted and bent. What is computed on a coarse grid and enlarged is not the
-    mask itself but how far a pixel is inside, so that a border may be narrower than the grid.
+    The oval is scaled, shifted and bent, and half of them end at the brows. What is computed on a
+    coarse grid and enlarged is not the mask itself but how far a pixel is inside, so that a border
+    may be narrower than the grid.
     """
     scale, shift = generator.uniform(*OVAL_SCALE, 2), generator.uniform(-OVAL_SHIFT, OVAL_SHIFT, 2)
     axes = np.array([oval.right, oval.down]) * scale[:, None]
     bends = generator.standard_normal((BENDS, BENDS, 2)) * BEND
     points = _grid() + np.stack([_enlarged(bends[..., axis]) for axis in (0, 1)], -1)
     points = points - oval.centre - shift @ axes
-    radius = np.sqrt(((points @ np.linalg.inv(axes)) ** 2).sum(-1))
+    places = points @ np.linalg.inv(axes)  # in the oval, across and down
+    radius = np.sqrt((places**2).sum(-1))
     inside = (1 - radius) * math.sqrt(abs(np.linalg.det(axes)))  # in shares of the side
+    is_cut, brows = generator.random() < CUT_AT_BROWS, generator.uniform(*BROWS)
+    if is_cut:
+        inside = np.minimum(inside, (places[..., 1] - brows) * float(np.hypot(*axes[1])))
     edge, ratio = generator.uniform(*EDGE), RATIOS[int(generator.integers(len(RATIOS)))]
     reach = max(edge, 3 / GRID)  # half of the range of distances that 8 bits hold
     levels = ((inside / reach + 1) * 127.5).round().clip(0, 255).astype(np.uint8)

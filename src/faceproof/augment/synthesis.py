@@ -67,13 +67,14 @@ class Synthesis:
     def through(self, row: int, draw: float) -> tuple[float, float] | None:
         """Return a point, x and y in shares of the sides, that a crop of a row must hold.
 
-        It lies half way from the centre of the oval to its border, at a turn of `draw`: farther
-        out a mask that is smaller may not reach. None where any crop will do.
+        It lies half way from the centre of the oval to its lower border, at a turn of `draw`:
+        farther out, or up, a mask that is smaller or cut may not reach. None where any crop will
+        do.
         """
         found = self.rows.find(row)
         if found is None or not KINDS[found.kind].is_of_oval:
             return None
-        oval, turn = self._oval(found.real), 2 * math.pi * draw
+        oval, turn = self._oval(found.real), math.pi * draw
         x, y = (
             middle + (math.cos(turn) * right + math.sin(turn) * down) / 2
             for middle, right, down in zip(oval.centre, oval.right, oval.down, strict=True)
