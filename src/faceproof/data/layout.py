@@ -133,8 +133,7 @@ def list_folder(
 ) -> dict[str, list[str | None]]:
     """List the images below `root` as columns: path (relative), and one for each of `PLACEHOLDERS`.
 
-    For each key that the layout line has as a placeholder there is a column too, named as it is
-    written there, such as `{identity}`: the word as it is.
+    Each key that the layout line has as a placeholder is a column too, such as `{identity}`.
 
     Args:
         root: the folder that the layout line starts from.
@@ -172,8 +171,8 @@ def list_folder(
         for name, found in seen.items():
             found.add(match[name])
         if row := _row(match, words, makers, unknown):
-            row |= {name: match[key] for name, key in raw.items()}
-            for name, value in (row | {"path": path}).items():
+            row |= {"path": path, **{name: match[key] for name, key in raw.items()}}
+            for name, value in row.items():
                 columns[name].append(value)
     if not columns["path"] or unknown:
         trees, other = f"{expected}\n{found_tree(root)}", _other_root(root, pattern, words)

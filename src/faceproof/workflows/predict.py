@@ -151,11 +151,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
             already, or there are more files than the terminal should show.
     """
     if config.on is not None:
-        if find_spec("ray") is None:
-            raise FaceproofError("--on needs the extra ray: pip install 'faceproof[ray]'")
-        from faceproof.workflows.predict_on_ray import predict_on_ray
-
-        return predict_on_ray(config)
+        return _predict_on_ray(config)
     from faceproof.data.kinds import LeftOut
     from faceproof.data.loaders import explain_dead_workers
     from faceproof.inference.contact_sheet import write_contact_sheet
@@ -184,9 +180,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     judge = partial(predict_files, predictor, loading=loading, on_clip=on_clip)
     tally = Tally((config.least_certain or LEAST_CERTAIN) if config.contact_sheet else 0)
     console = make_console()
-    with explain_dead_workers(
-        WORKERS_OPTION
-    ):  # the death of a worker may be noticed anywhere in this process
+    with explain_dead_workers(WORKERS_OPTION):  # which may be noticed anywhere in this process
         if config.out is None:
             show_verdicts(console, predictor, judge, paths, tally)
         else:
@@ -203,6 +197,14 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     if config.contact_sheet is not None and not tally.nearest:
         console.print("no contact sheet: no image has a probability")
     return tally
+
+
+def _predict_on_ray(config: PredictConfig) -> "Tally":
+    if find_spec("ray") is None:
+        raise FaceproofError("--on needs the extra ray: pip install 'faceproof[ray]'")
+    from faceproof.workflows.predict_on_ray import predict_on_ray
+
+    return predict_on_ray(config)
 
 
 def print_summary(

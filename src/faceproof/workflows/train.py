@@ -141,32 +141,25 @@ def train(
     check_both_classes(config.data)
     if is_first_process():
         check_boards(config.logger)
+        warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     seed_everything(config.seed)
     net, weights = _network(run, config, resume)
     dry_run(config, net)  # before the images, which may take long to list
     teacher = None if config.distill is None else read_teacher(config.distill)
     if weights is not None:
         check_random_backbone(net, config, weights)
-    if is_first_process():
-        warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     data, held_out = config.data.list(), None
     check_splits(data.table, data)
     listed = data.table
     if not resume:  # its images are recorded without what was left out
         data, held_out = leave_out(data, config.leave_out)
-    record: dict[str, Any] = {} if resume else {
-        "model": config.model.name, "data": data.name, "weights": weights,
-        "choices": dict(choices or {}),
-        "crop": plain(read_crop(data.crop)),
-    }  # fmt: skip
-    record["commands"] = commands_of(run, overrides, resume)
-    before = run.read_record() if resume else {}
-    record |= check_autoencoder(config.synthesis.autoencoder, before.get("autoencoder"))
+    record: dict[str, Any] = {"commands": commands_of(run, overrides, resume)}
+    if not resume:
+        record |= {"model": config.model.name, "weights": weights, "choices": dict(choices or {})}
+    record |= _sources(config, data, run.read_record() if resume else {})
     if teacher is not None:
-        check_teacher(teacher, data.task, before.get("teacher"))
+        check_teacher(teacher, data.task, run.read_record().get("teacher") if resume else None)
         record |= {"teacher": teacher.digest, **check_unseen(teacher, listed, data.table)}
-    if data.coverage:
-        record["protocols"] = [one.to_json() for one in data.coverage]
     lock = run.locked() if is_first_process() else contextlib.nullcontext()
     with explain_disk_errors(run.path), lock:
         if not resume:
@@ -182,6 +175,21 @@ def train(
         with begun(training.made.boards if first else [], run, values, _choices(run)):
             _fit(training, resume)
             return _finish(training, data, values) if first else math.nan
+
+
+def _sources(config: TrainConfig, data: DataSet, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the record says of what the images come from, and go through.
+
+    `before` is the record of a run to resume; empty for a new one.
+
+    Raises:
+        FaceproofError: the autoencoder is missing, or another than before.
+    """
+    found = {} if before else {"data": data.name, "crop": plain(read_crop(data.crop))}
+    found |= check_autoencoder(config.synthesis.autoencoder, before.get("autoencoder"))
+    if data.coverage:
+        found["protocols"] = [one.to_json() for one in data.coverage]
+    return found
 
 
 def _choices(run: RunFolder) -> dict[str, str]:
