@@ -151,7 +151,9 @@ class Answers(BaseHTTPRequestHandler):
             {"rfilename": one, "size": len(data), "blobId": hashlib.sha1(data).hexdigest()}
             for one, data in found.commits[commit].items()
         ]
-        return self.json({"id": name, "sha": commit, "siblings": siblings, "tags": []})
+        return self.json(
+            {"id": name, "private": found.private, "sha": commit, "siblings": siblings, "tags": []}
+        )
 
     def preupload(self, body: bytes, name: str, _: str) -> None:
         if self.may_write(name) is None:

@@ -94,8 +94,26 @@ def test_a_public_repository_is_made_where_that_is_asked_for(hub, artifact):
     assert not hub.repositories[NAME].private
 
 
+@pytest.mark.parametrize("public", [True, False])
+def test_a_repository_that_is_otherwise_visible_is_not_pushed_to(hub, artifact, public):
+    hub.make(NAME, contents(artifact), private=public)
+    before = hub.files(NAME)
+    there = "private: leave out" if public else "public: say"
+    with pytest.raises(FaceproofError, match=f"is {there} --public to push there"):
+        push(artifact, PLACE, public=public)
+    assert hub.files(NAME) == before
+
+
+def test_another_commit_than_the_one_that_is_named_is_refused(hub, artifact, tmp_path):
+    repository = put(hub, artifact)
+    repository.branches["f" * 40] = repository.branches["main"]  # a branch that looks like one
+    with pytest.raises(FaceproofError, match="names a commit, and the hub answers with another"):
+        pull(HubPlace(*NAME.split("/"), "f" * 40), tmp_path / "pulled")
+    assert not (tmp_path / "pulled").exists()
+
+
 def test_an_earlier_detector_is_replaced_and_its_revision_still_loads(hub, artifact, tmp_path):
-    hub.make(NAME, contents(artifact) | {"gone.onnx": b"old"})
+    hub.make(NAME, contents(artifact) | {"gone.onnx": b"old"}, private=True)
     first = hub.repositories[NAME].branches["main"]
     hub.change(NAME, gone_onnx=None)
     old = hub.repositories[NAME].branches["main"]
@@ -108,7 +126,7 @@ def test_an_earlier_detector_is_replaced_and_its_revision_still_loads(hub, artif
 
 
 def test_what_a_push_no_longer_has_is_removed(hub, artifact):
-    hub.make(NAME, contents(artifact) | {"gone.onnx": b"old"})
+    hub.make(NAME, contents(artifact) | {"gone.onnx": b"old"}, private=True)
     push(artifact, PLACE)
     assert "gone.onnx" not in hub.files(NAME)
 
@@ -161,11 +179,22 @@ def test_an_artifact_that_was_tampered_with_is_refused_whole(
                 and path.is_file()]  # fmt: skip
 
 
-def test_a_card_that_names_a_file_of_code_is_refused(hub, artifact, tmp_path):
-    stored = {"file": "model.py", "sha256": "0" * 64}
-    change_card(artifact, lambda card: network_of(card).update(onnx=stored))
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("onnx", r"its ONNX model is 'model\.py', which is no name of one"),
+        ("reference", r"names model\.py; files of a detector end with"),
+    ],
+)
+def test_a_card_that_names_a_file_of_code_is_refused(hub, artifact, tmp_path, place, message):
+    stored = {place: {"file": "model.py", "sha256": "0" * 64}}
+
+    def change(card):
+        (network_of(card) if place == "onnx" else card["detector"]).update(stored)
+
+    change_card(artifact, change)
     put(hub, artifact)
-    with pytest.raises(FaceproofError, match=r"names model\.py; files of a detector end with"):
+    with pytest.raises(FaceproofError, match=message):
         pull(PLACE, tmp_path / "pulled")
 
 
@@ -248,7 +277,7 @@ def test_who_may_not_write_is_told(hub, artifact, monkeypatch, token, message, t
         put(hub, artifact)
     use_hub(monkeypatch, hub.address, token)
     with pytest.raises(FaceproofError, match=message) as caught:
-        push(artifact, PLACE)
+        push(artifact, PLACE, public=there)
     assert "hf_of" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.mistakes import find_mistakes
 from faceproof.io.run_folder import RunFolder, read_epochs
 from faceproof.training import boards
-from faceproof.training.boards import check_boards, recorded_trackers
+from faceproof.training.boards import Board, begun, check_boards, recorded_trackers
 from faceproof.training.config import LoggerConfig
 from faceproof.workflows.calibrate import log_mistakes
 from tests.conftest import write_faces
@@ -203,9 +203,32 @@ def test_a_run_of_somebody_else_is_evaluated_and_sent_nowhere(tracked, tmp_path,
     assert recorded_trackers(copy) == {"mlflow": "0" * 32}
     with caplog.at_level("WARNING"):
         evaluate(copy.path, "loader.num_workers=0", "name=again")
-    assert "cannot be opened (MlflowException: Run with id=000" in caplog.text
+    assert f"logged to mlflow as {'0' * 32}, but not by you" in caplog.text
     after = len(client.search_runs([e.experiment_id for e in client.search_experiments()]))
     assert after == before
+
+
+def test_a_run_that_is_gone_from_its_store_is_told(tracked, tmp_path, caplog):
+    run, _ = tracked
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "copy"))
+    copy.update_record(trackers={"mlflow": "0" * 32})
+    with begun([Begun("0" * 32)], copy, {}, {}):
+        pass
+    with caplog.at_level("WARNING"):
+        evaluate(copy.path, "loader.num_workers=0", "name=again")
+    assert "cannot be opened (MlflowException: Run with id=000" in caplog.text
+
+
+class Begun(Board):
+    """A board that has begun a run of this name in MLflow."""
+
+    kind = "mlflow"
+
+    def __init__(self, name):
+        self.name = name
+
+    def begin(self, values, choices):
+        return self.name
 
 
 def test_a_store_that_is_away_is_told_before_the_first_epoch(small_faces, tmp_path, monkeypatch):

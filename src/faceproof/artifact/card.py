@@ -76,6 +76,8 @@ class NetworkEntry:
             raise FaceproofError(
                 f"its novelty is measured by {self.novelty.file!r}; only safetensors are loaded"
             )
+        if self.onnx is not None and not self.onnx.file.endswith(".onnx"):
+            raise FaceproofError(f"its ONNX model is {self.onnx.file!r}, which is no name of one")
         if not 0 <= self.weight <= 1:
             raise FaceproofError(f"a network's weight is from 0 to 1; found {self.weight}")
         if self.branch is not None and not isinstance(self.branch.get("name"), str):

@@ -93,13 +93,13 @@ def push(folder: Path, place: HubPlace, license: str | None = None, public: bool
     """Put an artifact into a repository of the hub, in one commit, and return that commit's hash.
 
     The repository is made if there is none, private unless it is to be `public`; one that is there
-    stays as visible as it is. It holds the files of this artifact afterwards and no others.
+    must be as visible as that. It holds the files of this artifact afterwards and no others.
 
     Args:
         folder: the artifact's.
         place: without a revision.
         license: of the weights, by the hub's name for it, such as `apache-2.0`.
-        public: everybody may read a repository that is made.
+        public: everybody may read the repository.
 
     Raises:
         FaceproofError: the artifact is not whole or holds something else, the repository holds
@@ -177,6 +177,7 @@ class _Listed:
 
     commit: str
     sizes: Mapping[str, int]  # bytes, by name
+    private: bool
 
 
 def _listed(client: "HfApi", place: HubPlace) -> _Listed:
@@ -191,6 +192,12 @@ def _listed(client: "HfApi", place: HubPlace) -> _Listed:
     )  # fmt: skip
     if found.sha is None or not COMMIT.fullmatch(found.sha):
         raise FaceproofError(f"the hub did not say which commit {place} is; try again")
+    named = place.revision
+    if named is not None and COMMIT.fullmatch(named) and found.sha != named:
+        raise FaceproofError(
+            f"{place} names a commit, and the hub answers with another, {found.sha}; nothing was "
+            "fetched. Name the commit that you want"
+        )
     sizes: dict[str, int] = {}
     for one in found.siblings or ():
         if one.rfilename == OF_THE_HUB:
@@ -204,7 +211,7 @@ def _listed(client: "HfApi", place: HubPlace) -> _Listed:
             raise FaceproofError(f"the hub did not say how large {one.rfilename} is; try again")
         sizes[one.rfilename] = one.size
     _refuse_too_large(place, sizes)
-    return _Listed(found.sha, sizes)
+    return _Listed(found.sha, sizes, bool(found.private))
 
 
 def _refuse_too_large(place: HubPlace, sizes: Mapping[str, int]) -> None:
@@ -265,6 +272,12 @@ def _files_to_replace(client: "HfApi", place: HubPlace, public: bool) -> _Listed
         raise FaceproofError(
             f"{place} holds something else than a detector: {min(found.sizes.keys() - {README})}; "
             "name another repository"
+        )
+    if found.private == public:
+        there = "private" if found.private else "public"
+        raise FaceproofError(
+            f"{place} is {there}: {'leave out' if public else 'say'} --public to push there, or "
+            "change that on its page; nothing was pushed"
         )
     return found
 

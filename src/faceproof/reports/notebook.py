@@ -65,7 +65,9 @@ def show_report(folder: str | Path, height: int = 600) -> Page:
     place = Path(folder)
     if (own := place / REPORT).is_file():
         return Page(own, height)
-    pages = [*place.glob(f"evaluations/*/{REPORT}")] or [*place.glob("*.html")]
+    is_run = (place / "record.json").is_file()  # whose other page is the audit
+    pages = [*place.glob(f"evaluations/*/{REPORT}")]
+    pages = pages or ([] if is_run else [*place.glob("*.html")])
     if not pages:
         raise FaceproofError(
             f"{place} has no report: write one by faceproof evaluate run={place}, or name the "

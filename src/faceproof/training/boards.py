@@ -5,6 +5,7 @@ after the training, for its mistakes and reports.
 """
 
 import contextlib
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from faceproof.errors import FaceproofError
+from faceproof.io.atomic import write_text
+from faceproof.io.cache import cache_folder
 from faceproof.io.plain_files import printable
 from faceproof.io.run_folder import RunFolder
 from faceproof.training.config import LoggerConfig
@@ -135,6 +138,8 @@ def begun(
         names = {board.kind: board.begin(values, choices) for board in boards}
         if trackers := {kind: name for kind, name in names.items() if name is not None}:
             run.update_record(**{TRACKERS: trackers})
+            for kind, name in trackers.items():
+                write_text(_mark(kind, name), f"{kind} {name}\n")
         yield
         done = True
     finally:
@@ -153,17 +158,33 @@ def recorded_trackers(run: RunFolder) -> dict[str, str]:
     }
 
 
+def _mark(kind: str, name: str) -> Path:
+    """Return the file that says that this user has begun a tracked run, by its name there.
+
+    A record may be a stranger's: it cannot say what is sent to the user's own account.
+    """
+    digest = hashlib.sha256(f"{kind} {name}".encode()).hexdigest()[:32]
+    return cache_folder() / "tracked" / digest
+
+
 @contextlib.contextmanager
 def reopened_boards(run: RunFolder) -> Iterator[list[Board]]:
     """Open the boards of a run again whose training is over, and close them at the end.
 
-    A tracker that is not there any more, or does not know the run, is left out with a warning.
+    A tracker that is not there any more, or does not know the run, is left out with a warning; so
+    is a run that this user has not begun.
     """
     boards: list[Board] = []
     if any(run.path.glob("events.*")):
         boards.append(EventFiles(run.path))
     try:
         for kind, name in recorded_trackers(run).items():
+            if not _mark(kind, name).is_file():
+                log.warning(
+                    "this run was logged to %s as %s, but not by you (%s is not there), so that "
+                    "nothing is added there", kind, name, _mark(kind, name),
+                )  # fmt: skip
+                continue
             if find_spec(kind) is None:
                 log.warning(
                     "this run was logged to %s, which is not installed, so that nothing is added "

@@ -63,7 +63,9 @@ def reopen(kind: str, name: str) -> list[Board]:
     try:
         if kind == "mlflow":
             return [MLflow(project, None, number, must_exist=True)]
+        check_login()
         board = WandB(project, None, number, must_exist=True)
+        board.began = True
         _ = board.experiment
     # Trackers pass on the errors of what they store to: HTTP, databases, disks.
     except Exception as error:
@@ -176,6 +178,7 @@ class WandB(Board, WandbLogger):
     """
 
     kind = "wandb"
+    began = False  # a run of this process that is to be ended
 
     def __init__(
         self, project: str, name: str | None, number: str | None = None, must_exist: bool = False
@@ -183,6 +186,11 @@ class WandB(Board, WandbLogger):
         _be_quiet()
         import wandb
 
+        if wandb.run is not None:
+            raise FaceproofError(
+                f"the run {wandb.run.id} of Weights & Biases is open in this process, and this one "
+                "would go into it: call wandb.finish() first"
+            )
         super().__init__(
             name, os.environ.get("WANDB_DIR", "."), id=number, project=project,
             resume="must" if must_exist else "allow",
@@ -196,6 +204,7 @@ class WandB(Board, WandbLogger):
 
     def begin(self, values: Mapping[str, Any], choices: Mapping[str, str]) -> str:
         """Begin the run with its settings; see `Board.begin`."""
+        self.began = True
         try:
             self.log_hyperparams(dict(hyperparameters(values, choices)))
         except Exception as error:
@@ -236,10 +245,11 @@ class WandB(Board, WandbLogger):
 
     @rank_zero_only
     def close(self, failed: bool = False) -> None:
-        """End the run in this process: another may begin."""
+        """End the run in this process, also one that could not be logged to: another may begin."""
         import wandb
 
-        if wandb.run is not None:
+        if self.began and wandb.run is not None:
+            self.failed = False
             self.attempt(wandb.finish, exit_code=int(failed))
 
 

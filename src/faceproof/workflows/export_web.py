@@ -21,6 +21,7 @@ from faceproof.artifact.artifact import read_card, read_file
 from faceproof.artifact.card import Card, DetectorEntry, NetworkEntry
 from faceproof.artifact.model_card import model_card
 from faceproof.artifact.onnx import MAX_BYTES
+from faceproof.artifact.onnx_check import check_model
 from faceproof.artifact.web_runtime import VERSION, read_runtime
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_folder, restore_folder
@@ -112,7 +113,10 @@ def _content(artifact: Path, card: Card, runtime: Mapping[str, bytes]) -> dict[s
     content |= {f"static/ort/{name}": data for name, data in runtime.items()}
     for network in card.networks:
         assert network.onnx is not None
-        content[network.onnx.file] = read_file(artifact, network.onnx, MAX_BYTES)
+        model = read_file(artifact, network.onnx, MAX_BYTES)
+        knows_novelty = network.novelty is not None
+        check_model(model, network.input.size, knows_novelty, network.input.num_passes)
+        content[network.onnx.file] = model
     content[DESCRIPTION] = _json(describe(card)).encode()
     content["index.html"] = _page(card).encode()
     content["offline.js"] = _offline(own.joinpath("in_browser", "offline.js"), content).encode()
@@ -178,7 +182,7 @@ def _offline(script: Any, content: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
     for name, data in sorted(content.items()):
         digest.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\n".encode())
-    listed = {"version": f"faceproof-{digest.hexdigest()[:16]}", "files": ["./", *sorted(content)]}
+    listed = {"version": digest.hexdigest()[:16], "files": ["./", *sorted(content)]}
     text: str = script.read_text("utf-8")
     mark = '/* files */ { version: "", files: [] }'
     assert text.count(mark) == 1

@@ -19,7 +19,7 @@ class PushConfig:
         to: the repository, as hf://OWNER/NAME; it is made if there is none.
         license: of the weights, by the hub's name for it, such as apache-2.0 or cc-by-nc-4.0; it is
             said to be unknown without.
-        public: everybody may see a repository that is made; else it is private.
+        public: everybody may see the repository; else it is private.
     """
 
     folder: Path

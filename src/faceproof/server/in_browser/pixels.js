@@ -29,6 +29,7 @@ export async function decode(file, maxPixels) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   const { data } = context.getImageData(0, 0, width, height);
+  refuseOtherPixels(data, width * height);
   const rgb = new Uint8ClampedArray(3 * width * height);
   for (let from = 0, to = 0; to < rgb.length; from += 4, to += 3) {
     rgb[to] = data[from];
@@ -36,6 +37,27 @@ export async function decode(file, maxPixels) {
     rgb[to + 2] = data[from + 2];
   }
   return { picture: { width, height, data: rgb }, canvas };
+}
+
+// Refuse where the browser gives other pixels than were drawn: some do so to hide who one is, and
+// some give none of a picture that is too large for them.
+function refuseOtherPixels(data, number) {
+  const probe = document.createElement("canvas");
+  Object.assign(probe, { width: 16, height: 16 });
+  const context = probe.getContext("2d", { willReadFrequently: true });
+  const drawn = context.createImageData(16, 16);
+  drawn.data.forEach((_, place) => { drawn.data[place] = place % 4 === 3 ? 255 : (37 * place) % 256; });
+  context.putImageData(drawn, 0, 0);
+  const back = context.getImageData(0, 0, 16, 16).data;
+  if (!back.every((value, place) => value === drawn.data[place])) {
+    throw new Error("this browser does not let a page read a picture's pixels as they are, to " +
+      "protect you; allow this page to use canvas data, or take another browser");
+  }
+  for (let part = 0; part < 8; part += 1) { // opaque, for it lies on white
+    if (data[4 * Math.floor((part * (number - 1)) / 7) + 3] !== 255) {
+      throw new Error("the picture is too large for this browser; make it smaller");
+    }
+  }
 }
 
 // Return the squares that a network looks at, each (3, S, S) in [0, 1]: one, or several tiles, and
