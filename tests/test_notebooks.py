@@ -73,7 +73,7 @@ def test_the_first_notebook_goes_from_a_folder_to_a_verdict(tmp_path, monkeypatc
     execute(notebook, tmp_path, monkeypatch)
     texts, pages = outputs(notebook)
     print(f"{time.monotonic() - began:.1f} s")
-    assert "DataSet('folder', " in texts
+    assert "DataSet('mine', " in texts
     assert "epoch 1 of 1" in texts
     assert "detector artifact: detector" in texts
     assert "Verdict(" in texts

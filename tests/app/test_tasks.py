@@ -285,7 +285,7 @@ def test_an_interrupted_command_ends_with_one_line(
     said = interrupted(programs.train, "train.build_network", "hydra.run.dir=new")
     assert said == "interrupted; no checkpoint had been written, so the same command starts anew"
     assert not (tmp_path / "new").exists()
-    said = interrupted(programs.train, "train.recorded_data", "resume=run")
+    said = interrupted(programs.train, "resuming.recorded_data", "resume=run")
     assert said == "interrupted; resume it by: faceproof train resume=run"
     said = interrupted(programs.evaluate, "evaluate.recorded_data", "run=run")
     assert said == "interrupted"

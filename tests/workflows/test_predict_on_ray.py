@@ -16,8 +16,11 @@ from tests.small_clusters import export_dying, needs_ray, small_cluster
 from tests.small_runs import write_run
 
 PART = 32  # one batch
-# Ray warns of defaults of its own.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray[.]")
+# Ray warns of defaults of its own, and leaves files of its logs open.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray[.]"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture
@@ -66,6 +69,7 @@ def test_what_has_no_meaning_is_refused(world, words, says):
         predict(*words)
 
 
+@pytest.mark.long  # a cluster of two nodes
 @needs_ray
 def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
     assert predict("--out", "one.parquet") == 1
@@ -102,6 +106,7 @@ def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
         predict("--on", "ray", "--out", "other", "--cpus-per-worker", 99)
 
 
+@pytest.mark.long  # a cluster of two nodes
 @needs_ray
 def test_a_worker_that_dies_costs_a_retry_and_a_client_sees_it_all(world, capsys):
     sign = world / "die"

@@ -189,7 +189,7 @@ def _start(path: str) -> bytes:
             return b""
         with open(path, "rb") as file:  # noqa: PTH123
             return file.read(START)
-    except OSError:  # whoever reads the whole file says why it cannot be read
+    except (OSError, ValueError):  # whoever reads the whole file says why it cannot be read
         return b""
 
 

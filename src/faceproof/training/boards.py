@@ -121,7 +121,8 @@ def check_boards(config: LoggerConfig) -> None:
 
 def wanted_trackers(config: LoggerConfig) -> list[str]:
     """Return the trackers that the settings ask for."""
-    return [kind for kind in ("mlflow", "wandb") if getattr(config, kind)]
+    wanted = {"mlflow": config.mlflow, "wandb": config.wandb}
+    return [kind for kind, is_wanted in wanted.items() if is_wanted]
 
 
 @contextlib.contextmanager

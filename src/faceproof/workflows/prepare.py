@@ -133,7 +133,9 @@ def prepare_folder(
     from faceproof.data.prepared import ABOUT
 
     lock = Lock(folder / "prepare.lock", f"{folder} is being prepared by {{holder}}; wait for it")
-    lock.acquire(wait and multiprocessing.parent_process() is None)
+    # By its name, because what a script does when it is imported comes before the rest is known.
+    is_first = multiprocessing.current_process().name == "MainProcess"
+    lock.acquire(wait and is_first)
     try:
         if (folder / ABOUT).exists():
             return preparation.check_finished(folder, every_file=check)
