@@ -78,7 +78,7 @@ def test_the_first_notebook_goes_from_a_folder_to_a_verdict(tmp_path, monkeypatc
     assert "detector artifact: detector" in texts
     assert "Verdict(" in texts
     assert "<iframe srcdoc=" in pages
-    assert "Key metrics" in pages
+    assert "By class" in pages
     assert (tmp_path / "detector/card.json").is_file()
 
 
