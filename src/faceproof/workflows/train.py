@@ -48,6 +48,7 @@ from faceproof.training.freeze_checks import (
     check_random_backbone,
     never_trains_backbone,
     warn_of_late_stages,
+    warn_of_unused_rates,
 )
 from faceproof.training.loggers import TensorBoard
 from faceproof.training.loss_config import OF_FEATURES, ClassBalancedConfig
@@ -146,6 +147,7 @@ def train(
     if weights is not None:
         check_random_backbone(net, config, weights)
     if is_first_process():
+        warn_of_unused_rates(net, config)
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     data, held_out = config.data.list(), None
     check_splits(data.table, data)
