@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import baselines
 from benchmarks.measuring import apart, in_turns, medians, ratio, read_images
 from benchmarks.training import compose_model, make_net
-from faceproof.inference.scoring import score
+from faceproof.inference.scoring import Scoring, score
 
 BATCH_SIZE = 64
 WAYS = ("one by one", "expert", "faceproof")
@@ -22,7 +22,9 @@ def rate(way: str, model: str, data: str, number: int) -> float:
     ways = {
         "one by one": lambda: baselines.one_by_one(net, paths, side),
         "expert": lambda: baselines.expert_scoring(net, paths, side, BATCH_SIZE, workers),
-        "faceproof": lambda: score(net, images.rows.slice(0, number), images.data.task, BATCH_SIZE),
+        "faceproof": lambda: score(
+            net, images.rows.slice(0, number), images.data.task, Scoring(BATCH_SIZE)
+        ),
     }
     began = time.perf_counter()
     ways[way]()

@@ -11,7 +11,7 @@ from faceproof.data.demo.make import make_demo
 from faceproof.data.table import table_from_columns, write_table
 from faceproof.evaluation.operating_point import DEFAULT
 from faceproof.evaluation.predictions import predictions_table, sigmoid
-from faceproof.inference.scoring import score
+from faceproof.inference.scoring import Scoring, score
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
 from faceproof.task import get_task
@@ -46,14 +46,14 @@ def make_explained_run(folder: Path) -> RunFolder:
     net = build_network(NETWORK)
     with torch.no_grad():  # so that both classes are called
         net.head.logit.linear.weight *= 50
-        logits = score(net, rows, TASK, num_workers=0)
+        logits = score(net, rows, TASK, Scoring(num_workers=0))
         net.head.logit.linear.bias -= float(np.median(logits))
     torch.save({"state_dict": {f"net.{k}": v for k, v in net.state_dict().items()}}, made.best)
     config = {"model": {"name": "face_cnn", **NETWORK}, "data": {"task": "deepfake"}}
     made.config.write_text(yaml.safe_dump(config))
     made.write_operating_point(DEFAULT.to_json())
     made.update_record(data="demo")
-    logits = score(net, rows, TASK, num_workers=0)
+    logits = score(net, rows, TASK, Scoring(num_workers=0))
     table = predictions_table(rows, logits, sigmoid(logits))
     report = {"data": "demo", "split": "test", "threshold": 0.5, "intervals": {"metrics": {}}}
     write_evaluation(made, "demo-test", table, report | {"metrics": {"num_images": len(table)}})

@@ -32,13 +32,13 @@ from faceproof.training.config import (
     CheckpointConfig,
     CosineConfig,
     LoggerConfig,
-    OptimizerConfig,
     PlateauConfig,
     TrainConfig,
 )
 from faceproof.training.freezing import FreezeStage
 from faceproof.training.loss_config import LOSSES
 from faceproof.training.method_config import METHODS
+from faceproof.training.optimizer_config import OptimizerConfig
 
 WIRING = ("num_features", "input")  # what the builder passes to a part of a model
 PARTS = (

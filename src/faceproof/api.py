@@ -25,16 +25,17 @@ from faceproof.evaluation.predictions import (
     predictions_table,
 )
 from faceproof.evaluation.statistics import Difference, auc_difference, share_difference
-from faceproof.inference.scoring import score
+from faceproof.inference.scoring import Scoring, score
 from faceproof.lookup import find
 from faceproof.models.build import build_network, read_model
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_initial_weights
 from faceproof.settings import make
 from faceproof.task import Task
-from faceproof.training.config import ConstantConfig, OptimizerConfig
+from faceproof.training.config import ConstantConfig
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.module import DetectorModule
+from faceproof.training.optimizer_config import OptimizerConfig
 from faceproof.training.optimizers import make_optimizer, timm_optimizers, torch_optimizers
 from faceproof.training.schedulers import make_scheduler
 
@@ -189,7 +190,7 @@ def score_data(
         raise FaceproofError(
             f"data set {data.name} has no image in split {split}; it has {', '.join(present)}"
         )
-    logits = score(net, rows, data.task, batch_size, device=device)
+    logits = score(net, rows, data.task, Scoring(batch_size, device=device))
     return predictions_table(rows, logits, expit(logits))
 
 

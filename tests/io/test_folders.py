@@ -53,7 +53,9 @@ def folder(tmp_path: Path) -> Path:
 def test_what_systems_leave_in_it_is_in_nobodys_way(folder: Path, name: str) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).touch()
+    before = sorted(folder.rglob("*"))
     refuse_foreign_folder(folder, OURS)
+    assert sorted(folder.rglob("*")) == before  # and it is left where it is
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "plots/mine.jpg", "a.png", "notes.txt~", "x.lnk"])

@@ -67,11 +67,15 @@ def test_batches_are_handed_over_in_places_and_given_out_as_copies(rows: Numbere
 def test_an_epoch_that_is_left_early_spoils_nothing_of_the_next(rows: Numbered) -> None:
     sampler = EpochSampler(len(rows), 0)
     loader = make_loader(rows, 4, 2, sampler)
+    taken = []
     for epoch, left_after in enumerate((3, 1, 7, None)):
         sampler.set_epoch(epoch)
         order = list(sampler)
+        taken.append(0)
         for number, batch in enumerate(islice(loader, left_after)):
             check(batch, order[4 * number : 4 * number + 4])
+            taken[-1] += 1
+    assert taken == [3, 1, 7, len(loader)]
 
 
 def test_who_takes_batches_slowly_gets_each_as_it_was(rows: Numbered) -> None:

@@ -30,7 +30,7 @@ from faceproof.inference.files import Loading, predict_files
 from faceproof.inference.inputs import list_images
 from faceproof.inference.output_parts import Row, printable
 from faceproof.inference.predictor import Predictor, load
-from faceproof.inference.scoring import score
+from faceproof.inference.scoring import Scoring, score
 from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
@@ -84,7 +84,7 @@ def check(root: Path, number: int, seed: int) -> Iterator[str]:
         if bad["reason"].to_pylist().count("the file is not there") < gone:
             raise AssertionError("a file that has vanished is not named")
         write_audit(cached_audit(data, facts), root)
-        logits = score(net, rows, task, num_workers=2)
+        logits = score(net, rows, task, Scoring(num_workers=2))
         images = ImageDataset(rows, task, SIZE, "bilinear").__getitems__(list(range(40)))
         Augment(rotation=10)(images.image / 255, 0, 0, images.row)
         answers[name] = dict(zip(rows["path"].to_pylist(), logits.tolist(), strict=True))

@@ -12,6 +12,7 @@ from faceproof.training.freeze_checks import (
     check_random_backbone,
     never_trains_backbone,
     warn_of_late_stages,
+    warn_of_unused_rates,
 )
 from faceproof.training.freezing import FreezeSchedule
 from tests.jobs import compose_job
@@ -89,3 +90,13 @@ def test_stages_after_the_last_epoch_are_told(caplog):
     for enough in (4, -1, None):
         warn_of_late_stages(gradual, enough)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["backbone_lr", "layer_decay"])
+def test_a_rate_of_a_backbone_that_never_trains_is_told(net, caplog, name):
+    word = f"optimizer.{name}=0.5"
+    warn_of_unused_rates(net, config_of("freeze=none", word))
+    warn_of_unused_rates(net, config_of("freeze=head_only"))
+    assert not caplog.text
+    warn_of_unused_rates(net, config_of("freeze=head_only", word))
+    assert f"{word.replace('=', ' = ')} changes nothing: freeze trains no part" in caplog.text

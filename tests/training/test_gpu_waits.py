@@ -19,11 +19,12 @@ from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
 from faceproof.training.callbacks import BoardImages, ImageRate, ProgressBar
-from faceproof.training.config import ConstantConfig, OptimizerConfig
+from faceproof.training.config import ConstantConfig
 from faceproof.training.datamodule import ImageDataModule
 from faceproof.training.finite import LossWatch
 from faceproof.training.loggers import EpochTable, TensorBoard
 from faceproof.training.module import DetectorModule
+from faceproof.training.optimizer_config import OptimizerConfig
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
 from faceproof.training.trainer import make_trainer

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import timm.optim
 import torch
@@ -5,7 +8,8 @@ from torch import nn
 
 from faceproof import lookup
 from faceproof.errors import FaceproofError
-from faceproof.training.config import OptimizerConfig
+from faceproof.training import optimizer_config
+from faceproof.training.optimizer_config import OptimizerConfig, check_name
 from faceproof.training.optimizers import make_optimizer, timm_optimizers, torch_optimizers
 from tests.tiny_transformers import tower
 
@@ -79,3 +83,40 @@ def test_an_optimizer_of_ones_own_is_used_once_its_module_is_allowed(net, monkey
 def test_what_cannot_be_made_is_refused(net, name, options, message):
     with pytest.raises(FaceproofError, match=message):
         make_optimizer(OptimizerConfig(name, lr=0.1, options=options), net)
+
+
+def test_names_are_told_apart_without_importing_torch_or_timm():
+    for name in torch_optimizers() | timm_optimizers():
+        check_name(name)
+    check_name("my_package.MyOptimizer")  # of the user's own: its module says what is there
+    for name, meant in (("adamww", "adamw"), ("sdg", "sgd"), ("LION", "")):
+        hint = f"did you mean {meant}" if meant else "choose one of"
+        with pytest.raises(
+            FaceproofError, match=rf"optimizer\.name = '{name}' is not known; {hint}"
+        ):
+            check_name(name)
+    code = "import sys\nfrom faceproof.training.optimizer_config import check_name\n"
+    code += "check_name('adamw')\nprint({'torch', 'timm'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"
+
+
+def test_code_that_does_not_look_as_it_should_refuses_nothing_early(monkeypatch):
+    monkeypatch.setattr(optimizer_config, "_source", lambda package, file: "")
+    assert check_name("adamww") is None
+
+
+def test_with_layer_decay_a_branch_of_ones_own_learns_as_the_first_block():
+    net = tower("vit")
+    net.branch = nn.Module()
+    net.branch.backbone = None
+    net.branch.filter = nn.Conv2d(3, 3, 1)
+    config = OptimizerConfig("sgd", lr=0.1, layer_decay=0.5)
+    held = {
+        id(one): group for group in make_optimizer(config, net).param_groups
+        for one in group["params"]
+    }  # fmt: skip
+    weight, bias = (held[id(one)] for one in net.branch.filter.parameters())
+    assert (weight["name"], bias["name"]) == ("backbone_0", "backbone_0_no_decay")
+    assert weight["lr"] == held[id(net.backbone.patch_embed.proj.weight)]["lr"] == 0.1 * 0.5**3
+    assert len(held) == len(list(net.parameters()))

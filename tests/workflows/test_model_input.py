@@ -13,7 +13,7 @@ from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import read_predictions
 from faceproof.inference.faces import combine_faces, fit_all
 from faceproof.inference.predictor import stack_fitted
-from faceproof.inference.scoring import score
+from faceproof.inference.scoring import Scoring, score
 from faceproof.inference.video import read_clip
 from faceproof.inference.video_verdict import judge_clip
 from faceproof.models.weights import load_network
@@ -175,7 +175,7 @@ def test_no_logit_depends_on_the_batch(made):
     net = load_network(run)
     task = faceproof.load(made[2], "cpu").task
     for size in (1, 4):
-        logits = score(net, predictions, task, size, 0, "cpu")
+        logits = score(net, predictions, task, Scoring(size, 0, "cpu"))
         assert logits == pytest.approx(predictions["logit"].to_numpy(), abs=1e-5)
 
 

@@ -20,7 +20,7 @@ from faceproof.evaluation.novelty import novelties_of, read_novelty_point
 from faceproof.evaluation.operating_point import ThresholdConfig
 from faceproof.evaluation.predictions import read_predictions
 from faceproof.inference.predictor import stack_fitted, to_rgb
-from faceproof.inference.scoring import features_of, score_with_novelty
+from faceproof.inference.scoring import Scoring, features_of, score_with_novelty
 from faceproof.inference.video import Clip
 from faceproof.inference.video_verdict import judge_clip
 from faceproof.io.run_folder import RunFolder
@@ -337,10 +337,10 @@ def test_tiles_and_mirror_images_have_the_same_novelty_everywhere(tmp_path):
     tiled = train(tmp_path / "run", *TINY, *views, f"data.root={faces}", "novelty.rate=0.2")
     assert read_novelty_point(tiled).num_training == 12
     net, rows, task = load_network(tiled), read_samples(tiled, "train"), get_task("face")
-    features = features_of(net, rows, task, num_workers=0)
+    features = features_of(net, rows, task, Scoring(num_workers=0))
     assert len(features) == 12 * 5 * 2
     both = DetectorWithNovelty(net, load_novelty(tiled, net))
-    _, novelties = score_with_novelty(both, rows, task, num_workers=0)
+    _, novelties = score_with_novelty(both, rows, task, Scoring(num_workers=0))
     with torch.inference_mode():
         of_views = both.novelty(torch.from_numpy(features)).view(12, 10)
     assert novelties == pytest.approx(of_views.mean(1).numpy(), rel=1e-4)

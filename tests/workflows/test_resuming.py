@@ -266,6 +266,23 @@ def test_an_averaged_run_that_was_killed_goes_on_exactly(tiny, tmp_path, monkeyp
         assert torch.equal(value, average(run)[name]), name
 
 
+@pytest.mark.parametrize("step", [5, 7, 10])
+def test_a_run_that_averages_its_epochs_and_was_killed_goes_on_exactly(
+    tiny, tmp_path, monkeypatch, step
+):
+    kept = [word for word in tiny if not word.startswith(("model", "freeze"))]
+    words = (*kept, "model=timm", "model.name=test_resnet", "model.input.size=32", "swa=0.4")
+    words += ("model.weights=none", "model.backbone.drop_rate=0.3")
+    whole = train(tmp_path / "whole", *words)
+    train_until_killed(monkeypatch, step, tmp_path / "run", *words, "loader.num_workers=2")
+    run = train(tmp_path / "run", f"resume={tmp_path / 'run'}")
+    assert_same_run(run, whole)
+    states = [weights(one)["callbacks"]["EpochAverage"] for one in (run, whole)]
+    assert [state["num_averaged"] for state in states] == [2, 2]  # of the second and the third
+    for name, value in states[0]["average"].items():
+        assert torch.equal(value, states[1]["average"][name]), name
+
+
 def test_a_balanced_run_that_was_killed_goes_on_exactly(tiny, tmp_path, monkeypatch):
     words = (*tiny, "loader.sampler=balanced", "loader.source_weights={face_or_not: 2}")
     whole = train(tmp_path / "whole", *words)

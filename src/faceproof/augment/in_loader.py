@@ -9,9 +9,8 @@ import pyarrow as pa
 from faceproof.augment.by_name import named_transforms
 from faceproof.augment.transforms import Augment
 from faceproof.data.datasets import RandomChange
+from faceproof.data.draws import OF_PAIR, OF_ROW
 from faceproof.data.image_io import Pixels
-
-OF_ROW, OF_PAIR = 0, 1  # what an image's draws are of
 
 
 class DrawnBy:

@@ -14,6 +14,7 @@ from faceproof.augment.autoencoder import TinyAutoencoder
 from faceproof.augment.reconstruction import reconstruct
 from faceproof.augment.self_blending import BILINEAR, PORTRAIT, Oval
 from faceproof.augment.synthesis_config import KINDS, RECONSTRUCTED, Kind
+from faceproof.data.draws import OF_SYNTHESIS
 from faceproof.data.image_io import Pixels
 from faceproof.data.model_input import Fit, fit_image, resized_for_crops
 from faceproof.data.synthesised import Synthesised
@@ -21,7 +22,6 @@ from faceproof.data.synthesised import Synthesised
 Ovals = npt.NDArray[np.float32]
 
 MOST = 2  # times the network's size
-OF_SYNTHESIS = 3  # whose draws these are; those of augment.in_loader are of 0 and 1, of crops 2
 
 
 class Synthesis:

@@ -82,12 +82,20 @@ class LoaderConfig:
                 f"= {dict(self.source_weights)} changes nothing with sampler={self.sampler}; take "
                 "sampler=balanced, or leave it out",
             )
-        if self.sampler == PAIRED and self.batch_size == 1:
-            raise settings.SettingError(
-                "batch_size",
-                "= 1 has no room for a fake and its original (sampler=paired); give 2 or more, or "
-                "take sampler=shuffled",
-            )
+        refuse_single(self.batch_size, "sampler=paired" if self.sampler == PAIRED else None)
+
+
+def refuse_single(batch_size: int | str, in_twos: str | None) -> None:
+    """Refuse a batch of one image where images come two by two.
+
+    Args:
+        batch_size: a number of images, or `auto`.
+        in_twos: the setting by which they do; None if none does.
+    """
+    if in_twos and batch_size == 1:
+        raise settings.SettingError(
+            "batch_size", f"= 1 has no room for a pair ({in_twos}); give 2 or more"
+        )
 
 
 def choose_batch_size(batch_size: int | str, num_images: int, in_twos: str | None = None) -> int:
@@ -103,11 +111,10 @@ def choose_batch_size(batch_size: int | str, num_images: int, in_twos: str | Non
         SettingError: it is 1, and images come two by two.
     """
     if isinstance(batch_size, int):
-        if in_twos and batch_size == 1:
-            raise settings.SettingError(
-                "loader.batch_size",
-                f"= 1 has no room for a pair ({in_twos}); give 2 or more",
-            )
+        try:
+            refuse_single(batch_size, in_twos)
+        except settings.SettingError as error:
+            raise error.within("loader") from error
         if in_twos and batch_size % 2:
             log.warning(
                 "loader.batch_size=%d is lowered to %d: with %s a batch holds images two by two",

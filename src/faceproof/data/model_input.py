@@ -20,9 +20,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from faceproof.data.draws import OF_CROPS
 from faceproof.data.image_io import Pixels
 
-OF_CROPS = 2  # what draws are of; `augment.in_loader` has 0 and 1, `augment.synthesis` 3
 # Longer side by shorter of an image that is enlarged: one row of pixels would become gigabytes.
 MAX_ASPECT = 8
 

@@ -1,6 +1,7 @@
 """Scoring: from a network and rows of images to the columns of a predictions table."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +22,29 @@ from faceproof.performance.memory import reuse_memory
 from faceproof.task import Task
 
 
-def score(
-    net: Detector,
-    rows: pa.Table,
-    task: Task,
-    batch_size: int = 64,
-    num_workers: int | str = "auto",
-    device: str = "auto",
-    corruption: Corruption | None = None,
-    progress: bool = False,
-) -> Scores:
+@dataclass(frozen=True)
+class Scoring:
+    """How the images of a table are scored.
+
+    Attributes:
+        batch_size: images that are scored together.
+        num_workers: worker processes that decode, or `auto`; see `loaders.choose_workers`.
+        device: `auto`, `cpu`, `cuda` and the like.
+        corruption: what each decoded image suffers before.
+        progress: show how far it is.
+    """
+
+    batch_size: int = 64
+    num_workers: int | str = "auto"
+    device: str = "auto"
+    corruption: Corruption | None = None
+    progress: bool = False
+
+
+PLAIN = Scoring()
+
+
+def score(net: Detector, rows: pa.Table, task: Task, how: Scoring = PLAIN) -> Scores:
     """Score the rows of an image table in float32, in one process, each exactly once.
 
     The network is put into eval mode and stays on the device. No logit depends on the batch size.
@@ -41,19 +55,12 @@ def score(
     Raises:
         FaceproofError: an image cannot be read any more, or has a score that is not finite.
     """
-    logits = _outputs(net, rows, task, (batch_size, num_workers, device), corruption, progress)
+    logits = _outputs(net, rows, task, how)
     return _scores(logits, rows)
 
 
 def score_with_novelty(
-    net: DetectorWithNovelty,
-    rows: pa.Table,
-    task: Task,
-    batch_size: int = 64,
-    num_workers: int | str = "auto",
-    device: str = "auto",
-    corruption: Corruption | None = None,
-    progress: bool = False,
+    net: DetectorWithNovelty, rows: pa.Table, task: Task, how: Scoring = PLAIN
 ) -> tuple[Scores, Scores]:
     """Score the rows of an image table and say how unlike the training images each is.
 
@@ -63,18 +70,11 @@ def score_with_novelty(
     Raises:
         FaceproofError: as `score`.
     """
-    found = _outputs(net, rows, task, (batch_size, num_workers, device), corruption, progress)
+    found = _outputs(net, rows, task, how)
     return _scores(found[:, 0], rows), _scores(found[:, 1], rows)
 
 
-def features_of(
-    net: Detector,
-    rows: pa.Table,
-    task: Task,
-    batch_size: int = 64,
-    num_workers: int | str = "auto",
-    device: str = "auto",
-) -> Features:
+def features_of(net: Detector, rows: pa.Table, task: Task, how: Scoring = PLAIN) -> Features:
     """Return the features that the head is given of the rows of an image table, (N * V, C).
 
     V are the views of an image, its tiles and mirror images, one without any (see
@@ -83,8 +83,7 @@ def features_of(
     Raises:
         FaceproofError: an image cannot be read any more.
     """
-    loading = (batch_size, num_workers, device)
-    found = _outputs(FeatureNetwork(net), rows, task, loading, combine=_stack_views)
+    found = _outputs(FeatureNetwork(net), rows, task, how, _stack_views)
     return found.reshape(-1, found.shape[-1])
 
 
@@ -93,23 +92,19 @@ def _outputs(
     net: Detector | DetectorWithNovelty | FeatureNetwork,
     rows: pa.Table,
     task: Task,
-    loading: tuple[int, int | str, str],
-    corruption: Corruption | None = None,
-    progress: bool = False,
+    how: Scoring,
     combine: Callable[[Callable[[Tensor], Tensor], Tensor, str], Tensor] = average_views,
 ) -> npt.NDArray[np.float32]:
     """Return what a network makes of the rows, (N,) or (N, D); several outputs are columns.
 
-    `loading` is batch size, worker processes and device; `combine` makes one value of an image's
-    views, or (V, D).
+    `combine` makes one value of an image's views, or (V, D).
     """
-    batch_size, num_workers, device = loading
-    place = pick_device(device)
+    place = pick_device(how.device)
     reuse_memory()
     net = net.eval().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size, interpolation, crop = fit_of(net.input)
-    dataset = ImageDataset(rows, task, size, interpolation, corruption, crop=crop)
-    loader = make_loader(dataset, batch_size, num_workers, device=place.type)
+    dataset = ImageDataset(rows, task, size, interpolation, how.corruption, crop=crop)
+    loader = make_loader(dataset, how.batch_size, how.num_workers, device=place.type)
     found = np.full(rows.num_rows, np.nan, dtype=np.float32)
 
     def outputs(images: Tensor) -> Tensor:
@@ -117,7 +112,7 @@ def _outputs(
         return torch.stack(given, 1) if isinstance(given, tuple) else given
 
     with explain_dead_workers():
-        for batch in show_progress(loader, "scoring") if progress else loader:
+        for batch in show_progress(loader, "scoring") if how.progress else loader:
             images = batch.image.to(place, non_blocking=True)
             values = combine(outputs, images, net.input.tta)
             if found.ndim != values.ndim:

@@ -5,6 +5,7 @@ is stored, and takes no part in a checkpoint of weights alone, so that best.ckpt
 average that validation judged.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -37,12 +38,7 @@ class WeightAverage(Callback):
         """Start from the weights as they are, or from a checkpoint's average."""
         assert isinstance(pl_module, DetectorModule)
         held = pl_module.net.state_dict()
-        if self._loaded is not None and {name: tensor.shape for name, tensor in held.items()} != {
-            name: tensor.shape for name, tensor in self._loaded.items()
-        }:
-            raise FaceproofError("the checkpoint's average of weights is of another network")
-        start = held if self._loaded is None else self._loaded
-        self.average = {name: start[name].detach().clone().to(held[name]) for name in held}
+        self.average = on_device(held if self._loaded is None else self._loaded, held)
         self._loaded = None
         pl_module.kept_weights = self.average
 
@@ -64,19 +60,11 @@ class WeightAverage(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average into the network."""
-        self._swap(pl_module)
+        swap_weights(pl_module, self.average)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the weights back."""
-        self._swap(pl_module)
-
-    @torch.no_grad()
-    def _swap(self, module: LightningModule) -> None:
-        assert isinstance(module, DetectorModule)
-        for name, value in module.net.state_dict().items():  # the tensors themselves
-            before = value.clone()
-            value.copy_(self.average[name])
-            self.average[name].copy_(before)
+        swap_weights(pl_module, self.average)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds of it; one within an epoch too."""
@@ -88,10 +76,42 @@ class WeightAverage(Callback):
         Raises:
             FaceproofError: the checkpoint holds something else.
         """
-        number, average = state_dict.get("num_steps"), state_dict.get("average")
-        tensors = isinstance(average, dict) and all(
-            isinstance(value, Tensor) for value in average.values()
-        )
-        if not isinstance(number, int) or not tensors:
-            raise FaceproofError("the checkpoint holds no average of weights to resume from")
-        self.num_steps, self._loaded = number, average
+        self.num_steps, self._loaded = checked_state(state_dict, "num_steps")
+
+
+def on_device(weights: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies of weights where those of a network are, with their types.
+
+    Raises:
+        FaceproofError: they are another network's.
+    """
+    if {name: one.shape for name, one in weights.items()} != {
+        name: one.shape for name, one in held.items()
+    }:
+        raise FaceproofError("the checkpoint's average of weights is of another network")
+    return {name: weights[name].detach().clone().to(held[name]) for name in held}
+
+
+@torch.no_grad()
+def swap_weights(module: LightningModule, other: Mapping[str, Tensor]) -> None:
+    """Let a network's weights and others change places."""
+    assert isinstance(module, DetectorModule)
+    for name, value in module.net.state_dict().items():  # the tensors themselves
+        before = value.clone()
+        value.copy_(other[name])
+        other[name].copy_(before)
+
+
+def checked_state(state: Mapping[str, Any], count: str) -> tuple[int, dict[str, Tensor]]:
+    """Return the count and the average that a checkpoint holds.
+
+    Raises:
+        FaceproofError: the checkpoint holds something else.
+    """
+    number, average = state.get(count), state.get("average")
+    tensors = isinstance(average, dict) and all(
+        isinstance(value, Tensor) for value in average.values()
+    )
+    if not isinstance(number, int) or not tensors:
+        raise FaceproofError("the checkpoint holds no average of weights to resume from")
+    return number, dict(average or {})

@@ -56,6 +56,7 @@ from faceproof.training.method_config import (
     MixConfig,
     make_method,
 )
+from faceproof.training.optimizer_config import BY_NAME, OptimizerConfig, check_name
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -63,13 +64,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BY_NAME = Rule(lambda value: isinstance(value, Mapping), "options by name")
 EPOCHS = Rule(is_count, "a count of epochs, from 0 on")
 FACTOR = Rule(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 on, below 1")
 # Of settings that stand in no group's dataclass.
 PLAIN = {
     "trainer": BY_NAME, "patience": optional(EPOCHS), "seed": SEED, "compile": SWITCH,
-    "ema": optional(RATE),
+    "ema": optional(RATE), "swa": optional(RATE),
     "monitor": Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
 }  # fmt: skip
 # Options of Lightning's trainer that a training reads. Of the others some are the run's own, such
@@ -81,37 +81,6 @@ TRAINER_OPTIONS = (
     "overfit_batches", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm",
     "deterministic", "benchmark", "inference_mode", "profiler", "detect_anomaly", "sync_batchnorm",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """How to make an optimizer; see `training.optimizers`.
-
-    Attributes:
-        name: an optimizer of torch's or timm's in lower case, such as `adamw`, or a class of one's
-            own that takes parameter groups.
-        lr: the learning rate of the head, and of the backbone unless that has its own.
-        backbone_lr: the learning rate of the backbone; None for `lr`.
-        layer_decay: the learning rate of the backbone's last block is multiplied by it once, that
-            of the block before it twice, and so on; None for one rate for all. Bao et al. 2022,
-            "BEiT" (arXiv:2106.08254), fine-tune so.
-        weight_decay: for weights; biases and normalisation (one-dimensional) have none.
-        sam_rho: SAM's rho: the gradient is taken at weights that are moved this far uphill; None
-            for no SAM. See `training.sharpness`.
-        options: further arguments of the optimizer, such as `momentum`.
-    """
-
-    name: str
-    lr: float
-    backbone_lr: float | None = None
-    layer_decay: float | None = None
-    weight_decay: float = 0.0
-    sam_rho: float | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check(self, name=TEXT, lr=AMOUNT, backbone_lr=optional(AMOUNT), weight_decay=AMOUNT)
-        check(self, layer_decay=optional(RATE), sam_rho=optional(ABOVE_ZERO), options=BY_NAME)
 
 
 @dataclass(frozen=True)
@@ -236,6 +205,9 @@ class TrainConfig:
         ema: keep an exponential moving average of the weights, of which at most this share stays
             in a step, such as 0.999; None for the weights themselves. Validation and `best.ckpt`
             then have the average; see `training.averaging`.
+        swa: average the weights at the ends of the epochs after this share of the training, such as
+            0.75, all alike; None for the weights themselves. Validation and `best.ckpt` then have
+            the average; see `training.epoch_average`.
         monitor: the metric of validation by which the best epoch is chosen: of all images, or of
             the worst or mean source or generator, as `val/worst_source_roc_auc`.
         patience: epochs without improvement after which training stops; None for never.
@@ -265,6 +237,7 @@ class TrainConfig:
     novelty: NoveltyConfig = field(default_factory=NoveltyConfig)
     class_weights: str | tuple[float, float] = "none"
     ema: float | None = None
+    swa: float | None = None
     monitor: str = "val/loss"
     patience: int | None = None
     leave_out: LeaveOutConfig = field(default_factory=LeaveOutConfig)
@@ -331,6 +304,7 @@ def check_settings(values: Mapping[str, Any]) -> tuple[Source, SynthesisConfig]:
     """
     settings, made = _light_parts(values, None)
     _check_weights(settings["model"])
+    check_name(made["optimizer"].name)
     return made["data"], made["synthesis"]
 
 
@@ -385,7 +359,23 @@ def _check_plain(settings: Mapping[str, Any]) -> None:
             raise UnknownSettingError(f"trainer.{name}", TRAINER_OPTIONS)
     if "monitor" in settings:
         better(settings["monitor"])
+    _check_average(settings)
     check_class_weights(settings.get("class_weights", "none"))
+
+
+def _check_average(settings: Mapping[str, Any]) -> None:
+    """Refuse two averages of weights at once, and one of epochs that are not numbered."""
+    share, epochs = settings.get("swa"), settings["trainer"].get("max_epochs")
+    if share is None:
+        return
+    if settings.get("ema") is not None:
+        raise SettingError("swa", "and ema both average the weights; leave one of them out")
+    if not is_count(epochs, 1):
+        raise SettingError(
+            "swa",
+            f"= {share} begins after a share of the epochs, and trainer.max_epochs = {epochs} "
+            "says not how many there are; set it to a number",
+        )
 
 
 def _check_weights(model: Any) -> None:

@@ -1,7 +1,8 @@
 """The LightningDataModule: training and validation images as batches on the device."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -224,8 +225,21 @@ class ImageDataModule(LightningDataModule):
         """Return the training images in an order that is a function of (seed, epoch)."""
         sampler = self.sampler()
         views = (self.cache.views if self.augment.changes else None) or 1
-        dataset = self._dataset(self.train_rows, self.augment, views, sampler)
-        return self._loader(dataset, sampler)
+        self.train_dataset = self._dataset(self.train_rows, self.augment, views, sampler)
+        return self._loader(self.train_dataset, sampler)
+
+    def batches_again(self) -> Iterator[Batch | FeatureBatch]:
+        """Yield the training batches of the current epoch once more, as its steps had them.
+
+        They are on the device and augmented; those that are mixed in a step are not mixed here.
+        """
+        trainer = self.trainer
+        assert trainer is not None
+        sampler = self.sampler()
+        sampler.set_epoch(trainer.current_epoch)
+        loader = self._loader(self.train_dataset, sampler)
+        for batch in itertools.islice(loader, int(trainer.num_training_batches)):
+            yield trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
     def sampler(self) -> EpochSampler:
         """Return what draws the order of the training images for this process."""

@@ -83,6 +83,18 @@ def check_random_backbone(net: Detector, config: TrainConfig, weights: str) -> N
     )
 
 
+def warn_of_unused_rates(net: Detector, config: TrainConfig) -> None:
+    """Warn of learning rates that are the backbone's alone, where it never trains."""
+    if not never_trains_backbone(net, config.freeze, config.trainer.get("max_epochs")):
+        return
+    for name in ("backbone_lr", "layer_decay"):
+        if (value := getattr(config.optimizer, name)) is not None:
+            log.warning(
+                "optimizer.%s = %g changes nothing: freeze trains no part of the backbone; leave "
+                "it out, or let the backbone train, as with freeze=none", name, value,
+            )  # fmt: skip
+
+
 def warn_of_late_stages(freeze: FreezeSchedule, max_epochs: int | None) -> None:
     """Warn of stages that begin after the last epoch, and so never."""
     end = last_epoch(max_epochs)

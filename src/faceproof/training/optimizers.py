@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from faceproof.errors import FaceproofError
 from faceproof.lookup import find
 from faceproof.models.detector import Detector, parameter_blocks
-from faceproof.training.config import OptimizerConfig
+from faceproof.training.optimizer_config import OptimizerConfig
 
 BACKBONES = ("backbone.", "branch.")
 
@@ -32,7 +32,8 @@ def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
 
     Every parameter is in it from the start, frozen or not, in the groups backbone and head, each
     with and without weight decay: a group that is added later breaks schedulers and resuming. With
-    `layer_decay` each block of the backbone has groups of its own.
+    `layer_decay` each block of the backbone has groups of its own, and what a branch has beside a
+    backbone is in those of the first.
     """
     create = find(config.name, torch_optimizers() | timm_optimizers(), "optimizer.name")
     groups = []
@@ -59,7 +60,10 @@ def _parts(config: OptimizerConfig, net: nn.Module) -> list[Part]:
     factors, names = [1.0], ["backbone"]
     if config.layer_decay is not None:
         assert isinstance(net, Detector)
-        blocks = parameter_blocks(net)
+        blocks = [list(block) for block in parameter_blocks(net)]
+        inside = {name for block in blocks for name in block}
+        # A branch of one's own, which stands before the backbone, learns as its first block.
+        blocks[0] += [name for name in own if name.startswith(BACKBONES) and name not in inside]
         factors = [config.layer_decay ** (len(blocks) - place) for place in range(len(blocks))]
         names = [f"backbone_{place}" for place in range(len(blocks))]
     rate = config.lr if config.backbone_lr is None else config.backbone_lr

@@ -29,6 +29,7 @@ from faceproof.training.callbacks import (
 )
 from faceproof.training.checkpoints import AtomicCheckpointIO, LastCheckpoint, num_whole_epochs
 from faceproof.training.config import TrainConfig
+from faceproof.training.epoch_average import EpochAverage
 from faceproof.training.loggers import EpochTable, TensorBoard
 from faceproof.training.part_metrics import PartMetrics
 from faceproof.training.precision import Precision, choose_precision
@@ -116,6 +117,8 @@ def _callbacks(run: RunFolder, task: Task, config: TrainConfig, resume: bool) ->
         callbacks.append(PartMetrics(config.part_monitors, task))
     if config.ema is not None:
         callbacks.append(WeightAverage(config.ema))
+    if config.swa is not None:
+        callbacks.append(EpochAverage(config.swa))
     if on_terminal():
         callbacks.append(ProgressBar())
     if config.logger.tensorboard or wanted_trackers(config.logger):

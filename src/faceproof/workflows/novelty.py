@@ -14,7 +14,7 @@ from faceproof.data.datasets import label_numbers
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.novelty import STRANGE, NoveltyPoint, fit_novelty_point
 from faceproof.evaluation.predictions import Scores
-from faceproof.inference.scoring import features_of, score, score_with_novelty
+from faceproof.inference.scoring import Scoring, features_of, score, score_with_novelty
 from faceproof.io.atomic import atomic_file
 from faceproof.io.plain_files import read_bytes
 from faceproof.io.run_folder import RunFolder
@@ -74,10 +74,10 @@ def score_validation(
         FaceproofError: an image cannot be read any more, or no distance can be fitted.
     """
     if wanted is None:
-        return score(net, val, task, num_workers=num_workers), None, None
+        return score(net, val, task, Scoring(num_workers=num_workers)), None, None
     novelty = _fit(net, wanted, task, num_workers)
     both = DetectorWithNovelty(net, novelty)
-    logits, distances = score_with_novelty(both, val, task, num_workers=num_workers)
+    logits, distances = score_with_novelty(both, val, task, Scoring(num_workers=num_workers))
     usual = median_distance(distances)
     # As the stored network computes it: in float32.
     scaled = distances.astype(np.float32) / np.float32(usual)
@@ -86,7 +86,7 @@ def score_validation(
 
 def _fit(net: Detector, wanted: Wanted, task: Task, num_workers: int | str) -> Novelty:
     rows = wanted.sample
-    features = features_of(net, rows, task, num_workers=num_workers)
+    features = features_of(net, rows, task, Scoring(num_workers=num_workers))
     labels = np.repeat(label_numbers(rows, task), len(features) // rows.num_rows)
     try:
         return fit_novelty(features, labels)

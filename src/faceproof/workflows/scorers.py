@@ -8,7 +8,7 @@ from faceproof.augment.corruptions import Corruption
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.novelty import combine_novelty
 from faceproof.evaluation.predictions import Scores
-from faceproof.inference.scoring import score, score_with_novelty
+from faceproof.inference.scoring import Scoring, score, score_with_novelty
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.novelty import DetectorWithNovelty
 from faceproof.models.weights import load_network
@@ -30,13 +30,10 @@ def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
     size, workers = int(config.loader.batch_size), config.loader.num_workers
 
     def score_rows(rows: pa.Table, corruption: Corruption | None) -> tuple[Scores, Scores | None]:
+        how = Scoring(size, workers, config.device, corruption, progress=True)
         if novelty is None:
-            logits = score(net, rows, task, size, workers, config.device, corruption, progress=True)
-            return logits, None
-        both = DetectorWithNovelty(net, novelty)
-        return score_with_novelty(
-            both, rows, task, size, workers, config.device, corruption, progress=True
-        )
+            return score(net, rows, task, how), None
+        return score_with_novelty(DetectorWithNovelty(net, novelty), rows, task, how)
 
     return score_rows
 

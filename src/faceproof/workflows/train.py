@@ -49,6 +49,7 @@ from faceproof.training.freeze_checks import (
     check_random_backbone,
     never_trains_backbone,
     warn_of_late_stages,
+    warn_of_unused_rates,
 )
 from faceproof.training.loss_config import OF_FEATURES, ClassBalancedConfig
 from faceproof.training.losses import make_loss
@@ -141,13 +142,13 @@ def train(
     check_both_classes(config.data)
     if is_first_process():
         check_boards(config.logger)
-        warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
     seed_everything(config.seed)
     net, weights = _network(run, config, resume)
     dry_run(config, net)  # before the images, which may take long to list
     teacher = None if config.distill is None else read_teacher(config.distill)
     if weights is not None:
         check_random_backbone(net, config, weights)
+    _warn(net, config)
     data, held_out = config.data.list(), None
     check_splits(data.table, data)
     listed = data.table
@@ -175,6 +176,13 @@ def train(
         with begun(training.made.boards if first else [], run, values, _choices(run)):
             _fit(training, resume)
             return _finish(training, data, values) if first else math.nan
+
+
+def _warn(net: Detector, config: TrainConfig) -> None:
+    """Warn of what the settings ask for and will not happen."""
+    if is_first_process():
+        warn_of_unused_rates(net, config)
+        warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
 
 
 def _sources(config: TrainConfig, data: DataSet, before: Mapping[str, Any]) -> dict[str, Any]:

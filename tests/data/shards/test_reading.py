@@ -20,7 +20,7 @@ from faceproof.data.shards.paths import find_member
 from faceproof.data.shards.reading import INDEX, ShardSet, shard_set
 from faceproof.data.table import concat_tables
 from faceproof.errors import FaceproofError
-from faceproof.inference.scoring import score
+from faceproof.inference.scoring import Scoring, score
 from faceproof.models.backbones import face_cnn_backbone
 from faceproof.models.detector import Detector, ImageInput
 from faceproof.models.heads import HiddenHead
@@ -110,7 +110,7 @@ def test_scores_are_those_of_the_files_bit_for_bit(files: DataSet, written: Path
     rows = read_shards(written).table
     for condition in (None, neutral_corruption("jpeg")):
         found = [
-            score(net, table, files.task, 8, 0, "cpu", condition)
+            score(net, table, files.task, Scoring(8, 0, "cpu", condition))
             for table in (rows, like(files.table, rows))
         ]
         assert np.array_equal(*found)
