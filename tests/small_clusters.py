@@ -34,7 +34,7 @@ class Dying(nn.Module):
         self.sign = sign
 
     def forward(self, images):
-        if os.path.exists(self.sign):
+        if not images.is_meta and os.path.exists(self.sign):  # not where it is built
             os.unlink(self.sign)
             os.kill(os.getpid(), signal.SIGKILL)
         return images

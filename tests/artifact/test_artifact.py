@@ -27,18 +27,6 @@ from tests.small_runs import (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported")
-    export_run(write_run(folder / "run"), folder / "artifact")
-    return folder / "artifact"
-
-
-@pytest.fixture
-def artifact(exported, tmp_path):
-    return shutil.copytree(exported, tmp_path / "artifact")
-
-
 def many_networks(card):
     """Make an ensemble of 101 networks of a card."""
     first = network_of(card)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,25 +14,12 @@ import faceproof
 from faceproof.artifact.hub import HubPlace, is_hub_place, pull, push, read_place
 from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
-from faceproof.workflows.export import export_run
 from tests.jobs import REPOSITORY
 from tests.small_hub import TOKEN, small_hub, use_hub
-from tests.small_runs import change_card, network_of, write_run
+from tests.small_runs import change_card, network_of
 
 PLACE = HubPlace("somebody", "detector")
 NAME = PLACE.repository
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported")
-    export_run(write_run(folder / "run"), folder / "artifact")
-    return folder / "artifact"
-
-
-@pytest.fixture
-def artifact(exported, tmp_path):
-    return shutil.copytree(exported, tmp_path / "artifact")
 
 
 @pytest.fixture

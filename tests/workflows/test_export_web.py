@@ -18,7 +18,13 @@ from faceproof.cli.main import main
 from faceproof.data.image_io import read_image
 from faceproof.data.model_input import fit_image, fit_of, to_unit, views
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.calibration import Calibration
+from faceproof.evaluation.ensemble import combine
+from faceproof.evaluation.novelty import NoveltyPoint, combine_novelty
+from faceproof.evaluation.operating_point import OperatingPoint
+from faceproof.inference.verdicts import Scorer
 from faceproof.models import ImageInput
+from faceproof.task import get_task
 from faceproof.workflows.export import ExportConfig, export, export_run
 from faceproof.workflows.export_web import write_site
 from tests.conftest import write_images
@@ -155,6 +161,56 @@ def test_the_browser_answers_as_python_does_and_asks_no_other_machine(
     assert complaints == []
     sent = [url for url in asked if not url.startswith((address, "blob:", "data:"))]
     assert sent == []
+
+
+def part_of(average, knows_novelty):
+    """A detector of two networks, one of an isotonic calibration, as `detector.json` has it."""
+    isotonic = Calibration("isotonic", 1.0, ((-1.0, 0.1), (0.5, 0.4), (2.0, 0.9)), "")
+    members = [(0.3, isotonic), (0.7, Calibration("temperature", 2.5))]
+    whole = Calibration("isotonic", 1.0, ((-3.0, 0.02), (0.0, 0.45), (1.5, 0.45), (4.0, 0.97)), "")
+    part = {
+        "task": "deepfake", "classes": ["real", "fake"], "threshold": 0.45, "unsure": [0.4, 0.6],
+        "calibration": whole.to_json(), "average": average,
+        "novelty_limit": 2.0 if knows_novelty else None,
+        "networks": [{"weight": w, "calibration": one.to_json()} for w, one in members],
+    }  # fmt: skip
+    return part, members, whole
+
+
+@pytest.mark.parametrize("average", ["logit", "probability"])
+@pytest.mark.parametrize("knows_novelty", [True, False])
+def test_numbers_become_verdicts_as_in_python(browser, site, average, knows_novelty):
+    part, members, whole = part_of(average, knows_novelty)
+    logits = np.random.default_rng(0).normal(0, 2.5, (2, 200))
+    novelties = np.random.default_rng(1).uniform(0, 4, (2, 200))
+    weights = [weight for weight, _ in members]
+    combined = combine(logits, [one for _, one in members], weights, average)
+    point = OperatingPoint(whole, 0.45, "youden", None, 4, 4, unsure=(0.4, 0.6))
+    limit = NoveltyPoint(2.0, 0.05, 100, 100) if knows_novelty else None
+    scorer = Scorer(get_task("deepfake"), point, [], average, None, limit)
+    wanted = scorer.judge(combined, combine_novelty(novelties, weights))
+    script = """async ([part, given]) => {
+        const { combined, verdictOf } = await import("./static/verdict.js");
+        return given.map((found) => verdictOf(part, combined(part, found)));
+    }"""
+    given = [
+        [{"logit": logits[m, n], "novelty": novelties[m, n]} for m in (0, 1)] for n in range(200)
+    ]
+    with served(site) as address:
+        tab = browser.new_page()
+        tab.goto(address)
+        found = tab.evaluate(script, [part, given])
+        tab.close()
+    assert {one.verdict for one in wanted} == {"real", "fake", "unsure"}
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert {**mine, "probability": None, "logit": None, "novelty": None} == {
+            **theirs.to_json(), "probability": None, "logit": None,
+            "novelty": None,
+        }  # fmt: skip
+        assert mine["probability"] == pytest.approx(theirs.probability, abs=1e-6)
+        assert mine["logit"] == pytest.approx(theirs.logit, rel=1e-5)
+        if knows_novelty:
+            assert mine["novelty"] == pytest.approx(theirs.novelty, rel=1e-6)
 
 
 def test_it_works_without_a_network_after_the_first_visit(browser, site, artifacts, pictures):

@@ -10,6 +10,7 @@ import pytest
 
 from faceproof.cli.main import run
 from faceproof.errors import FaceproofError
+from faceproof.workflows import predict_on_ray, ray_parts
 from faceproof.workflows.export import export_run
 from tests.conftest import write_images
 from tests.small_clusters import export_dying, needs_ray, small_cluster
@@ -69,7 +70,6 @@ def test_what_has_no_meaning_is_refused(world, words, says):
         predict(*words)
 
 
-@pytest.mark.long  # a cluster of two nodes
 @needs_ray
 def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
     assert predict("--out", "one.parquet") == 1
@@ -106,7 +106,6 @@ def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
         predict("--on", "ray", "--out", "other", "--cpus-per-worker", 99)
 
 
-@pytest.mark.long  # a cluster of two nodes
 @needs_ray
 def test_a_worker_that_dies_costs_a_retry_and_a_client_sees_it_all(world, capsys):
     sign = world / "die"
@@ -139,6 +138,34 @@ def test_another_detector_and_other_files_are_refused(begun, world):
     (world / "photos/000.jpg").unlink()
     with pytest.raises(FaceproofError, match="begun with other files: 150 then, 149 now"):
         predict(*begun)
+
+
+@needs_ray
+def test_the_address_of_the_environment_may_be_a_client_s_too(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    told = '{"number": 0, "files": 1, "verdicts": {}, "unreadable": 1, "was_there": false}'
+    monkeypatch.setattr(ray_parts, "_taken_by_client", lambda *_: iter([told]))
+    monkeypatch.setattr(ray_parts, "judge_parts", lambda *_: pytest.fail("no client takes this"))
+    (part,) = ray_parts.count_parts(None, 1, None, "ray")
+    assert (part.number, part.unreadable) == (0, 1)
+
+
+@needs_ray
+def test_a_cluster_that_fails_is_told_in_a_sentence(monkeypatch):
+    from ray.exceptions import RayError
+
+    def fail(*_):
+        raise RayError("the head is gone")
+        yield
+
+    monkeypatch.setattr(ray_parts, "judge_parts", fail)
+    with pytest.raises(
+        FaceproofError,
+        match=r"the cluster has failed \(RayError: the head is gone\); start the same",
+    ):
+        list(ray_parts.count_parts(None, 1, None, "ray"))
+    with pytest.raises(FaceproofError, match="without an answer for 2 of 2 parts; start the same"):
+        predict_on_ray._count([], 2)
 
 
 @pytest.fixture

@@ -33,7 +33,10 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Return FACEPROOF_CACHE or ~/.cache/faceproof: all in it can be computed or fetched again."""
+    """Return FACEPROOF_CACHE or ~/.cache/faceproof: all in it can be computed or fetched again.
+
+    But for `tracked/`, by which `training.boards` knows the runs that this user has begun.
+    """
     return Path(os.environ.get("FACEPROOF_CACHE") or Path.home() / ".cache" / "faceproof")
 
 

@@ -168,6 +168,20 @@ def _mark(kind: str, name: str) -> Path:
     return cache_folder() / "tracked" / digest
 
 
+def own_trackers(run: RunFolder) -> dict[str, str]:
+    """Return those of `recorded_trackers` that this user has begun; warn of others."""
+    found = {}
+    for kind, name in recorded_trackers(run).items():
+        if _mark(kind, name).is_file():
+            found[kind] = name
+            continue
+        log.warning(
+            "this run was logged to %s as %s, but not by you (%s is not there), so that nothing is "
+            "added there", kind, name, _mark(kind, name),
+        )  # fmt: skip
+    return found
+
+
 @contextlib.contextmanager
 def reopened_boards(run: RunFolder) -> Iterator[list[Board]]:
     """Open the boards of a run again whose training is over, and close them at the end.
@@ -179,13 +193,7 @@ def reopened_boards(run: RunFolder) -> Iterator[list[Board]]:
     if any(run.path.glob("events.*")):
         boards.append(EventFiles(run.path))
     try:
-        for kind, name in recorded_trackers(run).items():
-            if not _mark(kind, name).is_file():
-                log.warning(
-                    "this run was logged to %s as %s, but not by you (%s is not there), so that "
-                    "nothing is added there", kind, name, _mark(kind, name),
-                )  # fmt: skip
-                continue
+        for kind, name in own_trackers(run).items():
             if find_spec(kind) is None:
                 log.warning(
                     "this run was logged to %s, which is not installed, so that nothing is added "

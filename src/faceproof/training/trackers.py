@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
-from faceproof.training.boards import Board, reason_of, recorded_trackers, wanted_trackers
+from faceproof.training.boards import Board, own_trackers, reason_of, wanted_trackers
 from faceproof.training.config import LoggerConfig
 from faceproof.training.loggers import hyperparameters
 
@@ -38,12 +38,12 @@ log = logging.getLogger(__name__)
 def make_trackers(run: RunFolder, config: LoggerConfig, resume: bool) -> list[Logger]:
     """Return the loggers of the trackers that the settings ask for.
 
-    A run that is resumed goes on where it is tracked already.
+    A run that is resumed goes on where this user has begun it, and else as another one.
 
     Raises:
         FaceproofError: one cannot be reached.
     """
-    known = recorded_trackers(run) if resume else {}
+    known = own_trackers(run) if resume else {}
     kinds = {"mlflow": MLflow, "wandb": WandB}
     made: list[Logger] = []
     for kind in wanted_trackers(config):

@@ -119,5 +119,9 @@ def _count(parts: Iterable[PartCount], num_parts: int) -> tuple[Tally, int]:
         tally.verdicts.update(part.verdicts)
         tally.unreadable += part.unreadable
         earlier += part.files if part.was_there else 0
-    assert done == set(range(num_parts)), "Ray ended without an answer for each part"
+    if missing := num_parts - len(done):
+        raise FaceproofError(
+            f"the cluster ended without an answer for {missing:,} of {num_parts:,} parts; start "
+            "the same command again, and it judges these"
+        )
     return tally, earlier

@@ -51,6 +51,11 @@ class Pool:
     environment: Mapping[str, str]
 
 
+def address_of(on: str) -> str:
+    """Return where the cluster is: `ray://HOST:PORT`, an address of Ray's, or `local`."""
+    return on if on.startswith(CLIENT) else os.environ.get("RAY_ADDRESS", LOCAL)
+
+
 @contextmanager
 def connected(on: str) -> Iterator[None]:
     """Be connected to a cluster: one of this machine, the job's own, or one that is named.
@@ -59,7 +64,7 @@ def connected(on: str) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to Ray's makers
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    address = on if on.startswith(CLIENT) else os.environ.get("RAY_ADDRESS", LOCAL)
+    address = address_of(on)
     if address == LOCAL:  # its ports are then those of 127.0.0.1, on Linux too
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     wait_briefly()
@@ -126,14 +131,23 @@ def count_parts(job: Job, num_parts: int, pool: Pool, on: str) -> Iterator[PartC
     """Yield what came of each part, as it is judged.
 
     Raises:
-        FaceproofError: a worker says why its part cannot be judged.
+        FaceproofError: a worker says why its part cannot be judged, or the cluster fails.
     """
-    take = _taken_by_client if on.startswith(CLIENT) else judge_parts
-    for text in take(job, num_parts, pool):
-        told = json.loads(text)
-        if "error" in told:
-            raise FaceproofError(told["error"])
-        yield PartCount(**told)
+    from ray.exceptions import RayError
+
+    take = _taken_by_client if address_of(on).startswith(CLIENT) else judge_parts
+    try:
+        for text in take(job, num_parts, pool):
+            told = json.loads(text)
+            if "error" in told:
+                raise FaceproofError(told["error"])
+            yield PartCount(**told)
+    except RayError as error:
+        reason, *_ = [*str(error).strip().splitlines(), ""]
+        raise FaceproofError(
+            f"the cluster has failed ({type(error).__name__}: {reason}); start the same command "
+            "again, and it judges what is missing"
+        ) from error
 
 
 class _Worker:
