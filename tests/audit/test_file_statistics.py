@@ -135,3 +135,10 @@ def test_a_file_that_was_written_this_moment_is_read_the_next_time_too(tmp_path,
         (found,) = gather_file_statistics([str(file)], cached).to_pylist()
         assert found["content"] == statistics_of_file(str(file))["content"]
     assert not pq.read_table(cached).num_rows
+
+
+def test_many_files_are_looked_at_by_processes_with_the_same_result(files, monkeypatch, caplog):
+    by_threads = gather_file_statistics(files * 2, None)
+    monkeypatch.setattr(file_statistics, "MANY", 4)
+    monkeypatch.setattr(file_statistics, "PART", 3)
+    assert gather_file_statistics(files * 2, None).equals(by_threads)

@@ -8,6 +8,8 @@ from PIL import Image
 from faceproof.audit.duplicates import hamming
 from faceproof.data.image_statistics import (
     border_detail,
+    colours,
+    grey_of,
     laplacian,
     perceptual_hash,
     radial_spectrum,
@@ -79,3 +81,11 @@ def test_laplacian_of_a_slope_is_zero_and_of_a_point_is_its_stencil():
     point = np.zeros((5, 5), np.float32)
     point[2, 2] = 1
     assert laplacian(point).tolist() == [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+
+
+def test_grey_and_colours_are_those_of_the_pixels():
+    pixels = portrait().transpose(2, 0, 1)
+    mean, deviation = colours(pixels)
+    assert np.allclose(grey_of(pixels), pixels.mean(0), atol=1e-4)
+    assert np.allclose(mean, pixels.mean((1, 2)))
+    assert np.allclose(deviation, pixels.std((1, 2)))

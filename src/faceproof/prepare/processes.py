@@ -1,7 +1,6 @@
 """Prepares many photographs and videos by several processes, in bounded memory."""
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -9,12 +8,12 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Thread
 
 import torch
 
 from faceproof import lookup
 from faceproof.errors import FaceproofError
+from faceproof.io.processes import end_with_parent
 from faceproof.prepare.detectors import load_detector
 from faceproof.prepare.face import FaceDetector
 from faceproof.prepare.media import Media, PrepareSettings, Result, prepare_media
@@ -96,18 +95,10 @@ def _begin(detector: str, allowed: list[str], is_worker: bool = False) -> None:
     """Load the detector, for a process that does nothing else."""
     if is_worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops the others
-        Thread(target=_end_with_parent, daemon=True).start()
+        end_with_parent()
         torch.set_num_threads(1)  # each process has a core
         lookup.allow(allowed)
     _detector[:] = [load_detector(detector)]
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of the first process, which may have been killed, and end this one."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _work(folder: Path, wanted: PrepareSettings, task: Task) -> list[tuple[int, Result]]:

@@ -1,0 +1,74 @@
+"""Work on many small parts by processes, for what threads would do under Python's one lock."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from threading import Thread
+from typing import TypeVar
+
+from faceproof.errors import FaceproofError
+
+IDLE = 5.0  # seconds, after which a process without work ends
+PARENT_EVERY = 0.5  # seconds between two looks at whether the parent is there
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def in_processes(
+    work: Callable[[Part], Result],
+    parts: Iterable[Part],
+    what: str,
+    begin: Callable[[], None] | None = None,
+) -> Iterator[Result]:
+    """Yield `work(part)` of each part, in their order, computed by as many processes as cores.
+
+    joblib's processes are not forked, and do not import the script that started them, so that it
+    needs no `if __name__ == "__main__":`. They end with this process, also where it is killed.
+
+    Args:
+        work: a function of a module, which processes import.
+        parts: what goes to a process at once.
+        what: what the processes do, for the message of one that dies.
+        begin: called once in each process, before its first part.
+
+    Raises:
+        FaceproofError: a process has died.
+    """
+    from joblib import Parallel, delayed  # a fifth of a second, where few parts need it
+
+    pool = Parallel(
+        n_jobs=-1, return_as="generator", batch_size=1, pre_dispatch="3*n_jobs",
+        idle_worker_timeout=IDLE, initializer=_begin, initargs=(begin,),
+    )  # fmt: skip
+    try:
+        yield from pool(delayed(work)(part) for part in parts)
+    except BrokenProcessPool as error:
+        raise FaceproofError(
+            f"a process that {what} has died, probably for want of memory; start the command again "
+            "with more memory, or with fewer cores (taskset -c 0 on Linux)"
+        ) from error
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it has ended, which may have been killed."""
+    Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _begin(begin: Callable[[], None] | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops the others
+    end_with_parent()
+    if begin is not None:
+        begin()
+
+
+def _wait_for_parent(number: int) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.sentinel is not None:
+        parent.join()
+    while os.getppid() == number:  # of joblib's processes nothing else tells
+        time.sleep(PARENT_EVERY)
+    os._exit(1)
