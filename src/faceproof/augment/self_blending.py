@@ -70,10 +70,10 @@ def self_blend(image: Pixels, generator: np.random.Generator, oval: Oval = PORTR
     """
     source = target = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
     if _changes_target(generator):
-        target = _changed(target, generator)
+        target = changed(target, generator)
     else:
-        source = _changed(source, generator)
-    mask = _mask(target.size, oval, generator)
+        source = changed(source, generator)
+    mask = face_mask(target.size, oval, generator)
     blended = Image.composite(_moved(source, generator), target, mask)
     return np.array(blended).transpose(2, 0, 1)
 
@@ -86,17 +86,20 @@ def target_of(image: Pixels, generator: np.random.Generator) -> Pixels:
     if not _changes_target(generator):
         return image
     target = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    return np.array(_changed(target, generator)).transpose(2, 0, 1)
+    return np.array(changed(target, generator)).transpose(2, 0, 1)
 
 
 def _changes_target(generator: np.random.Generator) -> bool:
     return bool(generator.random() < 0.5)
 
 
-def _changed(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """Change the colours, and make the image less sharp or sharper."""
+def changed(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    """Change the colours, and make the image less sharp, sharper, or neither."""
     image = image.convert("RGB", _colour_matrix(generator))
-    if generator.random() < 0.5:
+    turn = generator.random()
+    if turn < 1 / 3:
+        return image
+    if turn < 2 / 3:
         scale = generator.uniform(*SMALLER)
         width, height = (max(round(side * scale), 1) for side in image.size)
         return image.resize((width, height), BILINEAR).resize(image.size, BILINEAR)
@@ -138,7 +141,7 @@ def _moved(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     return padded.resize(image.size, BILINEAR, (left, top, left + seen[0], top + seen[1]))
 
 
-def _mask(size: tuple[int, int], oval: Oval, generator: np.random.Generator) -> Image.Image:
+def face_mask(size: tuple[int, int], oval: Oval, generator: np.random.Generator) -> Image.Image:
     """Draw where the source is laid, and how strongly: 0 is nowhere, 255 is wholly.
 
     The oval is scaled, shifted and bent, and half of them end at the brows. What is computed on a

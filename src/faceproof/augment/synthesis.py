@@ -6,20 +6,19 @@ Which rows they are is in `data.synthesised`, which kinds there are in `synthesi
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
 from faceproof.augment.autoencoder import TinyAutoencoder
+from faceproof.augment.blending import blend
+from faceproof.augment.donors import Donors
 from faceproof.augment.reconstruction import reconstruct
-from faceproof.augment.self_blending import BILINEAR, PORTRAIT, Oval
-from faceproof.augment.synthesis_config import KINDS, RECONSTRUCTED, Kind
+from faceproof.augment.self_blending import BILINEAR, self_blend, target_of
+from faceproof.augment.synthesis_config import BLENDED, KINDS, RECONSTRUCTED, SELF_BLENDED
 from faceproof.data.draws import OF_SYNTHESIS
 from faceproof.data.image_io import Pixels
 from faceproof.data.model_input import Fit, fit_image, resized_for_crops
-from faceproof.data.synthesised import Synthesised
-
-Ovals = npt.NDArray[np.float32]
+from faceproof.data.synthesised import Found, Synthesised
 
 MOST = 2  # times the network's size
 
@@ -29,26 +28,21 @@ class Synthesis:
 
     The draws are a function of (seed, epoch, place of the pair), so that the two rows of a pair
     have the same. Images are resized before, as far as what is made would be lost by a resize that
-    follows: a reconstructed one wholly, and a self-blended one to `MOST` times the network's size.
+    follows: a reconstructed one wholly, and others to `MOST` times the network's size.
 
     Args:
         rows: which rows they are.
         seed: of the draws.
         fit: how images are brought to the network's size.
-        ovals: where the faces of the real images are, (R, 6), the three points of each `Oval`; NaN
-            or None for where they are in portraits.
+        faces: the real images, and where their faces are.
         autoencoder: what images are reconstructed through; None for up-samplers.
     """
 
     def __init__(
-        self,
-        rows: Synthesised,
-        seed: int,
-        fit: Fit,
-        ovals: Ovals | None = None,
+        self, rows: Synthesised, seed: int, fit: Fit, faces: Donors,
         autoencoder: TinyAutoencoder | None = None,
-    ) -> None:
-        self.rows, self.seed, self.fit, self.ovals = rows, seed, fit, ovals
+    ) -> None:  # fmt: skip
+        self.rows, self.seed, self.fit, self.faces = rows, seed, fit, faces
         self.autoencoder = autoencoder
 
     def __call__(self, image: Pixels, epoch: int, row: int) -> Pixels:
@@ -56,13 +50,21 @@ class Synthesis:
         if (found := self.rows.find(row)) is None:
             return image
         generator = np.random.default_rng((self.seed, epoch, OF_SYNTHESIS, found.pair))
-        kind = KINDS[found.kind]
-        image = self._resized(image, kind)
-        if found.is_fake and found.kind == RECONSTRUCTED and self.autoencoder is not None:
-            return reconstruct(image, generator, self.autoencoder.reconstruct)
+        image = self._resized(image, found.kind)
         if found.is_fake:
-            return kind.fake(image, generator, self._oval(found.real))
-        return kind.beside(image, generator)
+            return self._fake(image, found, generator)
+        return target_of(image, generator) if found.kind == SELF_BLENDED else image
+
+    def _fake(self, image: Pixels, found: Found, generator: np.random.Generator) -> Pixels:
+        if found.kind == RECONSTRUCTED:
+            through = None if self.autoencoder is None else self.autoencoder.reconstruct
+            return reconstruct(image, generator, through)
+        oval = self.faces.oval(found.real)
+        if found.kind == BLENDED:
+            donor = self.faces.choose(found.real, generator)
+            other = self._resized(self.faces.read(donor), BLENDED)
+            return blend(image, generator, other, oval, self.faces.oval(donor))
+        return self_blend(image, generator, oval)
 
     def through(self, row: int, draw: float) -> tuple[float, float] | None:
         """Return a point, x and y in shares of the sides, that a crop of a row must hold.
@@ -72,29 +74,23 @@ class Synthesis:
         do.
         """
         found = self.rows.find(row)
-        if found is None or not KINDS[found.kind].is_of_oval:
+        if found is None or not KINDS[found.kind].of_oval:
             return None
-        oval, turn = self._oval(found.real), math.pi * draw
+        oval, turn = self.faces.oval(found.real), math.pi * draw
         x, y = (
             middle + (math.cos(turn) * right + math.sin(turn) * down) / 2
             for middle, right, down in zip(oval.centre, oval.right, oval.down, strict=True)
         )
         return x, y
 
-    def _resized(self, image: Pixels, kind: Kind) -> Pixels:
+    def _resized(self, image: Pixels, kind: str) -> Pixels:
         size, interpolation, crop = self.fit
         tensor = torch.from_numpy(np.ascontiguousarray(image))
         if crop is not None:
             return np.asarray(resized_for_crops(tensor, crop, interpolation).numpy())
-        if kind.is_fine:
+        if KINDS[kind].fine:
             return np.asarray(fit_image(tensor, size, interpolation).numpy())
         return _at_most(image, MOST * size)
-
-    def _oval(self, real: int) -> Oval:
-        if self.ovals is None or np.isnan(self.ovals[real]).any():
-            return PORTRAIT
-        centre, right, down = self.ovals[real].reshape(3, 2).tolist()
-        return Oval(tuple(centre), tuple(right), tuple(down))
 
 
 def _at_most(image: Pixels, side: int) -> Pixels:

@@ -1,34 +1,28 @@
 """Which pseudo-fakes there are, and the settings of those that a training makes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from faceproof.augment.reconstruction import reconstruct
-from faceproof.augment.self_blending import Oval, self_blend, target_of
-from faceproof.data.image_io import Pixels
 from faceproof.settings import PLACE, SHARE, Rule, SettingError, check, one_of, optional
 
 
 class Kind(NamedTuple):
-    """What makes pseudo-fakes of real images, and the images that stand beside them."""
+    """What is to be known of a kind of pseudo-fakes, beside how they are made."""
 
-    fake: Callable[[Pixels, np.random.Generator, Oval], Pixels]
-    beside: Callable[[Pixels, np.random.Generator], Pixels]  # by the same draws
-    is_fine: bool = False  # a resize loses what it leaves, so that it is made after that
-    is_of_oval: bool = False  # outside of the face's oval the two are equal
+    of_oval: bool = (
+        False  # outside of the face's oval a pseudo-fake is equal to the image beside it
+    )
+    fine: bool = False  # a resize loses what it leaves, so that it is made after that
 
 
-SELF_BLENDED, RECONSTRUCTED = "self_blended", "reconstructed"
+SELF_BLENDED, BLENDED, RECONSTRUCTED = "self_blended", "blended", "reconstructed"
 KINDS = {  # by the name of the generator
-    SELF_BLENDED: Kind(self_blend, target_of, is_of_oval=True),
-    RECONSTRUCTED: Kind(
-        lambda image, draws, _: reconstruct(image, draws), lambda image, _: image, is_fine=True
-    ),
+    SELF_BLENDED: Kind(of_oval=True),
+    BLENDED: Kind(of_oval=True),
+    RECONSTRUCTED: Kind(fine=True),
 }
+OF_OVALS = tuple(name for name, kind in KINDS.items() if kind.of_oval)
 FACES = ("auto", "stored", "found", "portrait")
 NAMED = Rule(
     lambda value: (
@@ -48,8 +42,8 @@ class SynthesisConfig:
         share: of the images of an epoch, those that are a pseudo-fake or the image that it was made
             from, which come side by side; the others are those that `loader.sampler` draws. 0 for
             none; with 1 a training sees real images and pseudo-fakes of them alone.
-        kinds: some of `self_blended` and `reconstructed`, in equal numbers.
-        faces: where a face is, for `self_blended`: `stored` with the crops of `faceproof prepare`,
+        kinds: some of `self_blended`, `blended` and `reconstructed`, in equal numbers.
+        faces: where a face is, for the first two: `stored` with the crops of `faceproof prepare`,
             `found` by the face detector of that command before training, or where it is in a
             `portrait`; `auto` takes what is stored, and a portrait's place where nothing is.
         autoencoder: a safetensors file of a tiny autoencoder, through which `reconstructed` images
@@ -66,10 +60,11 @@ class SynthesisConfig:
         if self.share and not self.kinds:
             raise SettingError("kinds", f"= [] makes nothing for synthesis.share = {self.share}; "
                                f"name some of {', '.join(KINDS)}")  # fmt: skip
-        if self.faces != "auto" and self.share and SELF_BLENDED not in self.kinds:
+        if self.faces != "auto" and self.share and not self.needs_faces:
             raise SettingError(
                 "faces",
-                f"= {self.faces} changes nothing without the kind self_blended; leave it out",
+                f"= {self.faces} changes nothing without the kind {' or '.join(OF_OVALS)}; leave "
+                "it out",
             )
         if self.autoencoder is None:
             return
@@ -85,6 +80,11 @@ class SynthesisConfig:
                 f"= {self.autoencoder} is not there; name a safetensors file with the weights of "
                 "a tiny autoencoder, or leave it out for up-samplers",
             )
+
+    @property
+    def needs_faces(self) -> bool:
+        """Whether some kind is made of faces, whose places must be known."""
+        return any(KINDS[kind].of_oval for kind in self.kinds)
 
 
 def check_input_fits(config: SynthesisConfig, mode: str, resize_to: int | None) -> None:

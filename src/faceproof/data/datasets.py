@@ -54,6 +54,21 @@ class ImageGoneError(FaceproofError):
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
+def read_or_gone(path: str) -> Pixels:
+    """Decode an image that could be read when the run began, (3, H, W) uint8.
+
+    Raises:
+        ImageGoneError: it can no longer be read.
+    """
+    try:
+        return read_image(path)
+    except UnreadableImageError as error:
+        raise ImageGoneError(
+            f"{path} could be read when the run began and no longer can: {error}; "
+            "put it back, or start again without it"
+        ) from error
+
+
 class ImageDataset(Dataset[Batch]):
     """The images of a table, decoded from their files and brought to a model's input.
 
@@ -113,13 +128,7 @@ class ImageDataset(Dataset[Batch]):
     def image(self, row: int, epoch: int = 0) -> Tensor:
         """Return one image, (3, S, S) or (N, 3, S, S) uint8, or an `ImageGoneError`."""
         path = self.paths[row].as_py()
-        try:
-            decoded = read_image(path)
-        except UnreadableImageError as error:
-            raise ImageGoneError(
-                f"{path} could be read when the run began and no longer can: {error}; "
-                "put it back, or start again without it"
-            ) from error
+        decoded = read_or_gone(path)
         if self.change is not None:
             # Not the whole path: where the data set's folder lies must not change the result.
             decoded = self.change(decoded, "/".join(path.split("/")[-3:]))

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from faceproof.augment.autoencoder import read_autoencoder
+from faceproof.augment.donors import Donors, Ovals
 from faceproof.augment.in_loader import DrawnBy, InTurn, LoaderAugment
-from faceproof.augment.synthesis import Ovals, Synthesis
+from faceproof.augment.synthesis import Synthesis
 from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.augment.transforms import Augment
 from faceproof.data.balance import Balance
@@ -272,7 +273,8 @@ class ImageDataModule(LightningDataModule):
             return None
         fit, file = fit_of(self.input, tiles=False), self.synthesis.autoencoder
         autoencoder = None if file is None else read_autoencoder(Path(file))
-        return Synthesis(self.synthesised, self.seed, fit, self.ovals, autoencoder)
+        faces = Donors(self.real_rows, self.ovals)
+        return Synthesis(self.synthesised, self.seed, fit, faces, autoencoder)
 
     @functools.cached_property
     def ovals(self) -> Ovals | None:

@@ -5,8 +5,8 @@ import logging
 import numpy as np
 import pyarrow as pa
 
-from faceproof.augment.synthesis import Ovals
-from faceproof.augment.synthesis_config import SELF_BLENDED, SynthesisConfig
+from faceproof.augment.donors import Ovals
+from faceproof.augment.synthesis_config import SynthesisConfig
 from faceproof.io.run_folder import is_first_process
 from faceproof.prepare.ovals import found_ovals, stored_ovals
 from faceproof.training.caching import with_content
@@ -23,7 +23,7 @@ def place_faces(real: pa.Table, config: SynthesisConfig, max_bytes: int) -> Oval
     Raises:
         FaceproofError: they shall be those stored, and none is; or the face detector is missing.
     """
-    if config.faces == "portrait" or SELF_BLENDED not in config.kinds:
+    if config.faces == "portrait" or not config.needs_faces:
         return None
     if config.faces == "found":
         ovals = found_ovals(with_content(real), max_bytes)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytorch_lightning as pl
 
-from faceproof.augment.synthesis import Ovals
+from faceproof.augment.donors import Ovals
 from faceproof.data.listing import DataSet
 from faceproof.data.run_tables import recorded_data
 from faceproof.data.table import write_table
