@@ -18,9 +18,9 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # explain no maps are drawn. faces brings ONNX Runtime, for --backend onnx.
 ARG EXTRAS=serve,video,heif,faces,explain
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/faceproof
 # A layer of its own, which a change to faceproof does not build again.
-RUN /opt/faceproof/bin/pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} \
+RUN python -m venv /opt/faceproof \
+    && /opt/faceproof/bin/pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} \
         "torch>=2.6" "torchvision>=0.21"
 WORKDIR /checkout
 COPY pyproject.toml README.md LICENSE ./
