@@ -87,7 +87,9 @@ def test_one_port_and_a_signal_that_ends_it():
     assert not [one for one in stages()[-1] if one.name == "CMD"]  # what is added is an option
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint has no wheel for this machine")
+@pytest.mark.skipif(
+    shutil.which("hadolint") is None, reason="hadolint has no wheel for this machine"
+)
 def test_hadolint_finds_nothing():
     found = subprocess.run(
         ["hadolint", dockerfile.PATH], capture_output=True, text=True, check=False
@@ -98,7 +100,7 @@ def test_hadolint_finds_nothing():
 
 @pytest.fixture
 def served(tmp_path):
-    """Return the container's command for a small detector on a free port, its /tmp, and the port."""
+    """Return the command for a small detector on a free port, its /tmp, and the port."""
     export_run(write_run(tmp_path / "run"), tmp_path / "detector")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
@@ -111,7 +113,9 @@ def served(tmp_path):
 def is_well(temporary, port):
     """Run the container's health check."""
     words = [word.replace(PORT, port) for word in dockerfile.health_check()]
-    return subprocess.run(command(words, temporary), capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(command(words, temporary), capture_output=True, check=False).returncode == 0
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the container is one of Linux")
@@ -128,7 +132,9 @@ def test_the_command_serves_a_detector_and_ends_by_its_signal(served, tmp_path):
             assert server.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
         with (tmp_path / "large.png").open("rb") as file:
-            answer = httpx.post(f"http://127.0.0.1:{port}/api/predict", files={"file": file}, timeout=60)
+            answer = httpx.post(
+                f"http://127.0.0.1:{port}/api/predict", files={"file": file}, timeout=60
+            )
         assert answer.status_code == 200, answer.text
         assert answer.json()["verdict"] in ("real", "fake", "unsure")
         server.send_signal(signal.SIGTERM)
@@ -144,7 +150,9 @@ def test_the_command_serves_a_detector_and_ends_by_its_signal(served, tmp_path):
 @pytest.mark.skipif(not can_isolate(), reason="only root may make a file system read-only")
 def test_it_is_run_as_its_user_who_can_write_to_one_folder(served, tmp_path):
     _, temporary, _ = served
-    tries = 'id -u; for f in / /var/tmp "$1" "$HOME"; do touch "$f/new" 2>/dev/null && echo "$f"; done'
+    tries = (
+        'id -u; for f in / /var/tmp "$1" "$HOME"; do touch "$f/new" 2>/dev/null && echo "$f"; done'
+    )
     found = subprocess.run(
         command(["sh", "-c", tries, "sh", str(tmp_path)], temporary),
         capture_output=True, text=True, check=False,
