@@ -39,8 +39,8 @@ PAGES = {
     for file in (*sorted(DOCS.rglob("*.md")), *sorted(REPOSITORY.glob("*.md")))
 }
 # Programs of others; what they are told is theirs to know.
-OF_OTHERS = {"curl", "export", "ffmpeg", "hf", "openssl", "pre-commit", "pytest", "python",
-             "sbatch", "source", "tensorboard"}  # fmt: skip
+OF_OTHERS = {"curl", "docker", "export", "ffmpeg", "hf", "kubectl", "openssl", "pre-commit",
+             "pytest", "python", "sbatch", "source", "tensorboard"}  # fmt: skip
 # What a page writes where the reader has a name of their own.
 NAMES = {"data=NAME": "data=demo", "experiments=NAME": "experiments=face_cnn"}
 SKIPPED = ("hydra/launcher", "hydra.launcher.")  # of a plugin that need not be installed
