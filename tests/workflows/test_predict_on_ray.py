@@ -151,6 +151,27 @@ def test_the_address_of_the_environment_may_be_a_client_s_too(monkeypatch):
 
 
 @needs_ray
+@pytest.mark.parametrize(
+    ("free", "gpus", "busy"),
+    [
+        ({"CPU": 4.0}, 0, False),
+        ({"CPU": 1.0}, 0, True),
+        ({}, 0, True),  # as Ray says of a cluster of which nothing is free
+        ({"CPU": 4.0, "GPU": 0.25}, 0.25, False),
+        ({"CPU": 4.0, "GPU": 0.2}, 0.25, True),
+    ],
+)
+def test_a_busy_cluster_is_told_before_it_is_waited_for(monkeypatch, caplog, free, gpus, busy):
+    ray = pytest.importorskip("ray")
+    machine = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [machine])
+    monkeypatch.setattr(ray, "available_resources", lambda: free)
+    assert ray_parts.find_room("auto", 2, gpus).workers == 2
+    assert ("the cluster is busy" in caplog.text) is busy
+    if busy:
+        assert "a worker wants 2 and" in caplog.text
+
+
 def test_a_cluster_that_fails_is_told_in_a_sentence(monkeypatch):
     from ray.exceptions import RayError
 

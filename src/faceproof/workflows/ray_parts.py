@@ -123,8 +123,22 @@ def find_room(workers: int | Literal["auto"], cpus: int, gpus: float) -> Pool:
     wanted = room if workers == "auto" else workers
     if wanted > room:
         log.warning("the cluster has room for %d of %d workers now", room, wanted)
+    _tell_if_busy(cpus, gpus)
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     return Pool(wanted, min(room, wanted), cpus, gpus, environment)
+
+
+def _tell_if_busy(cpus: int, gpus: float) -> None:
+    """Say that others have the cluster, which would otherwise be waited for without a word."""
+    import ray
+
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    if free.get("CPU", 0.0) < cpus or (gpus and free.get("GPU", 0.0) < gpus):
+        log.warning(
+            "the cluster is busy: %g CPUs and %g GPUs are free, and a worker wants %d and %g; "
+            "scoring begins when others have ended", free.get("CPU", 0.0), free.get("GPU", 0.0),
+            cpus, gpus,
+        )  # fmt: skip
 
 
 def count_parts(job: Job, num_parts: int, pool: Pool, on: str) -> Iterator[PartCount]:
