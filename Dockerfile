@@ -1,6 +1,6 @@
 # Serves a detector on port 7860, with nothing but /tmp to write to. In a checkout:
 #
-#     docker build -t faceproof .
+#     docker build --build-arg TORCH_INDEX=ADDRESS -t faceproof .    # see below, for a small image
 #     docker run --read-only --tmpfs /tmp -v "$PWD/detector:/detector:ro" -p 127.0.0.1:7860:7860 faceproof
 #
 # What comes after the image's name is added to `faceproof serve`. More in docs/serving.md.
@@ -10,10 +10,10 @@ ARG BASE=python:3.12-slim-bookworm
 
 # hadolint ignore=DL3006
 FROM ${BASE} AS build
-# Where torch and torchvision come from. PyPI's builds for Linux hold CUDA, 5 GB; PyTorch's own index
-# has builds for CPUs alone. For NVIDIA GPUs give its index of your driver's CUDA, such as
-# https://download.pytorch.org/whl/cu130, or nothing (TORCH_INDEX=) for what pip finds by itself.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Where torch and torchvision come from: an address for pip's --index-url, as the page
+# https://pytorch.org/get-started/locally/ names one for CPUs and one for each version of CUDA. Without
+# one, pip's own builds for Linux hold CUDA, 5 GB.
+ARG TORCH_INDEX=
 # Without heif no HEIC is read, without video no videos, without faces no faces are found, without
 # explain no maps are drawn. faces brings ONNX Runtime, for --backend onnx.
 ARG EXTRAS=serve,video,heif,faces,explain
