@@ -150,8 +150,9 @@ def test_two_processes_are_one_run_and_go_on_as_one_and_the_other_way_round(run,
         assert_alike(one, run.finish(name, f"resume={name}", *then, "trainer.max_epochs=3"))
 
 
-@pytest.mark.long  # that ranks part no pair is tested by tests/data/test_pairs.py too
-def test_two_processes_see_the_pairs_that_one_sees(run, tmp_path):
+@pytest.fixture
+def pairs(tmp_path):
+    """Return the words of a table of real and fake images in pairs, two fakes an original."""
     lines = ["path,label,split,pair"]
     for split in ("train", "val"):
         for label, copies in (("real", 1), ("fake", 2)):
@@ -160,9 +161,25 @@ def test_two_processes_see_the_pairs_that_one_sees(run, tmp_path):
                 paths = write_images(tmp_path / "pairs", names, face=label == "fake")
                 lines += [f"{path},{label},{split},{split}{n}" for n, path in enumerate(paths)]
     (tmp_path / "table.csv").write_text("\n".join(lines))
-    words = ("data=table", f"data.file={tmp_path / 'table.csv'}", "loader.sampler=paired")
     leaks = "data.allow_leaks=true"  # small images of noise look alike
-    assert_alike(run.finish("one", *words, leaks, *ONE), run.finish("two", *words, leaks, *TWO))
+    return "data=table", f"data.file={tmp_path / 'table.csv'}", leaks
+
+
+# Where no epoch's mean or pair depends on the number of processes, that of the weights does not.
+METHODS = {
+    # that ranks part no pair is tested by tests/data/test_pairs.py too
+    "paired": ("loader.sampler=paired",),
+    "pseudo-fakes": ("synthesis=blended", "synthesis.share=1", "loader.sampler=shuffled"),
+    "ema": ("ema=0.9", "loader.sampler=paired"),
+    "swa": ("swa=0.4", "loader.sampler=paired"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_see_and_keep_what_one_does(run, pairs, method):
+    words = (*pairs, *METHODS[method])
+    assert_alike(run.finish("one", *words, *ONE), run.finish("two", *words, *TWO))
 
 
 @pytest.mark.long  # of one process, test_resuming.py has the short form
