@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
@@ -361,6 +362,33 @@ def test_the_folder_holds_the_same_numbers_four_times(make_run, tmp_path: Path) 
     (tmp_path / "file").touch()
     with pytest.raises(FaceproofError, match="is a file"):
         write_comparison(tmp_path / "file", found, scored)
+
+
+def test_no_name_is_broken_inside_of_a_word(make_run, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="takes playwright")
+    if (chromium := shutil.which("chromium") or shutil.which("chromium-browser")) is None:
+        pytest.skip("there is no chromium on the path")
+    runs = [make_run(f"{n}", seed=n, model="effnet_lite_small") for n in (0, 1)]
+    runs.append(make_run("2", model="vit"))
+    page = write_comparison(tmp_path / "out", _compared(*runs), _scored(*runs))
+    script = """name => {
+        const text = [...name.childNodes].find((node) => node.data && node.data.trim());
+        return [...text.data.matchAll(/\\S+/g)].map((word) => {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            return [word[0], range.getClientRects().length];
+        });
+    }"""
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.goto(page.as_uri())
+        names = [one.evaluate(script) for one in tab.query_selector_all(".name")]
+        browser.close()
+    words = [tuple(word) for name in names for word in name]
+    assert ("effnet_lite_small", 1) in words
+    assert {lines for _, lines in words} == {1}
 
 
 def test_the_page_is_complete_in_itself_and_safe(make_run, tmp_path: Path) -> None:
