@@ -323,7 +323,7 @@ def test_columns_of_a_table_connect(tmp_path: Path) -> None:
     data = configured("table", file, "data.groups=[source_video,identity]")
     assert len(set(column(data, "component"))) == 20
     assert len(rows(data, "component", "split")) == 20
-    assert column(data, "component")[0] == "table/identity=000"
+    assert column(data, "component")[0] == "t/identity=000"
     with pytest.raises(
         FaceproofError, match=r"identity is none of an image table.* in data\.groups"
     ):

@@ -241,8 +241,9 @@ def test_each_face_gets_a_verdict_where_that_is_asked(finder, model):
     assert found.pop("kind") == "image"
     assert len(found["faces"]) == 2
     for one, other in zip(found.pop("faces"), wanted.pop("faces"), strict=True):
-        assert one.pop("box") == other.pop("box")
+        assert (one.pop("box"), one.pop("unsure")) == (other.pop("box"), other.pop("unsure"))
         assert one == pytest.approx(other, abs=1e-6)
+    assert found.pop("unsure") == wanted.pop("unsure") == list(model.scorer.point.unsure)
     assert found == pytest.approx(wanted, abs=1e-6)
     assert found["rule"].startswith("the face with the highest calibrated probability")
     faceless = send(client, none, params={"faces": "true"}).json()
