@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from faceproof import app
 from faceproof.data import CombinedData, DataSet, FolderData, TableData
+from faceproof.data.sources import make_source, resolve
 from faceproof.data.table import counts, write_table
 from faceproof.errors import FaceproofError
 from tests.conftest import WORLD, MakeImages, write_images
@@ -231,9 +232,21 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "in" / "mine.csv").write_text(text)
     data = configured("table", f"data.file={tmp_path}/in/mine.csv")
     assert column(data, "path") == [f"{tmp_path}/in/a/1.jpg", f"{tmp_path}/b.jpg", "/abs/c.jpg"]
-    assert set(column(data, "source")) == {"table"}
+    assert data.name == "mine"
+    assert set(column(data, "source")) == {"mine"}
     assert column(data, "split")[2] == "unlabelled"
     assert set(column(data, "split")[:2]) <= {"train", "val", "test"}
+
+
+def test_a_table_has_the_name_of_its_file_unless_another_is_given(tmp_path: Path) -> None:
+    names = {"my faces (2).csv": "my-faces-2", "é.csv": "table"}
+    for number, (name, found) in enumerate(names.items()):
+        (tmp_path / name).write_text(f"path,label\n{number}.jpg,real\n")
+        values = {"kind": "table", "task": "deepfake", "file": str(tmp_path / name)}
+        assert make_source(resolve({**values, "name": None})).list().name == found
+        assert make_source(resolve({**values, "name": "own"})).list().name == "own"
+        both = {"kind": "combined", "name": "both", "task": "deepfake", "sets": {"a": values}}
+        assert resolve(both)["sets"]["a"]["name"] == found
 
 
 def test_a_table_keeps_what_it_says_and_whole_groups(world: Path, tmp_path: Path) -> None:
@@ -310,7 +323,7 @@ def test_columns_of_a_table_connect(tmp_path: Path) -> None:
     data = configured("table", file, "data.groups=[source_video,identity]")
     assert len(set(column(data, "component"))) == 20
     assert len(rows(data, "component", "split")) == 20
-    assert column(data, "component")[0] == "table/identity=000"
+    assert column(data, "component")[0] == "t/identity=000"
     with pytest.raises(
         FaceproofError, match=r"identity is none of an image table.* in data\.groups"
     ):

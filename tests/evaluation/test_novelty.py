@@ -58,7 +58,7 @@ def test_too_few_images_promise_nothing_and_say_so():
     point = fit_novelty_point(np.arange(10.0), 0.05, 10)
     assert point.limit == pytest.approx(9 * (1 + 1e-4))
     assert point.promised == 1 / 11
-    assert point.origin.startswith("at most 9.1% of images like the 10 of validation lie above")
+    assert "as it is for at most 9.1% of images like the 10 of validation. " in point.origin
     assert "Validation has 10 images, and it takes 19" in point.warnings[0]
     assert not fit_novelty_point(np.arange(19.0), 0.05, 10).warnings
 

@@ -1,6 +1,7 @@
 """The operating point: thresholds against a search over all, the band, and what is stored."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -182,7 +183,7 @@ def test_what_was_promised_of_validation_holds_of_its_stored_probabilities(
     answered = ~unsure_flags(probabilities, point.unsure)
     assert answered.mean() >= operating_point.MIN_COVERAGE
     error = np.mean((called != (labels == 1))[answered])
-    told = any("Outside of the unsure band" in text for text in point.warnings)
+    told = any("Too many wrong answers: " in text for text in point.warnings)
     assert told == (error > max_risk)
     if criterion != "fixed":
         assert point.threshold not in set(probabilities) - {0.0, 1.0}
@@ -213,7 +214,9 @@ def test_no_band_is_needed_where_errors_are_rare_enough() -> None:
 
 def test_a_band_that_would_leave_out_more_than_half_is_capped_and_told() -> None:
     point = fit(*scores(gap=0.5), "temperature", max_risk=0.01)
-    assert any("wider band would call more than half" in text for text in point.warnings)
+    (warning,) = point.warnings
+    assert warning == point.risk_warning
+    assert "threshold.max_risk wants at most 1.00%, and even half of the images called" in warning
 
 
 def test_without_a_risk_there_is_no_band() -> None:
@@ -221,6 +224,23 @@ def test_without_a_risk_there_is_no_band() -> None:
     assert (point.max_risk, point.unsure) == (None, (point.threshold, point.threshold))
     assert point.warnings == ()
     assert OperatingPoint.from_json(json.loads(json.dumps(point.to_json()))) == point
+
+
+def test_the_warning_of_an_earlier_version_is_known_and_replaced() -> None:
+    labels, logits = scores(gap=1.0)
+    point = fit(labels, logits, "none", max_risk=0.01)
+    old = "Outside of the unsure band 3.00% of the validation images are called wrongly."
+    found = replace(point, warnings=(old,))
+    assert (found.risk_warning, found.keeps_risk) == (old, False)
+    names = np.array(["real", "fake"])[labels].tolist()
+    columns = {
+        "path": [str(n) for n in range(len(labels))], "label": names,
+        "split": ["val"] * len(labels), "source": ["s"] * len(labels),
+    }  # fmt: skip
+    predictions = predictions_table(
+        table_from_columns(columns), logits, point.calibration.apply(logits)
+    )
+    assert with_other_band(found, predictions, get_task("deepfake"), 0.01) == point
 
 
 def test_another_band_leaves_calibration_and_threshold_as_they_are() -> None:

@@ -44,6 +44,7 @@ from faceproof.reports import report as report_module
 from faceproof.reports.numbers import rate, span
 from faceproof.reports.report import ReportExtras
 from faceproof.reports.verdict_text import scorings, verdict
+from faceproof.reports.verdict_warnings import verdict_warnings
 from faceproof.task import TASKS
 from faceproof.words import percent
 
@@ -640,9 +641,14 @@ def test_a_band_that_could_not_be_kept_on_validation_is_told() -> None:
     config = ThresholdConfig(calibration="none", max_risk=0.01)
     point = fit_operating_point(labels, logits, config)
     assert not point.keeps_risk
-    said = " ".join(verdict(evaluate(predictions(), with_point(point))))
-    assert "On validation more are wrong, even with half of the images called unsure" in said
-    assert "carry over" not in said
+    evaluation = evaluate(predictions(), with_point(point))
+    assert "carry over" not in " ".join(verdict(evaluation))
+    (warning,) = (text for text in map(str, verdict_warnings(evaluation)) if "max_risk" in text)
+    share = warning.removeprefix("Too many wrong answers: ").partition(" of the answers")[0]
+    assert 0.01 < float(share.rstrip("%")) / 100 < 0.5
+    assert "threshold.max_risk wants at most 1.00%, and even half of the images" in warning
+    page = report_module.render(evaluation, dict.fromkeys(DRAWN, ""))
+    assert f'class="caution"><strong>Too many wrong answers:</strong> {share}' in page
 
 
 def test_images_that_the_model_saw_in_training_are_told() -> None:

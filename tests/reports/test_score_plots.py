@@ -28,7 +28,7 @@ def scored(threshold: float = 0.5) -> LabelledScores:
 def words(figure: Figure) -> list[str]:
     """Return every text of the drawing, legends among them."""
     axes = figure.axes
-    legends = [axis.get_legend() for axis in axes]
+    legends = [*(axis.get_legend() for axis in axes), *figure.legends]
     return [
         *(axis.get_title(loc="left") for axis in axes),
         *(axis.get_xlabel() for axis in axes),

@@ -1,6 +1,9 @@
 """The plots of training: what they say."""
 
+import numpy as np
+
 from faceproof.reports import training_plots as plots
+from faceproof.reports.plots import Look
 from tests.reports.test_score_plots import words
 
 HISTORY = [
@@ -44,3 +47,35 @@ def test_by_epoch_takes_the_last_value_and_leaves_out_empty_cells() -> None:
         {"step": 3},
     ]
     assert plots.by_epoch(history, "train/loss") == {0: 0.8, 1: 0.5}
+
+
+def test_the_legend_covers_no_curve() -> None:
+    """It names each curve once, below both axes, where nothing is drawn."""
+    names = [f"{split}/{one}" for split in ("train", "val") for one in plots.LABELS]
+    history = [
+        {"epoch": epoch} | {name: 0.5 + 0.4 * np.sin(epoch + len(name)) for name in names}
+        for epoch in range(12)
+    ]
+    figure = plots.training_curves(history)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert all(axes.get_legend() is None for axes in figure.axes)
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert len(labels) == len(set(labels)) == 7
+    below = min(axes.get_tightbbox().y0 for axes in figure.axes)
+    assert legend.get_window_extent().y1 <= below
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_an_axis_of_epochs_has_whole_ones_alone_even_of_one_epoch() -> None:
+    for number in (1, 2, 3, 40):
+        history = [{"epoch": epoch, "val/loss": 1.0, "val/roc_auc": 0.5} for epoch in range(number)]
+        for figure in (
+            plots.training_curves(history),
+            plots.compared_training([(Look("a", 0), history)]),
+        ):
+            for axes in figure.axes:
+                low, high = axes.get_xlim()
+                ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+                assert ticks
+                assert all(tick == int(tick) for tick in ticks)

@@ -81,7 +81,10 @@ def test_an_image_gets_the_verdict_that_python_gives(client, model, image):
     assert answer.status_code == 200
     found = answer.json()
     assert found.pop("kind") == "image"
-    assert found == pytest.approx(model(image).to_json(), abs=1e-6)
+    wanted = model(image).to_json()
+    band = list(model.scorer.point.unsure)
+    assert found.pop("unsure") == wanted.pop("unsure") == band
+    assert found == pytest.approx(wanted, abs=1e-6)
 
 
 def test_an_image_unlike_those_of_training_is_answered_with_a_reason(model, image):
@@ -98,10 +101,25 @@ def test_an_image_unlike_those_of_training_is_answered_with_a_reason(model, imag
         with TestClient(make_api_only(replace(model, scorer=scorer), Limits())) as client:
             answer = send(client, image).json()
         assert (answer["novelty"], answer["is_strange"]) == (2.0, strange)
-        assert answer["reason"] == ("unlike the training images" if strange else None)
+        usual = model(image).reason
+        assert answer["reason"] == ("unlike the training images" if strange else usual)
         assert answer["verdict"] == ("unsure" if strange else model(image).verdict)
     with TestClient(make_api_only(model, Limits())) as client:
-        assert not {"novelty", "is_strange", "reason"} & set(send(client, image).json())
+        assert not {"novelty", "is_strange"} & set(send(client, image).json())
+
+
+def test_an_unsure_answer_says_why_and_within_which_limits(model, image):
+    for band, unsure in (((0.0, 1.0), True), ((0.5, 0.5), False)):
+        point = replace(model.scorer.point, threshold=0.5, unsure=band)
+        scorer = replace(model.scorer, point=point)
+        with TestClient(make_api_only(replace(model, scorer=scorer), Limits())) as client:
+            answer = send(client, image).json()
+            described = client.get("/openapi.json").json()["components"]["schemas"]
+        assert answer["unsure"] == list(band)
+        assert (answer["verdict"] == "unsure") == unsure
+        assert answer["reason"] == ("the probability lies in the unsure band" if unsure else None)
+    for name in ("Answer", "Face", "Track"):
+        assert {"unsure", "reason"} <= described[name]["properties"].keys()
 
 
 def test_a_cascade_answers_that_there_is_no_face(tmp_path, model, image):
@@ -223,8 +241,9 @@ def test_each_face_gets_a_verdict_where_that_is_asked(finder, model):
     assert found.pop("kind") == "image"
     assert len(found["faces"]) == 2
     for one, other in zip(found.pop("faces"), wanted.pop("faces"), strict=True):
-        assert one.pop("box") == other.pop("box")
+        assert (one.pop("box"), one.pop("unsure")) == (other.pop("box"), other.pop("unsure"))
         assert one == pytest.approx(other, abs=1e-6)
+    assert found.pop("unsure") == wanted.pop("unsure") == list(model.scorer.point.unsure)
     assert found == pytest.approx(wanted, abs=1e-6)
     assert found["rule"].startswith("the face with the highest calibrated probability")
     faceless = send(client, none, params={"faces": "true"}).json()

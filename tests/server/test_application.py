@@ -162,6 +162,21 @@ def test_an_image_unlike_those_of_training_is_told_so(browser, model, images):
     assert "It lies between" not in said
 
 
+@pytest.mark.parametrize("high", [0.8, 1.0])
+def test_beside_an_unsure_band_the_page_names_no_threshold(browser, model, images, high):
+    """The zones say from where on an image is called fake; the threshold lies in the band."""
+    band = (0.0, high)
+    scorer = replace(model.scorer, point=replace(model.scorer.point, unsure=band))
+    with (
+        serving(replace(model, scorer=scorer)) as address,
+        opened(browser, address, viewport={"width": 1200, "height": 900}) as tab,
+    ):
+        said = judged(tab, images["real"])
+        assert said.lower().startswith("unsure")
+        assert f"It lies between 0.000 and {high:.3f}, where the detector errs too often" in said
+        assert "on it is called" not in said + judged(tab, images["fake"])
+
+
 def test_the_name_of_a_file_stays_with_the_person(tab, images, tmp_path):
     shutil.copy(images["fake"], tmp_path / "my-secret-party.jpg")
     tab.evaluate(
@@ -411,4 +426,4 @@ def test_the_settings_of_the_page_are_those_of_the_detector(model):
     text = page.split("data-settings='")[1].split("'")[0]
     settings = json.loads(text)
     assert settings["positive"] == "fake"
-    assert settings["unsure"] == list(model.scorer.point.unsure)
+    assert settings["negative"] == "real"

@@ -1,6 +1,7 @@
 """A detector that knows what is unlike its training images, from the training to the answers."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -27,6 +28,7 @@ from faceproof.io.run_folder import RunFolder
 from faceproof.models.novelty import DetectorWithNovelty, save_novelty
 from faceproof.models.weights import load_network
 from faceproof.task import get_task
+from faceproof.words import percent
 from faceproof.workflows.ensemble import make_ensemble
 from faceproof.workflows.export import export_cascade, export_run
 from faceproof.workflows.novelty import Wanted, load_novelty, score_validation
@@ -96,7 +98,8 @@ def test_a_predictor_says_what_training_has_measured(run, artifact):
     assert [one.logit for one in verdicts] == pytest.approx(stored["logit"].to_pylist(), abs=1e-5)
     for one in verdicts:
         assert one.is_strange == (one.novelty > point.limit)
-        assert one.reason == ("unlike the training images" if one.is_strange else None)
+        usual = "the probability lies in the unsure band" if one.verdict == "unsure" else None
+        assert one.reason == ("unlike the training images" if one.is_strange else usual)
 
 
 def test_an_image_unlike_them_is_unsure_and_says_why(artifact, noise, tmp_path, capsys):
@@ -298,7 +301,8 @@ def test_a_video_is_as_novel_as_the_median_of_its_frames(artifact, run, noise):
         said = judge_clip(detector, Clip(1.0, 3, [0.0, 0.3, 0.6], fitted, []))
         assert said.is_strange is strange
         assert said.novelty == pytest.approx(np.median([one.novelty for one in said.frames]))
-        assert said.to_json()["reason"] == ("unlike the training images" if strange else None)
+        usual = "the probability lies in the unsure band" if said.verdict == "unsure" else None
+        assert said.to_json()["reason"] == ("unlike the training images" if strange else usual)
         if strange:
             assert said.verdict == "unsure"
 
@@ -421,6 +425,14 @@ def test_an_evaluation_says_what_it_changes(run):
         1 - found["everything"]["by_novelty"]["coverage"]
     )
     assert "<h2>Unlike the training images</h2>" in page
-    assert "Unsure because they are unlike the training images: " in page
+    point = report["operating_point"]
+    usual, rest = found["everything"]["without"]["risk"], found["everything"]["by_novelty"]["risk"]
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert f"% of the {row['num_images']:,} images of {row['source']} (a source it was" in text
+    assert " are unlike the training images, and so unsure; " in text
+    assert "An image is called unsure, being unlike the training images, if its novelty is" in text
+    if point["unsure"][0] < point["unsure"][1]:
+        assert f"Wrong answers on the other images {percent(rest)} (" in text
+        assert f"Wrong answers if only the band were unsure {percent(usual)} " in text
     export_run(run.path, folder.parent / "exported")
     shutil.rmtree(folder.parent / "exported")

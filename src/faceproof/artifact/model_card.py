@@ -13,10 +13,12 @@ from faceproof.artifact.card import (
     SubgroupsEntry,
 )
 from faceproof.evaluation.metrics import METRICS, metrics_shown
+from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.video_point import VideoPoint, in_words
 from faceproof.models.detector import RESIZE, ImageInput
 from faceproof.prepare.cropping import StoredCrop
 from faceproof.task import Task, get_task
+from faceproof.words import percent
 
 DASH = "-"
 TITLES = {"gate": "The gate", "detector": "The detector"}
@@ -39,7 +41,7 @@ def _question(card: Card) -> list[str]:
     question, no_face = (
         (
             f"Whether an image is {negative} or {positive} (task `{card.task.name}`). The "
-            f"probability is that of `{positive}`; a positive logit means `{positive}`."
+            f"probability is that of `{positive}`; it rises with the logit."
         ),
         "",
     )
@@ -131,25 +133,16 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
     if how == "temperature":
         how = f"temperature {calibration.temperature:.4g}"
     yield f"- Calibration: {how} ({calibration.reason})."
-    yield f"- Called `{positive}` from probability {point.threshold:.4f} on: {point.origin}."
-    low, high = point.unsure
-    if point.max_risk is None:
-        yield "- No unsure band: every image is answered."
-    elif low == high:
-        yield (
-            f"- No unsure band: without one at most {point.max_risk:.1%} of the answers were wrong "
-            "on validation."
-        )
-    else:
-        yield (
-            f"- Called `unsure` from {low:.4f} to {high:.4f}, so that on validation at most "
-            f"{point.max_risk:.1%} of the other answers were wrong."
-        )
+    logit = calibration.first_logit(point.threshold)
+    of_logit = f" (logit {logit:z.4f})" if math.isfinite(logit) else ""
+    first = f"probability {point.threshold:.4f}{of_logit}"
+    yield f"- Called `{positive}` from {first} on: {point.origin}."
+    yield _band(point)
     for warning in point.warnings:
         yield f"- {warning}"
     if part.novelty is not None:
         yield (
-            f"- Called `unsure` too where the image is unlike the training images: "
+            f"- Called `unsure` too if the image is unlike the training images: "
             f"{part.novelty.origin}."
         )
         yield from (f"- {warning}" for warning in part.novelty.warnings)
@@ -157,6 +150,25 @@ def _operating_point(part: DetectorEntry) -> Iterator[str]:
         yield f"- {part.in_use}"
     if part.video is not None:
         yield from _videos(part.video, get_task(part.task.name))
+
+
+def _band(point: OperatingPoint) -> str:
+    """Say which images are called unsure; where too many answers are wrong, a warning follows."""
+    low, high = point.unsure
+    if low == high:
+        if point.max_risk is None or not point.keeps_risk:
+            return "- No unsure band: every image is answered."
+        return (
+            f"- No unsure band: without one at most {percent(point.max_risk)} of the answers were "
+            "wrong on validation."
+        )
+    band = f"- Called `unsure` from {low:.4f} to {high:.4f}"
+    if point.max_risk is None or not point.keeps_risk:
+        return f"{band}."
+    return (
+        f"{band}, so that on validation at most {percent(point.max_risk)} of the other answers "
+        "were wrong."
+    )
 
 
 def _videos(video: VideoPoint, task: Task) -> Iterator[str]:
@@ -233,10 +245,11 @@ def _subgroups(found: EvaluationEntry, part: SubgroupsEntry) -> Iterator[str]:
     for name, gap in part.gaps.items():
         if gap is not None and name in METRICS:
             low, high = gap.interval
+            chance = ", which may be chance" if low <= 0 <= high else ""
             yield (
                 f"- Largest gap in {METRICS[name].label}: {gap.difference:.3f} ({low:+.3f} to "
                 f"{high:+.3f}, for all pairs of subgroups of all columns at once), "
-                f"{_cell(gap.worst)} below {_cell(gap.best)}."
+                f"{_cell(gap.worst)} below {_cell(gap.best)}{chance}."
             )
     yield ""
 

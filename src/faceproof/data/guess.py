@@ -120,7 +120,7 @@ def guess_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     layout = "/".join([*parts, *_groups(root, paths, parts), "**"])
     guessed = {
         "kind": "folder", "layout": layout, "task": task, "labels": labels, "splits": splits,
-        "ratios": ratios, "name": config.name or _name(root),
+        "ratios": ratios, "name": config.name or name_of(root.name) or "folder",
     }  # fmt: skip
     _show(root, guessed, config)
     return asdict(config) | guessed
@@ -296,9 +296,9 @@ def _groups(root: Path, paths: Sequence[Sequence[str]], parts: Sequence[str]) ->
     return []
 
 
-def _name(root: Path) -> str:
-    """Return the name of a folder as that of a data set."""
-    return re.sub(r"[^\w.-]+", "-", root.name, flags=re.ASCII).strip(".-_")[:100] or "folder"
+def name_of(word: str) -> str:
+    """Return the name of a folder or file as that of a data set; empty if no letter is left."""
+    return re.sub(r"[^\w.-]+", "-", word, flags=re.ASCII).strip(".-_")[:100]
 
 
 def _show(root: Path, guessed: Mapping[str, Any], config: GuessConfig) -> None:

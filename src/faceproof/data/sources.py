@@ -6,13 +6,14 @@ A data set of one's own is a function that takes its settings by name and return
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from faceproof.data import listing
 from faceproof.data.combined import CombinedData
-from faceproof.data.guess import KIND, guess_settings
+from faceproof.data.guess import KIND, guess_settings, name_of
 from faceproof.data.listing import DataSet, FolderData, Source
 from faceproof.data.prepared import PreparedData
 from faceproof.data.protocols.celebdf import CelebDFData
@@ -48,9 +49,10 @@ class OwnData:
         return found
 
 
+TABLE = "table"
 KINDS: dict[str, Any] = {
     "folder": FolderData,
-    "table": listing.TableData,
+    TABLE: listing.TableData,
     "prepared": PreparedData,
     "shards": listing.ShardData,
     "combined": CombinedData,
@@ -76,7 +78,11 @@ def resolve(values: Any) -> Any:
         return values
     if isinstance(sets := values.get("sets"), Mapping):
         return {**values, "sets": {name: resolve(one) for name, one in sets.items()}}
-    return guess_settings(values) if values.get("kind") == KIND else values
+    if values.get("kind") == KIND:
+        return guess_settings(values)
+    if values.get("kind") == TABLE and values.get("name") is None:
+        return {**values, "name": name_of(Path(str(values.get("file"))).stem) or TABLE}
+    return values
 
 
 def make_source(values: Any) -> Source:

@@ -56,6 +56,23 @@ class Calibration:
             return _interpolate(values, self.knots)
         return np.asarray(scipy.special.expit(values / self.temperature))
 
+    def first_logit(self, probability: float) -> float:
+        """Return the lowest logit that has a probability or more; infinite where all or none have.
+
+        Examples:
+            >>> Calibration(temperature=2.0).first_logit(0.5)
+            0.0
+        """
+        if self.method != "isotonic":
+            return float(scipy.special.logit(probability) * self.temperature)
+        after = next((n for n, (_, share) in enumerate(self.knots) if share >= probability), None)
+        if after is None:
+            return math.inf
+        if after == 0:
+            return -math.inf
+        (left, low), (right, high) = self.knots[after - 1], self.knots[after]
+        return left + (probability - low) / (high - low) * (right - left)
+
     def to_json(self) -> dict[str, Any]:
         """Return the map as plain values."""
         return asdict(self) | {"knots": [list(knot) for knot in self.knots]}

@@ -82,11 +82,12 @@ class NoveltyPoint:
 
     @property
     def origin(self) -> str:
-        """Say what the limit promises, and where it comes from."""
+        """Say what the limit is, and what it promises."""
         return (
-            f"at most {percent(self.promised)} of images like the {self.num_images:,} of "
-            f"validation lie above {self.limit:.3g}, in units of the median distance there from "
-            f"{self.num_training:,} training images"
+            f"its novelty is above {self.limit:.3g}, as it is for at most "
+            f"{percent(self.promised)} of images like the {self.num_images:,} of validation. "
+            f"Novelty is the distance from {self.num_training:,} training images, and 1 is usual "
+            "on validation"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -55,7 +55,8 @@ FPR, VALUE = 0.01, 0.5  # where a criterion that needs one is set without it
 MAX_RISK = 0.05  # measured: docs/explanation/thresholds.md
 MAX_RISK_OF_OLD = 0.01  # of operating points that do not name it
 MIN_COVERAGE = 0.5
-BAND_WARNING = "Outside of the unsure band"
+BAND_WARNING = "Too many wrong answers: "  # begins it
+BAND_WARNINGS = (BAND_WARNING, "Outside of the unsure band ")  # now, and of earlier versions
 
 Counts = npt.NDArray[np.int64]
 
@@ -96,7 +97,12 @@ class OperatingPoint:
     @property
     def keeps_risk(self) -> bool:
         """Whether validation's answers outside of the unsure band are as seldom wrong as wanted."""
-        return not any(text.startswith(BAND_WARNING) for text in self.warnings)
+        return self.risk_warning is None
+
+    @property
+    def risk_warning(self) -> str | None:
+        """How many answers on validation are wrong, where these are more than wanted; else None."""
+        return next((text for text in self.warnings if text.startswith(BAND_WARNINGS)), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the operating point as plain values."""
@@ -260,7 +266,7 @@ def with_other_band(
 
     `predictions` are those of validation, with the point's own probabilities.
     """
-    kept = tuple(text for text in point.warnings if not text.startswith(BAND_WARNING))
+    kept = tuple(text for text in point.warnings if not text.startswith(BAND_WARNINGS))
     labels, probabilities = label_numbers(predictions, task), probabilities_of(predictions)
     return _with_band(replace(point, warnings=kept), labels, probabilities, max_risk)
 
@@ -276,9 +282,9 @@ def _with_band(
     if risk > max_risk:
         left, aim = apart(risk, max_risk, ".2%")
         warnings += (
-            f"{BAND_WARNING} {left} of the validation images are called wrongly, "
-            f"more than the {aim} of threshold.max_risk: a wider band would call more than half of "
-            "them unsure.",
+            f"{BAND_WARNING}{left} of the answers on validation images are wrong; "
+            f"threshold.max_risk wants at most {aim}, and even half of the images called unsure do "
+            "not reach that.",
         )
     return replace(point, unsure=unsure, max_risk=max_risk, warnings=warnings)
 

@@ -218,7 +218,8 @@ def combine_faces(
         task, threshold = predictor.task.name, predictor.threshold
         shares = [one.gate_probability for one in verdicts if one.gate_probability is not None]
         share = max(shares, default=None)
-        chosen = Verdict(NO_FACE, NO_FACE, None, None, threshold, task, share)
+        unsure = predictor.scorer.point.unsure
+        chosen = Verdict(NO_FACE, NO_FACE, None, None, threshold, task, share, unsure=unsure)
     return FacesVerdict(chosen, tuple(boxes), tuple(verdicts))
 
 

@@ -125,7 +125,10 @@ class Predictor:
             of_faces = {fit: images[chosen] for fit, images in fitted.items()}
             found = self.scorer.judge(*self.scorer.score(of_faces))
         rest = iter(found)
-        no_face = Verdict(NO_FACE, NO_FACE, None, None, self.threshold, self.task.name)
+        unsure = self.scorer.point.unsure
+        no_face = Verdict(
+            NO_FACE, NO_FACE, None, None, self.threshold, self.task.name, unsure=unsure
+        )
         return [
             replace(next(rest) if face else no_face, gate_probability=float(share))
             for face, share in zip(faces, shares, strict=True)

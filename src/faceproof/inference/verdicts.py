@@ -5,7 +5,7 @@ Knows tensors and numbers alone; `predictor` builds it from an artifact and feed
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from faceproof.evaluation.novelty import (
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import ScoreError, Scores, check_scores, is_positive
 from faceproof.evaluation.reliability import unsure_flags
+from faceproof.evaluation.statistics import Interval
 from faceproof.evaluation.video_point import VideoPoint
 from faceproof.models.detector import Detector
 from faceproof.models.novelty import DetectorWithNovelty, Novelty
@@ -31,6 +32,7 @@ from faceproof.task import Task
 
 UNSURE = "unsure"
 NO_FACE = "no face"
+IN_BAND = "the probability lies in the unsure band"
 
 # A batch of images for each way in which networks want them, (B, 3, S, S) uint8; (B, N, 3, S, S)
 # of N tiles of each image.
@@ -85,6 +87,8 @@ class Verdict:
         novelty: how unlike the training images it is: its distance from them, 1 for a usual image
             of validation; None where the detector does not know, or there is no face.
         is_strange: whether that is too much for an answer; None as `novelty`.
+        unsure: the unsure band, from the first probability on, short of the second; equal without a
+            band.
 
     Examples:
         >>> import faceproof as fp
@@ -102,19 +106,27 @@ class Verdict:
     gate_probability: float | None = None
     novelty: float | None = None
     is_strange: bool | None = None
+    unsure: Interval | None = None
 
     @property
     def reason(self) -> str | None:
-        """Why it is `unsure`, where that is because of what the image is like; else None."""
-        return STRANGE if self.is_strange else None
+        """Why it is `unsure`; None where it is not."""
+        return why_unsure(self.verdict, self.is_strange)
 
-    def to_json(self) -> dict[str, str | float | None]:
+    def to_json(self) -> dict[str, Any]:
         """Return the verdict as plain values; without novelty where the detector has none."""
-        values = asdict(self)
+        band = None if self.unsure is None else list(self.unsure)
+        values = asdict(self) | {"unsure": band, "reason": self.reason}
         if self.novelty is None:
             del values["novelty"], values["is_strange"]
-            return values
-        return {**values, "reason": self.reason}
+        return values
+
+
+def why_unsure(verdict: str, is_strange: bool | None) -> str | None:
+    """Say why a verdict is `unsure`; None of another verdict."""
+    if is_strange:
+        return STRANGE
+    return IN_BAND if verdict == UNSURE else None
 
 
 @dataclass(frozen=True)
@@ -187,8 +199,11 @@ class Scorer:
             called = self.task.classes[int(is_fake)]
             verdict = UNSURE if is_unsure else called
             verdicts.append(
-                Verdict(verdict, called, probability, float(logit), threshold, self.task.name)
-            )
+                Verdict(
+                    verdict, called, probability, float(logit), threshold, self.task.name,
+                    unsure=self.point.unsure,
+                )
+            )  # fmt: skip
         if self.novelty is None or novelties is None:
             return verdicts
         known = novelties.astype(np.float32)

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from faceproof.evaluation.groups import combine_images
-from faceproof.evaluation.novelty import STRANGE, strange_flags
+from faceproof.evaluation.novelty import strange_flags
 from faceproof.evaluation.operating_point import OperatingPoint
 from faceproof.evaluation.predictions import Scores, check_scores, is_positive
 from faceproof.evaluation.reliability import unsure_flags
 from faceproof.evaluation.statistics import Interval
 from faceproof.evaluation.video_point import in_words
 from faceproof.inference.predictor import Predictor, judge_batches
-from faceproof.inference.verdicts import NO_FACE, UNSURE, Verdict
+from faceproof.inference.verdicts import NO_FACE, UNSURE, Verdict, why_unsure
 from faceproof.inference.video import Clip
 from faceproof.task import get_task
 
@@ -85,8 +85,8 @@ class VideoVerdict:
 
     @property
     def reason(self) -> str | None:
-        """Why it is `unsure`, where that is because of what the frames are like; else None."""
-        return STRANGE if self.is_strange else None
+        """Why it is `unsure`; None where it is not."""
+        return why_unsure(self.verdict, self.is_strange)
 
     @property
     def note(self) -> str | None:
@@ -114,10 +114,9 @@ class VideoVerdict:
         del values["times"], values["frames"]
         if self.novelty is None:
             del values["novelty"], values["is_strange"]
-        else:
-            values["reason"] = self.reason
         return {
             **values,
+            "reason": self.reason,
             "unsure": list(self.unsure),
             "frames_read": len(self.frames),
             "note": self.note,

@@ -37,8 +37,8 @@ def verdict(comparison: Comparison) -> list[str]:
         return ["The images are of one class, so no run can be called better than another."]
     if all(map(_at_chance, comparison.configurations)):
         return [
-            "None is shown to be better than chance: the 95% interval of ROC-AUC, of the best "
-            f"{span(first.intervals['roc_auc'])}, lies above 0.5 for none."
+            f"None is shown to be better than chance: no 95% interval of ROC-AUC lies above "
+            f"{CHANCE}. That of the best, {first.name}, is {span(first.intervals['roc_auc'])}."
         ]
     interval = first.intervals["roc_auc"]
     reach = f" (95% interval {span(interval)})" if interval else ""

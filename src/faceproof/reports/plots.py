@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from markupsafe import Markup
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -49,8 +50,11 @@ def new_figure(height: float, num_rows: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, [figure.add_subplot(num_rows, 1, number + 1) for number in range(num_rows)]
 
 
-def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
-    """Give axes the house style; called last, when everything is drawn."""
+def dress(axes: Axes, title: str, x_label: str, y_label: str, legend: bool = True) -> None:
+    """Give axes the house style; called last, when everything is drawn.
+
+    The `legend` stands where it covers least; lines that cross all axes leave it no such place.
+    """
     axes.set_title(title, color=INK, fontsize=11, loc="left", pad=8)
     axes.set_xlabel(x_label, color=MUTED, fontsize=10)
     axes.set_ylabel(y_label, color=MUTED, fontsize=10)
@@ -60,7 +64,7 @@ def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(RULE)
-    if axes.get_legend_handles_labels()[1]:
+    if legend and axes.get_legend_handles_labels()[1]:
         axes.legend(**LEGEND)
 
 
@@ -142,6 +146,19 @@ def legend_below(figure: Figure, looks: Sequence[Look], points: bool = False) ->
         style = point if points else look.line
         handles.append(Line2D([], [], label=literal(look.name), linewidth=2, **style))
     columns = LEGEND_COLUMNS if figure.get_figwidth() > WIDTH else 2
+    _place_below(figure, handles, columns)
+
+
+def labels_below(figure: Figure, columns: int = 2) -> None:
+    """Name what is drawn in any of the axes once, below the drawing."""
+    named: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+    _place_below(figure, list(named.values()), columns)
+
+
+def _place_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     place: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "handlelength": 3}
     figure.legend(handles=handles, **place, **LEGEND)
 

@@ -15,6 +15,7 @@ from faceproof.reports.plots import (
     VERMILLION,
     Look,
     dress,
+    labels_below,
     legend_below,
     new_figure,
     two_panels,
@@ -40,7 +41,7 @@ def training_curves(history: History, best_epoch: int | None = None) -> Figure:
 
     The axis counts epochs from 1, as people do.
     """
-    figure, (upper, lower) = new_figure(5.6, num_rows=2)
+    figure, (upper, lower) = new_figure(6.6, num_rows=2)
     names = {name for row in history for name in row if "/" in name}
     columns = {name: by_epoch(history, name) for name in names}
     _draw_series(upper, columns, {"loss": INK})
@@ -51,10 +52,16 @@ def training_curves(history: History, best_epoch: int | None = None) -> Figure:
             axes.axvline(
                 best + 1, color=INK, linewidth=1.2, linestyle=":", label=f"{label}: {best + 1}"
             )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    dress(upper, "Loss by epoch", "", "loss (nats)")
-    dress(lower, "Accuracy and ROC-AUC by epoch", "epoch", "share")
+        axes.xaxis.set_major_locator(whole_epochs())
+    dress(upper, "Loss by epoch", "", "loss (nats)", legend=False)
+    dress(lower, "Accuracy and ROC-AUC by epoch", "epoch", "share", legend=False)
+    labels_below(figure)
     return figure
+
+
+def whole_epochs() -> MaxNLocator:
+    """Return what places the ticks of an axis of epochs: on whole ones, of one epoch on that."""
+    return MaxNLocator(integer=True, min_n_ticks=1)
 
 
 def by_epoch(history: History, column: str) -> dict[int, float]:
@@ -104,7 +111,7 @@ def compared_training(histories: Sequence[tuple[Look, History]]) -> Figure:
             values = by_epoch(history, column)
             style = {"marker": look.marker, "markersize": 4, "linewidth": 1.4, **look.line}
             axes.plot(_counted(values), list(values.values()), **style)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(whole_epochs())
     dress(panels[0], "Validation loss by epoch", "epoch", "loss (nats)")
     dress(panels[1], "Validation ROC-AUC by epoch", "epoch", "ROC-AUC")
     legend_below(figure, [look for look, _ in histories])

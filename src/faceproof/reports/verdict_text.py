@@ -1,6 +1,7 @@
 """The result of an evaluation in plain sentences, as the report's page and the terminal give it."""
 
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
+from faceproof.evaluation.novelty_check import NoveltyRow
 from faceproof.reports.numbers import part_of, rate, span
 from faceproof.reports.subgroup_text import gap_sentences
 from faceproof.words import apart, percent
@@ -71,16 +72,25 @@ def _strange(evaluation: Evaluation) -> list[str]:
     if (found := evaluation.novelty) is None or (point := evaluation.context.novelty_point) is None:
         return []
     rows = found.by_source
-    shares = "; ".join(
-        f"{row.source or 'no source'} {percent(row.share)} of {row.num_images:,}"
-        f"{' (of training)' if row.is_home else ''}"
+    shares = [
+        f"{percent(row.share)} of the {row.num_images:,} images {_of_source(row)}"
         for row in rows[:MAX_SOURCES]
-    )
-    more = f"; and {len(rows) - MAX_SOURCES:,} more sources" if len(rows) > MAX_SOURCES else ""
-    return [
-        f"Unsure because they are unlike the training images: {shares}{more}. Of images like those "
-        f"of validation it is to be at most {percent(point.promised)}."
     ]
+    listed = " and ".join(filter(None, [", ".join(shares[:-1]), shares[-1]]))
+    more = len(rows) - MAX_SOURCES
+    told = f" The report names {more:,} more sources." if more > 0 else ""
+    limit = f"novelty.rate allows {percent(point.rate)}"
+    if point.promised > point.rate:
+        limit = f"validation is too small to promise less than {percent(point.promised)}"
+    return [
+        f"{listed} are unlike the training images, and so unsure; {limit} of images like those "
+        f"of validation.{told}"
+    ]
+
+
+def _of_source(row: NoveltyRow) -> str:
+    named = f"of {row.source}" if row.source else "without a source"
+    return f"{named} (a source it was trained on)" if row.is_home else named
 
 
 def _by_video(evaluation: Evaluation) -> list[str]:
@@ -125,12 +135,8 @@ def _broken_promises(evaluation: Evaluation) -> list[str]:
                 "here, more than chance explains: it does not carry over to these images."
             )
     answered = here.error_answered_interval if here else None
-    if point and point.max_risk and not point.keeps_risk:
-        sentences.append(
-            f"At most {percent(point.max_risk)} of its answers may be wrong (threshold.max_risk). "
-            "On validation more are wrong, even with half of the images called unsure."
-        )
-    elif point and here and answered and point.max_risk and answered[0] > point.max_risk:
+    kept = point is not None and point.keeps_risk  # else a warning says so
+    if point and kept and here and answered and point.max_risk and answered[0] > point.max_risk:
         found, promised = apart(here.error_answered or 0.0, point.max_risk)
         sentences.append(
             f"The unsure band was chosen for at most {promised} wrong answers and leaves {found} "

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from faceproof.evaluation.evaluation_result import Evaluation
 from faceproof.evaluation.intervals import MIN_UNITS
+from faceproof.evaluation.operating_point import BAND_WARNING
+from faceproof.evaluation.statistics import Interval
 from faceproof.reports.numbers import CHANCE, count, span
 from faceproof.reports.robustness_text import neutral_verdict
 
@@ -28,6 +30,7 @@ def verdict_warnings(evaluation: Evaluation) -> list[VerdictWarning]:
         *_smoke(evaluation),
         *_untuned(evaluation),
         *_chance(evaluation),
+        *_wrong_answers(evaluation),
         *_shortcuts(evaluation),
         *_encoding(evaluation),
         *_few(evaluation),
@@ -55,21 +58,37 @@ def _untuned(evaluation: Evaluation) -> Iterator[VerdictWarning]:
 
 
 def _chance(evaluation: Evaluation) -> Iterator[VerdictWarning]:
-    interval = evaluation.intervals.metrics["roc_auc"]
+    if (found := chance_warning(evaluation.intervals.metrics["roc_auc"])) is not None:
+        yield found
+
+
+def chance_warning(interval: Interval | None) -> VerdictWarning | None:
+    """Warn of a 95 % interval of ROC-AUC that does not lie above chance; None where it does."""
     if interval is None or interval[0] > CHANCE:
-        return
+        return None
     if interval[1] < CHANCE:
-        yield VerdictWarning(
+        return VerdictWarning(
             "Worse than chance",
             f"the 95% interval of ROC-AUC, {span(interval)}, lies below {CHANCE}: the classes are "
             "ranked in the wrong order. Check whether labels are swapped, here or in training.",
         )
-        return
-    yield VerdictWarning(
+    return VerdictWarning(
         "Not better than chance",
         f"the 95% interval of ROC-AUC, {span(interval)}, includes {CHANCE}, which guessing "
         "reaches. Train longer, on more images or from trained weights, or score more images.",
     )
+
+
+def _wrong_answers(evaluation: Evaluation) -> Iterator[VerdictWarning]:
+    """Warn where validation's answers, on images or on whole videos, are wrong too often."""
+    level, points = evaluation.group_level, [evaluation.context.operating_point]
+    if level is not None and level.video is not None:
+        points.append(level.video.point.operating_point)
+    title = BAND_WARNING.removesuffix(": ")
+    for point in points:
+        if point is not None and (text := point.risk_warning) is not None:
+            said = text.removeprefix(BAND_WARNING)
+            yield VerdictWarning(title, said[0].lower() + said[1:])
 
 
 def _shortcuts(evaluation: Evaluation) -> Iterator[VerdictWarning]:

@@ -8,9 +8,11 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from faceproof.data.image_io import thumbnail
+from faceproof.evaluation.novelty import STRANGE
 from faceproof.inference.faces import FaceOptions, check_faces, judge_faces
 from faceproof.inference.predictor import Predictor, stack_fitted
 from faceproof.inference.timeline import most_positive
+from faceproof.inference.verdicts import IN_BAND
 from faceproof.inference.video import Clip
 from faceproof.inference.video_faces import judge_video_faces, read_faces
 from faceproof.inference.video_verdict import judge_clip
@@ -33,18 +35,28 @@ class Problem(BaseModel):
     error: str = Field(description="in plain words")
 
 
-class Novelty(BaseModel):
-    """How unlike the training images something is; absent of a detector that does not know."""
+class Doubt(BaseModel):
+    """When and why a verdict is unsure.
 
+    Novelty says how unlike the training images something is; a detector that does not know it has
+    neither `novelty` nor `is_strange`.
+    """
+
+    reason: str | None = Field(
+        None,
+        description=f"why the verdict is unsure: {IN_BAND}; or {STRANGE}. Null of another verdict",
+    )
+    unsure: list[float] | None = Field(
+        None,
+        description="the unsure band of probabilities: from the first on, short of the second; "
+        "equal without a band. A video has its own",
+    )
     novelty: float | None = Field(
         None,
         description="how far from the training images, 1 for a usual one of validation; of a video "
         "the median over its frames",
     )
     is_strange: bool | None = Field(None, description="whether that is too far for an answer")
-    reason: str | None = Field(
-        None, description="why it is unsure, where that is not because of the probability"
-    )
 
 
 class Place(BaseModel):
@@ -56,7 +68,7 @@ class Place(BaseModel):
     bottom: int = Field(description="the first one outside")
 
 
-class Face(Novelty):
+class Face(Doubt):
     """What the detector says of one face of an image."""
 
     box: Place
@@ -81,7 +93,7 @@ class Frame(BaseModel):
     )  # fmt: skip
 
 
-class Track(Novelty):
+class Track(Doubt):
     """What the detector says of one face of a video, over the frames in which it is seen."""
 
     verdict: str
@@ -111,7 +123,7 @@ class Map(BaseModel):
     about: str = Field(description="what the map is of: the detector, or one of its networks")
 
 
-class Answer(Novelty):
+class Answer(Doubt):
     """What the detector says of an image or a video."""
 
     kind: str = Field(description="image or video")
@@ -130,7 +142,6 @@ class Answer(Novelty):
     share: float | None = Field(None, description="of a video: frames called positive")
     score: float | None = Field(None, description="of a video, what the rule makes of its frames")
     frame_threshold: float | None = Field(None, description="of a video, that of its frames")
-    unsure: list[float] | None = Field(None, description="of a video, its unsure band")
     how: str | None = Field(None, description="of a video: mean, median or share; null without")
     seconds: float | None = Field(None, description="of a video, how long it lasts")
     frames_wanted: int | None = Field(None, description="of a video")

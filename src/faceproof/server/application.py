@@ -135,11 +135,9 @@ def _add_route(
 def render_page(judge: Judge) -> str:
     """Return the page as HTML."""
     predictor, limits = judge.predictor, judge.uploads.limits
-    point = predictor.scorer.point
     settings = {
         "positive": predictor.task.positive,
         "negative": predictor.task.classes[0],
-        "unsure": list(point.unsure),
         "max_megabytes": limits.max_megabytes,
         "map_problem": judge.maps.problem,
     }

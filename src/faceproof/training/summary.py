@@ -55,10 +55,11 @@ def print_best(best: Mapping[str, Any], num_epochs: int) -> None:
     Console().print(table)
 
 
-def print_end(run: RunFolder, verdict: str) -> None:
-    """Print what the detector does in a sentence, and the two commands to run next."""
+def print_end(run: RunFolder, verdict: str, warnings: Sequence[str] = ()) -> None:
+    """Print what the detector does, what to be warned of, and the two commands to run next."""
     console = Console()
-    console.print(f"verdict: {verdict}", highlight=False, markup=False, soft_wrap=True)
+    for line in (f"verdict: {verdict}", *warnings):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     allow = "".join(f" --allow {module}" for module in own_modules(run.read_config()["model"]))
     console.print("next:", f"  faceproof evaluate {run.argument('run')}{allow}",
                   f"  tensorboard --logdir {for_shell(from_here(run.path))}",

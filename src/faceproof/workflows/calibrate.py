@@ -3,10 +3,12 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from faceproof.data.image_io import Pixels
 from faceproof.evaluation.groups import unit_codes
+from faceproof.evaluation.intervals import MIN_UNITS
 from faceproof.evaluation.metrics import measure
 from faceproof.evaluation.mistakes import Mistakes, find_mistakes
 from faceproof.evaluation.novelty import NoveltyPoint, find_strange
@@ -17,16 +19,19 @@ from faceproof.evaluation.operating_point import (
 from faceproof.evaluation.point_check import check_point
 from faceproof.evaluation.predictions import (
     label_numbers,
+    logits_of,
     predictions_table,
     probabilities_of,
     sigmoid,
     write_predictions,
 )
+from faceproof.evaluation.statistics import auc_interval
 from faceproof.evaluation.video_point import fit_video_point
 from faceproof.io.run_folder import RunFolder
 from faceproof.models.detector import Detector
 from faceproof.models.weights import load_best
 from faceproof.reports.image_grid import mistake_images, mistakes_plot
+from faceproof.reports.verdict_warnings import chance_warning
 from faceproof.task import Task
 from faceproof.training.boards import Board, reopened_boards
 from faceproof.training.config import TrainConfig
@@ -36,13 +41,13 @@ from faceproof.workflows.novelty import Wanted, score_validation, store_novelty
 def store_operating_point(
     run: RunFolder, net: Detector, train: pa.Table, val: pa.Table, task: Task, config: TrainConfig,
     boards: Sequence[Board] | None = None,
-) -> str:  # fmt: skip
+) -> tuple[str, list[str]]:  # fmt: skip
     """Score validation with the best epoch and store the run's calibration and threshold.
 
     With them goes how videos are judged, and what tells that an image is unlike those of training,
     if either is fitted. The validation scores stay with the run, so that another threshold can be
     fitted later without any test image. `boards` are the run's own, if they are open.
-    Returns what the detector does on validation, in a sentence for people.
+    Returns what the detector does on validation, in a sentence for people, and what to warn of.
     """
     rate, workers, threshold = config.novelty.rate, config.loader.num_workers, config.threshold
     wanted = None if rate is None else Wanted(train, rate, net.input.num_passes)
@@ -60,7 +65,8 @@ def store_operating_point(
     run.write_operating_point(point.to_json(), of_videos, of_novelty)
     mistakes = find_mistakes(predictions, task, point.threshold)
     log_mistakes(run, "validation", mistakes, boards=boards)
-    return verdict(predictions, task, point, strange)
+    said = verdict(predictions, task, point, strange)
+    return said, warnings(predictions, task, point, None if how is None else how.operating_point)
 
 
 def verdict(
@@ -82,6 +88,22 @@ def verdict(
         f"{said}; measured on the {predictions.num_rows:,} validation images that also chose the "
         "best epoch, so it is optimistic: evaluate on test images"
     )
+
+
+def warnings(
+    predictions: pa.Table, task: Task, point: OperatingPoint, of_videos: OperatingPoint | None
+) -> list[str]:
+    """Return in sentences what makes the result on validation less than it seems."""
+    units, logits = unit_codes(predictions), logits_of(predictions)
+    fake, interval = label_numbers(predictions, task) == 1, None
+    if len(np.unique(units)) >= MIN_UNITS:
+        interval = auc_interval(logits[fake], logits[~fake], units[fake], units[~fake])
+    chance = chance_warning(interval)
+    points = [point] if of_videos is None else [point, of_videos]
+    return [
+        *([] if chance is None else [str(chance)]),
+        *(text for one in points for text in one.warnings),
+    ]
 
 
 def log_mistakes(

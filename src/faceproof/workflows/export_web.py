@@ -160,7 +160,6 @@ def _page(card: Card) -> str:
     settings = {
         "positive": task.positive,
         "negative": task.negative,
-        "unsure": list(card.detector.operating_point.unsure),
         "max_megabytes": MAX_MEGABYTES,
         "max_pixels": MAX_PIXELS,
         "map_problem": NO_MAP,

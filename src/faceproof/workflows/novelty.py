@@ -119,7 +119,7 @@ def store_novelty(
     point = fit_novelty_point(novelties, wanted.rate, wanted.sample.num_rows)
     for warning in point.warnings:
         log.warning("%s", warning)
-    log.info("called unsure, being %s: %s", STRANGE, point.origin)
+    log.info("an image is called unsure, being %s, if %s", STRANGE, point.origin)
     return point
 
 

@@ -391,7 +391,7 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
     val = training.images.looked_at(training.trainer.limit_val_batches)
     train = training.images.shown_rows
     net = merge_adapters(training.net)
-    verdict = store_operating_point(run, net, train, val, data.task, config, boards)
+    verdict, warnings = store_operating_point(run, net, train, val, data.task, config, boards)
     run.update_record(status="finished")  # last: a run without a threshold is not finished
-    print_end(run, verdict)
+    print_end(run, verdict, warnings)
     return value

@@ -2,6 +2,7 @@
 
 const UNSURE = "unsure";
 const NO_FACE = "no face";
+const IN_BAND = "the probability lies in the unsure band";
 const STRANGE = "unlike the training images";
 
 // What a part says: {logit, novelty} of the mean over the views of each of its networks.
@@ -30,14 +31,15 @@ export function verdictOf(part, { logit, novelty }) {
   const isUnsure = probability >= low && probability < high;
   const answer = {
     verdict: isUnsure ? UNSURE : called, called, probability, logit: Math.fround(logit),
-    threshold: part.threshold, task: part.task, gate_probability: null,
+    threshold: part.threshold, task: part.task, gate_probability: null, unsure: part.unsure,
+    reason: isUnsure ? IN_BAND : null,
   };
   if (novelty === null) return answer;
   const rounded = Math.fround(novelty);
   const strange = rounded > part.novelty_limit;
   return {
     ...answer, verdict: strange ? UNSURE : answer.verdict, novelty: rounded, is_strange: strange,
-    reason: strange ? STRANGE : null,
+    reason: strange ? STRANGE : answer.reason,
   };
 }
 
@@ -45,7 +47,7 @@ export function verdictOf(part, { logit, novelty }) {
 export function withoutFace(part) {
   return {
     verdict: NO_FACE, called: NO_FACE, probability: null, logit: null, threshold: part.threshold,
-    task: part.task, gate_probability: null,
+    task: part.task, gate_probability: null, unsure: part.unsure, reason: null,
   };
 }
 

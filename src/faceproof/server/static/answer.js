@@ -80,26 +80,28 @@ function sentences(answer, deciding) {
     return [h("p", { class: "said" }, `The gate finds no face${where}: probability of a face ` +
       `${digits(answer.gate_probability)}${found.length ? " at most" : ""}.`)];
   }
+  const [low, high] = answer.unsure;
+  // Beside an unsure band the threshold decides nothing: the zones below say what does.
+  const called = high > low ? "." :
+    `. From ${digits(answer.threshold)} on it is called ${settings.positive}.`;
   const line = h("p", { class: "said" },
     `${video && !answer.how ? "Mean probability" : "Probability"} of ${settings.positive}`,
     video ? (answer.how ? ", from all frames" : " over the frames") : "",
     found.length > 1 ? `, face ${deciding + 1}` : "", ": ",
-    h("strong", {}, digits(answer.probability)),
-    `. From ${digits(answer.threshold)} on it is called ${settings.positive}.`);
+    h("strong", {}, digits(answer.probability)), called);
   if (answer.is_strange) {
     line.append(` It is unlike the images that the detector was trained on, ` +
       `${answer.novelty.toFixed(1)} times as far from them as usual, so there is no answer.`);
   } else if (answer.verdict === "unsure") {
-    const [low, high] = (answer.unsure || settings.unsure).map(digits);
-    line.append(` It lies between ${low} and ${high}, where the detector errs too often to be ` +
-      "believed.");
+    line.append(` It lies between ${digits(low)} and ${digits(high)}, where the detector errs ` +
+      "too often to be believed.");
   }
   return [line];
 }
 
 // A marker at the probability, on the zones of the verdicts.
 function gauge(answer) {
-  const [low, high] = answer.unsure || settings.unsure;  // a video has its own
+  const [low, high] = answer.unsure;
   const { positive, negative } = settings;
   const zones = high > low
     ? [[0, low, negative], [low, high, "unsure"], [high, 1, positive]]
