@@ -14,6 +14,7 @@ import yaml
 
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import flatten, is_first_process
+from faceproof.words import TRAINER_OPTIONS
 
 PACKAGE_LINE = "# @package _global_\n"
 
@@ -109,11 +110,18 @@ def own_settings(program: str) -> dict[str, Any]:
 def settings_of(program: str) -> tuple[str, ...]:
     """Return the dotted names of all settings that a program may have, of any choice of a group."""
     names = dict.fromkeys(flatten(own_settings(program)))
+    if "trainer" in groups_of(program):
+        names |= dict.fromkeys(f"trainer.{option}" for option in TRAINER_OPTIONS)
     for group in groups_of(program):
         if group not in ("experiments", "sweep"):
             for file in _files(group):
                 names |= dict.fromkeys(f"{group}.{name}" for name in flatten(_read(file)))
     return tuple(names)
+
+
+def choices_with(group: str, name: str) -> list[str]:
+    """Return the choices of a group whose own files have a setting, such as `root` of `data`."""
+    return [choice for choice, file in choices_of(group).items() if name in flatten(_read(file))]
 
 
 def _files(group: str) -> Iterator[Path]:

@@ -16,7 +16,7 @@ from omegaconf.errors import (
 )
 
 from faceproof import words
-from faceproof.app.conf import choices_of, groups_of, own_settings, settings_of
+from faceproof.app.conf import choices_of, choices_with, groups_of, own_settings, settings_of
 from faceproof.errors import FaceproofError
 from faceproof.io.newest_runs import LATEST
 from faceproof.io.run_folder import RunFolder
@@ -66,6 +66,7 @@ UNREADABLE = (
     "{word} cannot be read as KEY=VALUE; give a value that holds other signs than letters, digits "
     "and ./_- in quotes of its own, as in name='\"a b\"'"
 )
+NUM_NAMED = 4  # choices that a message names
 LIKELY = 0.8  # how alike the name of a setting elsewhere must be
 
 
@@ -132,9 +133,26 @@ def unknown_setting(setting: str, beside: Iterable[str], program: str) -> str:
     where, _, name = setting.rpartition(".")
     if not where:
         known |= {*groups, *own_settings(program)}
+    if where == "trainer" and where in groups:
+        known |= {*words.TRAINER_OPTIONS}
+    if setting in settings_of(program):
+        return _of_other_choices(setting)
     if meant := _meant(where, name, known, {*groups, *known, *settings_of(program)}):
         return f"there is no setting {setting}; did you mean {meant}?"
     return str(UnknownSettingError(setting, known))
+
+
+def _of_other_choices(setting: str) -> str:
+    """Say that the chosen file of a group has not a setting that others have."""
+    group, _, name = setting.partition(".")
+    having = [f"{group}={choice}" for choice in choices_with(group, name)]
+    if not having:
+        return f"there is no setting {setting} with this choice of {group}; leave it out"
+    first = ", ".join(having[:NUM_NAMED])
+    more = len(having) - NUM_NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    have = "has" if len(having) == 1 else "have"
+    return f"there is no setting {setting} with this choice of {group}; {first}{rest} {have} it"
 
 
 def _meant(where: str, name: str, beside: Collection[str], everywhere: Collection[str]) -> str:

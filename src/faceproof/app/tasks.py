@@ -146,7 +146,8 @@ def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any]
         key = override.key_or_group
         if key in ("allow", "resume") or (key in choices and override.value() == choices[key]):
             continue
-        if not key.startswith(CHANGEABLE) or key not in flat or override.is_delete():
+        is_known = key in flat or key.removeprefix("trainer.") in words.TRAINER_OPTIONS
+        if not key.startswith(CHANGEABLE) or not is_known or override.is_delete():
             raise FaceproofError(
                 f"{override.input_line} cannot be changed when a run is resumed: its configuration "
                 f"in {run.config.name} stands, and only single settings of {', '.join(CHANGEABLE)} "

@@ -57,6 +57,7 @@ from faceproof.training.method_config import (
     make_method,
 )
 from faceproof.training.optimizer_config import BY_NAME, OptimizerConfig, check_name
+from faceproof.words import TRAINER_OPTIONS
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -72,16 +73,6 @@ PLAIN = {
     "ema": optional(RATE), "swa": optional(RATE),
     "monitor": Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
 }  # fmt: skip
-# Options of Lightning's trainer that a training reads. Of the others some are the run's own, such
-# as its callbacks, loggers and folder, and some are for Lightning's tests and predictions.
-TRAINER_OPTIONS = (
-    "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs", "min_epochs",
-    "max_steps", "min_steps", "max_time", "limit_train_batches", "limit_val_batches",
-    "val_check_interval", "check_val_every_n_epoch", "log_every_n_steps", "fast_dev_run",
-    "overfit_batches", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm",
-    "deterministic", "benchmark", "inference_mode", "profiler", "detect_anomaly", "sync_batchnorm",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class PlateauConfig:
