@@ -119,6 +119,12 @@ def settings_of(program: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def said_by(group: str, choice: str | None) -> dict[str, Any]:
+    """Return the settings that the own file of a choice has, dotted; none where there is no file."""
+    file = choices_of(group).get(choice or "")
+    return {} if file is None else dict(flatten(_read(file)))
+
+
 def choices_with(group: str, name: str) -> list[str]:
     """Return the choices of a group whose own files have a setting, such as `root` of `data`."""
     return [choice for choice, file in choices_of(group).items() if name in flatten(_read(file))]

@@ -236,6 +236,11 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
             return message(error)
         return ""
 
+    def check_data(overrides: Sequence[str]) -> str:
+        from faceproof.app import data_refusal
+
+        return data_refusal(context.config_loader.load_sweep_config(config, list(overrides)))
+
     def train(overrides: Sequence[str], folder: Path) -> list[str]:
         return [*base_command(config), *overrides, f"hydra.run.dir={for_hydra(str(folder))}",
                 "hydra.mode=RUN"]  # fmt: skip
@@ -262,7 +267,7 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
 
     # Hydra's basic launcher trains every run in this process, where one crash would end all.
     here = config.hydra.runtime.choices["hydra/launcher"] == "basic"
-    return Program(train, evaluate, _compare, check, None if here else launch)
+    return Program(train, evaluate, _compare, check, check_data, None if here else launch)
 
 
 def base_command(config: DictConfig) -> list[str]:
