@@ -115,3 +115,22 @@ def test_no_setting_is_offered_in_its_own_place(program: str, given: list[str], 
     assert said in answer
     assert answer.startswith(f"there is no setting {setting}")
     assert f"did you mean {setting}?" not in answer
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--model", "resnet18"], "--model resnet18 is no option; .*did you mean model=resnet18?"),
+        (["--model=resnet18"], "--model=resnet18 is no option; .*did you mean model=resnet18?"),
+        (["--optimizer.lr", "0.1"], "did you mean optimizer.lr=0.1?"),
+        (["--lr", "0.1", "seed=1"], "did you mean optimizer.lr=0.1?"),
+        (["--data-dir", "My Faces"], "did you mean 'data.root=My Faces'?"),
+        (["--model", "seed=1"], "did you mean model=VALUE?"),
+        (["--model"], "did you mean model=VALUE?"),
+    ],
+)
+def test_a_setting_that_is_typed_as_an_option_is_offered_with_its_value(
+    given: list[str], said: str
+) -> None:
+    with pytest.raises(FaceproofError, match=said.replace("?", r"\?")):
+        refuse_unknown_words(given, "train")

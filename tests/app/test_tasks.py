@@ -308,7 +308,7 @@ def test_a_damaged_configuration_is_refused_by_name(tmp_path, text):
 
 def test_random_weights_are_asked_for_by_the_user_and_not_by_a_model(tiny, tmp_path, monkeypatch):
     frozen = (*tiny, "freeze=head_only")
-    with pytest.raises(FaceproofError, match="say model.weights=none"):
+    with pytest.raises(FaceproofError, match=r"say model\.weights=none"):
         train(tmp_path / "refused", *frozen)
     monkeypatch.setattr(tasks, "said_by", lambda *_: {"model.weights": "none"})
     assert train(tmp_path / "experiment", *frozen).best.is_file()

@@ -65,7 +65,7 @@ def test_a_random_backbone_that_never_trains_is_refused(net):
 
 def test_random_weights_that_are_only_the_model_s_default_are_refused(net):
     config = config_of("freeze=head_only")
-    with pytest.raises(FaceproofError, match="none is its default.*say model.weights=none"):
+    with pytest.raises(FaceproofError, match=r"none is its default.*say model\.weights=none"):
         check_random_backbone(net, config, "random initial weights", wants_random=False)
 
 

@@ -84,7 +84,8 @@ def purpose(file: Path) -> str:
         if not line.startswith("# ") or line.startswith("#   "):
             break
         lines.append(line[2:])
-    sentence = re.match(r".*?[.?](?=\s+[A-Z\d\"`]|\Z)", " ".join(lines))
+    # The dot of "et al. 2021" ends no sentence.
+    sentence = re.match(r".*?(?<!\bal)[.?](?=\s+[A-Z\d\"`]|\Z)", " ".join(lines))
     return sentence[0].rstrip(".") if sentence else " ".join(lines)
 
 
@@ -120,7 +121,7 @@ def settings_of(program: str) -> tuple[str, ...]:
 
 
 def said_by(group: str, choice: str | None) -> dict[str, Any]:
-    """Return the settings that the own file of a choice has, dotted; none where there is no file."""
+    """Return the settings in the own file of a choice, dotted; none where there is no file."""
     file = choices_of(group).get(choice or "")
     return {} if file is None else dict(flatten(_read(file)))
 

@@ -204,22 +204,30 @@ def refuse_unknown_words(given: Sequence[str], program: str) -> None:
     Raises:
         FaceproofError: it names the first such word.
     """
-    before = ["", *given]
-    for last, word in zip(before, given, strict=False):
+    before, after = ["", *given], [*given[1:], ""]
+    for last, word, following in zip(before, given, after, strict=False):
         if last in words.VALUED or ("=" in word.lstrip("-") and not word.startswith("-")):
             continue
         if word.startswith("-") and not words.is_option(word):
-            _refuse_option(word, program)
+            _refuse_option(word, following, program)
         elif not word.startswith(("-", "~")):
             _refuse_bare(word, program)
 
 
-def _refuse_option(word: str, program: str) -> None:
+def _refuse_option(word: str, following: str, program: str) -> None:
+    """Refuse an option that there is not; its value stands in it, or in the word that follows."""
     name, _, value = word.lstrip("-").replace("-", "_").partition("=")
+    if "=" in word:
+        value = word.partition("=")[2]
+    elif following and "=" not in following and not following.startswith("-"):
+        value = following
     known = {*groups_of(program), *own_settings(program)}
-    name = name if name in known else _meant("", name, known, {*known, *settings_of(program)})
-    hint = f"did you mean {name}={value or 'VALUE'}?" if name else f"see faceproof {program} --help"
-    raise FaceproofError(f"{word} is no option; settings have no dashes: {hint}")
+    if name not in (*known, *settings_of(program)):
+        name = _meant("", name, known, {*known, *settings_of(program)})
+    meant = words.override(name, value) if value else f"{name}=VALUE"
+    hint = f"did you mean {meant}?" if name else f"see faceproof {program} --help"
+    shown = f"{word} {value}" if value and "=" not in word else word
+    raise FaceproofError(f"{shown} is no option; settings have no dashes: {hint}")
 
 
 def _refuse_bare(word: str, program: str) -> None:

@@ -12,6 +12,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -153,7 +154,9 @@ def _cost_quality(points: Sequence[_Point], x_label: str, title: str) -> Figure:
     what the cost is, and its unit.
     """
     figure, (axes,) = new_figure(4.4)
-    axes.step(*zip(*_unbeaten(points), strict=True), where="post", color=MUTED, linewidth=1, linestyle=":")
+    axes.step(
+        *zip(*_unbeaten(points), strict=True), where="post", color=MUTED, linewidth=1, linestyle=":"
+    )
     for look, cost, quality, (low, high) in points:
         axes.errorbar(
             [cost], [quality], yerr=[[quality - low], [high - quality]], color=look.colour,

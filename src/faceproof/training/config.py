@@ -57,7 +57,8 @@ from faceproof.training.method_config import (
     make_method,
 )
 from faceproof.training.optimizer_config import BY_NAME, OptimizerConfig, check_name
-from faceproof.words import TRAINER_OPTIONS
+from faceproof.training.timm_names import check_timm_name
+from faceproof.training.trainer_options import check_options
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -73,6 +74,7 @@ PLAIN = {
     "ema": optional(RATE), "swa": optional(RATE),
     "monitor": Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
 }  # fmt: skip
+
 
 @dataclass(frozen=True)
 class PlateauConfig:
@@ -295,6 +297,7 @@ def check_settings(values: Mapping[str, Any]) -> tuple[Source, SynthesisConfig]:
     """
     settings, made = _light_parts(values, None)
     _check_weights(settings["model"])
+    check_timm_name(settings["model"])
     check_name(made["optimizer"].name)
     return made["data"], made["synthesis"]
 
@@ -345,9 +348,7 @@ def _check_plain(settings: Mapping[str, Any]) -> None:
     for name, rule in PLAIN.items():
         if name in settings and not rule.fits(settings[name]):
             raise SettingError(name, f"= {settings[name]!r} must be {rule.meaning}")
-    for name in settings["trainer"]:
-        if name not in TRAINER_OPTIONS:
-            raise UnknownSettingError(f"trainer.{name}", TRAINER_OPTIONS)
+    check_options(settings["trainer"])
     if "monitor" in settings:
         better(settings["monitor"])
     _check_average(settings)

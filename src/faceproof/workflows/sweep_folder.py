@@ -342,7 +342,9 @@ def setting_of(job: Job, key: str) -> str:
 
     A run that has not begun has no defaults yet: for these the text is empty.
     """
-    given = {name.lstrip("+"): value for name, _, value in (o.partition("=") for o in job.overrides)}
+    given = {
+        name.lstrip("+"): value for name, _, value in (o.partition("=") for o in job.overrides)
+    }
     if (value := job.settings.get(key, given.get(key))) is not None:
         return value
     if not job.run.config.is_file():
