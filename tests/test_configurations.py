@@ -41,7 +41,8 @@ EXPERIMENTS = sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.
 HYDRA = sorted(str(file.relative_to(CONF).with_suffix("")) for file in CONF.glob("hydra/*/*.yaml"))
 EXTRAS = {"hydra/launcher/slurm": "hydra_plugins.hydra_submitit_launcher"}
 SMALL = (
-    "model=face_cnn", "model.input.size=16", "trainer=smoke", "loader.batch_size=8",
+    "model=face_cnn", "model.weights=none", "model.input.size=16", "trainer=smoke",
+    "loader.batch_size=8",
     "loader.num_workers=0", "logger=csv",
 )  # fmt: skip
 EVEN = {"train": 0.4, "val": 0.3, "test": 0.3}  # so that few images fill every split

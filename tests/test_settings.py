@@ -24,6 +24,7 @@ from faceproof.models.build import build_network
 from faceproof.settings import NAME
 from faceproof.training.config import make_train_config
 from faceproof.training.dry_run import dry_run
+from faceproof.training.timm_names import check_timm_name
 from tests.jobs import CONF, compose_job, train
 
 SMALL = (
@@ -250,7 +251,8 @@ IMPOSSIBLE = [
     ("trainer.num_nodes=0", "trainer cannot be made"),
     ("trainer.max_epochs=0", "trainer.max_epochs = 0 must be 1 or more"),
     ("trainer.max_epochs=-2", "trainer cannot be made"),
-    ("trainer.max_epochs=many", "trainer.max_epochs = 'many' must be"),
+    ("trainer.max_epochs=many", "trainer.max_epochs = 'many' must be a whole number"),
+    ("trainer.limit_train_batches=few", "trainer.limit_train_batches = 'few' must be a number"),
     ("trainer.accumulate_grad_batches=0", "accumulate_grad_batches = 0 must be 1 or more"),
     ("trainer.gradient_clip_val=-1", "gradient_clip_val = -1 must be"),
     ("trainer.limit_train_batches=0", "limit_train_batches = 0 must be above 0"),
@@ -382,6 +384,36 @@ def test_settings_are_refused_without_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", seen], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trainer.max_epochs=three"], "trainer.max_epochs = 'three' must be a whole number"),
+        (["model=timm", "model.name=resnet81"], "timm has no model 'resnet81'; names like"),
+        (["data=table", "data.file=mine.csv"], "age is none of an image table"),
+        (["data=table", "data.file=mine.csv", "data.subgroups=[agee]"],
+         "did you mean 'data.subgroups=[age]'?"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_before_torch_is_imported(
+    words: list[str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.csv").write_text("path,label,age\na.png,real,3\n")
+    command = [sys.executable, "-X", "importtime", "-m", "faceproof", "train", *words]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert said in found.stderr
+    assert not re.search(r"\| +torch$", found.stderr, re.MULTILINE)
+
+
+def test_names_of_timm_are_known_without_importing_it() -> None:
+    import timm
+
+    for name in ("resnet18", "resnet18.tv_in1k", "vit_tiny_patch16_224_in21k", *timm.list_models()):
+        check_timm_name({"backbone": {"name": "timm", "model": name}})
+    with pytest.raises(FaceproofError, match="timm has no model 'resnet19'; names like it: resnet"):
+        check_timm_name({"backbone": {"name": "timm", "model": "resnet19"}})
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,8 @@ def test_the_command_line_stands_over_a_file_s_word() -> None:
         (["data.root=a,b"], 'data.root="a,b"'),
         (["-m", "hydra.sweep.dir=a,b"], 'hydra.sweep.dir="a,b"'),
         (["-m", "model=a,b"], "model=a,b"),
+        (["-m", "trainer.max_steps=1,2"], "++trainer.max_steps=1,2"),
+        (["trainer.max_epochs=2"], "trainer.max_epochs=2"),
         (["-m", "model=é,b"], 'model="é",b'),
         (["allow=[größe, b]"], 'allow=["größe",b]'),
         (["seed=1"], "seed=1"),

@@ -44,8 +44,23 @@ SPELLED = "$$"  # begins a word that is spelled as a key
 QUOTED = re.compile(r"""(?s)"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""")
 WHOLE = r""""[^"]*"|'[^']*'|\$\{[^}]*\}"""  # what a comma does not divide
 FUNCTION = re.compile(r"(?:choice|glob|range|interval|shuffle|sort|tag|str|int|float|bool)\(.*\)")
-# Settings that may be arguments of a function of the user's own, whatever the file lists.
-FREE = re.compile(r"model\.(?:backbone|head)\.\w+")
+# Options of Lightning's trainer that a training reads: those that every file of conf/trainer/ has,
+# and those that may be given beside them. Of the rest some are the run's own, such as its
+# callbacks, loggers and folder, and some are for Lightning's tests and predictions.
+LISTED_OPTIONS = (
+    "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs",
+    "log_every_n_steps", "accumulate_grad_batches", "gradient_clip_val",
+)  # fmt: skip
+OTHER_OPTIONS = (
+    "min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches", "limit_val_batches",
+    "val_check_interval", "check_val_every_n_epoch", "fast_dev_run", "overfit_batches",
+    "gradient_clip_algorithm", "deterministic", "benchmark", "inference_mode", "profiler",
+    "detect_anomaly", "sync_batchnorm",
+)  # fmt: skip
+TRAINER_OPTIONS = (*LISTED_OPTIONS, *OTHER_OPTIONS)
+# Settings that may be given whatever the file lists: arguments of a function of the user's own, and
+# options of Lightning's trainer.
+FREE = re.compile(rf"model\.(?:backbone|head)\.\w+|trainer\.(?:{'|'.join(OTHER_OPTIONS)})")
 # Options of the entry points that take the next word for their value.
 VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name",
           "-cd", "--config-dir", "--experimental-rerun")  # fmt: skip
@@ -140,7 +155,7 @@ def _prepared(word: str, several: bool) -> str:
         return word
     name = key.lstrip("+")
     if FREE.fullmatch(key) and not TEXTS.fullmatch(key):
-        return f"++{key}={value}"  # the function that it is an argument of refuses what it has not
+        return f"++{key}={value}"  # what it is an argument of refuses what it has not
     if PATHS.fullmatch(name):
         return f"{key}={_value(value, several and not name.startswith('hydra.'), path=True)}"
     if TEXTS.fullmatch(name):
@@ -306,7 +321,14 @@ def train_command(overrides: Sequence[str]) -> str:
         if all(word.startswith(spelled_out) for word in words[begin + 1 : end]):
             names = ",".join(part.partition("=")[2].strip('"') for part in parts)
             words[begin:end] = [f"data=[{names}]"]
-    return " ".join(["faceproof train", *map(for_shell, words)])
+    return " ".join(["faceproof train", *(for_shell(_as_given(word)) for word in words)])
+
+
+def _as_given(word: str) -> str:
+    """Return an override of a free setting without the pluses that `prepared` puts before it."""
+    key = word.partition("=")[0].removeprefix("++")
+    is_free = FREE.fullmatch(key) and not TEXTS.fullmatch(key)
+    return word.removeprefix("++") if is_free else word
 
 
 def after_epochs(number: int) -> str:

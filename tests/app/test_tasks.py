@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from faceproof import app, programs
+from faceproof.app import tasks
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import RunFolder
 from tests.jobs import REPOSITORY, evaluate, train
@@ -303,3 +304,13 @@ def test_a_damaged_configuration_is_refused_by_name(tmp_path, text):
     for use in (lambda: train(run.path, f"resume={run.path}"), lambda: evaluate(run.path)):
         with pytest.raises(FaceproofError, match=r"config\.yaml .*(?s:.*)copy the run again"):
             use()
+
+
+def test_random_weights_are_asked_for_by_the_user_and_not_by_a_model(tiny, tmp_path, monkeypatch):
+    frozen = (*tiny, "freeze=head_only")
+    with pytest.raises(FaceproofError, match=r"say model\.weights=none"):
+        train(tmp_path / "refused", *frozen)
+    monkeypatch.setattr(tasks, "said_by", lambda *_: {"model.weights": "none"})
+    assert train(tmp_path / "experiment", *frozen).best.is_file()
+    monkeypatch.undo()
+    assert train(tmp_path / "typed", *frozen, "model.weights=none").best.is_file()

@@ -112,3 +112,8 @@ def test_fish_offers_files_where_faceproof_has_no_words(
 def test_no_other_shell_has_a_script(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
     assert "bash" in capsys.readouterr().err
+
+
+def test_the_shells_are_named_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "--help"]) == 0
+    assert "bash, zsh or fish" in capsys.readouterr().out

@@ -106,6 +106,16 @@ def test_a_set_made_with_other_settings_is_refused(
         make_demo(small, task, seed, num_per_class)
 
 
+def test_a_set_that_is_there_is_used_by_the_settings_that_it_was_drawn_with(small: Path) -> None:
+    said = r"say data\.num_per_class=24 data\.seed=0 to use it as it is, set data\.root to another"
+    with pytest.raises(FaceproofError, match=said):
+        make_demo(small, DEEPFAKE, 1, 300)
+    with pytest.raises(FaceproofError, match=r"say data\.num_per_class=24 to use it"):
+        make_demo(small, DEEPFAKE, 0, 300)
+    with pytest.raises(FaceproofError, match=r"seed 0; set data\.root|; set data\.root"):
+        make_demo(small, FACE, 0, 24)
+
+
 def test_a_set_of_another_format_is_refused(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "FORMAT", demo.FORMAT + 1)
     with pytest.raises(FaceproofError, match=f"format {demo.FORMAT - 1}.*format {demo.FORMAT}"):

@@ -59,6 +59,22 @@ def test_a_column_that_is_not_named_or_not_there_is_refused(file: Path) -> None:
         TableData("mine", "deepfake", str(file), subgroups=["skin_tone", "age", "size"]).list()
 
 
+def test_a_misspelt_column_is_answered_by_the_whole_setting(file: Path) -> None:
+    with pytest.raises(FaceproofError) as caught:
+        TableData("mine", "deepfake", str(file), subgroups=["skin_tone", "agee"]).list()
+    assert str(caught.value) == (
+        f"{file} has no column agee, which data.subgroups names; did you mean "
+        "'data.subgroups=[skin_tone,age]'?"
+    )
+    with pytest.raises(
+        FaceproofError, match=r"data\.subgroups: 'data\.subgroups=\[skin_tone,age\]'"
+    ):
+        TableData("mine", "deepfake", str(file)).list()
+    hidden = {"age": None, "Skin_Tone": None}
+    with pytest.raises(FaceproofError, match=r"no column age, which .* further columns are: none"):
+        TableData("mine", "deepfake", str(file), columns=hidden, subgroups=["age"]).list()
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [("age", "a list of columns"), ([3], "no name of a column"), (["split"], "no further column"),

@@ -98,6 +98,9 @@ def test_counts_and_their_words() -> None:
         ("real", None): 2,
     }
     assert describe_counts(table) == "train fake 1; train real 1; val fake 1; val real 1"
+    every = changed(split=["test", "val", "train", "unlabelled"])
+    splits = [part.split()[0] for part in describe_counts(every).split("; ")]
+    assert splits == ["train", "val", "test", "unlabelled"]
     assert describe_counts(select(table, "test")) == "no images"
 
 

@@ -38,6 +38,7 @@ from faceproof.reports.comparison_terminal import distinct_names, show
 from faceproof.reports.comparison_text import cautions, markdown, verdict
 from faceproof.reports.numbers import span
 from faceproof.reports.paper_tables import models_csv
+from faceproof.reports.plots import Look
 from faceproof.task import TASKS
 from tests.small_runs import write_evaluation
 
@@ -532,8 +533,23 @@ def test_the_luckiest_seed_is_not_crowned(make_run, tmp_path: Path) -> None:
     assert "12 runs on demo, over seeds" in printed
     assert f"{best.mean:.3f} ± {best.standard_deviation:.3f}" in printed
     page = write_comparison(tmp_path / "out", found, scored).read_text()
+    assert "The dotted line joins the configurations" in page
     assert "difference of the means over seeds" in page
     assert all(run.name in page for run in found.runs)
+
+
+def test_the_line_of_the_unbeaten_joins_configurations_and_no_runs() -> None:
+    fast, slow = Look("fast", 0), Look("slow", 1)
+    points = [
+        (look, cost, quality, (quality, quality))
+        for look, cost, quality in [
+            (fast, 1.0, 0.7), (fast, 1.0, 0.9), (slow, 2.0, 0.95), (slow, 4.0, 0.85),
+            (Look("worse", 2), 9.0, 0.88),
+        ]
+    ]  # fmt: skip
+    figure = comparison_page._cost_quality(points, "ms", "Quality against time")
+    (line,) = (one for one in figure.axes[0].lines if one.get_linestyle() == ":")
+    assert [*zip(*line.get_data(), strict=True)] == pytest.approx([(1.0, 0.8), (3.0, 0.9)])
 
 
 def test_seeds_of_one_configuration_have_nothing_to_choose(make_run) -> None:

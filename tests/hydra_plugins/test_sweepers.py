@@ -164,6 +164,7 @@ def sweeping(tmp_path, monkeypatch):
         return ""
 
     monkeypatch.setattr("faceproof.workflows.sweep.run_process", pretend)
+    monkeypatch.setattr(app, "data_refusal", lambda config: sweep.refusal)
 
     def sweep(*words):
         monkeypatch.setattr(sys, "argv", [str(TRAIN), *words])
@@ -173,7 +174,7 @@ def sweeping(tmp_path, monkeypatch):
             return end.code
         return 0
 
-    sweep.started, sweep.failing = [], lambda words: False
+    sweep.started, sweep.failing, sweep.refusal = [], lambda words: False, ""
     return sweep
 
 
@@ -267,6 +268,26 @@ def test_a_pattern_over_experiments_launches_them_all(sweeping):
     assert sweeping("-m", "experiments=glob(frozen_*)") == 0
     names = {words["experiments"] for words in sweeping.started}
     assert names == {f.stem for f in (REPOSITORY / "experiments").glob("frozen_*.yaml")}
+
+
+def test_a_value_that_is_given_twice_makes_one_run(sweeping, capsys):
+    assert sweeping("-m", "loader.batch_size=64,64,32") == 0
+    assert [words["loader.batch_size"] for words in sweeping.started] == ["64", "32"]
+    said = "loader.batch_size=64,64,32 gives 64 more than once, which makes one run"
+    assert capsys.readouterr().out.count(said) == 1
+
+
+def test_a_data_set_that_refuses_itself_ends_the_sweep_with_its_first_run(sweeping, capsys):
+    sweeping.failing, sweeping.refusal = lambda words: True, "it broke"
+    assert sweeping("-m", "model=resnet18,vit_b16", "seed=0,1") == 1
+    assert len(sweeping.started) == 1
+    assert "3 more runs have the same data" in capsys.readouterr().out
+
+
+def test_an_option_of_the_trainer_is_swept_without_a_plus(sweeping):
+    assert sweeping("-m", "trainer.max_steps=5,6") == 0
+    assert [words["trainer.max_steps"] for words in sweeping.started] == ["5", "6"]
+    assert (only_sweep() / "max_steps-5").is_dir()
 
 
 def test_a_pattern_leaves_out_what_files_share(sweeping):

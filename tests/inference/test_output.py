@@ -26,6 +26,15 @@ def test_the_least_certain_are_those_nearest_to_the_threshold():
     assert str(tally) == "501 fake, 1 no face, 1 unreadable"
 
 
+def test_the_first_unreadable_files_are_named_with_their_reasons():
+    tally = Tally()
+    tally.add(row(None, path=f"{n}.jpg", error="it is cut short") for n in range(7))
+    lines = tally.unreadable_lines()
+    assert lines[:2] == ["unreadable:", "  0.jpg: it is cut short"]
+    assert lines[5:] == ["  4.jpg: it is cut short", "  and 2 more, with the reasons in the file"]
+    assert not Tally().unreadable_lines()
+
+
 def test_a_log_says_now_and_then_how_many_are_judged(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(progress, "EVERY", 0.0)
     results = Results(tmp_path / "verdicts.csv", {}, False, False)

@@ -40,7 +40,8 @@ from tests.jobs import REPOSITORY, evaluate, train
 INSIDE = "FACEPROOF_TESTS_MAY_MOUNT"
 # Four batches an epoch, three epochs, a checkpoint after every step.
 TINY = (
-    "data=face_or_not", "model=face_cnn", "model.input.size=16", "trainer=cpu",
+    "data=face_or_not", "model=face_cnn", "model.weights=none", "model.input.size=16",
+    "trainer=cpu",
     "trainer.max_epochs=3", "loader.batch_size=4", "loader.num_workers=0", "logger=csv",
     "augment=colour", "checkpoint.minutes=null", "checkpoint.steps=1", "trainer.precision=32-true",
 )  # fmt: skip

@@ -28,7 +28,7 @@ def test_a_log_has_a_line_now_and_then_with_the_time_left(monkeypatch, caplog):
     with caplog.at_level(logging.INFO):
         assert list(progress("abcd", "counting")) == list("abcd")
     assert caplog.messages == [
-        "counting: 2 of 4, about 6 s left", "counting: 4 of 4, about 0 s left"
+        "counting: 2 of 4, about 4 s left", "counting: 4 of 4, about 0 s left"
     ]  # fmt: skip
 
 
@@ -36,13 +36,13 @@ def test_a_notebook_has_one_line_that_is_drawn_again(monkeypatch):
     shown = io.StringIO()
     monkeypatch.setattr("sys.stdout", shown)
     monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
-    clock = iter([0.0, 4.0, 4.1, 6.0, 6.1])
+    clock = iter([0.0, 4.0, 4.1, 6.0, 6.1])  # item 1 at 4 s; two more in 2 s
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     assert list(progress("abcd", "counting")) == list("abcd")
     states = shown.getvalue().split("\r")
     assert states == [
-        "", "counting: 1 of 4, about 12 s left", "counting: 3 of 4, about 2 s left ",
-        "counting: 4 done                 \n",
+        "", "counting: 1 of 4", "counting: 3 of 4, about 1 s left",
+        "counting: 4 done                \n",
     ]  # fmt: skip
 
 
@@ -66,3 +66,19 @@ def test_what_counts_for_several_is_counted_so(monkeypatch, caplog):
     with caplog.at_level(logging.INFO):
         assert list(log_progress(["ab", "cde"], "letters", size=len)) == ["ab", "cde"]
     assert caplog.messages == ["letters: 5"]
+
+
+def test_the_first_item_which_loads_what_all_need_is_no_measure_of_the_others(monkeypatch, caplog):
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    clock = iter([0.0, 20.0, 20.2, 25.4])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with caplog.at_level(logging.INFO):
+        list(progress("abc", "counting", 80))
+    assert caplog.messages == ["counting: 1 of 80", "counting: 3 of 80, about 3 min left"]
+
+
+def test_a_finished_bar_says_that_its_time_is_what_it_took(monkeypatch):
+    shown = Terminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    assert list(progress("abc", "counting")) == ["a", "b", "c"]
+    assert "took 0:00:0" in shown.getvalue()

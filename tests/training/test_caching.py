@@ -33,7 +33,8 @@ from faceproof.training.module import DetectorModule
 from tests.jobs import REPOSITORY, train
 
 TINY = (
-    "data=face_or_not", "model=face_cnn", "model.input.size=16", "trainer=cpu",
+    "data=face_or_not", "model=face_cnn", "model.weights=none", "model.input.size=16",
+    "trainer=cpu",
     "trainer.precision=32-true", "loader.batch_size=8", "loader.num_workers=0", "logger=csv",
     "model.head.dropout=0",
 )  # fmt: skip

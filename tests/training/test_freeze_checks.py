@@ -63,6 +63,12 @@ def test_a_random_backbone_that_never_trains_is_refused(net):
         check_random_backbone(net, late, RANDOM)
 
 
+def test_random_weights_that_are_only_the_model_s_default_are_refused(net):
+    config = config_of("freeze=head_only")
+    with pytest.raises(FaceproofError, match=r"none is its default.*say model\.weights=none"):
+        check_random_backbone(net, config, "random initial weights", wants_random=False)
+
+
 def test_random_weights_that_were_asked_for_are_told_and_allowed(net, caplog):
     check_random_backbone(net, config_of("freeze=head_only"), "random initial weights")
     assert "RANDOM BACKBONE: with model.weights=none" in caplog.text

@@ -151,7 +151,8 @@ def test_a_term_takes_maps_by_their_mean_and_features_of_any_length():
     torch.testing.assert_close(found, weighted_bce(LOGITS, LABELS, EVEN) + 0.5)
 
 
-SMALL = ("model=face_cnn", "model.input.size=16", "trainer=smoke", "logger=csv")
+SMALL = ("model=face_cnn", "model.weights=none", "model.input.size=16", "trainer=smoke",
+         "logger=csv")  # fmt: skip
 
 
 @pytest.fixture

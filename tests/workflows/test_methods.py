@@ -27,7 +27,8 @@ from tests.workflows.test_resuming import assert_same_run, train_until_killed, w
 
 # Dropout, batches that do not all have the same size, and a step of several batches.
 WORDS = (
-    "data=face_or_not", "model=face_cnn", "model.input.size=16", "trainer=cpu",
+    "data=face_or_not", "model=face_cnn", "model.weights=none", "model.input.size=16",
+    "trainer=cpu",
     "trainer.max_epochs=2", "loader.batch_size=5", "loader.num_workers=0", "logger=csv",
     "checkpoint.steps=1", "patience=5", "trainer.precision=32-true",
 )  # fmt: skip

@@ -17,6 +17,7 @@ RESTART = ("scheduler.more_epochs=restart",)
 TINY = (
     "data=face_or_not",
     "model=face_cnn",
+    "model.weights=none",
     "model.input.size=16",
     "model.head.dropout=0",
     "trainer=cpu",

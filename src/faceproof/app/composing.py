@@ -157,6 +157,15 @@ def list_data(values: Mapping[str, Any]) -> "DataSet":
     return source_of(values, "data").list()
 
 
+def data_refusal(config: DictConfig) -> str:
+    """List the data set of a composed training; say why it cannot be, or return an empty text."""
+    try:
+        list_data(plain(config.data))
+    except FaceproofError as error:
+        return str(error)
+    return ""
+
+
 def sources_or_generators(values: Mapping[str, Any], column: str) -> list[str]:
     """List the data set that the user's settings describe, and return what can be left out of it.
 

@@ -14,6 +14,7 @@ import yaml
 
 from faceproof.errors import FaceproofError
 from faceproof.io.run_folder import flatten, is_first_process
+from faceproof.words import TRAINER_OPTIONS
 
 PACKAGE_LINE = "# @package _global_\n"
 
@@ -83,7 +84,8 @@ def purpose(file: Path) -> str:
         if not line.startswith("# ") or line.startswith("#   "):
             break
         lines.append(line[2:])
-    sentence = re.match(r".*?[.?](?=\s+[A-Z\d\"`]|\Z)", " ".join(lines))
+    # The dot of "et al. 2021" ends no sentence.
+    sentence = re.match(r".*?(?<!\bal)[.?](?=\s+[A-Z\d\"`]|\Z)", " ".join(lines))
     return sentence[0].rstrip(".") if sentence else " ".join(lines)
 
 
@@ -109,11 +111,24 @@ def own_settings(program: str) -> dict[str, Any]:
 def settings_of(program: str) -> tuple[str, ...]:
     """Return the dotted names of all settings that a program may have, of any choice of a group."""
     names = dict.fromkeys(flatten(own_settings(program)))
+    if "trainer" in groups_of(program):
+        names |= dict.fromkeys(f"trainer.{option}" for option in TRAINER_OPTIONS)
     for group in groups_of(program):
         if group not in ("experiments", "sweep"):
             for file in _files(group):
                 names |= dict.fromkeys(f"{group}.{name}" for name in flatten(_read(file)))
     return tuple(names)
+
+
+def said_by(group: str, choice: str | None) -> dict[str, Any]:
+    """Return the settings in the own file of a choice, dotted; none where there is no file."""
+    file = choices_of(group).get(choice or "")
+    return {} if file is None else dict(flatten(_read(file)))
+
+
+def choices_with(group: str, name: str) -> list[str]:
+    """Return the choices of a group whose own files have a setting, such as `root` of `data`."""
+    return [choice for choice, file in choices_of(group).items() if name in flatten(_read(file))]
 
 
 def _files(group: str) -> Iterator[Path]:

@@ -16,7 +16,7 @@ from omegaconf.errors import (
 )
 
 from faceproof import words
-from faceproof.app.conf import choices_of, groups_of, own_settings, settings_of
+from faceproof.app.conf import choices_of, choices_with, groups_of, own_settings, settings_of
 from faceproof.errors import FaceproofError
 from faceproof.io.newest_runs import LATEST
 from faceproof.io.run_folder import RunFolder
@@ -66,6 +66,7 @@ UNREADABLE = (
     "{word} cannot be read as KEY=VALUE; give a value that holds other signs than letters, digits "
     "and ./_- in quotes of its own, as in name='\"a b\"'"
 )
+NUM_NAMED = 4  # choices that a message names
 LIKELY = 0.8  # how alike the name of a setting elsewhere must be
 
 
@@ -132,9 +133,26 @@ def unknown_setting(setting: str, beside: Iterable[str], program: str) -> str:
     where, _, name = setting.rpartition(".")
     if not where:
         known |= {*groups, *own_settings(program)}
+    if where == "trainer" and where in groups:
+        known |= {*words.TRAINER_OPTIONS}
+    if setting in settings_of(program):
+        return _of_other_choices(setting)
     if meant := _meant(where, name, known, {*groups, *known, *settings_of(program)}):
         return f"there is no setting {setting}; did you mean {meant}?"
     return str(UnknownSettingError(setting, known))
+
+
+def _of_other_choices(setting: str) -> str:
+    """Say that the chosen file of a group has not a setting that others have."""
+    group, _, name = setting.partition(".")
+    having = [f"{group}={choice}" for choice in choices_with(group, name)]
+    if not having:
+        return f"there is no setting {setting} with this choice of {group}; leave it out"
+    first = ", ".join(having[:NUM_NAMED])
+    more = len(having) - NUM_NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    have = "has" if len(having) == 1 else "have"
+    return f"there is no setting {setting} with this choice of {group}; {first}{rest} {have} it"
 
 
 def _meant(where: str, name: str, beside: Collection[str], everywhere: Collection[str]) -> str:
@@ -186,22 +204,30 @@ def refuse_unknown_words(given: Sequence[str], program: str) -> None:
     Raises:
         FaceproofError: it names the first such word.
     """
-    before = ["", *given]
-    for last, word in zip(before, given, strict=False):
+    before, after = ["", *given], [*given[1:], ""]
+    for last, word, following in zip(before, given, after, strict=False):
         if last in words.VALUED or ("=" in word.lstrip("-") and not word.startswith("-")):
             continue
         if word.startswith("-") and not words.is_option(word):
-            _refuse_option(word, program)
+            _refuse_option(word, following, program)
         elif not word.startswith(("-", "~")):
             _refuse_bare(word, program)
 
 
-def _refuse_option(word: str, program: str) -> None:
+def _refuse_option(word: str, following: str, program: str) -> None:
+    """Refuse an option that there is not; its value stands in it, or in the word that follows."""
     name, _, value = word.lstrip("-").replace("-", "_").partition("=")
+    if "=" in word:
+        value = word.partition("=")[2]
+    elif following and "=" not in following and not following.startswith("-"):
+        value = following
     known = {*groups_of(program), *own_settings(program)}
-    name = name if name in known else _meant("", name, known, {*known, *settings_of(program)})
-    hint = f"did you mean {name}={value or 'VALUE'}?" if name else f"see faceproof {program} --help"
-    raise FaceproofError(f"{word} is no option; settings have no dashes: {hint}")
+    if name not in (*known, *settings_of(program)):
+        name = _meant("", name, known, {*known, *settings_of(program)})
+    meant = words.override(name, value) if value else f"{name}=VALUE"
+    hint = f"did you mean {meant}?" if name else f"see faceproof {program} --help"
+    shown = f"{word} {value}" if value and "=" not in word else word
+    raise FaceproofError(f"{shown} is no option; settings have no dashes: {hint}")
 
 
 def _refuse_bare(word: str, program: str) -> None:

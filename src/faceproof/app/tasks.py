@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from faceproof import lookup, words
 from faceproof.app.composing import allow_own_code, name_of_sets, plain, source_of
-from faceproof.app.conf import groups_of, own_settings
+from faceproof.app.conf import groups_of, own_settings, said_by
 from faceproof.errors import FaceproofError
 from faceproof.io.newest_runs import find_resumable, find_run
 from faceproof.io.run_folder import RunFolder, flatten
@@ -54,7 +54,19 @@ def train(config: DictConfig) -> float:
 
     from faceproof.workflows import train as workflow
 
-    return workflow.train(run, values, choices, config.resume is not None, overrides)
+    return workflow.train(
+        run, values, choices, config.resume is not None, overrides, _wants_random(overrides)
+    )
+
+
+def _wants_random(overrides: list[str]) -> bool:
+    """Say whether the user, or an experiment, has asked for random weights.
+
+    Those of a model's own file are no wish: whoever chooses the model may not know of them.
+    """
+    typed = [one.value() for one in _parsed(overrides) if one.key_or_group == "model.weights"]
+    experiment = said_by("experiments", HydraConfig.get().runtime.choices.get("experiments"))
+    return "none" in (typed[-1:] or [experiment.get("model.weights")])
 
 
 def refuse_early(values: Mapping[str, Any]) -> None:
@@ -146,7 +158,8 @@ def resumed_values(run: RunFolder, overrides: list[str]) -> tuple[dict[str, Any]
         key = override.key_or_group
         if key in ("allow", "resume") or (key in choices and override.value() == choices[key]):
             continue
-        if not key.startswith(CHANGEABLE) or key not in flat or override.is_delete():
+        is_known = key in flat or key.removeprefix("trainer.") in words.TRAINER_OPTIONS
+        if not key.startswith(CHANGEABLE) or not is_known or override.is_delete():
             raise FaceproofError(
                 f"{override.input_line} cannot be changed when a run is resumed: its configuration "
                 f"in {run.config.name} stands, and only single settings of {', '.join(CHANGEABLE)} "

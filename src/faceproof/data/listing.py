@@ -24,7 +24,7 @@ from faceproof.data.shards.known_stores import remember_store
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.shards.store import ShardError, is_url
 from faceproof.data.splits import RATIOS, check_ratios
-from faceproof.data.subgroups import check_subgroups, refuse_missing_subgroups
+from faceproof.data.subgroups import check_subgroups
 from faceproof.data.swapped import warn_of_swapped_labels
 from faceproof.data.table import (
     SCHEMA,
@@ -281,8 +281,7 @@ class TableData(Kind):
         path, task, groups = absolute(self.file), get_task(self.task), check_groups(self.groups)
         subgroups = check_subgroups(self.subgroups)
         warn_of_swapped_labels(self.labels or {}, task)
-        columns = read_own_table(path, self.columns or {}, (*groups, *subgroups))
-        refuse_missing_subgroups(subgroups, columns, str(path))
+        columns = read_own_table(path, self.columns or {}, groups, subgroups)
         columns = map_words(columns, path, task, self.labels or {}, self.splits or {})
         words = {key: columns[key] for key in groups if key in columns}
         nothing: list[str | None] = [None] * len(columns["path"])

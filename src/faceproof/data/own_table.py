@@ -11,6 +11,7 @@ from faceproof.data.json_lists import json_columns
 from faceproof.data.kinds import LEFT_BEHIND, LeftOut
 from faceproof.data.layout import USUAL_SPLITS, Words
 from faceproof.data.lists import ListedPaths, csv_rows, open_list
+from faceproof.data.subgroups import offered, refuse_missing_subgroups
 from faceproof.data.table import SCHEMA, SPLITS
 from faceproof.data.unread import shown, words_without_use
 from faceproof.errors import FaceproofError
@@ -26,45 +27,75 @@ NULLABLE = frozenset(SCHEMA.names) - {"path"}
 log = logging.getLogger(__name__)
 
 
-def read_own_table(file: Path, names: Words, more: Collection[str] = ()) -> Columns:
+def read_own_table(
+    file: Path, names: Words, groups: Collection[str] = (), subgroups: Sequence[str] = ()
+) -> Columns:
     """Read a CSV, JSON or Parquet file as columns of an image table, as text; empty cells are None.
 
     `names` are columns of the file and what they are called in an image table, or None to leave
-    them out; a column that has such a name already, in any case, needs none. The columns that the
-    table may have `more`, keys of groups and subgroups, stay under their names.
+    them out; a column that has such a name already, in any case, needs none. The columns that hold
+    keys of `groups`, of which the table may have some, and `subgroups` stay under their names.
 
     Raises:
-        FaceproofError: there is no such file, it cannot be read, or it has a column that is none of
-            an image table's.
+        FaceproofError: there is no such file, it cannot be read, it lacks a subgroup, or it has a
+            column that is none of an image table's.
     """
     columns = read_columns(file)
+    called = column_meanings(file, [*columns], names, groups, subgroups)
+    return {meaning: columns[name] for name, meaning in called.items()}
+
+
+def check_columns(
+    file: Path, names: Words, groups: Collection[str] = (), subgroups: Sequence[str] = ()
+) -> None:
+    """Refuse a table that is not there, and a CSV file by its first line, as `read_own_table`."""
+    check_table(file)
+    if file.suffix.lower() in CSV_SUFFIXES:
+        with open_list(file) as lines:
+            first = next(csv_rows(lines, file), None)
+        if first is not None:
+            column_meanings(file, [*first], names, groups, subgroups)
+
+
+def column_meanings(
+    file: Path, columns: Sequence[str], names: Words, groups: Collection[str],
+    subgroups: Sequence[str],
+) -> dict[str, str]:  # fmt: skip
+    """Return what the columns of a file are called in an image table; those left out are not there.
+
+    Raises:
+        FaceproofError: as `read_own_table`.
+    """
     if missing := words_without_use(names, columns):
         raise FaceproofError(
             f"data.columns gives a meaning to {missing[0]!r}, which is no column of {file}; found "
             f"{shown(columns)}; leave it out, or name one of these"
         )
-    meanings = {folded(name): meaning for name, meaning in names.items()}
-    further = {folded(name): name for name in more}
-    found: Columns = {}
-    for name, values in columns.items():
-        meaning = meanings.get(folded(name), further.get(folded(name), folded(name)))
-        if meaning is None:
-            continue
-        if meaning not in (*SCHEMA.names, *more) or meaning in found:
+    known = (*SCHEMA.names, *groups, *subgroups)
+    meanings: dict[str, str | None] = {folded(name): name for name in (*groups, *subgroups)}
+    meanings |= {folded(name): meaning for name, meaning in names.items()}
+    every = {name: meanings.get(folded(name), folded(name)) for name in columns}
+    called = {name: meaning for name, meaning in every.items() if meaning is not None}
+    there = [now if now in known else name for name, now in called.items()]
+    refuse_missing_subgroups(subgroups, there, str(file), "data.subgroups")
+    for number, (name, meaning) in enumerate(called.items()):
+        is_twice = meaning in [*called.values()][:number]
+        if meaning not in known or is_twice:
+            others = [one for one, now in called.items() if now not in known]
             raise FaceproofError(
                 f"{file} has the columns {', '.join(columns)}; {name} "
-                f"{'is there twice' if meaning in found else 'is none of an image table'}, "
+                f"{'is there twice' if is_twice else 'is none of an image table'}, "
                 f"which are {', '.join(SCHEMA.names)}: say which one it is by "
                 f"{meaning_of('data.columns', name, 'path')} (null leaves it out), or name "
                 "what connects images in data.groups, and other properties in data.subgroups"
+                + (f": {offered('data.subgroups', [*subgroups, *others])}" if others else "")
             )
-        found[meaning] = values
-    if "path" not in found:
+    if "path" not in called.values():
         raise FaceproofError(
             f"{file} has the columns {', '.join(columns)} and none with the images: say which one "
             "has them by data.columns.NAME=path, or name it path"
         )
-    return found
+    return called
 
 
 def check_table(file: Path) -> None:

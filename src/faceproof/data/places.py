@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 from faceproof.data.combined import CombinedData, call_for_set
+from faceproof.data.groups import check_groups
 from faceproof.data.layout import Words, check_root, expected_tree
 from faceproof.data.listing import (
     DataSet,
@@ -12,14 +13,17 @@ from faceproof.data.listing import (
     TableData,
     absolute,
 )
-from faceproof.data.own_table import check_table
+from faceproof.data.own_table import check_columns
 from faceproof.data.prepared import PreparedData, read_about
 from faceproof.data.protocols.protocol import ProtocolData
 from faceproof.data.protocols.published import PublishedData
+from faceproof.data.subgroups import check_subgroups
 
 
 def check_places(sources: Mapping[str, Source | DataSet]) -> None:
-    """Refuse data sets whose folder or table is not there; nothing in them is looked at.
+    """Refuse data sets whose folder or table is not there.
+
+    Of what is in them, the columns of a CSV file alone are looked at.
 
     Args:
         sources: the data sets by their places in `data.sets`; `data` for one that has none.
@@ -39,7 +43,7 @@ def check_places(sources: Mapping[str, Source | DataSet]) -> None:
 def _check(source: Source | DataSet) -> Callable[[], object]:
     """Return what refuses the place of a data set of one of our kinds."""
     if isinstance(source, TableData):
-        return functools.partial(check_table, absolute(source.file))
+        return functools.partial(_check_table, source)
     if isinstance(source, PreparedData):
         return functools.partial(read_about, absolute(source.root))
     if isinstance(source, FolderData):
@@ -47,6 +51,11 @@ def _check(source: Source | DataSet) -> Callable[[], object]:
     if isinstance(source, ProtocolData | PublishedData):
         return source.check_place
     return lambda: None
+
+
+def _check_table(table: TableData) -> None:
+    file, groups = absolute(table.file), check_groups(table.groups)
+    check_columns(file, table.columns or {}, groups, check_subgroups(table.subgroups))
 
 
 def _check_folder(folder: FolderData) -> None:

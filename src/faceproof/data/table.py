@@ -129,11 +129,25 @@ def _natural(path: str) -> list[tuple[int, str]]:
 
 
 def counts(table: pa.Table, *columns: str) -> dict[tuple[str | None, ...], int]:
-    """Return the number of rows for each combination of values in `columns`, sorted by name."""
+    """Return the number of rows for each combination of values in `columns`, sorted by name.
+
+    Splits stand in their usual order: training first, and what is tested on last.
+    """
     plain = pa.table({name: table[name].cast(pa.string()) for name in columns})
     grouped = plain.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist()
     found = {tuple(row[name] for name in columns): row["count_all"] for row in grouped}
-    return dict(sorted(found.items(), key=lambda item: [value or "" for value in item[0]]))
+
+    def place(item: tuple[tuple[str | None, ...], int]) -> list[tuple[int, str]]:
+        pairs = zip(columns, item[0], strict=True)
+        return [
+            (_split_place(value) if name == "split" else 0, value or "") for name, value in pairs
+        ]
+
+    return dict(sorted(found.items(), key=place))
+
+
+def _split_place(split: str | None) -> int:
+    return SPLITS.index(split) if split in SPLITS else len(SPLITS)
 
 
 def validate(table: pa.Table, task: Task, name: str, complete: bool = True) -> pa.Table:

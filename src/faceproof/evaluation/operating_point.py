@@ -173,8 +173,8 @@ class ThresholdConfig:
 
     Args:
         criterion: youden, f1, fpr or fixed.
-        fpr: the false-positive rate to keep, for the criterion fpr alone; None for `FPR`.
-        value: the threshold, for the criterion fixed alone; None for `VALUE`.
+        fpr: the false-positive rate to keep, for the criterion fpr alone; by default 0.01.
+        value: the threshold, for the criterion fixed alone; by default 0.5.
         calibration: auto, temperature, isotonic or none.
         max_risk: the share of wrong answers that the unsure band is to leave; null for no band, so
             that every image is answered.

@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.novelty import STRANGE
-from faceproof.inference.output_parts import Results, Row, Seen, printable
+from faceproof.inference.output_parts import MAX_NAMED, Results, Row, Seen, printable
 from faceproof.inference.predictor import Predictor
 from faceproof.io.progress import log_progress
 
@@ -29,11 +29,15 @@ Judge = Callable[[Iterable[str]], Iterator[list[Row]]]  # from paths to batches 
 
 @dataclass
 class Tally:
-    """How often each verdict was given, and the `least_certain` images nearest to the threshold."""
+    """How often each verdict was given, and the `least_certain` images nearest to the threshold.
+
+    Of the files that could not be read, the first `MAX_NAMED` are `named` with their reasons.
+    """
 
     least_certain: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
+    named: list[tuple[str, str]] = field(default_factory=list)
     _nearest: list[tuple[float, int, Row]] = field(default_factory=list)
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -41,10 +45,22 @@ class Tally:
         for row in rows:
             if row.error is not None:
                 self.unreadable += 1
+                self.name([(row.path, row.error)])
                 continue
             self.verdicts[str(row.verdict)] += 1
             if self.least_certain and row.frames is None:
                 self._compare(row)
+
+    def name(self, files: Iterable[tuple[str, str]]) -> None:
+        """Take files that could not be read, with their reasons, as long as few are named."""
+        self.named += islice(files, MAX_NAMED - len(self.named))
+
+    def unreadable_lines(self) -> list[str]:
+        """Return a line for each file that is named, and one that says where the others are."""
+        lines = [f"  {path}: {reason}" for path, reason in self.named]
+        if more := self.unreadable - len(self.named):
+            lines.append(f"  and {more:,} more, with the reasons in the file")
+        return ["unreadable:", *lines] if lines else []
 
     def _compare(self, row: Row) -> None:
         if row.probability is None or row.threshold is None:

@@ -33,6 +33,7 @@ from faceproof.io.locks import Lock
 from faceproof.io.names import composed
 from faceproof.io.stamps import digest_of, key_of, stamp_of
 
+MAX_NAMED = 5  # unreadable files that are named on the terminal
 ROWS_PER_PART = 4096
 SECONDS_PER_PART = 10.0
 SUFFIXES = (".csv", ".jsonl", ".parquet")

@@ -7,14 +7,15 @@ so that each image is in the same batch as on one machine, and gets the same sco
 import os
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from faceproof import __version__
 from faceproof.errors import FaceproofError
 from faceproof.inference.files import Loading, predict_files
-from faceproof.inference.output_parts import Row, schema_of
+from faceproof.inference.output_parts import MAX_NAMED, Row, schema_of
 from faceproof.inference.part_folder import PartFolder
 from faceproof.inference.predictor import Predictor, load
 from faceproof.io.stamps import stamp_of
@@ -63,6 +64,7 @@ class PartCount:
         was_there: whether another command, or an earlier attempt, had judged it.
         verdicts: how often each was given.
         unreadable: how many files could not be read.
+        named: the first of these, each with its reason.
     """
 
     number: int
@@ -70,6 +72,12 @@ class PartCount:
     was_there: bool
     verdicts: dict[str, int] = field(default_factory=dict)
     unreadable: int = 0
+    named: tuple[tuple[str, str], ...] = ()
+
+
+def _named(files: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
+    """Return the first files that could not be read, with their reasons."""
+    return tuple(islice(((path, error) for path, error in files if error is not None), MAX_NAMED))
 
 
 class PartScorer:
@@ -92,12 +100,14 @@ class PartScorer:
         if (table := folder.read(number, paths)) is not None:
             given = Counter(word for word in table["verdict"].to_pylist() if word is not None)
             unreadable = len(paths) - table["error"].null_count
-            return PartCount(number, len(paths), True, dict(given), unreadable)
+            pairs = zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
+            return PartCount(number, len(paths), True, dict(given), unreadable, _named(pairs))
         attempt = folder.begin(number, paths)
         rows = self._judge(number, paths)
         attempt.unlink(missing_ok=True)
         given = Counter(str(row.verdict) for row in rows if row.error is None)
-        return PartCount(number, len(paths), False, dict(given), len(paths) - given.total())
+        named = _named((row.path, row.error) for row in rows)
+        return PartCount(number, len(paths), False, dict(given), len(paths) - given.total(), named)
 
     def _judge(self, number: int, paths: Sequence[str]) -> list[Row]:
         predictor = self._load()

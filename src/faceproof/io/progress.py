@@ -31,9 +31,9 @@ def progress(items: Iterable[Item], words: str, total: int | None = None) -> Ite
     if total is None and isinstance(items, Sized):
         total = len(items)
     if on_terminal():
-        from rich.progress import track  # not above: most commands show no bar
+        from faceproof.io.progress_bar import bar  # not above: most commands show no bar
 
-        yield from track(items, words, total=total)
+        yield from bar(items, words, total)
         return
     if in_notebook():
         yield from _redrawn_line(items, words, total)
@@ -51,38 +51,63 @@ def log_progress(
 
     `size` returns for how many an item counts.
     """
-    number = 0
-    began = said = time.monotonic()
+    pace, said = Pace(), time.monotonic()
     for item in items:
         yield item
-        number += size(item)
         now = time.monotonic()
+        pace.add(size(item), now)
         if now - said >= EVERY:
             said = now
-            log.info("%s: %s", words, _how_far(number, total, now - began))
+            log.info("%s: %s", words, pace.how_far(total))
 
 
 def _redrawn_line(items: Iterable[Item], words: str, total: int | None) -> Iterator[Item]:
     """Yield the items, and write how far it is into one line, again and again; see `progress`."""
-    number, longest = 0, 0
-    began = said = time.monotonic()
-    for number, item in enumerate(items, 1):
+    pace, longest = Pace(), 0
+    said = time.monotonic()
+    for item in items:
         yield item
         now = time.monotonic()
+        pace.add(1, now)
         if now - said >= REDRAWN:
             said = now
-            line = f"{words}: {_how_far(number, total, now - began)}"
+            line = f"{words}: {pace.how_far(total)}"
             longest = max(longest, len(line))
             print(f"\r{line:<{longest}}", end="", flush=True)
     if longest:  # what is done at once needs no line
-        print(f"\r{f'{words}: {number:,} done':<{longest}}")
+        print(f"\r{f'{words}: {pace.number:,} done':<{longest}}")
 
 
-def _how_far(number: int, total: int | None, seconds: float) -> str:
-    """Say how many are done, of how many, and how long the others will take."""
-    if total is None:
-        return f"{number:,}"
-    return f"{number:,} of {total:,}, {time_left(seconds / number * (total - number))}"
+class Pace:
+    """How many items are done, and how fast.
+
+    The first one waits for what is loaded once, so that its time says nothing of the others.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._first: tuple[int, float] | None = None  # how many it counted for, and when it ended
+        self._now = 0.0
+
+    def add(self, size: int, now: float) -> None:
+        """Count an item that is done now, by a monotonic clock in seconds."""
+        self.number, self._now = self.number + size, now
+        if self._first is None:
+            self._first = self.number, now
+
+    def left(self, to_come: int) -> str:
+        """Say how long so many more will take; an empty text after the first item."""
+        counted, began = self._first or (0, 0.0)
+        if self._first is None or self.number == counted:
+            return ""
+        return time_left((self._now - began) / (self.number - counted) * to_come)
+
+    def how_far(self, total: int | None) -> str:
+        """Say how many are done, of how many, and how long the others will take."""
+        if total is None:
+            return f"{self.number:,}"
+        left = self.left(total - self.number)
+        return f"{self.number:,} of {total:,}{left and f', {left}'}"
 
 
 def time_left(seconds: float) -> str:

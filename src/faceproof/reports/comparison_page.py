@@ -12,6 +12,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -149,15 +150,13 @@ def _compared_roc(curves: Sequence[tuple[Look, Scores, Scores]], task: Task) -> 
 def _cost_quality(points: Sequence[_Point], x_label: str, title: str) -> Figure:
     """Draw ROC-AUC with its interval against a cost, and a line along those nothing cheaper beats.
 
-    `x_label` says what the cost is, and its unit.
+    The points are runs; the line joins configurations, each the mean of its runs. `x_label` says
+    what the cost is, and its unit.
     """
     figure, (axes,) = new_figure(4.4)
-    best, corners = -math.inf, []
-    for _, cost, quality, _ in sorted(points, key=lambda point: (point[1], -point[2])):
-        if quality > best:
-            best = quality
-            corners.append((cost, best))
-    axes.step(*zip(*corners, strict=True), where="post", color=MUTED, linewidth=1, linestyle=":")
+    axes.step(
+        *zip(*_unbeaten(points), strict=True), where="post", color=MUTED, linewidth=1, linestyle=":"
+    )
     for look, cost, quality, (low, high) in points:
         axes.errorbar(
             [cost], [quality], yerr=[[quality - low], [high - quality]], color=look.colour,
@@ -173,6 +172,20 @@ def _cost_quality(points: Sequence[_Point], x_label: str, title: str) -> Figure:
     dress(axes, title, x_label, "ROC-AUC, with 95% interval")
     legend_below(figure, [look for look, *_ in points], points=True)
     return figure
+
+
+def _unbeaten(points: Sequence[_Point]) -> list[tuple[float, float]]:
+    """Return mean cost and quality of the configurations that no cheaper one outranks."""
+    families: dict[str, list[tuple[float, float]]] = {}
+    for look, cost, quality, _ in points:
+        families.setdefault(look.name, []).append((cost, quality))
+    means = [tuple(map(fmean, zip(*of, strict=True))) for of in families.values()]
+    best, corners = -math.inf, []
+    for cost, quality in sorted(means, key=lambda one: (one[0], -one[1])):
+        if quality > best:
+            best = quality
+            corners.append((cost, quality))
+    return corners
 
 
 def render(comparison: Comparison, plots: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from faceproof.data.datasets import Batch, FeatureBatch
 from faceproof.evaluation.metric_formulas import has_both_classes
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
-from faceproof.io.progress import on_terminal, time_left
+from faceproof.io.progress import Pace, on_terminal, time_left
 from faceproof.models.detector import Detector
 from faceproof.reports.image_grid import Tile, image_grid
 from faceproof.reports.score_plots import confusion_heatmap, roc_plot
@@ -111,6 +111,13 @@ class ProgressBar(callbacks.RichProgressBar):
         self.pause = 1 / PER_SECOND  # seconds
         self._updated_at = -math.inf
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the bar of an epoch, which is counted from 1 as everywhere."""
+        super().on_train_epoch_start(trainer, pl_module)
+        if self.progress is not None and self.train_progress_bar_id is not None:
+            words = f"{_epoch(trainer):{len(self.validation_description)}}"
+            self.progress.update(self.train_progress_bar_id, description=words)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -127,28 +134,35 @@ class ProgressBar(callbacks.RichProgressBar):
         return items if loss is None else {**items, STEP_LOSS: loss.item()}
 
 
+def _epoch(trainer: Trainer) -> str:
+    """Return which epoch it is, as in `epoch 1 of 3`; of a training without an end, `epoch 1`."""
+    end = f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
+    return f"epoch {trainer.current_epoch + 1}{end}"
+
+
 class EpochLines(Callback):
     """Prints a line for each epoch; without a progress bar, one now and then inside it too."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember when and with which epoch training started."""
         self._began, self._first = time.monotonic(), trainer.current_epoch
-        self._epoch_began = self._said = self._began
+        self._said = self._began
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember when the epoch started."""
-        self._epoch_began = self._said = time.monotonic()
+        self._said, self._pace = time.monotonic(), Pace()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Print how far the epoch is, where a log would be silent for long."""
         now, number, total = time.monotonic(), batch_idx + 1, trainer.num_training_batches
+        self._pace.add(1, now)
         if now - self._said < SILENCE or on_terminal() or number == total:
             return
         self._said = now
-        left = time_left((now - self._epoch_began) / number * (total - number))
-        self._print(trainer, f"step {number:,} of {total:,}, {left} of the epoch")
+        left = self._pace.left(total - number)
+        self._print(trainer, f"step {number:,} of {total:,}{left and f', {left} of the epoch'}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print validation's metrics, and how long the epochs to come will take."""
@@ -165,9 +179,8 @@ class EpochLines(Callback):
         self._print(trainer, shown)
 
     def _print(self, trainer: Trainer, words: str) -> None:
-        end = f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         if trainer.is_global_zero:
-            print(f"epoch {trainer.current_epoch + 1}{end}: {words}", flush=True)
+            print(f"{_epoch(trainer)}: {words}", flush=True)
 
 
 class BoardImages(Callback):

@@ -57,6 +57,8 @@ from faceproof.training.method_config import (
     make_method,
 )
 from faceproof.training.optimizer_config import BY_NAME, OptimizerConfig, check_name
+from faceproof.training.timm_names import check_timm_name
+from faceproof.training.trainer_options import check_options
 
 if TYPE_CHECKING:
     from faceproof.augment.transforms import Augment
@@ -72,15 +74,6 @@ PLAIN = {
     "ema": optional(RATE), "swa": optional(RATE),
     "monitor": Rule(lambda name: isinstance(name, str), "the name of a metric, as val/loss"),
 }  # fmt: skip
-# Options of Lightning's trainer that a training reads. Of the others some are the run's own, such
-# as its callbacks, loggers and folder, and some are for Lightning's tests and predictions.
-TRAINER_OPTIONS = (
-    "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs", "min_epochs",
-    "max_steps", "min_steps", "max_time", "limit_train_batches", "limit_val_batches",
-    "val_check_interval", "check_val_every_n_epoch", "log_every_n_steps", "fast_dev_run",
-    "overfit_batches", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm",
-    "deterministic", "benchmark", "inference_mode", "profiler", "detect_anomaly", "sync_batchnorm",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -304,6 +297,7 @@ def check_settings(values: Mapping[str, Any]) -> tuple[Source, SynthesisConfig]:
     """
     settings, made = _light_parts(values, None)
     _check_weights(settings["model"])
+    check_timm_name(settings["model"])
     check_name(made["optimizer"].name)
     return made["data"], made["synthesis"]
 
@@ -354,9 +348,7 @@ def _check_plain(settings: Mapping[str, Any]) -> None:
     for name, rule in PLAIN.items():
         if name in settings and not rule.fits(settings[name]):
             raise SettingError(name, f"= {settings[name]!r} must be {rule.meaning}")
-    for name in settings["trainer"]:
-        if name not in TRAINER_OPTIONS:
-            raise UnknownSettingError(f"trainer.{name}", TRAINER_OPTIONS)
+    check_options(settings["trainer"])
     if "monitor" in settings:
         better(settings["monitor"])
     _check_average(settings)

@@ -53,10 +53,13 @@ def check_adapters(net: Detector, config: TrainConfig) -> None:
         )
 
 
-def check_random_backbone(net: Detector, config: TrainConfig, weights: str) -> None:
+def check_random_backbone(
+    net: Detector, config: TrainConfig, weights: str, wants_random: bool = True
+) -> None:
     """Refuse a backbone that has random weights and never trains, unless they were asked for.
 
-    `weights` says what the initial weights are, as `load_initial_weights` returns it.
+    `weights` says what the initial weights are, as `load_initial_weights` returns it;
+    `wants_random` says whether `model.weights=none` is the user's wish, or the model's default.
 
     Raises:
         FaceproofError: nobody has asked for random weights; it says how to get others.
@@ -67,16 +70,19 @@ def check_random_backbone(net: Detector, config: TrainConfig, weights: str) -> N
     frozen = has_weights and never
     if not frozen or not weights.startswith(RANDOM_WEIGHTS):
         return
-    if config.model.weights == "none":
+    if config.model.weights == "none" and wants_random:
         log.warning(
             "RANDOM BACKBONE: with model.weights=none the backbone has random weights, which are "
             "never trained: the head learns from random features"
         )
         return
     reason = weights.removeprefix(RANDOM_WEIGHTS).strip(" ()")
+    found = f"model.weights={config.model.weights} found no trained ones ({reason})"
+    if config.model.weights == "none":
+        found = "this model comes without trained ones (model.weights=none is its default)"
     raise FaceproofError(
         f"the backbone of {config.model.name} would have random weights and never train: "
-        f"model.weights={config.model.weights} found no trained ones ({reason}), and freeze trains "
+        f"{found}, and freeze trains "
         "no part of it, or adapters alone. Give it trained weights (model.weights=FILE, or a file "
         "in FACEPROOF_WEIGHTS), or train it too (freeze=none adapter=none). If random features are "
         "what you want, or its own code has loaded weights, say model.weights=none"

@@ -22,7 +22,7 @@ class AuditConfig:
 
     Attributes:
         settings: data=NAME, the data set, and data.KEY=VALUE.
-        out: folder to write `audit.html` and `audit.json` to.
+        out: folder to write audit.html and audit.json to.
     """
 
     settings: tuple[str, ...]

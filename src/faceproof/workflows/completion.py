@@ -17,7 +17,7 @@ class CompletionConfig:
     ~/.config/fish/config.fish.
 
     Attributes:
-        shell: the shell.
+        shell: bash, zsh or fish.
     """
 
     shell: Literal["bash", "zsh", "fish"]

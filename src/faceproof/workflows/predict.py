@@ -212,6 +212,8 @@ def print_summary(
 ) -> None:
     """Print the counts, what was written and where, and what was left out."""
     lines = [str(tally)]
+    if written.get("verdicts"):  # a table on the terminal has the reasons already
+        lines += tally.unreadable_lines()
     lines += [f"{what}: {path}" for what, path in written.items() if path and path.exists()]
     lines += [str(left_out)] if left_out else []
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

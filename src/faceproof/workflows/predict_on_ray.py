@@ -118,6 +118,7 @@ def _count(parts: Iterable[PartCount], num_parts: int) -> tuple[Tally, int]:
         done.add(part.number)
         tally.verdicts.update(part.verdicts)
         tally.unreadable += part.unreadable
+        tally.name(part.named)
         earlier += part.files if part.was_there else 0
     if missing := num_parts - len(done):
         raise FaceproofError(

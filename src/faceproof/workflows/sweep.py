@@ -5,6 +5,7 @@ missing or has failed, and nothing else. Nothing here knows Hydra or torch: `Pro
 run is started.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +18,10 @@ from faceproof.io.folders import from_here
 from faceproof.io.locks import Lock
 from faceproof.io.progress import time_left
 from faceproof.words import for_shell
-from faceproof.workflows.run_process import run_process
-from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder, varied
+from faceproof.workflows.run_process import one_line, run_process
+from faceproof.workflows.sweep_folder import LOG, Job, SweepFolder
 
 COMPARE = "the same command with compare=true evaluates all runs and compares them"
-SHOWN = 10  # runs in the table at the end; the leaderboard has all
 REFRESH = 20  # seconds between two leaderboards while the runs are elsewhere
 
 Overrides = Sequence[str]
@@ -37,6 +37,8 @@ class Program:
         evaluate: returns the command that evaluates a run on a split of its images.
         compare: writes the page that compares run folders into another folder, and returns it.
         check: says why overrides make no run, or returns an empty text.
+        check_data: lists the data set of a run, and says why it cannot be used, or returns an empty
+            text.
         launch: trains runs elsewhere, as on a cluster, and says of each why it failed, or returns
             an empty text for it; None for processes of this machine, one after the other.
     """
@@ -45,6 +47,7 @@ class Program:
     evaluate: Callable[[Path, str], list[str]]
     compare: Callable[[list[Path], Path], Path]
     check: Callable[[Overrides], str] = lambda overrides: ""
+    check_data: Callable[[Overrides], str] = lambda overrides: ""
     launch: Callable[[list[Assigned]], list[str]] | None = None
 
 
@@ -102,14 +105,38 @@ class Sweep:
         self.folder.write_leaderboard()
         if self.program.launch is not None:
             self._train_elsewhere(todo)
-        else:
-            begin = time.monotonic()
-            for number, (job, place) in enumerate(todo, 1):
-                self._train_here(job, place, self.folder.lock)
-                if to_come := len(todo) - number:
-                    each = (time.monotonic() - begin) / number
-                    runs = "run" if to_come == 1 else "runs"
-                    say(f"{time_left(each * to_come)}, for {to_come} more {runs}")
+            return
+        begin, number = time.monotonic(), 0
+        while todo:
+            (job, place), *todo = todo
+            self._train_here(job, place, self.folder.lock)
+            number += 1
+            todo = self._without_refused_data(job, todo)
+            if to_come := len(todo):
+                each = (time.monotonic() - begin) / number
+                runs = "run" if to_come == 1 else "runs"
+                say(f"{time_left(each * to_come)}, for {to_come} more {runs}")
+
+    def _without_refused_data(
+        self, job: Job, todo: Sequence[tuple[Job, str]]
+    ) -> list[tuple[Job, str]]:
+        """Return the runs to do; those that would fail as this one has, by their data, are not.
+
+        Before its training a run that failed has no configuration yet. If its data set refuses
+        itself, with the same words, all runs of that data set would fail alike.
+        """
+        same = [one for one, _ in todo if _data_words(one) == _data_words(job)]
+        if not same or job.finished or job.run.config.is_file():
+            return [*todo]
+        reason = job.read().reason
+        if not reason or one_line(self.program.check_data(job.overrides)) != reason:
+            return [*todo]
+        for one in same:
+            self.folder.end(one, reason)
+        self.folder.write_leaderboard()
+        runs = "run has" if len(same) == 1 else "runs have"
+        say(f"{len(same)} more {runs} the same data and would fail alike; not tried")
+        return [(one, place) for one, place in todo if one not in same]
 
     def train_one(
         self, job: Job, number: int, lock: Lock, watch: Callable[[], str] | None = None
@@ -266,35 +293,35 @@ class Sweep:
     def report(self) -> bool:
         """Print what failed or was pruned and where the results are; say whether all went well."""
         from rich.console import Console
-        from rich.table import Column, Table
-        from rich.text import Text
+
+        from faceproof.workflows.sweep_ranking import print_ranking
 
         ended_well, console = self.report_unfinished(), Console(soft_wrap=True, highlight=False)
         if finished := self.folder.best_first():
-            settings = varied(finished)
-            ranking = Table(*(Column(name, overflow="fold") for name in (*settings, "result")))
-            for job in finished[:SHOWN]:
-                values = [job.settings.get(name, "") for name in settings]
-                ranking.add_row(*map(Text, (*values, job.describe())))
-            first = f", the best {SHOWN}" if len(finished) > SHOWN else ""
-            console.print(f"{len(finished)} finished runs{first}:")
-            Console(highlight=False).print(ranking)
-            console.print(f"best on validation: {from_here(finished[0].folder)}", markup=False)
+            print_ranking(finished)
         console.print(f"leaderboard: {from_here(self.folder.leaderboard)}", markup=False)
         console.print("next:", *self._next(finished), sep="\n", markup=False)
         return ended_well
 
     def _next(self, finished: Sequence[Job]) -> list[str]:
         """Return what to do with the runs: to compare them, or to read the comparison."""
+        from faceproof.workflows.sweep_ranking import has_seeds
+
         lines = []
         if self.page is not None:
             lines.append(f"  open {for_shell(from_here(self.page))} in a browser")
         elif finished:
             allow = "".join(f" --allow {for_shell(name)}" for name in lookup.allowed())
-            lines.append(f"  faceproof evaluate {finished[0].run.argument('run')}{allow}")
+            if not has_seeds(finished):
+                lines.append(f"  faceproof evaluate {finished[0].run.argument('run')}{allow}")
             if len(finished) > 1:
                 lines.append(f"  {COMPARE}")
         return [*lines, f"  tensorboard --logdir {for_shell(from_here(self.folder.path))}"]
+
+
+def _data_words(job: Job) -> set[str]:
+    """Return the words of a run that decide on its data set."""
+    return {word for word in job.overrides if re.match(r"\+*(data[.@=]|experiments=)", word)}
 
 
 def say(text: str) -> None:

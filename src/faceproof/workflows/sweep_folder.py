@@ -31,7 +31,7 @@ from faceproof.io.atomic import write_json, write_text
 from faceproof.io.locks import Lock
 from faceproof.io.parse import parse
 from faceproof.io.plain_files import read_object
-from faceproof.io.run_folder import COPY_AGAIN, RunFolder
+from faceproof.io.run_folder import COPY_AGAIN, RunFolder, flatten
 from faceproof.settings import AMOUNT, NAME, check, one_of
 from faceproof.words import for_hydra
 from faceproof.workflows.run_process import one_line
@@ -183,6 +183,11 @@ class Job:
         return self.read().status == "pruned"
 
     @property
+    def monitor(self) -> str:
+        """The monitored metric of a finished run."""
+        return str(self.run.read_record()["monitor"])
+
+    @property
     def value(self) -> float | None:
         """Return the best value of the monitored metric; None of an unfinished run."""
         record = self.run.read_record()
@@ -295,17 +300,17 @@ class SweepFolder:
     def best_first(self) -> list[Job]:
         """Return the finished runs, the best first."""
         return sorted(
-            (job for job in self.jobs() if job.finished), key=lambda job: _rank(_row(job))
+            (job for job in self.jobs() if job.finished), key=lambda job: _rank(_row(job, ()))
         )
 
     def write_leaderboard(self) -> None:
         """Write a row for every run, finished ones first, the best of them at the top.
 
-        The first columns are what was varied.
+        The first columns are what was varied by any sweep of the folder.
         """
         jobs = self.jobs()
-        rows = sorted(map(_row, jobs), key=_rank)
         settings = list({key: None for job in jobs for key in job.settings})
+        rows = sorted((_row(job, settings) for job in jobs), key=_rank)
         metrics = sorted({key for row in rows for key in row if key.startswith("val/")})
         result = ["value", "monitor", BEST_EPOCH, "epochs"]
         columns = [*settings, "status", *result, *metrics, "initial_weights", "seconds"]
@@ -328,8 +333,25 @@ def _waited_for(lock: Lock) -> Iterator[Lock]:
 def varied(jobs: Sequence[Job]) -> list[str]:
     """Return the settings in which runs differ; of a single run, those it was named by."""
     every = list({key: None for job in jobs for key in job.settings})
-    different = [key for key in every if len({job.settings.get(key) for job in jobs}) > 1]
+    different = [key for key in every if len({setting_of(job, key) for job in jobs}) > 1]
     return different or every
+
+
+def setting_of(job: Job, key: str) -> str:
+    """Return what a run has for a setting, whether it was swept, given once or a default.
+
+    A run that has not begun has no defaults yet: for these the text is empty.
+    """
+    given = {
+        name.lstrip("+"): value for name, _, value in (o.partition("=") for o in job.overrides)
+    }
+    if (value := job.settings.get(key, given.get(key))) is not None:
+        return value
+    if not job.run.config.is_file():
+        return ""
+    chosen = job.run.read_record().get("choices", {})
+    value = chosen[key] if key in chosen else flatten(job.run.read_config()).get(key, "")
+    return "null" if value is None else str(value)
 
 
 def _job_lock(job: Job) -> Lock:
@@ -341,9 +363,10 @@ def _read_job(folder: Path) -> Job:
     return Job(folder, notes.overrides, notes.settings)
 
 
-def _row(job: Job) -> dict[str, Any]:
+def _row(job: Job, settings: Iterable[str]) -> dict[str, Any]:
     notes, record = job.read(), job.run.read_record()
-    row: dict[str, Any] = {**job.settings, "status": notes.status, "folder": job.name}
+    row: dict[str, Any] = {name: setting_of(job, name) for name in settings}
+    row |= {"status": notes.status, "folder": job.name}
     row |= {"seconds": notes.seconds, "reason": notes.reason}
     row["initial_weights"] = record.get("weights") or ""
     if notes.status == "finished" and job.finished:

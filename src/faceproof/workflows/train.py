@@ -55,10 +55,7 @@ from faceproof.training.loss_config import OF_FEATURES, ClassBalancedConfig
 from faceproof.training.losses import make_loss
 from faceproof.training.module import DetectorModule
 from faceproof.training.optimizers import make_optimizer
-from faceproof.training.schedulers import (
-    Cycles,
-    make_scheduler,
-)
+from faceproof.training.schedulers import Cycles, make_scheduler
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.surroundings import describe_device, package_versions
 from faceproof.training.trainer import MadeTrainer, make_run_trainer
@@ -122,6 +119,7 @@ def train(
     choices: Mapping[str, str] | None = None,
     resume: bool = False,
     overrides: Sequence[str] | None = None,
+    wants_random: bool = True,
 ) -> float:
     """Train a detector and return the best value of the monitored metric.
 
@@ -133,6 +131,7 @@ def train(
         choices: which file of `conf/` each group of settings was taken from, for the record.
         resume: resume from `last.ckpt`, on the images of `samples.parquet`.
         overrides: the words of the command line, for the record.
+        wants_random: whether `model.weights=none` is a wish, and not the default of a model.
 
     Raises:
         FaceproofError: the settings, the images or the training are at fault; the message says
@@ -147,7 +146,7 @@ def train(
     dry_run(config, net)  # before the images, which may take long to list
     teacher = None if config.distill is None else read_teacher(config.distill)
     if weights is not None:
-        check_random_backbone(net, config, weights)
+        check_random_backbone(net, config, weights, wants_random)
     _warn(net, config)
     data, held_out = config.data.list(), None
     check_splits(data.table, data)

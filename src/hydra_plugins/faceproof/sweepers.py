@@ -78,7 +78,7 @@ class ProductSweeper(Sweeper):
     def _product(self, arguments: list[str]) -> tuple[list[list[str]], list[str], "Program"]:
         """Return the words of each combination, the keys that vary, and how a run is started."""
         overrides = parse(self.params, arguments, self.context.config_loader)
-        choices = {o.get_key_element(): values(o, self.config) for o in overrides}
+        choices = {o.get_key_element(): distinct(o, self.config) for o in overrides}
         swept = [o.get_key_element() for o in overrides if o.is_sweep_override()]
         runs = [
             [word(key, value) for key, value in zip(choices, combination, strict=True)]
@@ -236,6 +236,11 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
             return message(error)
         return ""
 
+    def check_data(overrides: Sequence[str]) -> str:
+        from faceproof.app import data_refusal
+
+        return data_refusal(context.config_loader.load_sweep_config(config, list(overrides)))
+
     def train(overrides: Sequence[str], folder: Path) -> list[str]:
         return [*base_command(config), *overrides, f"hydra.run.dir={for_hydra(str(folder))}",
                 "hydra.mode=RUN"]  # fmt: skip
@@ -262,7 +267,7 @@ def program(context: HydraContext, task: TaskFunction, config: DictConfig) -> "P
 
     # Hydra's basic launcher trains every run in this process, where one crash would end all.
     here = config.hydra.runtime.choices["hydra/launcher"] == "basic"
-    return Program(train, evaluate, _compare, check, None if here else launch)
+    return Program(train, evaluate, _compare, check, check_data, None if here else launch)
 
 
 def base_command(config: DictConfig) -> list[str]:
@@ -320,6 +325,18 @@ def values(override: Override, config: DictConfig) -> list[str | None]:
     return [*found]
 
 
+def distinct(override: Override, config: DictConfig) -> list[str | None]:
+    """Return the values that a setting is to have, each once, and say which are given twice."""
+    from faceproof.workflows.sweep import say
+
+    found = values(override, config)
+    once = [*dict.fromkeys(found)]
+    if len(once) < len(found):
+        again = ", ".join(str(one) for one in once if found.count(one) > 1)
+        say(f"{override.input_line} gives {again} more than once, which makes one run")
+    return once
+
+
 def element(value: Any) -> str:
     """Return one of several values as an override has it."""
     if isinstance(value, str):
@@ -339,7 +356,7 @@ def distribution(override: Override, config: DictConfig) -> "BaseDistribution":
     elif isinstance(given, RangeSweep) and not given.shuffle:
         options = {"low": given.start, "high": given.stop, "step": given.step}
     else:
-        return CategoricalDistribution(values(override, config))
+        return CategoricalDistribution(distinct(override, config))
     whole = all(isinstance(option, int) for option in options.values())
     try:
         return IntDistribution(**options) if whole else FloatDistribution(**options)

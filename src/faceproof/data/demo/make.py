@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from faceproof.io.cache import cache_folder
 from faceproof.io.left_behind import holds_nothing
 from faceproof.io.plain_files import read_object
 from faceproof.io.progress import progress
+from faceproof.settings import is_count
 from faceproof.task import Task, get_task
 from faceproof.words import override
 
@@ -131,10 +132,23 @@ def _is_there(root: Path, settings: dict[str, object]) -> bool:
             for one in (found, settings)
         )
         raise FaceproofError(
-            f"the demo data set in {root} was made with {have}; the settings say {want}; delete "
-            "the folder to have it made anew, or set data.root to another one"
+            f"the demo data set in {root} was made with {have}; the settings say {want}; "
+            f"{_to_use(found, settings)}set data.root to another folder, or delete this one to "
+            "have it made anew"
         )
     return True
+
+
+def _to_use(found: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Say by which settings the set that is there is used; nothing of a set of another kind."""
+    drawn = ("num_per_class", "seed")
+    others = [key for key in settings if key not in (*drawn, "counts")]
+    if any(found.get(key) != settings[key] for key in others):
+        return ""
+    differing = [key for key in drawn if found.get(key) != settings[key]]
+    if not differing or not all(is_count(found.get(key)) for key in drawn):
+        return ""
+    return f"say {' '.join(f'data.{key}={found[key]}' for key in differing)} to use it as it is, "
 
 
 def _plan(task: Task, num_per_class: int) -> list[tuple[str, str, int]]:

@@ -1,0 +1,45 @@
+"""Whether timm has a backbone, told from its code without importing it, which takes seconds."""
+
+import functools
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from faceproof.errors import FaceproofError
+
+REGISTERED = re.compile(r"@register_model\s+def (\w+)\(")
+
+
+def check_timm_name(model: Any) -> None:
+    """Refuse settings of a model whose backbone is none of timm's, though they say so.
+
+    Where timm's code does not look as it should, or names the backbone in another way, as it does
+    with those that are called otherwise now, `timm_backbone` says later what there is.
+
+    Raises:
+        FaceproofError: timm has no such model; it says which names are like it.
+    """
+    backbone = model.get("backbone") if isinstance(model, Mapping) else None
+    if not isinstance(backbone, Mapping) or backbone.get("name") != "timm":
+        return
+    name = backbone.get("model")
+    if not isinstance(name, str):
+        return
+    code = _code()
+    known, architecture = set(REGISTERED.findall(code)), name.partition(".")[0]
+    if not known or re.search(rf"\b{re.escape(architecture)}\b", code):
+        return
+    similar = get_close_matches(architecture, sorted(known), n=5)
+    hint = f"; names like it: {', '.join(similar)}" if similar else ""
+    raise FaceproofError(f"timm has no model {name!r}{hint} (timm.list_models() has them all)")
+
+
+@functools.cache
+def _code() -> str:
+    """Return the code of timm's models; empty where there is none."""
+    spec = find_spec("timm")
+    folder = Path((spec and spec.origin) or "").parent / "models"
+    return "\n".join(file.read_text("utf-8") for file in sorted(folder.glob("*.py")))
