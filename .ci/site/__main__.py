@@ -32,7 +32,7 @@ def experiments_page() -> str:
 
 def of_the_site(text: str) -> str:
     """Return a page of docs/ with links to experiments/ led to the site's own page of them."""
-    return text.replace("](../experiments/README.md", "](experiments.md")
+    return text.replace("../experiments/README.md", "experiments.md")
 
 
 def made_pages() -> dict[str, str]:
