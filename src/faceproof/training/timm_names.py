@@ -28,9 +28,9 @@ def check_timm_name(model: Any) -> None:
     name = backbone.get("model")
     if not isinstance(name, str):
         return
-    code = _code()
-    known, architecture = set(REGISTERED.findall(code)), name.partition(".")[0]
-    if not known or re.search(rf"\b{re.escape(architecture)}\b", code):
+    known, words = _names()
+    architecture = name.partition(".")[0]
+    if not known or architecture in words:
         return
     similar = get_close_matches(architecture, sorted(known), n=5)
     hint = f"; names like it: {', '.join(similar)}" if similar else ""
@@ -38,8 +38,9 @@ def check_timm_name(model: Any) -> None:
 
 
 @functools.cache
-def _code() -> str:
-    """Return the code of timm's models; empty where there is none."""
+def _names() -> tuple[frozenset[str], frozenset[str]]:
+    """Return what timm registers as models, and every word of their code."""
     spec = find_spec("timm")
     folder = Path((spec and spec.origin) or "").parent / "models"
-    return "\n".join(file.read_text("utf-8") for file in sorted(folder.glob("*.py")))
+    code = "\n".join(file.read_text("utf-8") for file in sorted(folder.glob("*.py")))
+    return frozenset(REGISTERED.findall(code)), frozenset(re.findall(r"\w+", code))
