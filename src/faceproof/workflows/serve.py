@@ -97,7 +97,8 @@ class ServeConfig:
             raise FaceproofError(
                 f"--batch-wait-ms {self.batch_wait_ms:g} must be from 0 to {MAX_WAIT_MS:,}"
             )
-        if self.batch_wait_ms and self.limits_of_each.concurrency < 2:
+        each = self.limits_of_each  # which refuses what cannot be divided
+        if self.batch_wait_ms and each.concurrency < 2:
             raise FaceproofError(
                 "--batch-wait-ms joins uploads that a worker judges at the same time, and each "
                 f"judges one; give --concurrency {2 * self.workers} or more"
