@@ -19,6 +19,7 @@ TITLES = {
     "scoring": "scoring, images per second, from files on disk",
     "predict": "faceproof predict, images per second, from files on disk",
     "ray": "faceproof predict on a cluster of this machine against predict alone",
+    "serve": "faceproof serve, answers per second",
     "frozen": "epochs of a frozen backbone against one pass over the images",
     "startup": "start-up",
     "scale": "a table of many images",
@@ -43,7 +44,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="to score")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="to train on")
     parser.add_argument("--compile", action="store_true", help="train faceproof by torch.compile")
-    parser.add_argument("--detector", help="an artifact, for predict and ray")
+    parser.add_argument("--detector", help="an artifact, for predict, ray and serve")
+    parser.add_argument("--clients", type=int, default=64, help="of a server")
     parser.add_argument("--epochs", type=int, default=20, help="of a frozen backbone")
     parser.add_argument("--files", type=int, default=100_000, help="to index")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 250_000, 1_000_000])
@@ -78,7 +80,7 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         from benchmarks.near import measure_near
 
         return [measure_near(given.files)]
-    if given.name in ("predict", "ray", "novelty"):
+    if given.name in ("predict", "ray", "serve", "novelty"):
         return _measure_made(given)
     if given.name == "faces":
         from benchmarks.finding import measure_finding
@@ -131,6 +133,12 @@ def _measure_made(given: argparse.Namespace) -> list[dict[str, object]]:
         from benchmarks.on_ray import measure_ray
 
         return measure_ray(given.data, given.detector, given.images, given.rounds)
+    if given.name == "serve":
+        from benchmarks.serving import measure_serving
+
+        return measure_serving(
+            given.data, given.detector, given.clients, given.seconds, given.rounds
+        )
     from benchmarks.predicting import measure_predicting
 
     return measure_predicting(given.data, given.detector, given.images, given.rounds)

@@ -55,6 +55,23 @@ def test_a_few_mistakes_cost_nothing_and_then_each_has_to_wait(clock):
     assert clock.now == pytest.approx(100 / RATE, rel=0.1)
 
 
+def test_several_workers_admit_no_more_together_than_one(clock):
+    workers = 2
+    each = [Guesses(lambda: clock.now, workers) for _ in range(workers)]
+
+    async def guess(tried, times):
+        for _ in range(times):
+            assert not await tried.admit("10.0.0.1", wrong)
+
+    async def run(times):
+        await asyncio.gather(*(guess(one, times // workers) for one in each))
+
+    asyncio.run(run(FREE))
+    assert clock.now == 0
+    asyncio.run(run(100))
+    assert clock.now == pytest.approx(100 / RATE, rel=0.1)
+
+
 def test_the_right_token_is_taken_while_others_guess(clock):
     """Of the same client after a while; of a client that is known at once."""
     tried = Guesses(lambda: clock.now)

@@ -16,14 +16,15 @@ pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 from faceproof.server import middleware as guards
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
+from faceproof.server.metrics import Metrics
 from faceproof.server.middleware import (
     CloseUnread,
     ConnectionLimit,
-    Metrics,
     Mounted,
     UploadGuard,
     respond,
 )
+from faceproof.server.protocol import CONNECTIONS
 from tests.small_servers import listening
 
 BARE = {"lifespan": "off", "log_level": "critical"}  # for applications that are one function
@@ -161,7 +162,7 @@ def test_the_histogram_adds_up():
     queue.close()
 
 
-def said_by(app, path, method="GET"):
+def said_by(app, path, method="GET", **more):
     """Return status, headers and body of what an application answers."""
     sent = []
 
@@ -171,7 +172,7 @@ def said_by(app, path, method="GET"):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "headers": []}
+    scope = {"type": "http", "method": method, "path": path, "headers": [], **more}
     asyncio.run(app(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
@@ -204,9 +205,9 @@ def test_head_is_answered_wherever_get_is():
 
 
 def test_too_many_connections_are_told_so_as_every_error_is():
-    open_ones = {1, 2, 3}
-    assert said_by(ConnectionLimit(echo, open_ones, 3), "/")[0] == 200
-    status, headers, body = said_by(ConnectionLimit(echo, open_ones, 2), "/")
+    state = {CONNECTIONS: {1, 2, 3}}
+    assert said_by(ConnectionLimit(echo, 3), "/", state=state)[0] == 200
+    status, headers, body = said_by(ConnectionLimit(echo, 2), "/", state=state)
     assert (status, headers[b"retry-after"]) == (503, b"1")
     assert json.loads(body) == {"error": "more than 2 connections are open; try again later"}
 

@@ -11,7 +11,8 @@ from faceproof.server import middleware as guards
 from faceproof.server import protocol
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
-from faceproof.server.middleware import CloseUnread, Metrics, UploadGuard
+from faceproof.server.metrics import Metrics
+from faceproof.server.middleware import CloseUnread, UploadGuard
 from tests.server.test_middleware import BARE, closed_after, dripping, read
 from tests.small_servers import listening
 

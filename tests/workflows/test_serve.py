@@ -88,3 +88,24 @@ def test_what_is_no_address_is_refused(tmp_path, monkeypatch, error):
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(FaceproofError, match=r"--host 'nowhere' is no address: .*(known|long)"):
         serve(ServeConfig(tmp_path, host="nowhere", port=0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"workers": 0}, "--workers 0 must be 1 or more"),
+        ({"workers": 3}, "--workers 3 takes --concurrency 3 or more"),
+        ({"batch_wait_ms": -1}, "--batch-wait-ms -1 must be from 0 to 1,000"),
+        ({"batch_wait_ms": float("nan")}, "--batch-wait-ms nan must be"),
+        ({"batch_wait_ms": 5, "limits": Limits(concurrency=1)}, "give --concurrency 2 or more"),
+    ],
+)
+def test_workers_and_waits_that_cannot_work_are_refused(tmp_path, settings, words):
+    with pytest.raises(FaceproofError, match=words):
+        ServeConfig(tmp_path, **{"limits": Limits(max_pixels=1e6), **settings})
+
+
+def test_workers_are_refused_where_they_cannot_share_a_port(tmp_path, monkeypatch):
+    monkeypatch.setattr("faceproof.workflows.serve.os.name", "nt")
+    with pytest.raises(FaceproofError, match="--workers above 1 takes Linux or macOS"):
+        ServeConfig(tmp_path, workers=2)

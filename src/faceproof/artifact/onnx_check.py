@@ -47,6 +47,7 @@ KINDS = {"FLOAT": 4, "FLOAT16": 2, "DOUBLE": 8, "INT64": 8, "INT32": 4, "BOOL": 
 ATTRIBUTES = ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS", "STRINGS")
 
 Shape = tuple[int, ...]
+End = tuple[str, str, tuple[int | None, ...]]
 
 
 def check_model(data: bytes, side: int, with_novelty: bool = False, num_passes: int = 1) -> None:
@@ -114,9 +115,7 @@ def _check_tensor(tensor: "onnx.TensorProto") -> None:
 
 def _check_ends(graph: "onnx.GraphProto", side: int, with_novelty: bool) -> None:
     """Refuse other inputs and outputs than those of the card's network."""
-    inside = {tensor.name for tensor in graph.initializer}
-    taken = [_told(one) for one in graph.input if one.name not in inside]
-    given = [_told(one) for one in graph.output]
+    taken, given = read_ends(graph)
     outputs = (OUTPUT, NOVELTY) if with_novelty else (OUTPUT,)
     wanted = (
         [(INPUT, "FLOAT", (None, 3, side, side))],
@@ -129,7 +128,14 @@ def _check_ends(graph: "onnx.GraphProto", side: int, with_novelty: bool) -> None
         )
 
 
-def _told(value: "onnx.ValueInfoProto") -> tuple[str, str, tuple[int | None, ...]]:
+def read_ends(graph: "onnx.GraphProto") -> tuple[list[End], list[End]]:
+    """Return the inputs and the outputs of a graph: name, kind, and sizes, None where they vary."""
+    inside = {tensor.name for tensor in graph.initializer}
+    taken = [_told(one) for one in graph.input if one.name not in inside]
+    return taken, [_told(one) for one in graph.output]
+
+
+def _told(value: "onnx.ValueInfoProto") -> End:
     kind = value.type.tensor_type
     sizes = tuple(one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim)
     import onnx

@@ -20,6 +20,10 @@ def command(config: ExportConfig) -> None:
             f"next:\n  python -m http.server --directory {folder}\n  and open http://localhost:8000"
         )
         return
+    if config.triton:
+        print(f"Triton model repository: {config.to}")
+        print(f"next:\n  tritonserver --model-repository={for_shell(str(config.to.absolute()))}")
+        return
     allow = "".join(f" --allow {module}" for module in config.allow)
     print(f"detector artifact: {config.to}")
     print(f"next:\n  faceproof predict IMAGES --detector {folder} --out verdicts.csv{allow}")

@@ -10,13 +10,14 @@ from torch import Tensor
 from faceproof.data.image_io import thumbnail
 from faceproof.evaluation.novelty import STRANGE
 from faceproof.inference.faces import FaceOptions, check_faces, judge_faces
-from faceproof.inference.predictor import Predictor, stack_fitted
+from faceproof.inference.predictor import Predictor
 from faceproof.inference.timeline import most_positive
 from faceproof.inference.verdicts import IN_BAND
 from faceproof.inference.video import Clip
 from faceproof.inference.video_faces import judge_video_faces, read_faces
 from faceproof.inference.video_verdict import judge_clip
 from faceproof.reports.html import image_url
+from faceproof.server.batches import Batches
 from faceproof.server.heat_map import HeatMaps
 from faceproof.server.judging_queue import RefusedError
 from faceproof.server.limits import Limits
@@ -175,14 +176,25 @@ class Question:
 class Judge:
     """Answers questions on uploads.
 
-    `options` say how faces are found; they are None where the server does not find any.
+    Args:
+        predictor: the detector.
+        limits: how much is taken.
+        options: how faces are found; None where the server does not find any.
+        batch_wait: seconds that an image waits for others, to be judged in one batch.
     """
 
-    def __init__(self, predictor: Predictor, limits: Limits, options: FaceOptions | None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        limits: Limits,
+        options: FaceOptions | None,
+        batch_wait: float = 0.0,
+    ) -> None:
         if options is not None:
             check_faces(predictor, options)
         self.predictor = predictor
         self.uploads = UploadReader(limits)
+        self.batches = Batches(predictor.judge, limits.concurrency, batch_wait)
         self.options = options
 
     @property
@@ -210,7 +222,7 @@ class Judge:
         found = self.uploads.read(file, self.predictor.fits, question.frames, deadline)
         if isinstance(found, Clip):
             return self._video(found, question)
-        (verdict,) = self.predictor.judge(stack_fitted([self.predictor.fit(found)]))
+        verdict = self.batches.judge(self.predictor.fit(found))
         shown = self._shown(question, found, found, verdict.probability)
         return {"kind": "image", **verdict.to_json(), **shown}
 

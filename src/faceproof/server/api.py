@@ -20,7 +20,8 @@ from faceproof.reports.html import render
 from faceproof.server.answers import NOT_FINDING, Answer, Judge, Problem, Question
 from faceproof.server.judging_queue import JudgingQueue, RefusedError, too_large
 from faceproof.server.limits import Limits
-from faceproof.server.middleware import PREDICT, Metrics
+from faceproof.server.metrics import Metrics
+from faceproof.server.middleware import PREDICT
 
 FILE = {"type": "string", "format": "binary", "description": "an image or a video"}
 FORM = {"type": "object", "required": ["file"], "properties": {"file": FILE}}

@@ -4,14 +4,17 @@ The page is one template, two scripts and one style sheet over the HTTP API.
 """
 
 import os
+import socket
 from collections.abc import Callable
 from importlib.resources import files
+from typing import Any
 
 import torch
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.supervisors import Multiprocess
 
 from faceproof.artifact.model_card import model_card
 from faceproof.inference.faces import FaceOptions
@@ -23,19 +26,29 @@ from faceproof.server.answers import Judge
 from faceproof.server.api import make_api
 from faceproof.server.judging_queue import JudgingQueue
 from faceproof.server.limits import Limits
+from faceproof.server.metrics import Metrics
 from faceproof.server.middleware import (
     IS_HEAD,
     CloseUnread,
     ConnectionLimit,
-    Metrics,
     Mounted,
     SecurityHeaders,
     UploadGuard,
 )
 from faceproof.server.protocol import BoundedProtocol
+from faceproof.server.share import Share
 from faceproof.server.tokens import TokenGate
 
 LOCAL = Access()
+ANSWERING = 30  # seconds in which a worker must say that it is alive, also while it loads
+UVICORN: dict[str, Any] = {
+    "http": BoundedProtocol,  # over h11, which bounds the size of a head; httptools does not
+    "ws": "none",
+    "log_level": "warning",  # `serve` says itself where it is reached
+    "access_log": False,  # names of images and addresses of people are nobody's business
+    "server_header": False,
+    "timeout_graceful_shutdown": 5,
+}
 STATIC = {
     "page.js": "text/javascript",
     "ask.js": "text/javascript",
@@ -52,26 +65,33 @@ def make_server(
     options: FaceOptions | None = None,
     access: Access = LOCAL,
     root_path: str = "",
+    batch_wait: float = 0.0,
+    share: Share | None = None,
 ) -> FastAPI:
     """Return the application that serves a detector.
 
     Args:
         predictor: the detector.
-        limits: how much it takes.
+        limits: how much it takes; of several processes, how much each.
         token: that clients must send; None for none.
         page: whether there is a page at /.
         options: how faces are found; None refuses clients that want that.
         access: which names it answers to, and which web sites may use it.
         root_path: below which it is reached, such as /detector.
+        batch_wait: seconds that an image waits for others, to be judged in one batch.
+        share: what it has in common with other processes that serve; None where it is alone.
 
     Raises:
         FaceproofError: faces cannot be found with this detector, or the extra is not installed.
     """
-    # Threads that judge at the same time share the cores instead of fighting for them.
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.concurrency))
+    share = share or Share()
+    # Threads that judge at the same time share the cores instead of fighting for them, as processes
+    # do; a batch is judged by one thread.
+    at_once = share.workers * (1 if batch_wait else limits.concurrency)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // at_once))
     queue = JudgingQueue(limits)
-    metrics = Metrics(queue, predictor.card.name, predictor.fingerprint)
-    judge = Judge(predictor, limits, options)
+    metrics = Metrics(queue, predictor.card.name, predictor.fingerprint, share.metrics)
+    judge = Judge(predictor, limits, options, batch_wait)
     app = make_api(judge, queue, metrics, token is not None)
     _add_static(app)
     if root_path:
@@ -81,7 +101,7 @@ def make_server(
     # The last one added is the first to see a request.
     app.add_middleware(UploadGuard, queue=queue, metrics=metrics)
     if token is not None:
-        app.add_middleware(TokenGate, token=token, root_path=root_path)
+        app.add_middleware(TokenGate, token=token, root_path=root_path, share=share)
     app.add_middleware(Mounted, root_path=root_path)
     if access.origins:  # never with credentials: a site that may call has to send a token itself
         headers = ["Authorization", "Content-Type"]
@@ -97,19 +117,20 @@ def make_server(
 
 def make_uvicorn(app: FastAPI, limits: Limits) -> uvicorn.Server:
     """Return the server of an application."""
+    return uvicorn.Server(uvicorn.Config(ConnectionLimit(app, limits.connections), **UVICORN))
+
+
+def make_workers(
+    make_app: Callable[[], ConnectionLimit], workers: int, listener: socket.socket
+) -> Multiprocess:
+    """Return what starts several servers behind one port, and starts one again that dies.
+
+    Each is a process of its own, which calls `make_app`: a function that can be pickled.
+    """
     config = uvicorn.Config(
-        app,
-        http=BoundedProtocol,  # over h11, which bounds the size of a head; httptools does not
-        ws="none",
-        log_level="warning",  # `serve` says itself where it is reached
-        access_log=False,  # names of images and addresses of people are nobody's business
-        server_header=False,
-        timeout_graceful_shutdown=5,
+        make_app, factory=True, workers=workers, timeout_worker_healthcheck=ANSWERING, **UVICORN
     )
-    server = uvicorn.Server(config)
-    # uvicorn's own limit_concurrency answers in plain text.
-    config.app = ConnectionLimit(app, server.server_state.connections, limits.connections)
-    return server
+    return Multiprocess(config, [listener])
 
 
 def _add_static(app: FastAPI) -> None:

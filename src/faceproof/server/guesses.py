@@ -23,9 +23,14 @@ class Guesses:
     that client down, right tokens included, and those of many clients slow down clients that have
     never sent the right one. Whoever waits is compared in the end; only where very many wait at the
     same time are further ones refused.
+
+    Args:
+        clock: in seconds.
+        workers: processes that serve together; each admits its share of the tokens.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, workers: int = 1) -> None:
+        self._workers = workers
         self._clock = clock
         self._paid: dict[str, float] = {}  # by client: when what was booked is paid off
         self._waiting: Counter[str] = Counter()
@@ -46,7 +51,7 @@ class Guesses:
         if not is_right():
             return False
         for key, (rate, _) in rates.items():
-            self._paid[key] = self._paid.get(key, 0.0) - 1 / rate
+            self._paid[key] = self._paid.get(key, 0.0) - self._workers / rate
         self._known[name] = None
         self._known.move_to_end(name)
         if len(self._known) > MOST_CLIENTS:
@@ -56,6 +61,7 @@ class Guesses:
     def _book(self, key: str, rate: float, free: int) -> float:
         """Book the time of one token, and return how many seconds it has to wait."""
         now = self._clock()
+        rate, free = rate / self._workers, max(1, free // self._workers)
         if len(self._paid) > MOST_CLIENTS:
             self._paid = {key: paid for key, paid in self._paid.items() if paid > now}
         paid = max(self._paid.get(key, now), now)
@@ -65,7 +71,8 @@ class Guesses:
         return wait
 
     async def _wait(self, name: str, seconds: float) -> None:
-        if self._waiting[name] >= MOST_WAITING or self._waiting.total() >= MOST_WAITING_OF_ALL:
+        here, all_here = MOST_WAITING // self._workers, MOST_WAITING_OF_ALL // self._workers
+        if self._waiting[name] >= here or self._waiting.total() >= all_here:
             words = f"too many wrong tokens; try again in {LONGEST:g} seconds"
             raise RefusedError(429, words, {"Retry-After": f"{LONGEST:.0f}"})
         self._waiting[name] += 1

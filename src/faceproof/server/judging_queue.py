@@ -46,11 +46,13 @@ class JudgingQueue:
     Attributes:
         limits: how many threads and places there are, and how long an answer may take.
         present: uploads that arrive, wait or are judged.
+        watch: called with `present` whenever it changes.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.present = 0
+        self.watch: Callable[[int], None] = lambda present: None
         self._threads = ThreadPoolExecutor(limits.concurrency, "judge")
 
     @contextmanager
@@ -63,11 +65,15 @@ class JudgingQueue:
         if self.present >= self.limits.places:
             words = f"the server is busy; try again in {RETRY_AFTER} seconds"
             raise RefusedError(503, words, {"Retry-After": str(RETRY_AFTER)})
-        self.present += 1
+        self._count(1)
         try:
             yield
         finally:
-            self.present -= 1
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self.present += change
+        self.watch(self.present)
 
     async def work(
         self, function: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs

@@ -1,6 +1,6 @@
 """How much one server takes at once: sizes, numbers and times, checked where they are set."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from faceproof.errors import FaceproofError
 
@@ -49,3 +49,40 @@ class Limits:
     def places(self) -> int:
         """How many uploads may arrive, wait or be judged at the same time."""
         return self.concurrency + self.queue
+
+    def divided(self, workers: int) -> "Limits":
+        """Return the limits of each of several processes that serve together, rounded down.
+
+        Sizes and times are those of an upload, and stay.
+
+        Raises:
+            FaceproofError: there is too little for one of them.
+        """
+        for name in ("concurrency", "connections"):
+            if getattr(self, name) < workers:
+                raise FaceproofError(
+                    f"--workers {workers} takes --{name} {workers} or more, because each worker "
+                    f"has a share of it; it is {getattr(self, name)}"
+                )
+        if workers > 1:
+            self._refuse_too_little_memory(workers)
+        return replace(
+            self,
+            decoding_megabytes=self.decoding_megabytes / workers,
+            concurrency=self.concurrency // workers,
+            queue=self.queue // workers,
+            connections=self.connections // workers,
+        )
+
+    def _refuse_too_little_memory(self, workers: int) -> None:
+        from faceproof.data.image_limits import BYTES_PER_PIXEL  # with Pillow
+
+        needed = self.max_pixels * BYTES_PER_PIXEL / 1_000_000
+        if needed * workers > self.decoding_megabytes:
+            most = int(self.decoding_megabytes * 1_000_000 / BYTES_PER_PIXEL / workers)
+            raise FaceproofError(
+                f"each of --workers {workers} has its share of --decoding-megabytes "
+                f"{self.decoding_megabytes:g}, and an image of --max-pixels "
+                f"{self.max_pixels:,.0f} takes {needed:g}; give --decoding-megabytes "
+                f"{needed * workers:g}, or --max-pixels {most}"
+            )

@@ -1,17 +1,15 @@
-"""ASGI middleware of the server: its path, security headers, bounds of uploads, metrics."""
+"""ASGI middleware of the server: its path, security headers, bounds of uploads."""
 
 import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
-
-from faceproof import __version__
 from faceproof.server.judging_queue import JudgingQueue, RefusedError, too_large
+from faceproof.server.metrics import Metrics
+from faceproof.server.protocol import CONNECTIONS
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,9 +21,6 @@ PREDICT = "/api/predict"
 GONE = 499  # nginx's status for a client that went away; nobody is there to read it
 OVERHEAD = 10_000  # bytes of a form around its file
 LINGER = 5.0  # seconds for a client to read why its upload was refused
-BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
-PROBABILITIES = tuple(number / 10 for number in range(1, 11))
-NOVELTIES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)  # 1 is usual
 # Scripts, styles and requests come from this server alone; images are part of the API's answers.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
@@ -44,8 +39,6 @@ HEADERS = {
 
 IS_HEAD = "faceproof.is_head"  # in a scope: the client has asked for the head alone
 PAGE_HEADER = b"x-faceproof-page"  # sent by the page, whose uploads are counted apart
-
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Mounted:
@@ -79,22 +72,20 @@ class Mounted:
 
 
 class ConnectionLimit:
-    """Refuses requests while too many connections are open.
+    """Refuses requests while too many connections are open; `BoundedProtocol` says which are.
 
     Args:
         app: what answers otherwise.
-        connections: those that are open, this one among them.
         most: how many there may be.
     """
 
-    def __init__(self, app: App, connections: Collection[Any], most: int) -> None:
+    def __init__(self, app: App, most: int) -> None:
         self.app = app
-        self.connections = connections
         self.most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] == "http" and len(self.connections) > self.most:
+        if scope["type"] == "http" and len(scope["state"][CONNECTIONS]) > self.most:
             words = f"more than {self.most:,} connections are open; try again later"
             await refuse(
                 send, RefusedError(503, words, {"Retry-After": "1", "Connection": "close"})
@@ -166,65 +157,6 @@ async def drop_body(receive: Receive) -> None:
         async with asyncio.timeout(LINGER):
             while (await receive()).get("more_body", False):
                 pass
-
-
-class Metrics:
-    """Requests, verdicts and visits of the page, and how many uploads are in work, for Prometheus.
-
-    The registry is this server's own, so that several servers in one process do not share counts.
-
-    Args:
-        queue: of the uploads.
-        name: the detector's.
-        fingerprint: of its artifact, by which versions of one name are told apart.
-    """
-
-    def __init__(self, queue: JudgingQueue, name: str, fingerprint: str) -> None:
-        own = self._registry = CollectorRegistry()
-        about = {"name": name, "fingerprint": fingerprint, "faceproof": __version__}
-        Info("faceproof_detector", "The detector that is served.", registry=own).info(about)
-        words = "Images and videos received, by outcome, and by whether the page has sent them."
-        self._requests = Counter("faceproof_requests", words, ["outcome", "client"], registry=own)
-        words = "Verdicts given, by kind of file."
-        self._verdicts = Counter("faceproof_verdicts", words, ["verdict", "kind"], registry=own)
-        words = "Calibrated probabilities of the positive class, by kind of file."
-        self._probabilities = Histogram(
-            "faceproof_probability", words, ["kind"], registry=own, buckets=PROBABILITIES
-        )
-        words = "How unlike the training images uploads are, by kind of file; 1 is usual."
-        self._novelties = Histogram(
-            "faceproof_novelty", words, ["kind"], registry=own, buckets=NOVELTIES
-        )
-        self.visits = Counter("faceproof_page_visits", "Times the page was sent.", registry=own)
-        name, words = "faceproof_request_seconds", "Seconds from a request's arrival to its answer."
-        self._seconds = Histogram(name, words, buckets=BUCKETS, registry=own)
-        words = "Uploads that arrive, wait or are judged."
-        Gauge("faceproof_in_work", words, registry=own).set_function(lambda: queue.present)
-        words = "How many of them there may be."
-        Gauge("faceproof_places", words, registry=own).set(queue.limits.places)
-
-    def add(self, outcome: str, client: str, seconds: float) -> None:
-        """Count a request that took so many seconds, of the client `page` or `api`."""
-        self._requests.labels(outcome, client).inc()
-        self._seconds.observe(seconds)
-
-    def add_verdict(
-        self,
-        verdict: str,
-        kind: str,
-        probability: float | None = None,
-        novelty: float | None = None,
-    ) -> None:
-        """Count a verdict on an image or a video, with its probability and novelty if known."""
-        self._verdicts.labels(verdict, kind).inc()
-        if probability is not None:
-            self._probabilities.labels(kind).observe(probability)
-        if novelty is not None:
-            self._novelties.labels(kind).observe(novelty)
-
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
 
 
 class UploadGuard:

@@ -7,6 +7,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0  # for the head of a request to arrive whole, the first byte included
+CONNECTIONS = "faceproof.connections"  # in the state of a scope: those that are open
 READ_SECONDS = 30.0  # for a client to read a buffer full of its answer
 
 
@@ -22,6 +23,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
         super().connection_made(transport)
+        self.app_state[CONNECTIONS] = self.connections
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import os
-import secrets
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -13,6 +12,7 @@ from faceproof.reports.html import render
 from faceproof.server.guesses import Guesses
 from faceproof.server.judging_queue import RefusedError
 from faceproof.server.middleware import App, Receive, Scope, Send, header, refuse, respond, too_slow
+from faceproof.server.share import Share
 
 TOKEN = "FACEPROOF_TOKEN"
 MIN_TOKEN = 16  # characters
@@ -49,20 +49,24 @@ def read_token(file: Path | None) -> str | None:
 class TokenGate:
     """Asks for a token: as a bearer, or once by a form, after which a cookie stands for it.
 
-    The cookie is a random word of this process, so that the token is not stored in a browser.
+    The cookie is a random word of this server, so that the token is not stored in a browser.
 
     Args:
         app: what answers to those who have the token.
         token: that they must send.
         root_path: below which the server is reached; see `middleware.Mounted`.
+        share: what this process has in common with others that serve.
     """
 
-    def __init__(self, app: App, token: str, root_path: str = "") -> None:
+    def __init__(
+        self, app: App, token: str, root_path: str = "", share: Share | None = None
+    ) -> None:
+        share = share or Share()
         self.app = app
         self.root = f"{root_path}/"
         self.token = token.encode()
-        self.session = secrets.token_urlsafe(32)
-        self.guesses = Guesses()
+        self.session = share.session
+        self.guesses = Guesses(workers=share.workers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -2,7 +2,8 @@
 
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,6 +35,9 @@ class ExportConfig:
         web: make a folder of static files instead, which judges pictures in the visitor's browser
             and sends nothing anywhere; RUN may be an artifact with ONNX too. Needs pip install
             'faceproof[web]', and npm or --web-runtime.
+        triton: make a model repository for NVIDIA's Triton Inference Server instead: each network
+            as ONNX with a config.pbtxt that says what it takes and gives, and the card; RUN may be
+            an artifact with ONNX too. Needs pip install 'faceproof[onnx]'.
         web_runtime: the archive of the npm package onnxruntime-web, where npm cannot fetch it.
         overwrite: replace an artifact that is there.
         allow: a module with code of your own that the run may use; can be repeated.
@@ -46,6 +50,7 @@ class ExportConfig:
     detector: Path | None = None
     onnx: bool = False
     web: bool = False
+    triton: bool = False
     web_runtime: Path | None = None
     overwrite: bool = False
     allow: tuple[str, ...] = ()
@@ -57,6 +62,10 @@ class ExportConfig:
             raise FaceproofError("name either RUN, or both --gate and --detector for a cascade")
         if self.web_runtime is not None and not self.web:
             raise FaceproofError("--web-runtime is for --web alone; add --web, or leave it out")
+        if self.web and self.triton:
+            raise FaceproofError(
+                "--web and --triton make different folders; run the command once for each"
+            )
 
 
 def export(config: ExportConfig) -> None:
@@ -64,6 +73,8 @@ def export(config: ExportConfig) -> None:
     lookup.allow(config.allow)
     if config.web:
         export_web(config)
+    elif config.triton:
+        export_triton(config)
     elif config.run is not None:
         export_run(config.run, config.to, config.onnx, config.overwrite)
     elif config.gate is not None and config.detector is not None:
@@ -83,17 +94,38 @@ def export_web(config: ExportConfig) -> None:
             f"--web takes the package {error.name}, which is not installed: "
             "pip install 'faceproof[web]'"
         ) from error
-    from faceproof.artifact.artifact import is_artifact
     from faceproof.workflows.export_web import refuse_occupied_site, write_site
 
     refuse_occupied_site(config.to, config.overwrite)
+    with _artifact_with_onnx(config) as artifact:
+        write_site(artifact, config.to, config.web_runtime, config.overwrite)
+
+
+def export_triton(config: ExportConfig) -> None:
+    """Write a model repository for Triton; see `export_triton.write_repository`.
+
+    Raises:
+        FaceproofError: as `export_run` and `write_repository`.
+    """
+    from faceproof.workflows.export_triton import refuse_occupied_repository, write_repository
+
+    refuse_occupied_repository(config.to, config.overwrite)
+    with _artifact_with_onnx(config) as artifact:
+        write_repository(artifact, config.to, config.overwrite)
+
+
+@contextmanager
+def _artifact_with_onnx(config: ExportConfig) -> Iterator[Path]:
+    """Yield the folder of an artifact that RUN is, or one made of the run for the time being."""
+    from faceproof.artifact.artifact import is_artifact
+
     if config.run is not None and is_artifact(config.run):
-        write_site(config.run, config.to, config.web_runtime, config.overwrite)
+        yield config.run
         return
     with tempfile.TemporaryDirectory(prefix="faceproof-") as place:
         made = Path(place) / config.to.name
-        export(replace(config, to=made, onnx=True, web=False, web_runtime=None))
-        write_site(made, config.to, config.web_runtime, config.overwrite)
+        export(replace(config, to=made, onnx=True, web=False, triton=False, web_runtime=None))
+        yield made
 
 
 def export_run(run: Path, to: Path, onnx: bool = False, overwrite: bool = False) -> None:
