@@ -24,7 +24,7 @@ Numbers = npt.NDArray[np.float64]
 def grey_of(pixels: npt.NDArray[np.uint8]) -> Grey:
     """Return the mean of the channels of (3, H, W) uint8, (H, W)."""
     red, green, blue = pixels
-    total = red.astype(np.float32)
+    total: Grey = red.astype(np.float32)
     total += green
     total += blue
     total /= 3

@@ -95,7 +95,7 @@ class Pace:
         if self._first is None:
             self._first = self.number, now
 
-    def left(self, to_come: int) -> str:
+    def left(self, to_come: float) -> str:
         """Say how long so many more will take; an empty text after the first item."""
         counted, began = self._first or (0, 0.0)
         if self._first is None or self.number == counted:

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import prometheus_client
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -13,7 +15,7 @@ from faceproof.server.judging_queue import JudgingQueue
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 PROBABILITIES = tuple(number / 10 for number in range(1, 11))
 NOVELTIES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)  # 1 is usual
-SUM = "livesum"  # prometheus_client's word: over the processes that are alive
+SUM: Literal["livesum"] = "livesum"  # prometheus_client's word: over the processes that are alive
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
