@@ -2,10 +2,9 @@
 
 import os
 from pathlib import Path
-
-import prometheus_client
 from typing import Literal
 
+import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
