@@ -100,8 +100,8 @@ def test_every_option_of_the_trainer_that_a_training_reads_is_a_setting() -> Non
         ("train", ["trainer.limit_train_batch=6"], "did you mean trainer.limit_train_batches?"),
         ("train", ["trainer.max_step=6"], "did you mean trainer.max_steps?"),
         ("train", ["scheduler=plateau", "scheduler.warmup=0.2"],
-         "with this choice of scheduler; scheduler=cosine has it"),
-        ("evaluate", ["data=demo", "data.file=x"], "data=protocol, data=table have it"),
+         "; this choice of scheduler has none, but scheduler=cosine has"),
+        ("evaluate", ["data=demo", "data.file=x"], "data=protocol, data=table have"),
     ],
 )  # fmt: skip
 def test_no_setting_is_offered_in_its_own_place(program: str, given: list[str], said: str) -> None:

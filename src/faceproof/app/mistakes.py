@@ -147,12 +147,14 @@ def _of_other_choices(setting: str) -> str:
     group, _, name = setting.partition(".")
     having = [f"{group}={choice}" for choice in choices_with(group, name)]
     if not having:
-        return f"there is no setting {setting} with this choice of {group}; leave it out"
+        return f"there is no setting {setting}; this choice of {group} has none, so leave it out"
     first = ", ".join(having[:NUM_NAMED])
     more = len(having) - NUM_NAMED
     rest = f" and {more} more" if more > 0 else ""
     have = "has" if len(having) == 1 else "have"
-    return f"there is no setting {setting} with this choice of {group}; {first}{rest} {have} it"
+    return (
+        f"there is no setting {setting}; this choice of {group} has none, but {first}{rest} {have}"
+    )
 
 
 def _meant(where: str, name: str, beside: Collection[str], everywhere: Collection[str]) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer, callbacks
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from rich.progress import ProgressColumn
+from rich.progress import Task as BarTask
+from rich.text import Text
 from torch import nn
 
 from faceproof.augment.mixing import Mixed
@@ -99,6 +102,19 @@ class ImageRate(Callback):
         pl_module.log("train/images_per_second", rate, rank_zero_only=True)
 
 
+class EpochColumn(ProgressColumn):
+    """What a bar is of; Lightning would begin the epochs with `Epoch 0`."""
+
+    def __init__(self, trainer: Trainer, width: int) -> None:
+        super().__init__()
+        self.trainer, self.width = trainer, width
+
+    def render(self, task: BarTask) -> Text:
+        """Show the epoch, or what else goes on, in so many columns that bars stand in line."""
+        is_epoch = task.description.startswith("Epoch ")
+        return Text(f"{_epoch(self.trainer) if is_epoch else task.description:{self.width}}")
+
+
 class ProgressBar(callbacks.RichProgressBar):
     """Lightning's progress bar, updated when it is drawn and not in every step.
 
@@ -111,12 +127,10 @@ class ProgressBar(callbacks.RichProgressBar):
         self.pause = 1 / PER_SECOND  # seconds
         self._updated_at = -math.inf
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin the bar of an epoch, which is counted from 1 as everywhere."""
-        super().on_train_epoch_start(trainer, pl_module)
-        if self.progress is not None and self.train_progress_bar_id is not None:
-            words = f"{_epoch(trainer):{len(self.validation_description)}}"
-            self.progress.update(self.train_progress_bar_id, description=words)
+    def configure_columns(self, trainer: Trainer) -> list[Any]:
+        """Return Lightning's columns, the first of which counts epochs from 1 as everywhere."""
+        _, *others = super().configure_columns(trainer)
+        return [EpochColumn(trainer, len(self.validation_description)), *others]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
