@@ -28,7 +28,6 @@ from faceproof.models.build import ModelConfig
 from faceproof.models.detector import InputConfig
 from faceproof.models.heads import HEADS
 from faceproof.training.config import (
-    TRAINER_OPTIONS,
     CheckpointConfig,
     CosineConfig,
     LoggerConfig,
@@ -39,6 +38,7 @@ from faceproof.training.freezing import FreezeStage
 from faceproof.training.loss_config import LOSSES
 from faceproof.training.method_config import METHODS
 from faceproof.training.optimizer_config import OptimizerConfig
+from faceproof.words import TRAINER_OPTIONS
 
 WIRING = ("num_features", "input")  # what the builder passes to a part of a model
 PARTS = (
@@ -258,7 +258,7 @@ def trainer_part() -> Part:
     others = ", ".join(f"`{name}`" for name in TRAINER_OPTIONS if name not in values)
     text = (
         "Options of Lightning's `Trainer`, of which it says what each means. One that is not in "
-        f"this table is added with a plus, as in `+trainer.max_time=00:01:00:00`: {others}."
+        f"this table may be given all the same, as in `trainer.max_time=00:01:00:00`: {others}."
     )
     return Part("## trainer", text, rows, "trainer")
 

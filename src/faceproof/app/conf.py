@@ -85,7 +85,7 @@ def purpose(file: Path) -> str:
             break
         lines.append(line[2:])
     # The dot of "et al. 2021" ends no sentence.
-    sentence = re.match(r".*?(?<!\bal)[.?](?=\s+[A-Z\d\"`]|\Z)", " ".join(lines))
+    sentence = re.match(r".*?(?<!\bal)[.?](?=\s+(?:[A-Z\d\"`]|arXiv:)|\Z)", " ".join(lines))
     return sentence[0].rstrip(".") if sentence else " ".join(lines)
 
 
