@@ -142,9 +142,17 @@ def test_a_face_comes_from_an_image_of_the_same_source_that_is_held_alike() -> N
     # Of eight images without a turned one among them there is one in a few hundred.
     assert np.mean([one % 2 for one in chosen]) > 0.95
     assert {faces.choose(22, draws) for _ in range(100)} <= {20, 21, 23, 24}
-    assert faces.choose(25, draws) == 25  # alone in its source
+    alone = {faces.choose(25, draws) for _ in range(100)}
+    assert 25 not in alone
+    assert len(alone) > 3
     assert faces.oval(3).right == pytest.approx(tuple(ovals[3, 2:4]))
     assert Donors(real, None).oval(3) == Oval()
+
+
+def test_a_face_needs_another_image(real: pa.Table) -> None:
+    one = Synthesised(5, 1, ("blended",), Balance((np.arange(1),), (1,)), False)
+    with pytest.raises(FaceproofError, match="takes the face of another real image"):
+        synthesis(real[:1], one)
 
 
 def test_a_face_whose_image_has_gone_is_told_as_any_image_is(real: pa.Table) -> None:

@@ -62,6 +62,16 @@ def test_a_log_of_a_long_epoch_is_not_silent(clock, capsys, monkeypatch, termina
     assert capsys.readouterr().out.splitlines() == ([] if terminal else said)
 
 
+def test_a_training_that_goes_on_inside_an_epoch_does_not_start_one(clock, capsys):
+    lines = EpochLines()
+    lines.on_train_start(trainer(1, 2), None)
+    for number in range(4, 8):
+        clock.seconds += 12.0
+        lines.on_train_batch_end(trainer(1, 2), None, None, None, number)
+    said = "epoch 2 of 2: step 7 of 10, about 36 s left of the epoch"
+    assert capsys.readouterr().out.splitlines() == [said]
+
+
 @pytest.mark.parametrize("how", [(), ("mix=mixup", "mix.alpha=1.0", "optimizer=sam")])
 def test_tensorboard_shows_the_images_of_the_first_step_as_the_network_sees_them(
     small_faces, tmp_path, monkeypatch, how

@@ -19,7 +19,7 @@ class Donors:
     """The real images of a training table, as places of faces and as what faces are taken from.
 
     Both images of a swap are of one source: an image of two cameras or two sets would be told by
-    that.
+    that. An image that is alone in its source takes the face of any other.
 
     Args:
         real: the real images of the training table.
@@ -36,12 +36,12 @@ class Donors:
         self.of_source = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
 
     def choose(self, real: int, generator: np.random.Generator) -> int:
-        """Draw another image of a real one's source; the same where there is no other."""
+        """Draw another image of a real one's source, held alike."""
         same = self.of_source[self.source[real]]
-        some = same[generator.integers(len(same), size=CANDIDATES)]
-        others = some[some != real]
-        if not others.size:
-            return real
+        if len(same) == 1:
+            same = np.arange(len(self.source))
+        draws = generator.integers(len(same) - 1, size=CANDIDATES)
+        others = same[draws + (draws >= np.searchsorted(same, real))]  # never the image itself
         pose = _pose(self.oval(real))
         apart = [np.abs(np.subtract(_pose(self.oval(int(one))), pose)).max() for one in others]
         return int(others[np.argmin(apart)])

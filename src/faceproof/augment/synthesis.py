@@ -19,6 +19,7 @@ from faceproof.data.draws import OF_SYNTHESIS
 from faceproof.data.image_io import Pixels
 from faceproof.data.model_input import Fit, fit_image, resized_for_crops
 from faceproof.data.synthesised import Found, Synthesised
+from faceproof.errors import FaceproofError
 
 MOST = 2  # times the network's size
 
@@ -36,12 +37,20 @@ class Synthesis:
         fit: how images are brought to the network's size.
         faces: the real images, and where their faces are.
         autoencoder: what images are reconstructed through; None for up-samplers.
+
+    Raises:
+        FaceproofError: a face is to be taken from another real image, and there is none.
     """
 
     def __init__(
         self, rows: Synthesised, seed: int, fit: Fit, faces: Donors,
         autoencoder: TinyAutoencoder | None = None,
     ) -> None:  # fmt: skip
+        if BLENDED in rows.kinds and rows.num_real < 2:
+            raise FaceproofError(
+                "synthesis of the kind blended takes the face of another real image, and the "
+                "training set has one alone; leave it out of synthesis.kinds"
+            )
         self.rows, self.seed, self.fit, self.faces = rows, seed, fit, faces
         self.autoencoder = autoencoder
 

@@ -38,11 +38,16 @@ def in_processes(
     Raises:
         FaceproofError: a process has died.
     """
-    from joblib import Parallel, delayed  # a fifth of a second, where few parts need it
+    from joblib import Parallel, cpu_count, delayed  # a fifth of a second, where few need it
 
+    if cpu_count() == 1:
+        if begin is not None:
+            begin()
+        yield from map(work, parts)
+        return
     pool = Parallel(
         n_jobs=-1, return_as="generator", batch_size=1, pre_dispatch="3*n_jobs",
-        idle_worker_timeout=IDLE, initializer=_begin, initargs=(begin,),
+        idle_worker_timeout=IDLE, initializer=_begin, initargs=(os.getpid(), begin),
     )  # fmt: skip
     try:
         yield from pool(delayed(work)(part) for part in parts)
@@ -54,21 +59,26 @@ def in_processes(
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it has ended, which may have been killed."""
-    Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
+    """End this process of multiprocessing when the one that started it has ended, or been killed."""
+    Thread(target=_wait_for_parent, daemon=True).start()
 
 
-def _begin(begin: Callable[[], None] | None) -> None:
+def _begin(parent: int, begin: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops the others
-    end_with_parent()
+    # Not end_with_parent(): joblib's processes know no more of their parent than its number.
+    Thread(target=_wait_for, args=(parent,), daemon=True).start()
     if begin is not None:
         begin()
 
 
-def _wait_for_parent(number: int) -> None:
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None and parent.sentinel is not None:
-        parent.join()
-    while os.getppid() == number:  # of joblib's processes nothing else tells
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _wait_for(parent: int) -> None:
+    while os.getppid() == parent:
         time.sleep(PARENT_EVERY)
     os._exit(1)

@@ -3,7 +3,7 @@
 The page is one template, two scripts and one style sheet over the HTTP API.
 """
 
-import os
+import functools
 import socket
 from collections.abc import Callable
 from importlib.resources import files
@@ -86,9 +86,9 @@ def make_server(
     """
     share = share or Share()
     # Threads that judge at the same time share the cores instead of fighting for them, as processes
-    # do; a batch is judged by one thread.
+    # do; a batch is judged by one thread. torch knows OMP_NUM_THREADS, and which cores are allowed.
     at_once = share.workers * (1 if batch_wait else limits.concurrency)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // at_once))
+    torch.set_num_threads(max(1, _num_threads() // at_once))
     queue = JudgingQueue(limits)
     metrics = Metrics(queue, predictor.card.name, predictor.fingerprint, share.metrics)
     judge = Judge(predictor, limits, options, batch_wait)
@@ -113,6 +113,12 @@ def make_server(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseUnread)
     return app
+
+
+@functools.cache
+def _num_threads() -> int:
+    """Return how many threads torch has by itself, whatever an application sets later."""
+    return torch.get_num_threads()
 
 
 def make_uvicorn(app: FastAPI, limits: Limits) -> uvicorn.Server:

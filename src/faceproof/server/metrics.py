@@ -105,6 +105,6 @@ def _is_alive(process: int) -> bool:
     """Say whether a process of this user is there; not on Windows, where asking would end it."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # the number may be another user's by now
         return False
     return True

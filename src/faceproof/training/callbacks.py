@@ -160,7 +160,8 @@ class EpochLines(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember when and with which epoch training started."""
         self._began, self._first = time.monotonic(), trainer.current_epoch
-        self._said = self._began
+        # Here too: a training that goes on inside an epoch does not start one.
+        self._said, self._pace = self._began, Pace()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember when the epoch started."""

@@ -220,6 +220,11 @@ def _readme(card: Card) -> str:
             + f" From {point.threshold:.6g} on an image is called {positive}, below {negative}; "
             f"from {point.unsure[0]:.6g} to {point.unsure[1]:.6g} the answer is unsure."
         )
+        if part.novelty is not None:
+            text.append(
+                f"Where the output novelty is above {part.novelty.limit:.6g}, the answer is unsure "
+                "whatever the probability: the image is unlike the training images."
+            )
     if card.gate is not None:
         text.append("## The cascade")
         text.append("Ask the gate first; only what it calls a face goes to the detector.")

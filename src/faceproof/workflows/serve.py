@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import tempfile
+import traceback
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -212,6 +213,9 @@ def _make_worker(config: ServeConfig, token: str | None, share: "Share") -> "Con
     except FaceproofError as error:  # a traceback helps nobody, and another try would not either
         print(f"faceproof: {error}", file=sys.stderr, flush=True)
         raise SystemExit(STARTUP_FAILURE) from error
+    except Exception:  # such as no memory on a GPU: it would be started again without end
+        traceback.print_exc()
+        raise SystemExit(STARTUP_FAILURE) from None
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)
