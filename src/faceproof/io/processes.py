@@ -59,7 +59,7 @@ def in_processes(
 
 
 def end_with_parent() -> None:
-    """End this process of multiprocessing when the one that started it has ended, or been killed."""
+    """End this process of multiprocessing when the one that started it ends, or is killed."""
     Thread(target=_wait_for_parent, daemon=True).start()
 
 
