@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import ModelCard
 
@@ -51,8 +52,8 @@ def test_the_recommended_recipe_goes_to_the_hub_and_answers_from_there(hub, tmp_
     low, high = measured["roc_auc"].metric_args["interval_95"]
     assert low <= measured["roc_auc"].metric_value <= high
 
-    image = next((tmp_path / "cache").rglob("*.jpg"))
-    code = THREE_LINES.format(image=str(image))
+    image = pq.read_table(run.samples)["path"][0].as_py()
+    code = THREE_LINES.format(image=image)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = {

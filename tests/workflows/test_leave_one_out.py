@@ -85,7 +85,7 @@ def test_each_source_is_judged_by_a_run_that_never_saw_it(tmp_path, done, capsys
         assert all("/test" in path for path in table["path"].to_pylist())
         assert float(found[name]["roc_auc"]) == pytest.approx(area)
         assert float(found[name]["accuracy"]) == pytest.approx(right)
-        home, area_home, _ = scores(run, "table-test", threshold)
+        home, area_home, _ = scores(run, f"{file.stem}-test", threshold)
         assert set(home["source"].to_pylist()) == set("abc") - {name}
         assert float(found[name]["home_roc_auc"]) == pytest.approx(area_home)
         areas.append(area)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from faceproof.augment.self_blending import PORTRAIT, Oval
 from faceproof.data.datasets import read_or_gone
@@ -30,7 +31,7 @@ class Donors:
     def __init__(self, real: pa.Table, ovals: Ovals | None) -> None:
         self.ovals = ovals
         self.paths = real["path"].combine_chunks()
-        words = real["source"].cast(pa.string()).combine_chunks()
+        words = pc.fill_null(real["source"].cast(pa.string()), "").combine_chunks()
         codes = words.dictionary_encode().indices.to_numpy()
         self.source = codes.astype(np.int64)
         self.of_source = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]

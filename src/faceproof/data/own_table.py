@@ -48,9 +48,12 @@ def read_own_table(
 def check_columns(
     file: Path, names: Words, groups: Collection[str] = (), subgroups: Sequence[str] = ()
 ) -> None:
-    """Refuse a table that is not there, and a CSV file by its first line, as `read_own_table`."""
+    """Refuse a table that is not there, and a CSV file by its first line, as `read_own_table`.
+
+    One without a first line is refused when it is listed.
+    """
     check_table(file)
-    if file.suffix.lower() in CSV_SUFFIXES:
+    if file.suffix.lower() in CSV_SUFFIXES and file.stat().st_size:
         with open_list(file) as lines:
             first = next(csv_rows(lines, file), None)
         if first is not None:
