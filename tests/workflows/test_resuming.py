@@ -29,7 +29,8 @@ from tests.jobs import evaluate, train
 # Four batches an epoch, three epochs; dropout, a freeze schedule that thaws, a plateau.
 TINY = (
     "data=face_or_not", "model=face_cnn", "model.weights=none", "model.input.size=16",
-    "trainer=cpu", "trainer.max_epochs=3", "loader.batch_size=4", "loader.num_workers=0", "logger=csv",
+    "trainer=cpu", "trainer.max_epochs=3", "loader.batch_size=4", "loader.num_workers=0",
+    "logger=csv",
     "augment=colour", "checkpoint.minutes=null", "checkpoint.steps=1",
     "freeze.stages=[{from_epoch: 0, train: head}, {from_epoch: 1, train: all}]",
     "scheduler=plateau", "scheduler.patience=0", "patience=5",
