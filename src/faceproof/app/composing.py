@@ -3,6 +3,7 @@
 What Hydra's files may interpolate, such as the name of a run's folder, is registered here.
 """
 
+import contextlib
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -159,12 +160,12 @@ def list_data(values: Mapping[str, Any]) -> "DataSet":
 
 def data_refusal(config: DictConfig) -> str:
     """List the data set of a composed training; say why it cannot be, or return an empty text."""
-    try:
-        list_data(plain(config.data))
-    except FaceproofError as error:
-        return str(error)
-    except Exception:  # of a data set of the user's own; each run tells its own
-        return ""
+    # What a data set of the user's own raises is no refusal; each run tells it.
+    with contextlib.suppress(Exception):
+        try:
+            list_data(plain(config.data))
+        except FaceproofError as error:
+            return str(error)
     return ""
 
 

@@ -145,9 +145,7 @@ def train(
     net, weights = _network(run, config, resume)
     dry_run(config, net)  # before the images, which may take long to list
     teacher = None if config.distill is None else read_teacher(config.distill)
-    if weights is not None:
-        check_random_backbone(net, config, weights, wants_random)
-    _warn(net, config)
+    _check_freeze(net, config, weights, wants_random)
     data, held_out = config.data.list(), None
     check_splits(data.table, data)
     listed = data.table
@@ -177,8 +175,12 @@ def train(
             return _finish(training, data, values) if first else math.nan
 
 
-def _warn(net: Detector, config: TrainConfig) -> None:
-    """Warn of what the settings ask for and will not happen."""
+def _check_freeze(
+    net: Detector, config: TrainConfig, weights: str | None, wants_random: bool
+) -> None:
+    """Refuse or warn of what will not train; `weights` are None where a run is resumed."""
+    if weights is not None:
+        check_random_backbone(net, config, weights, wants_random)
     if is_first_process():
         warn_of_unused_rates(net, config)
         warn_of_late_stages(config.freeze, config.trainer.get("max_epochs"))
