@@ -120,6 +120,15 @@ def _nothing_stays() -> Iterator[None]:
         handler.close()
 
 
+@pytest.fixture(autouse=True)
+def _checkout_is_left_alone() -> Iterator[None]:
+    """Refuse data that is written into the checkout: the next test would find it, or the user."""
+    data = Path(__file__).parents[1] / "data"
+    before = data.exists()
+    yield
+    assert data.exists() == before, f"a test wrote {data}; give it a folder of its own"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_stays_allowed() -> Iterator[None]:
     """Take back the modules that what is shared by the tests of a file has allowed."""

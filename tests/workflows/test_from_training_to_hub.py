@@ -37,7 +37,7 @@ def hub(monkeypatch, tmp_path):
 
 
 def test_the_recommended_recipe_goes_to_the_hub_and_answers_from_there(hub, tmp_path, capsys):
-    run = train(tmp_path / "run", *SMALL)
+    run = train(tmp_path / "run", *SMALL, f"data.root={tmp_path}/demo")
     record = json.loads(run.record.read_text())
     assert record["status"] == "finished"
     evaluate(run.path)
