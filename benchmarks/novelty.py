@@ -13,10 +13,11 @@ from faceproof.data.datasets import label_numbers
 from faceproof.data.run_tables import read_samples, recorded_data
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.novelty import fit_novelty_point, strange_flags
-from faceproof.inference.scoring import features_of
+from faceproof.inference.scoring import features_of, score
 from faceproof.io.run_folder import RunFolder
+from faceproof.models.comparing import middle_layer
 from faceproof.models.detector import Detector
-from faceproof.models.novelty import fit_novelty
+from faceproof.models.novelty import Novelty, fit_novelty
 from faceproof.models.weights import load_network
 from faceproof.task import Task
 from faceproof.workflows.novelty import MAX_FITTED, Wanted
@@ -25,7 +26,7 @@ RATE = 0.05
 NEIGHBOURS = 10
 
 Values = np.ndarray
-Distance = Callable[[Values], Values]  # of features (N, C): (N,)
+Distance = Callable[[pa.Table], Values]  # of an image table: (N,)
 
 
 def measure_novelty(run: Path, others: list[str], number: int) -> list[dict[str, object]]:
@@ -38,61 +39,49 @@ def measure_novelty(run: Path, others: list[str], number: int) -> list[dict[str,
     if net.input.num_passes > 1:
         raise FaceproofError(f"{run} judges an image by tiles or mirror images; name another run")
     home, listed = read_samples(folder), dict(map(_listed, others))
-    train = Wanted(_of(home, "train"), RATE).sample
-    features = _features(net, train, task)
-    distances = _distances(features, label_numbers(train, task))
-    val = _features(net, _of(home, "val"), task)
-    points = {name: fit_novelty_point(of(val), RATE, MAX_FITTED) for name, of in distances.items()}
-    rows = []
-    usual = None
+    train, val = Wanted(_of(home, "train"), RATE).sample, _of(home, "val")
+    ways = _ways(net, train, task)
+    points = {name: fit_novelty_point(of(val), RATE, MAX_FITTED) for name, of in ways.items()}
+    rows, usual = [], dict[str, Values]()
     for name, images in {"home": _of(home, "test"), **listed}.items():
         chosen = images.take(_spread(images.num_rows, number))
-        values = _features(net, chosen, task)
-        usual = values if usual is None else usual
         row: dict[str, object] = {"source": name, "images": chosen.num_rows}
-        row["ROC-AUC"] = _area(label_numbers(chosen, task), _logits(net, values))
-        for method, of in distances.items():
-            row[f"{method}, called"] = float(strange_flags(of(values), points[method]).mean())
-            told = np.concatenate([of(usual), of(values)])
-            labels = np.repeat([0, 1], [len(usual), len(values)])
-            row[f"{method}, told from home"] = _area(labels, told)
+        row["ROC-AUC"] = _area(label_numbers(chosen, task), score(net, chosen, task))
+        for way, of in ways.items():
+            values = of(chosen)
+            usual.setdefault(way, values)
+            row[f"{way}, called"] = float(strange_flags(values, points[way]).mean())
+            told = np.concatenate([usual[way], values])
+            labels = np.repeat([0, 1], [len(usual[way]), len(values)])
+            row[f"{way}, told from home"] = _area(labels, told)
         rows.append(row)
     return rows
 
 
-def _distances(features: Values, labels: Values) -> dict[str, Distance]:
-    """Return each way to measure how far an image is from those of training."""
+def _ways(net: Detector, train: pa.Table, task: Task) -> dict[str, Distance]:
+    """Return each way to measure how far the images of a table are from those of training."""
     import torch
 
-    shrunk, single = fit_novelty(features, labels), fit_novelty(features, np.zeros_like(labels))
-    unit = _unit(features)
-    normed = fit_novelty(unit, labels)
-    finder = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(unit)
-    return {
-        "Mahalanobis": lambda values: shrunk(torch.from_numpy(values)).double().numpy(),
-        "one mean": lambda values: single(torch.from_numpy(values)).double().numpy(),
-        "normalised": lambda values: normed(torch.from_numpy(_unit(values))).double().numpy(),
-        f"{NEIGHBOURS}th neighbour": lambda values: finder.kneighbors(_unit(values))[0][:, -1],
-    }
+    ways: dict[str, Distance] = {}
+    codes = label_numbers(train, task)
+    for name, layer in {"middle layer": middle_layer(net), "last layer": None}.items():
+        novelty = fit_novelty(features_of(net, train, task, layer=layer), codes, layer=layer)
+
+        def away(rows: pa.Table, novelty: Novelty = novelty) -> Values:
+            features = features_of(net, rows, task, layer=novelty.layer)
+            return novelty(torch.from_numpy(features)).double().numpy()
+
+        ways[name] = away
+    finder = NearestNeighbors(n_neighbors=NEIGHBOURS)
+    finder.fit(_unit(features_of(net, train, task)))
+    ways[f"{NEIGHBOURS}th neighbour in the last"] = lambda rows: finder.kneighbors(
+        _unit(features_of(net, rows, task))
+    )[0][:, -1]
+    return ways
 
 
 def _unit(features: Values) -> Values:
     return features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
-
-
-def _features(net: Detector, rows: pa.Table, task: Task) -> Values:
-    return features_of(net, rows, task)
-
-
-def _logits(net: Detector, features: Values) -> Values | None:
-    """Return the logits of features (N, C); None of a head that takes maps."""
-    import torch
-
-    try:
-        with torch.inference_mode():
-            return net.classify(torch.from_numpy(features)).numpy()
-    except (RuntimeError, IndexError):
-        return None
 
 
 def _of(rows: pa.Table, split: str) -> pa.Table:

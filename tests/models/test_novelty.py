@@ -8,9 +8,13 @@ import safetensors.torch
 import torch
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
+from torch import nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models.detector import pool_features
+from faceproof.models.backbones import timm_backbone
+from faceproof.models.comparing import features_to_compare, middle_layer, stages
+from faceproof.models.detector import Detector, pool_features
+from faceproof.models.heads import LinearHead
 from faceproof.models.novelty import (
     MAX_DIRECTIONS,
     DetectorWithNovelty,
@@ -23,7 +27,7 @@ from faceproof.models.novelty import (
     read_novelty,
     save_novelty,
 )
-from tests.small_networks import resnet, small
+from tests.small_networks import PLAIN, join, resnet, small
 
 PLACE = Path("novelty.safetensors")
 
@@ -116,8 +120,15 @@ def test_a_file_gives_the_same_distances():
     features, labels = drawn()
     novelty, images = fit_novelty(features, labels), torch.from_numpy(features)
     data = save_novelty(novelty)
-    assert len(data) <= max_bytes(12)
-    assert torch.equal(read_novelty(PLACE, data, 12)(images), novelty(images))
+    assert len(data) <= max_bytes(of_width(12))
+    assert torch.equal(read_novelty(PLACE, data, of_width(12))(images), novelty(images))
+
+
+def of_width(number):
+    """Return a network whose head is given so many features, and whose backbone names no stage."""
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, number))
+    backbone.num_features = number
+    return Detector(backbone, LinearHead, PLAIN)
 
 
 def changed(change, width=12):
@@ -155,7 +166,7 @@ HOSTILE = {
 def test_a_strangers_file_is_refused(name):
     make, reason = HOSTILE[name]
     with pytest.raises(FaceproofError, match=reason):
-        read_novelty(PLACE, make(), 12)
+        read_novelty(PLACE, make(), of_width(12))
 
 
 def test_a_detector_with_novelty_gives_the_logits_of_the_detector():
@@ -167,6 +178,54 @@ def test_a_detector_with_novelty_gives_the_logits_of_the_detector():
         assert torch.equal(logits, net(images))
         assert torch.equal(novelties, novelty(features))
     assert features.shape == (12, net.num_features)
+
+
+def test_a_detector_with_novelty_compares_images_by_a_layer_in_the_middle():
+    net, images = resnet(0), torch.rand(12, 3, 64, 64)
+    layer = middle_layer(net)
+    with torch.no_grad():
+        features = FeatureNetwork(net, layer)(images)
+        fitted = fit_novelty(features.numpy(), np.arange(12) % 2, layer=layer)
+        novelty = read_novelty(PLACE, save_novelty(fitted.scaled(2.0)), net)
+        logits, novelties = DetectorWithNovelty(net, novelty)(images)
+        assert torch.equal(logits, net(images))
+        assert torch.equal(novelties, novelty(features))
+        assert torch.equal(novelties, fitted(features) / 2)
+    assert layer == novelty.layer == "layer3"
+    assert features.shape == (12, stages(net.backbone)["layer3"])
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "size"),
+    [
+        ("test_efficientnet", "blocks.3", 32),
+        ("test_vit", "blocks.3", 160),
+        ("densenet121", "features.denseblock3", 32),
+        ("swin_tiny_patch4_window7_224", "layers.2", 224),
+        ("hrnet_w18_small", None, 32),  # its stage gives several maps
+    ],
+)
+def test_the_layer_in_the_middle_of_timms_backbones(name, layer, size):
+    net = join(timm_backbone(name), LinearHead, size=size)
+    assert middle_layer(net) == layer
+    width = net.num_features if layer is None else stages(net.backbone)[layer]
+    with torch.no_grad():
+        assert features_to_compare(net, torch.rand(2, 3, size, size), layer)[1].shape == (2, width)
+
+
+def test_a_small_backbone_has_no_layer_in_the_middle():
+    assert middle_layer(small(0)) is None
+
+
+@pytest.mark.parametrize("name", [b"layer9", b"\xff", b""])
+def test_a_layer_that_the_network_does_not_have_is_refused(name):
+    state = safetensors.torch.load(save_novelty(fit_novelty(*drawn())))
+    state["layer"] = torch.tensor(list(name), dtype=torch.uint8)
+    with pytest.raises(FaceproofError, match=r"this network does not have; it has .*layer3"):
+        read_novelty(PLACE, safetensors.torch.save(state), resnet(0))
+    state["layer"] = torch.tensor(float("nan"))
+    with pytest.raises(FaceproofError, match="it has none that is named"):
+        read_novelty(PLACE, safetensors.torch.save(state), of_width(12))
 
 
 def test_features_of_places_are_averaged():

@@ -226,7 +226,7 @@ def test_collapsed_features_are_an_error_that_says_what_to_do(run):
 
 
 def test_a_run_whose_fit_failed_is_not_finished_and_fits_again(run, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise FaceproofError("no")
 
     copied = RunFolder(shutil.copytree(run.path, tmp_path / "run"))

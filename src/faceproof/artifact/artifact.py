@@ -170,8 +170,8 @@ def read_network_novelty(folder: Path, entry: NetworkEntry, net: Detector) -> No
     """
     if entry.novelty is None:
         return None
-    data = read_file(folder, entry.novelty, max_bytes(net.num_features))
-    return read_novelty(folder / entry.novelty.file, data, net.num_features)
+    data = read_file(folder, entry.novelty, max_bytes(net))
+    return read_novelty(folder / entry.novelty.file, data, net)
 
 
 def _check_shapes(path: Path, state: Mapping[str, Tensor], wanted: Shapes) -> None:

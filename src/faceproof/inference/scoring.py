@@ -74,8 +74,12 @@ def score_with_novelty(
     return _scores(found[:, 0], rows), _scores(found[:, 1], rows)
 
 
-def features_of(net: Detector, rows: pa.Table, task: Task, how: Scoring = PLAIN) -> Features:
-    """Return the features that the head is given of the rows of an image table, (N * V, C).
+def features_of(
+    net: Detector, rows: pa.Table, task: Task, how: Scoring = PLAIN, layer: str | None = None
+) -> Features:
+    """Return the features of the rows of an image table, (N * V, C): those that the head is given.
+
+    With `layer`, a stage of the backbone, they are its, averaged over places.
 
     V are the views of an image, its tiles and mirror images, one without any (see
     `data.model_input.views`); those of one image stand together.
@@ -83,7 +87,7 @@ def features_of(net: Detector, rows: pa.Table, task: Task, how: Scoring = PLAIN)
     Raises:
         FaceproofError: an image cannot be read any more.
     """
-    found = _outputs(FeatureNetwork(net), rows, task, how, _stack_views)
+    found = _outputs(FeatureNetwork(net, layer), rows, task, how, _stack_views)
     return found.reshape(-1, found.shape[-1])
 
 

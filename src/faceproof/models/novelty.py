@@ -1,4 +1,4 @@
-"""How unlike the training images an image is, by the features that a detector's head is given.
+"""How unlike the training images an image is, by the features of a layer of the detector.
 
 The distance is Mahalanobis's to the nearest class of the training images, under one covariance of
 both classes (Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models.detector import Detector, pool_features
+from faceproof.models.comparing import features_to_compare, stages
+from faceproof.models.detector import Detector
 
 MAX_DIRECTIONS = 128  # of the covariance; a file of 2,048 features takes 1 MB then
 MIN_IMAGES = 10  # of training, to fit a covariance to at all
 FLOOR = 1e-6  # of the largest variance; smaller ones are raised to it
 MAX_CLASSES = 2
+LAYER = "layer"  # in a file: the name of the layer as bytes of UTF-8; absent for the last
 MAX_HEADER = 100_000  # bytes of a file beside its numbers
 
 Features = NDArray[np.float32]
@@ -40,6 +42,8 @@ class Novelty(nn.Module):
         inverses: (K,), one over the variance in each direction.
         inverse_of_rest: (), one over the variance in every other direction.
         scale: (), the distance that counts as 1.
+        layer: the stage of the backbone whose features these are, averaged over places; None for
+            the features that the head is given.
     """
 
     means: Tensor
@@ -55,8 +59,10 @@ class Novelty(nn.Module):
         inverses: Tensor,
         inverse_of_rest: Tensor,
         scale: Tensor,
+        layer: str | None = None,
     ) -> None:
         super().__init__()
+        self.layer = layer
         self.register_buffer("means", means)
         self.register_buffer("directions", directions)
         self.register_buffer("inverses", inverses)
@@ -75,7 +81,8 @@ class Novelty(nn.Module):
     def scaled(self, distance: float) -> "Novelty":
         """Return the same with another distance that counts as 1."""
         state = {name: value.clone() for name, value in self.named_buffers()}
-        return Novelty(**{**state, "scale": torch.tensor(distance, dtype=torch.float32)})
+        state["scale"] = torch.tensor(distance, dtype=torch.float32)
+        return Novelty(**state, layer=self.layer)
 
 
 class DetectorWithNovelty(nn.Module):
@@ -88,20 +95,20 @@ class DetectorWithNovelty(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and novelties, (B,) float32 each, of (B, 3, S, S) images in [0, 1]."""
-        features = self.net.features(images)
-        return self.net.classify(features), self.novelty(pool_features(self.net, features))
+        features, compared = features_to_compare(self.net, images, self.novelty.layer)
+        return self.net.classify(features), self.novelty(compared)
 
 
 class FeatureNetwork(nn.Module):
-    """The backbone of a detector, which gives the features by which images are compared."""
+    """A detector that gives the features by which images are compared, of a layer or the last."""
 
-    def __init__(self, net: Detector) -> None:
+    def __init__(self, net: Detector, layer: str | None = None) -> None:
         super().__init__()
-        self.input, self.net = net.input, net
+        self.input, self.net, self.layer = net.input, net, layer
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features, (B, C) float32, of (B, 3, S, S) images in [0, 1]."""
-        return pool_features(self.net, self.net.features(images))
+        return features_to_compare(self.net, images, self.layer)[1]
 
 
 @dataclass(frozen=True)
@@ -114,9 +121,14 @@ class Spread:
 
 
 def fit_novelty(
-    features: Features, labels: NDArray[np.int64], num_directions: int = MAX_DIRECTIONS
+    features: Features,
+    labels: NDArray[np.int64],
+    num_directions: int = MAX_DIRECTIONS,
+    layer: str | None = None,
 ) -> Novelty:
     """Fit the distance to training images: features (N, C), and their classes as numbers, (N,).
+
+    `layer` is what the features are of, as in `Novelty`.
 
     Raises:
         FaceproofError: the images are too few, a feature is not finite, or all images have the
@@ -142,7 +154,8 @@ def fit_novelty(
         "scale": 1.0,
     }
     return Novelty(
-        **{name: torch.from_numpy(np.asarray(one, np.float32)) for name, one in numbers.items()}
+        **{name: torch.from_numpy(np.asarray(one, np.float32)) for name, one in numbers.items()},
+        layer=layer,
     )
 
 
@@ -179,19 +192,22 @@ def fit_spread(centred: NDArray[np.float64], num_directions: int) -> Spread:
 def save_novelty(novelty: Novelty) -> bytes:
     """Return a fitted distance as the bytes of a safetensors file."""
     tensors = {name: value.cpu().contiguous() for name, value in novelty.named_buffers()}
+    if novelty.layer is not None:
+        tensors[LAYER] = torch.tensor(list(novelty.layer.encode()), dtype=torch.uint8)
     return safetensors.torch.save(tensors)
 
 
-def max_bytes(num_features: int) -> int:
-    """Return the most bytes that the file of a distance between so many features can have."""
+def max_bytes(net: Detector) -> int:
+    """Return the most bytes that the file of a network's distance can have."""
+    num_features = max(net.num_features, *stages(net.backbone).values(), 1)
     numbers = num_features * (MAX_CLASSES + MAX_DIRECTIONS) + MAX_DIRECTIONS + 2
     return 4 * numbers + MAX_HEADER
 
 
-def read_novelty(path: Path, data: bytes, num_features: int) -> Novelty:
+def read_novelty(path: Path, data: bytes, net: Detector) -> Novelty:
     """Make a distance of the bytes of its file, which a stranger may have written.
 
-    `num_features` is C, of the network's backbone; `path` is for messages.
+    `net` is the network whose features are compared; `path` is for messages.
 
     Raises:
         FaceproofError: the file is damaged, or of another network.
@@ -200,6 +216,8 @@ def read_novelty(path: Path, data: bytes, num_features: int) -> Novelty:
         state = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise FaceproofError(f"{path} is no whole safetensors file: {error}") from error
+    layer = _layer_of(state.pop(LAYER, None), path, net)
+    num_features = net.num_features if layer is None else stages(net.backbone)[layer]
     directions, means = (state.get(name) for name in ("directions", "means"))
     num_directions = 0 if directions is None else directions.shape[-1:].numel()
     num_classes = 0 if means is None else means.shape[:1].numel()
@@ -225,7 +243,25 @@ def read_novelty(path: Path, data: bytes, num_features: int) -> Novelty:
     )
     if not positive:
         raise FaceproofError(f"{path} holds variances or a scale that are not positive")
-    return Novelty(**state)
+    return Novelty(**state, layer=layer)
+
+
+def _layer_of(name: Tensor | None, path: Path, net: Detector) -> str | None:
+    """Return the layer that a file names, None where it names none.
+
+    Raises:
+        FaceproofError: the network has no such layer.
+    """
+    if name is None:
+        return None
+    known = stages(net.backbone)
+    found = bytes(name.flatten().to(torch.uint8).tolist()).decode(errors="replace")
+    if found not in known:
+        raise FaceproofError(
+            f"{path} compares images by the layer {found[:80]!r}, which this network does not "
+            f"have; it has {', '.join(known) or 'none that is named'}"
+        )
+    return found
 
 
 def median_distance(distances: NDArray[np.float64]) -> float:

@@ -18,6 +18,7 @@ from faceproof.inference.scoring import Scoring, features_of, score, score_with_
 from faceproof.io.atomic import atomic_file
 from faceproof.io.plain_files import read_bytes
 from faceproof.io.run_folder import RunFolder
+from faceproof.models.comparing import middle_layer
 from faceproof.models.detector import Detector
 from faceproof.models.novelty import (
     MIN_IMAGES,
@@ -86,10 +87,11 @@ def score_validation(
 
 def _fit(net: Detector, wanted: Wanted, task: Task, num_workers: int | str) -> Novelty:
     rows = wanted.sample
-    features = features_of(net, rows, task, Scoring(num_workers=num_workers))
+    layer = middle_layer(net)
+    features = features_of(net, rows, task, Scoring(num_workers=num_workers), layer)
     labels = np.repeat(label_numbers(rows, task), len(features) // rows.num_rows)
     try:
-        return fit_novelty(features, labels)
+        return fit_novelty(features, labels, layer=layer)
     except FaceproofError as error:
         raise FaceproofError(
             f"novelty.rate={wanted.rate:g} cannot be had: {error}. The training itself is whole: "
@@ -132,5 +134,5 @@ def load_novelty(run: RunFolder, net: Detector) -> Novelty | None:
     # Members of an ensemble may lack an operating point, and have no such file then.
     if not run.novelty.is_file() or run.read_novelty_point() is None:
         return None
-    data = read_bytes(run.novelty, max_bytes(net.num_features))
-    return read_novelty(run.novelty, data, net.num_features)
+    data = read_bytes(run.novelty, max_bytes(net))
+    return read_novelty(run.novelty, data, net)
