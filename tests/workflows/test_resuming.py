@@ -490,6 +490,13 @@ def test_a_run_limited_to_so_many_steps_is_not_gone_on_with(tiny, tmp_path):
         train(run.path, f"resume={run.path}", "+trainer.max_steps=8")
 
 
+def test_steps_that_end_within_the_first_epoch_are_refused_before_it(tiny, tmp_path):
+    words = (*tiny, "trainer.max_epochs=1", "+trainer.max_steps=1")
+    with pytest.raises(FaceproofError, match=r"of 4 steps.* trainer\.limit_train_batches=1"):
+        train(tmp_path / "run", *words)
+    assert not (tmp_path / "run/metrics.csv").exists()
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 @pytest.mark.parametrize("how", ["norm", "value"])
 def test_gradients_are_clipped_in_every_precision(tiny, tmp_path, precision, how):

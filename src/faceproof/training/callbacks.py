@@ -14,6 +14,7 @@ from torch import nn
 
 from faceproof.augment.mixing import Mixed
 from faceproof.data.datasets import Batch, FeatureBatch
+from faceproof.errors import FaceproofError
 from faceproof.evaluation.metric_formulas import has_both_classes
 from faceproof.evaluation.metrics import metrics_shown
 from faceproof.evaluation.scores import LabelledScores, WeightedScores
@@ -56,6 +57,21 @@ class Freezing(Callback):
         net = module.net
         assert isinstance(net, Detector)
         set_trainable(net, self.schedule.trainable(parts_of(net), trainer.current_epoch))
+
+
+class WholeEpoch(Callback):
+    """Refuses a training that would end within its first epoch, before validation judges it."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare `max_steps` with the optimizer steps of an epoch."""
+        together = trainer.accumulate_grad_batches
+        steps = math.ceil(trainer.num_training_batches / together)
+        if 0 <= trainer.max_steps < steps:
+            raise FaceproofError(
+                f"trainer.max_steps={trainer.max_steps} ends the training within its first epoch, "
+                f"of {steps:,} steps, and an epoch is judged at its end; use trainer.max_epochs=1 "
+                f"trainer.limit_train_batches={max(trainer.max_steps, 1) * together}"
+            )
 
 
 class EarlyStopping(callbacks.EarlyStopping):

@@ -26,6 +26,7 @@ from faceproof.training.callbacks import (
     Freezing,
     ImageRate,
     ProgressBar,
+    WholeEpoch,
 )
 from faceproof.training.checkpoints import AtomicCheckpointIO, LastCheckpoint, num_whole_epochs
 from faceproof.training.config import TrainConfig
@@ -112,7 +113,8 @@ def _callbacks(run: RunFolder, task: Task, config: TrainConfig, resume: bool) ->
         _restore_best(best, run, config.monitor)
     # Not `save_last=True`: since Lightning 2.6 that is a copy of the best.
     last = LastCheckpoint(run.last, config.checkpoint)
-    callbacks: list[Callback] = [Freezing(config.freeze), ImageRate(), EpochLines(), best, last]
+    callbacks: list[Callback] = [WholeEpoch(), Freezing(config.freeze), ImageRate(), EpochLines()]
+    callbacks += [best, last]
     if config.part_monitors:
         callbacks.append(PartMetrics(config.part_monitors, task))
     if config.ema is not None:
