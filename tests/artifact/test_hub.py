@@ -104,7 +104,7 @@ def test_an_earlier_detector_is_replaced_and_its_revision_still_loads(hub, artif
     hub.change(NAME, gone_onnx=None)
     old = hub.repositories[NAME].branches["main"]
     change_card(artifact, lambda card: card.update(name="newer"))
-    push(artifact, PLACE)
+    push(artifact, PLACE, replace_page=True)
     assert faceproof.load(f"hf://{NAME}").card.name == "newer"
     assert faceproof.load(f"hf://{NAME}@{old}").card.name == "face_cnn"
     with pytest.raises(FaceproofError, match=r"gone\.onnx, which its card does not name"):
@@ -113,8 +113,33 @@ def test_an_earlier_detector_is_replaced_and_its_revision_still_loads(hub, artif
 
 def test_what_a_push_no_longer_has_is_removed(hub, artifact):
     hub.make(NAME, contents(artifact) | {"gone.onnx": b"old"}, private=True)
-    push(artifact, PLACE)
+    push(artifact, PLACE, replace_page=True)
     assert "gone.onnx" not in hub.files(NAME)
+
+
+def test_a_page_that_was_edited_on_the_hub_is_not_replaced(hub, artifact, tmp_path):
+    push(artifact, PLACE)
+    push(artifact, PLACE)  # as it was put there
+    page = hub.files(NAME)["README.md"]
+    hub.change(NAME, README_md=page.replace(b"# ", b"# Our ", 1))
+    before = hub.files(NAME)
+    with pytest.raises(FaceproofError, match=r"written or edited there.*push with --replace-page"):
+        push(artifact, PLACE)
+    assert hub.files(NAME) == before
+    pull(PLACE, tmp_path / "pulled")
+    push(tmp_path / "pulled", PLACE, replace_page=True)  # with the edit, signed anew
+    assert hub.files(NAME)["README.md"].count(b"put here by faceproof push") == 1
+    assert b"# Our " in hub.files(NAME)["README.md"]
+    push(tmp_path / "pulled", PLACE)
+
+
+def test_an_error_of_huggingface_hub_itself_is_not_one_of_the_network(hub, artifact, monkeypatch):
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("unexpected argument")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", broken)
+    with pytest.raises(FaceproofError, match=r"has failed at hf://.* \(TypeError: unexpected"):
+        faceproof.load(f"hf://{NAME}")
 
 
 def test_a_commit_is_fetched_once_and_then_needs_no_hub(hub, artifact):
@@ -263,7 +288,7 @@ def test_who_may_not_write_is_told(hub, artifact, monkeypatch, token, message, t
         put(hub, artifact)
     use_hub(monkeypatch, hub.address, token)
     with pytest.raises(FaceproofError, match=message) as caught:
-        push(artifact, PLACE, public=there)
+        push(artifact, PLACE, public=there, replace_page=True)
     assert "hf_of" not in str(caught.value)
 
 
@@ -298,8 +323,20 @@ def test_the_commands(hub, artifact, tmp_path, capsys):
     assert hub.tokens == {TOKEN, None}  # an address that the hub signs gets none
     assert main(["push", str(artifact), f"hf://{NAME}", "--license", "Apache 2"]) == 2
     assert "is not the hub's name for a licence" in capsys.readouterr().err
-    assert main(["predict", str(tmp_path), "--detector", f"hf://{NAME}"]) == 2
-    assert f"fetch it by faceproof pull hf://{NAME} --to detector" in capsys.readouterr().err
+    Image.effect_noise((40, 40), 80).convert("RGB").save(tmp_path / "noise.png")
+    out = tmp_path / "verdicts.csv"
+    words = [
+        "predict",
+        str(tmp_path / "noise.png"),
+        "--detector",
+        f"hf://{NAME}",
+        "--out",
+        str(out),
+    ]
+    assert main(words) == 0
+    assert "noise.png" in out.read_text()
+    assert main(["predict", str(tmp_path), "--detector", "hf://somebody/nothing"]) == 2
+    assert "the hub shows no repository hf://somebody/nothing" in capsys.readouterr().err
 
 
 def test_a_process_of_its_own_asks_the_hub_of_HF_ENDPOINT(hub, artifact, tmp_path):  # noqa: N802

@@ -9,6 +9,7 @@ user's token itself.
 import logging
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from faceproof.artifact.artifact import (
 )  # fmt: skip
 from faceproof.artifact.card import MAX_NETWORKS, Card
 from faceproof.artifact.hub_answers import ask, make_client
-from faceproof.artifact.hub_card import hub_card
+from faceproof.artifact.hub_card import hub_card, is_signed_page, sign_page
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_folder
 from faceproof.io.cache import cache_folder
@@ -89,7 +90,10 @@ def read_place(text: str | Path) -> HubPlace:
     )
 
 
-def push(folder: Path, place: HubPlace, license: str | None = None, public: bool = False) -> str:
+def push(
+    folder: Path, place: HubPlace, license: str | None = None, public: bool = False,
+    replace_page: bool = False,
+) -> str:  # fmt: skip
     """Put an artifact into a repository of the hub, in one commit, and return that commit's hash.
 
     The repository is made if there is none, private unless it is to be `public`; one that is there
@@ -100,18 +104,22 @@ def push(folder: Path, place: HubPlace, license: str | None = None, public: bool
         place: without a revision.
         license: of the weights, by the hub's name for it, such as `apache-2.0`.
         public: everybody may read the repository.
+        replace_page: also a page that somebody has edited there.
 
     Raises:
         FaceproofError: the artifact is not whole or holds something else, the repository holds
-            something else, or the hub refuses or does not answer.
+            something else or a page that was edited there, or the hub refuses or does not answer.
     """
     if place.revision is not None:
         raise FaceproofError(f"{place} names a revision; push to hf://{place.repository}")
     client = make_client()
     files = _whole_files(folder)
     card = read_card(folder)
-    files[README] = hub_card(card, files[README].decode(), place.repository, license).encode()
+    page = hub_card(card, files[README].decode(), place.repository, license)
+    files[README] = sign_page(page).encode()
     before = _files_to_replace(client, place, public)
+    if README in before.sizes and not replace_page:
+        _refuse_edited_page(client, place, before)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     gone = [CommitOperationDelete(name) for name in sorted(before.sizes.keys() - files.keys())]
@@ -280,6 +288,23 @@ def _files_to_replace(client: "HfApi", place: HubPlace, public: bool) -> _Listed
             "change that on its page; nothing was pushed"
         )
     return found
+
+
+def _refuse_edited_page(client: "HfApi", place: HubPlace, listed: _Listed) -> None:
+    """Refuse to replace a page that is not the one which an earlier push has put there.
+
+    Raises:
+        FaceproofError: somebody has written or edited it.
+    """
+    with tempfile.TemporaryDirectory(prefix="faceproof-") as folder:
+        _download(client, place, listed, README, Path(folder))
+        page = read_bytes(Path(folder) / README, MAX_README)
+    if not is_signed_page(page.decode(errors="replace")):
+        raise FaceproofError(
+            f"the page of {place} (its README.md) was written or edited there, and the push would "
+            "replace it; copy what is yours into the README.md of the detector's folder, and push "
+            "with --replace-page"
+        )
 
 
 def _whole_files(folder: Path) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 Answer = TypeVar("Answer")
+NETWORKING = ("http", "requests", "urllib3", "hf_xet")  # how modules of the network begin
 LOG_IN = "log in by hf auth login, or set HF_TOKEN"
 
 
@@ -68,10 +69,19 @@ def _explain(place: object, raised: Exception) -> str:
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.is_offline_mode():
         return f"{place} is on the hub, and HF_HUB_OFFLINE forbids to ask it; unset that"
     reason, *_ = [*str(chain[-1]).splitlines(), ""]
+    if not any(map(_is_of_network, chain)):
+        return (
+            f"huggingface_hub has failed at {place} ({type(chain[-1]).__name__}: "
+            f"{printable(reason)}); pip install -U huggingface_hub may help"
+        )
     return (
         f"the hub {constants.ENDPOINT} cannot be reached, or broke off "
         f"({type(chain[-1]).__name__}: {printable(reason)}); connect to the network and try again"
     )
+
+
+def _is_of_network(error: BaseException) -> bool:
+    return isinstance(error, OSError) or type(error).__module__.startswith(NETWORKING)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,5 +1,6 @@
 """The page of a detector on the hub: its card for people, after the metadata that the hub reads."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ TAGS = {"deepfake": "deepfake-detection", "face": "face-or-not"}
 UNKNOWN = "unknown"  # the hub's word for a licence that nobody has stated
 BLOCK = re.compile(r"\A---\r?\n.*?\r?\n---\r?\n+", re.DOTALL)
 LICENCES = "## Licences"
+SIGNED = re.compile(r"\n<!-- put here by faceproof push: ([0-9a-f]{64}) -->\n\Z")
 
 
 def hub_card(card: Card, readme: str, repository: str, license: str | None = None) -> str:
@@ -42,6 +44,22 @@ def hub_card(card: Card, readme: str, repository: str, license: str | None = Non
         body = model_card(card, f"hf://{repository}")
         body += "\n".join(["", LICENCES, "", *_licences(card, stated), ""])
     return (block[0] if block else f"---\n{_metadata(card, stated)}---\n\n") + body
+
+
+def sign_page(page: str) -> str:
+    """Return a page with a digest of it at its end, by which a later push sees an edit."""
+    text = SIGNED.sub("", page)
+    return f"{text}\n<!-- put here by faceproof push: {_digest(text)} -->\n"
+
+
+def is_signed_page(page: str) -> bool:
+    """Say whether a page is as `sign_page` returned it."""
+    found = SIGNED.search(page)
+    return found is not None and found[1] == _digest(page[: found.start()])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _stated(readme: str, license: str | None) -> str | None:

@@ -1,12 +1,13 @@
 """`faceproof serve`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from faceproof.cli.shell import shell
-from faceproof.io.newest_runs import refuse_missing_detector
 from faceproof.server.limits import Limits
+from faceproof.workflows.hub import fetched
 from faceproof.workflows.serve import ServeConfig, serve
 
 
@@ -20,5 +21,4 @@ class Options(ServeConfig):
 @shell(example="faceproof serve detector, then open http://127.0.0.1:7860")
 def command(config: Options) -> int:
     """Serve until the process is told to end; 1 if the server could not start."""
-    refuse_missing_detector(config.detector)
-    return serve(config)
+    return serve(replace(config, detector=fetched(config.detector)))

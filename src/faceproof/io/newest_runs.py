@@ -83,12 +83,6 @@ def refuse_missing_detector(folder: Path) -> None:
     Raises:
         FaceproofError: it names the command that makes one.
     """
-    if folder.parts[:1] == ("hf:",):
-        place = f"hf://{'/'.join(folder.parts[1:])}"
-        raise FaceproofError(
-            f"a command takes a folder, and {place} is on the hub; fetch it by faceproof pull "
-            f"{place} --to detector, and name --detector detector"
-        )
     if not folder.exists():
         raise FaceproofError(
             f"there is no folder {folder}; name a detector that faceproof export has written: "

@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
+from faceproof.io.newest_runs import refuse_missing_detector
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class PushConfig:
         license: of the weights, by the hub's name for it, such as apache-2.0 or cc-by-nc-4.0; it is
             said to be unknown without.
         public: everybody may see the repository; else it is private.
+        replace_page: replace the repository's page also if it was written or edited there.
     """
 
     folder: Path
@@ -27,6 +29,7 @@ class PushConfig:
     _: KW_ONLY
     license: str | None = None
     public: bool = False
+    replace_page: bool = False
 
     def __post_init__(self) -> None:
         if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.license):
@@ -55,6 +58,20 @@ class PullConfig:
     overwrite: bool = False
 
 
+def fetched(detector: Path) -> Path:
+    """Return the folder of a detector; one on the hub is fetched into the cache first.
+
+    Raises:
+        FaceproofError: there is no such folder, or the hub does not give it out.
+    """
+    if detector.parts[:1] == ("hf:",):  # before what the hub takes is imported
+        from faceproof.artifact.hub import local_folder
+
+        return local_folder(detector)
+    refuse_missing_detector(detector)
+    return detector
+
+
 def push(config: PushConfig) -> str:
     """Put an artifact on the hub, and return the place by which this version of it is loaded.
 
@@ -64,7 +81,7 @@ def push(config: PushConfig) -> str:
     from faceproof.artifact import hub
 
     place = hub.read_place(config.to)
-    commit = hub.push(config.folder, place, config.license, config.public)
+    commit = hub.push(config.folder, place, config.license, config.public, config.replace_page)
     return f"{place}@{commit}"
 
 

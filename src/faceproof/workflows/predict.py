@@ -42,7 +42,8 @@ class PredictConfig:
     Attributes:
         paths: images, videos, folders (with all below), patterns, a .csv file with a column path, a
             .txt file with one path a line, or - for paths on standard input.
-        detector: the artifact's folder, made by faceproof export.
+        detector: the artifact's folder, made by faceproof export; or hf://OWNER/NAME of the Hugging
+            Face hub, or hf://OWNER/NAME@REVISION.
         out: the file to write, .csv, .jsonl or .parquet.
         overwrite: replace that file, and start from the beginning.
         keep_going: exit with 0 even if files could not be read.

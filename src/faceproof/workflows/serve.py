@@ -39,7 +39,8 @@ class ServeConfig:
     'faceproof[serve]', and 'faceproof[video]' for videos.
 
     Attributes:
-        detector: the artifact's folder, made by faceproof export.
+        detector: the artifact's folder, made by faceproof export; or hf://OWNER/NAME of the Hugging
+            Face hub, or hf://OWNER/NAME@REVISION.
         host: the address to listen at; the default can be reached from this machine only.
         port: the port to listen at; 0 takes one that is free.
         root_path: the path below which a proxy passes requests on, such as /detector.
