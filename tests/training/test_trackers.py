@@ -245,6 +245,29 @@ def test_a_store_that_is_away_is_told_before_the_first_epoch(small_faces, tmp_pa
     assert not (tmp_path / "run/last.ckpt").exists()
 
 
+def test_a_run_that_fails_after_its_last_epoch_has_failed_in_mlflow(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="takes faceproof[mlflow]")
+    faces = write_faces(tmp_path / "faces", train=8, val=8)
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+
+    def fail(*_: object) -> None:
+        raise FaceproofError("no threshold")
+
+    words = (*TINY, f"data.root={faces}", "logger=mlflow", "trainer.max_epochs=1")
+    try:
+        with monkeypatch.context() as changed:
+            changed.setattr("faceproof.workflows.train.store_operating_point", fail)
+            with pytest.raises(FaceproofError, match="no threshold"):
+                train(tmp_path / "run", *words)
+        run = RunFolder(tmp_path / "run")
+        assert mlflow_run(run)[1].info.status == "FAILED"
+        train(run.path, f"resume={run.path}")
+        assert mlflow_run(run)[1].info.status == "FINISHED"
+    finally:
+        mlflow.set_tracking_uri(None)
+
+
 def test_a_store_that_goes_away_ends_the_logging_and_not_the_training(caplog):
     def fail(*_):
         raise OSError("the server is gone")

@@ -170,6 +170,13 @@ class MLflow(Board, MLFlowLogger):
         self.attempt(lambda: self.experiment.log_artifact(self.run_id, str(page), place))
 
 
+    @rank_zero_only
+    def close(self, failed: bool = False) -> None:
+        """Say of a run that failed after its last epoch that it did; it was called finished."""
+        if failed and self._initialized:
+            self.attempt(self.experiment.set_terminated, self._run_id, "FAILED")
+
+
 class WandB(Board, WandbLogger):
     """A run of Weights & Biases, by the user's own login, or offline by WANDB_MODE.
 
