@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import http.server
 import json
 import shutil
@@ -322,3 +323,22 @@ def test_the_command_writes_a_page_that_holds_its_parts(tmp_path, runtime, capsy
     assert main(["export", str(run), "--to", str(page), "--web"]) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main(["export", str(run), "--to", str(page), "--web", "--overwrite"]) == 0
+
+
+def test_an_open_page_sees_that_another_detector_was_put_there(site, browser, pictures, tmp_path):
+    copy = shutil.copytree(site, tmp_path / "page")
+    with served(copy) as address, contextlib.closing(browser.new_page()) as tab:
+        tab.goto(address)
+        described = json.loads((copy / "detector.json").read_text())
+        (copy / "detector.json").write_text(json.dumps({**described, "version": "another"}))
+        assert "another detector here since this page was opened" in judged(tab, pictures[0])
+
+
+def test_a_network_of_other_bytes_has_another_name(site):
+    named = {one.name for one in site.glob("*.onnx")}
+    described = json.loads((site / "detector.json").read_text())
+    networks = [one for part in ("gate", "detector") for one in described[part]["networks"]]
+    assert named == {one["file"] for one in networks}
+    for name in named:
+        digest = hashlib.sha256((site / name).read_bytes()).hexdigest()
+        assert name.endswith(f"-{digest[:16]}.onnx")

@@ -169,7 +169,6 @@ class MLflow(Board, MLFlowLogger):
         self.log_metrics({f"{place}/{one}": x for one, x in metrics.items() if x is not None})
         self.attempt(lambda: self.experiment.log_artifact(self.run_id, str(page), place))
 
-
     @rank_zero_only
     def close(self, failed: bool = False) -> None:
         """Say of a run that failed after its last epoch that it did; it was called finished."""

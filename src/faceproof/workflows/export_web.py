@@ -2,7 +2,7 @@
 
     index.html      the page, the same as the server's
     detector.json   what it needs of the card: inputs, calibration, threshold, unsure band
-    model.onnx      the networks, run by ONNX Runtime for the web
+    NAME-SHA.onnx   the networks, run by ONNX Runtime for the web
     static/         scripts, style, and ONNX Runtime
     offline.js      stores all of this in the browser, so that the page works without a network
     README.md       how to put it up
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from faceproof.artifact.artifact import read_card, read_file
-from faceproof.artifact.card import Card, DetectorEntry, NetworkEntry
+from faceproof.artifact.card import Card, DetectorEntry, NetworkEntry, StoredFile
 from faceproof.artifact.model_card import model_card
 from faceproof.artifact.onnx import MAX_BYTES
 from faceproof.artifact.onnx_check import check_model
@@ -116,7 +116,7 @@ def _content(artifact: Path, card: Card, runtime: Mapping[str, bytes]) -> dict[s
         model = read_file(artifact, network.onnx, MAX_BYTES)
         knows_novelty = network.novelty is not None
         check_model(model, network.input.size, knows_novelty, network.input.num_passes)
-        content[network.onnx.file] = model
+        content[_file_of(network.onnx)] = model
     content[DESCRIPTION] = _json(describe(card)).encode()
     content["index.html"] = _page(card).encode()
     content["offline.js"] = _offline(own.joinpath("in_browser", "offline.js"), content).encode()
@@ -125,9 +125,18 @@ def _content(artifact: Path, card: Card, runtime: Mapping[str, bytes]) -> dict[s
 
 
 def describe(card: Card) -> dict[str, Any]:
-    """Return what the page needs of a card, as plain values."""
+    """Return what the page needs of a card, as plain values, with a version of all of it.
+
+    A page that stays open while another detector is put in its place sees that by the version.
+    """
     gate = None if card.gate is None else _part(card.gate)
-    return {"format": FORMAT, "gate": gate, "detector": _part(card.detector)}
+    found = {"format": FORMAT, "gate": gate, "detector": _part(card.detector)}
+    return {**found, "version": hashlib.sha256(_json(found).encode()).hexdigest()[:16]}
+
+
+def _file_of(stored: StoredFile) -> str:
+    """Return the name that a network has on the page, another one for other bytes."""
+    return f"{Path(stored.file).stem}-{stored.sha256[:16]}.onnx"
 
 
 def _part(entry: DetectorEntry) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def _network(entry: NetworkEntry) -> dict[str, Any]:
     assert entry.onnx is not None
     names = ("size", "interpolation", "mode", "resize_to", "tiles", "tta")
     return {
-        "file": entry.onnx.file,
+        "file": _file_of(entry.onnx),
         "input": {name: getattr(entry.input, name) for name in names},
         "weight": entry.weight,
         "calibration": entry.calibration.to_json(),
@@ -163,6 +172,7 @@ def _page(card: Card) -> str:
         "max_megabytes": MAX_MEGABYTES,
         "max_pixels": MAX_PIXELS,
         "map_problem": NO_MAP,
+        "version": describe(card)["version"],
     }
     return render(
         "page.html.j2",

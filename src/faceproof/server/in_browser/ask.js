@@ -46,6 +46,9 @@ async function load() {
     return answer;
   };
   const detector = await (await read("detector.json")).json();
+  if (detector.version !== settings.version) {
+    throw new Error("there is another detector here since this page was opened; load it again");
+  }
   for (const part of [detector.gate, detector.detector].filter((one) => one !== null)) {
     for (const network of part.networks) {
       const data = await (await read(network.file)).arrayBuffer();
