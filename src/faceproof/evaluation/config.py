@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faceproof.data.leave_out import HELD_OUT
-from faceproof.data.loader_config import PAIRED, LoaderConfig
+from faceproof.data.loader_config import MAX_WORKERS, PAIRED, LoaderConfig
 from faceproof.data.subgroups import check_subgroups
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
@@ -18,13 +18,50 @@ from faceproof.settings import (
     SettingError,
     UnknownSettingError,
     check,
+    count_up_to,
+    is_number,
     make,
     one_of,
     optional,
 )
 
+LOCAL, RAY, RAY_CLIENT = "local", "ray", "ray://"
+ENGINE = Rule(
+    lambda value: (
+        value in (LOCAL, RAY)
+        or (isinstance(value, str) and value.startswith(RAY_CLIENT) and value != RAY_CLIENT)
+    ),
+    "local, ray or ray://HOST:PORT",
+)
+_WORKERS = count_up_to(1, MAX_WORKERS)
+WORKERS = Rule(
+    lambda value: value == "auto" or _WORKERS.fits(value), f"'auto' or {_WORKERS.meaning}"
+)
+GPUS = Rule(
+    lambda value: is_number(value) and value >= 0 and (value <= 1 or float(value).is_integer()),
+    "a share up to 1, or a whole number",
+)
+
 BY_NAME = Rule(lambda value: isinstance(value, Mapping), f"{', '.join(THRESHOLD)}, by name")
 OWN = "own"  # the run's
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """The workers of `engine=ray`.
+
+    Attributes:
+        workers: at most so many; `auto` for as many as the cluster has room for.
+        cpus_per_worker: cores of each.
+        gpus_per_worker: GPUs of each; 0.5 lets two share one.
+    """
+
+    workers: int | str = "auto"
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0
+
+    def __post_init__(self) -> None:
+        check(self, workers=WORKERS, cpus_per_worker=COUNT, gpus_per_worker=GPUS)
 
 
 @dataclass(frozen=True)
@@ -45,6 +82,8 @@ class EvaluateConfig:
         name: the evaluation's folder below `evaluations/`; null for data sets and split.
         loader: batch size and worker processes.
         device: cpu, cuda or auto.
+        engine: what scores: `local` for this machine, `ray` or `ray://HOST:PORT` for a cluster.
+        cluster: the workers of a cluster.
     """
 
     run: str
@@ -58,19 +97,36 @@ class EvaluateConfig:
     name: str | None = None
     loader: LoaderConfig = field(default_factory=lambda: LoaderConfig(batch_size=64))
     device: str = "auto"
+    engine: str = LOCAL
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
         check(
             self, run=PLACE, split=one_of(*SPLITS, "all", HELD_OUT), frames=optional(COUNT),
             neutral=optional(one_of("jpeg")), robustness=optional(one_of("standard", "quick")),
             threshold=BY_NAME, name=optional(TEXT), device=TEXT,
+            engine=ENGINE,
         )  # fmt: skip
+        self._check_cluster()
         check_subgroups(self.subgroups)
         if self.loader.batch_size == "auto":
             raise SettingError("loader.batch_size", "= 'auto' is for training; give a whole number")
         if self.loader.sampler == PAIRED:
             raise SettingError("loader.sampler", "= 'paired' is for training; leave it out")
         self.requested_threshold()
+
+    def _check_cluster(self) -> None:
+        if self.engine == LOCAL:
+            if self.cluster != ClusterConfig():
+                raise SettingError("cluster", "is of a cluster; set engine=ray too")
+        elif self.device not in ("auto", self.worker_device):
+            gpus = f"cluster.gpus_per_worker={self.cluster.gpus_per_worker:g}"
+            raise SettingError("device", f"= {self.device!r} is not what a worker with {gpus} has")
+
+    @property
+    def worker_device(self) -> str:
+        """Where the network runs in a worker of a cluster."""
+        return "cuda" if self.cluster.gpus_per_worker else "cpu"
 
     @property
     def other_band(self) -> bool:

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
+from faceproof.inference.objects import is_object, stamps_of
 from faceproof.inference.output_parts import Row, printable, table_of
 from faceproof.io.atomic import (
     atomic_file,
@@ -39,7 +40,7 @@ from faceproof.io.atomic import (
 from faceproof.io.folders import refuse_file
 from faceproof.io.left_behind import is_left_behind
 from faceproof.io.locks import Lock
-from faceproof.io.stamps import digest_of, key_of, stamp_of
+from faceproof.io.stamps import digest_of, key_of
 
 MANIFEST, LISTING, LOCK = "_manifest.json", "_listing.arrow", "_lock"
 ATTEMPTS, ORIGINS = "_attempts", "_origins"
@@ -92,11 +93,12 @@ class PartFolder:
             origin = json.loads(self._origin(file).read_text("utf-8"))
             if origin["rows"] != digest_of(file):
                 return None
-            pairs = list(zip(paths, origin["stamps"], strict=True))
+            stamps = list(origin["stamps"])
             table = pyarrow.parquet.read_table(file)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
             return None
-        return table if all(_is_unchanged(*pair) for pair in pairs) else None
+        pairs = zip(paths, stamps_of(paths), stamps, strict=True)
+        return table if all(_is_unchanged(*of_one) for of_one in pairs) else None
 
     def write(
         self, number: int, paths: Sequence[str], rows: Sequence[Row], stamps: Any, schema: pa.Schema
@@ -131,9 +133,9 @@ class PartFolder:
         return file
 
 
-def _is_unchanged(path: str, stamp: str | None) -> bool:
+def _is_unchanged(path: str, now: str | None, then: str | None) -> bool:
     """Say whether a file is as it was; a file that was not there still is not."""
-    return stamp_of(path) == stamp if stamp is not None else not os.path.lexists(path)
+    return now == then if then is not None or is_object(path) else not os.path.lexists(path)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:

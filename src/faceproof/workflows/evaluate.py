@@ -25,7 +25,7 @@ from faceproof.data.table import (
 )
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
-from faceproof.evaluation.config import EvaluateConfig
+from faceproof.evaluation.config import LOCAL, EvaluateConfig
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
 from faceproof.evaluation.json_values import plain
@@ -63,6 +63,7 @@ from faceproof.task import Task
 from faceproof.training.boards import reopened_boards
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
+from faceproof.workflows.evaluate_on_ray import make_cluster_scorer
 from faceproof.workflows.left_out import LeftOut, leave_out_seen
 from faceproof.workflows.scorers import Scorer, make_scorer
 from faceproof.workflows.training_record import training_record
@@ -88,14 +89,18 @@ def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = l
     """
     run = find_run(config.run)
     run.require(run.config, run.samples)
-    _corruptions(config)  # refuses an unknown name before anything is read
+    neutral, curves = _corruptions(config)  # refuses an unknown name before anything is read
     own, sets = recorded_data(run), others()
     _warn_of_other_crops(run, sets)
     if config.split == HELD_OUT:
         sets = _held_out(run, sets)
     with explain_disk_errors(run.evaluations):
         detector = run.detector_digest
-        score_rows = make_scorer(run, own.task, config)
+        if config.engine == LOCAL:
+            score_rows = make_scorer(run, own.task, config)
+        else:
+            corruptions = [*filter(None, [neutral]), *curves]
+            score_rows = make_cluster_scorer(run, own.task, config, corruptions, detector)
         return evaluate_run(run, config, score_rows, own, sets, detector)
 
 

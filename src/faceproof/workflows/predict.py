@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from functools import partial
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,8 +39,9 @@ class PredictConfig:
     install 'faceproof[ray]'.
 
     Attributes:
-        paths: images, videos, folders (with all below), patterns, a .csv file with a column path, a
-            .txt file with one path a line, or - for paths on standard input.
+        paths: images, videos, folders (with all below), patterns, a .csv or .parquet file with a
+            column path, a .txt file with one path a line, or - for paths on standard input. Images,
+            videos and folders may lie in an object store: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER.
         detector: the artifact's folder, made by faceproof export.
         out: the file to write, .csv, .jsonl or .parquet.
         overwrite: replace that file, and start from the beginning.
@@ -63,7 +63,8 @@ class PredictConfig:
         device: where the network runs, cpu, cuda or auto.
         backend: what runs the network; auto is ONNX Runtime on a CPU if the artifact has an ONNX
             file, else PyTorch.
-        allow: a module with code of your own that the artifact may use; can be repeated.
+        allow: a module with code of your own that the artifact may use, or an object store of
+            which a list names images, s3://BUCKET; can be repeated.
         on: ray for a cluster that is started on this machine (or that the environment variable
             RAY_ADDRESS names), or ray://HOST:PORT for one that runs; workers are then those of the
             cluster, by default as many as it has room for.
@@ -168,7 +169,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     predictor = predictor or load(config.detector, config.device, config.backend)
     faces = face_options(predictor, config.find_faces, config.whole_if_none)
     left_out = LeftOut()
-    paths = list_images(config.paths, left_out)
+    paths = list_images(config.paths, left_out, stores=True)
     first = next(paths, None)
     if first is None:
         beside = f"; {left_out}" if left_out else ""
@@ -200,8 +201,9 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
 
 
 def _predict_on_ray(config: PredictConfig) -> "Tally":
-    if find_spec("ray") is None:
-        raise FaceproofError("--on needs the extra ray: pip install 'faceproof[ray]'")
+    from faceproof.workflows.ray_parts import require_ray
+
+    require_ray("--on")
     from faceproof.workflows.predict_on_ray import predict_on_ray
 
     return predict_on_ray(config)
