@@ -9,17 +9,21 @@ import shutil
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from faceproof.audit.file_statistics import statistics_of_files
 from faceproof.augment.corruptions import Corruption
 from faceproof.cli.main import run
 from faceproof.data.loader_config import LoaderConfig
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.cluster_config import ClusterConfig
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.io.run_folder import RunFolder
 from faceproof.task import get_task
-from faceproof.workflows import ray_parts
+from faceproof.workflows import audit_on_ray, ray_parts
+from faceproof.workflows.audit_on_ray import look_on_ray
 from faceproof.workflows.evaluate_on_ray import make_cluster_scorer
 from faceproof.workflows.export import export_run
 from faceproof.workflows.scorers import make_scorer
@@ -83,7 +87,7 @@ def test_what_has_no_meaning_is_refused(world, words, says):
 
 
 @needs_ray
-def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
+def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys, monkeypatch):
     assert predict("--out", "one.parquet") == 1
     expected = pq.read_table("one.parquet")
     said = summary(capsys)
@@ -115,6 +119,10 @@ def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
         assert [name for name in sorted(written) if again[name] == written[name]] == [parts[3].name]
 
         assert_same_scores(world / "run", "ray")
+        files = sorted(map(str, (world / "photos").iterdir()))
+        monkeypatch.setattr(audit_on_ray, "PART", 64)
+        found = pa.concat_tables(look_on_ray("ray", ClusterConfig())(files))
+        assert found.equals(statistics_of_files(files))
 
     with pytest.raises(FaceproofError, match="no machine of the cluster has 99 CPUs"):
         predict("--on", "ray", "--out", "other", "--cpus-per-worker", 99)

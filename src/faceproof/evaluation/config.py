@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faceproof.data.leave_out import HELD_OUT
-from faceproof.data.loader_config import MAX_WORKERS, PAIRED, LoaderConfig
+from faceproof.data.loader_config import PAIRED, LoaderConfig
 from faceproof.data.subgroups import check_subgroups
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.cluster_config import LOCAL, ClusterConfig, EngineConfig
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
 from faceproof.settings import (
     COUNT,
@@ -18,50 +19,13 @@ from faceproof.settings import (
     SettingError,
     UnknownSettingError,
     check,
-    count_up_to,
-    is_number,
     make,
     one_of,
     optional,
 )
 
-LOCAL, RAY, RAY_CLIENT = "local", "ray", "ray://"
-ENGINE = Rule(
-    lambda value: (
-        value in (LOCAL, RAY)
-        or (isinstance(value, str) and value.startswith(RAY_CLIENT) and value != RAY_CLIENT)
-    ),
-    "local, ray or ray://HOST:PORT",
-)
-_WORKERS = count_up_to(1, MAX_WORKERS)
-WORKERS = Rule(
-    lambda value: value == "auto" or _WORKERS.fits(value), f"'auto' or {_WORKERS.meaning}"
-)
-GPUS = Rule(
-    lambda value: is_number(value) and value >= 0 and (value <= 1 or float(value).is_integer()),
-    "a share up to 1, or a whole number",
-)
-
 BY_NAME = Rule(lambda value: isinstance(value, Mapping), f"{', '.join(THRESHOLD)}, by name")
 OWN = "own"  # the run's
-
-
-@dataclass(frozen=True)
-class ClusterConfig:
-    """The workers of `engine=ray`.
-
-    Attributes:
-        workers: at most so many; `auto` for as many as the cluster has room for.
-        cpus_per_worker: cores of each.
-        gpus_per_worker: GPUs of each; 0.5 lets two share one.
-    """
-
-    workers: int | str = "auto"
-    cpus_per_worker: int = 1
-    gpus_per_worker: float = 0
-
-    def __post_init__(self) -> None:
-        check(self, workers=WORKERS, cpus_per_worker=COUNT, gpus_per_worker=GPUS)
 
 
 @dataclass(frozen=True)
@@ -105,23 +69,17 @@ class EvaluateConfig:
             self, run=PLACE, split=one_of(*SPLITS, "all", HELD_OUT), frames=optional(COUNT),
             neutral=optional(one_of("jpeg")), robustness=optional(one_of("standard", "quick")),
             threshold=BY_NAME, name=optional(TEXT), device=TEXT,
-            engine=ENGINE,
         )  # fmt: skip
-        self._check_cluster()
+        EngineConfig(self.engine, self.cluster)
+        if self.engine != LOCAL and self.device not in ("auto", self.worker_device):
+            gpus = f"cluster.gpus_per_worker={self.cluster.gpus_per_worker:g}"
+            raise SettingError("device", f"= {self.device!r} is not what a worker with {gpus} has")
         check_subgroups(self.subgroups)
         if self.loader.batch_size == "auto":
             raise SettingError("loader.batch_size", "= 'auto' is for training; give a whole number")
         if self.loader.sampler == PAIRED:
             raise SettingError("loader.sampler", "= 'paired' is for training; leave it out")
         self.requested_threshold()
-
-    def _check_cluster(self) -> None:
-        if self.engine == LOCAL:
-            if self.cluster != ClusterConfig():
-                raise SettingError("cluster", "is of a cluster; set engine=ray too")
-        elif self.device not in ("auto", self.worker_device):
-            gpus = f"cluster.gpus_per_worker={self.cluster.gpus_per_worker:g}"
-            raise SettingError("device", f"= {self.device!r} is not what a worker with {gpus} has")
 
     @property
     def worker_device(self) -> str:

@@ -26,9 +26,11 @@ from faceproof.task import Task
 from faceproof.workflows.ray_parts import (
     Pool,
     Work,
+    from_bytes,
     pool_of,
     require_ray,
     results_of_parts,
+    to_bytes,
     usual_part_size,
 )
 from faceproof.workflows.scorers import Scorer, make_scorer
@@ -134,8 +136,7 @@ def _score_all(job: Job, config: EvaluateConfig) -> list[Found]:
         shape = len(job.corruptions), job.rows.num_rows
         logits, novelties, knows_novelty = np.full(shape, np.nan), np.full(shape, np.nan), True
         for number, result in progress(results, "scoring", job.num_parts):
-            with pa.ipc.open_stream(result) as stream:
-                scored = stream.read_all()
+            scored = from_bytes(result)
             corruption, first = job.place(number)
             there = slice(first, first + scored.num_rows)
             logits[corruption, there] = scored["logit"].to_numpy()
@@ -183,11 +184,3 @@ def _load(job: Job) -> Callable[[pa.Table, Corruption | None], Found]:
             "started; all machines of the cluster must see the same run"
         )
     return make_scorer(run, job.task, job.config, progress=False)
-
-
-def to_bytes(table: pa.Table) -> bytes:
-    """Return a table as bytes, which `pyarrow.ipc.open_stream` reads."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return bytes(sink.getvalue().to_pybytes())

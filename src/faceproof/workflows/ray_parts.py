@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
+import pyarrow as pa
+
 from faceproof.data.shards.store import GCS_ENDPOINT, S3_ENDPOINTS
 from faceproof.errors import FaceproofError
-from faceproof.evaluation.config import ClusterConfig
+from faceproof.evaluation.cluster_config import ClusterConfig
 from faceproof.performance.cores import num_cores
 from faceproof.performance.threads import wait_briefly
 
@@ -302,3 +304,17 @@ def _taken_by_client(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Tol
         ended = bool(ray.wait([running], timeout=0)[0])
         yield from ray.get(dispatcher.take.remote())
     ray.get(running)  # raises what ended it
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Return a table as what came of a part."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def from_bytes(result: bytes) -> pa.Table:
+    """Return the table of which `to_bytes` made what came of a part."""
+    with pa.ipc.open_stream(result) as stream:
+        return stream.read_all()
