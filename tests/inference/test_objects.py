@@ -1,5 +1,7 @@
 """Images in an object store: the rows of files, and no store is asked that nobody has named."""
 
+import contextlib
+import io
 import json
 import re
 
@@ -15,6 +17,8 @@ from faceproof.data.shards.store import ObjectStore
 from faceproof.errors import FaceproofError
 from faceproof.inference import objects
 from faceproof.inference.inputs import list_images
+from faceproof.inference.worker_setup import WorkerSetup
+from faceproof.workflows import predict_on_ray, ray_parts
 from faceproof.workflows.export import export_run
 from tests.conftest import write_images
 from tests.small_runs import write_run
@@ -66,6 +70,30 @@ def test_a_folder_of_a_store_has_the_rows_of_the_same_files(photos, bucket, dete
     assert sheet.is_file()
     written = "".join(str(file.read_bytes()) for file in tmp_path.glob("*.parquet"))
     assert "nothing" not in written  # the secret key of the store
+
+
+def test_a_cluster_reads_and_writes_there_too(photos, bucket, detector, tmp_path, monkeypatch):
+    def here(make, num_parts, pool, on):
+        work = make()
+        return ((number, work(number)) for number in range(num_parts))
+
+    monkeypatch.setattr(ray_parts, "find_spec", lambda _: True)
+    monkeypatch.setattr(predict_on_ray, "connected", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(predict_on_ray, "find_room", lambda *_: None)
+    monkeypatch.setattr(predict_on_ray, "results_of_parts", here)
+    monkeypatch.setattr(WorkerSetup, "apply", lambda _: None)
+    there, out = f"{bucket}/some/photos", f"{bucket}/some/rows"
+    words = (there, "--detector", detector, "--out")
+    with pytest.raises(FaceproofError, match=re.escape(f"--out {out} is in an object store")):
+        predict(*words, out)
+    on_ray = ("--on", "ray", "--batch-size", 2, "--part-size", 2)
+    assert predict(*words, out, *on_ray) == 1
+    assert predict(*words, tmp_path / "here.parquet", "--batch-size", 2) == 1
+    store = ObjectStore(out)
+    parts = [name for name in store.names_below() if name.endswith(".parquet")]
+    tables = [pq.read_table(io.BytesIO(store.read(name, "", 10_000_000))) for name in parts]
+    assert len(tables) == 2
+    assert pa.concat_tables(tables).equals(pq.read_table(tmp_path / "here.parquet"))
 
 
 def test_a_stopped_command_goes_on_and_judges_again_what_has_changed(

@@ -1,4 +1,4 @@
-"""`faceproof audit engine=ray`: which words are of the engine, and a machine that sees no images."""
+"""`faceproof audit engine=ray`: the words of the engine, and a machine that sees no images."""
 
 import contextlib
 import re

@@ -161,6 +161,18 @@ def _at_once(work: Callable[[str], Result], paths: Sequence[str]) -> list[Result
         return list(pool.map(work, paths))
 
 
+def open_folder(url: str) -> ObjectStore:
+    """Return a folder of an object store, which need not be there.
+
+    Raises:
+        FaceproofError: it names no folder.
+    """
+    bucket, name = _place(url.rstrip("/"))
+    if not name:
+        raise FaceproofError(f"{url} names no folder: give {url.rstrip('/')}/FOLDER")
+    return ObjectStore(f"{bucket.root}/{name}")
+
+
 def _place(path: str) -> tuple[ObjectStore, str]:
     """Return the bucket of an object or folder, and its name in it."""
     scheme, _, rest = path.partition("://")

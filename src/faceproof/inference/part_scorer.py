@@ -92,9 +92,9 @@ class PartScorer:
             unreadable = len(paths) - table["error"].null_count
             pairs = zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
             return PartCount(number, len(paths), True, dict(given), unreadable, _named(pairs))
-        attempt = folder.begin(number, paths)
+        folder.begin(number, paths)
         rows = self._judge(number, paths)
-        attempt.unlink(missing_ok=True)
+        folder.end(number)
         given = Counter(str(row.verdict) for row in rows if row.error is None)
         named = _named((row.path, row.error) for row in rows)
         return PartCount(number, len(paths), False, dict(given), len(paths) - given.total(), named)

@@ -35,7 +35,7 @@ def predict_on_ray(config: PredictConfig) -> Tally:
         FaceproofError: no cluster answers, or it has no room for a worker; or as `predict` does.
     """
     assert config.on is not None  # as the settings have checked
-    assert config.out is not None
+    assert config.place is not None
     lookup.allow(config.allow)
     device = _device(config)
     # The machine that starts the command need not have a GPU.
@@ -49,7 +49,8 @@ def predict_on_ray(config: PredictConfig) -> Tally:
     part_size = _part_size(config, batch_size)
     left_out, console = LeftOut(), make_console()
     paths = unseen(_listed(config, left_out), Seen())
-    output = PartOutput(config.out.absolute(), about, paths, part_size, config.overwrite)
+    place = config.place if isinstance(config.place, str) else config.place.absolute()
+    output = PartOutput(place, about, paths, part_size, config.overwrite)
     try:
         job = _job(config, predictor, loading, output.folder)
         with connected(config.on):
@@ -63,7 +64,7 @@ def predict_on_ray(config: PredictConfig) -> Tally:
         output.close()
     if earlier:
         console.print(f"{earlier:,} images were judged before, and hold", highlight=False)
-    print_summary(console, tally, {"verdicts": config.out}, left_out)
+    print_summary(console, tally, {"verdicts": config.place}, left_out)
     return tally
 
 

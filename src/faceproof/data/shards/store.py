@@ -156,9 +156,35 @@ class ObjectStore:
 
         place = f"{self._folder}/{folder}".rstrip("/")
         with self._explained(f"{self.root}/{folder} cannot be listed"), gate.request():
-            found = self._files.get_file_info(FileSelector(place))
+            found = self._files.get_file_info(FileSelector(place, allow_not_found=True))
         folders = sorted(one.base_name for one in found if one.type == FileType.Directory)
         return folders, sorted(one.base_name for one in found if one.type == FileType.File)
+
+    def names_below(self) -> list[str]:
+        """Return the names of all objects in the folder and the folders in it, sorted."""
+        from pyarrow.fs import FileSelector, FileType
+
+        everything = FileSelector(self._folder, allow_not_found=True, recursive=True)
+        with self._explained(f"{self.root} cannot be listed"), gate.request():
+            found = self._files.get_file_info(everything)
+        objects = [one.path for one in found if one.type == FileType.File]
+        return sorted(path.removeprefix(f"{self._folder}/") for path in objects)
+
+    @contextmanager
+    def opened(self, name: str) -> "Iterator[NativeFile]":
+        """Open an object, of which only the ranges that are read are fetched."""
+        with (
+            self._explained(f"{self.root}/{name} cannot be read"),
+            gate.request(),
+            self._files.open_input_file(f"{self._folder}/{name}") as source,
+        ):
+            yield source
+
+    def clear(self, folder: str) -> None:
+        """Remove all objects in a folder, which need not be there."""
+        place = f"{self._folder}/{folder}".rstrip("/")
+        with self._explained(f"{self.root}/{folder} cannot be removed"), gate.request():
+            self._files.delete_dir_contents(place, missing_dir_ok=True)
 
     def put(self, file: Path, name: str | None = None) -> None:
         """Write a file as an object, of the same name if there is no other."""
