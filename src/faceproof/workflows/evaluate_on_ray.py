@@ -4,7 +4,6 @@ rows of a split, in parts --> a worker for each share of the cluster, which has 
 --> logits and novelties of each part --> the columns that one machine would have computed
 """
 
-import math
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -68,7 +67,7 @@ class Job:
     @property
     def parts_of_each(self) -> int:
         """How many parts there are under each corruption."""
-        return math.ceil(self.rows.num_rows / self.part_size)
+        return -(-len(self.rows) // self.part_size)
 
     @property
     def num_parts(self) -> int:
