@@ -29,6 +29,7 @@ def test_the_words_of_the_engine_are_not_those_of_the_data_set():
     ("word", "says"),
     [
         ("engine=dask", "engine = 'dask' must be local, ray or ray://HOST:PORT"),
+        ("engine=[", "engine = '[' must be local"),
         ("cluster.workers=2", "cluster is of a cluster; set engine=ray too"),
         ("cluster.worker=2", "there is no setting cluster.worker; did you mean cluster.workers?"),
     ],

@@ -44,18 +44,27 @@ class AuditConfig:
         """The settings of the data set."""
         return [word for word in self.settings if not _is_of_engine(word)]
 
-    def look(self) -> "Look | None":
-        """Return what looks at the files, by the settings of the engine; None for this machine.
+    @property
+    def engine(self) -> EngineConfig:
+        """What looks at the files.
 
         Raises:
-            FaceproofError: a setting is not known, or breaks its rule; or Ray is not installed.
+            SettingError: a setting is not known, or breaks its rule.
         """
         values: dict[str, Any] = {}
         for word in filter(_is_of_engine, self.settings):
             name, _, value = word.partition("=")
             place = values if name == "engine" else values.setdefault("cluster", {})
-            place[name.removeprefix("cluster.")] = yaml.safe_load(value)
-        engine = make(EngineConfig, values)
+            place[name.removeprefix("cluster.")] = _typed(value)
+        return make(EngineConfig, values)
+
+    def look(self) -> "Look | None":
+        """Return what looks at the files; None for this machine.
+
+        Raises:
+            FaceproofError: as `engine`; or Ray is not installed.
+        """
+        engine = self.engine
         if engine.engine == LOCAL:
             return None
         from faceproof.workflows.audit_on_ray import look_on_ray
@@ -65,6 +74,14 @@ class AuditConfig:
 
 def _is_of_engine(word: str) -> bool:
     return word.startswith(("engine=", "cluster."))
+
+
+def _typed(value: str) -> Any:
+    """Return a word of the command line as the number that it is; rules refuse what is odd."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
 
 
 def audit(data: "DataSet", config: AuditConfig, look: "Look | None" = None) -> "Audit":
