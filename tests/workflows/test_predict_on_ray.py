@@ -228,6 +228,15 @@ def test_a_cluster_that_fails_is_told_in_a_sentence(monkeypatch):
         list(ray_parts.results_of_parts(None, 2, None, "ray"))
 
 
+def test_a_part_of_which_workers_die_again_and_again_ends_the_command():
+    begun = iter([1, ray_parts.MAX_ATTEMPTS, ray_parts.MAX_ATTEMPTS + 1])
+    work = ray_parts._Worker(lambda: lambda number: b"done", lambda number: next(begun))
+    for _ in range(2):
+        assert work({"item": [7]}) == {"number": [7], "result": [b"done"], "error": [""]}
+    (error,) = work({"item": [7]})["error"]
+    assert error.startswith("3 worker processes died at the same images")
+
+
 @pytest.fixture
 def begun(world, monkeypatch):
     """The words of a command that was stopped as it reached for the cluster."""

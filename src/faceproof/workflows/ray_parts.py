@@ -11,9 +11,11 @@ import os
 import queue
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,8 +30,7 @@ from faceproof.performance.threads import wait_briefly
 CLIENT, LOCAL = "ray://", "local"
 POLL = 1.0  # seconds between two questions to a cluster that is reached by a client
 PART_SIZE = 1024  # images, or the next whole number of batches
-FOR_EVER = -1
-RETRIES = 3  # of a part of which workers died
+MAX_ATTEMPTS = 3  # at a part of which workers die
 RESTARTS = 3  # of the process that hands out the parts, where that is on the cluster
 OBJECT_STORE = 100_000_000  # bytes; what passes through it are numbers
 # What changes the answers or the speed of a process, and must be the same in a worker; and where
@@ -59,7 +60,7 @@ class Pool:
         cpus: of each.
         gpus: of each; a fraction where several share one.
         environment: variables of each.
-        retries: how often a part is given out again after a worker has died of it.
+        counts_attempts: whether a part is given out `MAX_ATTEMPTS` times at most; else for ever.
     """
 
     workers: int
@@ -67,7 +68,7 @@ class Pool:
     cpus: int
     gpus: float
     environment: Mapping[str, str]
-    retries: int = FOR_EVER
+    counts_attempts: bool = False
 
 
 def require_ray(option: str) -> None:
@@ -94,11 +95,11 @@ def address_of(on: str) -> str:
 def pool_of(engine: str, config: ClusterConfig) -> Iterator[Pool]:
     """Be connected to the cluster of `engine`, and yield its workers as the settings want them.
 
-    A part of which a worker dies is given out again `RETRIES` times.
+    A part of which workers die is given out `MAX_ATTEMPTS` times.
     """
     with connected(engine):
         pool = find_room(config.workers, config.cpus_per_worker, config.gpus_per_worker)
-        yield replace(pool, retries=RETRIES)
+        yield replace(pool, counts_attempts=True)
 
 
 @contextmanager
@@ -196,7 +197,7 @@ def results_of_parts(
     Raises:
         FaceproofError: a worker says why its part cannot be done, or the cluster fails.
     """
-    from ray.exceptions import RayActorError, RayError
+    from ray.exceptions import RayError
 
     take = _taken_by_client if address_of(on).startswith(CLIENT) else work_on_parts
     done: set[int] = set()
@@ -209,10 +210,8 @@ def results_of_parts(
                 yield number, result
     except RayError as error:
         reason, *_ = [*str(error).strip().splitlines(), ""]
-        died = "; workers died, as happens when memory runs out: give each more of a machine"
-        advice = died if isinstance(error, RayActorError) else ""
         raise FaceproofError(
-            f"the cluster has failed ({type(error).__name__}: {reason}){advice}; start the same "
+            f"the cluster has failed ({type(error).__name__}: {reason}); start the same "
             "command again"
         ) from error
     if missing := num_parts - len(done):
@@ -223,20 +222,52 @@ def results_of_parts(
 
 
 class _Worker:
-    """What Ray calls in each worker process."""
+    """What Ray calls in each worker process; `begun` counts an attempt at a part."""
 
-    def __init__(self, make: MakeWork) -> None:
-        self.work = make()
+    def __init__(self, make: MakeWork, begun: Callable[[int], int] | None) -> None:
+        self.work, self.begun = make(), begun
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         """Return what comes of the part of a batch, or why nothing does."""
         (number,) = batch["item"]
         result, error = b"", None
         try:
+            if self.begun is not None and self.begun(int(number)) > MAX_ATTEMPTS:
+                raise FaceproofError(
+                    f"{MAX_ATTEMPTS} worker processes died at the same images, as happens when "
+                    "memory runs out; give each more of a machine by cluster.cpus_per_worker"
+                )
             result = self.work(int(number))
         except FaceproofError as refusal:
             error = str(refusal)
         return {"number": [int(number)], "result": [result], "error": [error or ""]}
+
+
+class _Attempts:
+    """Counts the attempts at parts, in a process of its own that outlives the workers."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """Count an attempt at a part, and return how many there were."""
+        self.begun[number] += 1
+        return self.begun[number]
+
+
+def _counter() -> Callable[[int], int]:
+    """Return what counts an attempt at a part, from whichever worker."""
+    import ray
+
+    kind: Any = ray.remote(_Attempts)
+    return partial(_begun, kind.options(num_cpus=0).remote())
+
+
+def _begun(attempts: Any, number: int) -> int:
+    import ray
+
+    found: int = ray.get(attempts.begin.remote(number))
+    return found
 
 
 def work_on_parts(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
@@ -257,15 +288,13 @@ def work_on_parts(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
     parts = ray.data.from_items(list(range(num_parts)), override_num_blocks=num_parts)
     told = parts.map_batches(
         _Worker,
-        fn_constructor_args=(make,),
+        fn_constructor_args=(make, _counter() if pool.counts_attempts else None),
         batch_size=1,
         compute=size,
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
         runtime_env={"env_vars": dict(pool.environment)},
         udf_modifying_row_count=False,
-        max_restarts=FOR_EVER,
-        max_task_retries=pool.retries,
     )
     for row in told.iter_rows():
         yield int(row["number"]), bytes(row["result"]), row["error"] or None
