@@ -18,6 +18,7 @@ from faceproof.data.loader_config import CacheConfig, LoaderConfig
 from faceproof.data.protocols.protocol import ProtocolData
 from faceproof.data.protocols.published import PublishedData
 from faceproof.data.sources import KINDS
+from faceproof.evaluation.cluster_config import ClusterConfig
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.novelty import NoveltyConfig
 from faceproof.evaluation.operating_point import ThresholdConfig
@@ -281,7 +282,7 @@ def evaluation_parts() -> Iterator[Part]:
     """Yield the settings of an evaluation."""
     file = CONF / "evaluate.yaml"
     values, notes = written(file), comments(file)
-    rows = settings_of(EvaluateConfig, "", values, notes, ("loader", "threshold"))
+    rows = settings_of(EvaluateConfig, "", values, notes, ("loader", "threshold", "cluster"))
     rows += [
         Setting(row.name, f"{row.type.removesuffix(' or null')} or null", "`null`", row.meaning)
         for row in settings_of(ThresholdConfig, "threshold", leave_out=("calibration", "max_risk"))
@@ -292,6 +293,7 @@ def evaluation_parts() -> Iterator[Part]:
     rows.append(Setting("threshold.max_risk", "number, `own` or null", "`own`", f"{band}no band"))
     held = {key.removeprefix("loader."): value for key, value in values.items()}
     rows += settings_of(LoaderConfig, "loader", held)
+    rows += settings_of(ClusterConfig, "cluster")
     rows += [
         Setting("data", "a data set or null", "`null`",
                 "another data set than the run's own, or several: `data=[a,b]`"),

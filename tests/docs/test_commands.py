@@ -156,7 +156,10 @@ def check_own(arguments: list[str]) -> None:
             arguments, exit_on_error=False, print_error=False
         )
         (config,) = bound.arguments.values()
-        if settings := getattr(config, "settings", ()):
+        if name == "audit":
+            assert config.engine
+            cached(known_data)(tuple(config.of_data))
+        elif settings := getattr(config, "settings", ()):
             cached(known_data)(tuple(settings))
 
 

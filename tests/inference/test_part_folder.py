@@ -2,11 +2,13 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from faceproof.data.shards.store import ObjectStore
 from faceproof.errors import FaceproofError
 from faceproof.inference.output_parts import Row, schema_of
 from faceproof.inference.part_folder import MAX_ATTEMPTS, PartFolder, PartOutput
@@ -54,7 +56,7 @@ def test_parts_hold_until_a_file_or_they_change(tmp_path, files):
     assert folder.read(0, files[:2]) is None
     Path(files[5]).write_text("now")  # which was missing
     assert folder.read(2, files[4:]) is None
-    part = folder.place(1, files[2:4])
+    part = folder.path / f"{folder.name_of(1, files[2:4])}.parquet"
     data = bytearray(part.read_bytes())
     data[40] ^= 1
     part.write_bytes(data)
@@ -126,5 +128,48 @@ def test_a_part_that_kills_its_workers_is_named(tmp_path, files):
         folder.begin(0, files[:2])
     with pytest.raises(FaceproofError, match=r"0\.jpg to .*1\.jpg: 3 worker processes died"):
         folder.begin(0, files[:2])
-    folder.begin(1, files[2:4]).unlink()
-    folder.begin(1, files[2:4])
+    for _ in range(2 * MAX_ATTEMPTS):
+        folder.begin(1, files[2:4])
+        folder.end(1)
+
+
+def test_a_folder_of_an_object_store_is_filled_alike(bucket, tmp_path, files):
+    url = f"{bucket}/some/rows"
+    output = PartOutput(url, ABOUT, files, 2)
+    folder = pickle.loads(pickle.dumps(output.folder))  # as a worker has it
+    folder.check()
+    for number in range(output.num_parts):
+        assert folder.read(number, folder.paths(number)) is None
+        folder.begin(number, folder.paths(number))
+        paths = fill(folder, number)
+        folder.end(number)
+        assert folder.read(number, paths)["verdict"].to_pylist() == ["real", "real"]
+    output.finish({"unreadable": 0})
+    output.close()
+    store = ObjectStore(url)
+    manifest = json.loads(store.read("_manifest.json", "", 10_000))
+    assert (manifest["files"], manifest["finished"]) == (6, True)
+    names = store.names_below()
+    assert len([name for name in names if name.startswith("part-")]) == 3
+    assert not [name for name in names if name.startswith("_attempts")]
+
+    damaged = f"{folder.name_of(0, files[:2])}.parquet"
+    (tmp_path / "damaged").write_bytes(b"no rows")
+    store.put(tmp_path / "damaged", damaged)
+    assert folder.read(0, files[:2]) is None
+    for _ in range(MAX_ATTEMPTS):
+        folder.begin(0, files[:2])
+    with pytest.raises(FaceproofError, match="3 worker processes died"):
+        folder.begin(0, files[:2])
+
+    with pytest.raises(FaceproofError, match="begun with another detector"):
+        PartOutput(url, ABOUT | {"detector": "y"}, files, 2)
+    again = PartOutput(url, ABOUT, files[:5], 2, overwrite=True)
+    assert again.parts() == []
+    store.put(tmp_path / "damaged", "thesis.txt")
+    with pytest.raises(FaceproofError, match=r"holds thesis\.txt"):
+        PartOutput(url, ABOUT, files, 2)
+    with pytest.raises(FaceproofError, match="names no folder: give"):
+        PartOutput(bucket, ABOUT, files, 2)
+    with pytest.raises(FaceproofError, match="must see the output"):
+        PartFolder(f"{bucket}/elsewhere", output.folder.key).check()

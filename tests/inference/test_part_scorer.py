@@ -10,6 +10,7 @@ from faceproof.inference.files import Loading, predict_files
 from faceproof.inference.part_folder import PartOutput
 from faceproof.inference.part_scorer import Job, PartScorer
 from faceproof.inference.predictor import load
+from faceproof.inference.worker_setup import WorkerSetup
 from faceproof.performance import cores
 from faceproof.workflows.export import export_run
 from tests.conftest import write_images
@@ -34,7 +35,7 @@ def job(tmp_path):
     predictor = load(tmp_path / "artifact", "cpu")
     return Job(
         output.folder, tmp_path / "artifact", predictor.fingerprint, "torch", "cpu",
-        Loading(batch_size=4), cores=1, sources=(str(tmp_path / "photos"),),
+        Loading(batch_size=4), WorkerSetup(1, places=(str(tmp_path / "photos"),)),
     )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def test_parts_have_the_rows_of_one_machine(job):
 
 def test_a_machine_that_differs_is_refused(job, tmp_path):
     with pytest.raises(FaceproofError, match=r"has faceproof .* and the command 0\.0\.0"):
-        PartScorer(replace(job, version="0.0.0"))(0)
+        PartScorer(replace(job, setup=replace(job.setup, version="0.0.0")))(0)
     with pytest.raises(FaceproofError, match="is another detector on"):
         PartScorer(replace(job, fingerprint="0"))(0)
     (tmp_path / "photos").rename(tmp_path / "moved")

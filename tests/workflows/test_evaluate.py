@@ -1,7 +1,9 @@
 """What a run promises by validation, and what becomes of it on other images."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -20,8 +22,10 @@ from faceproof.evaluation.predictions import is_positive, probabilities_of, read
 from faceproof.evaluation.video_point import read_video_point
 from faceproof.io.run_folder import RunFolder
 from faceproof.task import get_task
+from faceproof.workflows import audit_on_ray, evaluate_on_ray, ray_parts
 from faceproof.workflows import evaluate as workflow
 from faceproof.workflows.evaluate import limits_of, shortcuts_of
+from faceproof.workflows.ray_parts import Pool
 from tests.conftest import write_images
 from tests.jobs import compose_job, evaluate, train
 
@@ -410,6 +414,71 @@ def test_weights_that_change_after_they_were_loaded_are_noticed(run, tmp_path, m
     with pytest.raises(FaceproofError, match="were changed while they were used"):
         evaluate(copied, *QUIET)
     assert not (copied / "evaluations").exists()
+
+
+def test_a_cluster_gives_the_report_of_one_machine(run, one_by_one):
+    words = ("neutral=jpeg", "robustness=quick", "loader.batch_size=5", *QUIET)
+    here, there = evaluate(run.path, *words), evaluate(run.path, "engine=ray", "name=there", *words)
+    for name in ("predictions.parquet", "neutral.parquet", "robustness.parquet"):
+        assert pq.read_table(here / name).equals(pq.read_table(there / name))  # to the last bit
+    reports = [report_of(folder) for folder in (here, there)]
+    for report in reports:
+        report.pop("test_scorings")  # one more
+    assert reports[0] == reports[1]
+    # 24 images in batches of 5, each as it is, re-encoded, and under each level of corruption.
+    assert set(one_by_one) == set(range(len(one_by_one)))
+    assert len(one_by_one) % 5 == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["engine=dask"], "engine = 'dask' must be local, ray or ray://HOST:PORT"),
+        (["cluster.workers=2"], "cluster is of a cluster; set engine=ray too"),
+        (["engine=ray", "cluster.workers=0"], "cluster.workers = 0 must be 'auto' or a count"),
+        (["engine=ray", "cluster.gpus_per_worker=1.5"], "must be a share up to 1"),
+        (["engine=ray", "device=cuda"], "device = 'cuda' is not what a worker with"),
+    ],
+)
+def test_what_has_no_meaning_for_a_cluster_is_refused(run, words, says):
+    with pytest.raises(FaceproofError, match=re.escape(says)):
+        evaluate(run.path, *words)
+
+
+def test_a_cluster_needs_ray_and_the_same_weights(run, one_by_one, monkeypatch):
+    config = EvaluateConfig(str(run.path), engine="ray")
+    score_rows = evaluate_on_ray.make_cluster_scorer(run, FACE, config, [], "others")
+    with pytest.raises(FaceproofError, match=r"has other weights on .* than where the command was"):
+        score_rows(pq.read_table(run.samples).slice(0, 3), None)
+    monkeypatch.setattr(ray_parts, "find_spec", lambda _: None)
+    with pytest.raises(FaceproofError, match=r"engine=ray needs the extra ray: pip install"):
+        evaluate(run.path, "engine=ray", *QUIET)
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Let this process do what the workers of a cluster do, and yield the numbers of the parts."""
+    import torch
+
+    from faceproof.performance import cores
+
+    done = []
+
+    def results(make, num_parts, pool, on):
+        work = make()
+        for number in reversed(range(num_parts)):  # in whatever order they end
+            done.append(number)
+            yield number, work(number)
+
+    threads = torch.get_num_threads()
+    pool = Pool(2, 2, 1, 0.0, {})
+    for module in (evaluate_on_ray, audit_on_ray):
+        monkeypatch.setattr(module, "pool_of", lambda *_: contextlib.nullcontext(pool))
+        monkeypatch.setattr(module, "results_of_parts", results)
+    monkeypatch.setattr(ray_parts, "find_spec", lambda _: True)
+    yield done
+    cores._share = None
+    torch.set_num_threads(threads)
 
 
 def test_a_run_that_has_not_ended_says_so(run, tmp_path):

@@ -1,22 +1,38 @@
-"""`faceproof predict --on ray`: the rows of one machine, and after a death only what is missing."""
+"""Work on a cluster of Ray: the same as on one machine, and after a death only what is missing.
+
+Evaluation and audit are here too, so that the clusters, which take seconds to start, are the same.
+"""
 
 import json
 import re
 import shutil
 import sys
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from faceproof.audit.file_statistics import statistics_of_files
+from faceproof.augment.corruptions import Corruption
 from faceproof.cli.main import run
+from faceproof.data.loader_config import LoaderConfig
 from faceproof.errors import FaceproofError
-from faceproof.workflows import predict_on_ray, ray_parts
+from faceproof.evaluation.cluster_config import ClusterConfig
+from faceproof.evaluation.config import EvaluateConfig
+from faceproof.io.run_folder import RunFolder
+from faceproof.task import get_task
+from faceproof.workflows import audit_on_ray, ray_parts
+from faceproof.workflows.audit_on_ray import look_on_ray
+from faceproof.workflows.evaluate_on_ray import make_cluster_scorer
 from faceproof.workflows.export import export_run
+from faceproof.workflows.scorers import make_scorer
 from tests.conftest import write_images
 from tests.small_clusters import export_dying, needs_ray, small_cluster
 from tests.small_runs import write_run
 
 PART = 32  # one batch
+TASK = get_task("deepfake")
 # Ray warns of defaults of its own, and leaves files of its logs open.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray[.]"),
@@ -45,7 +61,7 @@ def summary(capsys):
 
 
 def test_without_ray_it_says_what_to_install(world, monkeypatch):
-    monkeypatch.setattr("faceproof.workflows.predict.find_spec", lambda _: None)
+    monkeypatch.setattr("faceproof.workflows.ray_parts.find_spec", lambda _: None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[ray\]'"):
         predict("--on", "ray", "--out", "rows")
     assert not (world / "rows").exists()
@@ -71,7 +87,7 @@ def test_what_has_no_meaning_is_refused(world, words, says):
 
 
 @needs_ray
-def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
+def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys, monkeypatch):
     assert predict("--out", "one.parquet") == 1
     expected = pq.read_table("one.parquet")
     said = summary(capsys)
@@ -102,6 +118,11 @@ def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys):
         assert written.keys() == again.keys()
         assert [name for name in sorted(written) if again[name] == written[name]] == [parts[3].name]
 
+        files = sorted(map(str, (world / "photos").iterdir()))
+        monkeypatch.setattr(audit_on_ray, "PART", 64)
+        found = pa.concat_tables(look_on_ray("ray", ClusterConfig())(files))
+        assert found.equals(statistics_of_files(files))
+
     with pytest.raises(FaceproofError, match="no machine of the cluster has 99 CPUs"):
         predict("--on", "ray", "--out", "other", "--cpus-per-worker", 99)
 
@@ -116,11 +137,29 @@ def test_a_worker_that_dies_costs_a_retry_and_a_client_sees_it_all(world, capsys
     with small_cluster() as (_, address):
         words = ("--on", address, "--out", "rows", "--part-size", PART, "--workers", 2)
         assert predict(*words, "--allow", "dying_networks", detector=detector) == 1
+        assert not sign.exists()
+        sign.touch()
+        assert_same_scores(world / "dying" / "run", address, sign)
     assert not sign.exists()
     assert summary(capsys) == said
     assert pq.read_table("rows").equals(pq.read_table("one.parquet"))
     assert not list((world / "rows").glob("*.partial-*"))
     assert not (world / "rows/_attempts").exists()
+
+
+def assert_same_scores(folder, engine, sign=None):
+    """Score the images of a run here and on a cluster, without a corruption and under one."""
+    run, rows = RunFolder(folder), pq.read_table(folder / "samples.parquet")
+    config = EvaluateConfig(str(folder), loader=LoaderConfig(3), device="cpu", engine=engine)
+    jpeg = Corruption("jpeg", 40)
+    found = make_cluster_scorer(run, TASK, config, [jpeg], run.detector_digest)
+    scored = [found(rows, corruption) for corruption in (None, jpeg)]
+    assert sign is None or not sign.exists()
+    here = make_scorer(run, TASK, config)
+    for (logits, novelties), corruption in zip(scored, (None, jpeg), strict=True):
+        assert novelties is None
+        assert np.array_equal(logits, here(rows, corruption)[0])  # to the last bit
+    assert not np.array_equal(scored[0][0], scored[1][0])
 
 
 @needs_ray
@@ -143,11 +182,10 @@ def test_another_detector_and_other_files_are_refused(begun, world):
 @needs_ray
 def test_the_address_of_the_environment_may_be_a_client_s_too(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
-    told = '{"number": 0, "files": 1, "verdicts": {}, "unreadable": 1, "was_there": false}'
-    monkeypatch.setattr(ray_parts, "_taken_by_client", lambda *_: iter([told]))
-    monkeypatch.setattr(ray_parts, "judge_parts", lambda *_: pytest.fail("no client takes this"))
-    (part,) = ray_parts.count_parts(None, 1, None, "ray")
-    assert (part.number, part.unreadable) == (0, 1)
+    told = [(0, b"what came of it", None)] * 2  # once more by one that was started again
+    monkeypatch.setattr(ray_parts, "_taken_by_client", lambda *_: iter(told))
+    monkeypatch.setattr(ray_parts, "work_on_parts", lambda *_: pytest.fail("no client takes this"))
+    assert list(ray_parts.results_of_parts(None, 1, None, "ray")) == [told[0][:2]]
 
 
 @needs_ray
@@ -179,14 +217,24 @@ def test_a_cluster_that_fails_is_told_in_a_sentence(monkeypatch):
         raise RayError("the head is gone")
         yield
 
-    monkeypatch.setattr(ray_parts, "judge_parts", fail)
+    monkeypatch.setattr(ray_parts, "work_on_parts", fail)
     with pytest.raises(
         FaceproofError,
         match=r"the cluster has failed \(RayError: the head is gone\); start the same",
     ):
-        list(ray_parts.count_parts(None, 1, None, "ray"))
+        list(ray_parts.results_of_parts(None, 1, None, "ray"))
+    monkeypatch.setattr(ray_parts, "work_on_parts", lambda *_: iter([]))
     with pytest.raises(FaceproofError, match="without an answer for 2 of 2 parts; start the same"):
-        predict_on_ray._count([], 2)
+        list(ray_parts.results_of_parts(None, 2, None, "ray"))
+
+
+def test_a_part_of_which_workers_die_again_and_again_ends_the_command():
+    begun = iter([1, ray_parts.MAX_ATTEMPTS, ray_parts.MAX_ATTEMPTS + 1])
+    work = ray_parts._Worker(lambda: lambda number: b"done", lambda number: next(begun))
+    for _ in range(2):
+        assert work({"item": [7]}) == {"number": [7], "result": [b"done"], "error": [""]}
+    (error,) = work({"item": [7]})["error"]
+    assert error.startswith("3 worker processes died at the same images")
 
 
 @pytest.fixture

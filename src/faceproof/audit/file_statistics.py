@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import repeat
@@ -67,13 +67,17 @@ SMALL = 256  # pixels: side to which the whole image is resized for the detail a
 MANY = 2000  # files, from which on processes look at them: they take a second to start
 PART = 256  # files that go to a process at once
 
+# Returns the statistics of files in their order, in as many tables as it likes.
+Look = Callable[[list[str]], Iterable[pa.Table]]
+
 log = logging.getLogger(__name__)
 
 
-def file_statistics_of(rows: pa.Table) -> pa.Table:
+def file_statistics_of(rows: pa.Table, look: Look | None = None) -> pa.Table:
     """Return the file statistics of an image table, row by row.
 
     They are cached by source: a split or a combination of data sets finds those of its images.
+    `look` looks at those that are not cached, such as a cluster; None for this machine.
     """
     _refuse_videos(rows["path"])
     sources = rows["source"].cast(pa.string())
@@ -81,7 +85,8 @@ def file_statistics_of(rows: pa.Table) -> pa.Table:
     for source in sources.unique().to_pylist():
         chosen = np.flatnonzero(pc.equal(sources, source).to_numpy())
         file = cache_folder() / f"file-statistics-{FORMAT}" / f"{_digest(source)}.parquet"
-        found.append(gather_file_statistics(rows["path"].take(pa.array(chosen)), file, in_shards))
+        names = rows["path"].take(pa.array(chosen))
+        found.append(gather_file_statistics(names, file, in_shards, look))
         places.append(chosen)
     return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(places))))
 
@@ -100,12 +105,15 @@ def _refuse_videos(paths: pa.ChunkedArray) -> None:
 
 
 def gather_file_statistics(
-    paths: Iterable[str] | pa.ChunkedArray, cache: Path | None, in_shards: pa.Table | None = None
+    paths: Iterable[str] | pa.ChunkedArray,
+    cache: Path | None,
+    in_shards: pa.Table | None = None,
+    look: Look | None = None,
 ) -> pa.Table:
     """Return the statistics of files, in their order, reading only those that changed.
 
     `cache` is a Parquet file of known statistics, which is updated; `in_shards` are those that are
-    stored beside the images in shards.
+    stored beside the images in shards. `look` is as for `file_statistics_of`.
     """
     names = paths if isinstance(paths, pa.ChunkedArray) else pa.chunked_array([list(paths)])
     stamps = pa.array(map(_stamp, names.to_pylist()), pa.string())
@@ -118,7 +126,7 @@ def gather_file_statistics(
         return old
     log.info("reading %s files for their statistics", f"{stale.size:,}")
     chosen = pa.array(stale)
-    fresh = _compute(names.take(chosen).to_pylist(), stamps.take(chosen).to_pylist())
+    fresh = _compute(names.take(chosen).to_pylist(), stamps.take(chosen).to_pylist(), look)
     order = np.arange(len(names))
     order[stale] = len(names) + np.arange(stale.size)
     stats = pa.concat_tables([old, fresh]).take(pa.array(order)).combine_chunks()
@@ -146,9 +154,9 @@ def _lasting(stats: pa.Table, in_shards: pa.Table) -> pa.Table:
     return stats.filter(pc.invert(pc.or_(pc.or_(stored, passing), without)))
 
 
-def _compute(names: list[str], stamps: list[str | None]) -> pa.Table:
-    found = _by_processes(names) if len(names) >= MANY else _by_threads(names)
-    stats = pa.concat_tables(found)
+def _compute(names: list[str], stamps: list[str | None], look: Look | None) -> pa.Table:
+    look = look or (_by_processes if len(names) >= MANY else _by_threads)
+    stats = pa.concat_tables([SCHEMA.empty_table(), *look(names)])
     place = SCHEMA.get_field_index("stamp")
     return stats.set_column(place, SCHEMA.field(place), pa.array(stamps, pa.string()))
 
@@ -163,7 +171,7 @@ def _by_threads(names: list[str]) -> list[pa.Table]:
 def _by_processes(names: list[str]) -> list[pa.Table]:
     """Do the same by processes: half of the work is Python's, which one thread at a time does."""
     parts = (names[start : start + PART] for start in range(0, len(names), PART))
-    work = in_processes(_statistics_of_files, parts, "looks at files", partial(allow, allowed()))
+    work = in_processes(statistics_of_files, parts, "looks at files", partial(allow, allowed()))
     found = []
 
     def one_by_one() -> Iterator[None]:
@@ -176,7 +184,8 @@ def _by_processes(names: list[str]) -> list[pa.Table]:
     return found
 
 
-def _statistics_of_files(names: list[str]) -> pa.Table:
+def statistics_of_files(names: list[str]) -> pa.Table:
+    """Return the statistics of some files without their stamps, one after the other."""
     return pa.Table.from_pylist([statistics_of_file(name) for name in names], SCHEMA)
 
 

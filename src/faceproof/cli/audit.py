@@ -9,4 +9,5 @@ def command(config: AuditConfig) -> int:
     """Audit a data set; 1 if there are errors or warnings."""
     from faceproof import app
 
-    return 0 if audit(app.compose_data(list(config.settings)), config).clear else 1
+    look = config.look()  # refuses settings before the data set is listed
+    return 0 if audit(app.compose_data(config.of_data), config, look).clear else 1

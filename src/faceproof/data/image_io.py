@@ -39,6 +39,7 @@ ORIENTATION = 0x0112  # the EXIF tag
 # Colours under transparent pixels are arbitrary; viewers show white.
 BACKGROUND = 255
 STRIP_PIXELS = 500_000  # converted at a time
+NOT_THERE = "the file is not there"
 MAX_BYTES = 2**29  # of a file: more than any image within Pillow's limit on pixels takes
 # A pipe without a writer must not block; Windows must not translate line ends.
 OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -316,7 +317,7 @@ def _on_background(rgba: Pixels) -> Pixels:
 def reason_of(error: Exception) -> str:
     """Say in one line why a file could not be read."""
     if isinstance(error, FileNotFoundError):
-        return "the file is not there"
+        return NOT_THERE
     if isinstance(error, UnidentifiedImageError):
         return "no image format that can be read"
     text = str(error).strip()

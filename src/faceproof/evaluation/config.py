@@ -9,6 +9,7 @@ from faceproof.data.loader_config import PAIRED, LoaderConfig
 from faceproof.data.subgroups import check_subgroups
 from faceproof.data.table import SPLITS
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.cluster_config import LOCAL, ClusterConfig, EngineConfig
 from faceproof.evaluation.operating_point import THRESHOLD, ThresholdConfig
 from faceproof.settings import (
     COUNT,
@@ -45,6 +46,8 @@ class EvaluateConfig:
         name: the evaluation's folder below `evaluations/`; null for data sets and split.
         loader: batch size and worker processes.
         device: cpu, cuda or auto.
+        engine: what scores: `local` for this machine, `ray` or `ray://HOST:PORT` for a cluster.
+        cluster: the workers of a cluster.
     """
 
     run: str
@@ -58,6 +61,8 @@ class EvaluateConfig:
     name: str | None = None
     loader: LoaderConfig = field(default_factory=lambda: LoaderConfig(batch_size=64))
     device: str = "auto"
+    engine: str = LOCAL
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
         check(
@@ -65,12 +70,21 @@ class EvaluateConfig:
             neutral=optional(one_of("jpeg")), robustness=optional(one_of("standard", "quick")),
             threshold=BY_NAME, name=optional(TEXT), device=TEXT,
         )  # fmt: skip
+        EngineConfig(self.engine, self.cluster)
+        if self.engine != LOCAL and self.device not in ("auto", self.worker_device):
+            gpus = f"cluster.gpus_per_worker={self.cluster.gpus_per_worker:g}"
+            raise SettingError("device", f"= {self.device!r} is not what a worker with {gpus} has")
         check_subgroups(self.subgroups)
         if self.loader.batch_size == "auto":
             raise SettingError("loader.batch_size", "= 'auto' is for training; give a whole number")
         if self.loader.sampler == PAIRED:
             raise SettingError("loader.sampler", "= 'paired' is for training; leave it out")
         self.requested_threshold()
+
+    @property
+    def worker_device(self) -> str:
+        """Where the network runs in a worker of a cluster."""
+        return "cuda" if self.cluster.gpus_per_worker else "cpu"
 
     @property
     def other_band(self) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from faceproof.data.image_io import UnreadableImageError, read_image, thumbnail
+from faceproof.data.image_io import UnreadableImageError, decode_image, thumbnail
+from faceproof.inference.objects import read_anywhere
 from faceproof.inference.output_parts import Row
 from faceproof.io.atomic import atomic_file
 
@@ -53,7 +54,7 @@ def _font() -> ImageFont.FreeTypeFont:
 def _thumbnail(path: str) -> Image.Image:
     """Return an image, reduced; an empty frame if it can no longer be read."""
     try:
-        return ImageOps.contain(thumbnail(read_image(path), SIDE), (SIDE, SIDE))
+        return ImageOps.contain(thumbnail(decode_image(read_anywhere(path)), SIDE), (SIDE, SIDE))
     except UnreadableImageError:
         return ImageOps.expand(Image.new("RGB", (SIDE - 2, SIDE - 2), PAPER), 1, FAINT)
 

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from faceproof.data.image_io import read_image
+from faceproof.data.image_io import decode_image, read_image
 from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
 from faceproof.data.model_input import Fit
+from faceproof.data.shards.store import NoSuchObjectError, ShardError
+from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import ScoreError
 from faceproof.inference.faces import (
     FaceOptions,
@@ -21,6 +23,13 @@ from faceproof.inference.faces import (
     fit_faces,
 )
 from faceproof.inference.inputs import is_video
+from faceproof.inference.objects import (
+    Fetched,
+    as_file,
+    fetch_objects,
+    is_object,
+    stamps_of,
+)
 from faceproof.inference.output_parts import Row, printable
 from faceproof.inference.predictor import Predictor, fit_all, judge_batches, stack_fitted
 from faceproof.inference.verdicts import Fitted, Verdict
@@ -32,6 +41,7 @@ from faceproof.inference.video_faces import (
     read_faces,
 )
 from faceproof.inference.video_verdict import VideoVerdict, judge_clip
+from faceproof.io.atomic import CannotWriteError
 from faceproof.io.stamps import stamp_of
 from faceproof.performance.cores import by_all_cores
 from faceproof.performance.shared_memory import Packed, pack, taken
@@ -78,6 +88,7 @@ class _File(NamedTuple):
     path: str
     stamp: str | None = None  # before it was read
     error: str | None = None
+    refusal: str | None = None  # why nothing can be read: the file is not to blame
     clip: Clip | None = None
     faces_clip: FacesClip | None = None
     boxes: list[Box] | None = None
@@ -99,26 +110,51 @@ class _Files(Dataset[_File]):
         self.fits = fits
         self.loading = loading
 
-    def __getitem__(self, path: str) -> _File:
-        faces, file = self.loading.faces, _File(path, stamp_of(path))
+    def __getitems__(self, paths: list[str]) -> list[_File]:
+        """Return a whole batch, as torch's loader asks for it."""
         try:
-            if is_video(path):
-                num_frames = self.loading.num_frames
+            fetched = fetch_objects([path for path in paths if not is_video(path)])
+            videos = [path for path in paths if is_object(path) and is_video(path)]
+            stamps = dict(zip(videos, stamps_of(videos), strict=True))
+        except FaceproofError as error:  # torch would put a traceback in front of it
+            return [_File(path, refusal=str(error)) for path in paths]
+
+        def read(place: int) -> _File:
+            path = paths[place]
+            if path in fetched:
+                return self._image(_File(path, fetched[path].stamp), fetched[path])
+            file = _File(path, stamps[path] if path in stamps else stamp_of(path))
+            return self._video(file) if is_video(path) else self._image(file)
+
+        return by_all_cores(read, len(paths))
+
+    def _video(self, file: _File) -> _File:
+        faces, num_frames = self.loading.faces, self.loading.num_frames
+        try:
+            with as_file(file.path) as source:
                 if faces is not None:
-                    found = read_faces(path, self.fits, num_frames, faces)
+                    found = read_faces(source, self.fits, num_frames, faces)
                     return file._replace(faces_clip=found)
-                return file._replace(clip=read_clip(path, self.fits, num_frames))
-            image = torch.from_numpy(read_image(path))
+                return file._replace(clip=read_clip(source, self.fits, num_frames))
+        except NoSuchObjectError as error:
+            return file._replace(error=str(error))
+        except (ShardError, CannotWriteError) as error:
+            return file._replace(refusal=str(error))
         except ValueError as error:  # unreadable, or a path that the system does not take
             return file._replace(error=str(error))
+
+    def _image(self, file: _File, fetched: Fetched | None = None) -> _File:
+        if fetched is not None and fetched.error is not None:
+            return file._replace(error=fetched.error)
+        try:
+            pixels = read_image(file.path) if fetched is None else decode_image(fetched.data)
+        except ValueError as error:  # unreadable, or a path that the system does not take
+            return file._replace(error=str(error))
+        image, faces = torch.from_numpy(pixels), self.loading.faces
         if faces is not None:
             boxes, parts = fit_faces(image, self.fits, faces)
             return file._replace(boxes=boxes, fitted=parts)
         return file._replace(fitted=[fit_all(image, self.fits)])
-
-    def __getitems__(self, paths: list[str]) -> list[_File]:
-        """Return a whole batch, as torch's loader asks for it."""
-        return by_all_cores(lambda place: self[paths[place]], len(paths))
 
 
 def _collate(files: Sequence[_File]) -> Loaded | Packed:
@@ -167,7 +203,8 @@ def predict_files(
     `on_clip` is called for each video.
 
     Raises:
-        FaceproofError: faces are to be found, and cannot be; see `check_faces`.
+        FaceproofError: faces are to be found, and cannot be; see `check_faces`. Or an object store
+            does not answer.
         ScoreError: the detector gave something that is no score.
     """
     loading = loading or Loading()
@@ -176,6 +213,8 @@ def predict_files(
     device = predictor.device.type
     batch_size = loading.size_on(device)
     for loaded in load_files(paths, predictor.fits, loading, device):
+        if refused := next(filter(None, (file.refusal for file in loaded.files)), None):
+            raise FaceproofError(f"{refused}; start the same command again to continue")
         with _naming(loaded.files):
             # In batches, because there may be more faces than files.
             verdicts = iter(judge_batches(predictor, loaded.fitted, batch_size))

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from faceproof.data.kinds import (
     IMAGE,
     LEFT_BEHIND,
@@ -20,19 +23,26 @@ from faceproof.data.kinds import (
 from faceproof.data.layout import walk_files
 from faceproof.data.lists import ListedPaths, bare_lines, csv_rows, open_list
 from faceproof.errors import FaceproofError
+from faceproof.inference.objects import is_object, list_objects, refuse_unnamed_store
 from faceproof.io.left_behind import is_left_behind
 from faceproof.io.names import CSV_SUFFIXES, as_on_disk
+from faceproof.lookup import allow
 
 STDIN = ("-", "/dev/stdin")
-LISTS = (*CSV_SUFFIXES, ".txt")
+LISTS = (*CSV_SUFFIXES, ".txt", ".parquet")
 
 
-def list_images(words: Sequence[str], left_out: LeftOut | None = None) -> Iterator[str]:
+def list_images(
+    words: Sequence[str], left_out: LeftOut | None = None, stores: bool = False
+) -> Iterator[str]:
     """Yield the paths of images and videos, lazily, in the order of `words`.
 
     A word is a file, a folder (all images and videos below it), a pattern such as
-    `photos/**/*.jpg`, a .csv file with a column `path` or a .txt file with one path a line
-    (relative to that file), or `-` for paths on standard input, one a line.
+    `photos/**/*.jpg`, a .csv or .parquet file with a column `path` or a .txt file with one path a
+    line (relative to that file), or `-` for paths on standard input, one a line.
+
+    With `stores` a word may be an object or a folder of an object store too, and so may what a list
+    names, where the user has allowed that store.
 
     `left_out` counts what was found and is neither, or is left behind by systems and programs.
 
@@ -41,14 +51,42 @@ def list_images(words: Sequence[str], left_out: LeftOut | None = None) -> Iterat
     """
     if not words:
         raise FaceproofError("name images, folders, patterns, a list, or - for standard input")
-    words = [word if word in STDIN else as_on_disk(word) for word in words]
+    words = [word if word in STDIN or is_object(word) else as_on_disk(word) for word in words]
     for word in words:
-        if word not in STDIN and not Path(word).exists() and _pattern(word) is None:
+        if is_object(word):
+            _check_object(word, stores)
+        elif word not in STDIN and not Path(word).exists() and _pattern(word) is None:
             raise FaceproofError(
                 f"there is no file or folder {word}, nor does it match any as a pattern"
             )
     left_out = LeftOut() if left_out is None else left_out
-    return (os.fspath(path) for word in words for path in _expand(word, left_out))
+    listed = {word: list_objects(word, left_out) for word in words if is_object(word)}
+    return (
+        _allowed_path(os.fspath(path), word, stores)
+        for word in words
+        for path in (listed[word] if word in listed else _expand(word, left_out))
+    )
+
+
+def _check_object(url: str, stores: bool) -> None:
+    """Refuse a URL where object stores are not read, or of a list; allow what the user names."""
+    if not stores:
+        raise FaceproofError(
+            f"{url} is in an object store; faceproof predict reads images there, and this command "
+            "does not: copy them to this machine"
+        )
+    if url.lower().endswith(LISTS):
+        raise FaceproofError(f"{url} is a list in an object store; copy the list to this machine")
+    allow([url.rstrip("/")])
+
+
+def _allowed_path(path: str, word: str, stores: bool) -> str:
+    """Return a path that may be read."""
+    if is_object(path) and not is_object(word):
+        if not stores:
+            _check_object(path, stores)
+        refuse_unnamed_store(path, "standard input" if word in STDIN else word)
+    return path
 
 
 def _pattern(word: str) -> str | None:
@@ -74,8 +112,8 @@ def _glob(pattern: str) -> Iterator[str]:
 
 def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
     if word in STDIN:
-        lines = bare_lines(map(os.fsdecode, sys.stdin.buffer))
-        yield from map(as_on_disk, _not_left_behind(lines, left_out))
+        for line in _not_left_behind(bare_lines(map(os.fsdecode, sys.stdin.buffer)), left_out):
+            yield line if is_object(line) else as_on_disk(line)
     elif Path(word).is_dir():
         yield from _below(word, left_out)
     elif not Path(word).exists():
@@ -92,7 +130,8 @@ def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
     elif word.lower().endswith(LISTS):
         file = Path(word)
         paths = ListedPaths(file.parent, file)
-        yield from map(paths.find, _not_left_behind(_listed(file), left_out))
+        for path in _not_left_behind(_listed(file), left_out):
+            yield path if is_object(path) else paths.find(path)
     elif is_left_behind(word.rpartition(os.sep)[2]):
         left_out.add(LEFT_BEHIND, word)
     else:
@@ -120,6 +159,9 @@ def is_video(path: str) -> bool:
 
 def _listed(file: Path) -> Iterator[str]:
     """Yield the paths in a list, without reading all of it at once."""
+    if file.suffix.lower() == ".parquet":
+        yield from _listed_in_parquet(file)
+        return
     # A system's name of a file may be no text.
     with open_list(file, errors="surrogateescape") as lines:
         if file.suffix.lower() == ".txt":
@@ -133,3 +175,17 @@ def _listed(file: Path) -> Iterator[str]:
                 )
             if row["path"]:
                 yield row["path"]
+
+
+def _listed_in_parquet(file: Path) -> Iterator[str]:
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            if "path" not in table.schema_arrow.names:
+                raise FaceproofError(
+                    f"{file} has no column path; found {', '.join(table.schema_arrow.names)}: name "
+                    "the column of the images path"
+                )
+            for batch in table.iter_batches(columns=["path"]):
+                yield from filter(None, batch["path"].cast(pa.string()).to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise FaceproofError(f"{file} cannot be read as Parquet: {error}") from error

@@ -28,10 +28,11 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
+from faceproof.inference.objects import stamps_of
 from faceproof.io.atomic import atomic_file, explain_disk_errors, to_disk, write_json, write_text
 from faceproof.io.locks import Lock
 from faceproof.io.names import composed
-from faceproof.io.stamps import digest_of, key_of, stamp_of
+from faceproof.io.stamps import digest_of, key_of
 
 MAX_NAMED = 5  # unreadable files that are named on the terminal
 ROWS_PER_PART = 4096
@@ -181,8 +182,8 @@ class Results:
                 f"{part} is not what this detector gave, or was changed since; name another file, "
                 "or start from the beginning by --overwrite"
             )
-        pairs = zip(self._read(part)["path"].to_pylist(), stamps, strict=True)
-        return {n for n, (path, old) in enumerate(pairs) if old is None or old != stamp_of(path)}
+        pairs = zip(stamps_of(self._read(part)["path"].to_pylist()), stamps, strict=True)
+        return {n for n, (now, old) in enumerate(pairs) if old is None or old != now}
 
     def _origin(self, part: Path) -> dict[str, str]:
         return {"about": key_of([self._about]), "rows": digest_of(part)}

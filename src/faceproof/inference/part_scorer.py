@@ -4,7 +4,6 @@ Reading, decoding and scoring are those of `inference.files`. A part is a whole 
 so that each image is in the same batch as on one machine, and gets the same score to the last bit.
 """
 
-import os
 import socket
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,15 +11,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from faceproof import __version__
 from faceproof.errors import FaceproofError
 from faceproof.inference.files import Loading, predict_files
+from faceproof.inference.objects import is_object
 from faceproof.inference.output_parts import MAX_NAMED, Row, schema_of
 from faceproof.inference.part_folder import PartFolder
 from faceproof.inference.predictor import Predictor, load
+from faceproof.inference.worker_setup import WorkerSetup
 from faceproof.io.stamps import stamp_of
-from faceproof.performance.cores import take_share
-from faceproof.performance.memory import reuse_memory
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,7 @@ class Job:
         backend: `torch` or `onnx`.
         device: `cpu` or `cuda`.
         loading: how files are read.
-        cores: how many of the machine's are the worker's.
-        allow: modules of the user's own code that the artifact may name.
-        working_folder: where relative paths begin; None where there are none.
-        sources: files and folders that the user named, which the worker must see.
-        version: of faceproof.
+        setup: what the process takes over from the command.
     """
 
     folder: PartFolder
@@ -47,11 +41,7 @@ class Job:
     backend: str
     device: str
     loading: Loading
-    cores: int
-    allow: tuple[str, ...] = ()
-    working_folder: str | None = None
-    sources: tuple[str, ...] = ()
-    version: str = __version__
+    setup: WorkerSetup
 
 
 @dataclass(frozen=True)
@@ -102,18 +92,19 @@ class PartScorer:
             unreadable = len(paths) - table["error"].null_count
             pairs = zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
             return PartCount(number, len(paths), True, dict(given), unreadable, _named(pairs))
-        attempt = folder.begin(number, paths)
+        folder.begin(number, paths)
         rows = self._judge(number, paths)
-        attempt.unlink(missing_ok=True)
+        folder.end(number)
         given = Counter(str(row.verdict) for row in rows if row.error is None)
         named = _named((row.path, row.error) for row in rows)
         return PartCount(number, len(paths), False, dict(given), len(paths) - given.total(), named)
 
     def _judge(self, number: int, paths: Sequence[str]) -> list[Row]:
         predictor = self._load()
-        stamps = [stamp_of(path) for path in paths]
+        stamps = [None if is_object(path) else stamp_of(path) for path in paths]
         batches = predict_files(predictor, paths, self.job.loading)
         rows = [row for batch in batches for row in batch]
+        stamps = [old or row.stamp for old, row in zip(stamps, rows, strict=True)]
         schema = schema_of(predictor.gate is not None, predictor.knows_novelty)
         self.job.folder.write(number, paths, rows, stamps, schema)
         return rows
@@ -122,31 +113,14 @@ class PartScorer:
         """Make this process like the one of the command; refuse a machine that is not like its."""
         if self._is_ready:
             return
-        job = self.job
-        here = socket.gethostname()
-        if job.version != __version__:
-            raise FaceproofError(
-                f"{here} has faceproof {__version__} and the command {job.version}; install the "
-                "same version on all machines of the cluster"
-            )
-        own = [] if job.working_folder is None else [job.working_folder]
-        for place in (*own, str(job.detector), *job.sources):
-            if not Path(job.working_folder or "", place).exists():
-                raise FaceproofError(
-                    f"{here} does not see {place}; all machines of the cluster must see the "
-                    "images, the detector and the output by the same paths"
-                )
-        job.folder.check()
-        if job.working_folder is not None:
-            os.chdir(job.working_folder)
-        reuse_memory()
-        take_share(job.cores)
+        self.job.setup.apply()
+        self.job.folder.check()
         self._is_ready = True
 
     def _load(self) -> Predictor:
         if self._predictor is None:
             job = self.job
-            found = load(job.detector, job.device, job.backend, job.allow)
+            found = load(job.detector, job.device, job.backend)
             if found.fingerprint != job.fingerprint:
                 raise FaceproofError(
                     f"{job.detector} is another detector on {socket.gethostname()} than where the "

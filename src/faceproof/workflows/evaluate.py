@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from faceproof.audit.file_statistics import file_statistics_of
+from faceproof.audit.file_statistics import Look, file_statistics_of
 from faceproof.audit.readable import readable_rows
 from faceproof.augment.corruptions import Corruption, neutral_corruption, robustness_corruptions
 from faceproof.data.leave_out import HELD_OUT
@@ -25,6 +25,7 @@ from faceproof.data.table import (
 )
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import calibrated
+from faceproof.evaluation.cluster_config import LOCAL
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.evaluation.evaluation_result import Evaluation, EvaluationContext
 from faceproof.evaluation.evaluation_result import evaluate as compute_evaluation
@@ -61,8 +62,10 @@ from faceproof.reports.report_terminal import show
 from faceproof.reports.robustness_text import neutral_changes, neutral_verdict
 from faceproof.task import Task
 from faceproof.training.boards import reopened_boards
+from faceproof.workflows.audit_on_ray import look_on_ray
 from faceproof.workflows.calibrate import log_mistakes
 from faceproof.workflows.ensemble import is_ensemble, read_ensemble
+from faceproof.workflows.evaluate_on_ray import make_cluster_scorer
 from faceproof.workflows.left_out import LeftOut, leave_out_seen
 from faceproof.workflows.scorers import Scorer, make_scorer
 from faceproof.workflows.training_record import training_record
@@ -88,14 +91,18 @@ def evaluate(config: EvaluateConfig, others: Callable[[], Sequence[DataSet]] = l
     """
     run = find_run(config.run)
     run.require(run.config, run.samples)
-    _corruptions(config)  # refuses an unknown name before anything is read
+    neutral, curves = _corruptions(config)  # refuses an unknown name before anything is read
     own, sets = recorded_data(run), others()
     _warn_of_other_crops(run, sets)
     if config.split == HELD_OUT:
         sets = _held_out(run, sets)
     with explain_disk_errors(run.evaluations):
         detector = run.detector_digest
-        score_rows = make_scorer(run, own.task, config)
+        if config.engine == LOCAL:
+            score_rows = make_scorer(run, own.task, config)
+        else:
+            corruptions = [*filter(None, [neutral]), *curves]
+            score_rows = make_cluster_scorer(run, own.task, config, corruptions, detector)
         return evaluate_run(run, config, score_rows, own, sets, detector)
 
 
@@ -263,10 +270,17 @@ def _rows_of(
         )
     if config.frames is not None:
         rows = evenly_spaced(rows, config.frames)
-    statistics = file_statistics_of(rows)
+    statistics = file_statistics_of(rows, _look(config))
     readable, unreadable = readable_rows(replace(data, table=rows), stats=statistics)
     known = statistics.filter(pc.is_null(statistics["reason"]))
     return readable, known.select(["content", "look"]), unreadable
+
+
+def _look(config: EvaluateConfig) -> Look | None:
+    """Return what looks at the files; None for this machine. No worker needs a GPU for it."""
+    if config.engine == LOCAL:
+        return None
+    return look_on_ray(config.engine, replace(config.cluster, gpus_per_worker=0))
 
 
 def _operating_point(run: RunFolder, task: Task, config: EvaluateConfig) -> OperatingPoint:

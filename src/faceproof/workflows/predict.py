@@ -1,10 +1,10 @@
 """`faceproof predict`: judge many images and videos with a detector artifact."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from functools import partial
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # As for training, in data.loader_config; importing that would slow down --help.
 MAX_WORKERS = 256
+IN_STORE = re.compile("(s3|gs):/(.*)", re.DOTALL)
 LEAST_CERTAIN = 24  # images on a contact sheet
 
 
@@ -40,11 +41,13 @@ class PredictConfig:
     install 'faceproof[ray]'.
 
     Attributes:
-        paths: images, videos, folders (with all below), patterns, a .csv file with a column path, a
-            .txt file with one path a line, or - for paths on standard input.
+        paths: images, videos, folders (with all below), patterns, a .csv or .parquet file with a
+            column path, a .txt file with one path a line, or - for paths on standard input. Images,
+            videos and folders may lie in an object store: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER.
         detector: the artifact's folder, made by faceproof export; or hf://OWNER/NAME of the Hugging
             Face hub, or hf://OWNER/NAME@REVISION.
-        out: the file to write, .csv, .jsonl or .parquet.
+        out: the file to write, .csv, .jsonl or .parquet; with --on a folder, which may be one of an
+            object store, s3://BUCKET/FOLDER.
         overwrite: replace that file, and start from the beginning.
         keep_going: exit with 0 even if files could not be read.
         contact_sheet: a PNG to draw of the images that are least certain.
@@ -64,7 +67,8 @@ class PredictConfig:
         device: where the network runs, cpu, cuda or auto.
         backend: what runs the network; auto is ONNX Runtime on a CPU if the artifact has an ONNX
             file, else PyTorch.
-        allow: a module with code of your own that the artifact may use; can be repeated.
+        allow: a module with code of your own that the artifact may use, or an object store of
+            which a list names images, s3://BUCKET; can be repeated.
         on: ray for a cluster that is started on this machine (or that the environment variable
             RAY_ADDRESS names), or ray://HOST:PORT for one that runs; workers are then those of the
             cluster, by default as many as it has room for.
@@ -106,11 +110,22 @@ class PredictConfig:
             raise FaceproofError(f"--workers {self.workers} must be {allowed}")
         if self.contact_sheet is not None and self.contact_sheet.suffix.lower() != ".png":
             raise FaceproofError(f"--contact-sheet {self.contact_sheet} must end in .png")
+        if isinstance(self.place, str) and self.on is None:
+            raise FaceproofError(
+                f"--out {self.place} is in an object store, which takes the folder of --on ray "
+                "alone; give --on ray too, or name a file on a disk"
+            )
         if self.overwrite and self.out is None:
             raise FaceproofError("--overwrite replaces the file of --out; give both")
         if self.least_certain is not None and self.contact_sheet is None:
             raise FaceproofError("--least-certain is of the --contact-sheet; give both")
         self._check_cluster()
+
+    @property
+    def place(self) -> Path | str | None:
+        """Where the output is: `out`, or the URL of which that, as a path, has lost a slash."""
+        url = IN_STORE.fullmatch("" if self.out is None else self.out.as_posix())
+        return f"{url[1]}://{url[2]}" if url else self.out
 
     def _check_cluster(self) -> None:
         """Refuse what only one machine can do, or only a cluster."""
@@ -169,7 +184,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     predictor = predictor or load(config.detector, config.device, config.backend)
     faces = face_options(predictor, config.find_faces, config.whole_if_none)
     left_out = LeftOut()
-    paths = list_images(config.paths, left_out)
+    paths = list_images(config.paths, left_out, stores=True)
     first = next(paths, None)
     if first is None:
         beside = f"; {left_out}" if left_out else ""
@@ -190,7 +205,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
             results = Results(config.out, about, gated, config.overwrite, knows_novelty)
             write_verdicts(console, judge, paths, tally, results)
 
-    written = {"verdicts": config.out, "videos": config.frames_out}
+    written: dict[str, Path | str | None] = {"verdicts": config.out, "videos": config.frames_out}
     if config.contact_sheet is not None and tally.nearest:
         write_contact_sheet(config.contact_sheet, tally.nearest)
         written["contact sheet"] = config.contact_sheet
@@ -201,21 +216,29 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
 
 
 def _predict_on_ray(config: PredictConfig) -> "Tally":
-    if find_spec("ray") is None:
-        raise FaceproofError("--on needs the extra ray: pip install 'faceproof[ray]'")
+    from faceproof.workflows.ray_parts import require_ray
+
+    require_ray("--on")
     from faceproof.workflows.predict_on_ray import predict_on_ray
 
     return predict_on_ray(config)
 
 
 def print_summary(
-    console: "Console", tally: "Tally", written: Mapping[str, Path | None], left_out: "LeftOut"
+    console: "Console",
+    tally: "Tally",
+    written: Mapping[str, Path | str | None],
+    left_out: "LeftOut",
 ) -> None:
     """Print the counts, what was written and where, and what was left out."""
     lines = [str(tally)]
     if written.get("verdicts"):  # a table on the terminal has the reasons already
         lines += tally.unreadable_lines()
-    lines += [f"{what}: {path}" for what, path in written.items() if path and path.exists()]
+    lines += [
+        f"{what}: {path}"
+        for what, path in written.items()
+        if path and (isinstance(path, str) or path.exists())
+    ]
     lines += [str(left_out)] if left_out else []
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 

@@ -1,33 +1,51 @@
-"""A cluster of Ray, and the parts of a list of files on its workers; for `predict_on_ray`.
+"""A cluster of Ray, and work that is divided into parts by number on its workers.
 
-Ray hands out numbers of parts and gets counts back. Paths, images and rows never pass through it.
+Ray hands out numbers of parts and gets back what came of each, a few bytes for each image at most;
+images never pass through it. Used by `predict --on ray`, and by `engine=ray` of the evaluation and
+the audit.
 """
 
-import json
 import logging
+import math
 import os
 import queue
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
 
+import pyarrow as pa
+
+from faceproof.data.shards.store import GCS_ENDPOINT, S3_ENDPOINTS
 from faceproof.errors import FaceproofError
-from faceproof.inference.part_scorer import Job, PartCount, PartScorer
+from faceproof.evaluation.cluster_config import ClusterConfig
 from faceproof.performance.cores import num_cores
 from faceproof.performance.threads import wait_briefly
 
 CLIENT, LOCAL = "ray://", "local"
 POLL = 1.0  # seconds between two questions to a cluster that is reached by a client
+PART_SIZE = 1024  # images, or the next whole number of batches
+MAX_ATTEMPTS = 3  # at a part of which workers die
 RESTARTS = 3  # of the process that hands out the parts, where that is on the cluster
 OBJECT_STORE = 100_000_000  # bytes; what passes through it are numbers
-# What changes the answers or the speed of a process, and must be the same in a worker.
+# What changes the answers or the speed of a process, and must be the same in a worker; and where
+# object stores are. Credentials are not among it: each machine has its own, or the role of one.
 ENVIRONMENT = (
+    *S3_ENDPOINTS, GCS_ENDPOINT,
     "FACEPROOF_ALLOW", "FACEPROOF_MAX_PIXELS", "FACEPROOF_MAX_SCANS", "FACEPROOF_PERFORMANCE",
     "GOMP_SPINCOUNT", "OMP_WAIT_POLICY",
 )  # fmt: skip
+
+# What a worker does with a part: from its number to what came of it. It is made in the worker.
+Work = Callable[[int], bytes]
+MakeWork = Callable[[], Work]
+# Of a part its number, what came of it, and why nothing did.
+Told = tuple[int, bytes, str | None]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +60,7 @@ class Pool:
         cpus: of each.
         gpus: of each; a fraction where several share one.
         environment: variables of each.
+        counts_attempts: whether a part is given out `MAX_ATTEMPTS` times at most; else for ever.
     """
 
     workers: int
@@ -49,11 +68,38 @@ class Pool:
     cpus: int
     gpus: float
     environment: Mapping[str, str]
+    counts_attempts: bool = False
+
+
+def require_ray(option: str) -> None:
+    """Refuse a cluster where Ray is not installed; `option` asks for it.
+
+    Raises:
+        FaceproofError: it says what to install.
+    """
+    if find_spec("ray") is None:
+        raise FaceproofError(f"{option} needs the extra ray: pip install 'faceproof[ray]'")
+
+
+def usual_part_size(batch_size: int) -> int:
+    """Return how many images are a part: a whole number of batches, as on one machine."""
+    return batch_size * math.ceil(PART_SIZE / batch_size)
 
 
 def address_of(on: str) -> str:
     """Return where the cluster is: `ray://HOST:PORT`, an address of Ray's, or `local`."""
     return on if on.startswith(CLIENT) else os.environ.get("RAY_ADDRESS", LOCAL)
+
+
+@contextmanager
+def pool_of(engine: str, config: ClusterConfig) -> Iterator[Pool]:
+    """Be connected to the cluster of `engine`, and yield its workers as the settings want them.
+
+    A part of which workers die is given out `MAX_ATTEMPTS` times.
+    """
+    with connected(engine):
+        pool = find_room(config.workers, config.cpus_per_worker, config.gpus_per_worker)
+        yield replace(pool, counts_attempts=True)
 
 
 @contextmanager
@@ -95,7 +141,7 @@ def _short_folder() -> str | None:
     return "/tmp" if os.name == "posix" else None
 
 
-def find_room(workers: int | Literal["auto"], cpus: int, gpus: float) -> Pool:
+def find_room(workers: int | str, cpus: int, gpus: float) -> Pool:
     """Return the workers for which the cluster has room, or as many as the user wants.
 
     `cpus` and `gpus` are those of each worker.
@@ -117,10 +163,10 @@ def find_room(workers: int | Literal["auto"], cpus: int, gpus: float) -> Pool:
     if not room:
         raise FaceproofError(
             f"no machine of the cluster has {cpus} CPUs and {gpus:g} GPUs for a worker; the "
-            f"largest has {most['CPU']:g} and {most['GPU']:g}: lower --cpus-per-worker or "
-            "--gpus-per-worker"
+            f"largest has {most['CPU']:g} and {most['GPU']:g}: lower cpus_per_worker or "
+            "gpus_per_worker"
         )
-    wanted = room if workers == "auto" else workers
+    wanted = room if workers == "auto" else int(workers)
     if wanted > room:
         log.warning("the cluster has room for %d of %d workers now", room, wanted)
     _tell_if_busy(cpus, gpus)
@@ -141,47 +187,91 @@ def _tell_if_busy(cpus: int, gpus: float) -> None:
         )  # fmt: skip
 
 
-def count_parts(job: Job, num_parts: int, pool: Pool, on: str) -> Iterator[PartCount]:
-    """Yield what came of each part, as it is judged.
+def results_of_parts(
+    make: MakeWork, num_parts: int, pool: Pool, on: str
+) -> Iterator[tuple[int, bytes]]:
+    """Yield each part's number and what came of it, once, in the order in which they end.
+
+    `make` is called in each worker, and what it returns with the number of each part.
 
     Raises:
-        FaceproofError: a worker says why its part cannot be judged, or the cluster fails.
+        FaceproofError: a worker says why its part cannot be done, or the cluster fails.
     """
     from ray.exceptions import RayError
 
-    take = _taken_by_client if address_of(on).startswith(CLIENT) else judge_parts
+    take = _taken_by_client if address_of(on).startswith(CLIENT) else work_on_parts
+    done: set[int] = set()
     try:
-        for text in take(job, num_parts, pool):
-            told = json.loads(text)
-            if "error" in told:
-                raise FaceproofError(told["error"])
-            yield PartCount(**told)
+        for number, result, error in take(make, num_parts, pool):
+            if error is not None:
+                raise FaceproofError(error)
+            if number not in done:  # else told again by a process that was started again
+                done.add(number)
+                yield number, result
     except RayError as error:
         reason, *_ = [*str(error).strip().splitlines(), ""]
         raise FaceproofError(
-            f"the cluster has failed ({type(error).__name__}: {reason}); start the same command "
-            "again, and it judges what is missing"
+            f"the cluster has failed ({type(error).__name__}: {reason}); start the same "
+            "command again"
         ) from error
+    if missing := num_parts - len(done):
+        raise FaceproofError(
+            f"the cluster ended without an answer for {missing:,} of {num_parts:,} parts; start "
+            "the same command again"
+        )
 
 
 class _Worker:
-    """What Ray calls in each worker process."""
+    """What Ray calls in each worker process; `begun` counts an attempt at a part."""
 
-    def __init__(self, job: Job) -> None:
-        self.score = PartScorer(job)
+    def __init__(self, make: MakeWork, begun: Callable[[int], int] | None) -> None:
+        self.work, self.begun = make(), begun
 
-    def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
-        """Judge the part of a batch, and return its count or why there is none."""
+    def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
+        """Return what comes of the part of a batch, or why nothing does."""
         (number,) = batch["item"]
+        result, error = b"", None
         try:
-            told = asdict(self.score(int(number)))
-        except FaceproofError as error:
-            told = {"error": str(error)}
-        return {"told": [json.dumps(told)]}
+            if self.begun is not None and self.begun(int(number)) > MAX_ATTEMPTS:
+                raise FaceproofError(
+                    f"{MAX_ATTEMPTS} worker processes died at the same images, as happens when "
+                    "memory runs out; give each more of a machine by cluster.cpus_per_worker"
+                )
+            result = self.work(int(number))
+        except FaceproofError as refusal:
+            error = str(refusal)
+        return {"number": [int(number)], "result": [result], "error": [error or ""]}
 
 
-def judge_parts(job: Job, num_parts: int, pool: Pool) -> Iterator[str]:
-    """Yield the count of each part as JSON, in the order in which they end.
+class _Attempts:
+    """Counts the attempts at parts, in a process of its own that outlives the workers."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """Count an attempt at a part, and return how many there were."""
+        self.begun[number] += 1
+        return self.begun[number]
+
+
+def _counter() -> Callable[[int], int]:
+    """Return what counts an attempt at a part, from whichever worker."""
+    import ray
+
+    kind: Any = ray.remote(_Attempts)
+    return partial(_begun, kind.options(num_cpus=0).remote())
+
+
+def _begun(attempts: Any, number: int) -> int:
+    import ray
+
+    found: int = ray.get(attempts.begin.remote(number))
+    return found
+
+
+def work_on_parts(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
+    """Yield what is told of each part, in the order in which they end.
 
     A worker that dies is started again, and its part is given out again. A worker has one part at
     a time and the number of the next; Ray starts more workers where those are not enough.
@@ -196,9 +286,9 @@ def judge_parts(job: Job, num_parts: int, pool: Pool) -> Iterator[str]:
         min_size=1, max_size=pool.workers, initial_size=pool.room, max_tasks_in_flight_per_actor=2
     )
     parts = ray.data.from_items(list(range(num_parts)), override_num_blocks=num_parts)
-    judged = parts.map_batches(
+    told = parts.map_batches(
         _Worker,
-        fn_constructor_args=(job,),
+        fn_constructor_args=(make, _counter() if pool.counts_attempts else None),
         batch_size=1,
         compute=size,
         num_cpus=pool.cpus,
@@ -206,8 +296,8 @@ def judge_parts(job: Job, num_parts: int, pool: Pool) -> Iterator[str]:
         runtime_env={"env_vars": dict(pool.environment)},
         udf_modifying_row_count=False,
     )
-    for row in judged.iter_rows():
-        yield row["told"]
+    for row in told.iter_rows():
+        yield int(row["number"]), bytes(row["result"]), row["error"] or None
 
 
 class _Dispatcher:
@@ -217,29 +307,43 @@ class _Dispatcher:
     """
 
     def __init__(self) -> None:
-        self.told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.told: queue.SimpleQueue[Told] = queue.SimpleQueue()
 
-    def run(self, job: Job, num_parts: int, pool: Pool) -> None:
-        """Judge all parts."""
-        for text in judge_parts(job, num_parts, pool):
-            self.told.put(text)
+    def run(self, make: MakeWork, num_parts: int, pool: Pool) -> None:
+        """Work on all parts."""
+        for told in work_on_parts(make, num_parts, pool):
+            self.told.put(told)
 
-    def take(self) -> list[str]:
+    def take(self) -> list[Told]:
         """Return what was told since the last call."""
         return [self.told.get() for _ in range(self.told.qsize())]
 
 
-def _taken_by_client(job: Job, num_parts: int, pool: Pool) -> Iterator[str]:
+def _taken_by_client(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
     import ray
 
     kind: Any = ray.remote(_Dispatcher)
     dispatcher = kind.options(
         num_cpus=0, max_concurrency=2, max_restarts=RESTARTS, max_task_retries=RESTARTS
     ).remote()
-    running = dispatcher.run.remote(job, num_parts, pool)
+    running = dispatcher.run.remote(make, num_parts, pool)
     ended = False
     while not ended:
         time.sleep(POLL)
         ended = bool(ray.wait([running], timeout=0)[0])
         yield from ray.get(dispatcher.take.remote())
     ray.get(running)  # raises what ended it
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Return a table as what came of a part."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def from_bytes(result: bytes) -> pa.Table:
+    """Return the table of which `to_bytes` made what came of a part."""
+    with pa.ipc.open_stream(result) as stream:
+        return stream.read_all()

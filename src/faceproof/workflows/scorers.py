@@ -21,16 +21,21 @@ from faceproof.workflows.novelty import load_novelty
 Scorer = Callable[[pa.Table, Corruption | None], tuple[Scores, Scores | None]]
 
 
-def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
-    """Return what scores images by a run's best epoch, or by an ensemble's members."""
+def make_scorer(
+    run: RunFolder, task: Task, config: EvaluateConfig, progress: bool = True
+) -> Scorer:
+    """Return what scores images in this process, by a run's best epoch or an ensemble's members.
+
+    `progress` shows how far it is.
+    """
     if is_ensemble(run):
-        return _scorer_of_members(run, task, config)
+        return _scorer_of_members(run, task, config, progress)
     net = load_network(run)
     novelty = load_novelty(run, net)
     size, workers = int(config.loader.batch_size), config.loader.num_workers
 
     def score_rows(rows: pa.Table, corruption: Corruption | None) -> tuple[Scores, Scores | None]:
-        how = Scoring(size, workers, config.device, corruption, progress=True)
+        how = Scoring(size, workers, config.device, corruption, progress)
         if novelty is None:
             return score(net, rows, task, how), None
         return score_with_novelty(DetectorWithNovelty(net, novelty), rows, task, how)
@@ -38,9 +43,11 @@ def make_scorer(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
     return score_rows
 
 
-def _scorer_of_members(run: RunFolder, task: Task, config: EvaluateConfig) -> Scorer:
+def _scorer_of_members(
+    run: RunFolder, task: Task, config: EvaluateConfig, progress: bool
+) -> Scorer:
     ensemble = read_ensemble(run)
-    scorers = [make_scorer(one.run, task, config) for one in ensemble.members]
+    scorers = [make_scorer(one.run, task, config, progress) for one in ensemble.members]
     weights = [one.weight for one in ensemble.members]
 
     def score_rows(rows: pa.Table, corruption: Corruption | None) -> tuple[Scores, Scores | None]:

@@ -1,4 +1,4 @@
-"""Object stores (S3, Google Cloud Storage) that hold shards, through `pyarrow.fs`.
+"""Object stores (S3, Google Cloud Storage) that hold shards or images, through `pyarrow.fs`.
 
 pyarrow is a dependency anyway and its wheels hold both clients. Credentials come from
 where Amazon's and Google's tools look for them. Every request passes the gate of `fork_gate`.
@@ -20,8 +20,10 @@ import pyarrow as pa
 from faceproof.data.shards.fork_gate import gate
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import explain_disk_errors
+from faceproof.io.stamps import key_of
 
 if TYPE_CHECKING:
+    from pyarrow import NativeFile
     from pyarrow.fs import FileSystem
 
 S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # environment variables of Amazon's
@@ -30,10 +32,15 @@ ATTEMPTS = 4  # of every request to S3, with growing pauses
 TIMEOUT = 30  # seconds: to connect, to wait for an answer, and for all attempts of Google's client
 PART = 8 * 2**20  # bytes that one request asks for
 PARTS_AT_ONCE = 8
+DENIED = "ACCESS_DENIED"  # what Amazon's client says of an object that the user may not read
 
 
 class ShardError(FaceproofError):
     """Shards that are missing, damaged, of another version or out of reach."""
+
+
+class NoSuchObjectError(ShardError):
+    """An object that is not there, is too large, or may not be read; others may well be read."""
 
 
 def is_url(root: str) -> bool:
@@ -72,7 +79,9 @@ class ObjectStore:
         except (OSError, pa.ArrowException) as error:
             reason = str(error).strip() or type(error).__name__
             advice = "the credentials" + (" and AWS_ENDPOINT_URL" if self._scheme == "s3" else "")
-            raise ShardError(f"{what}: {reason}; check the URL, {advice}") from error
+            of_one = isinstance(error, FileNotFoundError | PermissionError) or DENIED in reason
+            kind = NoSuchObjectError if of_one else ShardError
+            raise kind(f"{what}: {reason}; check the URL, {advice}") from error
 
     def fetch(self, name: str, file: Path) -> None:
         """Write an object to a file, several parts at a time."""
@@ -112,13 +121,79 @@ class ObjectStore:
             except FileNotFoundError:
                 raise ShardError(missing) from None
 
-    def put(self, file: Path) -> None:
-        """Write a file as an object of the same name."""
+    def read_with_stamp(self, name: str, limit: int) -> tuple[bytes, str]:
+        """Return an object of `limit` bytes at most, and what changes whenever it does."""
         with (
-            self._explained(f"{self.root}/{file.name} cannot be written"),
+            self._explained(f"{self.root}/{name} cannot be read"),
+            gate.request(),
+            self._files.open_input_file(f"{self._folder}/{name}") as source,
+        ):
+            if (size := source.size()) > limit:
+                raise NoSuchObjectError(f"it has {size:,} bytes; at most {limit:,} are read")
+            return bytes(source.read()), _stamp(source)
+
+    def stamp(self, name: str) -> str | None:
+        """Return what changes whenever an object does; None where it is not there."""
+        with self._explained(f"{self.root}/{name} cannot be looked at"), gate.request():
+            try:
+                with self._files.open_input_file(f"{self._folder}/{name}") as source:
+                    return _stamp(source)
+            except FileNotFoundError:
+                return None
+
+    def kind_of(self, name: str) -> str | None:
+        """Return `object` or `folder`; None where there is neither."""
+        from pyarrow.fs import FileType
+
+        place = f"{self._folder}/{name}".rstrip("/")
+        with self._explained(f"{self.root}/{name} cannot be looked at"), gate.request():
+            found = self._files.get_file_info(place).type
+        return {FileType.File: "object", FileType.Directory: "folder"}.get(found)
+
+    def names_in(self, folder: str) -> tuple[list[str], list[str]]:
+        """Return the folders that lie in a folder, and the objects, by their sorted names."""
+        from pyarrow.fs import FileSelector, FileType
+
+        place = f"{self._folder}/{folder}".rstrip("/")
+        with self._explained(f"{self.root}/{folder} cannot be listed"), gate.request():
+            found = self._files.get_file_info(FileSelector(place, allow_not_found=True))
+        folders = sorted(one.base_name for one in found if one.type == FileType.Directory)
+        return folders, sorted(one.base_name for one in found if one.type == FileType.File)
+
+    def names_below(self) -> list[str]:
+        """Return the names of all objects in the folder and the folders in it, sorted."""
+        from pyarrow.fs import FileSelector, FileType
+
+        everything = FileSelector(self._folder, allow_not_found=True, recursive=True)
+        with self._explained(f"{self.root} cannot be listed"), gate.request():
+            found = self._files.get_file_info(everything)
+        objects = [one.path for one in found if one.type == FileType.File]
+        return sorted(path.removeprefix(f"{self._folder}/") for path in objects)
+
+    @contextmanager
+    def opened(self, name: str) -> "Iterator[NativeFile]":
+        """Open an object, of which only the ranges that are read are fetched."""
+        with (
+            self._explained(f"{self.root}/{name} cannot be read"),
+            gate.request(),
+            self._files.open_input_file(f"{self._folder}/{name}") as source,
+        ):
+            yield source
+
+    def clear(self, folder: str) -> None:
+        """Remove all objects in a folder, which need not be there."""
+        place = f"{self._folder}/{folder}".rstrip("/")
+        with self._explained(f"{self.root}/{folder} cannot be removed"), gate.request():
+            self._files.delete_dir_contents(place, missing_dir_ok=True)
+
+    def put(self, file: Path, name: str | None = None) -> None:
+        """Write a file as an object, of the same name if there is no other."""
+        name = name or file.name
+        with (
+            self._explained(f"{self.root}/{name} cannot be written"),
             gate.request(),
             file.open("rb") as source,
-            self._files.open_output_stream(f"{self._folder}/{file.name}") as out,
+            self._files.open_output_stream(f"{self._folder}/{name}") as out,
         ):
             shutil.copyfileobj(source, out, PART)
 
@@ -128,6 +203,12 @@ class ObjectStore:
 
         with self._explained(f"{self.root} cannot be listed"), gate.request():
             return not self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
+
+
+def _stamp(source: "NativeFile") -> str:
+    """Return a digest of what a store says of an object: its size, its time, its version."""
+    said = source.metadata()
+    return key_of([str(source.size()), *(str(pair) for pair in sorted(said.items()))])
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,0 +1,185 @@
+"""Images and videos in an object store, which `faceproof predict` reads where they lie.
+
+A path is s3://BUCKET/NAME or gs://BUCKET/NAME. Only stores that the user has named are asked, with
+the credentials of this machine: those of the command, and those of `--allow`. A list may come from
+a stranger, and so names none.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from faceproof.data.image_io import MAX_BYTES, UnreadableImageError, read_file
+from faceproof.data.kinds import FOLDER, IMAGE, OWN_OUTPUT, VIDEO, LeftOut, is_own_output, kind_of
+from faceproof.data.shards.store import NoSuchObjectError, ObjectStore
+from faceproof.errors import FaceproofError
+from faceproof.io.left_behind import is_left_behind_folder
+from faceproof.io.stamps import stamp_of
+from faceproof.lookup import is_allowed_place
+
+SCHEMES = ("s3://", "gs://")
+AT_ONCE = 16  # requests to a store
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Result = TypeVar("Result")
+
+
+class Fetched(NamedTuple):
+    """An object's bytes and stamp, or why it cannot be read."""
+
+    data: bytes = b""
+    stamp: str | None = None
+    error: str | None = None
+
+
+def is_object(path: str) -> bool:
+    """Say whether a path is of an object store, s3://BUCKET/NAME or gs://BUCKET/NAME."""
+    return path.startswith(SCHEMES)
+
+
+def refuse_unnamed_store(path: str, where: str) -> None:
+    """Refuse an object of a store that the user has not named.
+
+    Raises:
+        FaceproofError: it says how to allow it.
+    """
+    if not is_allowed_place(path):
+        bucket = "/".join(path.split("/")[:3])
+        raise FaceproofError(
+            f"{where} names {path}, and {bucket} would be asked with your credentials; if that is "
+            f"yours, allow it by --allow {bucket}"
+        )
+
+
+def list_objects(url: str, left_out: LeftOut) -> Iterator[str]:
+    """Yield an object, or the images and videos in a folder and those in it, sorted by folder.
+
+    `left_out` counts what is neither.
+
+    Raises:
+        FaceproofError: at once, if there is neither such an object nor such a folder.
+    """
+    url = url.rstrip("/")
+    store, name = _place(url)
+    kind = store.kind_of(name)
+    if kind is None:
+        raise FaceproofError(
+            f"there is no object or folder {url}; a folder is a whole part of the name, and "
+            "patterns are of files on this machine alone"
+        )
+    return iter([url]) if kind == "object" else _below(store, name, left_out)
+
+
+def _below(store: ObjectStore, folder: str, left_out: LeftOut) -> Iterator[str]:
+    folders, names = store.names_in(folder)
+    beginning = f"{folder}/" if folder else ""
+    if is_own_output(names):
+        left_out.add(OWN_OUTPUT, f"{store.root}/{folder}")
+        return
+    for name in names:
+        path = f"{store.root}/{beginning}{name}"
+        if (kind := kind_of(name)) in (IMAGE, VIDEO):
+            yield path
+        else:
+            left_out.add(kind, path)
+    for name in folders:
+        if is_left_behind_folder(name):
+            left_out.add(FOLDER, f"{store.root}/{beginning}{name}")
+        else:
+            yield from _below(store, beginning + name, left_out)
+
+
+def fetch_objects(paths: Sequence[str]) -> dict[str, Fetched]:
+    """Return the objects among some paths, several requests at a time.
+
+    Raises:
+        FaceproofError: a store refuses everything, or does not answer: the files are not to blame.
+    """
+    objects = [path for path in paths if is_object(path)]
+    return dict(zip(objects, _at_once(_fetch, objects), strict=True))
+
+
+def _fetch(path: str) -> Fetched:
+    store, name = _place(path)
+    try:
+        data, stamp = store.read_with_stamp(name, MAX_BYTES)
+    except NoSuchObjectError as error:
+        return Fetched(error=str(error))
+    return Fetched(data, stamp, None if data else "the object is empty")
+
+
+def read_anywhere(path: str) -> bytes:
+    """Return the bytes of an image in a file or in an object store.
+
+    Raises:
+        UnreadableImageError: it cannot be read.
+    """
+    if not is_object(path):
+        return read_file(path)
+    found = _fetch(path)
+    if found.error is not None:
+        raise UnreadableImageError(found.error)
+    return found.data
+
+
+def stamps_of(paths: Sequence[str]) -> list[str | None]:
+    """Return what changes whenever a file or object does; None where it is not there."""
+    objects = [path for path in paths if is_object(path)]
+    known = dict(zip(objects, _at_once(_stamp, objects), strict=True))
+    return [known[path] if path in known else stamp_of(path) for path in paths]
+
+
+def _stamp(path: str) -> str | None:
+    store, name = _place(path)
+    try:
+        return store.stamp(name)
+    except NoSuchObjectError:
+        return None
+
+
+@contextmanager
+def as_file(path: str) -> Iterator[str]:
+    """Yield a file of this machine with what lies at a path: itself, or a copy of an object."""
+    if not is_object(path):
+        yield path
+        return
+    store, name = _place(path)
+    with tempfile.TemporaryDirectory(prefix="faceproof-video-") as folder:
+        copy = Path(folder) / f"video{Path(name).suffix}"
+        store.fetch(name, copy)
+        yield str(copy)
+
+
+def _at_once(work: Callable[[str], Result], paths: Sequence[str]) -> list[Result]:
+    if not paths:
+        return []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(work, paths))
+
+
+def open_folder(url: str) -> ObjectStore:
+    """Return a folder of an object store, which need not be there.
+
+    Raises:
+        FaceproofError: it names no folder.
+    """
+    bucket, name = _place(url.rstrip("/"))
+    if not name:
+        raise FaceproofError(f"{url} names no folder: give {url.rstrip('/')}/FOLDER")
+    return ObjectStore(f"{bucket.root}/{name}")
+
+
+def _place(path: str) -> tuple[ObjectStore, str]:
+    """Return the bucket of an object or folder, and its name in it."""
+    scheme, _, rest = path.partition("://")
+    bucket, _, name = rest.partition("/")
+    if not BUCKET.fullmatch(bucket):  # which may hold a password: it is not repeated
+        raise FaceproofError(
+            f"a URL of {scheme}:// must name a bucket of letters, digits, dots and dashes, as in "
+            f"{scheme}://BUCKET/FOLDER; credentials are no part of it"
+        )
+    return ObjectStore(f"{scheme}://{bucket}"), name

@@ -1,0 +1,5 @@
+"""An object store on this machine, for tests that judge images in one."""
+
+from tests.small_stores import bucket, server
+
+__all__ = ["bucket", "server"]  # fixtures

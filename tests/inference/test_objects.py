@@ -1,0 +1,182 @@
+"""Images in an object store: the rows of files, and no store is asked that nobody has named."""
+
+import contextlib
+import io
+import json
+import re
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from faceproof import lookup
+from faceproof.cli.main import run
+from faceproof.data.kinds import LeftOut
+from faceproof.data.shards import store
+from faceproof.data.shards.store import ObjectStore
+from faceproof.errors import FaceproofError
+from faceproof.inference import objects
+from faceproof.inference.inputs import list_images
+from faceproof.inference.worker_setup import WorkerSetup
+from faceproof.workflows import predict_on_ray, ray_parts
+from faceproof.workflows.export import export_run
+from tests.conftest import write_images
+from tests.small_runs import write_run
+from tests.small_stores import put_folder
+
+NAMES = ["a b.jpg", "deep/er/é#1.jpeg", "z.jpg"]
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
+    return folder / "artifact"
+
+
+@pytest.fixture
+def photos(tmp_path, bucket, monkeypatch):
+    """Three images, a damaged one and a file of another kind, in a folder and in a store."""
+    monkeypatch.setattr(lookup, "_allowed", set())
+    folder = tmp_path / "photos"
+    write_images(folder / "deep/er", ["é#1.jpeg"], face=True)
+    write_images(folder, ["a b.jpg", "z.jpg"])
+    (folder / "damaged.jpg").write_bytes(b"no image")
+    (folder / "notes.md").write_text("no image")
+    put_folder(folder, f"{bucket}/some/photos")
+    return folder
+
+
+def predict(*words):
+    return run([str(word) for word in ("predict", *words, "--device", "cpu")])
+
+
+def rows_of(file, root):
+    """Return the rows by the names of their files below a folder."""
+    return {
+        row.pop("path").removeprefix(f"{root}/"): row for row in pq.read_table(file).to_pylist()
+    }
+
+
+def test_a_folder_of_a_store_has_the_rows_of_the_same_files(photos, bucket, detector, tmp_path):
+    there = f"{bucket}/some/photos"
+    out, sheet = tmp_path / "there.parquet", tmp_path / "sheet.png"
+    words = ("--detector", detector, "--out")
+    assert predict(f"{there}/", *words, out, "--contact-sheet", sheet) == 1
+    assert predict(photos, *words, tmp_path / "here.parquet") == 1
+    found, expected = rows_of(out, there), rows_of(tmp_path / "here.parquet", photos)
+    assert found == expected
+    assert sorted(found) == sorted([*NAMES, "damaged.jpg"])
+    assert sheet.is_file()
+    written = "".join(str(file.read_bytes()) for file in tmp_path.glob("*.parquet"))
+    assert "nothing" not in written  # the secret key of the store
+
+
+def test_a_cluster_reads_and_writes_there_too(photos, bucket, detector, tmp_path, monkeypatch):
+    def here(make, num_parts, pool, on):
+        work = make()
+        return ((number, work(number)) for number in range(num_parts))
+
+    monkeypatch.setattr(ray_parts, "find_spec", lambda _: True)
+    monkeypatch.setattr(predict_on_ray, "connected", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(predict_on_ray, "find_room", lambda *_: None)
+    monkeypatch.setattr(predict_on_ray, "results_of_parts", here)
+    monkeypatch.setattr(WorkerSetup, "apply", lambda _: None)
+    there, out = f"{bucket}/some/photos", f"{bucket}/some/rows"
+    words = (there, "--detector", detector, "--out")
+    with pytest.raises(FaceproofError, match=re.escape(f"--out {out} is in an object store")):
+        predict(*words, out)
+    on_ray = ("--on", "ray", "--batch-size", 2, "--part-size", 2)
+    assert predict(*words, out, *on_ray) == 1
+    assert predict(*words, tmp_path / "here.parquet", "--batch-size", 2) == 1
+    store = ObjectStore(out)
+    parts = [name for name in store.names_below() if name.endswith(".parquet")]
+    tables = [pq.read_table(io.BytesIO(store.read(name, "", 10_000_000))) for name in parts]
+    assert len(tables) == 2
+    assert pa.concat_tables(tables).equals(pq.read_table(tmp_path / "here.parquet"))
+
+
+def test_a_stopped_command_goes_on_and_judges_again_what_has_changed(
+    photos, bucket, detector, tmp_path, monkeypatch, capsys
+):
+    there, out = f"{bucket}/some/photos", tmp_path / "rows.csv"
+    words = (there, "--detector", detector, "--out", out, "--batch-size", 2)
+    below, made = objects._below, iter(range(99))
+
+    def stop(*given):
+        for path in below(*given):
+            if next(made) == 2:
+                raise KeyboardInterrupt
+            yield path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "_below", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict(*words)
+    (changed,) = write_images(photos, ["a b.jpg"], face=True)
+    ObjectStore(there).put(changed)
+    assert predict(*words) == 1
+    said = capsys.readouterr().out
+    assert "1 images may have changed since and are judged again" in said
+
+
+def test_what_is_no_image_is_left_out_and_what_is_not_there_is_refused(photos, bucket):
+    left_out = LeftOut()
+    found = list(list_images([f"{bucket}/some"], left_out, stores=True))
+    names = ["a b.jpg", "damaged.jpg", "z.jpg", "deep/er/é#1.jpeg"]
+    assert found == [f"{bucket}/some/photos/{name}" for name in names]
+    assert str(left_out) == f"left out: 1 file of other kinds ('{bucket}/some/photos/notes.md')"
+    one = f"{bucket}/some/photos/z.jpg"
+    assert list(list_images([one], stores=True)) == [one]
+    for word, says in {
+        f"{bucket}/some/pho": "there is no object or folder s3://",
+        f"{bucket}/some/list.csv": "copy the list to this machine",
+        "s3://key:secret@bucket/folder": "must name a bucket of letters",
+    }.items():
+        with pytest.raises(FaceproofError, match=re.escape(says)) as told:
+            list_images([word], stores=True)
+        assert "secret" not in str(told.value)
+    with pytest.raises(FaceproofError, match="this command does not: copy them to this machine"):
+        list_images([f"{bucket}/some"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "txt", "parquet"])
+def test_a_list_names_objects_of_stores_that_are_allowed(photos, bucket, tmp_path, ending):
+    paths = [f"{bucket}/some/photos/z.jpg", str(photos / "z.jpg")]
+    file = tmp_path / f"list.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.table({"path": paths, "label": ["real", "fake"]}), file)
+    else:
+        file.write_text("\n".join((["path"] if ending == "csv" else []) + paths))
+    refusal = f"{file} names {paths[0]}, and {bucket} would be asked with your credentials"
+    with pytest.raises(FaceproofError, match=re.escape(refusal)):
+        list(list_images([str(file)], stores=True))
+    lookup.allow([bucket])
+    assert list(list_images([str(file)], stores=True)) == paths
+
+
+def test_a_parquet_file_without_paths_is_refused(tmp_path):
+    pq.write_table(pa.table({"file": ["a.jpg"]}), tmp_path / "list.parquet")
+    with pytest.raises(FaceproofError, match="has no column path; found file"):
+        list(list_images([str(tmp_path / "list.parquet")]))
+    (tmp_path / "list.parquet").write_bytes(b"no table")
+    with pytest.raises(FaceproofError, match="cannot be read as Parquet"):
+        list(list_images([str(tmp_path / "list.parquet")]))
+
+
+def test_a_missing_object_is_a_row_and_a_store_that_is_gone_ends_the_command(
+    photos, bucket, detector, tmp_path, monkeypatch
+):
+    listed, out = tmp_path / "list.txt", tmp_path / "rows.jsonl"
+    listed.write_text(f"{bucket}/some/photos/z.jpg\n{bucket}/gone.jpg\n")
+    words = (listed, "--detector", detector, "--allow", bucket, "--out")
+    assert predict(*words, out) == 1
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert rows[0]["error"] is None
+    assert "Path does not exist" in rows[1]["error"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setattr(store, "ATTEMPTS", 1)
+    store._connect.cache_clear()
+    with pytest.raises(FaceproofError, match="check the URL, the credentials and AWS_ENDPOINT_URL"):
+        predict(*words, tmp_path / "other.jsonl")
+    assert not (tmp_path / "other.jsonl").exists()
