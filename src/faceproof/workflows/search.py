@@ -100,7 +100,8 @@ def search(
     place = SweepFolder(folder, shared=config.storage is not None)
     with Sweep(place, [*space], program, config.n_trials) as sweep:
         try:
-            study = open_study(sweep.folder.path, monitor, config)
+            with sweep.folder.turn():  # of two that make a database's tables at once, one fails
+                study = open_study(sweep.folder.path, monitor, config)
             Search(study, sweep, space, fixed, monitor, config).run()
         except optuna.exceptions.StorageInternalError as error:
             raise FaceproofError(
