@@ -21,14 +21,17 @@ from tests.small_sources import TINY, write_sources
 
 NUM_COMMANDS = 3
 WAIT = 1800.0  # seconds for something to happen
-SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "optimizer.weight_decay=interval(0,0.1)")
+SPACE = (
+    "optimizer.lr=tag(log,interval(1e-4,1e-1))", "optimizer.weight_decay=interval(0,0.1)",
+    "freeze=none",  # the others that are searched leave a network of random weights as it is
+)  # fmt: skip
 
 
 def begin(folder: Path, file: Path, storage: str, trials: int) -> "subprocess.Popen[bytes]":
     """Start a command of the search, in a group of processes of its own."""
     words = [
         *TINY, f"data.file={file}", "data.allow_leaks=true", *SPACE, "sweep=optuna",
-        "hydra.sweeper.params={}", f"hydra.sweeper.n_trials={trials}", "hydra.sweep.dir=sweep",
+        f"hydra.sweeper.n_trials={trials}", "hydra.sweep.dir=sweep",
         f"hydra.sweeper.storage={storage}",
     ]  # fmt: skip
     with (folder / "output.txt").open("ab") as output:
