@@ -17,7 +17,7 @@ VIT = (
     "data=table", "data.allow_leaks=true", "model=timm", "model.name=test_vit",
     "model.input.size=64", "model.weights=none", "augment=none", "logger=csv",
     "loader.num_workers=0", "loader.batch_size=4", "optimizer=sgd", "scheduler=none",
-    "trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=1",
+    "optimizer.weight_decay=0", "trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=1",
 )  # fmt: skip
 FSDP = "+trainer.strategy={name: fsdp}"
 DDP = "trainer.devices=2"
@@ -30,7 +30,14 @@ def words(tmp_path):
 
 @pytest.mark.parametrize(
     "setting",
-    ["ema=0.9", "swa=0.4", "optimizer.sam_rho=0.05", "adapter=lora", "trainer.gradient_clip_val=1"],
+    [
+        "ema=0.9",
+        "swa=0.4",
+        "optimizer.sam_rho=0.05",
+        "adapter=lora",
+        "trainer.gradient_clip_val=1",
+        "optimizer.weight_decay=0.01",
+    ],
 )
 def test_what_needs_whole_weights_is_refused_with_fsdp(words, tmp_path, monkeypatch, setting):
     allow_cpu(monkeypatch.setattr)
@@ -51,7 +58,7 @@ def test_synchronised_batch_norms_on_the_cpu_are_refused(words, tmp_path):
 
 
 @pytest.mark.long
-def test_fsdp_trains_what_ddp_does_and_is_resumed(words, tmp_path):
+def test_fsdp_trains_what_ddp_does(words, tmp_path):
     """Its checkpoints hold whole weights, so that everything reads them."""
 
     def run(folder, *more):
@@ -70,5 +77,3 @@ def test_fsdp_trains_what_ddp_does_and_is_resumed(words, tmp_path):
     for name, tensor in states[1].items():
         assert torch.allclose(states[0][name], tensor, atol=1e-5), name
     assert divided.operating_point.is_file()
-    again = run(tmp_path / "fsdp", f"resume={tmp_path / 'fsdp'}", "trainer.max_epochs=2")
-    assert again.read_record()["epochs"] == 2

@@ -83,12 +83,14 @@ def _check_divided(trainer: pl.Trainer, config: TrainConfig) -> None:
         "swa": config.swa,
         "adapter": config.adapter,
         "trainer.gradient_clip_val": by_norm or None,
+        # Its parts are one-dimensional, and one-dimensional weights are taken to have no decay.
+        "optimizer.weight_decay": config.optimizer.weight_decay or None,
     }
     for name, value in taken.items():
         if value is not None:
             raise FaceproofError(
                 f"trainer.strategy = fsdp divides the weights and their gradients among processes, "
-                f"and {name} needs them whole; use trainer=ddp, or leave {name} out (null)"
+                f"and {name} needs them whole; use trainer=ddp, or leave {name} out (null or 0)"
             )
 
 
