@@ -17,7 +17,8 @@ VIT = (
     "data=table", "data.allow_leaks=true", "model=timm", "model.name=test_vit",
     "model.input.size=64", "model.weights=none", "augment=none", "logger=csv",
     "loader.num_workers=0", "loader.batch_size=4", "optimizer=sgd", "scheduler=none",
-    "optimizer.weight_decay=0", "trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=1",
+    "optimizer.weight_decay=0", "trainer=ddp", "trainer.accelerator=cpu",
+    "trainer.precision=32-true", "trainer.max_epochs=1",
 )  # fmt: skip
 FSDP = "+trainer.strategy={name: fsdp}"
 DDP = "trainer.devices=2"
