@@ -40,7 +40,8 @@ PAGES = {
 }
 # Programs of others; what they are told is theirs to know.
 OF_OTHERS = {"curl", "docker", "export", "ffmpeg", "hf", "kubectl", "openssl", "pre-commit",
-             "pytest", "python", "sbatch", "source", "tensorboard", "tritonserver"}  # fmt: skip
+             "pytest", "python", "sbatch", "source", "tensorboard", "torchrun",
+             "tritonserver"}  # fmt: skip
 # What a page writes where the reader has a name of their own.
 NAMES = {"data=NAME": "data=demo", "experiments=NAME": "experiments=face_cnn"}
 SKIPPED = ("hydra/launcher", "hydra.launcher.")  # of a plugin that need not be installed

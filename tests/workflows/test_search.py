@@ -13,6 +13,7 @@ import pytest
 
 from faceproof.errors import FaceproofError
 from faceproof.workflows.search import Search, SearchConfig, open_study, search
+from tests.small_postgres import needs_postgres, small_postgres, trials_of
 from tests.small_programs import small_program
 
 optuna = pytest.importorskip("optuna", reason="needs the extra sweep")
@@ -168,6 +169,31 @@ def test_the_trial_of_a_killed_command_is_taken_up_by_another(tmp_path, begin, s
     output, _ = second.communicate()
     assert second.returncode == 0, output
     assert sorted(attempts(tmp_path / "sweep")) == [1, 2]
+
+
+@needs_postgres
+def test_three_commands_begin_a_database_at_once_and_one_is_killed(tmp_path, begin):
+    Path("hold").touch()
+    with small_postgres() as storage:
+        commands = [begin(9, storage) for _ in range(3)]
+        for process in commands:
+            until(lambda: len(list(Path("sweep").glob("*/begun"))) == 3, process)
+        kill(commands[0])
+        Path("hold").unlink()
+        for process in commands[1:]:
+            output, _ = process.communicate()
+            assert process.returncode == 0, output
+            assert "finished in" in output
+        trials = trials_of(storage, "sweep")
+    rows = leaderboard(tmp_path / "sweep")
+    assert [row["status"] for row in rows] == ["finished"] * 9
+    assert sorted(attempts(tmp_path / "sweep")) == [1] * 8 + [2]
+    by_state = {name: [t for t in trials if t.state.name == name] for name in ("COMPLETE", "FAIL")}
+    (lost,) = by_state["FAIL"]
+    assert len(trials) == 10
+    assert len({trial.params["x"] for trial in by_state["COMPLETE"]}) == 9
+    (again,) = [trial for trial in trials if trial.user_attrs.get("retries") == lost.number]
+    assert again.params == lost.params
 
 
 def test_the_trial_of_a_lost_machine_is_taken_up_when_it_is_silent(tmp_path, monkeypatch):

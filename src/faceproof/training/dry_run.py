@@ -9,7 +9,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.strategies import FSDPStrategy
 
 from faceproof.errors import FaceproofError
 from faceproof.models.detector import Detector
@@ -20,7 +19,7 @@ from faceproof.training.freeze_checks import check_adapters, parts_of
 from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
-from faceproof.training.trainer import make_trainer
+from faceproof.training.trainer import divides_weights, make_trainer
 
 NUM_STEPS = 100  # of the imaginary training
 TOO_FEW = "more than 1 value per channel"  # in torch's message of a batch norm
@@ -58,22 +57,50 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
             raise FaceproofError(f"trainer.{name} = {value!r} must be {meaning}")
     check_adapters(net, config)
     if config.optimizer.sam_rho is not None:
-        _check_sharpness(trainer, str(precision.name))
+        _check_sharpness(str(precision.name))
+    if divides_weights(trainer):
+        _check_divided(trainer, config)
+    _check_processes(trainer, config)
     _check_network(net)
 
 
-def _check_sharpness(trainer: pl.Trainer, precision: str) -> None:
-    """Refuse what the second gradient of a step cannot be had with."""
+def _check_sharpness(precision: str) -> None:
+    """Refuse a precision in which the second gradient of a step cannot be had."""
     if precision.startswith("16"):
         raise FaceproofError(
             f"trainer.precision = {precision} has gradients in float16, which vanish unless they "
             "are scaled, and the one that optimizer.sam_rho looks for is not; use "
             "trainer.precision=bf16-mixed or 32-true"
         )
-    if isinstance(trainer.strategy, FSDPStrategy):
+
+
+def _check_divided(trainer: pl.Trainer, config: TrainConfig) -> None:
+    """Refuse what takes whole weights or the norm of a whole gradient, of which FSDP has parts."""
+    by_norm = trainer.gradient_clip_algorithm != "value" and trainer.gradient_clip_val
+    taken = {
+        "optimizer.sam_rho": config.optimizer.sam_rho,
+        "ema": config.ema,
+        "swa": config.swa,
+        "adapter": config.adapter,
+        "trainer.gradient_clip_val": by_norm or None,
+        # Its parts are one-dimensional, and one-dimensional weights are taken to have no decay.
+        "optimizer.weight_decay": config.optimizer.weight_decay or None,
+    }
+    for name, value in taken.items():
+        if value is not None:
+            raise FaceproofError(
+                f"trainer.strategy = fsdp divides the weights and their gradients among processes, "
+                f"and {name} needs them whole; use trainer=ddp, or leave {name} out (null or 0)"
+            )
+
+
+def _check_processes(trainer: pl.Trainer, config: TrainConfig) -> None:
+    """Refuse batch norms that are to be synchronised where torch cannot do it."""
+    wanted = config.trainer.get("sync_batchnorm")
+    if wanted and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
         raise FaceproofError(
-            "trainer.strategy = fsdp divides the weights, and optimizer.sam_rho moves whole ones; "
-            "use trainer=ddp, or leave optimizer.sam_rho out (null)"
+            "trainer.sync_batchnorm = true takes a GPU for each process, and these train on the "
+            "CPU; leave it out, or choose trainer.accelerator=gpu"
         )
 
 

@@ -83,6 +83,11 @@ def make_trainer(options: Mapping[str, Any], **of_the_run: Any) -> tuple[pl.Trai
     return trainer, chosen
 
 
+def divides_weights(trainer: pl.Trainer) -> bool:
+    """Say whether each process has a part of every weight only."""
+    return isinstance(trainer.strategy, FSDPStrategy)
+
+
 def make_run_trainer(run: RunFolder, task: Task, config: TrainConfig, resume: bool) -> MadeTrainer:
     """Make the trainer of a run, which logs, writes checkpoints and freezes as configured."""
     loggers: list[Logger] = [EpochTable(run.metrics)]

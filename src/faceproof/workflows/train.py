@@ -58,7 +58,7 @@ from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import Cycles, make_scheduler
 from faceproof.training.summary import print_best, print_end, print_network
 from faceproof.training.surroundings import describe_device, package_versions
-from faceproof.training.trainer import MadeTrainer, make_run_trainer
+from faceproof.training.trainer import MadeTrainer, divides_weights, make_run_trainer
 from faceproof.workflows.audited_data import audited_rows
 from faceproof.workflows.calibrate import store_operating_point
 from faceproof.workflows.methods import (
@@ -391,7 +391,8 @@ def _finish(training: Training, data: DataSet, values: Mapping[str, Any]) -> flo
     print_best(best, len(rows))
     val = training.images.looked_at(training.trainer.limit_val_batches)
     train = training.images.shown_rows
-    net = merge_adapters(training.net)
+    divided = divides_weights(training.trainer)
+    net = build_of_file(config.model, run.best) if divided else merge_adapters(training.net)
     verdict, warnings = store_operating_point(run, net, train, val, data.task, config, boards)
     run.update_record(status="finished")  # last: a run without a threshold is not finished
     print_end(run, verdict, warnings)
