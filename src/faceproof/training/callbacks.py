@@ -166,8 +166,9 @@ class ProgressBar(callbacks.RichProgressBar):
 
 def _epoch(trainer: Trainer) -> str:
     """Return which epoch it is, as in `epoch 1 of 3`; of a training without an end, `epoch 1`."""
-    end = f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
-    return f"epoch {trainer.current_epoch + 1}{end}"
+    number, last = trainer.current_epoch + 1, trainer.max_epochs or 0
+    # After the last epoch the trainer counts one more.
+    return f"epoch {min(number, last)} of {last}" if last > 0 else f"epoch {number}"
 
 
 class EpochLines(Callback):
