@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -48,14 +49,24 @@ def on_hosts(tmp_path):
                 agents.append(
                     subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=environment)
                 )
-        for agent in agents[-NUM_HOSTS:]:
-            assert agent.wait(300) == 0, (tmp_path / f"{folder}-{host}.txt").read_text()[-3000:]
+        wait_for(agents[-NUM_HOSTS:], [tmp_path / f"{folder}-{n}.txt" for n in range(NUM_HOSTS)])
         return RunFolder(tmp_path / folder)
 
     yield start
     for agent in agents:
         agent.terminate()  # which ends its processes
         agent.wait()
+
+
+def wait_for(agents, logs, seconds=300):
+    """Wait for all agents to end well; fail with the ends of all logs where one does not."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and any(one.poll() is None for one in agents):
+        if any(one.poll() for one in agents):
+            break
+        time.sleep(0.1)
+    ends = "\n---\n".join(log.read_text()[-3000:] for log in logs)
+    assert [one.poll() for one in agents] == [0] * len(agents), ends
 
 
 def several(per_host):

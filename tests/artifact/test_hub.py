@@ -123,11 +123,12 @@ def test_a_page_that_was_edited_on_the_hub_is_not_replaced(hub, artifact, tmp_pa
     page = hub.files(NAME)["README.md"]
     hub.change(NAME, README_md=page.replace(b"# ", b"# Our ", 1))
     before = hub.files(NAME)
-    with pytest.raises(FaceproofError, match=r"written or edited there.*push with --replace-page"):
+    with pytest.raises(FaceproofError, match=r"not as a push has put .* with --replace-page"):
         push(artifact, PLACE)
     assert hub.files(NAME) == before
     pull(PLACE, tmp_path / "pulled")
-    push(tmp_path / "pulled", PLACE, replace_page=True)  # with the edit, signed anew
+    words = ["push", str(tmp_path / "pulled"), f"hf://{NAME}", "--replace-page"]
+    assert main(words) == 0  # with the edit, signed anew
     assert hub.files(NAME)["README.md"].count(b"put here by faceproof push") == 1
     assert b"# Our " in hub.files(NAME)["README.md"]
     push(tmp_path / "pulled", PLACE)

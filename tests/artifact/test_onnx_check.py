@@ -11,6 +11,7 @@ from faceproof.errors import FaceproofError
 from faceproof.models import InputConfig
 from faceproof.models.backbones import BACKBONES
 from faceproof.models.build import ModelConfig, build_network
+from faceproof.models.comparing import middle_layer
 from faceproof.models.heads import HEADS
 from faceproof.models.novelty import DetectorWithNovelty, FeatureNetwork, fit_novelty
 from tests.small_networks import PLAIN, small
@@ -305,16 +306,20 @@ def test_every_kind_of_model_that_is_exported_is_loaded(kind):
 
 
 @pytest.mark.onnx_export
+@pytest.mark.parametrize("middle", [True, False])
 @pytest.mark.parametrize("kind", ["resnet", "vit"])
-def test_a_model_that_knows_novelty_gives_both(kind):
-    """Of maps and of pooled features."""
+def test_a_model_that_knows_novelty_gives_both(kind, middle):
+    """Of maps and of tokens, in the middle and at the end."""
     backbone, head, size = KINDS[kind]
     pixels = {"size": size, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"}
     net = build_network(ModelConfig(backbone, head, InputConfig(**pixels))).eval()
     images = torch.randint(0, 256, (12, 3, size, size), dtype=torch.uint8)
     with torch.no_grad():
-        features = FeatureNetwork(net)(to_unit(images))
-        whole = DetectorWithNovelty(net, fit_novelty(features.numpy(), np.arange(12) % 2))
+        layer = middle_layer(net) if middle else None
+        assert (layer is not None) == middle
+        features = FeatureNetwork(net, layer)(to_unit(images)).numpy()
+        novelty = fit_novelty(features, np.arange(12) % 2, layer=layer)
+        whole = DetectorWithNovelty(net, novelty)
         expected = torch.stack(whole(to_unit(images)), 1).numpy()
     data = to_onnx(whole)
     assert OnnxNetwork(data, net.input, True)(images) == pytest.approx(expected, rel=1e-3, abs=1e-3)

@@ -1,5 +1,7 @@
 """How unlike the training images an image is, against numpy, scipy and scikit-learn."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +205,11 @@ def test_a_detector_with_novelty_compares_images_by_a_layer_in_the_middle():
         ("densenet121", "features.denseblock3", 32),
         ("swin_tiny_patch4_window7_224", "layers.2", 224),
         ("hrnet_w18_small", None, 32),  # its stage gives several maps
+        ("twins_svt_small", None, 224),  # names what it does not have
+        ("mvitv2_tiny", None, 224),
+        ("coat_lite_tiny", None, 224),  # names lists of blocks
+        ("coat_tiny", None, 224),  # three stages of one name
+        ("volo_d1_224", None, 224),  # channels are last, and it does not say so
     ],
 )
 def test_the_layer_in_the_middle_of_timms_backbones(name, layer, size):
@@ -211,6 +218,29 @@ def test_the_layer_in_the_middle_of_timms_backbones(name, layer, size):
     width = net.num_features if layer is None else stages(net.backbone)[layer]
     with torch.no_grad():
         assert features_to_compare(net, torch.rand(2, 3, size, size), layer)[1].shape == (2, width)
+
+
+def test_threads_that_share_a_network_see_their_own_images():
+    net, images = resnet(0), torch.rand(6, 3, 64, 64)
+    both = threading.Barrier(2, timeout=60)
+
+    def meet(*_):
+        both.wait()  # each thread is inside of the network while the other is
+
+    net.backbone.layer1.register_forward_hook(meet)
+
+    def compared(image):
+        with torch.inference_mode():
+            return features_to_compare(net, image[None], "layer3")[1]
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(compared, images))
+    assert torch.allclose(torch.cat(found), features_alone(images), atol=1e-5)
+
+
+def features_alone(images):
+    with torch.no_grad():
+        return features_to_compare(resnet(0), images, "layer3")[1]
 
 
 def test_a_small_backbone_has_no_layer_in_the_middle():

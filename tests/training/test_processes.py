@@ -48,6 +48,21 @@ def test_what_needs_whole_weights_is_refused_with_fsdp(words, tmp_path, monkeypa
         train(tmp_path / "run", *words, FSDP, setting, *more)
 
 
+def test_an_optimizer_that_may_need_whole_weights_is_refused_with_fsdp(
+    words, tmp_path, monkeypatch
+):
+    allow_cpu(monkeypatch.setattr)
+    with pytest.raises(FaceproofError, match=r"optimizer\.name = lars may need it whole; use"):
+        train(tmp_path / "run", *words, FSDP, "optimizer.name=lars", "~optimizer.options.fused")
+
+
+def test_a_run_with_fsdp_is_not_resumed(words, tmp_path, monkeypatch):
+    run = train(tmp_path / "run", *words, "trainer.devices=1")
+    allow_cpu(monkeypatch.setattr)
+    with pytest.raises(FaceproofError, match=r"trainer\.strategy=fsdp cannot be resumed"):
+        train(run.path, f"resume={run.path}", FSDP, "trainer.max_epochs=2")
+
+
 def test_fsdp_without_a_gpu_is_refused(words, tmp_path):
     with pytest.raises(FaceproofError, match="`fsdp` requires a GPU accelerator"):
         train(tmp_path / "run", *words, "trainer.strategy=fsdp")

@@ -38,7 +38,7 @@ from tests.jobs import evaluate, train
 from tests.small_runs import change_card, images_of, network_of, write_run
 
 TINY = (
-    "data=face_or_not", "model=face_cnn", "model.input.size=16", "model.head.dropout=0",
+    "data=face_or_not", "model=face_resnet", "model.input.size=32", "model.head.dropout=0",
     "trainer=cpu", "trainer.max_epochs=1", "loader.batch_size=8", "loader.num_workers=0",
     "logger=csv",
 )  # fmt: skip
@@ -146,7 +146,8 @@ def test_without_a_rate_nothing_is_stored_and_nothing_said(run, tmp_path):
     detector = faceproof.load(tmp_path / "artifact", "cpu")
     verdict = detector(images_of(run.path)[0])
     assert not detector.knows_novelty
-    assert verdict.novelty is verdict.is_strange is verdict.reason is None
+    assert verdict.novelty is verdict.is_strange is None
+    assert "training images" not in (verdict.reason or "")
     assert "novelty" not in verdict.to_json()
     out = tmp_path / "verdicts.parquet"
     predict(PredictConfig((images_of(run.path)[0],), detector=tmp_path / "artifact", out=out))
@@ -341,9 +342,10 @@ def test_tiles_and_mirror_images_have_the_same_novelty_everywhere(tmp_path):
     tiled = train(tmp_path / "run", *TINY, *views, f"data.root={faces}", "novelty.rate=0.2")
     assert read_novelty_point(tiled).num_training == 12
     net, rows, task = load_network(tiled), read_samples(tiled, "train"), get_task("face")
-    features = features_of(net, rows, task, Scoring(num_workers=0))
-    assert len(features) == 12 * 5 * 2
     both = DetectorWithNovelty(net, load_novelty(tiled, net))
+    assert both.novelty.layer == "layer3"
+    features = features_of(net, rows, task, Scoring(num_workers=0), both.novelty.layer)
+    assert len(features) == 12 * 5 * 2
     _, novelties = score_with_novelty(both, rows, task, Scoring(num_workers=0))
     with torch.inference_mode():
         of_views = both.novelty(torch.from_numpy(features)).view(12, 10)

@@ -301,9 +301,9 @@ def _refuse_edited_page(client: "HfApi", place: HubPlace, listed: _Listed) -> No
         page = read_bytes(Path(folder) / README, MAX_README)
     if not is_signed_page(page.decode(errors="replace")):
         raise FaceproofError(
-            f"the page of {place} (its README.md) was written or edited there, and the push would "
-            "replace it; copy what is yours into the README.md of the detector's folder, and push "
-            "with --replace-page"
+            f"the page of {place} (its README.md) is not as a push has put it there: somebody has "
+            "written or edited it, or an earlier version of faceproof has; copy what is yours into "
+            "the README.md of the detector's folder, and push with --replace-page"
         )
 
 

@@ -1,5 +1,6 @@
 """Asks the Hugging Face hub, and says in a sentence what is wrong where it refuses."""
 
+import socket
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -69,6 +70,8 @@ def _explain(place: object, raised: Exception) -> str:
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.is_offline_mode():
         return f"{place} is on the hub, and HF_HUB_OFFLINE forbids to ask it; unset that"
     reason, *_ = [*str(chain[-1]).splitlines(), ""]
+    if isinstance(chain[-1], OSError) and not any(map(_is_of_network, chain)):
+        return f"{place} cannot be stored here ({type(chain[-1]).__name__}: {printable(reason)})"
     if not any(map(_is_of_network, chain)):
         return (
             f"huggingface_hub has failed at {place} ({type(chain[-1]).__name__}: "
@@ -81,7 +84,8 @@ def _explain(place: object, raised: Exception) -> str:
 
 
 def _is_of_network(error: BaseException) -> bool:
-    return isinstance(error, OSError) or type(error).__module__.startswith(NETWORKING)
+    known = isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
+    return known or type(error).__module__.startswith(NETWORKING)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

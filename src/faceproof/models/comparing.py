@@ -4,6 +4,7 @@ The last layer keeps what tells the classes apart, and strange images look there
 layers before it still have what else an image is.
 """
 
+import threading
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ def stages(backbone: nn.Module) -> dict[str, int]:
     named = getattr(backbone, "feature_info", None)
     if not isinstance(named, list):
         return {}
-    return {str(one["module"]): int(one["num_chs"]) for one in named}
+    found = {str(one["module"]): int(one["num_chs"]) for one in named}
+    return found if len(found) == len(named) else {}  # some name several by one name
 
 
 def middle_layer(net: Detector) -> str | None:
@@ -35,11 +37,24 @@ def middle_layer(net: Detector) -> str | None:
     larger = [name for name, one in zip(names, info, strict=True)
               if one["reduction"] < info[-1]["reduction"]]  # fmt: skip
     name = larger[-1] if larger else names[max(round(len(names) * 2 / 3) - 1, 0)]
+    return name if gives_features(net, name) else None
+
+
+def gives_features(net: Detector, layer: str) -> bool:
+    """Say whether a stage gives one map of the channels that it names, for a black image.
+
+    The network is put into eval mode.
+    """
+    known = dict(net.backbone.named_modules())
+    if layer not in known or layer not in stages(net.backbone):
+        return False
     net.eval()
-    size, device = net.input.size, net.input_mean.device
+    size = net.input.size
     with torch.inference_mode():
-        maps = _watch(net, torch.zeros(1, 3, size, size, device=device), name)[1]
-    return name if isinstance(maps, Tensor) and maps.ndim in (3, 4) else None
+        maps = _watch(net, torch.zeros(1, 3, size, size, device=net.input_mean.device), layer)[1]
+        if len(maps) != 1 or not isinstance(maps[0], Tensor) or maps[0].ndim not in (3, 4):
+            return False
+        return pool_features(net, maps[0]).shape == (1, stages(net.backbone)[layer])
 
 
 def features_to_compare(net: Detector, images: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
@@ -48,22 +63,30 @@ def features_to_compare(net: Detector, images: Tensor, layer: str | None) -> tup
     Args:
         net: the network.
         images: (B, 3, S, S) in [0, 1].
-        layer: a name from `stages`; None for the features that the head is given.
+        layer: one that `gives_features`; None for the features that the head is given.
     """
     if layer is None:
         features = net.features(images)
         return features, pool_features(net, features)
     features, maps = _watch(net, images, layer)
-    return features, pool_features(net, maps)
+    return features, pool_features(net, maps[0])
 
 
-def _watch(net: Detector, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
-    """Return the features of images, and what a layer of the backbone gives on the way."""
+def _watch(net: Detector, images: Tensor, layer: str) -> tuple[Tensor, list[Tensor]]:
+    """Return the features of images, and what a layer of the backbone gives on the way.
+
+    Other threads may use the network meanwhile: what it gives to them is not looked at.
+    """
     seen: list[Tensor] = []
-    module = net.backbone.get_submodule(layer)
-    handle = module.register_forward_hook(lambda _module, _given, maps: seen.append(maps))
+    thread = threading.get_ident()
+
+    def look(_module: nn.Module, _given: Any, maps: Tensor) -> None:
+        if threading.get_ident() == thread:
+            seen.append(maps)
+
+    handle = net.backbone.get_submodule(layer).register_forward_hook(look)
     try:
         features = net.features(images)
     finally:
         handle.remove()
-    return features, seen[0]
+    return features, seen

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faceproof.errors import FaceproofError
-from faceproof.models.comparing import features_to_compare, stages
+from faceproof.models.comparing import features_to_compare, gives_features, stages
 from faceproof.models.detector import Detector
 
 MAX_DIRECTIONS = 128  # of the covariance; a file of 2,048 features takes 1 MB then
@@ -254,12 +254,12 @@ def _layer_of(name: Tensor | None, path: Path, net: Detector) -> str | None:
     """
     if name is None:
         return None
-    known = stages(net.backbone)
     found = bytes(name.flatten().to(torch.uint8).tolist()).decode(errors="replace")
-    if found not in known:
+    if not gives_features(net, found):
+        known = ", ".join(stages(net.backbone)) or "none that is named"
         raise FaceproofError(
             f"{path} compares images by the layer {found[:80]!r}, which this network does not "
-            f"have; it has {', '.join(known) or 'none that is named'}"
+            f"have; it has {known}"
         )
     return found
 

@@ -22,6 +22,8 @@ from faceproof.training.schedulers import make_scheduler
 from faceproof.training.trainer import divides_weights, make_trainer
 
 NUM_STEPS = 100  # of the imaginary training
+# Optimizers whose step for one number depends on that number's gradients alone.
+OF_ELEMENTS = ("sgd", "adam", "adamw", "nadam", "radam", "adagrad", "rmsprop")
 TOO_FEW = "more than 1 value per channel"  # in torch's message of a batch norm
 # Attributes of the trainer with which a run could not finish: what fits, and why.
 TRAINER_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
@@ -86,6 +88,11 @@ def _check_divided(trainer: pl.Trainer, config: TrainConfig) -> None:
         # Its parts are one-dimensional, and one-dimensional weights are taken to have no decay.
         "optimizer.weight_decay": config.optimizer.weight_decay or None,
     }
+    if config.optimizer.name not in OF_ELEMENTS:
+        raise FaceproofError(
+            f"trainer.strategy = fsdp divides each weight among processes, and optimizer.name = "
+            f"{config.optimizer.name} may need it whole; use one of {', '.join(OF_ELEMENTS)}"
+        )
     for name, value in taken.items():
         if value is not None:
             raise FaceproofError(

@@ -29,6 +29,7 @@ from faceproof.training.schedulers import (
     plan_cycles,
     read_cycles,
 )
+from faceproof.training.trainer import divides_weights
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,11 @@ def check_resumable(last: Path, trainer: pl.Trainer, images: ImageDataModule) ->
     if trainer.max_steps != -1:  # Lightning ends a whole epoch a second time then
         what = "a run that trainer.max_steps limits cannot be resumed exactly"
         raise FaceproofError(f"{what}; use trainer.max_epochs from the start")
+    if divides_weights(trainer):
+        raise FaceproofError(
+            "a run with trainer.strategy=fsdp cannot be resumed: the state of its optimizer is "
+            "divided otherwise; train it anew, in one go"
+        )
     check_batches(last, images.batch_size, trainer.world_size, images.loader.sampler)
 
 

@@ -53,7 +53,7 @@ class SearchConfig:
         n_trials: how many trials there are to be in all, over all starts of the command.
         seed: of the suggestions.
         storage: where the study lies: an address of Optuna's, such as
-            postgresql+psycopg://user:password@host/name, or the path of a journal file; None for
+            postgresql+psycopg://user@host/name, or the path of a journal file; None for
             search.db in the sweep's folder, on which one command works at a time.
         study_name: its name in the storage; None for that of the sweep's folder.
         pruner: what stops a trial early by its epochs' metric: none, median, hyperband, or a
@@ -147,7 +147,7 @@ def open_study(folder: Path, monitor: str, config: SearchConfig) -> "Study":
         raise FaceproofError(
             f"the storage of the study cannot be opened: {type(error).__name__}: {error}; "
             "hydra.sweeper.storage is an address such as "
-            "postgresql+psycopg://user:password@host/name (its driver must be installed), or the "
+            "postgresql+psycopg://user@host/name (its driver must be installed), or the "
             "path of a journal file"
         ) from error
     if (found := study.user_attrs.get("monitor", monitor)) != monitor:

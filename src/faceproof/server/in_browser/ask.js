@@ -40,12 +40,13 @@ export async function ask(file, options, signal) {
 // Loading --------------------------------------------------------------------------------------
 
 async function load() {
-  const read = async (name) => {
-    const answer = await fetch(new URL(name, FILES)).catch(() => null);
+  const read = async (name, options) => {
+    const answer = await fetch(new URL(name, FILES), options).catch(() => null);
     if (!answer || !answer.ok) throw new Error(`${name} cannot be read; load the page again`);
     return answer;
   };
-  const detector = await (await read("detector.json")).json();
+  // Not from the browser's cache, which may have that of an earlier detector.
+  const detector = await (await read("detector.json", { cache: "no-cache" })).json();
   if (detector.version !== settings.version) {
     throw new Error("there is another detector here since this page was opened; load it again");
   }
