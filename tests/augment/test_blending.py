@@ -65,3 +65,12 @@ def test_images_of_every_size_are_functions_of_the_draws(
     assert np.array_equal(made, again)
     assert np.array_equal(image, before[0])
     assert np.array_equal(other, before[1])
+
+
+def test_a_grey_image_stays_grey() -> None:
+    draw = np.random.default_rng(0)
+    image = np.repeat(draw.integers(0, 256, (1, 64, 64), dtype=np.uint8), 3, 0)
+    other = draw.integers(0, 256, (3, 64, 64), dtype=np.uint8)
+    found = [blend(image, np.random.default_rng(seed), other) for seed in range(8)]
+    assert all((one == one[:1]).all() for one in found)
+    assert any((one != image).any() for one in found)

@@ -28,7 +28,8 @@ def blend(
     """Return a real image with the face of another one, (3, H, W) uint8.
 
     The other image is moved, turned and stretched so that its oval lies on that of the image, its
-    colours are brought near to those that it covers, and it is blended in inside a bent oval.
+    colours are brought near to those that it covers, and it is blended in inside a bent oval. A
+    grey image stays grey.
 
     Args:
         image: (3, H, W) uint8.
@@ -48,7 +49,10 @@ def blend(
     source = _matched(source, target, mask, strength)
     if is_changed:
         source = changed(source, generator)
-    return np.array(Image.composite(source, target, mask)).transpose(2, 0, 1)
+    blended = Image.composite(source, target, mask)
+    if (image == image[:1]).all():  # a coloured face in a grey photograph would tell at once
+        blended = blended.convert("L").convert("RGB")
+    return np.array(blended).transpose(2, 0, 1)
 
 
 def _laid_over(
