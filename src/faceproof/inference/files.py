@@ -137,7 +137,7 @@ class _Files(Dataset[_File]):
                     return file._replace(faces_clip=found)
                 return file._replace(clip=read_clip(source, self.fits, num_frames))
         except NoSuchObjectError as error:
-            return file._replace(error=str(error))
+            return file._replace(error=error.reason)
         except (ShardError, CannotWriteError) as error:
             return file._replace(refusal=str(error))
         except ValueError as error:  # unreadable, or a path that the system does not take
