@@ -30,7 +30,7 @@ import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
 from faceproof.inference.objects import is_object, stamps_of
-from faceproof.inference.output_parts import Row, printable, table_of
+from faceproof.inference.output_parts import Row, ends_of, table_of
 from faceproof.inference.part_places import LOCK, Place, place_of
 from faceproof.io.atomic import PARTIAL
 from faceproof.io.left_behind import is_left_behind
@@ -124,7 +124,7 @@ class PartFolder:
         earlier = self.files.names_in(f"{ATTEMPTS}/{number:08d}")
         if len(earlier) >= MAX_ATTEMPTS:
             raise FaceproofError(
-                f"{printable(paths[0])} to {printable(paths[-1])}: {MAX_ATTEMPTS} worker processes "
+                f"{ends_of(paths)}: {MAX_ATTEMPTS} worker processes "
                 "died while they judged these files, as happens when memory runs out; leave the "
                 "file out that is to blame, or give a worker more of a machine by --cpus-per-worker"
             )
