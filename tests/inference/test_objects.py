@@ -16,6 +16,7 @@ from faceproof.data.shards import store
 from faceproof.data.shards.store import ObjectStore
 from faceproof.errors import FaceproofError
 from faceproof.inference import objects
+from faceproof.inference.files import Loading, _Files
 from faceproof.inference.inputs import list_images
 from faceproof.inference.worker_setup import WorkerSetup
 from faceproof.workflows import predict_on_ray, ray_parts
@@ -138,6 +139,9 @@ def test_what_is_no_image_is_left_out_and_what_is_not_there_is_refused(photos, b
         assert "secret" not in str(told.value)
     with pytest.raises(FaceproofError, match="this command does not: copy them to this machine"):
         list_images([f"{bucket}/some"])
+    with pytest.raises(FaceproofError, match="credentials are no part of it") as told:
+        list_images(["s3://key:secret@bucket/folder"])
+    assert "secret" not in str(told.value)
 
 
 @pytest.mark.parametrize("ending", ["csv", "txt", "parquet"])
@@ -153,6 +157,10 @@ def test_a_list_names_objects_of_stores_that_are_allowed(photos, bucket, tmp_pat
         list(list_images([str(file)], stores=True))
     lookup.allow([bucket])
     assert list(list_images([str(file)], stores=True)) == paths
+    (tmp_path / "list.txt").write_text("s3://key:secret@bucket/z.jpg")
+    with pytest.raises(FaceproofError, match="credentials are no part of it") as told:
+        list(list_images([str(tmp_path / "list.txt")], stores=True))
+    assert "secret" not in str(told.value)
 
 
 def test_a_parquet_file_without_paths_is_refused(tmp_path):
@@ -173,10 +181,44 @@ def test_a_missing_object_is_a_row_and_a_store_that_is_gone_ends_the_command(
     assert predict(*words, out) == 1
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert rows[0]["error"] is None
-    assert "Path does not exist" in rows[1]["error"]
+    assert rows[1]["error"] == "the object is not there"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens
     monkeypatch.setattr(store, "ATTEMPTS", 1)
     store._connect.cache_clear()
     with pytest.raises(FaceproofError, match="check the URL, the credentials and AWS_ENDPOINT_URL"):
         predict(*words, tmp_path / "other.jsonl")
     assert not (tmp_path / "other.jsonl").exists()
+
+
+@pytest.mark.parametrize("bucket_is_denied", [False, True])
+def test_one_object_that_is_denied_is_a_row_and_credentials_that_have_expired_are_none(
+    monkeypatch, bucket_is_denied
+):
+    denied = "When reading information: AWS Error ACCESS_DENIED during {} operation"
+
+    class Denying:
+        def open_input_file(self, path):
+            raise OSError(denied.format("HeadObject"))
+
+        def get_file_info(self, path):
+            assert path == "bucket"
+            if bucket_is_denied:
+                raise OSError(denied.format("HeadBucket"))
+
+    monkeypatch.setattr(store, "_connect", lambda *_: Denying())
+    path = "s3://bucket/a.jpg"
+    if bucket_is_denied:
+        for call in (objects.fetch_objects, objects.stamps_of):
+            with pytest.raises(FaceproofError, match="s3://bucket may not be looked at either"):
+                call([path])
+    else:
+        assert objects.fetch_objects([path])[path].error == "the object may not be read"
+
+
+def test_a_video_that_is_too_large_is_a_row(bucket, tmp_path, monkeypatch):
+    (tmp_path / "long.mp4").write_bytes(b"0" * 1001)
+    ObjectStore(bucket).put(tmp_path / "long.mp4")
+    monkeypatch.setattr(objects, "MAX_VIDEO_BYTES", 1000)
+    (file,) = _Files((), Loading()).__getitems__([f"{bucket}/long.mp4"])
+    assert file.error == "it has 1,001 bytes; at most 1,000 are read"
+    assert file.refusal is None

@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from faceproof.data.shards.store import ObjectStore
+from faceproof.data.shards.store import ObjectStore, ShardError
 from faceproof.errors import FaceproofError
 from faceproof.inference.output_parts import Row, schema_of
 from faceproof.inference.part_folder import MAX_ATTEMPTS, PartFolder, PartOutput
+from faceproof.inference.part_places import FolderPlace
 from faceproof.io.stamps import stamp_of
 
 ABOUT = {"detector": "x", "frames": 32}
@@ -95,8 +96,47 @@ def test_only_the_same_command_goes_on(tmp_path, files):
     (tmp_path / "out/_manifest.json").unlink()
     with pytest.raises(FaceproofError, match="nothing says what gave it"):
         begin(tmp_path, files)
+    with pytest.raises(FaceproofError, match=r"and no _manifest\.json, so that nothing says that"):
+        PartOutput(tmp_path / "out", ABOUT, files[:5], 2, overwrite=True)
+    assert list((tmp_path / "out").glob("part-*"))
+    (tmp_path / "out/_manifest.json").write_text("damaged")
     PartOutput(tmp_path / "out", ABOUT, files[:5], 2, overwrite=True).close()
     assert not list((tmp_path / "out").glob("part-*"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "part-00000-0f0c5b9e.snappy.parquet",  # as other programs name theirs
+        "part-00000000-0f0c5b9e-c000.parquet",
+        f"part-00000000-{'0' * 32}/year.parquet",
+        "table.partial-2026",
+        "sub/_manifest.json",
+    ],
+)
+def test_parts_of_other_programs_are_not_ours(tmp_path, files, name):
+    begin(tmp_path, files).close()
+    theirs = tmp_path / "out" / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("theirs")
+    for overwrite in (False, True):
+        with pytest.raises(FaceproofError, match="which faceproof predict --on ray has not writ"):
+            PartOutput(tmp_path / "out", ABOUT, files, 2, overwrite)
+    assert theirs.read_text() == "theirs"
+
+
+def test_a_store_that_does_not_answer_is_no_damaged_folder(tmp_path, files, monkeypatch):
+    output = begin(tmp_path, files)
+    paths = fill(output.folder, 0)
+    output.close()
+
+    def refuse(place, name):
+        raise ShardError("the store does not answer")
+
+    monkeypatch.setattr(FolderPlace, "read", refuse)
+    for call in (lambda: output.folder.read(0, paths), lambda: begin(tmp_path, files)):
+        with pytest.raises(ShardError, match=r"the store does not answer$"):
+            call()
 
 
 def test_what_is_not_ours_is_not_touched(tmp_path, files):

@@ -434,7 +434,7 @@ def test_a_cluster_gives_the_report_of_one_machine(run, one_by_one):
     ("words", "says"),
     [
         (["engine=dask"], "engine = 'dask' must be local, ray or ray://HOST:PORT"),
-        (["cluster.workers=2"], "cluster is of a cluster; set engine=ray too"),
+        (["cluster.workers=2"], "cluster.* are settings of engine=ray, and engine is local; set"),
         (["engine=ray", "cluster.workers=0"], "cluster.workers = 0 must be 'auto' or a count"),
         (["engine=ray", "cluster.gpus_per_worker=1.5"], "must be a share up to 1"),
         (["engine=ray", "device=cuda"], "device = 'cuda' is not what a worker with"),

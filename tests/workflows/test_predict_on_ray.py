@@ -183,6 +183,7 @@ def test_another_detector_and_other_files_are_refused(begun, world):
 def test_the_address_of_the_environment_may_be_a_client_s_too(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     told = [(0, b"what came of it", None)] * 2  # once more by one that was started again
+    told.append((0, b"", "its workers died"))  # which is no loss now
     monkeypatch.setattr(ray_parts, "_taken_by_client", lambda *_: iter(told))
     monkeypatch.setattr(ray_parts, "work_on_parts", lambda *_: pytest.fail("no client takes this"))
     assert list(ray_parts.results_of_parts(None, 1, None, "ray")) == [told[0][:2]]
@@ -229,12 +230,31 @@ def test_a_cluster_that_fails_is_told_in_a_sentence(monkeypatch):
 
 
 def test_a_part_of_which_workers_die_again_and_again_ends_the_command():
-    begun = iter([1, ray_parts.MAX_ATTEMPTS, ray_parts.MAX_ATTEMPTS + 1])
-    work = ray_parts._Worker(lambda: lambda number: b"done", lambda number: next(begun))
-    for _ in range(2):
-        assert work({"item": [7]}) == {"number": [7], "result": [b"done"], "error": [""]}
+    class Work:
+        def __call__(self, number):
+            if number in dies:
+                raise ConnectionError("the process died")
+            return b"done"
+
+        def paths_of(self, number):
+            return [f"{number}/first.jpg", f"{number}/between.jpg", f"{number}/last.jpg"]
+
+    dies = {7}
+    work = ray_parts._Worker(Work, ray_parts._Attempts())
+    for _ in range(2 * ray_parts.MAX_ATTEMPTS):  # as where results are lost: nobody has died
+        assert work({"item": [6]}) == {"number": [6], "result": [b"done"], "error": [""]}
+    for _ in range(ray_parts.MAX_ATTEMPTS):
+        with pytest.raises(ConnectionError):
+            work({"item": [7]})
     (error,) = work({"item": [7]})["error"]
-    assert error.startswith("3 worker processes died at the same images")
+    assert error.startswith("7/first.jpg to 7/last.jpg: 3 worker processes died at these images")
+
+
+def test_a_detector_of_the_hub_is_refused_as_one_machine_alone_would_have_it():
+    says = "--detector hf://me/net@main is on the hub, and all machines of the cluster must see"
+    words = ("predict", "photos", "--detector", "hf://me/net@main", "--out", "rows", "--on", "ray")
+    with pytest.raises(FaceproofError, match=re.escape(says)):
+        run(list(words))
 
 
 @pytest.fixture

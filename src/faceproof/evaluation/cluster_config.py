@@ -56,4 +56,8 @@ class EngineConfig:
     def __post_init__(self) -> None:
         check(self, engine=ENGINE)
         if self.engine == LOCAL and self.cluster != ClusterConfig():
-            raise SettingError("cluster", "is of a cluster; set engine=ray too")
+            raise SettingError(
+                "cluster.*",
+                f"are settings of engine=ray, and engine is {LOCAL}; set engine=ray, or leave them "
+                "out",
+            )

@@ -30,7 +30,7 @@ from faceproof.inference.objects import (
     is_object,
     stamps_of,
 )
-from faceproof.inference.output_parts import Row, printable
+from faceproof.inference.output_parts import Row, ends_of, printable
 from faceproof.inference.predictor import Predictor, fit_all, judge_batches, stack_fitted
 from faceproof.inference.verdicts import Fitted, Verdict
 from faceproof.inference.video import NUM_FRAMES, Clip, read_clip
@@ -137,7 +137,7 @@ class _Files(Dataset[_File]):
                     return file._replace(faces_clip=found)
                 return file._replace(clip=read_clip(source, self.fits, num_frames))
         except NoSuchObjectError as error:
-            return file._replace(error=str(error))
+            return file._replace(error=error.reason)
         except (ShardError, CannotWriteError) as error:
             return file._replace(refusal=str(error))
         except ValueError as error:  # unreadable, or a path that the system does not take
@@ -256,8 +256,7 @@ def _naming(files: Sequence[_File]) -> Iterator[None]:
     try:
         yield
     except ScoreError as error:
-        ends = " to ".join(dict.fromkeys(printable(file.path) for file in (files[0], files[-1])))
-        raise ScoreError(f"{ends}: {error}") from error
+        raise ScoreError(f"{ends_of([file.path for file in files])}: {error}") from error
 
 
 def _row(file: _File, judged: Judged | None, threshold: float) -> Row:

@@ -23,7 +23,7 @@ from faceproof.data.kinds import (
 from faceproof.data.layout import walk_files
 from faceproof.data.lists import ListedPaths, bare_lines, csv_rows, open_list
 from faceproof.errors import FaceproofError
-from faceproof.inference.objects import is_object, list_objects, refuse_unnamed_store
+from faceproof.inference.objects import bucket_of, is_object, list_objects, refuse_unnamed_store
 from faceproof.io.left_behind import is_left_behind
 from faceproof.io.names import CSV_SUFFIXES, as_on_disk
 from faceproof.lookup import allow
@@ -70,6 +70,7 @@ def list_images(
 
 def _check_object(url: str, stores: bool) -> None:
     """Refuse a URL where object stores are not read, or of a list; allow what the user names."""
+    bucket_of(url)  # before the URL is repeated
     if not stores:
         raise FaceproofError(
             f"{url} is in an object store; faceproof predict reads images there, and this command "

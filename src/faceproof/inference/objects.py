@@ -23,6 +23,7 @@ from faceproof.lookup import is_allowed_place
 
 SCHEMES = ("s3://", "gs://")
 AT_ONCE = 16  # requests to a store
+MAX_VIDEO_BYTES = 2 * 10**9  # of a video, which is copied to this machine
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Result = TypeVar("Result")
@@ -41,14 +42,23 @@ def is_object(path: str) -> bool:
     return path.startswith(SCHEMES)
 
 
+def bucket_of(path: str) -> str:
+    """Return the URL of the bucket that an object or folder is in.
+
+    Raises:
+        FaceproofError: it names none; a URL that may hold a password is not repeated.
+    """
+    return _place(path)[0].root
+
+
 def refuse_unnamed_store(path: str, where: str) -> None:
     """Refuse an object of a store that the user has not named.
 
     Raises:
-        FaceproofError: it says how to allow it.
+        FaceproofError: it says how to allow it; or the URL is none.
     """
+    bucket = bucket_of(path)
     if not is_allowed_place(path):
-        bucket = "/".join(path.split("/")[:3])
         raise FaceproofError(
             f"{where} names {path}, and {bucket} would be asked with your credentials; if that is "
             f"yours, allow it by --allow {bucket}"
@@ -108,7 +118,7 @@ def _fetch(path: str) -> Fetched:
     try:
         data, stamp = store.read_with_stamp(name, MAX_BYTES)
     except NoSuchObjectError as error:
-        return Fetched(error=str(error))
+        return Fetched(error=error.reason)
     return Fetched(data, stamp, None if data else "the object is empty")
 
 
@@ -143,14 +153,18 @@ def _stamp(path: str) -> str | None:
 
 @contextmanager
 def as_file(path: str) -> Iterator[str]:
-    """Yield a file of this machine with what lies at a path: itself, or a copy of an object."""
+    """Yield a file of this machine with what lies at a path: itself, or a copy of an object.
+
+    Raises:
+        NoSuchObjectError: the object is not there, is too large, or may not be read.
+    """
     if not is_object(path):
         yield path
         return
     store, name = _place(path)
     with tempfile.TemporaryDirectory(prefix="faceproof-video-") as folder:
         copy = Path(folder) / f"video{Path(name).suffix}"
-        store.fetch(name, copy)
+        store.fetch(name, copy, MAX_VIDEO_BYTES)
         yield str(copy)
 
 

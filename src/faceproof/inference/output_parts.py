@@ -324,6 +324,11 @@ def _are_two(path: str, other: str) -> bool:
         return False
 
 
+def ends_of(paths: Sequence[str]) -> str:
+    """Return the first and the last of some paths as text."""
+    return " to ".join(dict.fromkeys(printable(path) for path in (paths[0], paths[-1])))
+
+
 def printable(path: str) -> str:
     """Return a path as text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

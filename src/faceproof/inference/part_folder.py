@@ -16,11 +16,11 @@ once. Each part is an atomic write. `part_places` knows where the folder lies.
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,22 @@ import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
 from faceproof.inference.objects import is_object, stamps_of
-from faceproof.inference.output_parts import Row, printable, table_of
+from faceproof.inference.output_parts import Row, ends_of, table_of
 from faceproof.inference.part_places import LOCK, Place, place_of
+from faceproof.io.atomic import PARTIAL
 from faceproof.io.left_behind import is_left_behind
 from faceproof.io.stamps import digest_of, key_of
 
 MANIFEST, LISTING = "_manifest.json", "_listing.arrow"
 ATTEMPTS, ORIGINS = "_attempts", "_origins"
-PARTS = "part-*.parquet"
-OURS = (MANIFEST, LISTING, LOCK, f"{ATTEMPTS}/*", f"{ORIGINS}/*", PARTS, "*.partial-*")
+PART = re.compile(r"part-\d{8,}-[0-9a-f]{32}\.parquet")
+OURS = re.compile(
+    rf"({MANIFEST}|{LISTING}|{PART.pattern})({re.escape(PARTIAL)}[^/]+)?|{LOCK}|({ATTEMPTS}|{ORIGINS})/.+"
+)
 MAX_ATTEMPTS = 3
 PATHS = pa.schema([("path", pa.binary())])  # the system's bytes, which may be no text
 BEGIN = "name another folder, or start from the beginning by --overwrite"
+DELETE = "name another folder, or delete this one yourself"
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class PartFolder:
                 return None
             stamps = list(origin["stamps"])
             table = pyarrow.parquet.read_table(pa.BufferReader(data))
+        except FaceproofError:  # a store that does not answer says nothing of the part
+            raise
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
             return None
         pairs = zip(paths, stamps_of(paths), stamps, strict=True)
@@ -118,7 +124,7 @@ class PartFolder:
         earlier = self.files.names_in(f"{ATTEMPTS}/{number:08d}")
         if len(earlier) >= MAX_ATTEMPTS:
             raise FaceproofError(
-                f"{printable(paths[0])} to {printable(paths[-1])}: {MAX_ATTEMPTS} worker processes "
+                f"{ends_of(paths)}: {MAX_ATTEMPTS} worker processes "
                 "died while they judged these files, as happens when memory runs out; leave the "
                 "file out that is to blame, or give a worker more of a machine by --cpus-per-worker"
             )
@@ -140,6 +146,8 @@ def _read_manifest(files: Place, path: Path | str) -> dict[str, Any] | None:
         found = json.loads(files.read(MANIFEST))
     except FileNotFoundError:
         return None
+    except FaceproofError:  # a store that does not answer: nothing is wrong with the folder
+        raise
     except (OSError, ValueError) as error:
         raise FaceproofError(f"{path}/{MANIFEST} cannot be read: {error}; {BEGIN}") from error
     return found if isinstance(found, dict) else {}
@@ -187,12 +195,13 @@ class PartOutput:
         self, about: Mapping[str, Any], paths: Iterable[str], part_size: int, overwrite: bool
     ) -> None:
         if overwrite:
+            self._refuse_unclaimed()
             self.files.clear()
         settings = json.loads(json.dumps(about))
         earlier = _read_manifest(self.files, self.path)
         if earlier is None and (parts := self.parts()):
             raise FaceproofError(
-                f"{self.path}/{parts[0]} is there, and nothing says what gave it; {BEGIN}"
+                f"{self.path}/{parts[0]} is there, and nothing says what gave it; {DELETE}"
             )
         if earlier is not None and earlier.get("settings") != settings:
             raise FaceproofError(
@@ -236,7 +245,7 @@ class PartOutput:
 
     def parts(self) -> list[str]:
         """Return the names of the finished parts in their order."""
-        return [name for name in self.files.names() if fnmatchcase(name, PARTS)]
+        return [name for name in self.files.names() if PART.fullmatch(name)]
 
     def finish(self, counts: Mapping[str, Any]) -> None:
         """Note what was found, and remove what unfinished work has left.
@@ -261,9 +270,19 @@ class PartOutput:
     def _refuse_foreign(self) -> None:
         """Refuse a folder with files that are not ours."""
         for name in self.files.names():
-            ours = any(fnmatchcase(name, pattern) for pattern in OURS)
-            if not ours and not is_left_behind(name):
+            if not OURS.fullmatch(name) and not is_left_behind(name):
                 raise FaceproofError(
                     f"{self.path} holds {name}, which faceproof predict --on ray has not written; "
                     "give --out a new folder"
                 )
+
+    def _refuse_unclaimed(self) -> None:
+        """Refuse to delete files of which no manifest says that they are ours."""
+        names = self.files.names()
+        before = (LOCK, LISTING)  # which a command writes before the manifest
+        there = [name for name in names if not name.startswith(before) and not is_left_behind(name)]
+        if there and MANIFEST not in names:
+            raise FaceproofError(
+                f"{self.path} holds {there[0]} and no {MANIFEST}, so that nothing says that "
+                f"faceproof wrote it, and --overwrite does not delete it; {DELETE}"
+            )

@@ -8,7 +8,7 @@ import yaml
 
 from faceproof.evaluation.cluster_config import LOCAL, EngineConfig
 from faceproof.io.folders import refuse_file
-from faceproof.settings import make
+from faceproof.settings import SettingError, make
 
 if TYPE_CHECKING:
     from faceproof.audit.audit import Audit
@@ -56,7 +56,14 @@ class AuditConfig:
             name, _, value = word.partition("=")
             place = values if name == "engine" else values.setdefault("cluster", {})
             place[name.removeprefix("cluster.")] = _typed(value)
-        return make(EngineConfig, values)
+        engine = make(EngineConfig, values)
+        if engine.cluster.gpus_per_worker:
+            raise SettingError(
+                "cluster.gpus_per_worker",
+                f"= {engine.cluster.gpus_per_worker:g} is of no use to an audit, which looks at "
+                "files on CPUs; leave it out",
+            )
+        return engine
 
     def look(self) -> "Look | None":
         """Return what looks at the files; None for this machine.

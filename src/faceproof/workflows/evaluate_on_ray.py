@@ -24,7 +24,6 @@ from faceproof.io.run_folder import RunFolder
 from faceproof.task import Task
 from faceproof.workflows.ray_parts import (
     Pool,
-    Work,
     from_bytes,
     pool_of,
     require_ray,
@@ -129,9 +128,9 @@ def _job(
 
 def _score_all(job: Job, config: EvaluateConfig) -> list[Found]:
     """Return the scores of all images, once for each corruption."""
-    with pool_of(config.engine, config.cluster) as pool:
+    with pool_of(config.engine, config.cluster, job.rows.nbytes) as pool:
         job = _divided(job, pool)
-        results = results_of_parts(partial(_scorer_of, job), job.num_parts, pool, config.engine)
+        results = results_of_parts(partial(_PartScorer, job), job.num_parts, pool, config.engine)
         shape = len(job.corruptions), job.rows.num_rows
         logits, novelties, knows_novelty = np.full(shape, np.nan), np.full(shape, np.nan), True
         for number, result in progress(results, "scoring", job.num_parts):
@@ -156,22 +155,31 @@ def _divided(job: Job, pool: Pool) -> Job:
     return replace(job, part_size=min(job.part_size, batch_size * max(1, batches)))
 
 
-def _scorer_of(job: Job) -> Work:
-    """Return what a worker does with the number of a part."""
-    scorer: Scorer | None = None
+class _PartScorer:
+    """What a worker does with the number of a part."""
 
-    def work(number: int) -> bytes:
-        nonlocal scorer
-        if scorer is None:
-            scorer = _load(job)
-        corruption, first = job.place(number)
-        part = job.rows.slice(first, job.part_size)
-        logits, novelties = scorer(part, job.corruptions[corruption])
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._scorer: Scorer | None = None
+
+    def __call__(self, number: int) -> bytes:
+        """Return the logits and novelties of a part."""
+        if self._scorer is None:
+            self._scorer = _load(self.job)
+        corruption, part = self._part(number)
+        logits, novelties = self._scorer(part, corruption)
         given = [None] * part.num_rows if novelties is None else novelties
         columns = {"logit": pa.array(logits), "novelty": pa.array(given, pa.float64())}
         return to_bytes(pa.table(columns))
 
-    return work
+    def paths_of(self, number: int) -> list[str]:
+        """Return the paths of a part."""
+        paths: list[str] = self._part(number)[1]["path"].to_pylist()
+        return paths
+
+    def _part(self, number: int) -> tuple[Corruption | None, pa.Table]:
+        corruption, first = self.job.place(number)
+        return self.job.corruptions[corruption], self.job.rows.slice(first, self.job.part_size)
 
 
 def _load(job: Job) -> Callable[[pa.Table, Corruption | None], Found]:

@@ -136,6 +136,12 @@ class PredictConfig:
             return
         if self.on != "ray" and not (self.on.startswith("ray://") and self.on != "ray://"):
             raise FaceproofError(f"--on {self.on} must be ray, or ray://HOST:PORT")
+        if self.detector.parts[:1] == ("hf:",):  # would be fetched to this machine alone
+            raise FaceproofError(
+                f"--detector {self.detector.as_posix().replace('hf:/', 'hf://', 1)} is on the hub, "
+                "and all machines of the cluster must see one copy: faceproof pull it --to a "
+                "folder that they share, and give --detector that folder"
+            )
         if self.out is None:
             raise FaceproofError("--on needs --out, the folder for the Parquet files")
         for name in ("contact_sheet", "frames_out"):

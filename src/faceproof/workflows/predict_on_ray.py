@@ -5,7 +5,7 @@ SOURCE --list--> listing, in parts --Ray Data--> a worker for each share of the 
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -55,7 +55,7 @@ def predict_on_ray(config: PredictConfig) -> Tally:
         job = _job(config, predictor, loading, output.folder)
         with connected(config.on):
             pool = find_room(config.workers, config.cpus_per_worker, config.gpus_per_worker)
-            results = results_of_parts(partial(_counting, job), output.num_parts, pool, config.on)
+            results = results_of_parts(partial(_Counting, job), output.num_parts, pool, config.on)
             parts = (PartCount(**json.loads(result)) for _, result in results)
             shown = with_progress(console, parts, lambda part: part.files, output.num_files)
             tally, earlier = _count(shown)
@@ -112,10 +112,19 @@ def _job(config: PredictConfig, predictor: Predictor, loading: Loading, folder: 
     )
 
 
-def _counting(job: Job) -> Callable[[int], bytes]:
-    """Return what a worker does with the number of a part."""
-    score = PartScorer(job)
-    return lambda number: json.dumps(asdict(score(number))).encode()
+class _Counting:
+    """What a worker does with the number of a part."""
+
+    def __init__(self, job: Job) -> None:
+        self.score = PartScorer(job)
+
+    def __call__(self, number: int) -> bytes:
+        """Return the counts of a part."""
+        return json.dumps(asdict(self.score(number))).encode()
+
+    def paths_of(self, number: int) -> list[str]:
+        """Return the paths of a part."""
+        return self.score.job.folder.paths(number)
 
 
 def _count(parts: Iterable[PartCount]) -> tuple[Tally, int]:

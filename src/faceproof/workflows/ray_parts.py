@@ -1,8 +1,8 @@
 """A cluster of Ray, and work that is divided into parts by number on its workers.
 
-Ray hands out numbers of parts and gets back what came of each, a few bytes for each image at most;
-images never pass through it. Used by `predict --on ray`, and by `engine=ray` of the evaluation and
-the audit.
+Ray hands out numbers of parts and gets back what came of each: counts, scores or file statistics.
+Paths pass through it once for each machine; images never do. Used by `predict --on ray`, and by
+`engine=ray` of the evaluation and the audit.
 """
 
 import logging
@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from faceproof.data.shards.store import GCS_ENDPOINT, S3_ENDPOINTS
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.cluster_config import ClusterConfig
+from faceproof.inference.output_parts import ends_of
 from faceproof.performance.cores import num_cores
 from faceproof.performance.threads import wait_briefly
 
@@ -32,7 +32,7 @@ POLL = 1.0  # seconds between two questions to a cluster that is reached by a cl
 PART_SIZE = 1024  # images, or the next whole number of batches
 MAX_ATTEMPTS = 3  # at a part of which workers die
 RESTARTS = 3  # of the process that hands out the parts, where that is on the cluster
-OBJECT_STORE = 100_000_000  # bytes; what passes through it are numbers
+OBJECT_STORE = 100_000_000  # bytes, beside the paths: results pass through it, no images
 # What changes the answers or the speed of a process, and must be the same in a worker; and where
 # object stores are. Credentials are not among it: each machine has its own, or the role of one.
 ENVIRONMENT = (
@@ -41,8 +41,17 @@ ENVIRONMENT = (
     "GOMP_SPINCOUNT", "OMP_WAIT_POLICY",
 )  # fmt: skip
 
-# What a worker does with a part: from its number to what came of it. It is made in the worker.
-Work = Callable[[int], bytes]
+
+class Work(Protocol):
+    """What a worker does with a part; it is made in the worker."""
+
+    def __call__(self, number: int) -> bytes:
+        """Return what came of the part of a number."""
+
+    def paths_of(self, number: int) -> Sequence[str]:
+        """Return the paths of the part's images, to name it."""
+
+
 MakeWork = Callable[[], Work]
 # Of a part its number, what came of it, and why nothing did.
 Told = tuple[int, bytes, str | None]
@@ -92,21 +101,22 @@ def address_of(on: str) -> str:
 
 
 @contextmanager
-def pool_of(engine: str, config: ClusterConfig) -> Iterator[Pool]:
+def pool_of(engine: str, config: ClusterConfig, num_bytes: int = 0) -> Iterator[Pool]:
     """Be connected to the cluster of `engine`, and yield its workers as the settings want them.
 
-    A part of which workers die is given out `MAX_ATTEMPTS` times.
+    A part of which workers die is given out `MAX_ATTEMPTS` times. `num_bytes` is what the workers
+    need to know.
     """
-    with connected(engine):
+    with connected(engine, num_bytes):
         pool = find_room(config.workers, config.cpus_per_worker, config.gpus_per_worker)
         yield replace(pool, counts_attempts=True)
 
 
 @contextmanager
-def connected(on: str) -> Iterator[None]:
+def connected(on: str, num_bytes: int = 0) -> Iterator[None]:
     """Be connected to a cluster: one of this machine, the job's own, or one that is named.
 
-    A process that is connected already stays so.
+    A process that is connected already stays so. `num_bytes` pass through it to its workers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to Ray's makers
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -124,7 +134,7 @@ def connected(on: str) -> Iterator[None]:
         prefix="faceproof-ray-", dir=_short_folder(), ignore_cleanup_errors=True
     ) as folder:
         if address == LOCAL:
-            options |= {"num_cpus": num_cores(), "object_store_memory": OBJECT_STORE}
+            options |= {"num_cpus": num_cores(), "object_store_memory": OBJECT_STORE + num_bytes}
             options |= {"include_dashboard": False, "_temp_dir": folder}
         try:
             ray.init(address, **options)
@@ -203,11 +213,12 @@ def results_of_parts(
     done: set[int] = set()
     try:
         for number, result, error in take(make, num_parts, pool):
+            if number in done:  # told again, by a process that was started again
+                continue
             if error is not None:
                 raise FaceproofError(error)
-            if number not in done:  # else told again by a process that was started again
-                done.add(number)
-                yield number, result
+            done.add(number)
+            yield number, result
     except RayError as error:
         reason, *_ = [*str(error).strip().splitlines(), ""]
         raise FaceproofError(
@@ -222,29 +233,33 @@ def results_of_parts(
 
 
 class _Worker:
-    """What Ray calls in each worker process; `begun` counts an attempt at a part."""
+    """What Ray calls in each worker process; `attempts` counts those at each part."""
 
-    def __init__(self, make: MakeWork, begun: Callable[[int], int] | None) -> None:
-        self.work, self.begun = make(), begun
+    def __init__(self, make: MakeWork, attempts: "_Attempts | _AttemptsElsewhere | None") -> None:
+        self.work, self.attempts = make(), attempts
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         """Return what comes of the part of a batch, or why nothing does."""
         (number,) = batch["item"]
         result, error = b"", None
         try:
-            if self.begun is not None and self.begun(int(number)) > MAX_ATTEMPTS:
+            if self.attempts is not None and self.attempts.begin(int(number)) > MAX_ATTEMPTS:
                 raise FaceproofError(
-                    f"{MAX_ATTEMPTS} worker processes died at the same images, as happens when "
-                    "memory runs out; give each more of a machine by cluster.cpus_per_worker"
+                    f"{ends_of(self.work.paths_of(int(number)))}: {MAX_ATTEMPTS} worker processes "
+                    "died at these images, as happens when memory runs out; leave the image out "
+                    "that is to blame, or give a worker more of a machine by "
+                    "cluster.cpus_per_worker"
                 )
             result = self.work(int(number))
+            if self.attempts is not None:
+                self.attempts.end(int(number))
         except FaceproofError as refusal:
             error = str(refusal)
         return {"number": [int(number)], "result": [result], "error": [error or ""]}
 
 
 class _Attempts:
-    """Counts the attempts at parts, in a process of its own that outlives the workers."""
+    """Counts the attempts at parts of which workers died."""
 
     def __init__(self) -> None:
         self.begun: Counter[int] = Counter()
@@ -254,20 +269,35 @@ class _Attempts:
         self.begun[number] += 1
         return self.begun[number]
 
-
-def _counter() -> Callable[[int], int]:
-    """Return what counts an attempt at a part, from whichever worker."""
-    import ray
-
-    kind: Any = ray.remote(_Attempts)
-    return partial(_begun, kind.options(num_cpus=0).remote())
+    def end(self, number: int) -> None:
+        """Forget the attempts at a part that nobody died of: Ray may want it once more."""
+        del self.begun[number]
 
 
-def _begun(attempts: Any, number: int) -> int:
-    import ray
+class _AttemptsElsewhere:
+    """`_Attempts` in a process of its own, which outlives the workers.
 
-    found: int = ray.get(attempts.begin.remote(number))
-    return found
+    Where its machine is lost, it begins on another one, and counts from 0.
+    """
+
+    def __init__(self) -> None:
+        import ray
+
+        kind: Any = ray.remote(_Attempts)
+        self.there = kind.options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+
+    def begin(self, number: int) -> int:
+        """Count an attempt at a part, and return how many there were."""
+        import ray
+
+        found: int = ray.get(self.there.begin.remote(number))
+        return found
+
+    def end(self, number: int) -> None:
+        """Forget the attempts at a part."""
+        import ray
+
+        ray.get(self.there.end.remote(number))
 
 
 def work_on_parts(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
@@ -288,7 +318,7 @@ def work_on_parts(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
     parts = ray.data.from_items(list(range(num_parts)), override_num_blocks=num_parts)
     told = parts.map_batches(
         _Worker,
-        fn_constructor_args=(make, _counter() if pool.counts_attempts else None),
+        fn_constructor_args=(make, _AttemptsElsewhere() if pool.counts_attempts else None),
         batch_size=1,
         compute=size,
         num_cpus=pool.cpus,

@@ -40,7 +40,15 @@ class ShardError(FaceproofError):
 
 
 class NoSuchObjectError(ShardError):
-    """An object that is not there, is too large, or may not be read; others may well be read."""
+    """An object that is not there, is too large, or may not be read; others may well be read.
+
+    Attributes:
+        reason: why, without the object's URL.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 def is_url(root: str) -> bool:
@@ -77,18 +85,35 @@ class ObjectStore:
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            reason = str(error).strip() or type(error).__name__
+            said = str(error).strip() or type(error).__name__
             advice = "the credentials" + (" and AWS_ENDPOINT_URL" if self._scheme == "s3" else "")
-            of_one = isinstance(error, FileNotFoundError | PermissionError) or DENIED in reason
-            kind = NoSuchObjectError if of_one else ShardError
-            raise kind(f"{what}: {reason}; check the URL, {advice}") from error
+            message = f"{what}: {said}; check the URL, {advice}"
+            if isinstance(error, FileNotFoundError):
+                raise NoSuchObjectError(message, "the object is not there") from error
+            if isinstance(error, PermissionError) or DENIED in said:
+                self._refuse_if_all_is_denied(message)
+                raise NoSuchObjectError(message, "the object may not be read") from error
+            raise ShardError(message) from error
 
-    def fetch(self, name: str, file: Path) -> None:
-        """Write an object to a file, several parts at a time."""
+    def _refuse_if_all_is_denied(self, message: str) -> None:
+        """Refuse a store that denies the bucket too: the credentials are wrong or have expired."""
+        bucket = self._folder.partition("/")[0]
+        try:
+            with gate.request():
+                self._files.get_file_info(bucket)
+        except (OSError, pa.ArrowException) as error:
+            raise ShardError(
+                f"{message}; {self._scheme}://{bucket} may not be looked at either, so that the "
+                "credentials are wrong, have expired, or do not allow to list the bucket"
+            ) from error
+
+    def fetch(self, name: str, file: Path, limit: int | None = None) -> None:
+        """Write an object, of `limit` bytes at most, to a file, several parts at a time."""
         with self._explained(f"{self.root}/{name} cannot be fetched"):
             with gate.request():
                 source = self._files.open_input_file(f"{self._folder}/{name}")
                 size = source.size()
+            _refuse_large(size, limit)
 
             def copy(start: int) -> None:
                 with gate.request():
@@ -128,8 +153,7 @@ class ObjectStore:
             gate.request(),
             self._files.open_input_file(f"{self._folder}/{name}") as source,
         ):
-            if (size := source.size()) > limit:
-                raise NoSuchObjectError(f"it has {size:,} bytes; at most {limit:,} are read")
+            _refuse_large(source.size(), limit)
             return bytes(source.read()), _stamp(source)
 
     def stamp(self, name: str) -> str | None:
@@ -203,6 +227,11 @@ class ObjectStore:
 
         with self._explained(f"{self.root} cannot be listed"), gate.request():
             return not self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
+
+
+def _refuse_large(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise NoSuchObjectError(f"it has {size:,} bytes; at most {limit:,} are read")
 
 
 def _stamp(source: "NativeFile") -> str:
