@@ -34,7 +34,8 @@ RUN = (
 
 def start(folder: Path, workers: int, resume: bool) -> subprocess.Popen[bytes]:
     """Start a run, or go on with one."""
-    words = [f"resume={folder}"] if resume else [*RUN, f"hydra.run.dir={folder}"]
+    begin = [*RUN, f"hydra.run.dir={folder}", f"data.root={folder.parent / 'demo_faces'}"]
+    words = [f"resume={folder}"] if resume else begin
     command = [*TRAIN, *words, f"loader.num_workers={workers}"]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from faceproof.data.loader_config import MAX_WORKERS
 from faceproof.settings import COUNT, Rule, SettingError, check, count_up_to, is_number
 
 LOCAL, RAY, RAY_CLIENT = "local", "ray", "ray://"
@@ -13,6 +12,7 @@ ENGINE = Rule(
     ),
     "local, ray or ray://HOST:PORT",
 )
+MAX_WORKERS = 256  # each holds all of torch
 _WORKERS = count_up_to(1, MAX_WORKERS)
 WORKERS = Rule(
     lambda value: value == "auto" or _WORKERS.fits(value), f"'auto' or {_WORKERS.meaning}"
