@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 import faceproof
-from faceproof.artifact.hub import HubPlace, is_hub_place, pull, push, read_place
+from faceproof.artifact.hub import HubPlace, pull, push, read_place
 from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
+from faceproof.io.names import is_hub_place
 from tests.jobs import REPOSITORY
 from tests.small_hub import TOKEN, small_hub, use_hub
 from tests.small_runs import change_card, network_of
@@ -338,6 +339,16 @@ def test_the_commands(hub, artifact, tmp_path, capsys):
     assert "noise.png" in out.read_text()
     assert main(["predict", str(tmp_path), "--detector", "hf://somebody/nothing"]) == 2
     assert "the hub shows no repository hf://somebody/nothing" in capsys.readouterr().err
+
+
+def test_a_server_is_given_the_folder_that_was_fetched(hub, artifact, monkeypatch):
+    commit = push(artifact, PLACE)
+    served = []
+    monkeypatch.setattr("faceproof.cli.serve.serve", lambda config: served.append(config) or 0)
+    assert main(["serve", f"hf://{NAME}", "--port", "7999"]) == 0
+    assert served[0].detector.parts[-4:] == ("hub", *NAME.split("/"), commit)
+    assert served[0].port == 7999
+    assert faceproof.load(served[0].detector).card.name == "face_cnn"
 
 
 def test_a_process_of_its_own_asks_the_hub_of_HF_ENDPOINT(hub, artifact, tmp_path):  # noqa: N802

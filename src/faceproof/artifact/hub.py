@@ -32,6 +32,7 @@ from faceproof.io.atomic import atomic_folder
 from faceproof.io.cache import cache_folder
 from faceproof.io.left_behind import is_left_behind
 from faceproof.io.locks import Lock
+from faceproof.io.names import is_hub_place
 from faceproof.io.plain_files import printable, read_bytes
 
 if TYPE_CHECKING:
@@ -67,11 +68,6 @@ class HubPlace:
     def __str__(self) -> str:
         at = "" if self.revision is None else f"@{self.revision}"
         return f"hf://{self.repository}{at}"
-
-
-def is_hub_place(path: str | Path) -> bool:
-    """Say whether a path is meant for a place on the hub."""
-    return str(path).startswith("hf:/")
 
 
 def read_place(text: str | Path) -> HubPlace:

@@ -70,8 +70,6 @@ def _explain(place: object, raised: Exception) -> str:
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.is_offline_mode():
         return f"{place} is on the hub, and HF_HUB_OFFLINE forbids to ask it; unset that"
     reason, *_ = [*str(chain[-1]).splitlines(), ""]
-    if isinstance(chain[-1], OSError) and not any(map(_is_of_network, chain)):
-        return f"{place} cannot be stored here ({type(chain[-1]).__name__}: {printable(reason)})"
     if not any(map(_is_of_network, chain)):
         return (
             f"huggingface_hub has failed at {place} ({type(chain[-1]).__name__}: "

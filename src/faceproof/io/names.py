@@ -7,6 +7,7 @@ macOS and its archives write letters with accents decomposed (Unicode's NFD), mo
 import os
 import unicodedata
 from functools import lru_cache
+from pathlib import Path
 
 # How the names of files of tables end.
 CSV_SUFFIXES = (".csv", ".tsv")
@@ -47,3 +48,8 @@ def _other_forms(folder: str, changed: int) -> dict[str, str]:
     """Return the names in a folder, by their composed form; `changed` is when it last was."""
     names = os.listdir(folder)  # noqa: PTH208
     return {composed(name): name for name in sorted(names) if not name.isascii()}
+
+
+def is_hub_place(path: str | Path) -> bool:
+    """Say whether a path is meant for a detector on the hub; as a path it has lost a slash."""
+    return str(path).startswith("hf:/")

@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from faceproof.errors import FaceproofError
+from faceproof.io.names import is_hub_place
 from faceproof.io.newest_runs import refuse_missing_detector
 
 
@@ -64,7 +65,7 @@ def fetched(detector: Path) -> Path:
     Raises:
         FaceproofError: there is no such folder, or the hub does not give it out.
     """
-    if detector.parts[:1] == ("hf:",):  # before what the hub takes is imported
+    if is_hub_place(detector):
         from faceproof.artifact.hub import local_folder
 
         return local_folder(detector)

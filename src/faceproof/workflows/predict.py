@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from faceproof import __version__, lookup
 from faceproof.errors import FaceproofError
+from faceproof.io.names import is_hub_place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,7 +137,7 @@ class PredictConfig:
             return
         if self.on != "ray" and not (self.on.startswith("ray://") and self.on != "ray://"):
             raise FaceproofError(f"--on {self.on} must be ray, or ray://HOST:PORT")
-        if self.detector.parts[:1] == ("hf:",):  # would be fetched to this machine alone
+        if is_hub_place(self.detector):  # would be fetched to this machine alone
             raise FaceproofError(
                 f"--detector {self.detector.as_posix().replace('hf:/', 'hf://', 1)} is on the hub, "
                 "and all machines of the cluster must see one copy: faceproof pull it --to a "
