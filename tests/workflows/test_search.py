@@ -240,7 +240,7 @@ def test_a_command_that_is_told_to_end_leaves_its_trial_to_others(tmp_path, monk
     assert attempts(tmp_path / "sweep") == [2]
 
 
-@pytest.mark.parametrize(("pruner", "good"), [("median", 6), ("hyperband", 3)])
+@pytest.mark.parametrize(("pruner", "good"), [("median", 5), ("hyperband", 3)])
 def test_what_is_worse_than_the_others_is_pruned_and_is_no_failure(tmp_path, capsys, pruner, good):
     folder = tmp_path / "sweep"
     assert find(folder, n_trials=good, num=5, pruner=pruner)
@@ -248,11 +248,12 @@ def test_what_is_worse_than_the_others_is_pruned_and_is_no_failure(tmp_path, cap
     assert find(folder, **options)
     rows = leaderboard(folder)
     pruned = [row for row in rows if row["status"] == "pruned"]
-    assert pruned
+    assert any(float(row["x"]) > 1 for row in pruned)
     assert {row["status"] for row in rows} == {"finished", "pruned"}
+    best = min(float(row["x"]) for row in rows)
     for row in pruned:
         assert row["reason"].startswith(f"{pruner}: val/loss ")
-        assert float(row["x"]) > 1
+        assert float(row["x"]) > best  # of the good ones too, the worse may be pruned
         assert len((folder / row["folder"] / "metrics.csv").read_text().splitlines()) < 6
     assert f"{len(pruned)} of {good + 3} runs pruned" in capsys.readouterr().out
     assert find(folder, **options)  # nothing is tried again
