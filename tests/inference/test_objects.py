@@ -8,6 +8,7 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from faceproof import lookup
 from faceproof.cli.main import run
@@ -18,6 +19,7 @@ from faceproof.errors import FaceproofError
 from faceproof.inference import objects
 from faceproof.inference.files import Loading, _Files
 from faceproof.inference.inputs import list_images
+from faceproof.inference.predictor import load
 from faceproof.inference.worker_setup import WorkerSetup
 from faceproof.workflows import predict_on_ray, ray_parts
 from faceproof.workflows.export import export_run
@@ -213,6 +215,31 @@ def test_one_object_that_is_denied_is_a_row_and_credentials_that_have_expired_ar
                 call([path])
     else:
         assert objects.fetch_objects([path])[path].error == "the object may not be read"
+
+
+def test_large_images_are_fetched_when_their_turn_comes(photos, bucket, detector, monkeypatch):
+    there = f"{bucket}/some/photos"
+    paths = [f"{there}/{name}" for name in (*NAMES, "damaged.jpg")]
+    images = _Files(load(detector, "cpu").fits, Loading())
+    expected = images.__getitems__(paths)
+    fetched, fetch = [], objects.fetch_object
+
+    def noting(path, limit=None):
+        found = fetch(path, limit)
+        fetched.append(path)
+        return found
+
+    monkeypatch.setattr(objects, "fetch_object", noting)
+    monkeypatch.setattr("faceproof.inference.files.fetch_object", noting)
+    monkeypatch.setattr(objects, "MAX_AT_ONCE", 100)
+    found = objects.fetch_objects(paths)
+    assert [path for path in paths if found[path].is_large] == paths[:-1]
+    assert fetched == paths[-1:]  # `damaged.jpg` has fewer bytes
+    for one, other in zip(images.__getitems__(paths), expected, strict=True):
+        assert (one.stamp, one.error) == (other.stamp, other.error)
+        pixels = zip(one.fitted, other.fitted, strict=True)
+        assert all(torch.equal(a[key], b[key]) for a, b in pixels for key in b)
+    assert sorted(fetched) == sorted([*paths, paths[-1]])
 
 
 def test_a_video_that_is_too_large_is_a_row(bucket, tmp_path, monkeypatch):

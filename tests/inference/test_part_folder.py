@@ -11,7 +11,7 @@ import pytest
 from faceproof.data.shards.store import ObjectStore, ShardError
 from faceproof.errors import FaceproofError
 from faceproof.inference.output_parts import Row, schema_of
-from faceproof.inference.part_folder import MAX_ATTEMPTS, PartFolder, PartOutput
+from faceproof.inference.part_folder import PartFolder, PartOutput
 from faceproof.inference.part_places import FolderPlace
 from faceproof.io.stamps import stamp_of
 
@@ -162,17 +162,6 @@ def test_a_machine_that_sees_another_folder_is_refused(tmp_path, files):
             other.check()
 
 
-def test_a_part_that_kills_its_workers_is_named(tmp_path, files):
-    folder = begin(tmp_path, files).folder
-    for _ in range(MAX_ATTEMPTS):
-        folder.begin(0, files[:2])
-    with pytest.raises(FaceproofError, match=r"0\.jpg to .*1\.jpg: 3 worker processes died"):
-        folder.begin(0, files[:2])
-    for _ in range(2 * MAX_ATTEMPTS):
-        folder.begin(1, files[2:4])
-        folder.end(1)
-
-
 def test_a_folder_of_an_object_store_is_filled_alike(bucket, tmp_path, files):
     url = f"{bucket}/some/rows"
     output = PartOutput(url, ABOUT, files, 2)
@@ -180,9 +169,7 @@ def test_a_folder_of_an_object_store_is_filled_alike(bucket, tmp_path, files):
     folder.check()
     for number in range(output.num_parts):
         assert folder.read(number, folder.paths(number)) is None
-        folder.begin(number, folder.paths(number))
         paths = fill(folder, number)
-        folder.end(number)
         assert folder.read(number, paths)["verdict"].to_pylist() == ["real", "real"]
     output.finish({"unreadable": 0})
     output.close()
@@ -191,16 +178,11 @@ def test_a_folder_of_an_object_store_is_filled_alike(bucket, tmp_path, files):
     assert (manifest["files"], manifest["finished"]) == (6, True)
     names = store.names_below()
     assert len([name for name in names if name.startswith("part-")]) == 3
-    assert not [name for name in names if name.startswith("_attempts")]
 
     damaged = f"{folder.name_of(0, files[:2])}.parquet"
     (tmp_path / "damaged").write_bytes(b"no rows")
     store.put(tmp_path / "damaged", damaged)
     assert folder.read(0, files[:2]) is None
-    for _ in range(MAX_ATTEMPTS):
-        folder.begin(0, files[:2])
-    with pytest.raises(FaceproofError, match="3 worker processes died"):
-        folder.begin(0, files[:2])
 
     with pytest.raises(FaceproofError, match="begun with another detector"):
         PartOutput(url, ABOUT | {"detector": "y"}, files, 2)

@@ -87,36 +87,34 @@ def test_what_has_no_meaning_is_refused(world, words, says):
 
 
 @needs_ray
-def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys, monkeypatch):
-    assert predict("--out", "one.parquet") == 1
-    expected = pq.read_table("one.parquet")
+def test_three_machines_give_what_one_gives_and_lose_nothing(world, capsys, monkeypatch):
+    """A worker dies of the first command, which is a client's."""
+    sign, allowed = world / "die", ("--allow", "dying_networks")
+    detector = export_dying(world / "dying", sign)
+    assert predict("--out", "one.parquet", *allowed, detector=detector) == 1
     said = summary(capsys)
-    with small_cluster():
-        on_ray = ("--on", "ray", "--out", "rows", "--part-size", PART)
-        assert predict(*on_ray) == 1
+    with small_cluster(nodes=3) as (_, address):
+        on_ray = ("--on", address, "--out", "rows", "--part-size", PART, "--workers", 2)
+        sign.touch()
+        assert predict(*on_ray, *allowed, detector=detector) == 1
+        assert not sign.exists()
         assert summary(capsys) == said
-        assert pq.read_table("rows").equals(expected)  # to the last bit
+        assert pq.read_table("rows").equals(pq.read_table("one.parquet"))  # to the last bit
         manifest = json.loads((world / "rows/_manifest.json").read_text())
         assert (manifest["files"], manifest["parts"], manifest["finished"]) == (150, 5, True)
+        assert not list((world / "rows").glob("*.partial-*"))
 
-        # Half of it is lost, another part is damaged, and an image is another one.
-        parts = sorted((world / "rows").glob("part-*"))
-        written = {part.name: part.stat().st_mtime_ns for part in parts}
-        for part in parts[:2]:
-            part.unlink()
-        damaged = bytearray(parts[2].read_bytes())
-        damaged[len(damaged) // 3] ^= 255
-        parts[2].write_bytes(damaged)
-        shutil.copy("photos/001.jpg", "photos/148.jpg")
-        assert predict("--out", "one.parquet", "--overwrite") == 1
-        expected = pq.read_table("one.parquet")
+        assert_same_scores(world / "dying" / "run")
+        written = spoil(world)
+        assert predict("--out", "one.parquet", "--overwrite", *allowed, detector=detector) == 1
         capsys.readouterr()
-        assert predict(*on_ray, "--keep-going") == 0
+        assert predict("--on", "ray", *on_ray[2:], "--keep-going", *allowed, detector=detector) == 0
         assert "32 images were judged before, and hold" in capsys.readouterr().out
-        assert pq.read_table("rows").equals(expected)
+        assert pq.read_table("rows").equals(pq.read_table("one.parquet"))
         again = {part.name: part.stat().st_mtime_ns for part in (world / "rows").glob("part-*")}
         assert written.keys() == again.keys()
-        assert [name for name in sorted(written) if again[name] == written[name]] == [parts[3].name]
+        held = [name for name in sorted(written) if again[name] == written[name]]
+        assert held == [sorted(written)[3]]
 
         files = sorted(map(str, (world / "photos").iterdir()))
         monkeypatch.setattr(audit_on_ray, "PART", 64)
@@ -127,34 +125,29 @@ def test_a_cluster_gives_the_rows_of_one_machine_and_goes_on(world, capsys, monk
         predict("--on", "ray", "--out", "other", "--cpus-per-worker", 99)
 
 
-@needs_ray
-def test_a_worker_that_dies_costs_a_retry_and_a_client_sees_it_all(world, capsys):
-    sign = world / "die"
-    detector = export_dying(world / "dying", sign)
-    assert predict("--out", "one.parquet", "--allow", "dying_networks", detector=detector) == 1
-    said = summary(capsys)
-    sign.touch()
-    with small_cluster() as (_, address):
-        words = ("--on", address, "--out", "rows", "--part-size", PART, "--workers", 2)
-        assert predict(*words, "--allow", "dying_networks", detector=detector) == 1
-        assert not sign.exists()
-        sign.touch()
-        assert_same_scores(world / "dying" / "run", address, sign)
-    assert not sign.exists()
-    assert summary(capsys) == said
-    assert pq.read_table("rows").equals(pq.read_table("one.parquet"))
-    assert not list((world / "rows").glob("*.partial-*"))
-    assert not (world / "rows/_attempts").exists()
+def spoil(world):
+    """Lose two parts, damage the third, change an image of the last; say when each was written."""
+    parts = sorted((world / "rows").glob("part-*"))
+    written = {part.name: part.stat().st_mtime_ns for part in parts}
+    for part in parts[:2]:
+        part.unlink()
+    damaged = bytearray(parts[2].read_bytes())
+    damaged[len(damaged) // 3] ^= 255
+    parts[2].write_bytes(damaged)
+    shutil.copy("photos/001.jpg", "photos/148.jpg")
+    return written
 
 
-def assert_same_scores(folder, engine, sign=None):
+def assert_same_scores(folder):
     """Score the images of a run here and on a cluster, without a corruption and under one."""
     run, rows = RunFolder(folder), pq.read_table(folder / "samples.parquet")
-    config = EvaluateConfig(str(folder), loader=LoaderConfig(3), device="cpu", engine=engine)
+    config = EvaluateConfig(
+        str(folder), loader=LoaderConfig(3), device="cpu", engine="ray",
+        cluster=ClusterConfig(workers=2),
+    )  # fmt: skip
     jpeg = Corruption("jpeg", 40)
     found = make_cluster_scorer(run, TASK, config, [jpeg], run.detector_digest)
     scored = [found(rows, corruption) for corruption in (None, jpeg)]
-    assert sign is None or not sign.exists()
     here = make_scorer(run, TASK, config)
     for (logits, novelties), corruption in zip(scored, (None, jpeg), strict=True):
         assert novelties is None
@@ -205,7 +198,7 @@ def test_a_busy_cluster_is_told_before_it_is_waited_for(monkeypatch, caplog, fre
     machine = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [machine])
     monkeypatch.setattr(ray, "available_resources", lambda: free)
-    assert ray_parts.find_room("auto", 2, gpus).workers == 2
+    assert ray_parts.find_room("auto", 2, gpus, "").workers == 2
     assert ("the cluster is busy" in caplog.text) is busy
     if busy:
         assert "a worker wants 2 and" in caplog.text
@@ -240,14 +233,15 @@ def test_a_part_of_which_workers_die_again_and_again_ends_the_command():
             return [f"{number}/first.jpg", f"{number}/between.jpg", f"{number}/last.jpg"]
 
     dies = {7}
-    work = ray_parts._Worker(Work, ray_parts._Attempts())
+    work = ray_parts._Worker(Work, ray_parts._Attempts(), "--cpus-per-worker")
     for _ in range(2 * ray_parts.MAX_ATTEMPTS):  # as where results are lost: nobody has died
         assert work({"item": [6]}) == {"number": [6], "result": [b"done"], "error": [""]}
     for _ in range(ray_parts.MAX_ATTEMPTS):
         with pytest.raises(ConnectionError):
             work({"item": [7]})
     (error,) = work({"item": [7]})["error"]
-    assert error.startswith("7/first.jpg to 7/last.jpg: 3 worker processes died at these images")
+    assert error.startswith("7/first.jpg to 7/last.jpg: 3 worker processes died at these files")
+    assert error.endswith("give a worker more of a machine by --cpus-per-worker")
 
 
 def test_a_detector_of_the_hub_is_refused_as_one_machine_alone_would_have_it():

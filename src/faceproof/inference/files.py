@@ -26,6 +26,7 @@ from faceproof.inference.inputs import is_video
 from faceproof.inference.objects import (
     Fetched,
     as_file,
+    fetch_object,
     fetch_objects,
     is_object,
     stamps_of,
@@ -122,11 +123,18 @@ class _Files(Dataset[_File]):
         def read(place: int) -> _File:
             path = paths[place]
             if path in fetched:
-                return self._image(_File(path, fetched[path].stamp), fetched[path])
+                return self._object(path, fetched[path])
             file = _File(path, stamps[path] if path in stamps else stamp_of(path))
             return self._video(file) if is_video(path) else self._image(file)
 
         return by_all_cores(read, len(paths))
+
+    def _object(self, path: str, fetched: Fetched) -> _File:
+        try:
+            found = fetch_object(path) if fetched.is_large else fetched
+        except FaceproofError as error:
+            return _File(path, refusal=str(error))
+        return self._image(_File(path, found.stamp), found)
 
     def _video(self, file: _File) -> _File:
         faces, num_frames = self.loading.faces, self.loading.num_frames

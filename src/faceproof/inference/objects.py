@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from faceproof.data.image_io import MAX_BYTES, UnreadableImageError, read_file
 from faceproof.data.kinds import FOLDER, IMAGE, OWN_OUTPUT, VIDEO, LeftOut, is_own_output, kind_of
-from faceproof.data.shards.store import NoSuchObjectError, ObjectStore
+from faceproof.data.shards.store import NoSuchObjectError, ObjectStore, TooLargeError
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind_folder
 from faceproof.io.stamps import stamp_of
@@ -23,6 +23,7 @@ from faceproof.lookup import is_allowed_place
 
 SCHEMES = ("s3://", "gs://")
 AT_ONCE = 16  # requests to a store
+MAX_AT_ONCE = 2**24  # bytes of an object that is fetched with others, and waits among them
 MAX_VIDEO_BYTES = 2 * 10**9  # of a video, which is copied to this machine
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -30,11 +31,15 @@ Result = TypeVar("Result")
 
 
 class Fetched(NamedTuple):
-    """An object's bytes and stamp, or why it cannot be read."""
+    """An object's bytes and stamp, or why it cannot be read.
+
+    One that `is_large` was not fetched with the others: `fetch_object` does when its turn comes.
+    """
 
     data: bytes = b""
     stamp: str | None = None
     error: str | None = None
+    is_large: bool = False
 
 
 def is_object(path: str) -> bool:
@@ -106,18 +111,36 @@ def _below(store: ObjectStore, folder: str, left_out: LeftOut) -> Iterator[str]:
 def fetch_objects(paths: Sequence[str]) -> dict[str, Fetched]:
     """Return the objects among some paths, several requests at a time.
 
+    Those of more than `MAX_AT_ONCE` bytes are left to `fetch_object`, so that few large ones are in
+    memory at a time.
+
     Raises:
         FaceproofError: a store refuses everything, or does not answer: the files are not to blame.
     """
     objects = [path for path in paths if is_object(path)]
-    return dict(zip(objects, _at_once(_fetch, objects), strict=True))
+    return dict(zip(objects, _at_once(_fetch_small, objects), strict=True))
 
 
-def _fetch(path: str) -> Fetched:
+def _fetch_small(path: str) -> Fetched:
+    try:
+        return fetch_object(path, MAX_AT_ONCE)
+    except TooLargeError:
+        return Fetched(is_large=True)
+
+
+def fetch_object(path: str, limit: int | None = None) -> Fetched:
+    """Return an object, or why it cannot be read.
+
+    Raises:
+        TooLargeError: it has more than `limit` bytes, where that is given.
+        FaceproofError: as `fetch_objects`.
+    """
     store, name = _place(path)
     try:
-        data, stamp = store.read_with_stamp(name, MAX_BYTES)
+        data, stamp = store.read_with_stamp(name, limit or MAX_BYTES)
     except NoSuchObjectError as error:
+        if limit is not None and isinstance(error, TooLargeError):
+            raise
         return Fetched(error=error.reason)
     return Fetched(data, stamp, None if data else "the object is empty")
 
@@ -130,7 +153,7 @@ def read_anywhere(path: str) -> bytes:
     """
     if not is_object(path):
         return read_file(path)
-    found = _fetch(path)
+    found = fetch_object(path)
     if found.error is not None:
         raise UnreadableImageError(found.error)
     return found.data

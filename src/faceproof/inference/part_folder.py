@@ -4,7 +4,6 @@
     _listing.arrow                the paths of all files; a record batch is a part
     _manifest.json                which detector, which settings, which files
     _origins/                     of each part its digest, and the stamps of the files it is of
-    _attempts/                    the parts that were begun and not finished
     _lock
 
 Programs that read a folder of Parquet files pass over what begins with `_`. A part is named by its
@@ -17,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,19 +28,18 @@ import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
 from faceproof.inference.objects import is_object, stamps_of
-from faceproof.inference.output_parts import Row, ends_of, table_of
+from faceproof.inference.output_parts import Row, table_of
 from faceproof.inference.part_places import LOCK, Place, place_of
 from faceproof.io.atomic import PARTIAL
 from faceproof.io.left_behind import is_left_behind
 from faceproof.io.stamps import digest_of, key_of
 
 MANIFEST, LISTING = "_manifest.json", "_listing.arrow"
-ATTEMPTS, ORIGINS = "_attempts", "_origins"
+ORIGINS = "_origins"
 PART = re.compile(r"part-\d{8,}-[0-9a-f]{32}\.parquet")
 OURS = re.compile(
-    rf"({MANIFEST}|{LISTING}|{PART.pattern})({re.escape(PARTIAL)}[^/]+)?|{LOCK}|({ATTEMPTS}|{ORIGINS})/.+"
+    rf"({MANIFEST}|{LISTING}|{PART.pattern})({re.escape(PARTIAL)}[^/]+)?|{LOCK}|{ORIGINS}/.+"
 )
-MAX_ATTEMPTS = 3
 PATHS = pa.schema([("path", pa.binary())])  # the system's bytes, which may be no text
 BEGIN = "name another folder, or start from the beginning by --overwrite"
 DELETE = "name another folder, or delete this one yourself"
@@ -114,26 +111,6 @@ class PartFolder:
             pyarrow.parquet.write_table(table_of(rows, schema), part)
             origin = {"rows": digest_of(part), "stamps": stamps}
             _write_json(self.files, f"{ORIGINS}/{name}.json", origin)
-
-    def begin(self, number: int, paths: Sequence[str]) -> None:
-        """Count one attempt at a part.
-
-        Raises:
-            FaceproofError: processes died of it too often.
-        """
-        earlier = self.files.names_in(f"{ATTEMPTS}/{number:08d}")
-        if len(earlier) >= MAX_ATTEMPTS:
-            raise FaceproofError(
-                f"{ends_of(paths)}: {MAX_ATTEMPTS} worker processes "
-                "died while they judged these files, as happens when memory runs out; leave the "
-                "file out that is to blame, or give a worker more of a machine by --cpus-per-worker"
-            )
-        with self.files.writing(f"{ATTEMPTS}/{number:08d}/{secrets.token_hex(8)}") as attempt:
-            attempt.touch()
-
-    def end(self, number: int) -> None:
-        """Forget the attempts at a part, which is written."""
-        self.files.remove(f"{ATTEMPTS}/{number:08d}")
 
 
 def _is_unchanged(path: str, now: str | None, then: str | None) -> bool:
@@ -210,7 +187,6 @@ class PartOutput:
             )
         source = self._write_listing(paths, part_size, earlier)
         self.folder = PartFolder(self.path, key_of([json.dumps(settings, sort_keys=True), source]))
-        self.files.remove(ATTEMPTS)
         self._manifest = {
             "settings": settings, "files": self.num_files, "parts": self.num_parts,
             "source": source, "key": self.folder.key,
@@ -260,7 +236,6 @@ class PartOutput:
             )
         self.files.tidy()
         self.files.tidy(ORIGINS)
-        self.files.remove(ATTEMPTS)
         _write_json(self.files, MANIFEST, {**self._manifest, "finished": True, **counts})
 
     def close(self) -> None:

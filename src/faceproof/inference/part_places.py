@@ -35,9 +35,6 @@ class Place(Protocol):
     def names(self) -> list[str]:
         """Return the names of all files, sorted."""
 
-    def names_in(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder in this one, without that of the folder."""
-
     def read(self, name: str) -> bytes:
         """Return the bytes of a file; a `FileNotFoundError` is for one that is not there."""
 
@@ -46,9 +43,6 @@ class Place(Protocol):
 
     def writing(self, name: str) -> AbstractContextManager[Path]:
         """Yield a file of this machine that is there under its name when the block ends well."""
-
-    def remove(self, folder: str) -> None:
-        """Remove a folder in this one, with all in it, if it is there."""
 
     def clear(self) -> None:
         """Remove all but the lock."""
@@ -87,11 +81,6 @@ class FolderPlace:
         files = (file for file in self.path.rglob("*") if not file.is_dir())
         return sorted(file.relative_to(self.path).as_posix() for file in files)
 
-    def names_in(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder in this one."""
-        place = self.path / folder
-        return sorted(file.name for file in place.iterdir()) if place.is_dir() else []
-
     def read(self, name: str) -> bytes:
         """Return the bytes of a file."""
         return (self.path / name).read_bytes()
@@ -107,10 +96,6 @@ class FolderPlace:
         with explain_disk_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
         return atomic_file(file)
-
-    def remove(self, folder: str) -> None:
-        """Remove a folder in this one."""
-        shutil.rmtree(self.path / folder, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove all but the lock."""
@@ -139,10 +124,6 @@ class StorePlace:
         """Return the names of all objects, sorted."""
         return self._store.names_below()
 
-    def names_in(self, folder: str) -> list[str]:
-        """Return the names of the objects in a folder in this one."""
-        return self._store.names_in(folder)[1]
-
     def read(self, name: str) -> bytes:
         """Return the bytes of an object."""
         try:
@@ -164,13 +145,9 @@ class StorePlace:
             yield file
             self._store.put(file, name)
 
-    def remove(self, folder: str) -> None:
-        """Remove the objects of a folder in this one."""
-        self._store.clear(folder)
-
     def clear(self) -> None:
         """Remove all objects of the folder."""
-        self._store.clear("")
+        self._store.clear()
 
     def tidy(self, folder: str = "") -> None:
         """Do nothing: an upload that was not finished shows nothing."""

@@ -54,7 +54,8 @@ def predict_on_ray(config: PredictConfig) -> Tally:
     try:
         job = _job(config, predictor, loading, output.folder)
         with connected(config.on):
-            pool = find_room(config.workers, config.cpus_per_worker, config.gpus_per_worker)
+            cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
+            pool = find_room(config.workers, cpus, gpus, "--cpus-per-worker")
             results = results_of_parts(partial(_Counting, job), output.num_parts, pool, config.on)
             parts = (PartCount(**json.loads(result)) for _, result in results)
             shown = with_progress(console, parts, lambda part: part.files, output.num_files)

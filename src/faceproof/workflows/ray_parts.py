@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -68,16 +68,16 @@ class Pool:
         room: how many the cluster has room for now.
         cpus: of each.
         gpus: of each; a fraction where several share one.
+        option: what sets `cpus`, to advise on it.
         environment: variables of each.
-        counts_attempts: whether a part is given out `MAX_ATTEMPTS` times at most; else for ever.
     """
 
     workers: int
     room: int
     cpus: int
     gpus: float
+    option: str
     environment: Mapping[str, str]
-    counts_attempts: bool = False
 
 
 def require_ray(option: str) -> None:
@@ -104,12 +104,13 @@ def address_of(on: str) -> str:
 def pool_of(engine: str, config: ClusterConfig, num_bytes: int = 0) -> Iterator[Pool]:
     """Be connected to the cluster of `engine`, and yield its workers as the settings want them.
 
-    A part of which workers die is given out `MAX_ATTEMPTS` times. `num_bytes` is what the workers
-    need to know.
+    `num_bytes` is what the workers need to know.
     """
     with connected(engine, num_bytes):
-        pool = find_room(config.workers, config.cpus_per_worker, config.gpus_per_worker)
-        yield replace(pool, counts_attempts=True)
+        yield find_room(
+            config.workers, config.cpus_per_worker, config.gpus_per_worker,
+            "cluster.cpus_per_worker",
+        )  # fmt: skip
 
 
 @contextmanager
@@ -151,10 +152,10 @@ def _short_folder() -> str | None:
     return "/tmp" if os.name == "posix" else None
 
 
-def find_room(workers: int | str, cpus: int, gpus: float) -> Pool:
+def find_room(workers: int | str, cpus: int, gpus: float, option: str) -> Pool:
     """Return the workers for which the cluster has room, or as many as the user wants.
 
-    `cpus` and `gpus` are those of each worker.
+    `cpus` and `gpus` are those of each worker; `option` sets the former.
 
     Raises:
         FaceproofError: it has room for none.
@@ -181,7 +182,7 @@ def find_room(workers: int | str, cpus: int, gpus: float) -> Pool:
         log.warning("the cluster has room for %d of %d workers now", room, wanted)
     _tell_if_busy(cpus, gpus)
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    return Pool(wanted, min(room, wanted), cpus, gpus, environment)
+    return Pool(wanted, min(room, wanted), cpus, gpus, option, environment)
 
 
 def _tell_if_busy(cpus: int, gpus: float) -> None:
@@ -233,26 +234,32 @@ def results_of_parts(
 
 
 class _Worker:
-    """What Ray calls in each worker process; `attempts` counts those at each part."""
+    """What Ray calls in each worker process.
 
-    def __init__(self, make: MakeWork, attempts: "_Attempts | _AttemptsElsewhere | None") -> None:
-        self.work, self.attempts = make(), attempts
+    Args:
+        make: returns what does the work.
+        attempts: counts the attempts at each part.
+        option: what gives a worker more of a machine.
+    """
+
+    def __init__(
+        self, make: MakeWork, attempts: "_Attempts | _AttemptsElsewhere", option: str
+    ) -> None:
+        self.work, self.attempts, self.option = make(), attempts, option
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         """Return what comes of the part of a batch, or why nothing does."""
         (number,) = batch["item"]
         result, error = b"", None
         try:
-            if self.attempts is not None and self.attempts.begin(int(number)) > MAX_ATTEMPTS:
+            if self.attempts.begin(int(number)) > MAX_ATTEMPTS:
                 raise FaceproofError(
                     f"{ends_of(self.work.paths_of(int(number)))}: {MAX_ATTEMPTS} worker processes "
-                    "died at these images, as happens when memory runs out; leave the image out "
-                    "that is to blame, or give a worker more of a machine by "
-                    "cluster.cpus_per_worker"
+                    "died at these files, as happens when memory runs out; leave the file out "
+                    f"that is to blame, or give a worker more of a machine by {self.option}"
                 )
             result = self.work(int(number))
-            if self.attempts is not None:
-                self.attempts.end(int(number))
+            self.attempts.end(int(number))
         except FaceproofError as refusal:
             error = str(refusal)
         return {"number": [int(number)], "result": [result], "error": [error or ""]}
@@ -318,7 +325,7 @@ def work_on_parts(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
     parts = ray.data.from_items(list(range(num_parts)), override_num_blocks=num_parts)
     told = parts.map_batches(
         _Worker,
-        fn_constructor_args=(make, _AttemptsElsewhere() if pool.counts_attempts else None),
+        fn_constructor_args=(make, _AttemptsElsewhere(), pool.option),
         batch_size=1,
         compute=size,
         num_cpus=pool.cpus,

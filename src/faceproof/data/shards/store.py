@@ -65,6 +65,10 @@ def is_url(root: str) -> bool:
     return True
 
 
+class TooLargeError(NoSuchObjectError):
+    """An object that has more bytes than are read at this time."""
+
+
 class ObjectStore:
     """A folder of an object store.
 
@@ -204,11 +208,10 @@ class ObjectStore:
         ):
             yield source
 
-    def clear(self, folder: str) -> None:
-        """Remove all objects in a folder, which need not be there."""
-        place = f"{self._folder}/{folder}".rstrip("/")
-        with self._explained(f"{self.root}/{folder} cannot be removed"), gate.request():
-            self._files.delete_dir_contents(place, missing_dir_ok=True)
+    def clear(self) -> None:
+        """Remove all objects in the folder, which need not be there."""
+        with self._explained(f"{self.root} cannot be removed"), gate.request():
+            self._files.delete_dir_contents(self._folder, missing_dir_ok=True)
 
     def put(self, file: Path, name: str | None = None) -> None:
         """Write a file as an object, of the same name if there is no other."""
@@ -231,7 +234,7 @@ class ObjectStore:
 
 def _refuse_large(size: int, limit: int | None) -> None:
     if limit is not None and size > limit:
-        raise NoSuchObjectError(f"it has {size:,} bytes; at most {limit:,} are read")
+        raise TooLargeError(f"it has {size:,} bytes; at most {limit:,} are read")
 
 
 def _stamp(source: "NativeFile") -> str:
