@@ -1,7 +1,6 @@
 """A cluster of Ray on this machine, and a detector whose process dies once."""
 
 import os
-import socket
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from faceproof import lookup
 from faceproof.workflows.export import export_run
+from tests.ports import free_port
 from tests.small_runs import finish_run, write_network
 
 # Read when Ray is imported: 127.0.0.1 alone, and no word to its makers.
@@ -43,12 +43,6 @@ class Dying(nn.Module):
 def dying(size, sign):
     return SmallBackbone([Dying(sign), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)], size)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -10,14 +9,9 @@ import time
 import urllib.request
 
 from faceproof.server.application import make_uvicorn
+from tests.ports import free_port
 
 STARTING = 120  # seconds for a process to come up
-
-
-def _free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -26,7 +20,7 @@ def started(detector, folder, options):
 
     Yields the port and the process' number.
     """
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "faceproof", "serve", str(detector), "--port", str(port)]
     (folder / "temporary").mkdir()
     environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
@@ -58,7 +52,7 @@ def listening(application, limits, **settings):
 
     `settings` replace those of Uvicorn's configuration. Yields the port and the server.
     """
-    port = _free_port()
+    port = free_port()
     server = make_uvicorn(application, limits)
     for name, value in {"host": "127.0.0.1", "port": port, **settings}.items():
         setattr(server.config, name, value)

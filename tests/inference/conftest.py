@@ -1,5 +1,5 @@
 """An object store on this machine, for tests that judge images in one."""
 
-from tests.small_stores import bucket, server
+from tests.small_stores import bucket, google, server
 
-__all__ = ["bucket", "server"]  # fixtures
+__all__ = ["bucket", "google", "server"]  # fixtures

@@ -25,7 +25,7 @@ from faceproof.workflows import predict_on_ray, ray_parts
 from faceproof.workflows.export import export_run
 from tests.conftest import write_images
 from tests.small_runs import write_run
-from tests.small_stores import put_folder
+from tests.small_stores import both_stores, put_folder
 
 NAMES = ["a b.jpg", "deep/er/é#1.jpeg", "z.jpg"]
 
@@ -61,6 +61,7 @@ def rows_of(file, root):
     }
 
 
+@both_stores
 def test_a_folder_of_a_store_has_the_rows_of_the_same_files(photos, bucket, detector, tmp_path):
     there = f"{bucket}/some/photos"
     out, sheet = tmp_path / "there.parquet", tmp_path / "sheet.png"
@@ -75,6 +76,7 @@ def test_a_folder_of_a_store_has_the_rows_of_the_same_files(photos, bucket, dete
     assert "nothing" not in written  # the secret key of the store
 
 
+@both_stores
 def test_a_cluster_reads_and_writes_there_too(photos, bucket, detector, tmp_path, monkeypatch):
     def here(make, num_parts, pool, on):
         work = make()
@@ -99,6 +101,7 @@ def test_a_cluster_reads_and_writes_there_too(photos, bucket, detector, tmp_path
     assert pa.concat_tables(tables).equals(pq.read_table(tmp_path / "here.parquet"))
 
 
+@both_stores
 def test_a_stopped_command_goes_on_and_judges_again_what_has_changed(
     photos, bucket, detector, tmp_path, monkeypatch, capsys
 ):
@@ -123,6 +126,7 @@ def test_a_stopped_command_goes_on_and_judges_again_what_has_changed(
     assert "1 images may have changed since and are judged again" in said
 
 
+@both_stores
 def test_what_is_no_image_is_left_out_and_what_is_not_there_is_refused(photos, bucket):
     left_out = LeftOut()
     found = list(list_images([f"{bucket}/some"], left_out, stores=True))
@@ -132,7 +136,7 @@ def test_what_is_no_image_is_left_out_and_what_is_not_there_is_refused(photos, b
     one = f"{bucket}/some/photos/z.jpg"
     assert list(list_images([one], stores=True)) == [one]
     for word, says in {
-        f"{bucket}/some/pho": "there is no object or folder s3://",
+        f"{bucket}/some/pho": f"there is no object or folder {bucket}",
         f"{bucket}/some/list.csv": "copy the list to this machine",
         "s3://key:secret@bucket/folder": "must name a bucket of letters",
     }.items():
@@ -217,6 +221,7 @@ def test_one_object_that_is_denied_is_a_row_and_credentials_that_have_expired_ar
         assert objects.fetch_objects([path])[path].error == "the object may not be read"
 
 
+@both_stores
 def test_large_images_are_fetched_when_their_turn_comes(photos, bucket, detector, monkeypatch):
     there = f"{bucket}/some/photos"
     paths = [f"{there}/{name}" for name in (*NAMES, "damaged.jpg")]

@@ -14,6 +14,7 @@ from faceproof.inference.output_parts import Row, schema_of
 from faceproof.inference.part_folder import PartFolder, PartOutput
 from faceproof.inference.part_places import FolderPlace
 from faceproof.io.stamps import stamp_of
+from tests.small_stores import both_stores
 
 ABOUT = {"detector": "x", "frames": 32}
 SCHEMA = schema_of(gated=False, knows_novelty=False)
@@ -162,6 +163,7 @@ def test_a_machine_that_sees_another_folder_is_refused(tmp_path, files):
             other.check()
 
 
+@both_stores
 def test_a_folder_of_an_object_store_is_filled_alike(bucket, tmp_path, files):
     url = f"{bucket}/some/rows"
     output = PartOutput(url, ABOUT, files, 2)

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from faceproof.data.image_io import MAX_BYTES, UnreadableImageError, read_file
 from faceproof.data.kinds import FOLDER, IMAGE, OWN_OUTPUT, VIDEO, LeftOut, is_own_output, kind_of
-from faceproof.data.shards.store import NoSuchObjectError, ObjectStore, TooLargeError
+from faceproof.data.shards.store import Listed, NoSuchObjectError, ObjectStore, TooLargeError
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind_folder
 from faceproof.io.stamps import stamp_of
@@ -86,26 +86,30 @@ def list_objects(url: str, left_out: LeftOut) -> Iterator[str]:
             f"there is no object or folder {url}; a folder is a whole part of the name, and "
             "patterns are of files on this machine alone"
         )
-    return iter([url]) if kind == "object" else _below(store, name, left_out)
+    if kind == "object":
+        return iter([url])
+    return _below(store.root, name, store.lister(name), left_out)
 
 
-def _below(store: ObjectStore, folder: str, left_out: LeftOut) -> Iterator[str]:
-    folders, names = store.names_in(folder)
+def _below(
+    root: str, folder: str, list_folder: Callable[[str], Listed], left_out: LeftOut
+) -> Iterator[str]:
+    folders, names = list_folder(folder)
     beginning = f"{folder}/" if folder else ""
     if is_own_output(names):
-        left_out.add(OWN_OUTPUT, f"{store.root}/{folder}")
+        left_out.add(OWN_OUTPUT, f"{root}/{folder}")
         return
     for name in names:
-        path = f"{store.root}/{beginning}{name}"
+        path = f"{root}/{beginning}{name}"
         if (kind := kind_of(name)) in (IMAGE, VIDEO):
             yield path
         else:
             left_out.add(kind, path)
     for name in folders:
         if is_left_behind_folder(name):
-            left_out.add(FOLDER, f"{store.root}/{beginning}{name}")
+            left_out.add(FOLDER, f"{root}/{beginning}{name}")
         else:
-            yield from _below(store, beginning + name, left_out)
+            yield from _below(root, beginning + name, list_folder, left_out)
 
 
 def fetch_objects(paths: Sequence[str]) -> dict[str, Fetched]:

@@ -12,9 +12,9 @@ from tests.small_shards import (
     list_files,
     write,
 )
-from tests.small_stores import bucket, server
+from tests.small_stores import bucket, google, server
 
-__all__ = ["bucket", "server"]  # fixtures
+__all__ = ["bucket", "google", "server"]  # fixtures
 
 
 @pytest.fixture(scope="session")

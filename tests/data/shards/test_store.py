@@ -2,12 +2,8 @@
 
 import errno
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +23,21 @@ from faceproof.io.atomic import CannotWriteError
 from tests.small_shards import (
     SMALL,
     assert_equal_batches,
-    forget,
     loader_of,
     names,
     read_shards,
     refusal,
     upload,
-    wait_for,
     write,
 )
+from tests.small_stores import both_stores
 
 
+@both_stores
 def test_an_object_store_gives_the_same_batches(
     files: DataSet, written: Path, bucket: str, tmp_path: Path
 ) -> None:
+    assert f"{bucket}/some/set holds no shards" in refusal(f"{bucket}/some/set")
     write(files, f"{bucket}/some/set", SMALL)
     with pytest.raises(FaceproofError, match="holds something already"):
         write(files, f"{bucket}/some/set", SMALL)
@@ -127,57 +124,6 @@ def test_a_store_without_shards_or_that_is_gone_says_so(
     ):
         with pytest.raises(ShardError, match="check the URL, the credentials and AWS_ENDPOINT"):
             call()
-
-
-@pytest.fixture
-def gcs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Run a store like Google's on this machine, and yield the URL of a folder in it."""
-    program = shutil.which("fake-gcs-server")
-    if program is None:
-        pytest.skip("fake-gcs-server is not on the PATH")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    call = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
-            "-backend", "memory", "-public-host", f"127.0.0.1:{port}"]  # fmt: skip
-    monkeypatch.setenv("FACEPROOF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv(store.GCS_ENDPOINT, address)
-    forget()
-    with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            made = urllib.request.Request(
-                f"{address}/storage/v1/b?project=p",
-                data=b'{"name": "images"}',
-                headers={"Content-Type": "application/json"},
-            )
-            wait_for(lambda: answers(made))
-            yield "gs://images/some/set"
-        finally:
-            server.terminate()
-    forget()
-
-
-def answers(request: urllib.request.Request) -> bool:
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def test_google_cloud_storage_gives_the_same_batches(
-    files: DataSet, written: Path, gcs_folder: str
-) -> None:
-    assert f"{gcs_folder} holds no shards" in refusal(gcs_folder)
-    write(files, gcs_folder, SMALL)
-    with pytest.raises(FaceproofError, match="holds something already"):
-        write(files, gcs_folder, SMALL)
-    there, here = read_shards(gcs_folder), read_shards(written)
-    assert names(there.table) == names(here.table)
-    rows, wanted = (select(data.table, "train") for data in (there, here))
-    for workers in (0, 2):
-        assert_equal_batches(list(loader_of(rows, there, workers)), list(loader_of(wanted, here)))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ where Amazon's and Google's tools look for them. Every request passes the gate o
 import functools
 import os
 import shutil
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -24,7 +25,7 @@ from faceproof.io.stamps import key_of
 
 if TYPE_CHECKING:
     from pyarrow import NativeFile
-    from pyarrow.fs import FileSystem
+    from pyarrow.fs import FileInfo, FileSystem
 
 S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # environment variables of Amazon's
 GCS_ENDPOINT = "STORAGE_EMULATOR_HOST"  # environment variable of Google's tools
@@ -33,6 +34,9 @@ TIMEOUT = 30  # seconds: to connect, to wait for an answer, and for all attempts
 PART = 8 * 2**20  # bytes that one request asks for
 PARTS_AT_ONCE = 8
 DENIED = "ACCESS_DENIED"  # what Amazon's client says of an object that the user may not read
+
+
+Listed = tuple[list[str], list[str]]  # the folders in a folder, and the objects
 
 
 class ShardError(FaceproofError):
@@ -178,25 +182,47 @@ class ObjectStore:
             found = self._files.get_file_info(place).type
         return {FileType.File: "object", FileType.Directory: "folder"}.get(found)
 
-    def names_in(self, folder: str) -> tuple[list[str], list[str]]:
-        """Return the folders that lie in a folder, and the objects, by their sorted names."""
-        from pyarrow.fs import FileSelector, FileType
+    def lister(self, folder: str) -> Callable[[str], Listed]:
+        """Return what lists a folder and those in it, one at a time, by their names in the store.
 
-        place = f"{self._folder}/{folder}".rstrip("/")
-        with self._explained(f"{self.root}/{folder} cannot be listed"), gate.request():
-            found = self._files.get_file_info(FileSelector(place, allow_not_found=True))
+        It returns the folders that lie in a folder, and the objects, each sorted.
+        """
+        if self._scheme == "s3":
+            return self._names_in
+        # pyarrow lists folders of Google's store that are objects themselves, and no others.
+        folders: defaultdict[str, set[str]] = defaultdict(set)
+        objects: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self.names_below(folder):
+            place, _, base = name.rpartition("/")
+            objects[place].append(base)
+            while place not in (folder, ""):
+                place, _, base = place.rpartition("/")
+                folders[place].add(base)
+        return lambda place: (sorted(folders[place]), sorted(objects[place]))
+
+    def _names_in(self, folder: str) -> Listed:
+        from pyarrow.fs import FileType
+
+        found = self._infos(folder, recursive=False)
         folders = sorted(one.base_name for one in found if one.type == FileType.Directory)
         return folders, sorted(one.base_name for one in found if one.type == FileType.File)
 
-    def names_below(self) -> list[str]:
-        """Return the names of all objects in the folder and the folders in it, sorted."""
-        from pyarrow.fs import FileSelector, FileType
+    def names_below(self, folder: str = "") -> list[str]:
+        """Return the names of all objects in a folder and the folders in it, sorted."""
+        from pyarrow.fs import FileType
 
-        everything = FileSelector(self._folder, allow_not_found=True, recursive=True)
-        with self._explained(f"{self.root} cannot be listed"), gate.request():
-            found = self._files.get_file_info(everything)
+        found = self._infos(folder, recursive=True)
         objects = [one.path for one in found if one.type == FileType.File]
         return sorted(path.removeprefix(f"{self._folder}/") for path in objects)
+
+    def _infos(self, folder: str, recursive: bool) -> "list[FileInfo]":
+        from pyarrow.fs import FileSelector
+
+        place = f"{self._folder}/{folder}".rstrip("/")
+        wanted = FileSelector(place, allow_not_found=True, recursive=recursive)
+        with self._explained(f"{self.root}/{folder} cannot be listed"), gate.request():
+            found: list[FileInfo] = self._files.get_file_info(wanted)
+        return found
 
     @contextmanager
     def opened(self, name: str) -> "Iterator[NativeFile]":
