@@ -49,11 +49,12 @@ def test_what_needs_whole_weights_is_refused_with_fsdp(words, tmp_path, monkeypa
 
 
 def test_an_optimizer_that_may_need_whole_weights_is_refused_with_fsdp(
-    words, tmp_path, monkeypatch
+    words, tmp_path, monkeypatch, caplog
 ):
     allow_cpu(monkeypatch.setattr)
     with pytest.raises(FaceproofError, match=r"optimizer\.name = lars may need it whole; use"):
         train(tmp_path / "run", *words, FSDP, "optimizer.name=lars", "~optimizer.options.fused")
+    assert "with trainer.strategy=fsdp a run that stops cannot be resumed" in caplog.text
 
 
 def test_a_run_with_fsdp_is_not_resumed(words, tmp_path, monkeypatch):

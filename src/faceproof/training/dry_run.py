@@ -1,6 +1,7 @@
 """A dry run: build all of a training without an image, so that what must fail fails at once."""
 
 import copy
+import logging
 import math
 import operator
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from faceproof.training.freezing import FreezeSchedule
 from faceproof.training.optimizers import make_optimizer
 from faceproof.training.schedulers import make_scheduler
 from faceproof.training.trainer import divides_weights, make_trainer
+
+log = logging.getLogger(__name__)
 
 NUM_STEPS = 100  # of the imaginary training
 # Optimizers whose step for one number depends on that number's gradients alone.
@@ -61,6 +64,7 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
     if config.optimizer.sam_rho is not None:
         _check_sharpness(str(precision.name))
     if divides_weights(trainer):
+        log.warning("with trainer.strategy=fsdp a run that stops cannot be resumed: it begins anew")
         _check_divided(trainer, config)
     _check_processes(trainer, config)
     _check_network(net)
