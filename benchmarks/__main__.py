@@ -24,6 +24,7 @@ TITLES = {
     "startup": "start-up",
     "scale": "a table of many images",
     "indexing": "looking at many files",
+    "audit": "the audit of many images whose files are known",
     "near": "looking for near-duplicates of what a run has seen",
     "faces": "finding faces",
     "prepare": "preparing videos, frames per second",
@@ -71,6 +72,11 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
 
         with tempfile.TemporaryDirectory() as folder:
             return measure_scale(Path(folder), given.rows)
+    if given.name == "audit":
+        from benchmarks.auditing import measure_auditing
+
+        with tempfile.TemporaryDirectory() as folder:
+            return measure_auditing(Path(folder), given.rows)
     if given.name == "indexing":
         from benchmarks.indexing import measure_indexing
 
