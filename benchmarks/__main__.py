@@ -24,6 +24,7 @@ TITLES = {
     "startup": "start-up",
     "scale": "a table of many images",
     "indexing": "looking at many files",
+    "looking": "file statistics against decoding alone, files per second",
     "audit": "the audit of many images whose files are known",
     "near": "looking for near-duplicates of what a run has seen",
     "faces": "finding faces",
@@ -77,6 +78,10 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
 
         with tempfile.TemporaryDirectory() as folder:
             return measure_auditing(Path(folder), given.rows)
+    if given.name == "looking":
+        from benchmarks.indexing import measure_looking
+
+        return [measure_looking(given.data, given.images)]
     if given.name == "indexing":
         from benchmarks.indexing import measure_indexing
 

@@ -1,20 +1,58 @@
-"""Indexing: so many real files are listed and looked at once, and then never again."""
+"""Indexing: so many files are listed and looked at once, and then never again."""
 
 import io
 import os
 import random
+import statistics
 import time
+from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from faceproof.audit.file_statistics import gather_file_statistics
+from benchmarks.measuring import in_turns, medians, read_images
+from faceproof.audit.file_statistics import PART, gather_file_statistics, statistics_of_files
+from faceproof.data.image_io import decode_image, read_file, read_image
 from faceproof.data.listing import FolderData
+from faceproof.io.processes import in_processes
 
 SIDE = 96
 CHANGED = 10
+NUM_STARTED = 8  # parts, that every process has begun before the time is taken
 DRAWN = 200  # different images; each is written many times, with a comment of its own
+
+
+def measure_looking(data: str, number: int) -> dict[str, Any]:
+    """Return how many images of a data set are looked at in a second, and only decoded.
+
+    Each in turn by as many processes as there are cores. The images are read again and again.
+    """
+    images = read_images(data).paths
+    names = list(islice(cycle(images), number))
+    parts = [names[start : start + PART] for start in range(0, number, PART)]
+
+    def rate(work: Callable[[list[str]], object]) -> float:
+        list(in_processes(work, parts[:NUM_STARTED], "looks at files"))  # starts the processes
+        began = time.perf_counter()
+        list(in_processes(work, parts, "looks at files"))
+        return number / (time.perf_counter() - began)
+
+    ways = {
+        "looked at, files/s": lambda: rate(statistics_of_files),
+        "decoded alone": lambda: rate(decode_files),
+    }
+    found = in_turns(ways, rounds=3)
+    looked, decoded = found.values()
+    ratio = statistics.median(a / b for a, b in zip(looked, decoded, strict=True))
+    _, height, width = read_image(images[0]).shape
+    return {"pixels": f"{width}x{height}", "files": number, **medians(found), "ratio": ratio}
+
+
+def decode_files(names: list[str]) -> int:
+    """Read and decode some files, and no more."""
+    return sum(decode_image(read_file(name)).size for name in names)
 
 
 def measure_indexing(folder: Path, number: int) -> dict[str, Any]:
