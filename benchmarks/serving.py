@@ -106,29 +106,27 @@ async def _ask(
     """Have so many clients send images, one after the other, for some seconds."""
     took: list[float] = []
     refused = 0
+    begins = time.perf_counter() + min(WARM_UP, seconds)
+    ends = begins + seconds
 
-    async def go_on(client: httpx.AsyncClient, number: int, end: float, counts: bool) -> None:
+    async def go_on(client: httpx.AsyncClient, number: int) -> None:
         nonlocal refused
-        while time.perf_counter() < end:
-            began = time.perf_counter()
+        while (asked := time.perf_counter()) < ends:
             file = {"file": ("image", images[number % len(images)])}
             answer = await client.post("/api/predict", files=file)
             number += 1
-            if counts and answer.status_code == 200:
-                took.append(time.perf_counter() - began)
-            elif counts:
-                refused += 1
+            if begins <= (answered := time.perf_counter()) < ends:
+                if answer.status_code == 200:
+                    took.append(answered - asked)
+                else:
+                    refused += 1
 
     every = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT, limits=every) as client:
-        for counts, length in ((False, min(WARM_UP, seconds)), (True, seconds)):
-            began = time.perf_counter()
-            end = began + length
-            await asyncio.gather(*(go_on(client, one, end, counts) for one in range(clients)))
-            passed = time.perf_counter() - began
+        await asyncio.gather(*(go_on(client, one) for one in range(clients)))
     median, late = np.quantile(took, (0.5, 0.95)) if took else (np.nan, np.nan)
     return {
-        "answers a second": len(took) / passed,
+        "answers a second": len(took) / seconds,
         "median, s": float(median),
         "95 %, s": float(late),
         "refused": float(refused),

@@ -1,5 +1,6 @@
 """What `faceproof serve` refuses before it starts, and how it tells the server what to do."""
 
+import asyncio
 import socket
 import sys
 
@@ -9,7 +10,7 @@ from faceproof.cli.main import main
 from faceproof.errors import FaceproofError
 from faceproof.server.limits import Limits
 from faceproof.workflows.export import export_run
-from faceproof.workflows.serve import ServeConfig, serve
+from faceproof.workflows.serve import ServeConfig, _bind, serve
 from tests.small_runs import write_run
 
 uvicorn = pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
@@ -54,6 +55,25 @@ def test_the_settings_reach_the_server(tmp_path, monkeypatch, capsys):
     paths = {route.path for route in ran[1][0].app.app.routes}
     assert "/api/predict" in paths
     assert "/" not in paths
+
+
+def test_an_answer_is_sent_at_once():
+    """Else its body waits for the client to acknowledge its head, 40 ms on Linux."""
+    at_once = []
+
+    def note(_, writer):
+        connected = writer.get_extra_info("socket")
+        at_once.append(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def ask():
+        async with await asyncio.start_server(note, sock=_bind("127.0.0.1", 0)) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(ask())
+    assert at_once == [1]
 
 
 def test_a_port_that_is_taken_is_told_before_a_detector_is_looked_at(tmp_path, capsys):
