@@ -14,11 +14,12 @@ from faceproof import lookup
 from faceproof.cli.main import run
 from faceproof.data.kinds import LeftOut
 from faceproof.data.shards import store
-from faceproof.data.shards.store import ObjectStore
+from faceproof.data.shards.store import ObjectStore, ShardError
 from faceproof.errors import FaceproofError
 from faceproof.inference import objects
 from faceproof.inference.files import Loading, _Files
 from faceproof.inference.inputs import list_images
+from faceproof.inference.objects import Fetched
 from faceproof.inference.predictor import load
 from faceproof.inference.worker_setup import WorkerSetup
 from faceproof.workflows import predict_on_ray, ray_parts
@@ -245,6 +246,35 @@ def test_large_images_are_fetched_when_their_turn_comes(photos, bucket, detector
         pixels = zip(one.fitted, other.fitted, strict=True)
         assert all(torch.equal(a[key], b[key]) for a, b in pixels for key in b)
     assert sorted(fetched) == sorted([*paths, paths[-1]])
+
+
+@pytest.mark.parametrize(
+    ("told", "error", "refusal"),
+    [
+        (Fetched(error="it is gone"), "it is gone", None),
+        (ShardError("the store does not answer"), None, "the store does not answer"),
+    ],
+)
+def test_a_large_image_that_cannot_be_fetched_later_is_a_row_or_ends_the_command(
+    photos, bucket, monkeypatch, told, error, refusal
+):
+    def fetch(path):
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    monkeypatch.setattr(objects, "MAX_AT_ONCE", 100)
+    monkeypatch.setattr("faceproof.inference.files.fetch_object", fetch)
+    (file,) = _Files((), Loading()).__getitems__([f"{bucket}/some/photos/z.jpg"])
+    assert (file.error, file.refusal) == (error, refusal)
+
+
+def test_an_image_that_is_too_large_is_a_row(photos, bucket, monkeypatch):
+    monkeypatch.setattr(objects, "MAX_AT_ONCE", 50)
+    monkeypatch.setattr(objects, "MAX_BYTES", 100)
+    (file,) = _Files((), Loading()).__getitems__([f"{bucket}/some/photos/z.jpg"])
+    assert file.error.endswith("bytes; at most 100 are read")
+    assert file.refusal is None
 
 
 def test_a_video_that_is_too_large_is_a_row(bucket, tmp_path, monkeypatch):

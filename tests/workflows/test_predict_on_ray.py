@@ -120,8 +120,15 @@ def test_three_machines_give_what_one_gives_and_lose_nothing(world, capsys, monk
         monkeypatch.setattr(audit_on_ray, "PART", 64)
         found = pa.concat_tables(look_on_ray("ray", ClusterConfig())(files))
         assert found.equals(statistics_of_files(files))
+        with ray_parts.connected("ray"):
+            attempts = ray_parts._AttemptsElsewhere()
+            assert [attempts.begin(7) for _ in range(2)] == [1, 2]
+            attempts.end(7)
+            assert attempts.begin(7) == 1
 
-    with pytest.raises(FaceproofError, match="no machine of the cluster has 99 CPUs"):
+    with pytest.raises(
+        FaceproofError, match="no machine .* has 99 CPUs .* lower --cpus-per-worker or --gpus"
+    ):
         predict("--on", "ray", "--out", "other", "--cpus-per-worker", 99)
 
 

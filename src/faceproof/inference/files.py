@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from faceproof.data.image_io import decode_image, read_image
 from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
 from faceproof.data.model_input import Fit
-from faceproof.data.shards.store import NoSuchObjectError, ShardError
+from faceproof.data.shards.store import ShardError, UnreadableObjectError
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import ScoreError
 from faceproof.inference.faces import (
@@ -123,7 +123,7 @@ class _Files(Dataset[_File]):
         def read(place: int) -> _File:
             path = paths[place]
             if path in fetched:
-                return self._object(path, fetched[path])
+                return self._object(path, fetched.pop(path))
             file = _File(path, stamps[path] if path in stamps else stamp_of(path))
             return self._video(file) if is_video(path) else self._image(file)
 
@@ -144,7 +144,7 @@ class _Files(Dataset[_File]):
                     found = read_faces(source, self.fits, num_frames, faces)
                     return file._replace(faces_clip=found)
                 return file._replace(clip=read_clip(source, self.fits, num_frames))
-        except NoSuchObjectError as error:
+        except UnreadableObjectError as error:
             return file._replace(error=error.reason)
         except (ShardError, CannotWriteError) as error:
             return file._replace(refusal=str(error))

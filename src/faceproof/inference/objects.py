@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from faceproof.data.image_io import MAX_BYTES, UnreadableImageError, read_file
 from faceproof.data.kinds import FOLDER, IMAGE, OWN_OUTPUT, VIDEO, LeftOut, is_own_output, kind_of
-from faceproof.data.shards.store import Listed, NoSuchObjectError, ObjectStore, TooLargeError
+from faceproof.data.shards.store import Listed, ObjectStore, TooLargeError, UnreadableObjectError
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind_folder
 from faceproof.io.stamps import stamp_of
@@ -142,7 +142,7 @@ def fetch_object(path: str, limit: int | None = None) -> Fetched:
     store, name = _place(path)
     try:
         data, stamp = store.read_with_stamp(name, limit or MAX_BYTES)
-    except NoSuchObjectError as error:
+    except UnreadableObjectError as error:
         if limit is not None and isinstance(error, TooLargeError):
             raise
         return Fetched(error=error.reason)
@@ -174,7 +174,7 @@ def _stamp(path: str) -> str | None:
     store, name = _place(path)
     try:
         return store.stamp(name)
-    except NoSuchObjectError:
+    except UnreadableObjectError:
         return None
 
 
@@ -183,7 +183,7 @@ def as_file(path: str) -> Iterator[str]:
     """Yield a file of this machine with what lies at a path: itself, or a copy of an object.
 
     Raises:
-        NoSuchObjectError: the object is not there, is too large, or may not be read.
+        UnreadableObjectError: the object is not there, is too large, or may not be read.
     """
     if not is_object(path):
         yield path

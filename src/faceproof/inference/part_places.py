@@ -14,7 +14,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from faceproof.data.image_io import MAX_BYTES
-from faceproof.data.shards.store import NoSuchObjectError, ObjectStore
+from faceproof.data.shards.store import ObjectStore, UnreadableObjectError
 from faceproof.inference.objects import is_object, open_folder
 from faceproof.io.atomic import atomic_file, explain_disk_errors, remove_partial_files
 from faceproof.io.folders import refuse_file
@@ -128,7 +128,7 @@ class StorePlace:
         """Return the bytes of an object."""
         try:
             return self._store.read_with_stamp(name, MAX_BYTES)[0]
-        except NoSuchObjectError as error:
+        except UnreadableObjectError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 raise error.__cause__ from error
             raise

@@ -64,7 +64,10 @@ def dry_run(config: TrainConfig, net: Detector) -> None:
     if config.optimizer.sam_rho is not None:
         _check_sharpness(str(precision.name))
     if divides_weights(trainer):
-        log.warning("with trainer.strategy=fsdp a run that stops cannot be resumed: it begins anew")
+        log.warning(
+            "with trainer.strategy=fsdp a run that stops cannot be resumed, and has to be started "
+            "again in a new folder"
+        )
         _check_divided(trainer, config)
     _check_processes(trainer, config)
     _check_network(net)

@@ -68,7 +68,7 @@ class Pool:
         room: how many the cluster has room for now.
         cpus: of each.
         gpus: of each; a fraction where several share one.
-        option: what sets `cpus`, to advise on it.
+        cpus_option: what sets `cpus`, to advise on it.
         environment: variables of each.
     """
 
@@ -76,7 +76,7 @@ class Pool:
     room: int
     cpus: int
     gpus: float
-    option: str
+    cpus_option: str
     environment: Mapping[str, str]
 
 
@@ -152,10 +152,10 @@ def _short_folder() -> str | None:
     return "/tmp" if os.name == "posix" else None
 
 
-def find_room(workers: int | str, cpus: int, gpus: float, option: str) -> Pool:
+def find_room(workers: int | str, cpus: int, gpus: float, cpus_option: str) -> Pool:
     """Return the workers for which the cluster has room, or as many as the user wants.
 
-    `cpus` and `gpus` are those of each worker; `option` sets the former.
+    `cpus` and `gpus` are those of each worker; `cpus_option` sets the former.
 
     Raises:
         FaceproofError: it has room for none.
@@ -174,15 +174,15 @@ def find_room(workers: int | str, cpus: int, gpus: float, option: str) -> Pool:
     if not room:
         raise FaceproofError(
             f"no machine of the cluster has {cpus} CPUs and {gpus:g} GPUs for a worker; the "
-            f"largest has {most['CPU']:g} and {most['GPU']:g}: lower cpus_per_worker or "
-            "gpus_per_worker"
+            f"largest has {most['CPU']:g} and {most['GPU']:g}: lower {cpus_option} or "
+            f"{cpus_option.replace('cpus', 'gpus')}"
         )
     wanted = room if workers == "auto" else int(workers)
     if wanted > room:
         log.warning("the cluster has room for %d of %d workers now", room, wanted)
     _tell_if_busy(cpus, gpus)
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    return Pool(wanted, min(room, wanted), cpus, gpus, option, environment)
+    return Pool(wanted, min(room, wanted), cpus, gpus, cpus_option, environment)
 
 
 def _tell_if_busy(cpus: int, gpus: float) -> None:
@@ -239,13 +239,13 @@ class _Worker:
     Args:
         make: returns what does the work.
         attempts: counts the attempts at each part.
-        option: what gives a worker more of a machine.
+        cpus_option: what gives a worker more of a machine.
     """
 
     def __init__(
-        self, make: MakeWork, attempts: "_Attempts | _AttemptsElsewhere", option: str
+        self, make: MakeWork, attempts: "_Attempts | _AttemptsElsewhere", cpus_option: str
     ) -> None:
-        self.work, self.attempts, self.option = make(), attempts, option
+        self.work, self.attempts, self.cpus_option = make(), attempts, cpus_option
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         """Return what comes of the part of a batch, or why nothing does."""
@@ -256,7 +256,7 @@ class _Worker:
                 raise FaceproofError(
                     f"{ends_of(self.work.paths_of(int(number)))}: {MAX_ATTEMPTS} worker processes "
                     "died at these files, as happens when memory runs out; leave the file out "
-                    f"that is to blame, or give a worker more of a machine by {self.option}"
+                    f"that is to blame, or give a worker more of a machine by {self.cpus_option}"
                 )
             result = self.work(int(number))
             self.attempts.end(int(number))
@@ -284,14 +284,17 @@ class _Attempts:
 class _AttemptsElsewhere:
     """`_Attempts` in a process of its own, which outlives the workers.
 
-    Where its machine is lost, it begins on another one, and counts from 0.
+    It is on the machine that gives out the parts. Where that is lost and another one goes on, it
+    counts from 0.
     """
 
     def __init__(self) -> None:
         import ray
 
         kind: Any = ray.remote(_Attempts)
-        self.there = kind.options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+        self.there = kind.options(
+            num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=_on_this_machine()
+        ).remote()
 
     def begin(self, number: int) -> int:
         """Count an attempt at a part, and return how many there were."""
@@ -305,6 +308,15 @@ class _AttemptsElsewhere:
         import ray
 
         ray.get(self.there.end.remote(number))
+
+
+def _on_this_machine() -> Any:
+    """Return what has Ray start an actor on this machine, or on another one where this is lost."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    return NodeAffinitySchedulingStrategy(here, soft=True)
 
 
 def work_on_parts(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
@@ -325,7 +337,7 @@ def work_on_parts(make: MakeWork, num_parts: int, pool: Pool) -> Iterator[Told]:
     parts = ray.data.from_items(list(range(num_parts)), override_num_blocks=num_parts)
     told = parts.map_batches(
         _Worker,
-        fn_constructor_args=(make, _AttemptsElsewhere(), pool.option),
+        fn_constructor_args=(make, _AttemptsElsewhere(), pool.cpus_option),
         batch_size=1,
         compute=size,
         num_cpus=pool.cpus,

@@ -16,7 +16,7 @@ from faceproof.data.datasets import ImageDataset
 from faceproof.data.image_io import UnreadableImageError, read_file
 from faceproof.data.loaders import make_loader
 from faceproof.data.shards import store
-from faceproof.data.shards.store import ShardError
+from faceproof.data.shards.store import ObjectStore, ShardError
 from faceproof.data.table import select
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import CannotWriteError
@@ -31,6 +31,22 @@ from tests.small_shards import (
     write,
 )
 from tests.small_stores import both_stores
+
+
+@both_stores
+def test_folders_are_listed_one_by_one(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"something")
+    root = ObjectStore(bucket)
+    for name in ("z", "a/b/c.jpg", "a/b/d.jpg", "a/e.jpg", "ab/g/f.jpg"):
+        root.put(tmp_path / "file", name)
+    listed = root.lister("")
+    assert listed("") == (["a", "ab"], ["z"])
+    assert listed("a") == root.lister("a")("a") == (["b"], ["e.jpg"])
+    assert listed("a/b") == ([], ["c.jpg", "d.jpg"])
+    assert root.names_below("a") == ["a/b/c.jpg", "a/b/d.jpg", "a/e.jpg"]
+    assert not ObjectStore(f"{bucket}/a").is_empty()
+    assert not ObjectStore(f"{bucket}/ab").is_empty()  # which holds nothing but a folder
+    assert ObjectStore(f"{bucket}/b").is_empty()
 
 
 @both_stores

@@ -43,7 +43,7 @@ class ShardError(FaceproofError):
     """Shards that are missing, damaged, of another version or out of reach."""
 
 
-class NoSuchObjectError(ShardError):
+class UnreadableObjectError(ShardError):
     """An object that is not there, is too large, or may not be read; others may well be read.
 
     Attributes:
@@ -53,6 +53,10 @@ class NoSuchObjectError(ShardError):
     def __init__(self, message: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason or message
+
+
+class TooLargeError(UnreadableObjectError):
+    """An object that has more bytes than are read at this time."""
 
 
 def is_url(root: str) -> bool:
@@ -67,10 +71,6 @@ def is_url(root: str) -> bool:
             "gs://BUCKET/FOLDER; AWS_ENDPOINT_URL names another S3-compatible store"
         )
     return True
-
-
-class TooLargeError(NoSuchObjectError):
-    """An object that has more bytes than are read at this time."""
 
 
 class ObjectStore:
@@ -97,10 +97,10 @@ class ObjectStore:
             advice = "the credentials" + (" and AWS_ENDPOINT_URL" if self._scheme == "s3" else "")
             message = f"{what}: {said}; check the URL, {advice}"
             if isinstance(error, FileNotFoundError):
-                raise NoSuchObjectError(message, "the object is not there") from error
+                raise UnreadableObjectError(message, "the object is not there") from error
             if isinstance(error, PermissionError) or DENIED in said:
                 self._refuse_if_all_is_denied(message)
-                raise NoSuchObjectError(message, "the object may not be read") from error
+                raise UnreadableObjectError(message, "the object may not be read") from error
             raise ShardError(message) from error
 
     def _refuse_if_all_is_denied(self, message: str) -> None:
@@ -189,7 +189,7 @@ class ObjectStore:
         """
         if self._scheme == "s3":
             return self._names_in
-        # pyarrow lists folders of Google's store that are objects themselves, and no others.
+        # Of Google's store pyarrow lists only those folders that are objects themselves.
         folders: defaultdict[str, set[str]] = defaultdict(set)
         objects: defaultdict[str, list[str]] = defaultdict(list)
         for name in self.names_below(folder):
@@ -251,11 +251,8 @@ class ObjectStore:
             shutil.copyfileobj(source, out, PART)
 
     def is_empty(self) -> bool:
-        """Say whether the folder holds no objects."""
-        from pyarrow.fs import FileSelector
-
-        with self._explained(f"{self.root} cannot be listed"), gate.request():
-            return not self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
+        """Say whether the folder holds no objects, nor a folder in it does."""
+        return not self._infos("", recursive=self._scheme != "s3")
 
 
 def _refuse_large(size: int, limit: int | None) -> None:
