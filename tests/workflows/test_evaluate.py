@@ -471,7 +471,7 @@ def one_by_one(monkeypatch):
             yield number, work(number)
 
     threads = torch.get_num_threads()
-    pool = Pool(2, 2, 1, 0.0, {})
+    pool = Pool(2, 2, 1, 0.0, "cluster.cpus_per_worker", {})
     for module in (evaluate_on_ray, audit_on_ray):
         monkeypatch.setattr(module, "pool_of", lambda *_: contextlib.nullcontext(pool))
         monkeypatch.setattr(module, "results_of_parts", results)
