@@ -68,25 +68,13 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         from benchmarks.startup import measure_startup
 
         return measure_startup(given.rounds)
-    if given.name == "scale":
-        from benchmarks.scale import measure_scale
-
+    if given.name in ("scale", "audit", "indexing"):
         with tempfile.TemporaryDirectory() as folder:
-            return measure_scale(Path(folder), given.rows)
-    if given.name == "audit":
-        from benchmarks.auditing import measure_auditing
-
-        with tempfile.TemporaryDirectory() as folder:
-            return measure_auditing(Path(folder), given.rows)
+            return _measure_many(given, Path(folder))
     if given.name == "looking":
         from benchmarks.indexing import measure_looking
 
         return [measure_looking(given.data, given.images)]
-    if given.name == "indexing":
-        from benchmarks.indexing import measure_indexing
-
-        with tempfile.TemporaryDirectory() as folder:
-            return [measure_indexing(Path(folder), given.files)]
     if given.name == "near":
         from benchmarks.near import measure_near
 
@@ -128,6 +116,21 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
 
         return measure_scoring(given.data, given.models, given.images, given.rounds)
     return _measure_training(given)
+
+
+def _measure_many(given: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
+    """Return the rows of a benchmark of many images that are made up, in a folder."""
+    if given.name == "scale":
+        from benchmarks.scale import measure_scale
+
+        return measure_scale(folder, given.rows)
+    if given.name == "audit":
+        from benchmarks.auditing import measure_auditing
+
+        return measure_auditing(folder, given.rows)
+    from benchmarks.indexing import measure_indexing
+
+    return [measure_indexing(folder, given.files)]
 
 
 def _measure_made(given: argparse.Namespace) -> list[dict[str, object]]:

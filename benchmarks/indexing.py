@@ -3,7 +3,6 @@
 import io
 import os
 import random
-import statistics
 import time
 from collections.abc import Callable
 from itertools import cycle, islice
@@ -12,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.measuring import in_turns, medians, read_images
+from benchmarks.measuring import in_turns, medians, ratio, read_images
 from faceproof.audit.file_statistics import PART, gather_file_statistics, statistics_of_files
 from faceproof.data.image_io import decode_image, read_file, read_image
 from faceproof.data.listing import FolderData
@@ -39,15 +38,17 @@ def measure_looking(data: str, number: int) -> dict[str, Any]:
         list(in_processes(work, parts, "looks at files"))
         return number / (time.perf_counter() - began)
 
+    looked, decoded = "looked at, files/s", "decoded alone"
     ways = {
-        "looked at, files/s": lambda: rate(statistics_of_files),
-        "decoded alone": lambda: rate(decode_files),
+        looked: lambda: rate(statistics_of_files),
+        decoded: lambda: rate(decode_files),
     }
     found = in_turns(ways, rounds=3)
-    looked, decoded = found.values()
-    ratio = statistics.median(a / b for a, b in zip(looked, decoded, strict=True))
     _, height, width = read_image(images[0]).shape
-    return {"pixels": f"{width}x{height}", "files": number, **medians(found), "ratio": ratio}
+    return {
+        "pixels": f"{width}x{height}", "files": number, **medians(found),
+        "ratio": ratio(found, looked, decoded),
+    }  # fmt: skip
 
 
 def decode_files(names: list[str]) -> int:

@@ -248,6 +248,13 @@ def test_large_images_are_fetched_when_their_turn_comes(photos, bucket, detector
     assert sorted(fetched) == sorted([*paths, paths[-1]])
 
 
+def test_an_object_may_come_twice_in_a_batch(photos, bucket, detector):
+    images = _Files(load(detector, "cpu").fits, Loading())
+    one, again = images.__getitems__([f"{bucket}/some/photos/z.jpg"] * 2)
+    assert one.error is again.error is None
+    assert one.stamp == again.stamp is not None
+
+
 @pytest.mark.parametrize(
     ("told", "error", "refusal"),
     [

@@ -88,7 +88,7 @@ def test_what_has_no_meaning_is_refused(world, words, says):
 
 @needs_ray
 def test_three_machines_give_what_one_gives_and_lose_nothing(world, capsys, monkeypatch):
-    """A worker dies of the first command, which is a client's."""
+    """A client's commands come first; of either a worker dies."""
     sign, allowed = world / "die", ("--allow", "dying_networks")
     detector = export_dying(world / "dying", sign)
     assert predict("--out", "one.parquet", *allowed, detector=detector) == 1
@@ -104,7 +104,8 @@ def test_three_machines_give_what_one_gives_and_lose_nothing(world, capsys, monk
         assert (manifest["files"], manifest["parts"], manifest["finished"]) == (150, 5, True)
         assert not list((world / "rows").glob("*.partial-*"))
 
-        assert_same_scores(world / "dying" / "run")
+        sign.touch()
+        assert_same_scores(world / "dying" / "run", address, sign)
         written = spoil(world)
         assert predict("--out", "one.parquet", "--overwrite", *allowed, detector=detector) == 1
         capsys.readouterr()
@@ -142,16 +143,17 @@ def spoil(world):
     return written
 
 
-def assert_same_scores(folder):
+def assert_same_scores(folder, engine, sign):
     """Score the images of a run here and on a cluster, without a corruption and under one."""
     run, rows = RunFolder(folder), pq.read_table(folder / "samples.parquet")
     config = EvaluateConfig(
-        str(folder), loader=LoaderConfig(3), device="cpu", engine="ray",
+        str(folder), loader=LoaderConfig(3), device="cpu", engine=engine,
         cluster=ClusterConfig(workers=2),
     )  # fmt: skip
     jpeg = Corruption("jpeg", 40)
     found = make_cluster_scorer(run, TASK, config, [jpeg], run.detector_digest)
     scored = [found(rows, corruption) for corruption in (None, jpeg)]
+    assert not sign.exists()
     here = make_scorer(run, TASK, config)
     for (logits, novelties), corruption in zip(scored, (None, jpeg), strict=True):
         assert novelties is None

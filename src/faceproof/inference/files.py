@@ -123,7 +123,7 @@ class _Files(Dataset[_File]):
         def read(place: int) -> _File:
             path = paths[place]
             if path in fetched:
-                return self._object(path, fetched.pop(path))
+                return self._object(path, fetched[path])
             file = _File(path, stamps[path] if path in stamps else stamp_of(path))
             return self._video(file) if is_video(path) else self._image(file)
 

@@ -35,7 +35,6 @@ PART = 8 * 2**20  # bytes that one request asks for
 PARTS_AT_ONCE = 8
 DENIED = "ACCESS_DENIED"  # what Amazon's client says of an object that the user may not read
 
-
 Listed = tuple[list[str], list[str]]  # the folders in a folder, and the objects
 
 
