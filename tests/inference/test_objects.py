@@ -1,6 +1,5 @@
 """Images in an object store: the rows of files, and no store is asked that nobody has named."""
 
-import contextlib
 import io
 import json
 import re
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from faceproof import lookup
-from faceproof.cli.main import run
 from faceproof.data.kinds import LeftOut
 from faceproof.data.shards import store
 from faceproof.data.shards.store import ObjectStore, ShardError
@@ -21,21 +19,11 @@ from faceproof.inference.files import Loading, _Files
 from faceproof.inference.inputs import list_images
 from faceproof.inference.objects import Fetched
 from faceproof.inference.predictor import load
-from faceproof.inference.worker_setup import WorkerSetup
-from faceproof.workflows import predict_on_ray, ray_parts
-from faceproof.workflows.export import export_run
 from tests.conftest import write_images
-from tests.small_runs import write_run
+from tests.inference.conftest import predict, rows_of
 from tests.small_stores import both_stores, put_folder
 
 NAMES = ["a b.jpg", "deep/er/é#1.jpeg", "z.jpg"]
-
-
-@pytest.fixture(scope="session")
-def detector(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("detector")
-    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
-    return folder / "artifact"
 
 
 @pytest.fixture
@@ -49,17 +37,6 @@ def photos(tmp_path, bucket, monkeypatch):
     (folder / "notes.md").write_text("no image")
     put_folder(folder, f"{bucket}/some/photos")
     return folder
-
-
-def predict(*words):
-    return run([str(word) for word in ("predict", *words, "--device", "cpu")])
-
-
-def rows_of(file, root):
-    """Return the rows by the names of their files below a folder."""
-    return {
-        row.pop("path").removeprefix(f"{root}/"): row for row in pq.read_table(file).to_pylist()
-    }
 
 
 @both_stores
@@ -78,16 +55,8 @@ def test_a_folder_of_a_store_has_the_rows_of_the_same_files(photos, bucket, dete
 
 
 @both_stores
-def test_a_cluster_reads_and_writes_there_too(photos, bucket, detector, tmp_path, monkeypatch):
-    def here(make, num_parts, pool, on):
-        work = make()
-        return ((number, work(number)) for number in range(num_parts))
-
-    monkeypatch.setattr(ray_parts, "find_spec", lambda _: True)
-    monkeypatch.setattr(predict_on_ray, "connected", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(predict_on_ray, "find_room", lambda *_: None)
-    monkeypatch.setattr(predict_on_ray, "results_of_parts", here)
-    monkeypatch.setattr(WorkerSetup, "apply", lambda _: None)
+@pytest.mark.usefixtures("cluster_of_one")
+def test_a_cluster_reads_and_writes_there_too(photos, bucket, detector, tmp_path):
     there, out = f"{bucket}/some/photos", f"{bucket}/some/rows"
     words = (there, "--detector", detector, "--out")
     with pytest.raises(FaceproofError, match=re.escape(f"--out {out} is in an object store")):
@@ -130,19 +99,19 @@ def test_a_stopped_command_goes_on_and_judges_again_what_has_changed(
 @both_stores
 def test_what_is_no_image_is_left_out_and_what_is_not_there_is_refused(photos, bucket):
     left_out = LeftOut()
-    found = list(list_images([f"{bucket}/some"], left_out, stores=True))
+    found = list(list_images([f"{bucket}/some"], left_out, anywhere=True))
     names = ["a b.jpg", "damaged.jpg", "z.jpg", "deep/er/é#1.jpeg"]
     assert found == [f"{bucket}/some/photos/{name}" for name in names]
     assert str(left_out) == f"left out: 1 file of other kinds ('{bucket}/some/photos/notes.md')"
     one = f"{bucket}/some/photos/z.jpg"
-    assert list(list_images([one], stores=True)) == [one]
+    assert list(list_images([one], anywhere=True)) == [one]
     for word, says in {
         f"{bucket}/some/pho": f"there is no object or folder {bucket}",
         f"{bucket}/some/list.csv": "copy the list to this machine",
         "s3://key:secret@bucket/folder": "must name a bucket of letters",
     }.items():
         with pytest.raises(FaceproofError, match=re.escape(says)) as told:
-            list_images([word], stores=True)
+            list_images([word], anywhere=True)
         assert "secret" not in str(told.value)
     with pytest.raises(FaceproofError, match="this command does not: copy them to this machine"):
         list_images([f"{bucket}/some"])
@@ -161,12 +130,12 @@ def test_a_list_names_objects_of_stores_that_are_allowed(photos, bucket, tmp_pat
         file.write_text("\n".join((["path"] if ending == "csv" else []) + paths))
     refusal = f"{file} names {paths[0]}, and {bucket} would be asked with your credentials"
     with pytest.raises(FaceproofError, match=re.escape(refusal)):
-        list(list_images([str(file)], stores=True))
+        list(list_images([str(file)], anywhere=True))
     lookup.allow([bucket])
-    assert list(list_images([str(file)], stores=True)) == paths
+    assert list(list_images([str(file)], anywhere=True)) == paths
     (tmp_path / "list.txt").write_text("s3://key:secret@bucket/z.jpg")
     with pytest.raises(FaceproofError, match="credentials are no part of it") as told:
-        list(list_images([str(tmp_path / "list.txt")], stores=True))
+        list(list_images([str(tmp_path / "list.txt")], anywhere=True))
     assert "secret" not in str(told.value)
 
 

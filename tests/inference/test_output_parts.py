@@ -17,7 +17,7 @@ from tests.workflows.test_predict import read
 @pytest.fixture(autouse=True)
 def _every_file_is_there(monkeypatch):
     """Rows are of files that do not exist; each has its path as its stamp."""
-    monkeypatch.setattr("faceproof.inference.objects.stamp_of", str)
+    monkeypatch.setattr("faceproof.inference.objects.stamp_of_image", str)
 
 
 def begun(out, path="a", **changes):
@@ -115,7 +115,9 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch, suffix
     for name in ("a", "b", "c"):
         begun(out, path=name).close()
     new = {"b": "new"}
-    monkeypatch.setattr("faceproof.inference.objects.stamp_of", lambda path: new.get(path, path))
+    monkeypatch.setattr(
+        "faceproof.inference.objects.stamp_of_image", lambda path: new.get(path, path)
+    )
     rows = output_parts.Results(out, {"detector": "x", "backend": "torch"})
     assert [row.path for row in rows.rows()] == ["a", "c"]
     assert rows.num_changed == 1
@@ -133,7 +135,7 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch, suffix
 def test_a_file_without_a_stamp_is_judged_again(tmp_path, monkeypatch):
     out = tmp_path / "out.csv"
     begun(out).close()
-    monkeypatch.setattr("faceproof.inference.objects.stamp_of", lambda path: None)
+    monkeypatch.setattr("faceproof.inference.objects.stamp_of_image", lambda path: None)
     last = begun(out, path="b")
     last.close()
     rows = output_parts.Results(out, {"detector": "x", "backend": "torch"})

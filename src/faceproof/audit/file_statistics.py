@@ -26,7 +26,7 @@ from faceproof.data.digests import content_digest
 from faceproof.data.image_io import UnreadableImageError, decode_image, read_file
 from faceproof.data.image_limits import open_image
 from faceproof.data.kinds import VIDEO_SUFFIXES
-from faceproof.data.shards.paths import SHARD, find_member, roots_of
+from faceproof.data.shards.paths import IN_SHARD, SHARD, roots_of, stamp_of_image
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
@@ -34,7 +34,6 @@ from faceproof.io.atomic import NO_ROOM, CannotWriteError
 from faceproof.io.cache import cache_folder
 from faceproof.io.processes import in_processes
 from faceproof.io.progress import progress
-from faceproof.io.stamps import stamp_of
 from faceproof.lookup import allow, allowed
 
 FORMAT = 2  # raise it with every change to how a statistic is computed
@@ -61,7 +60,6 @@ SCHEMA = pa.schema(
 )
 # What Pillow names so in an image's `info`; every encoder writes density and the like.
 METADATA = {"exif", "icc_profile", "comment", "xmp", "photoshop", "Software", "parameters"}
-IN_SHARD = "in a shard"  # the stamp of an image whose path has its checksum
 CROP = 128  # pixels: side of the middle, not resized, whose spectrum is taken
 SMALL = 256  # pixels: side to which the whole image is resized for the detail along its border
 MANY = 2000  # files, from which on processes look at them: they take a second to start
@@ -116,7 +114,7 @@ def gather_file_statistics(
     stored beside the images in shards. `look` is as for `file_statistics_of`.
     """
     names = paths if isinstance(paths, pa.ChunkedArray) else pa.chunked_array([list(paths)])
-    stamps = pa.array(map(_stamp, names.to_pylist()), pa.string())
+    stamps = pa.array(map(stamp_of_image, names.to_pylist()), pa.string())
     cached = _read_cache(cache)
     in_shards = _of_paths(SCHEMA.empty_table() if in_shards is None else in_shards, names)
     known = pa.concat_tables([in_shards, cached])
@@ -225,10 +223,6 @@ def _of_shards(names: pa.ChunkedArray) -> pa.Table:
             stats = stats.append_column("stamp", stamps)
             found.append(stats.select(SCHEMA.names).cast(SCHEMA))
     return _of_paths(pa.concat_tables([SCHEMA.empty_table(), *found]), names)
-
-
-def _stamp(path: str) -> str | None:
-    return stamp_of(path) if find_member(path) is None else IN_SHARD
 
 
 def statistics_of_file(path: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from faceproof.data.image_io import decode_image, read_image
 from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
 from faceproof.data.model_input import Fit
+from faceproof.data.shards.paths import IN_SHARD, Member, find_member
+from faceproof.data.shards.reading import read_member
 from faceproof.data.shards.store import ShardError, UnreadableObjectError
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import ScoreError
@@ -124,6 +126,8 @@ class _Files(Dataset[_File]):
             path = paths[place]
             if path in fetched:
                 return self._object(path, fetched[path])
+            if (member := find_member(path)) is not None:
+                return self._member(path, member)
             file = _File(path, stamps[path] if path in stamps else stamp_of(path))
             return self._video(file) if is_video(path) else self._image(file)
 
@@ -134,7 +138,16 @@ class _Files(Dataset[_File]):
             found = fetch_object(path) if fetched.is_large else fetched
         except FaceproofError as error:
             return _File(path, refusal=str(error))
-        return self._image(_File(path, found.stamp), found)
+        if found.error is not None:
+            return _File(path, found.stamp, found.error)
+        return self._image(_File(path, found.stamp), found.data)
+
+    def _member(self, path: str, member: Member) -> _File:
+        try:
+            data = read_member(member)
+        except ShardError as error:  # a whole shard is damaged or out of reach
+            return _File(path, refusal=str(error))
+        return self._image(_File(path, IN_SHARD), data)
 
     def _video(self, file: _File) -> _File:
         faces, num_frames = self.loading.faces, self.loading.num_frames
@@ -151,11 +164,9 @@ class _Files(Dataset[_File]):
         except ValueError as error:  # unreadable, or a path that the system does not take
             return file._replace(error=str(error))
 
-    def _image(self, file: _File, fetched: Fetched | None = None) -> _File:
-        if fetched is not None and fetched.error is not None:
-            return file._replace(error=fetched.error)
+    def _image(self, file: _File, data: bytes | None = None) -> _File:
         try:
-            pixels = read_image(file.path) if fetched is None else decode_image(fetched.data)
+            pixels = read_image(file.path) if data is None else decode_image(data)
         except ValueError as error:  # unreadable, or a path that the system does not take
             return file._replace(error=str(error))
         image, faces = torch.from_numpy(pixels), self.loading.faces

@@ -22,18 +22,28 @@ from faceproof.data.kinds import (
 )
 from faceproof.data.layout import walk_files
 from faceproof.data.lists import ListedPaths, bare_lines, csv_rows, open_list
+from faceproof.data.shards.paths import PLACE, find_member
+from faceproof.data.shards.reading import INDEX, ShardSet
 from faceproof.errors import FaceproofError
-from faceproof.inference.objects import bucket_of, is_object, list_objects, refuse_unnamed_store
+from faceproof.inference.objects import (
+    bucket_of,
+    is_in_store,
+    is_object,
+    is_set_of_shards,
+    list_objects,
+    refuse_unnamed_store,
+)
 from faceproof.io.left_behind import is_left_behind
 from faceproof.io.names import CSV_SUFFIXES, as_on_disk
 from faceproof.lookup import allow
 
 STDIN = ("-", "/dev/stdin")
 LISTS = (*CSV_SUFFIXES, ".txt", ".parquet")
+AT_ONCE = 10_000  # paths of a set of shards
 
 
 def list_images(
-    words: Sequence[str], left_out: LeftOut | None = None, stores: bool = False
+    words: Sequence[str], left_out: LeftOut | None = None, anywhere: bool = False
 ) -> Iterator[str]:
     """Yield the paths of images and videos, lazily, in the order of `words`.
 
@@ -41,37 +51,66 @@ def list_images(
     `photos/**/*.jpg`, a .csv or .parquet file with a column `path` or a .txt file with one path a
     line (relative to that file), or `-` for paths on standard input, one a line.
 
-    With `stores` a word may be an object or a folder of an object store too, and so may what a list
-    names, where the user has allowed that store.
+    With `anywhere` a word may also be an object or a folder of an object store, and so may what a
+    list names, where the user has allowed that store; and a set of shards, in a folder or a store.
 
     `left_out` counts what was found and is neither, or is left behind by systems and programs.
 
     Raises:
-        FaceproofError: at once, if a word names nothing.
+        FaceproofError: at once, if a word names nothing, or shards that are not complete.
     """
     if not words:
         raise FaceproofError("name images, folders, patterns, a list, or - for standard input")
-    words = [word if word in STDIN or is_object(word) else as_on_disk(word) for word in words]
+    words = [word if word in STDIN or is_in_store(word) else as_on_disk(word) for word in words]
     for word in words:
-        if is_object(word):
-            _check_object(word, stores)
-        elif word not in STDIN and not Path(word).exists() and _pattern(word) is None:
+        if is_in_store(word):
+            _check_object(word, anywhere)
+        elif word not in STDIN and not _is_there(word) and _pattern(word) is None:
             raise FaceproofError(
                 f"there is no file or folder {word}, nor does it match any as a pattern"
             )
     left_out = LeftOut() if left_out is None else left_out
-    listed = {word: list_objects(word, left_out) for word in words if is_object(word)}
+    listed = dict[str, Iterator[str]]()
+    for word in words:
+        if _holds_shards(word):
+            listed[word] = _in_shards(word, anywhere)
+        elif is_object(word):
+            listed[word] = list_objects(word, left_out)
     return (
-        _allowed_path(os.fspath(path), word, stores)
+        _allowed_path(os.fspath(path), word, anywhere)
         for word in words
         for path in (listed[word] if word in listed else _expand(word, left_out))
     )
 
 
-def _check_object(url: str, stores: bool) -> None:
+def _is_there(word: str) -> bool:
+    """Say whether a word is a file or folder of this machine, or an image in a shard."""
+    return Path(word).exists() or find_member(word) is not None
+
+
+def _holds_shards(word: str) -> bool:
+    """Say whether a word is a folder, here or in a store, that `faceproof shard` has written."""
+    return is_set_of_shards(word) if is_object(word) else Path(word, INDEX).is_file()
+
+
+def _in_shards(word: str, anywhere: bool) -> Iterator[str]:
+    """Return the paths of the images in a set of shards, in the order in which they lie there."""
+    if not anywhere:
+        raise FaceproofError(
+            f"{word} is a set of shards; faceproof predict reads images there, and this command "
+            "does not: name the images from which it was written"
+        )
+    shards = ShardSet(word.rstrip("/"))
+    if shards.store is None:  # else each is checked when it is fetched
+        shards.check()
+    batches = shards.samples.select(["path"]).to_batches(AT_ONCE)
+    return (path for batch in batches for path in batch["path"].to_pylist())
+
+
+def _check_object(url: str, anywhere: bool) -> None:
     """Refuse a URL where object stores are not read, or of a list; allow what the user names."""
     bucket_of(url)  # before the URL is repeated
-    if not stores:
+    if not anywhere:
         raise FaceproofError(
             f"{url} is in an object store; faceproof predict reads images there, and this command "
             "does not: copy them to this machine"
@@ -81,11 +120,11 @@ def _check_object(url: str, stores: bool) -> None:
     allow([url.rstrip("/")])
 
 
-def _allowed_path(path: str, word: str, stores: bool) -> str:
+def _allowed_path(path: str, word: str, anywhere: bool) -> str:
     """Return a path that may be read."""
-    if is_object(path) and not is_object(word):
-        if not stores:
-            _check_object(path, stores)
+    if is_in_store(path) and not is_in_store(word):
+        if not anywhere:
+            _check_object(path, anywhere)
         refuse_unnamed_store(path, "standard input" if word in STDIN else word)
     return path
 
@@ -114,10 +153,10 @@ def _glob(pattern: str) -> Iterator[str]:
 def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
     if word in STDIN:
         for line in _not_left_behind(bare_lines(map(os.fsdecode, sys.stdin.buffer)), left_out):
-            yield line if is_object(line) else as_on_disk(line)
+            yield line if is_in_store(line) else as_on_disk(line)
     elif Path(word).is_dir():
         yield from _below(word, left_out)
-    elif not Path(word).exists():
+    elif not _is_there(word):
         for match in _glob(_pattern(word) or word):
             if Path(match).is_dir():
                 # With `**` the files below match by themselves.
@@ -132,7 +171,7 @@ def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
         file = Path(word)
         paths = ListedPaths(file.parent, file)
         for path in _not_left_behind(_listed(file), left_out):
-            yield path if is_object(path) else paths.find(path)
+            yield path if is_in_store(path) else paths.find(path)
     elif is_left_behind(word.rpartition(os.sep)[2]):
         left_out.add(LEFT_BEHIND, word)
     else:
@@ -181,6 +220,10 @@ def _listed(file: Path) -> Iterator[str]:
 def _listed_in_parquet(file: Path) -> Iterator[str]:
     try:
         with pyarrow.parquet.ParquetFile(file) as table:
+            if set(PLACE) <= set(table.schema_arrow.names):
+                raise FaceproofError(
+                    f"{file} is the table of a set of shards; name its folder, {file.parent}"
+                )
             if "path" not in table.schema_arrow.names:
                 raise FaceproofError(
                     f"{file} has no column path; found {', '.join(table.schema_arrow.names)}: name "

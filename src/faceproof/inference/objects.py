@@ -1,8 +1,8 @@
 """Images and videos in an object store, which `faceproof predict` reads where they lie.
 
-A path is s3://BUCKET/NAME or gs://BUCKET/NAME. Only stores that the user has named are asked, with
-the credentials of this machine: those of the command, and those of `--allow`. A list may come from
-a stranger, and so names none.
+A path is s3://BUCKET/NAME or gs://BUCKET/NAME, or that of an image in a shard there. Only stores
+that the user has named are asked, with the credentials of this machine: those of the command, and
+those of `--allow`. A list may come from a stranger, and so names none.
 """
 
 import re
@@ -15,10 +15,11 @@ from typing import NamedTuple, TypeVar
 
 from faceproof.data.image_io import MAX_BYTES, UnreadableImageError, read_file
 from faceproof.data.kinds import FOLDER, IMAGE, OWN_OUTPUT, VIDEO, LeftOut, is_own_output, kind_of
+from faceproof.data.shards.paths import find_member, stamp_of_image
+from faceproof.data.shards.reading import INDEX
 from faceproof.data.shards.store import Listed, ObjectStore, TooLargeError, UnreadableObjectError
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind_folder
-from faceproof.io.stamps import stamp_of
 from faceproof.lookup import is_allowed_place
 
 SCHEMES = ("s3://", "gs://")
@@ -42,9 +43,20 @@ class Fetched(NamedTuple):
     is_large: bool = False
 
 
-def is_object(path: str) -> bool:
+def is_in_store(path: str) -> bool:
     """Say whether a path is of an object store, s3://BUCKET/NAME or gs://BUCKET/NAME."""
     return path.startswith(SCHEMES)
+
+
+def is_object(path: str) -> bool:
+    """Say whether a path is of an object of its own in a store, not of an image in a shard."""
+    return is_in_store(path) and find_member(path) is None
+
+
+def is_set_of_shards(url: str) -> bool:
+    """Say whether a URL is of a folder in which `faceproof shard` has written."""
+    store, name = _place(url.rstrip("/"))
+    return bool(name) and store.kind_of(f"{name}/{INDEX}") == "object"
 
 
 def bucket_of(path: str) -> str:
@@ -167,7 +179,7 @@ def stamps_of(paths: Sequence[str]) -> list[str | None]:
     """Return what changes whenever a file or object does; None where it is not there."""
     objects = [path for path in paths if is_object(path)]
     known = dict(zip(objects, _at_once(_stamp, objects), strict=True))
-    return [known[path] if path in known else stamp_of(path) for path in paths]
+    return [known[path] if path in known else stamp_of_image(path) for path in paths]
 
 
 def _stamp(path: str) -> str | None:

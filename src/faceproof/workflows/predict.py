@@ -43,8 +43,9 @@ class PredictConfig:
 
     Attributes:
         paths: images, videos, folders (with all below), patterns, a .csv or .parquet file with a
-            column path, a .txt file with one path a line, or - for paths on standard input. Images,
-            videos and folders may lie in an object store: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER.
+            column path, a .txt file with one path a line, a folder of faceproof shard, or - for
+            paths on standard input. Images, videos and folders may lie in an object store:
+            s3://BUCKET/FOLDER, gs://BUCKET/FOLDER.
         detector: the artifact's folder, made by faceproof export; or hf://OWNER/NAME of the Hugging
             Face hub, or hf://OWNER/NAME@REVISION.
         out: the file to write, .csv, .jsonl or .parquet; with --on a folder, which may be one of an
@@ -191,7 +192,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     predictor = predictor or load(config.detector, config.device, config.backend)
     faces = face_options(predictor, config.find_faces, config.whole_if_none)
     left_out = LeftOut()
-    paths = list_images(config.paths, left_out, stores=True)
+    paths = list_images(config.paths, left_out, anywhere=True)
     first = next(paths, None)
     if first is None:
         beside = f"; {left_out}" if left_out else ""

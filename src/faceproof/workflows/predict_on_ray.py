@@ -17,7 +17,7 @@ from faceproof.errors import FaceproofError
 from faceproof.inference.faces import check_faces, face_options
 from faceproof.inference.files import Loading
 from faceproof.inference.inputs import STDIN, list_images
-from faceproof.inference.objects import is_object
+from faceproof.inference.objects import is_in_store
 from faceproof.inference.output import Tally, make_console, unseen, with_progress
 from faceproof.inference.output_parts import Seen
 from faceproof.inference.part_folder import PartFolder, PartOutput
@@ -86,7 +86,7 @@ def _part_size(config: PredictConfig, batch_size: int) -> int:
 
 
 def _listed(config: PredictConfig, left_out: LeftOut) -> Iterator[str]:
-    paths = list_images(config.paths, left_out, stores=True)
+    paths = list_images(config.paths, left_out, anywhere=True)
     first = next(paths, None)
     if first is None:
         beside = f"; {left_out}" if left_out else ""
@@ -97,7 +97,7 @@ def _listed(config: PredictConfig, left_out: LeftOut) -> Iterator[str]:
 def _job(config: PredictConfig, predictor: Predictor, loading: Loading, folder: PartFolder) -> Job:
     words = [word for word in config.paths if word not in STDIN]
     are_absolute = len(words) == len(config.paths) and all(
-        is_object(word) or Path(word).is_absolute() for word in words
+        is_in_store(word) or Path(word).is_absolute() for word in words
     )
     there = tuple(word for word in words if Path(word).exists())
     working = working_folder(are_absolute, config.allow)

@@ -11,12 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faceproof.io.stamps import stamp_of
+
 MARK = ".tar@"
 SHARD = r"^(?P<shard>.+?/[^/@]+\.tar)@"  # the shard of a path; a pattern for pyarrow's RE2 too
 MEMBER = re.compile(
     r"(?P<root>.+?)/(?P<shard>[^/@]+\.tar)@(?P<offset>\d+)-(?P<length>\d+)-(?P<crc>[0-9a-f]{8})/"
 )
 PLACE = ("shard", "offset", "length", "crc32")  # the columns that say where an image lies
+IN_SHARD = "in a shard"  # the stamp of an image whose path has its checksum
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ def find_member(path: str) -> Member | None:
         return None
     root, shard, offset, length, crc = found.groups()
     return Member(root, shard, int(offset), int(length), int(crc, 16))
+
+
+def stamp_of_image(path: str) -> str | None:
+    """Return what changes whenever an image does, in a file (see `stamp_of`) or in a shard."""
+    return stamp_of(path) if find_member(path) is None else IN_SHARD
 
 
 def member_paths(root: str, samples: pa.Table) -> pa.ChunkedArray:

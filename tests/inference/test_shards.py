@@ -1,0 +1,120 @@
+"""Images in shards are judged as their files are; shards that are damaged stop the command."""
+
+import re
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from faceproof import lookup
+from faceproof.cli.main import run
+from faceproof.data.shards.reading import shard_set
+from faceproof.errors import FaceproofError
+from faceproof.inference.inputs import list_images
+from tests.conftest import write_images
+from tests.inference.conftest import predict
+from tests.small_shards import list_files, upload, write
+from tests.small_stores import both_stores
+
+PLACE = re.compile(r".*@[0-9]+-[0-9]+-[0-9a-f]{8}/")
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Nine images in folders, and the same in shards beside them."""
+    monkeypatch.setattr(lookup, "_allowed", set())
+    shard_set.cache_clear()
+    for split in ("train", "val", "test"):
+        write_images(tmp_path / "photos" / split / "faces", ["a b.jpg", "é#1.jpg"], face=True)
+        write_images(tmp_path / "photos" / split / "non-faces", ["c.jpg"])
+    write(list_files(tmp_path / "photos"), str(tmp_path / "shards"), megabytes=0.006)
+    assert len(list((tmp_path / "shards").glob("*.tar"))) > 1
+    return tmp_path / "photos"
+
+
+def by_name(file, root):
+    """Return the rows by the names of the images, whether those lie in files or in shards."""
+    return {
+        PLACE.sub("", row.pop("path").removeprefix(f"{root}/")): row
+        for row in pq.read_table(file).to_pylist()
+    }
+
+
+def test_a_set_of_shards_has_the_rows_of_the_same_files(photos, detector, tmp_path):
+    words = ("--detector", detector, "--out")
+    shards, rows = tmp_path / "shards", tmp_path / "rows.parquet"
+    assert predict(f"{shards}/", *words, rows, "--contact-sheet", tmp_path / "sheet.png") == 0
+    assert predict(photos, *words, tmp_path / "files.parquet") == 0
+    found = by_name(rows, tmp_path)
+    assert len(found) == 9
+    assert found == by_name(tmp_path / "files.parquet", photos)
+    assert (tmp_path / "sheet.png").is_file()
+    listed = pq.read_table(rows)["path"].to_pylist()
+    assert listed == list(list_images([str(shards)], anywhere=True))
+    # Its paths may be named again: in a list, and by themselves.
+    assert predict(rows, *words, tmp_path / "again.parquet") == 0
+    assert pq.read_table(tmp_path / "again.parquet").equals(pq.read_table(rows))
+    assert list(list_images([listed[3]])) == [listed[3]]
+
+
+@both_stores
+@pytest.mark.usefixtures("cluster_of_one")
+def test_shards_in_a_store_are_judged_by_one_machine_and_by_a_cluster(
+    photos, bucket, detector, tmp_path
+):
+    there = f"{bucket}/some/shards"
+    upload(tmp_path / "shards", there)
+    words = ("--detector", detector, "--batch-size", 3, "--out")
+    assert predict(there, *words, tmp_path / "one.parquet") == 0
+    assert predict(photos, *words, tmp_path / "files.parquet") == 0
+    found = by_name(tmp_path / "one.parquet", there)
+    assert found == by_name(tmp_path / "files.parquet", photos)
+    for _ in range(2):  # the second one finds all parts there
+        assert predict(there, *words, tmp_path / "many", "--on", "ray", "--part-size", 3) == 0
+        parts = sorted((tmp_path / "many").glob("*.parquet"))
+        assert len(parts) == 3
+        together = pa.concat_tables([pq.read_table(part) for part in parts])
+        assert together.equals(pq.read_table(tmp_path / "one.parquet"))
+
+
+def test_a_list_may_name_images_in_shards_of_stores_that_are_allowed(photos, bucket, tmp_path):
+    there = f"{bucket}/some/shards"
+    upload(tmp_path / "shards", there)
+    paths = list(list_images([there], anywhere=True))[2:4]
+    (tmp_path / "list.txt").write_text("\n".join(paths))
+    lookup._allowed.clear()
+    with pytest.raises(FaceproofError, match="would be asked with your credentials"):
+        list(list_images([str(tmp_path / "list.txt")], anywhere=True))
+    lookup.allow([there])
+    assert list(list_images([str(tmp_path / "list.txt")], anywhere=True)) == paths
+
+
+@pytest.mark.usefixtures("photos")
+def test_a_shard_that_is_damaged_stops_the_command_which_goes_on_when_it_is_mended(
+    detector, tmp_path, capsys
+):
+    shards, out = tmp_path / "shards", tmp_path / "rows.csv"
+    words = (shards, "--detector", detector, "--batch-size", 2, "--out", out)
+    last = max(shards.glob("*.tar"))
+    whole = last.read_bytes()
+    last.write_bytes(bytes(len(whole)))
+    with pytest.raises(FaceproofError, match=f"{last} is damaged.*same command again"):
+        predict(*words)
+    last.write_bytes(whole)
+    shard_set.cache_clear()
+    capsys.readouterr()
+    assert predict(*words) == 0
+    assert "continuing after 6 images that are done" in capsys.readouterr().out
+    assert len(out.read_text().splitlines()) == 10
+    last.write_bytes(whole[:-1])  # which its size tells, before anything is judged
+    with pytest.raises(FaceproofError, match=f"{last} is damaged: it has .* bytes"):
+        predict(shards, "--detector", detector, "--out", tmp_path / "other.csv")
+
+
+@pytest.mark.usefixtures("photos")
+def test_what_names_shards_wrongly_says_what_to_name(detector, tmp_path):
+    shards = tmp_path / "shards"
+    with pytest.raises(FaceproofError, match=f"set of shards; name its folder, {shards}"):
+        predict(shards / "samples.parquet", "--detector", detector)
+    with pytest.raises(FaceproofError, match=f"{shards} is a set of shards; faceproof predict"):
+        run(["prepare", str(shards), "--out", str(tmp_path / "out")])
