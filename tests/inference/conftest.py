@@ -7,7 +7,7 @@ import pytest
 
 from faceproof.cli.main import run
 from faceproof.inference.worker_setup import WorkerSetup
-from faceproof.workflows import predict_on_ray, ray_parts
+from faceproof.workflows import predict_on_ray, ray_cluster
 from faceproof.workflows.export import export_run
 from tests.small_runs import write_run
 from tests.small_stores import bucket, google, server
@@ -30,7 +30,7 @@ def cluster_of_one(monkeypatch):
         work = make()
         return ((number, work(number)) for number in range(num_parts))
 
-    monkeypatch.setattr(ray_parts, "find_spec", lambda _: True)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda _: True)
     monkeypatch.setattr(predict_on_ray, "connected", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(predict_on_ray, "find_room", lambda *_: None)
     monkeypatch.setattr(predict_on_ray, "results_of_parts", here)

@@ -12,14 +12,14 @@ from faceproof.data.image_io import NOT_THERE, UnreadableImageError, read_file
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.cluster_config import ClusterConfig
 from faceproof.inference.worker_setup import WorkerSetup
-from faceproof.workflows import audit_on_ray, ray_parts
+from faceproof.workflows import audit_on_ray, ray_cluster
 from faceproof.workflows.audit import AuditConfig
 from tests.conftest import write_images
 
 
 @pytest.fixture(autouse=True)
 def _with_ray(monkeypatch):
-    monkeypatch.setattr(ray_parts, "find_spec", lambda _: True)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda _: True)
 
 
 def test_the_words_of_the_engine_are_not_those_of_the_data_set():

@@ -22,10 +22,10 @@ from faceproof.evaluation.predictions import is_positive, probabilities_of, read
 from faceproof.evaluation.video_point import read_video_point
 from faceproof.io.run_folder import RunFolder
 from faceproof.task import get_task
-from faceproof.workflows import audit_on_ray, evaluate_on_ray, ray_parts
+from faceproof.workflows import audit_on_ray, evaluate_on_ray, ray_cluster
 from faceproof.workflows import evaluate as workflow
 from faceproof.workflows.evaluate import limits_of, shortcuts_of
-from faceproof.workflows.ray_parts import Pool
+from faceproof.workflows.ray_cluster import Pool
 from tests.conftest import write_images
 from tests.jobs import compose_job, evaluate, train
 
@@ -450,7 +450,7 @@ def test_a_cluster_needs_ray_and_the_same_weights(run, one_by_one, monkeypatch):
     score_rows = evaluate_on_ray.make_cluster_scorer(run, FACE, config, [], "others")
     with pytest.raises(FaceproofError, match=r"has other weights on .* than where the command was"):
         score_rows(pq.read_table(run.samples).slice(0, 3), None)
-    monkeypatch.setattr(ray_parts, "find_spec", lambda _: None)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda _: None)
     with pytest.raises(FaceproofError, match=r"engine=ray needs the extra ray: pip install"):
         evaluate(run.path, "engine=ray", *QUIET)
 
@@ -475,7 +475,7 @@ def one_by_one(monkeypatch):
     for module in (evaluate_on_ray, audit_on_ray):
         monkeypatch.setattr(module, "pool_of", lambda *_: contextlib.nullcontext(pool))
         monkeypatch.setattr(module, "results_of_parts", results)
-    monkeypatch.setattr(ray_parts, "find_spec", lambda _: True)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda _: True)
     yield done
     cores._share = None
     torch.set_num_threads(threads)

@@ -3,6 +3,7 @@
 Evaluation and audit are here too, so that the clusters, which take seconds to start, are the same.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -22,7 +23,7 @@ from faceproof.evaluation.cluster_config import ClusterConfig
 from faceproof.evaluation.config import EvaluateConfig
 from faceproof.io.run_folder import RunFolder
 from faceproof.task import get_task
-from faceproof.workflows import audit_on_ray, ray_parts
+from faceproof.workflows import audit_on_ray, ray_cluster, ray_parts
 from faceproof.workflows.audit_on_ray import look_on_ray
 from faceproof.workflows.evaluate_on_ray import make_cluster_scorer
 from faceproof.workflows.export import export_run
@@ -61,7 +62,7 @@ def summary(capsys):
 
 
 def test_without_ray_it_says_what_to_install(world, monkeypatch):
-    monkeypatch.setattr("faceproof.workflows.ray_parts.find_spec", lambda _: None)
+    monkeypatch.setattr("faceproof.workflows.ray_cluster.find_spec", lambda _: None)
     with pytest.raises(FaceproofError, match=r"pip install 'faceproof\[ray\]'"):
         predict("--on", "ray", "--out", "rows")
     assert not (world / "rows").exists()
@@ -121,7 +122,7 @@ def test_three_machines_give_what_one_gives_and_lose_nothing(world, capsys, monk
         monkeypatch.setattr(audit_on_ray, "PART", 64)
         found = pa.concat_tables(look_on_ray("ray", ClusterConfig())(files))
         assert found.equals(statistics_of_files(files))
-        with ray_parts.connected("ray"):
+        with ray_cluster.connected("ray"):
             attempts = ray_parts._AttemptsElsewhere()
             assert [attempts.begin(7) for _ in range(2)] == [1, 2]
             attempts.end(7)
@@ -204,10 +205,41 @@ def test_a_busy_cluster_is_told_before_it_is_waited_for(monkeypatch, caplog, fre
     machine = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [machine])
     monkeypatch.setattr(ray, "available_resources", lambda: free)
-    assert ray_parts.find_room("auto", 2, gpus, "").workers == 2
+    assert ray_cluster.find_room("auto", 2, gpus, "").workers == 2
     assert ("the cluster is busy" in caplog.text) is busy
     if busy:
         assert "a worker wants 2 and" in caplog.text
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("errors", "calls", "says"),
+    [
+        ([], 1, None),
+        ([ConnectionAbortedError("Traceback:\nno server")] * 2, 3, None),
+        ([ConnectionAbortedError("Traceback:\nno server")] * 3, 3, "in 3 attempts: no server"),
+        ([ConnectionError("timeout")], 1, "no Ray cluster answers at ray://head:10001: timeout"),
+    ],
+)
+def test_a_cluster_that_begins_no_server_for_a_client_is_asked_again(
+    monkeypatch, errors, calls, says
+):
+    ray = pytest.importorskip("ray")
+    asked, left = [], list(errors)
+
+    def init(address, **_):
+        asked.append(address)
+        if left:
+            raise left.pop()
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with (
+        pytest.raises(FaceproofError, match=says) if says else contextlib.nullcontext(),
+        ray_cluster.connected("ray://head:10001"),
+    ):
+        assert says is None
+    assert asked == ["ray://head:10001"] * calls
 
 
 def test_a_cluster_that_fails_is_told_in_a_sentence(monkeypatch):

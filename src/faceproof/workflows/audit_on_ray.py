@@ -19,13 +19,8 @@ from faceproof.evaluation.cluster_config import ClusterConfig
 from faceproof.inference.worker_setup import WorkerSetup
 from faceproof.io.progress import progress
 from faceproof.lookup import allowed
-from faceproof.workflows.ray_parts import (
-    from_bytes,
-    pool_of,
-    require_ray,
-    results_of_parts,
-    to_bytes,
-)
+from faceproof.workflows.ray_cluster import pool_of, require_ray
+from faceproof.workflows.ray_parts import from_bytes, results_of_parts, to_bytes
 
 HOST = b"host"  # of the machine that looked, in a table's metadata
 

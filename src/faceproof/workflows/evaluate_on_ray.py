@@ -22,15 +22,8 @@ from faceproof.inference.worker_setup import WorkerSetup, working_folder
 from faceproof.io.progress import progress
 from faceproof.io.run_folder import RunFolder
 from faceproof.task import Task
-from faceproof.workflows.ray_parts import (
-    Pool,
-    from_bytes,
-    pool_of,
-    require_ray,
-    results_of_parts,
-    to_bytes,
-    usual_part_size,
-)
+from faceproof.workflows.ray_cluster import Pool, pool_of, require_ray
+from faceproof.workflows.ray_parts import from_bytes, results_of_parts, to_bytes, usual_part_size
 from faceproof.workflows.scorers import Scorer, make_scorer
 
 PARTS_PER_WORKER = 4  # at least, where there are enough batches, so that all end at about one time

@@ -224,7 +224,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
 
 
 def _predict_on_ray(config: PredictConfig) -> "Tally":
-    from faceproof.workflows.ray_parts import require_ray
+    from faceproof.workflows.ray_cluster import require_ray
 
     require_ray("--on")
     from faceproof.workflows.predict_on_ray import predict_on_ray

@@ -25,7 +25,8 @@ from faceproof.inference.part_scorer import Job, PartCount, PartScorer
 from faceproof.inference.predictor import Predictor, load
 from faceproof.inference.worker_setup import WorkerSetup, working_folder
 from faceproof.workflows.predict import PredictConfig, describe, print_summary
-from faceproof.workflows.ray_parts import connected, find_room, results_of_parts, usual_part_size
+from faceproof.workflows.ray_cluster import connected, find_room
+from faceproof.workflows.ray_parts import results_of_parts, usual_part_size
 
 
 def predict_on_ray(config: PredictConfig) -> Tally:
