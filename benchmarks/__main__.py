@@ -24,6 +24,7 @@ TITLES = {
     "startup": "start-up",
     "scale": "a table of many images",
     "indexing": "looking at many files",
+    "listing": "the paths of many images, none of which is touched",
     "looking": "file statistics against decoding alone, files per second",
     "audit": "the audit of many images whose files are known",
     "near": "looking for near-duplicates of what a run has seen",
@@ -68,7 +69,7 @@ def _measure(given: argparse.Namespace) -> list[dict[str, object]]:
         from benchmarks.startup import measure_startup
 
         return measure_startup(given.rounds)
-    if given.name in ("scale", "audit", "indexing"):
+    if given.name in ("scale", "audit", "indexing", "listing"):
         with tempfile.TemporaryDirectory() as folder:
             return _measure_many(given, Path(folder))
     if given.name == "looking":
@@ -128,6 +129,10 @@ def _measure_many(given: argparse.Namespace, folder: Path) -> list[dict[str, obj
         from benchmarks.auditing import measure_auditing
 
         return measure_auditing(folder, given.rows)
+    if given.name == "listing":
+        from benchmarks.listing import measure_listing
+
+        return measure_listing(folder, given.rows)
     from benchmarks.indexing import measure_indexing
 
     return [measure_indexing(folder, given.files)]

@@ -1,6 +1,5 @@
 """The audit of many images whose files are known: duplicates, shortcuts and the page."""
 
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.measuring import apart
+from benchmarks.measuring import apart, peak_memory
 from faceproof.audit.audit import cached_audit
 from faceproof.audit.duplicates import NUM_BANDS
 from faceproof.audit.file_statistics import SCHEMA
@@ -36,7 +35,7 @@ def audited(file: str) -> dict[str, Any]:
     """Return what the audit of a table takes whose files need not exist."""
     data = TableData("scale", "deepfake", file).list()
     stats = made_statistics(data.table["path"])
-    before, began = _peak(), time.perf_counter()
+    before, began = peak_memory(), time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
         found = cached_audit(data, stats)
         page = time.perf_counter()
@@ -48,7 +47,7 @@ def audited(file: str) -> dict[str, Any]:
         "page, s": ended - page,
         "near-duplicates found": sum(n for kind, n in pairs.items() if "near-duplicates" in kind),
         "peak before, MB": before,
-        "peak, MB": _peak(),
+        "peak, MB": peak_memory(),
     }
 
 
@@ -91,7 +90,3 @@ def _fixed(data: bytes, width: int) -> pa.Array:
 def _lists(values: np.ndarray) -> pa.Array:
     flat = pa.array(values.astype(np.float32).ravel())
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

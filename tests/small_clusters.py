@@ -51,8 +51,9 @@ def small_cluster(nodes=2):
     with pytest.MonkeyPatch.context() as monkeypatch:
         from ray.cluster_utils import Cluster
 
-        # On a busy machine the half minute that Ray gives to a client's server is not enough.
-        monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "300")
+        # On a busy machine the half minute that Ray gives to a client's server may not be enough;
+        # one that died is waited for as long.
+        monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "60")
         port = free_port()
         quiet = {"include_dashboard": False, "ray_client_server_port": port}
         head = {"num_cpus": 1, "object_store_memory": STORE, **quiet}
