@@ -24,7 +24,7 @@ TITLES = {
     "startup": "start-up",
     "scale": "a table of many images",
     "indexing": "looking at many files",
-    "listing": "the paths of many images, none of which is touched",
+    "listing": "the paths of many images, none of which is opened",
     "looking": "file statistics against decoding alone, files per second",
     "audit": "the audit of many images whose files are known",
     "near": "looking for near-duplicates of what a run has seen",

@@ -1,4 +1,4 @@
-"""Listing: how long until a command knows the paths of many images, none of which is touched."""
+"""Listing: how long until a command knows the paths of many images, none of which is opened."""
 
 import time
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def _listed(word: str, size: int, **settings: str) -> dict[str, Any]:
 def listed(word: str) -> dict[str, Any]:
     """List as `predict` does, which knows a path that is named twice."""
     before, began = peak_memory(), time.perf_counter()
-    number = sum(1 for _ in unseen(list_images([word], anywhere=True), Seen()))
+    number = sum(1 for _ in unseen(list_images([word], stores_and_shards=True), Seen()))
     seconds = time.perf_counter() - began
     return {
         "listed": number, "list, s": seconds, "paths/s": number / seconds,
@@ -57,6 +57,7 @@ def made_store(size: int) -> Iterator[str]:
     here, there = spawn.Pipe()
     server = spawn.Process(target=_serve, args=(size, there), daemon=True)
     server.start()
+    there.close()  # so that a server that dies is no endless wait
     try:
         yield here.recv()
     finally:

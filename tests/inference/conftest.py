@@ -1,6 +1,7 @@
 """An object store, a detector and a cluster on this machine, for tests that judge images."""
 
 import contextlib
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,8 @@ from faceproof.workflows import predict_on_ray, ray_cluster
 from faceproof.workflows.export import export_run
 from tests.small_runs import write_run
 from tests.small_stores import bucket, google, server
+
+PLACE = re.compile(r".*@[0-9]+-[0-9]+-[0-9a-f]{8}/")  # of an image in shards
 
 __all__ = ["bucket", "google", "server"]  # fixtures
 
@@ -43,7 +46,8 @@ def predict(*words):
 
 
 def rows_of(file, root):
-    """Return the rows by the names of their files below a folder."""
+    """Return the rows by the names of their images below a folder, of files or in shards."""
     return {
-        row.pop("path").removeprefix(f"{root}/"): row for row in pq.read_table(file).to_pylist()
+        PLACE.sub("", row.pop("path").removeprefix(f"{root}/")): row
+        for row in pq.read_table(file).to_pylist()
     }

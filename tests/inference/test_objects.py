@@ -99,19 +99,19 @@ def test_a_stopped_command_goes_on_and_judges_again_what_has_changed(
 @both_stores
 def test_what_is_no_image_is_left_out_and_what_is_not_there_is_refused(photos, bucket):
     left_out = LeftOut()
-    found = list(list_images([f"{bucket}/some"], left_out, anywhere=True))
+    found = list(list_images([f"{bucket}/some"], left_out, stores_and_shards=True))
     names = ["a b.jpg", "damaged.jpg", "z.jpg", "deep/er/é#1.jpeg"]
     assert found == [f"{bucket}/some/photos/{name}" for name in names]
     assert str(left_out) == f"left out: 1 file of other kinds ('{bucket}/some/photos/notes.md')"
     one = f"{bucket}/some/photos/z.jpg"
-    assert list(list_images([one], anywhere=True)) == [one]
+    assert list(list_images([one], stores_and_shards=True)) == [one]
     for word, says in {
         f"{bucket}/some/pho": f"there is no object or folder {bucket}",
         f"{bucket}/some/list.csv": "copy the list to this machine",
         "s3://key:secret@bucket/folder": "must name a bucket of letters",
     }.items():
         with pytest.raises(FaceproofError, match=re.escape(says)) as told:
-            list_images([word], anywhere=True)
+            list_images([word], stores_and_shards=True)
         assert "secret" not in str(told.value)
     with pytest.raises(FaceproofError, match="this command does not: copy them to this machine"):
         list_images([f"{bucket}/some"])
@@ -130,12 +130,12 @@ def test_a_list_names_objects_of_stores_that_are_allowed(photos, bucket, tmp_pat
         file.write_text("\n".join((["path"] if ending == "csv" else []) + paths))
     refusal = f"{file} names {paths[0]}, and {bucket} would be asked with your credentials"
     with pytest.raises(FaceproofError, match=re.escape(refusal)):
-        list(list_images([str(file)], anywhere=True))
+        list(list_images([str(file)], stores_and_shards=True))
     lookup.allow([bucket])
-    assert list(list_images([str(file)], anywhere=True)) == paths
+    assert list(list_images([str(file)], stores_and_shards=True)) == paths
     (tmp_path / "list.txt").write_text("s3://key:secret@bucket/z.jpg")
     with pytest.raises(FaceproofError, match="credentials are no part of it") as told:
-        list(list_images([str(tmp_path / "list.txt")], anywhere=True))
+        list(list_images([str(tmp_path / "list.txt")], stores_and_shards=True))
     assert "secret" not in str(told.value)
 
 

@@ -234,6 +234,7 @@ def test_a_cluster_that_begins_no_server_for_a_client_is_asked_again(
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray_cluster, "PAUSE", 0)
     with (
         pytest.raises(FaceproofError, match=says) if says else contextlib.nullcontext(),
         ray_cluster.connected("ray://head:10001"),

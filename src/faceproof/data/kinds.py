@@ -110,14 +110,14 @@ ADVICE_FOR_VIDEOS = (
 )
 
 # One of these marks a folder that faceproof has written, whose plots are nobody's data: a run, a
-# sweep, an artifact, an evaluation, and what compare, explore, spectra, explain, features and
-# prepare (finished or not) write.
+# sweep, an artifact, an evaluation, a set of shards, and what compare, explore, spectra, explain,
+# features and prepare (finished or not) write.
 _OUTPUTS = (
     {"config.yaml", "record.json"}, {"leaderboard.csv", "sweep.lock"}, {"card.json", "README.md"},
     {"predictions.parquet", "report.json"}, {"features.json", "features.png"},
     *({f"{page}.html", f"{page}.json"} for page in ("comparison", "explore", "spectra")),
     {"explanation.html", "explanation.json"}, {"prepared.json", "media.parquet"},
-    {"journal.jsonl", "prepare.lock"},
+    {"journal.jsonl", "prepare.lock"}, {"shards.json", "samples.parquet"},
 )  # fmt: skip
 
 # What a name must have that is left behind although its ending is known; most have none of it.

@@ -13,7 +13,7 @@ from faceproof.data.image_io import decode_image, read_image
 from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
 from faceproof.data.model_input import Fit
 from faceproof.data.shards.paths import IN_SHARD, Member, find_member
-from faceproof.data.shards.reading import read_member
+from faceproof.data.shards.reading import NoSuchImageError, read_member
 from faceproof.data.shards.store import ShardError, UnreadableObjectError
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.predictions import ScoreError
@@ -145,7 +145,9 @@ class _Files(Dataset[_File]):
     def _member(self, path: str, member: Member) -> _File:
         try:
             data = read_member(member)
-        except ShardError as error:  # a whole shard is damaged or out of reach
+        except NoSuchImageError as error:
+            return _File(path, error=str(error))
+        except (ShardError, CannotWriteError, OSError) as error:  # no single image is to blame
             return _File(path, refusal=str(error))
         return self._image(_File(path, IN_SHARD), data)
 

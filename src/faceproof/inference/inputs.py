@@ -23,7 +23,7 @@ from faceproof.data.kinds import (
 from faceproof.data.layout import walk_files
 from faceproof.data.lists import ListedPaths, bare_lines, csv_rows, open_list
 from faceproof.data.shards.paths import PLACE, find_member
-from faceproof.data.shards.reading import INDEX, ShardSet
+from faceproof.data.shards.reading import INDEX, SAMPLES, ShardSet
 from faceproof.errors import FaceproofError
 from faceproof.inference.objects import (
     bucket_of,
@@ -39,11 +39,11 @@ from faceproof.lookup import allow
 
 STDIN = ("-", "/dev/stdin")
 LISTS = (*CSV_SUFFIXES, ".txt", ".parquet")
-AT_ONCE = 10_000  # paths of a set of shards
+PATHS_AT_ONCE = 10_000  # paths of a set of shards
 
 
 def list_images(
-    words: Sequence[str], left_out: LeftOut | None = None, anywhere: bool = False
+    words: Sequence[str], left_out: LeftOut | None = None, stores_and_shards: bool = False
 ) -> Iterator[str]:
     """Yield the paths of images and videos, lazily, in the order of `words`.
 
@@ -51,8 +51,9 @@ def list_images(
     `photos/**/*.jpg`, a .csv or .parquet file with a column `path` or a .txt file with one path a
     line (relative to that file), or `-` for paths on standard input, one a line.
 
-    With `anywhere` a word may also be an object or a folder of an object store, and so may what a
-    list names, where the user has allowed that store; and a set of shards, in a folder or a store.
+    With `stores_and_shards` a word may also be an object or a folder of an object store, and so may
+    what a list names, where the user has allowed that store; and a set of shards, in a folder or a
+    store.
 
     `left_out` counts what was found and is neither, or is left behind by systems and programs.
 
@@ -64,7 +65,7 @@ def list_images(
     words = [word if word in STDIN or is_in_store(word) else as_on_disk(word) for word in words]
     for word in words:
         if is_in_store(word):
-            _check_object(word, anywhere)
+            _check_object(word, stores_and_shards)
         elif word not in STDIN and not _is_there(word) and _pattern(word) is None:
             raise FaceproofError(
                 f"there is no file or folder {word}, nor does it match any as a pattern"
@@ -73,11 +74,11 @@ def list_images(
     listed = dict[str, Iterator[str]]()
     for word in words:
         if _holds_shards(word):
-            listed[word] = _in_shards(word, anywhere)
+            listed[word] = _in_shards(word, stores_and_shards)
         elif is_object(word):
             listed[word] = list_objects(word, left_out)
     return (
-        _allowed_path(os.fspath(path), word, anywhere)
+        _allowed_path(os.fspath(path), word, stores_and_shards)
         for word in words
         for path in (listed[word] if word in listed else _expand(word, left_out))
     )
@@ -85,32 +86,40 @@ def list_images(
 
 def _is_there(word: str) -> bool:
     """Say whether a word is a file or folder of this machine, or an image in a shard."""
-    return Path(word).exists() or find_member(word) is not None
+    member = find_member(word)
+    return Path(word).exists() or (member is not None and Path(member.root, INDEX).exists())
 
 
 def _holds_shards(word: str) -> bool:
     """Say whether a word is a folder, here or in a store, that `faceproof shard` has written."""
-    return is_set_of_shards(word) if is_object(word) else Path(word, INDEX).is_file()
+    if is_object(word):
+        return is_set_of_shards(word)
+    return all(Path(word, file).is_file() for file in (INDEX, SAMPLES))
 
 
-def _in_shards(word: str, anywhere: bool) -> Iterator[str]:
+def _in_shards(word: str, stores_and_shards: bool) -> Iterator[str]:
     """Return the paths of the images in a set of shards, in the order in which they lie there."""
-    if not anywhere:
+    if not stores_and_shards:
         raise FaceproofError(
             f"{word} is a set of shards; faceproof predict reads images there, and this command "
             "does not: name the images from which it was written"
         )
-    shards = ShardSet(word.rstrip("/"))
+    # Without a folder's name before it, the path of an image would be that of a file.
+    shards = ShardSet(os.path.abspath(word) if Path(word) == Path() else word.rstrip("/"))
     if shards.store is None:  # else each is checked when it is fetched
         shards.check()
-    batches = shards.samples.select(["path"]).to_batches(AT_ONCE)
-    return (path for batch in batches for path in batch["path"].to_pylist())
+    return _paths_of(shards)
 
 
-def _check_object(url: str, anywhere: bool) -> None:
+def _paths_of(shards: ShardSet) -> Iterator[str]:
+    for batch in shards.samples.select(["path"]).to_batches(PATHS_AT_ONCE):
+        yield from batch["path"].to_pylist()
+
+
+def _check_object(url: str, stores_and_shards: bool) -> None:
     """Refuse a URL where object stores are not read, or of a list; allow what the user names."""
     bucket_of(url)  # before the URL is repeated
-    if not anywhere:
+    if not stores_and_shards:
         raise FaceproofError(
             f"{url} is in an object store; faceproof predict reads images there, and this command "
             "does not: copy them to this machine"
@@ -120,11 +129,11 @@ def _check_object(url: str, anywhere: bool) -> None:
     allow([url.rstrip("/")])
 
 
-def _allowed_path(path: str, word: str, anywhere: bool) -> str:
+def _allowed_path(path: str, word: str, stores_and_shards: bool) -> str:
     """Return a path that may be read."""
     if is_in_store(path) and not is_in_store(word):
-        if not anywhere:
-            _check_object(path, anywhere)
+        if not stores_and_shards:
+            _check_object(path, stores_and_shards)
         refuse_unnamed_store(path, "standard input" if word in STDIN else word)
     return path
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from faceproof.data.image_io import MAX_BYTES, UnreadableImageError, read_file
 from faceproof.data.kinds import FOLDER, IMAGE, OWN_OUTPUT, VIDEO, LeftOut, is_own_output, kind_of
 from faceproof.data.shards.paths import find_member, stamp_of_image
-from faceproof.data.shards.reading import INDEX
+from faceproof.data.shards.reading import INDEX, SAMPLES
 from faceproof.data.shards.store import Listed, ObjectStore, TooLargeError, UnreadableObjectError
 from faceproof.errors import FaceproofError
 from faceproof.io.left_behind import is_left_behind_folder
@@ -54,9 +54,11 @@ def is_object(path: str) -> bool:
 
 
 def is_set_of_shards(url: str) -> bool:
-    """Say whether a URL is of a folder in which `faceproof shard` has written."""
+    """Say whether a URL is of a folder that `faceproof shard` has written."""
     store, name = _place(url.rstrip("/"))
-    return bool(name) and store.kind_of(f"{name}/{INDEX}") == "object"
+    return store.kind_of(name) == "folder" and all(
+        store.kind_of(f"{name}/{file}") == "object" for file in (INDEX, SAMPLES)
+    )
 
 
 def bucket_of(path: str) -> str:

@@ -192,7 +192,7 @@ def predict(config: PredictConfig, predictor: "Predictor | None" = None) -> "Tal
     predictor = predictor or load(config.detector, config.device, config.backend)
     faces = face_options(predictor, config.find_faces, config.whole_if_none)
     left_out = LeftOut()
-    paths = list_images(config.paths, left_out, anywhere=True)
+    paths = list_images(config.paths, left_out, stores_and_shards=True)
     first = next(paths, None)
     if first is None:
         beside = f"; {left_out}" if left_out else ""

@@ -87,7 +87,7 @@ def _part_size(config: PredictConfig, batch_size: int) -> int:
 
 
 def _listed(config: PredictConfig, left_out: LeftOut) -> Iterator[str]:
-    paths = list_images(config.paths, left_out, anywhere=True)
+    paths = list_images(config.paths, left_out, stores_and_shards=True)
     first = next(paths, None)
     if first is None:
         beside = f"; {left_out}" if left_out else ""

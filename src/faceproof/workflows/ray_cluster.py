@@ -6,6 +6,7 @@ Its workers are given work by `ray_parts`.
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from faceproof.performance.threads import wait_briefly
 
 CLIENT, LOCAL = "ray://", "local"
 OBJECT_STORE = 100_000_000  # bytes, beside the paths: results pass through it, no images
-ATTEMPTS = 3  # at connecting to a cluster that answers, and whose server for the client died
+ATTEMPTS = 3  # at connecting to a cluster that answers, and does not let a client in
+PAUSE = 1.0  # seconds between two attempts
 # What changes the answers or the speed of a process, and must be the same in a worker; and where
 # object stores are. Credentials are not among it: each machine has its own, or the role of one.
 ENVIRONMENT = (
@@ -113,21 +115,22 @@ def connected(on: str, num_bytes: int = 0) -> Iterator[None]:
 
 
 def _connect(address: str, options: Mapping[str, Any]) -> None:
-    """Connect this process; again where the process that Ray has begun for a client has died."""
+    """Connect this process; again where the cluster answers, and does not let a client in."""
     import ray
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
             ray.init(address, **options)
             return
-        except ConnectionAbortedError as error:  # seen on busy machines, without a reason in logs
+        except ConnectionAbortedError as error:  # its process for a client may die as it starts
+            *_, reason = ["", *str(error).strip().splitlines()]
             if attempt == ATTEMPTS:
-                *_, reason = ["", *str(error).strip().splitlines()]
                 raise FaceproofError(
-                    f"the Ray cluster at {address} answers, and began no server for this client "
-                    f"in {ATTEMPTS} attempts: {reason}"
+                    f"the Ray cluster at {address} answers, and let this client in in none of "
+                    f"{ATTEMPTS} attempts: {reason}"
                 ) from error
-            log.warning("the cluster at %s began no server for this client; tried again", address)
+            log.warning("the Ray cluster at %s: %s; trying again", address, reason)
+            time.sleep(PAUSE)
         except ConnectionError as error:
             raise FaceproofError(f"no Ray cluster answers at {address}: {error}") from error
 

@@ -34,12 +34,17 @@ SAMPLES = "samples.parquet"
 STATISTICS = "file_statistics.parquet"
 UNREADABLE = "unreadable.csv"
 AGAIN = "copy it again, or write the shards again"
+MAX_IMAGE = 2**29  # bytes of an image: more than any within Pillow's limit on pixels takes
 MIXED = 8  # shards whose images are mixed in training
 MAX_OPEN = 2 * MIXED  # shards that a process keeps open
 
 Opened = TypeVar("Opened")
 
 log = logging.getLogger(__name__)
+
+
+class NoSuchImageError(ShardError):
+    """A path of an image that is not in the set which it names."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class ShardSet:
         """Read shards.json, which is small and never cached."""
         missing = (
             f"{self.root} holds no shards: {INDEX} is not there, which `faceproof shard` writes "
-            "last; set data.root to the folder or URL that it has written"
+            "last; name the folder or URL that it has written"
         )
         try:
             store, file = self.store, Path(self.root) / INDEX
@@ -167,6 +172,13 @@ class ShardSet:
 
     def read(self, member: Member) -> bytes:
         """Return the bytes of an image; see `read_member`."""
+        file = self.files.get(member.shard)
+        end = member.offset + member.length
+        if file is None or end > file.bytes or member.length > MAX_IMAGE:
+            raise NoSuchImageError(
+                f"{self.root}/{member.shard} holds no image of {member.length:,} bytes at "
+                f"{member.offset:,}: the path is of another set of shards, or made up"
+            )
 
         def intact() -> bytes | None:
             file = self._open_shard(member.shard)  # a reference, so that it stays open meanwhile
@@ -225,5 +237,10 @@ def shard_set(root: str) -> ShardSet:
 
 
 def read_member(member: Member) -> bytes:
-    """Return the bytes of an image in a shard; see `ShardSet`."""
+    """Return the bytes of an image in a shard; see `ShardSet`.
+
+    Raises:
+        NoSuchImageError: the set holds no such image.
+        ShardError: the set or the shard is missing, damaged or out of reach.
+    """
     return shard_set(member.root).read(member)
