@@ -12,6 +12,7 @@ WAYS = {
     PLAIN: ["augment=none"],
     "jpeg": ["augment=none", JPEG],
     "self-blended": ["augment=none", "synthesis=self_blended"],
+    "blended": ["augment=none", "synthesis=blended", "synthesis.kinds=[blended]"],
     "self-blended, jpeg": ["augment=none", "synthesis=self_blended", JPEG],
     "both kinds, web": ["augment=web", "synthesis=both"],
 }

@@ -21,14 +21,22 @@ from hydra.core.override_parser.types import IntervalSweep
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+import faceproof
 from faceproof import app
+from faceproof.data.loader_config import LoaderConfig
+from faceproof.data.run_tables import read_samples
 from faceproof.data.table import SCHEMA
 from faceproof.errors import FaceproofError
+from faceproof.evaluation.config import EvaluateConfig
+from faceproof.io.run_folder import RunFolder
 from faceproof.lookup import LIST_VIDEOS
 from faceproof.prepare.media import prepare_settings
+from faceproof.task import get_task
 from faceproof.training.config import make_train_config
+from faceproof.workflows.export import export_run
 from faceproof.workflows.prepare import Preparation, prepare_folder
 from faceproof.workflows.prepare_sources import Listed
+from faceproof.workflows.scorers import make_scorer
 from tests import protocol_trees as trees
 from tests.conftest import write_images
 from tests.jobs import CHOICES, CONF, REPOSITORY, compose_job, train
@@ -225,6 +233,17 @@ def faces(small_faces: Path) -> tuple[str, ...]:
     return ("data=face_or_not", f"data.root={small_faces}")
 
 
+def assert_reloads(run: RunFolder) -> None:
+    """Export a run, and see that the artifact gives its images the scores of the run."""
+    artifact, task = run.path.parent / "artifact", get_task(OmegaConf.load(run.config).data.task)
+    export_run(run.path, artifact)
+    rows = read_samples(run).slice(0, 4)
+    config = EvaluateConfig(str(run.path), loader=LoaderConfig(4), device="cpu")
+    scored, _ = make_scorer(run, task, config, progress=False)(rows, None)
+    verdicts = faceproof.load(artifact, "cpu").predict_batch(rows["path"].to_pylist())
+    assert [one.logit for one in verdicts] == pytest.approx(scored.tolist(), abs=1e-4)
+
+
 def test_every_file_is_tested_by_one_of_these() -> None:
     found = {file.relative_to(CONF).with_suffix("") for file in CONF.rglob("*.yaml")}
     named = {Path(group, name) for group, names in CHOICES.items() for name in names}
@@ -249,7 +268,7 @@ def test_every_part_of_a_train_config_trains(
     train_config: tuple[str, ...], faces: tuple[str, ...], tmp_path: Path
 ) -> None:
     norms = NORMALISED if "freeze=norms" in train_config else ()
-    assert train(tmp_path / "run", *faces, *SMALL, *norms, *train_config).best.is_file()
+    assert_reloads(train(tmp_path / "run", *faces, *SMALL, *norms, *train_config))
 
 
 OF_METHODS = ("adapter", "mix", "distill")
@@ -260,14 +279,21 @@ def test_every_method_trains(word: str, faces: tuple[str, ...], tmp_path: Path) 
     wanted = ATTENTIVE if word == "adapter=lora" else ()
     if word == "distill=soft_targets":
         wanted = (f"distill.teacher={write_run(tmp_path / 'teacher', task='face')}",)
-    assert train(tmp_path / "run", *faces, *SMALL, *wanted, word).best.is_file()
+    assert_reloads(train(tmp_path / "run", *faces, *SMALL, *wanted, word))
+
+
+@pytest.mark.parametrize("word", ["ema=0.5", "swa=0.5"])
+def test_averaged_weights_are_those_of_the_artifact(
+    word: str, faces: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert_reloads(train(tmp_path / "run", *faces, *SMALL, word, "trainer.max_epochs=2"))
 
 
 @pytest.mark.parametrize("name", CHOICES["loss"])
 def test_every_loss_trains(name: str, faces: tuple[str, ...], tmp_path: Path) -> None:
     """Not with every freeze schedule: some look at features, and refuse those that never change."""
     run = train(tmp_path / "run", *faces, *SMALL, f"loss={name}", "freeze=none")
-    assert run.best.is_file()
+    assert_reloads(run)
 
 
 @pytest.mark.parametrize("name", CHOICES["synthesis"])
@@ -276,7 +302,7 @@ def test_every_synthesis_trains(name: str, tmp_path: Path) -> None:
     words = write_world(compose_job("train", tmp_path, ("data=deepfake_and_real",)).data, tmp_path)
     data = ("data=deepfake_and_real", *words, "freeze=none")
     run = train(tmp_path / "run", *data, *SMALL, f"synthesis={name}")
-    assert run.best.is_file()
+    assert_reloads(run)
 
 
 @pytest.mark.parametrize("name", CHOICES["data"])
@@ -329,7 +355,7 @@ def test_every_experiment_trains(name: str, tmp_path: Path) -> None:
     kept = OmegaConf.load(run.config)
     for setting in ("optimizer", "scheduler", "freeze", "augment", "monitor"):
         assert kept[setting] == composed[setting], setting
-    assert run.best.is_file()
+    assert_reloads(run)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

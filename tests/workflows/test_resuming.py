@@ -201,8 +201,9 @@ def some_faces(monkeypatch):
 
 @pytest.fixture
 def on_faces(paired, some_faces, tmp_path, monkeypatch):
-    """A whole run on pseudo-fakes of such faces, and one that was killed."""
-    words = (*paired, "synthesis=self_blended", "trainer.max_epochs=2")
+    """A whole run on pseudo-fakes of all kinds of such faces, and one that was killed."""
+    kinds = "synthesis.kinds=[self_blended,blended,reconstructed]"
+    words = (*paired, "synthesis=blended", kinds, "trainer.max_epochs=2")
     whole = train(tmp_path / "whole", *words)
     train_until_killed(monkeypatch, 4, tmp_path / "run", *words)
     return whole, RunFolder(tmp_path / "run")
