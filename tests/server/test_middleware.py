@@ -215,7 +215,7 @@ def test_too_many_connections_are_told_so_as_every_error_is():
 def test_verdicts_visits_and_the_detector_are_counted():
     queue = JudgingQueue(Limits())
     metrics = Metrics(queue, "mine", "1f")
-    metrics.add_verdict("fake", "image", 0.85, 1.1)
+    metrics.add_verdict("fake", "image", 0.85, 1.1, 10_000)
     metrics.add_verdict("unsure", "video")
     metrics.visits.inc()
     lines = metrics.text().decode().splitlines()
@@ -225,6 +225,8 @@ def test_verdicts_visits_and_the_detector_are_counted():
     assert 'faceproof_probability_bucket{kind="image",le="0.8"} 0.0' in lines
     assert 'faceproof_probability_bucket{kind="image",le="0.9"} 1.0' in lines
     assert 'faceproof_novelty_bucket{kind="image",le="1.25"} 1.0' in lines
+    assert 'faceproof_file_bytes_bucket{kind="image",le="4000.0"} 0.0' in lines
+    assert 'faceproof_file_bytes_bucket{kind="image",le="16000.0"} 1.0' in lines
     assert "faceproof_page_visits_total 1.0" in lines
     about = f'faceproof="{faceproof.__version__}",fingerprint="1f",name="mine"'
     assert f"faceproof_detector_info{{{about}}} 1.0" in lines

@@ -103,8 +103,9 @@ def _add_predict(
                 raise too_large(limits)
             answer = await queue.work(judge.answer, upload.file, question, queue.deadline())
             metrics.add_verdict(
-                answer["verdict"], answer["kind"], answer["probability"], answer.get("novelty")
-            )
+                answer["verdict"], answer["kind"], answer["probability"], answer.get("novelty"),
+                upload.size,
+            )  # fmt: skip
             return answer
 
 

@@ -13,6 +13,7 @@ from faceproof.server.judging_queue import JudgingQueue
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 PROBABILITIES = tuple(number / 10 for number in range(1, 11))
+BYTES = tuple(1000 * 2**power for power in range(2, 17, 2))  # 4 kB to 66 MB
 NOVELTIES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)  # 1 is usual
 SUM: Literal["livesum"] = "livesum"  # prometheus_client's word: over the processes that are alive
 
@@ -55,6 +56,10 @@ class Metrics:
         self._novelties = Histogram(
             "faceproof_novelty", words, ["kind"], registry=own, buckets=NOVELTIES
         )
+        words = "Bytes of the files that were judged, by kind of file."
+        self._bytes = Histogram(
+            "faceproof_file_bytes", words, ["kind"], registry=own, buckets=BYTES
+        )
         self.visits = Counter("faceproof_page_visits", "Times the page was sent.", registry=own)
         name, words = "faceproof_request_seconds", "Seconds from a request's arrival to its answer."
         self._seconds = Histogram(name, words, buckets=BUCKETS, registry=own)
@@ -77,13 +82,16 @@ class Metrics:
         kind: str,
         probability: float | None = None,
         novelty: float | None = None,
+        num_bytes: int | None = None,
     ) -> None:
-        """Count a verdict on an image or a video, with its probability and novelty if known."""
+        """Count a verdict on an image or a video, with what is known of it."""
         self._verdicts.labels(verdict, kind).inc()
         if probability is not None:
             self._probabilities.labels(kind).observe(probability)
         if novelty is not None:
             self._novelties.labels(kind).observe(novelty)
+        if num_bytes is not None:
+            self._bytes.labels(kind).observe(num_bytes)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
