@@ -107,7 +107,6 @@ def test_what_is_no_image_is_left_out_and_what_is_not_there_is_refused(photos, b
     assert list(list_images([one], stores_and_shards=True)) == [one]
     for word, says in {
         f"{bucket}/some/pho": f"there is no object or folder {bucket}",
-        f"{bucket}/some/list.csv": "copy the list to this machine",
         "s3://key:secret@bucket/folder": "must name a bucket of letters",
     }.items():
         with pytest.raises(FaceproofError, match=re.escape(says)) as told:
@@ -137,6 +136,38 @@ def test_a_list_names_objects_of_stores_that_are_allowed(photos, bucket, tmp_pat
     with pytest.raises(FaceproofError, match="credentials are no part of it") as told:
         list(list_images([str(tmp_path / "list.txt")], stores_and_shards=True))
     assert "secret" not in str(told.value)
+
+
+@both_stores
+@pytest.mark.parametrize("ending", ["csv", "txt", "parquet"])
+def test_a_list_may_lie_in_a_store_and_names_what_is_beside_it(photos, bucket, tmp_path, ending):
+    folder, file = f"{bucket}/some/photos", tmp_path / f"list.{ending}"
+
+    def listed(*paths):
+        if ending == "parquet":
+            pq.write_table(pa.table({"path": paths}), file)
+        else:
+            file.write_text("\n".join([*(["path"] if ending == "csv" else []), *paths]))
+        ObjectStore(folder).put(file)
+        return list(list_images([f"{folder}/{file.name}"], stores_and_shards=True))
+
+    inside = [f"{folder}/z.jpg", f"{folder}/deep/er/é#1.jpeg"]
+    here = str(photos / "z.jpg")
+    assert listed("z.jpg", "./deep/er/é#1.jpeg", inside[0], here) == [*inside, inside[0], here]
+    with pytest.raises(FaceproofError, match="which is not beside it or below; write the whole"):
+        listed("../others/z.jpg")
+    with pytest.raises(FaceproofError, match="s3://another would be asked with your credentials"):
+        listed("s3://another/z.jpg")
+    with pytest.raises(FaceproofError, match=f"{folder}/gone.{ending}"):
+        list(list_images([f"{folder}/gone.{ending}"], stores_and_shards=True))
+
+
+def test_a_list_in_a_store_that_is_none_is_named_by_its_url(photos, bucket, tmp_path):
+    for name, content in {"a.csv": "file\nz.jpg", "b.parquet": "no table"}.items():
+        (tmp_path / name).write_text(content)
+        ObjectStore(f"{bucket}/some").put(tmp_path / name)
+        with pytest.raises(FaceproofError, match=rf"^{bucket}/some/{name} (has no column|cannot)"):
+            list(list_images([f"{bucket}/some/{name}"], stores_and_shards=True))
 
 
 def test_a_parquet_file_without_paths_is_refused(tmp_path):

@@ -498,6 +498,7 @@ def test_more_than_the_queue_holds_is_told_to_come_back(model, image, monkeypatc
         figures = client.get("/metrics").text
     assert 'faceproof_requests_total{client="api",outcome="answered"} 3.0' in figures
     assert 'faceproof_requests_total{client="api",outcome="503"} 1.0' in figures
+    assert 'faceproof_file_bytes_count{kind="image"} 3.0' in figures
     assert "faceproof_in_work 0.0" in figures
 
 

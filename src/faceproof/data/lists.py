@@ -40,7 +40,7 @@ def open_list(file: Path, errors: str = "strict") -> TextIO:
     return file.open(encoding=encoding, errors=errors, newline="")
 
 
-def csv_rows(lines: TextIO, file: Path) -> Iterator[dict[str, str]]:
+def csv_rows(lines: TextIO, file: Path | str) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV file by the names of their columns; empty lines are left out.
 
     The delimiter is the one that makes most columns of the first line: comma, semicolon, tabulator
@@ -62,7 +62,7 @@ def csv_rows(lines: TextIO, file: Path) -> Iterator[dict[str, str]]:
         raise FaceproofError(f"{file} cannot be read as CSV: {error}") from error
 
 
-def _csv_rows(lines: TextIO, file: Path) -> Iterator[dict[str, str]]:
+def _csv_rows(lines: TextIO, file: Path | str) -> Iterator[dict[str, str]]:
     header = next((line for line in lines if line.strip()), "")
     number = 1
     if match := re.fullmatch(r'"?sep=(.)"?\s*', header):  # Excel's note of its delimiter

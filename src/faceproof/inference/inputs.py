@@ -26,6 +26,8 @@ from faceproof.data.shards.paths import PLACE, find_member
 from faceproof.data.shards.reading import INDEX, SAMPLES, ShardSet
 from faceproof.errors import FaceproofError
 from faceproof.inference.objects import (
+    MAX_LIST_BYTES,
+    as_file,
     bucket_of,
     is_in_store,
     is_object,
@@ -73,7 +75,9 @@ def list_images(
     left_out = LeftOut() if left_out is None else left_out
     listed = dict[str, Iterator[str]]()
     for word in words:
-        if _holds_shards(word):
+        if is_object(word) and word.lower().endswith(LISTS):
+            listed[word] = _listed_in_store(word, left_out)
+        elif _holds_shards(word):
             listed[word] = _in_shards(word, stores_and_shards)
         elif is_object(word):
             listed[word] = list_objects(word, left_out)
@@ -117,21 +121,20 @@ def _paths_of(shards: ShardSet) -> Iterator[str]:
 
 
 def _check_object(url: str, stores_and_shards: bool) -> None:
-    """Refuse a URL where object stores are not read, or of a list; allow what the user names."""
+    """Refuse a URL where object stores are not read; allow what the user names."""
     bucket_of(url)  # before the URL is repeated
     if not stores_and_shards:
         raise FaceproofError(
             f"{url} is in an object store; faceproof predict reads images there, and this command "
             "does not: copy them to this machine"
         )
-    if url.lower().endswith(LISTS):
-        raise FaceproofError(f"{url} is a list in an object store; copy the list to this machine")
-    allow([url.rstrip("/")])
+    is_list = url.lower().endswith(LISTS)  # which names what lies beside it
+    allow([url.rpartition("/")[0] if is_list else url.rstrip("/")])
 
 
 def _allowed_path(path: str, word: str, stores_and_shards: bool) -> str:
     """Return a path that may be read."""
-    if is_in_store(path) and not is_in_store(word):
+    if is_in_store(path) and (not is_in_store(word) or word.lower().endswith(LISTS)):
         if not stores_and_shards:
             _check_object(path, stores_and_shards)
         refuse_unnamed_store(path, "standard input" if word in STDIN else word)
@@ -206,39 +209,57 @@ def is_video(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
 
 
-def _listed(file: Path) -> Iterator[str]:
-    """Yield the paths in a list, without reading all of it at once."""
+def _listed_in_store(url: str, left_out: LeftOut) -> Iterator[str]:
+    """Yield the paths in a list that is an object; relative ones are of what lies beside it."""
+    folder = url.rpartition("/")[0]
+    with as_file(url, MAX_LIST_BYTES) as copy:
+        for path in _not_left_behind(_listed(Path(copy), url), left_out):
+            if is_in_store(path) or Path(path).is_absolute():
+                yield path
+                continue
+            place = os.path.normpath(path)
+            if place.startswith(".."):
+                raise FaceproofError(
+                    f"{url} names {path}, which is not beside it or below; write the whole URL"
+                )
+            yield f"{folder}/{place}"
+
+
+def _listed(file: Path, name: str | None = None) -> Iterator[str]:
+    """Yield the paths in a list, without reading all of it at once; `name` is for messages."""
+    name = name or str(file)
     if file.suffix.lower() == ".parquet":
-        yield from _listed_in_parquet(file)
+        yield from _listed_in_parquet(file, name)
         return
     # A system's name of a file may be no text.
     with open_list(file, errors="surrogateescape") as lines:
         if file.suffix.lower() == ".txt":
             yield from bare_lines(lines)
             return
-        for row in csv_rows(lines, file):
+        for row in csv_rows(lines, name):
             if "path" not in row:
                 raise FaceproofError(
-                    f"{file} has no column path; found {', '.join(row)}: name the column of the "
+                    f"{name} has no column path; found {', '.join(row)}: name the column of the "
                     "images path, in the first line"
                 )
             if row["path"]:
                 yield row["path"]
 
 
-def _listed_in_parquet(file: Path) -> Iterator[str]:
+def _listed_in_parquet(file: Path, name: str) -> Iterator[str]:
     try:
         with pyarrow.parquet.ParquetFile(file) as table:
             if set(PLACE) <= set(table.schema_arrow.names):
                 raise FaceproofError(
-                    f"{file} is the table of a set of shards; name its folder, {file.parent}"
+                    f"{name} is the table of a set of shards; name its folder, "
+                    f"{name.rpartition('/')[0] or '.'}"
                 )
             if "path" not in table.schema_arrow.names:
                 raise FaceproofError(
-                    f"{file} has no column path; found {', '.join(table.schema_arrow.names)}: name "
+                    f"{name} has no column path; found {', '.join(table.schema_arrow.names)}: name "
                     "the column of the images path"
                 )
             for batch in table.iter_batches(columns=["path"]):
                 yield from filter(None, batch["path"].cast(pa.string()).to_pylist())
     except (OSError, pa.ArrowException) as error:
-        raise FaceproofError(f"{file} cannot be read as Parquet: {error}") from error
+        raise FaceproofError(f"{name} cannot be read as Parquet: {error}") from error

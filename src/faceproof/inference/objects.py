@@ -25,7 +25,9 @@ from faceproof.lookup import is_allowed_place
 SCHEMES = ("s3://", "gs://")
 AT_ONCE = 16  # requests to a store
 MAX_AT_ONCE = 2**24  # bytes of an object that is fetched with others, and waits among them
-MAX_VIDEO_BYTES = 2 * 10**9  # of a video, which is copied to this machine
+# Of what is copied to this machine.
+MAX_VIDEO_BYTES = 2 * 10**9
+MAX_LIST_BYTES = 2 * 10**10
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Result = TypeVar("Result")
@@ -193,19 +195,20 @@ def _stamp(path: str) -> str | None:
 
 
 @contextmanager
-def as_file(path: str) -> Iterator[str]:
+def as_file(path: str, limit: int | None = None) -> Iterator[str]:
     """Yield a file of this machine with what lies at a path: itself, or a copy of an object.
 
     Raises:
-        UnreadableObjectError: the object is not there, is too large, or may not be read.
+        UnreadableObjectError: the object is not there, has more than `limit` bytes (by default
+            those of a video), or may not be read.
     """
     if not is_object(path):
         yield path
         return
     store, name = _place(path)
-    with tempfile.TemporaryDirectory(prefix="faceproof-video-") as folder:
-        copy = Path(folder) / f"video{Path(name).suffix}"
-        store.fetch(name, copy, MAX_VIDEO_BYTES)
+    with tempfile.TemporaryDirectory(prefix="faceproof-") as folder:
+        copy = Path(folder) / f"copy{Path(name).suffix}"
+        store.fetch(name, copy, limit or MAX_VIDEO_BYTES)
         yield str(copy)
 
 

@@ -44,8 +44,8 @@ class PredictConfig:
     Attributes:
         paths: images, videos, folders (with all below), patterns, a .csv or .parquet file with a
             column path, a .txt file with one path a line, a folder of faceproof shard, or - for
-            paths on standard input. Images, videos and folders may lie in an object store:
-            s3://BUCKET/FOLDER, gs://BUCKET/FOLDER.
+            paths on standard input. All but patterns may lie in an object store: s3://BUCKET/FOLDER,
+            gs://BUCKET/FOLDER.
         detector: the artifact's folder, made by faceproof export; or hf://OWNER/NAME of the Hugging
             Face hub, or hf://OWNER/NAME@REVISION.
         out: the file to write, .csv, .jsonl or .parquet; with --on a folder, which may be one of an
