@@ -283,7 +283,7 @@ def test_every_method_trains(word: str, faces: tuple[str, ...], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("word", ["ema=0.5", "swa=0.5"])
-def test_averaged_weights_are_those_of_the_artifact(
+def test_a_run_that_averages_its_weights_is_exported(
     word: str, faces: tuple[str, ...], tmp_path: Path
 ) -> None:
     assert_reloads(train(tmp_path / "run", *faces, *SMALL, word, "trainer.max_epochs=2"))

@@ -49,6 +49,8 @@ def is_allowed(name: str) -> bool:
 
 def is_allowed_place(url: str) -> bool:
     """Say whether the user has named this place, or one that it lies in, such as s3://BUCKET."""
+    if {".", ".."} & set(url.split("/")):  # a store's client may resolve them
+        return False
     places = {place.rstrip("/") for place in _named()}
     return any(url == place or url.startswith(f"{place}/") for place in places)
 

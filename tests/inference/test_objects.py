@@ -14,7 +14,7 @@ from faceproof.data.kinds import LeftOut
 from faceproof.data.shards import store
 from faceproof.data.shards.store import ObjectStore, ShardError
 from faceproof.errors import FaceproofError
-from faceproof.inference import objects
+from faceproof.inference import inputs, objects
 from faceproof.inference.files import Loading, _Files
 from faceproof.inference.inputs import list_images
 from faceproof.inference.objects import Fetched
@@ -158,8 +158,27 @@ def test_a_list_may_lie_in_a_store_and_names_what_is_beside_it(photos, bucket, t
         listed("../others/z.jpg")
     with pytest.raises(FaceproofError, match="s3://another would be asked with your credentials"):
         listed("s3://another/z.jpg")
-    with pytest.raises(FaceproofError, match=f"{folder}/gone.{ending}"):
-        list(list_images([f"{folder}/gone.{ending}"], stores_and_shards=True))
+    for elsewhere in (f"{folder}/../others/z.jpg", f"{folder}/./z.jpg"):
+        with pytest.raises(FaceproofError, match="would be asked with your credentials"):
+            listed(elsewhere)
+    assert listed(' "..z.jpg" ', "deep\\a.jpg") == [f"{folder}/..z.jpg", f"{folder}/deep/a.jpg"]
+    with pytest.raises(FaceproofError, match=f"no object or folder {folder}/gone.{ending}"):
+        list_images([f"{folder}/gone.{ending}"], stores_and_shards=True)
+
+
+def test_a_list_in_a_store_that_is_too_large_is_named(photos, bucket, tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text("z.jpg")
+    ObjectStore(bucket).put(tmp_path / "list.txt")
+    monkeypatch.setattr(inputs, "MAX_LIST_BYTES", 3)
+    with pytest.raises(FaceproofError, match=f"{bucket}/list.txt cannot be read: it has 5 bytes"):
+        list(list_images([f"{bucket}/list.txt"], stores_and_shards=True))
+
+
+@both_stores
+def test_a_whole_bucket_is_listed(photos, bucket):
+    names = ["a b.jpg", "damaged.jpg", "z.jpg", "deep/er/é#1.jpeg"]
+    found = list(list_images([bucket], stores_and_shards=True))
+    assert found == [f"{bucket}/some/photos/{name}" for name in names]
 
 
 def test_a_list_in_a_store_that_is_none_is_named_by_its_url(photos, bucket, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from faceproof import lookup
 from faceproof.cli.main import run
 from faceproof.data.kinds import LeftOut
+from faceproof.data.shards.paths import find_member
 from faceproof.data.shards.reading import shard_set
 from faceproof.data.shards.store import ObjectStore
 from faceproof.errors import FaceproofError
@@ -75,13 +76,17 @@ def test_what_a_list_makes_up_is_a_row(photos, detector, tmp_path):
     shards = tmp_path / "shards"
     good = next(list_images([str(shards)], stores_and_shards=True))
     places = ["shard-000000.tar@0-99999999999999-00000000", "shard-9.tar@0-1-00000000",
-              f"shard-000000.tar@{10**25}-1-00000000"]  # fmt: skip
+              f"shard-000000.tar@{10**18}-1-00000000",
+              "shard-000000.tar@512-10-00000000"]  # fmt: skip
     words = [good, *(f"{shards}/{place}/x.jpg" for place in places)]
     (tmp_path / "list.txt").write_text("\n".join(words))
+    long = f"{shards}/shard-000000.tar@{'1' * 5000}-1-00000000/x.jpg"
+    assert find_member(long) is None  # a file that is not there
     out = tmp_path / "rows.parquet"
     assert predict(tmp_path / "list.txt", "--detector", detector, "--out", out) == 1
     errors = pq.read_table(out)["error"].to_pylist()
     assert errors[0] is None
+    assert len(errors) == 5
     assert all("the path is of another set of shards, or made up" in error for error in errors[1:])
 
 
@@ -141,6 +146,7 @@ def test_a_list_may_name_images_in_shards_of_stores_that_are_allowed(photos, buc
         list(list_images([str(tmp_path / "list.txt")], stores_and_shards=True))
     lookup.allow([there])
     assert list(list_images([str(tmp_path / "list.txt")], stores_and_shards=True)) == paths
+    assert list(list_images(paths, stores_and_shards=True)) == paths
 
 
 @pytest.mark.usefixtures("photos")

@@ -5,6 +5,7 @@ They are listed one by one, and paths stay plain strings: there may be a million
 
 import glob
 import os
+import posixpath
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,14 +25,15 @@ from faceproof.data.layout import walk_files
 from faceproof.data.lists import ListedPaths, bare_lines, csv_rows, open_list
 from faceproof.data.shards.paths import PLACE, find_member
 from faceproof.data.shards.reading import INDEX, SAMPLES, ShardSet
+from faceproof.data.shards.store import UnreadableObjectError
 from faceproof.errors import FaceproofError
 from faceproof.inference.objects import (
     MAX_LIST_BYTES,
     as_file,
     bucket_of,
-    is_in_store,
     is_object,
     is_set_of_shards,
+    is_store_url,
     list_objects,
     refuse_unnamed_store,
 )
@@ -64,10 +66,11 @@ def list_images(
     """
     if not words:
         raise FaceproofError("name images, folders, patterns, a list, or - for standard input")
-    words = [word if word in STDIN or is_in_store(word) else as_on_disk(word) for word in words]
+    words = [word if word in STDIN or is_store_url(word) else as_on_disk(word) for word in words]
     for word in words:
-        if is_in_store(word):
-            _check_object(word, stores_and_shards)
+        if is_store_url(word):
+            _refuse_store(word, stores_and_shards)
+            allow([word.rpartition("/")[0] if _is_list(word) else word.rstrip("/")])
         elif word not in STDIN and not _is_there(word) and _pattern(word) is None:
             raise FaceproofError(
                 f"there is no file or folder {word}, nor does it match any as a pattern"
@@ -75,12 +78,11 @@ def list_images(
     left_out = LeftOut() if left_out is None else left_out
     listed = dict[str, Iterator[str]]()
     for word in words:
-        if is_object(word) and word.lower().endswith(LISTS):
-            listed[word] = _listed_in_store(word, left_out)
-        elif _holds_shards(word):
+        if _holds_shards(word):
             listed[word] = _in_shards(word, stores_and_shards)
         elif is_object(word):
-            listed[word] = list_objects(word, left_out)
+            found = list_objects(word, left_out)  # refuses at once what is not there
+            listed[word] = _listed_in_store(word, left_out) if _is_list(word) else found
     return (
         _allowed_path(os.fspath(path), word, stores_and_shards)
         for word in words
@@ -89,9 +91,15 @@ def list_images(
 
 
 def _is_there(word: str) -> bool:
-    """Say whether a word is a file or folder of this machine, or an image in a shard."""
+    """Say whether a word is a file or folder of this machine, or an image in a shard anywhere."""
     member = find_member(word)
-    return Path(word).exists() or (member is not None and Path(member.root, INDEX).exists())
+    return Path(word).exists() or (
+        member is not None and (is_store_url(word) or Path(member.root, INDEX).exists())
+    )
+
+
+def _is_list(word: str) -> bool:
+    return word.lower().endswith(LISTS)
 
 
 def _holds_shards(word: str) -> bool:
@@ -120,23 +128,20 @@ def _paths_of(shards: ShardSet) -> Iterator[str]:
         yield from batch["path"].to_pylist()
 
 
-def _check_object(url: str, stores_and_shards: bool) -> None:
-    """Refuse a URL where object stores are not read; allow what the user names."""
+def _refuse_store(url: str, stores_and_shards: bool) -> None:
+    """Refuse a URL that names no bucket, or where object stores are not read."""
     bucket_of(url)  # before the URL is repeated
     if not stores_and_shards:
         raise FaceproofError(
             f"{url} is in an object store; faceproof predict reads images there, and this command "
             "does not: copy them to this machine"
         )
-    is_list = url.lower().endswith(LISTS)  # which names what lies beside it
-    allow([url.rpartition("/")[0] if is_list else url.rstrip("/")])
 
 
 def _allowed_path(path: str, word: str, stores_and_shards: bool) -> str:
     """Return a path that may be read."""
-    if is_in_store(path) and (not is_in_store(word) or word.lower().endswith(LISTS)):
-        if not stores_and_shards:
-            _check_object(path, stores_and_shards)
+    if is_store_url(path) and (not is_store_url(word) or _is_list(word)):
+        _refuse_store(path, stores_and_shards)
         refuse_unnamed_store(path, "standard input" if word in STDIN else word)
     return path
 
@@ -165,7 +170,7 @@ def _glob(pattern: str) -> Iterator[str]:
 def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
     if word in STDIN:
         for line in _not_left_behind(bare_lines(map(os.fsdecode, sys.stdin.buffer)), left_out):
-            yield line if is_in_store(line) else as_on_disk(line)
+            yield line if is_store_url(line) else as_on_disk(line)
     elif Path(word).is_dir():
         yield from _below(word, left_out)
     elif not _is_there(word):
@@ -179,11 +184,11 @@ def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
                 yield match
             else:
                 left_out.add(kind, match)
-    elif word.lower().endswith(LISTS):
+    elif _is_list(word):
         file = Path(word)
         paths = ListedPaths(file.parent, file)
         for path in _not_left_behind(_listed(file), left_out):
-            yield path if is_in_store(path) else paths.find(path)
+            yield path if is_store_url(path) else paths.find(path)
     elif is_left_behind(word.rpartition(os.sep)[2]):
         left_out.add(LEFT_BEHIND, word)
     else:
@@ -212,17 +217,23 @@ def is_video(path: str) -> bool:
 def _listed_in_store(url: str, left_out: LeftOut) -> Iterator[str]:
     """Yield the paths in a list that is an object; relative ones are of what lies beside it."""
     folder = url.rpartition("/")[0]
-    with as_file(url, MAX_LIST_BYTES) as copy:
-        for path in _not_left_behind(_listed(Path(copy), url), left_out):
-            if is_in_store(path) or Path(path).is_absolute():
-                yield path
-                continue
-            place = os.path.normpath(path)
-            if place.startswith(".."):
-                raise FaceproofError(
-                    f"{url} names {path}, which is not beside it or below; write the whole URL"
-                )
-            yield f"{folder}/{place}"
+    try:
+        with as_file(url, MAX_LIST_BYTES) as copy:
+            for path in _not_left_behind(_listed(Path(copy), url), left_out):
+                is_whole = is_store_url(path) or Path(path).is_absolute()
+                yield path if is_whole else f"{folder}/{_beside(path, url)}"
+    except UnreadableObjectError as error:
+        raise FaceproofError(f"{url} cannot be read: {error.reason}") from error
+
+
+def _beside(path: str, url: str) -> str:
+    """Return a relative path of the list at a URL, as a name in its folder."""
+    name = posixpath.normpath(path.strip().strip("\"'").replace("\\", "/"))
+    if name == ".." or name.startswith("../"):
+        raise FaceproofError(
+            f"{url} names {path}, which is not beside it or below; write the whole URL"
+        )
+    return name
 
 
 def _listed(file: Path, name: str | None = None) -> Iterator[str]:

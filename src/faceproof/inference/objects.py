@@ -45,21 +45,28 @@ class Fetched(NamedTuple):
     is_large: bool = False
 
 
-def is_in_store(path: str) -> bool:
+def is_store_url(path: str) -> bool:
     """Say whether a path is of an object store, s3://BUCKET/NAME or gs://BUCKET/NAME."""
     return path.startswith(SCHEMES)
 
 
 def is_object(path: str) -> bool:
     """Say whether a path is of an object of its own in a store, not of an image in a shard."""
-    return is_in_store(path) and find_member(path) is None
+    return is_store_url(path) and find_member(path) is None
+
+
+def is_plain_file(path: str) -> bool:
+    """Say whether a path is of a file of this machine, not of an object or an image in a shard."""
+    return not is_store_url(path) and find_member(path) is None
 
 
 def is_set_of_shards(url: str) -> bool:
     """Say whether a URL is of a folder that `faceproof shard` has written."""
     store, name = _place(url.rstrip("/"))
-    return store.kind_of(name) == "folder" and all(
-        store.kind_of(f"{name}/{file}") == "object" for file in (INDEX, SAMPLES)
+    return (
+        bool(name)
+        and store.kind_of(name) == "folder"
+        and all(store.kind_of(f"{name}/{file}") == "object" for file in (INDEX, SAMPLES))
     )
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from faceproof.errors import FaceproofError
-from faceproof.inference.objects import is_object, stamps_of
+from faceproof.inference.objects import is_plain_file, stamps_of
 from faceproof.inference.output_parts import Row, table_of
 from faceproof.inference.part_places import LOCK, Place, place_of
 from faceproof.io.atomic import PARTIAL
@@ -115,7 +115,9 @@ class PartFolder:
 
 def _is_unchanged(path: str, now: str | None, then: str | None) -> bool:
     """Say whether a file is as it was; a file that was not there still is not."""
-    return now == then if then is not None or is_object(path) else not os.path.lexists(path)
+    if then is not None or not is_plain_file(path):
+        return now == then
+    return not os.path.lexists(path)
 
 
 def _read_manifest(files: Place, path: Path | str) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from faceproof.data.image_io import MAX_BYTES
 from faceproof.data.shards.store import ObjectStore, UnreadableObjectError
-from faceproof.inference.objects import is_in_store, open_folder
+from faceproof.inference.objects import is_store_url, open_folder
 from faceproof.io.atomic import atomic_file, explain_disk_errors, remove_partial_files
 from faceproof.io.folders import refuse_file
 from faceproof.io.locks import Lock
@@ -54,7 +54,7 @@ class Place(Protocol):
 def place_of(path: Path | str) -> Place:
     """Return the folder at a path, or at a URL of an object store."""
     text = str(path)
-    return StorePlace(text) if is_in_store(text) else FolderPlace(Path(path))
+    return StorePlace(text) if is_store_url(text) else FolderPlace(Path(path))
 
 
 class FolderPlace:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from faceproof.data.shards.paths import stamp_of_image
 from faceproof.errors import FaceproofError
 from faceproof.inference.files import Loading, predict_files
-from faceproof.inference.objects import is_object
+from faceproof.inference.objects import is_plain_file
 from faceproof.inference.output_parts import MAX_NAMED, Row, schema_of
 from faceproof.inference.part_folder import PartFolder
 from faceproof.inference.predictor import Predictor, load
 from faceproof.inference.worker_setup import WorkerSetup
+from faceproof.io.stamps import stamp_of
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class PartScorer:
 
     def _judge(self, number: int, paths: Sequence[str]) -> list[Row]:
         predictor = self._load()
-        stamps = [None if is_object(path) else stamp_of_image(path) for path in paths]
+        stamps = [stamp_of(path) if is_plain_file(path) else None for path in paths]
         batches = predict_files(predictor, paths, self.job.loading)
         rows = [row for batch in batches for row in batch]
         stamps = [old or row.stamp for old, row in zip(stamps, rows, strict=True)]

@@ -17,7 +17,7 @@ from faceproof.errors import FaceproofError
 from faceproof.inference.faces import check_faces, face_options
 from faceproof.inference.files import Loading
 from faceproof.inference.inputs import STDIN, list_images
-from faceproof.inference.objects import is_in_store
+from faceproof.inference.objects import is_store_url
 from faceproof.inference.output import Tally, make_console, unseen, with_progress
 from faceproof.inference.output_parts import Seen
 from faceproof.inference.part_folder import PartFolder, PartOutput
@@ -98,7 +98,7 @@ def _listed(config: PredictConfig, left_out: LeftOut) -> Iterator[str]:
 def _job(config: PredictConfig, predictor: Predictor, loading: Loading, folder: PartFolder) -> Job:
     words = [word for word in config.paths if word not in STDIN]
     are_absolute = len(words) == len(config.paths) and all(
-        is_in_store(word) or Path(word).is_absolute() for word in words
+        is_store_url(word) or Path(word).is_absolute() for word in words
     )
     there = tuple(word for word in words if Path(word).exists())
     working = working_folder(are_absolute, config.allow)

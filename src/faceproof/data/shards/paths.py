@@ -16,7 +16,7 @@ from faceproof.io.stamps import stamp_of
 MARK = ".tar@"
 SHARD = r"^(?P<shard>.+?/[^/@]+\.tar)@"  # the shard of a path; a pattern for pyarrow's RE2 too
 MEMBER = re.compile(
-    r"(?P<root>.+?)/(?P<shard>[^/@]+\.tar)@(?P<offset>\d+)-(?P<length>\d+)-(?P<crc>[0-9a-f]{8})/"
+    r"(?P<root>.+?)/(?P<shard>[^/@]+\.tar)@(?P<offset>\d{1,19})-(?P<length>\d{1,19})-(?P<crc>[0-9a-f]{8})/"
 )
 PLACE = ("shard", "offset", "length", "crc32")  # the columns that say where an image lies
 IN_SHARD = "in a shard"  # the stamp of an image whose path has its checksum
