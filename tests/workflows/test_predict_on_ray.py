@@ -217,7 +217,11 @@ def test_a_busy_cluster_is_told_before_it_is_waited_for(monkeypatch, caplog, fre
     [
         ([], 1, None),
         ([ConnectionAbortedError("Traceback:\nno server")] * 2, 3, None),
-        ([ConnectionAbortedError("Traceback:\nno server")] * 3, 3, "in 3 attempts: no server"),
+        (
+            [ConnectionAbortedError("Traceback:\nno server")] * 3,
+            3,
+            "in none of 3 attempts: no server",
+        ),
         ([ConnectionError("timeout")], 1, "no Ray cluster answers at ray://head:10001: timeout"),
     ],
 )
