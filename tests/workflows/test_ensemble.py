@@ -24,6 +24,7 @@ from faceproof.workflows.ensemble import ensemble
 from faceproof.workflows.ensemble_config import EnsembleConfig
 from tests.conftest import write_images
 from tests.jobs import evaluate, train
+from tests.small_sources import TINY, write_sources
 
 QUIET = "loader.num_workers=0"
 
@@ -58,6 +59,22 @@ def made(runs, tmp_path):
     return ensemble(
         EnsembleConfig((small.path, large.path), out=tmp_path / "both", weights="fitted")
     )
+
+
+def test_what_all_members_left_out_is_left_out_of_the_ensemble(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = (*TINY, f"data.file={write_sources(tmp_path)}", "leave_out.source=[a]")
+    members = [
+        train(tmp_path / name, *words, f"seed={seed}", *more)
+        for seed, (name, *more) in enumerate((["one"], ["two"], ["all", "leave_out.split=all"]))
+    ]
+    both = ensemble(EnsembleConfig(tuple(m.path for m in members[:2]), out=tmp_path / "both"))
+    found = evaluate(both.path, "split=held_out", QUIET)
+    rows = read_predictions(found / "predictions.parquet")
+    assert rows["path"].to_pylist() == pq.read_table(members[0].held_out)["path"].to_pylist()
+    mixed = ensemble(EnsembleConfig(tuple(m.path for m in members[1:]), out=tmp_path / "mixed"))
+    with pytest.raises(FaceproofError, match=r"has no held_out\.parquet"):
+        evaluate(mixed.path, "split=held_out", QUIET)
 
 
 def scores(run):

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from faceproof.audit.seen import read_seen
 from faceproof.data.listing import describe_crop, framing_of
+from faceproof.data.run_tables import read_held_out
 from faceproof.data.table import write_table
 from faceproof.errors import FaceproofError
 from faceproof.evaluation.calibration import Calibration
@@ -168,11 +169,24 @@ def ensemble(config: EnsembleConfig) -> RunFolder:
         "ensemble": {"average": config.average, "weights": config.weights, "members": members},
         "data": {"name": data, "task": task.name},
     }
+    if left_out := _shared_left_out(runs):
+        described["leave_out"] = left_out
+        shutil.copyfile(runs[0].held_out, run.held_out)
     write_text(run.config, yaml_text(described))
     for member in made.members:
         print(f"{member.weight:.3f}  {printable(member.run.path.name)}")
     print(f"next:\n  faceproof evaluate {run.argument('run')}")
     return run
+
+
+def _shared_left_out(runs: Sequence[RunFolder]) -> dict[str, Any]:
+    """Return the `leave_out` of runs from which the same images were left out; empty otherwise."""
+    if not all(one.held_out.is_file() for one in runs):
+        return {}
+    settings = [one.read_config().get("leave_out", {}) for one in runs]
+    paths = [read_held_out(one)["path"] for one in runs]
+    same = all(one == settings[0] for one in settings) and all(one == paths[0] for one in paths)
+    return dict(settings[0]) if same else {}
 
 
 def make_ensemble(
