@@ -20,6 +20,7 @@ from faceproof.io.run_folder import RunFolder
 from faceproof.models.build import build_network
 from faceproof.task import get_task
 from faceproof.workflows.ensemble import FORMAT
+from faceproof.workflows.export import export_run
 from tests.conftest import write_images
 
 POINT = OperatingPoint(Calibration("temperature", 0.5), 0.5, "youden", None, 4, 4)
@@ -72,6 +73,12 @@ def write_run(folder: Path, task="deepfake", seed=0, size=16, point=POINT, gain=
     """Write a run of eight validation images."""
     write_network(folder, task, seed, size, gain)
     return finish_run(folder, task, point)
+
+
+def write_artifact(folder: Path) -> Path:
+    """Export a run whose scores are far apart, and return the artifact."""
+    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
+    return folder / "artifact"
 
 
 def finish_run(folder: Path, task="deepfake", point=POINT):

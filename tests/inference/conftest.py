@@ -9,8 +9,7 @@ import pytest
 from faceproof.cli.main import run
 from faceproof.inference.worker_setup import WorkerSetup
 from faceproof.workflows import predict_on_ray, ray_cluster
-from faceproof.workflows.export import export_run
-from tests.small_runs import write_run
+from tests.small_runs import write_artifact
 from tests.small_stores import bucket, google, server
 
 PLACE = re.compile(r".*@[0-9]+-[0-9]+-[0-9a-f]{8}/")  # of an image in shards
@@ -21,8 +20,7 @@ __all__ = ["bucket", "google", "server"]  # fixtures
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector")
-    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
-    return folder / "artifact"
+    return write_artifact(folder)
 
 
 @pytest.fixture

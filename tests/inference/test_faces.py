@@ -21,14 +21,13 @@ from faceproof.prepare.detectors import load_detector
 from faceproof.prepare.finding import find_faces
 from faceproof.workflows.export import export_cascade, export_run
 from tests.small_photographs import data, one_face, tensor, two_faces
-from tests.small_runs import write_run
+from tests.small_runs import write_artifact, write_run
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector")
-    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
-    return folder / "artifact"
+    return write_artifact(folder)
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,17 @@ def test_what_a_list_makes_up_is_a_row(photos, detector, tmp_path):
     assert all("the path is of another set of shards, or made up" in error for error in errors[1:])
 
 
+@pytest.mark.usefixtures("photos", "cluster_of_one")
+def test_a_cluster_judges_made_up_paths_again_and_holds_the_others(detector, tmp_path, capsys):
+    good = list(list_images([str(tmp_path / "shards")], stores_and_shards=True))[:2]
+    made_up = f"{tmp_path}/shards/shard-9.tar@0-1-00000000/x.jpg"
+    (tmp_path / "list.txt").write_text("\n".join([*good, made_up]))
+    words = (tmp_path / "list.txt", "--detector", detector, "--out", tmp_path / "rows")
+    on_ray = ("--on", "ray", "--batch-size", 1, "--part-size", 1)
+    assert [predict(*words, *on_ray) for _ in range(2)] == [1, 1]
+    assert "2 images were judged before, and hold" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("photos")
 @pytest.mark.parametrize("error", [CannotWriteError("no room left"), OSError(5, "disk is broken")])
 def test_a_machine_that_fails_stops_the_command(detector, tmp_path, monkeypatch, error):
@@ -132,8 +143,6 @@ def test_a_shard_that_a_store_has_lost_stops_the_command(photos, bucket, detecto
     ObjectStore(there).put(lost)
     assert predict(*words) == 0
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 10
-    (tmp_path / "shards" / "samples.parquet").unlink()  # somebody's own shards.json
-    assert list(list_images([str(tmp_path / "shards")])) == []
 
 
 def test_a_list_may_name_images_in_shards_of_stores_that_are_allowed(photos, bucket, tmp_path):
@@ -174,7 +183,9 @@ def test_a_shard_that_is_damaged_stops_the_command_which_goes_on_when_it_is_mend
 @pytest.mark.usefixtures("photos")
 def test_what_names_shards_wrongly_says_what_to_name(detector, tmp_path):
     shards = tmp_path / "shards"
-    with pytest.raises(FaceproofError, match=f"set of shards; name its folder, {shards}"):
+    with pytest.raises(FaceproofError, match=f"{shards}/samples.parquet is the table of a set"):
         predict(shards / "samples.parquet", "--detector", detector)
     with pytest.raises(FaceproofError, match=f"{shards} is a set of shards; faceproof predict"):
         run(["prepare", str(shards), "--out", str(tmp_path / "out")])
+    (shards / "samples.parquet").unlink()  # shards.json alone may be somebody's own
+    assert list(list_images([str(shards)])) == []

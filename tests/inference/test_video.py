@@ -30,7 +30,7 @@ from faceproof.prepare.video import (
 )
 from faceproof.workflows.export import export_cascade, export_run
 from tests.conftest import write_images
-from tests.small_runs import POINT, write_run
+from tests.small_runs import POINT, write_artifact, write_run
 
 pytest.importorskip("av", reason="videos take PyAV")
 
@@ -42,8 +42,7 @@ FIT = Fit(16, "bilinear")
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector")
-    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
-    return folder / "artifact"
+    return write_artifact(folder)
 
 
 def shown_at(times, targets):

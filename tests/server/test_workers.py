@@ -12,9 +12,8 @@ import httpx
 import pytest
 
 from faceproof.cli.main import main
-from faceproof.workflows.export import export_run
 from tests.conftest import write_images
-from tests.small_runs import write_run
+from tests.small_runs import write_artifact
 
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
@@ -30,8 +29,7 @@ WAITING = 180  # seconds for a worker to come up on a busy machine
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector")
-    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
-    return folder / "artifact"
+    return write_artifact(folder)
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ from faceproof.errors import FaceproofError
 from faceproof.inference.contact_sheet import SIDE
 from faceproof.inference.inputs import list_images
 from faceproof.inference.output_parts import Row
-from faceproof.workflows.export import export_cascade, export_run
+from faceproof.workflows.export import export_cascade
 from tests.conftest import write_images
-from tests.small_runs import images_of, write_run
+from tests.small_runs import images_of, write_artifact, write_run
 
 COLUMNS = [
     *("path", "verdict", "called", "probability", "logit", "threshold", "error", "frames"),
@@ -35,8 +35,7 @@ COLUMNS = [
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detector")
-    export_run(write_run(folder / "run", gain=40.0), folder / "artifact")
-    return folder / "artifact"
+    return write_artifact(folder)
 
 
 @pytest.fixture

@@ -220,7 +220,7 @@ def test_a_busy_cluster_is_told_before_it_is_waited_for(monkeypatch, caplog, fre
         (
             [ConnectionAbortedError("Traceback:\nno server")] * 3,
             3,
-            "in none of 3 attempts: no server",
+            "refused this client in 3 attempts: no server",
         ),
         ([ConnectionError("timeout")], 1, "no Ray cluster answers at ray://head:10001: timeout"),
     ],

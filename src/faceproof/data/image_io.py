@@ -15,11 +15,11 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from faceproof.data.image_limits import MAX_PARTS, check_scans, check_size, open_image
+from faceproof.data.image_limits import MAX_BYTES, MAX_PARTS, check_scans, check_size, open_image
 from faceproof.data.kinds import why_unknown
 from faceproof.data.quiet_decoders import quieten_decoders
 from faceproof.data.shards.paths import find_member
-from faceproof.data.shards.reading import MAX_IMAGE, read_member
+from faceproof.data.shards.reading import read_member
 from faceproof.data.shards.store import ShardError
 from faceproof.errors import FaceproofError
 
@@ -40,7 +40,6 @@ ORIENTATION = 0x0112  # the EXIF tag
 BACKGROUND = 255
 STRIP_PIXELS = 500_000  # converted at a time
 NOT_THERE = "the file is not there"
-MAX_BYTES = MAX_IMAGE  # of a file
 # A pipe without a writer must not block; Windows must not translate line ends.
 OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # What the decoders raise for damaged files; any other exception is a defect of ours.

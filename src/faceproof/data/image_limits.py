@@ -18,6 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from faceproof.data.kinds import FORMATS, extra_of
 from faceproof.errors import FaceproofError
 
+MAX_BYTES = 2**29  # of a file: more than any within Pillow's limit on pixels takes
 PREFIX = "FACEPROOF_"  # of the environment variables that hold the limits
 
 JPEG, PNG, GIF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")

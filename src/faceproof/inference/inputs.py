@@ -187,7 +187,7 @@ def _expand(word: str, left_out: LeftOut) -> Iterator[str]:
     elif _is_list(word):
         file = Path(word)
         paths = ListedPaths(file.parent, file)
-        for path in _not_left_behind(_listed(file), left_out):
+        for path in _not_left_behind(_listed(file, word), left_out):
             yield path if is_store_url(path) else paths.find(path)
     elif is_left_behind(word.rpartition(os.sep)[2]):
         left_out.add(LEFT_BEHIND, word)
@@ -236,9 +236,8 @@ def _beside(path: str, url: str) -> str:
     return name
 
 
-def _listed(file: Path, name: str | None = None) -> Iterator[str]:
+def _listed(file: Path, name: str) -> Iterator[str]:
     """Yield the paths in a list, without reading all of it at once; `name` is for messages."""
-    name = name or str(file)
     if file.suffix.lower() == ".parquet":
         yield from _listed_in_parquet(file, name)
         return
@@ -262,8 +261,7 @@ def _listed_in_parquet(file: Path, name: str) -> Iterator[str]:
         with pyarrow.parquet.ParquetFile(file) as table:
             if set(PLACE) <= set(table.schema_arrow.names):
                 raise FaceproofError(
-                    f"{name} is the table of a set of shards; name its folder, "
-                    f"{name.rpartition('/')[0] or '.'}"
+                    f"{name} is the table of a set of shards; name the folder that it is in"
                 )
             if "path" not in table.schema_arrow.names:
                 raise FaceproofError(

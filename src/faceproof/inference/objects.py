@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from faceproof.data.image_io import MAX_BYTES, UnreadableImageError, read_file
+from faceproof.data.image_io import UnreadableImageError, read_file
+from faceproof.data.image_limits import MAX_BYTES
 from faceproof.data.kinds import FOLDER, IMAGE, OWN_OUTPUT, VIDEO, LeftOut, is_own_output, kind_of
 from faceproof.data.shards.paths import find_member, stamp_of_image
 from faceproof.data.shards.reading import INDEX, SAMPLES

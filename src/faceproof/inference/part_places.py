@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from faceproof.data.image_io import MAX_BYTES
+from faceproof.data.image_limits import MAX_BYTES
 from faceproof.data.shards.store import ObjectStore, UnreadableObjectError
 from faceproof.inference.objects import is_store_url, open_folder
 from faceproof.io.atomic import atomic_file, explain_disk_errors, remove_partial_files

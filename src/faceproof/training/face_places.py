@@ -32,12 +32,14 @@ def place_faces(real: pa.Table, config: SynthesisConfig, max_bytes: int) -> Oval
     known = int((~np.isnan(ovals).any(1)).sum())
     if not known and config.faces == "stored":
         raise no_landmarks()
-    if is_first_process() and not known and config.faces == "auto":
+    if not is_first_process() or known == len(ovals):
+        return ovals if known else None
+    if not known and config.faces == "auto":
         log.info(
             "no image says where its face is: pseudo-fakes change where it is in a portrait; "
             "synthesis.faces=found finds the faces first"
         )
-    if is_first_process() and known < len(ovals) and (known or config.faces != "auto"):
+    else:
         log.warning(
             "of %d of %d real training images it is not known where the face is; their "
             "self-blended ones change where it is in a portrait", len(ovals) - known, len(ovals),

@@ -21,7 +21,7 @@ from faceproof.performance.threads import wait_briefly
 
 CLIENT, LOCAL = "ray://", "local"
 OBJECT_STORE = 100_000_000  # bytes, beside the paths: results pass through it, no images
-ATTEMPTS = 3  # at connecting to a cluster that answers, and does not let a client in
+ATTEMPTS = 3  # at connecting to a cluster that answers, and refuses
 PAUSE = 1.0  # seconds between two attempts
 # What changes the answers or the speed of a process, and must be the same in a worker; and where
 # object stores are. Credentials are not among it: each machine has its own, or the role of one.
@@ -115,7 +115,7 @@ def connected(on: str, num_bytes: int = 0) -> Iterator[None]:
 
 
 def _connect(address: str, options: Mapping[str, Any]) -> None:
-    """Connect this process; again where the cluster answers, and does not let a client in."""
+    """Connect this process; again where the cluster answers, and refuses."""
     import ray
 
     for attempt in range(1, ATTEMPTS + 1):
@@ -126,7 +126,7 @@ def _connect(address: str, options: Mapping[str, Any]) -> None:
             *_, reason = ["", *str(error).strip().splitlines()]
             if attempt == ATTEMPTS:
                 raise FaceproofError(
-                    f"the Ray cluster at {address} answers, and let this client in in none of "
+                    f"the Ray cluster at {address} answers, and refused this client in "
                     f"{ATTEMPTS} attempts: {reason}"
                 ) from error
             log.warning("the Ray cluster at %s: %s; trying again", address, reason)

@@ -21,6 +21,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet
 
+from faceproof.data.image_limits import MAX_BYTES
 from faceproof.data.shards.local_copies import VARIABLE, max_bytes, open_copy, remove_copy
 from faceproof.data.shards.paths import PLACE, Member, member_paths
 from faceproof.data.shards.store import ObjectStore, ShardError, is_url
@@ -35,7 +36,6 @@ SAMPLES = "samples.parquet"
 STATISTICS = "file_statistics.parquet"
 UNREADABLE = "unreadable.csv"
 AGAIN = "copy it again, or write the shards again"
-MAX_IMAGE = 2**29  # bytes of an image: more than any within Pillow's limit on pixels takes
 MIXED = 8  # shards whose images are mixed in training
 MAX_OPEN = 2 * MIXED  # shards that a process keeps open
 
@@ -46,6 +46,12 @@ log = logging.getLogger(__name__)
 
 class NoSuchImageError(ShardError):
     """A path of an image that is not in the set which it names."""
+
+    def __init__(self, member: Member) -> None:
+        super().__init__(
+            f"{member.root}/{member.shard} holds no such image of {member.length:,} bytes at "
+            f"{member.offset:,}: the path is of another set of shards, or made up"
+        )
 
 
 @dataclass(frozen=True)
@@ -175,12 +181,8 @@ class ShardSet:
         """Return the bytes of an image; see `read_member`."""
         file = self.files.get(member.shard)
         end = member.offset + member.length
-        none = NoSuchImageError(
-            f"{self.root}/{member.shard} holds no such image of {member.length:,} bytes at "
-            f"{member.offset:,}: the path is of another set of shards, or made up"
-        )
-        if file is None or end > file.bytes or member.length > MAX_IMAGE:
-            raise none
+        if file is None or end > file.bytes or member.length > MAX_BYTES:
+            raise NoSuchImageError(member)
 
         def intact() -> bytes | None:
             file = self._open_shard(member.shard)  # a reference, so that it stays open meanwhile
@@ -190,7 +192,7 @@ class ShardSet:
         if (found := intact()) is not None:
             return found
         if self.open(member.shard, digest_of) == file.sha256:  # so that the path is to blame
-            raise none
+            raise NoSuchImageError(member)
         return self._intact(member.shard, intact, f"the {member.length:,} bytes from "
                             f"{member.offset:,} on are not those that were written")  # fmt: skip
 
