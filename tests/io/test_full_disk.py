@@ -412,6 +412,26 @@ def test_a_loading_process_that_is_killed_stops_the_run_which_goes_on(
     assert_same_run(whole, go_on(tmp_path / "run", "loader.num_workers=1"))
 
 
+def test_a_loading_process_that_dies_while_a_checkpoint_is_written_leaves_it_whole(
+    tiny, whole, tmp_path, monkeypatch
+):
+    # `whole` was trained before by this process, and Lightning has removed torch's handler.
+    save, written = torch.save, []
+
+    def killed_while_saving(checkpoint, file):
+        save(checkpoint, file)
+        written.append(checkpoint["global_step"])
+        if len(written) == 3:
+            process = multiprocessing.active_children()[0].pid
+            os.kill(process, signal.SIGKILL)
+            os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)  # it is torch's to take away
+
+    monkeypatch.setattr(torch, "save", killed_while_saving)
+    with pytest.raises(FaceproofError, match="a worker process died"):
+        train(tmp_path / "run", *tiny, "loader.num_workers=2")
+    assert torch.load(tmp_path / "run/last.ckpt", weights_only=True)["global_step"] == written[2]
+
+
 def may_unshare():
     words = ("unshare", "--map-root-user", "--mount", "true")
     found = shutil.which("unshare")

@@ -3,6 +3,8 @@
 import contextlib
 import multiprocessing
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ PATIENCE, PER_IMAGE = 300.0, 2.0
 DEATH = ("DataLoader worker (pid", "DataLoader timed out")  # torch's messages have no class
 SHARED = Path("/dev/shm")
 OPTION = "loader.num_workers"  # of training and evaluation
+_torch_handler: dict[int, Any] = {}  # by the number of its signal
 
 
 class WorkerDiedError(FaceproofError):
@@ -68,6 +71,21 @@ def _end_workers() -> None:
         with contextlib.suppress(RuntimeError):  # torch's handler reports the death here
             process.kill()
             process.join()
+
+
+def _hear_of_deaths() -> None:
+    """Let torch's handler report a dead worker at once, not when its batch is long overdue.
+
+    torch sets the handler once in a process, and Lightning removes it after the first training.
+    """
+    number = getattr(signal, "SIGCHLD", None)  # Windows has none
+    if number is None or threading.current_thread() is not threading.main_thread():
+        return
+    handler = signal.getsignal(number)
+    if getattr(handler, "__module__", "").startswith("torch."):
+        _torch_handler[number] = handler
+    elif handler is signal.SIG_DFL and number in _torch_handler:
+        signal.signal(number, _torch_handler[number])
 
 
 @contextlib.contextmanager
@@ -109,6 +127,7 @@ class Loader(DataLoader[Any]):
         number = 0 if self._iterator is not None else self.num_workers
         with explain_missing_workers(number):
             batches = super().__iter__()
+        _hear_of_deaths()
         return taken(batches)
 
 

@@ -1,8 +1,10 @@
 """Work on many small parts by processes, for what threads would do under Python's one lock."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -56,6 +58,28 @@ def in_processes(
             f"a process that {what} has died, probably for want of memory; start the command again "
             "with more memory, or with fewer cores (taskset -c 0 on Linux)"
         ) from error
+
+
+@contextlib.contextmanager
+def reports_of_deaths_wait() -> Iterator[None]:
+    """Hold the signal of a dead process back until the block is left, so that the block is whole.
+
+    torch's handler raises an error where a process of a loader has died, in whatever line runs.
+    """
+    number: int | None = getattr(signal, "SIGCHLD", None)  # Windows has none
+    handler = None if number is None else signal.getsignal(number)
+    in_main = threading.current_thread() is threading.main_thread()
+    if number is None or not callable(handler) or not in_main:
+        yield
+        return
+    arrived: list[int] = []
+    signal.signal(number, lambda signum, frame: arrived.append(signum))
+    try:
+        yield
+    finally:
+        signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(number)
 
 
 def end_with_parent() -> None:

@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from faceproof.data.loaders import ResumableLoader
 from faceproof.errors import FaceproofError
 from faceproof.io.atomic import atomic_file
+from faceproof.io.processes import reports_of_deaths_wait
 from faceproof.models.state_dicts import load_plain
 from faceproof.models.weights import check_numbers
 from faceproof.training.config import CheckpointConfig
@@ -53,7 +54,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Write a checkpoint; the old one stays until the new one is complete."""
-        with atomic_file(Path(path)) as partial, partial.open("wb") as written:
+        with (
+            reports_of_deaths_wait(),
+            atomic_file(Path(path)) as partial,
+            partial.open("wb") as written,
+        ):
             torch.save(checkpoint, written)
 
 
