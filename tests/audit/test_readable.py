@@ -132,7 +132,7 @@ def test_the_memory_is_in_the_cache_and_nothing_is_left_half_written(
     readable_rows(listed(root))
     written = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert [path.suffix for path in written] == [".parquet"]
-    assert written[0].parent == cache_folder() / "file-statistics-2"
+    assert written[0].parent == cache_folder() / f"file-statistics-{file_statistics.FORMAT}"
     monkeypatch.delenv("FACEPROOF_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "faceproof"

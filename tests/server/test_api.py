@@ -100,7 +100,11 @@ def test_an_image_unlike_those_of_training_is_answered_with_a_reason(model, imag
         scorer = replace(model.scorer, members=[replace(member, network=knowing)], novelty=point)
         with TestClient(make_api_only(replace(model, scorer=scorer), Limits())) as client:
             answer = send(client, image).json()
+            counted = client.get("/metrics").text
         assert (answer["novelty"], answer["is_strange"]) == (2.0, strange)
+        assert 'faceproof_novelty_bucket{kind="image",le="1.5"} 0.0' in counted
+        assert 'faceproof_novelty_bucket{kind="image",le="2.0"} 1.0' in counted
+        assert "faceproof_image_width_count 1.0" in counted
         usual = model(image).reason
         assert answer["reason"] == ("unlike the training images" if strange else usual)
         assert answer["verdict"] == ("unsure" if strange else model(image).verdict)

@@ -7,9 +7,13 @@ import socket
 import threading
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import faceproof
+from faceproof.audit.file_statistics import statistics_of_file
+from faceproof.data.image_io import decode_image
 
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
@@ -210,6 +214,27 @@ def test_too_many_connections_are_told_so_as_every_error_is():
     status, headers, body = said_by(ConnectionLimit(echo, 2), "/", state=state)
     assert (status, headers[b"retry-after"]) == (503, b"1")
     assert json.loads(body) == {"error": "more than 2 connections are open; try again later"}
+
+
+def test_what_images_are_like_is_counted_as_the_file_statistics_have_it(tmp_path):
+    queue = JudgingQueue(Limits())
+    metrics = Metrics(queue, "mine", "1f")
+    noise = np.random.default_rng(0).normal(100, 30, (700, 300, 3)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    metrics.add_image(decode_image((tmp_path / "noise.png").read_bytes()))
+    lines = metrics.text().decode().splitlines()
+    queue.close()
+    expected = statistics_of_file(str(tmp_path / "noise.png"))
+    sums = {
+        "width": 300, "height": 700, "sharpness": expected["sharpness"],
+        "brightness": np.mean(expected["colour"][:3]), "contrast": np.mean(expected["colour"][3:]),
+    }  # fmt: skip
+    for name, value in sums.items():
+        assert f"faceproof_image_{name}_count 1.0" in lines
+        (line,) = (one for one in lines if one.startswith(f"faceproof_image_{name}_sum "))
+        assert float(line.split()[1]) == pytest.approx(value), name
+    assert 'faceproof_image_width_bucket{le="256.0"} 0.0' in lines
+    assert 'faceproof_image_width_bucket{le="512.0"} 1.0' in lines
 
 
 def test_verdicts_visits_and_the_detector_are_counted():

@@ -36,7 +36,7 @@ from faceproof.io.processes import in_processes
 from faceproof.io.progress import progress
 from faceproof.lookup import allow, allowed
 
-FORMAT = 2  # raise it with every change to how a statistic is computed
+FORMAT = 3  # raise it with every change to how a statistic is computed
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -239,6 +239,9 @@ def statistics_of_file(path: str) -> dict[str, Any]:
     except image_io.UNREADABLE as error:  # Pillow may refuse the header of a file that decodes
         return {"path": path, "size": size, "reason": image_io.reason_of(error)}
     grey, (mean, deviation) = numbers.grey_of(image), numbers.colours(image)
+    small = numbers.resized(grey, SMALL)
+    detail = numbers.laplacian(small)
+    sharp = numbers.middle(grey, numbers.JUDGED)
     return {
         "path": path,
         "size": size,
@@ -247,9 +250,9 @@ def statistics_of_file(path: str) -> dict[str, Any]:
         "suffix": Path(path).suffix.lower(),
         **header,
         "colour": [*mean.tolist(), *deviation.tolist()],
-        "sharpness": numbers.sharpness(numbers.middle(grey, 2 * SMALL)),
+        "sharpness": numbers.log_variance(detail if small is grey else numbers.laplacian(sharp)),
         "spectrum": numbers.radial_spectrum(numbers.middle(grey, CROP)).tolist(),
-        "border": numbers.border_detail(numbers.resized(grey, SMALL)).tolist(),
+        "border": numbers.border_detail(detail).tolist(),
     }
 
 

@@ -62,6 +62,7 @@ def _add_predict(
     app: FastAPI, judge: Judge, queue: JudgingQueue, metrics: Metrics, token: bool
 ) -> None:
     limits = queue.limits
+    judge.uploads.watch = metrics.add_image
     most = limits.max_frames
     about = {
         "frames": f"of a video, at most {most}",

@@ -4,17 +4,29 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from faceproof import __version__
+from faceproof.data.image_statistics import JUDGED, colours, grey_of, middle, sharpness
 from faceproof.server.judging_queue import JudgingQueue
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 PROBABILITIES = tuple(number / 10 for number in range(1, 11))
 BYTES = tuple(1000 * 2**power for power in range(2, 17, 2))  # 4 kB to 66 MB
 NOVELTIES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)  # 1 is usual
+SIDES = tuple(2**power for power in range(6, 14))  # 64 to 8,192 pixels
+# What an image is like, and the bounds of its histogram; defined as in a detector's reference.json.
+OF_IMAGES = {
+    "width": ("Width of the images that were read, in pixels.", SIDES),
+    "height": ("Height of the images that were read, in pixels.", SIDES),
+    "brightness": ("Mean over pixels and channels, from 0 to 255.", tuple(range(25, 251, 25))),
+    "contrast": ("Standard deviation over pixels, mean of channels.", tuple(range(10, 101, 10))),
+    "sharpness": ("Log variance of the Laplacian of the middle.", tuple(range(1, 11))),
+}
 SUM: Literal["livesum"] = "livesum"  # prometheus_client's word: over the processes that are alive
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -60,6 +72,10 @@ class Metrics:
         self._bytes = Histogram(
             "faceproof_file_bytes", words, ["kind"], registry=own, buckets=BYTES
         )
+        self._of_images = {
+            name: Histogram(f"faceproof_image_{name}", words, registry=own, buckets=bounds)
+            for name, (words, bounds) in OF_IMAGES.items()
+        }
         self.visits = Counter("faceproof_page_visits", "Times the page was sent.", registry=own)
         name, words = "faceproof_request_seconds", "Seconds from a request's arrival to its answer."
         self._seconds = Histogram(name, words, buckets=BUCKETS, registry=own)
@@ -92,6 +108,19 @@ class Metrics:
             self._novelties.labels(kind).observe(novelty)
         if num_bytes is not None:
             self._bytes.labels(kind).observe(num_bytes)
+
+    def add_image(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Count what an image is like, (3, H, W), before it is fitted or faces are found in it."""
+        mean, deviation = colours(pixels)
+        found = {
+            "width": pixels.shape[2],
+            "height": pixels.shape[1],
+            "brightness": mean.mean(),
+            "contrast": deviation.mean(),
+            "sharpness": sharpness(grey_of(middle(pixels, JUDGED))),
+        }
+        for name, value in found.items():
+            self._of_images[name].observe(value)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

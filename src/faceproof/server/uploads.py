@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import BinaryIO, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
@@ -35,6 +37,9 @@ Found = TypeVar("Found")
 class UploadReader:
     """Reads uploads, several at the same time in one budget of memory, videos among them.
 
+    Attributes:
+        watch: called with each image that was read, (3, H, W) uint8.
+
     Raises:
         FaceproofError: the budget does not hold the largest image that is taken.
     """
@@ -48,6 +53,7 @@ class UploadReader:
                 f"{limits.max_pixels:,.0f}, which takes {takes}; change one of them"
             )
         self.limits = limits
+        self.watch: Callable[[npt.NDArray[np.uint8]], None] = lambda pixels: None
         self._memory = MemoryBudget(int(limits.decoding_megabytes * 1_000_000))
 
     def read(
@@ -110,7 +116,9 @@ class UploadReader:
             raise RefusedError(413, f"the image has {found}; at most {most} are taken")
         try:
             with self._memory.take(num_pixels * BYTES_PER_PIXEL, deadline):
-                return torch.from_numpy(decode_image(data))
+                pixels = decode_image(data)
+                self.watch(pixels)
+                return torch.from_numpy(pixels)
         except TimeoutError as error:
             raise too_late(self.limits) from error
         except UnreadableImageError as error:

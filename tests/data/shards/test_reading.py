@@ -82,7 +82,7 @@ def test_statistics_in_shards_are_read_once_and_not_cached(
     found = file_statistics.file_statistics_of(files_too)
     assert found["path"].to_pylist() == files_too["path"].to_pylist()
     assert len(asked) == 1
-    (memory,) = (tmp_path / "file-statistics-2").iterdir()
+    (memory,) = (tmp_path / f"file-statistics-{file_statistics.FORMAT}").iterdir()
     remembered = pa.parquet.read_table(memory)["path"].to_pylist()
     assert sorted(remembered) == sorted(files.table["path"].to_pylist())
 
