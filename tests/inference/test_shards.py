@@ -1,6 +1,7 @@
 """Images in shards are judged as their files are; shards that are damaged stop the command."""
 
 import io
+import threading
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from faceproof import lookup
 from faceproof.cli.main import run
 from faceproof.data.kinds import LeftOut
 from faceproof.data.shards.paths import find_member
-from faceproof.data.shards.reading import shard_set
+from faceproof.data.shards.reading import read_member, shard_set
 from faceproof.data.shards.store import ObjectStore
 from faceproof.errors import FaceproofError
 from faceproof.inference import files
@@ -130,6 +131,28 @@ def test_shards_in_a_store_are_judged_by_one_machine_and_by_a_cluster(
         assert len(parts) == 3
         together = pa.concat_tables([pq.read_table(part) for part in parts])
         assert together.equals(pq.read_table(tmp_path / "one.parquet"))
+
+
+def test_the_next_shards_are_fetched_while_images_are_judged(
+    photos, bucket, detector, tmp_path, monkeypatch
+):
+    upload(tmp_path / "shards", f"{bucket}/shards")
+    wanted = sorted(f"{bucket}/shards/{file.name}" for file in (tmp_path / "shards").glob("*.tar"))
+    fetched, ready = [], threading.Event()
+
+    def bring(shard):
+        fetched.append(shard)
+        ready.set()
+
+    def read(member):
+        assert ready.wait(60)
+        return read_member(member)
+
+    monkeypatch.setattr("faceproof.data.shards.order._bring", bring)
+    monkeypatch.setattr(files, "read_member", read)
+    words = ("--detector", detector, "--batch-size", 2, "--workers", 0)
+    assert predict(f"{bucket}/shards", *words, "--out", tmp_path / "rows.csv") == 0
+    assert fetched == wanted
 
 
 def test_a_shard_that_a_store_has_lost_stops_the_command(photos, bucket, detector, tmp_path):

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from faceproof.data.image_io import decode_image, read_image
 from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
 from faceproof.data.model_input import Fit
+from faceproof.data.shards.order import fetching_as_they_come
 from faceproof.data.shards.paths import IN_SHARD, Member, find_member
 from faceproof.data.shards.reading import NoSuchImageError, read_member
 from faceproof.data.shards.store import ShardError, UnreadableObjectError
@@ -203,7 +204,7 @@ def load_files(
     loader = DataLoader(
         _Files(fits, loading),
         batch_size=batch_size,
-        sampler=chain(first, coming),
+        sampler=fetching_as_they_come(chain(first, coming)),
         num_workers=workers,
         collate_fn=_collate,
         timeout=PATIENCE + PER_VIDEO * batch_size if workers else 0,

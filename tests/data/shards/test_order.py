@@ -1,6 +1,7 @@
 """The order of an epoch over shards: every row once, few shards at a time, the same on resuming."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from faceproof.augment.transforms import Augment
 from faceproof.data import DataSet
 from faceproof.data.datasets import ImageDataset
 from faceproof.data.samplers import EpochSampler
-from faceproof.data.shards.order import Shards, find_shards
+from faceproof.data.shards.order import Shards, fetching_as_they_come, find_shards
+from faceproof.data.shards.paths import Member
 from faceproof.data.shards.reading import MIXED
 from faceproof.data.shards.store import ShardError
 from faceproof.data.table import concat_tables, select
@@ -152,6 +154,36 @@ def test_shards_are_on_this_machine_before_their_rows_are_read(
     next(rows)  # no image is read
     wait_for(lambda: len(list((tmp_path / "cache" / "shards").glob("*.tar"))) > MIXED)
     assert len(list(rows)) == 55
+
+
+def test_shards_are_fetched_before_paths_whose_order_nobody_knows_are_yielded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brought: list[str] = []
+    monkeypatch.setattr("faceproof.data.shards.order._bring", brought.append)
+    monkeypatch.setattr("faceproof.data.shards.order.LOOKED_AT", 25)
+    asked: list[str] = []
+
+    def of_set(root: str) -> list[str]:
+        return [Member(root, f"{n // 10}.tar", n, 1, n).path(f"{n}.jpg") for n in range(60)]
+
+    def asked_one_by_one(paths: list[str]) -> Iterator[str]:
+        for path in paths:
+            asked.append(path)
+            yield path
+
+    plain = ["/a.jpg", "b.jpg", *of_set("/here")]
+    in_store = of_set("s3://b/set")
+    coming = fetching_as_they_come(asked_one_by_one([*plain, *in_store, *plain]))
+    for path in plain:  # nothing is to be fetched, so nothing is held
+        assert next(coming) == path == asked[-1]
+    assert not brought
+    assert next(coming) == in_store[0]
+    assert len(asked) == len(plain) + 26
+    wait_for(lambda: brought == [f"s3://b/set/{n}.tar" for n in range(3)])
+    assert list(coming) == [*in_store[1:], *plain]
+    wait_for(lambda: brought == [f"s3://b/set/{n}.tar" for n in range(6)])
+    wait_for(lambda: not [one for one in threading.enumerate() if one.name == "shards"])
 
 
 def test_after_a_shard_that_cannot_be_fetched_no_more_are_asked_for(

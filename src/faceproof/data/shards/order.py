@@ -5,8 +5,9 @@ an image's neighbours in an epoch come from its own shard and a few others, whic
 to epoch; within a shard the images are mixed already.
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from faceproof.data.shards.paths import any_in_shards, shards_of
+from faceproof.data.shards.paths import any_in_shards, find_member, shards_of
 from faceproof.data.shards.reading import MIXED, shard_set
 
 AHEAD = MIXED  # shards that are fetched before they are needed
+LOOKED_AT = 4096  # paths among which they are found where no order is known
 FILES_AS_SHARD = 1024  # files that count as one shard where a table holds both
 
 Rows = npt.NDArray[np.int64]
@@ -42,25 +44,13 @@ class Shards:
 
     def fetching_ahead(self, rows: Rows) -> Iterator[int]:
         """Yield rows, while a thread fetches the shards of the rows that come next."""
-        coming = self._coming(rows)
-        if not coming:
-            yield from rows.tolist()
-            return
-        wanted: SimpleQueue[str | None] = SimpleQueue()
-        stopped, num_wanted = Event(), 0
-        # A process may end while it fetches: the next one removes the unfinished file.
-        Thread(target=_fetch, args=(wanted, stopped), name="shards", daemon=True).start()
-        try:
+        coming, num_wanted = self._coming(rows), 0
+        with _fetcher() as fetch:
             for place, row in enumerate(rows.tolist()):
                 while num_wanted < len(coming) and coming[max(num_wanted - AHEAD, 0)][0] <= place:
-                    wanted.put(coming[num_wanted][1])
+                    fetch(coming[num_wanted][1])
                     num_wanted += 1
                 yield row
-        except BaseException:
-            stopped.set()
-            raise
-        finally:  # not stopped after the last row: worker processes still read some
-            wanted.put(None)
 
     def _coming(self, rows: Rows) -> list[tuple[int, str]]:
         """Return the place of each shard's first row, and the shard, of object stores only."""
@@ -68,6 +58,58 @@ class Shards:
         found = sorted(zip(first.tolist(), codes.tolist(), strict=True))
         named = [(place, self.names[code]) for place, code in found]
         return [(place, name) for place, name in named if name is not None and "://" in name]
+
+
+def fetching_as_they_come(paths: Iterable[str]) -> Iterator[str]:
+    """Yield paths, while a thread fetches the shards of object stores that the next ones lie in.
+
+    It sees them `LOOKED_AT` paths before they are yielded, from the first one in such a shard on.
+    """
+    held, last = deque[str](), None
+    with _fetcher() as fetch:
+        for path in paths:
+            held.append(path)
+            member = find_member(path)
+            if member is None or "://" not in member.root:
+                yield from _emptied(held)
+                continue
+            if (shard := f"{member.root}/{member.shard}") != last:
+                fetch(shard)
+                last = shard
+            if len(held) > LOOKED_AT:
+                yield held.popleft()
+        yield from _emptied(held)
+
+
+def _emptied(held: deque[str]) -> Iterator[str]:
+    while held:
+        yield held.popleft()
+
+
+@contextmanager
+def _fetcher() -> Iterator[Callable[[str], None]]:
+    """Give a function that has a shard fetched by a thread, one after the other.
+
+    The thread starts with the first shard: it would not live on in a process that is forked after.
+    """
+    wanted: SimpleQueue[str | None] = SimpleQueue()
+    stopped, begun = Event(), False
+
+    def fetch(shard: str) -> None:
+        nonlocal begun
+        if not begun:
+            # A process may end while it fetches: the next one removes the unfinished file.
+            Thread(target=_fetch, args=(wanted, stopped), name="shards", daemon=True).start()
+            begun = True
+        wanted.put(shard)
+
+    try:
+        yield fetch
+    except BaseException:
+        stopped.set()
+        raise
+    finally:  # not stopped after the last one: worker processes still read some
+        wanted.put(None)
 
 
 def _fetch(wanted: "SimpleQueue[str | None]", stopped: Event) -> None:
