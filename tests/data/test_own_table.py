@@ -64,9 +64,9 @@ def test_columns_of_ones_own_are_mapped_and_null_leaves_them_out(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label\na.jpg,2\n", r"'2' in the column label \(a.jpg\), which is none of real, fake"
-         r".*data\.labels\.2=real \(null leaves its rows out\)"),
-        ("path,split\na.jpg,fold1\n", r"none of train, val, .*data\.splits\.fold1=train"),
+        ("path,label\na.jpg,2\n", r"'2' in the column label \(a.jpg\); known are real, fake"
+         r": say what each means by data\.labels\.2=real or =fake \(null leaves its rows out\)"),
+        ("path,split\na.jpg,fold1\n", r"known are train, val, .*data\.splits\.fold1=train or =val"),
         ("path,fold\na.jpg,1\n", r"path, fold; fold is none .*data\.columns\.fold=path"),
         ("file\na.jpg\n", r"file is none of an image table"),
         ("label\nreal\n", r"none with the images: .*data\.columns\.NAME=path"),

@@ -131,5 +131,5 @@ def test_a_word_that_is_in_no_row_of_a_table_is_said(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         table(tmp_path, labels={"swap": "fake", "REAL": "real"}).list()
-    assert "data.labels gives a meaning to 'swap', which is in no row" in caplog.text
+    assert "data.labels gives a meaning to 'swap', found in no row" in caplog.text
     assert "REAL" not in caplog.text

@@ -160,6 +160,38 @@ def test_subgroups_stand_in_the_page_and_the_tables(tmp_path: Path) -> None:
     assert without.subgroups == found.subgroups
 
 
+def test_equal_scores_have_no_winner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, scores in (("a", logits(1)), ("b", logits(1)), ("c", -logits(1))):
+        table(tmp_path / f"{name}.csv", scores)
+    words = ["compare", "--score", "logit", "a.csv", "b.csv"]
+    assert main(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a and b rank the images equally well: ROC-AUC" in said
+    assert "best" not in said.partition("equally well")[0]
+    assert "lead" not in said
+    assert main([*words, "c.csv", "--out", "three"]) == 0
+    assert "Their lead over the other is real" in " ".join(capsys.readouterr().out.split())
+
+
+def test_tables_whose_labels_have_their_own_words_say_what_each_may_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = table(tmp_path / "a.csv", logits(1)).read_text()
+    (tmp_path / "b.csv").write_text(text.replace("real", "genuine").replace("fake", "deepfake"))
+    words = ["compare", "a.csv", "b.csv", "--score", "logit"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "'deepfake', 'genuine' in the column label" in said
+    assert "say what each means by '--labels.deepfake=real' or =fake" in said
+    assert main([*words, "--labels.deepfake=fake", "--labels.genuine=real"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "a.csv: --labels gives a meaning to 'deepfake', 'genuine', found in no row" in said
+
+
 def test_the_command_compares_tables_of_different_kinds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,7 +202,8 @@ def test_the_command_compares_tables_of_different_kinds(
     words = ["compare", "a.csv", "b.csv", "--columns.file=path", "--columns.p_fake=percent"]
     assert main([*words, "--columns.score=logit"]) == 0
     assert "a ranks the images best" in " ".join(capsys.readouterr().out.split())
-    assert main(["compare", "a.csv", "--score", "logit"]) == 2
-    assert "two runs or tables; found a.csv alone" in capsys.readouterr().err
+    for again in ([], ["./a.csv"]):
+        assert main(["compare", "a.csv", *again, "--score", "logit"]) == 2
+        assert "a.csv alone" in capsys.readouterr().err
     with pytest.raises(FaceproofError, match="--score-of says how tables of scores are read"):
         CompareConfig((Path("runs/a"), Path("runs/b")), score_of="real")

@@ -332,7 +332,7 @@ def test_a_server_cannot_find_faces_without_the_extra(model, monkeypatch):
         (png(101, 100), 413, "101 x 100 pixels; at most 10,000"),
         (b"x" * 200_001, 413, "at most 0.2 megabytes"),
         (b"x" * (200_001 + OVERHEAD), 413, "at most 0.2 megabytes"),
-        (b"", 400, "no file in the field file"),
+        (b"", 400, "the file in the field file is empty"),
     ],
 )
 def test_what_is_refused_is_told_in_words(client, data, status, words):

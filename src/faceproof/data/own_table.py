@@ -141,11 +141,14 @@ def _text(cell: str, column: str) -> str | None:
     return (cell if column == "path" else cell.strip()) or None
 
 
-def map_words(columns: Columns, file: Path, task: Task, labels: Words, splits: Words) -> Columns:
+def map_words(
+    columns: Columns, file: Path, task: Task, labels: Words, splits: Words, settings: str = "data."
+) -> Columns:
     """Bring labels and splits to the words of an image table, and leave out what means nothing.
 
     Class names and the usual words for splits are known in any case; `labels` and `splits` say what
-    others mean, None to leave their rows out.
+    others mean, None to leave their rows out. `settings` is what the names of these settings begin
+    with.
 
     Raises:
         FaceproofError: a word has no meaning.
@@ -158,8 +161,8 @@ def map_words(columns: Columns, file: Path, task: Task, labels: Words, splits: W
     for name, words in given.items():
         if words and name not in columns:
             raise FaceproofError(
-                f"data.{name}s changes nothing: {file} has no column {name}; name one by "
-                f"data.columns.COLUMN={name}, or leave data.{name}s out"
+                f"{settings}{name}s changes nothing: {file} has no column {name}; name one by "
+                f"{settings}columns.COLUMN={name}, or leave {settings}{name}s out"
             )
     keep = [True] * len(columns["path"])
     for column in [name for name in known if name in columns]:
@@ -167,26 +170,35 @@ def map_words(columns: Columns, file: Path, task: Task, labels: Words, splits: W
             _word(word): meaning for word, meaning in (known[column] | dict(given[column])).items()
         }
         found = {word for word in columns[column] if word is not None}
+        if unknown := sorted(word for word in found if _word(word) not in words):
+            raise _unknown(unknown, column, columns, file, task, settings)
         for row, word in enumerate(columns[column]):
-            if word is None:
-                continue
-            if _word(word) not in words:
-                choices = task.classes if column == "label" else SPLITS
-                raise FaceproofError(
-                    f"{file} has {word!r} in the column {column} ({columns['path'][row]}), which "
-                    f"is none of {', '.join(choices)}: say what it means by "
-                    f"{meaning_of(f'data.{column}s', word, choices[0])} (null leaves its rows out)"
-                )
-            meaning = words[_word(word)]
-            columns[column][row] = meaning
-            keep[row] &= meaning is not None
+            if word is not None:
+                meaning = words[_word(word)]
+                columns[column][row] = meaning
+                keep[row] &= meaning is not None
         met = {_word(word) for word in found}
         if missing := [word for word in given[column] if _word(word) not in met]:
             log.warning(
-                "%s: data.%ss gives a meaning to %s, which is in no row; found %s",
-                file, column, ", ".join(map(repr, missing)), shown(found),
+                "%s: %s%ss gives a meaning to %s, found in no row; the rows have %s",
+                file, settings, column, ", ".join(map(repr, missing)), shown(found),
             )  # fmt: skip
     return _chosen(columns, keep)
+
+
+def _unknown(
+    words: Sequence[str], column: str, columns: Columns, file: Path, task: Task, settings: str
+) -> FaceproofError:
+    """Return the error for words of a column that have no meaning; which is the user's to say."""
+    first, *others = task.classes if column == "label" else SPLITS
+    row = columns[column].index(words[0])
+    example = meaning_of(f"{settings}{column}s", words[0], first)
+    either = " or ".join(f"={other}" for other in others)
+    return FaceproofError(
+        f"{file} has {shown(words)} in the column {column} ({columns['path'][row]}); known are "
+        f"{', '.join((first, *others))}: say what each means by {example} or {either} (null leaves "
+        "its rows out)"
+    )
 
 
 def _word(word: str) -> str:

@@ -335,12 +335,7 @@ def _mapped(file: Path, columns: Columns, task: Task, how: ScoreFormat) -> Colum
         words if column in columns else {}
         for column, words in (("label", how.labels), ("split", how.splits))
     )
-    try:
-        return map_words(columns, file, task, labels, splits)
-    except FaceproofError as error:
-        raise FaceproofError(
-            re.sub(r"data\.(?=(columns|labels|splits))", "--", str(error))
-        ) from error
+    return map_words(columns, file, task, labels, splits, settings="--")
 
 
 def _with_images(

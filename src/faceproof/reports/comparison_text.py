@@ -47,17 +47,23 @@ def verdict(comparison: Comparison) -> list[str]:
         what = f"mean {what} over {_seeds(first)}"
         if area.standard_deviation is not None:
             what += f", which vary by a standard deviation of {area.standard_deviation:.3f}"
-    sentences = [f"{first.name} ranks the images best: {what}."]
+    pairs = [pair for pair in comparison.pairs if pair.first == first.name]
+    leads = {pair.second: pair.roc_auc for pair in pairs if pair.roc_auc}
+    equal = [name for name, one in leads.items() if one.difference == 0]
+    if equal:
+        sentences = [f"{_listed([first.name, *equal])} rank the images equally well: {what}."]
+    else:
+        sentences = [f"{first.name} ranks the images best: {what}."]
     if len(comparison.configurations) == 1:
         return [
             *sentences,
             "The runs differ only in their seed, so there is nothing to choose between.",
         ]
-    pairs = [pair for pair in comparison.pairs if pair.first == first.name]
-    leads = {pair.second: pair.roc_auc for pair in pairs if pair.roc_auc}
     if not leads:
         return [*sentences, "The images are too few to say whether any difference is real."]
-    sentences.append(_leads("Its lead", leads))
+    behind = {name: one for name, one in leads.items() if name not in equal}
+    if behind:
+        sentences.append(_leads("Their lead" if equal else "Its lead", behind))
     return sentences + _by_accuracy(comparison) + _cheapest(comparison, leads)
 
 
@@ -148,10 +154,11 @@ def cautions(comparison: Comparison) -> list[str]:
         )
     untuned = [run.name for run in runs if run.threshold_origin == UNTUNED_ORIGIN]
     if untuned:
+        defined = comparison.configurations[0].metrics["roc_auc"] is not None
+        without = "Go by ROC-AUC, average precision and EER, or give" if defined else "Give"
         found.append(
             f"For {_listed(untuned)} no threshold was fixed on validation: what depends on one is "
-            "measured at 0.5. Go by ROC-AUC, average precision and EER, or give rows of the split "
-            "val."
+            f"measured at 0.5. {without} rows of the split val."
         )
     if comparison.num_units < MIN_UNITS:
         found.append(

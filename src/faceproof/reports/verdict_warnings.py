@@ -48,12 +48,14 @@ def _smoke(evaluation: Evaluation) -> Iterator[VerdictWarning]:
 
 def _untuned(evaluation: Evaluation) -> Iterator[VerdictWarning]:
     if evaluation.context.scores is not None and evaluation.context.operating_point is None:
+        without = "Go by ROC-AUC, average precision and EER, which need no threshold, or give"
+        if evaluation.metrics["roc_auc"] is None:  # images of one class
+            without = "Give"
         yield VerdictWarning(
             "No threshold from validation",
             "none was fixed on validation images, so accuracy, precision, recall and F1 are "
-            f"those at {evaluation.context.threshold:g}, for which nothing speaks. Go by ROC-AUC, "
-            "average precision and EER, which need no threshold, or give scores of validation "
-            "images by --validation.",
+            f"those at {evaluation.context.threshold:g}, for which nothing speaks. {without} "
+            "scores of validation images by --validation.",
         )
 
 
@@ -119,7 +121,9 @@ def _few(evaluation: Evaluation) -> Iterator[VerdictWarning]:
         images += f" in {count(num_units)} independent groups"
     if num_units < MIN_UNITS:
         yield VerdictWarning(
-            "Few images", f"{images} are too few for intervals, which need {MIN_UNITS}."
+            "Few images",
+            f"{'1 image is' if num_images == 1 else f'{images} are'} too few for intervals, which "
+            f"need {MIN_UNITS}.",
         )
         return
     for name, shown in (("roc_auc", "ROC-AUC"), ("accuracy", "accuracy")):

@@ -98,8 +98,10 @@ def _add_predict(
             raise RefusedError(400, "send the file as multipart/form-data in the field file")
         async with request.form(max_files=1, max_fields=4) as form:
             upload = form.get("file")
-            if not isinstance(upload, UploadFile) or not upload.size:
+            if not isinstance(upload, UploadFile):
                 raise RefusedError(400, "there is no file in the field file")
+            if not upload.size:
+                raise RefusedError(400, "the file in the field file is empty")
             if upload.size > limits.max_bytes:
                 raise too_large(limits)
             answer = await queue.work(judge.answer, upload.file, question, queue.deadline())

@@ -50,11 +50,11 @@ def compare(config: CompareConfig) -> Path:
         FaceproofError: the runs cannot be compared.
     """
     lookup.allow(config.allow)
-    tables = [path for path in config.runs if is_table(path)]
-    folders = [path for path in config.runs if path not in tables]
+    tables = [*{path.resolve(): path for path in config.runs if is_table(path)}.values()]
+    folders = [path for path in config.runs if not is_table(path)]
     runs = find_runs(folders, 1 if tables else 2) if folders else []
     if len(runs) + len(tables) < 2:
-        raise FaceproofError(f"a comparison needs two runs or tables; found {tables[0]} alone")
+        raise FaceproofError(f"a comparison needs two runs or tables; found {tables[-1]} alone")
     scored = _read(runs, tables, config)
     costs, timed_on = list[Cost](), None
     if runs:
