@@ -248,3 +248,20 @@ def test_other_errors_are_left_alone(error: Exception) -> None:
     with pytest.raises(type(error)) as raised, explain_dead_workers():
         raise error
     assert raised.value is error
+
+
+def test_a_dead_worker_is_heard_of_after_lightning_has_removed_the_handler():
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        for _ in range(2):
+            batches = loaders.Loader([1, 2, 3], num_workers=1)
+            assert [batch.item() for batch in batches] == [1, 2, 3]
+            handler = signal.getsignal(signal.SIGCHLD)
+            assert handler.__module__ == "torch.utils.data._utils.signal_handling"
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # as Lightning does
+        own = lambda number, frame: None  # noqa: E731
+        signal.signal(signal.SIGCHLD, own)
+        list(loaders.Loader([1], num_workers=1))
+        assert signal.getsignal(signal.SIGCHLD) is own
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from faceproof.errors import FaceproofError
-from faceproof.io.processes import in_processes
+from faceproof.io.processes import in_processes, reports_of_deaths_wait
 
 SCRIPT = """
 import sys
@@ -85,3 +88,54 @@ def _is_alive(process: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+@pytest.fixture
+def deaths(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What a handler of dead processes has been told; it raises, as torch's does."""
+    told: list[str] = []
+
+    def tell_and_raise(number: int, frame: object) -> None:
+        told.append("died")
+        raise RuntimeError("a process died")
+
+    before = signal.signal(signal.SIGCHLD, tell_and_raise)
+    yield told
+    assert signal.getsignal(signal.SIGCHLD) is tell_and_raise
+    signal.signal(signal.SIGCHLD, before)
+
+
+def hold(done: list[str], error: Exception | None = None) -> None:
+    with reports_of_deaths_wait():
+        signal.raise_signal(signal.SIGCHLD)
+        done.append("written")
+        if error is not None:
+            raise error
+
+
+def test_a_report_of_a_death_waits_for_the_end_of_a_block(deaths: list[str]) -> None:
+    done: list[str] = []
+    with pytest.raises(RuntimeError, match="a process died"):
+        hold(done)
+    assert done == ["written"]
+    assert deaths == ["died"]
+
+
+def test_of_a_block_that_fails_its_own_error_is_told(deaths: list[str]) -> None:
+    with pytest.raises(OSError, match="no room"):
+        hold([], OSError("no room"))
+    assert not deaths
+
+
+def test_other_threads_write_as_they_are(deaths: list[str]) -> None:
+    found: list[Any] = []
+
+    def write() -> None:
+        with reports_of_deaths_wait():
+            found.append(signal.getsignal(signal.SIGCHLD))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    assert found == [signal.getsignal(signal.SIGCHLD)]
+    assert not deaths

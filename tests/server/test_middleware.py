@@ -9,11 +9,10 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import faceproof
 from faceproof.audit.file_statistics import statistics_of_file
-from faceproof.data.image_io import decode_image
 
 pytest.importorskip("uvicorn", reason="the server takes faceproof[serve]")
 
@@ -29,6 +28,7 @@ from faceproof.server.middleware import (
     respond,
 )
 from faceproof.server.protocol import CONNECTIONS
+from faceproof.server.uploads import UploadReader
 from tests.small_servers import listening
 
 BARE = {"lifespan": "off", "log_level": "critical"}  # for applications that are one function
@@ -220,11 +220,16 @@ def test_what_images_are_like_is_counted_as_the_file_statistics_have_it(tmp_path
     queue = JudgingQueue(Limits())
     metrics = Metrics(queue, "mine", "1f")
     noise = np.random.default_rng(0).normal(100, 30, (700, 300, 3)).clip(0, 255).astype(np.uint8)
-    Image.fromarray(noise).save(tmp_path / "noise.png")
-    metrics.add_image(decode_image((tmp_path / "noise.png").read_bytes()))
+    file, exif = tmp_path / "on its side.jpg", Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(noise).save(file, exif=exif)
+    reader = UploadReader(Limits())
+    reader.watch = metrics.add_image
+    with file.open("rb") as opened:
+        assert reader.read_image(opened, time.monotonic() + 60).shape == (3, 300, 700)
     lines = metrics.text().decode().splitlines()
     queue.close()
-    expected = statistics_of_file(str(tmp_path / "noise.png"))
+    expected = statistics_of_file(str(file))
     sums = {
         "width": 300, "height": 700, "sharpness": expected["sharpness"],
         "brightness": np.mean(expected["colour"][:3]), "contrast": np.mean(expected["colour"][3:]),

@@ -1,6 +1,7 @@
 """Numbers of one grey image that may give a label away: sharpness, spectrum, marks along borders.
 
-They feed the file statistics, in which the audit looks for duplicates and shortcuts.
+They feed the file statistics, in which the audit looks for duplicates and shortcuts, and what a
+server counts of the images it is sent.
 """
 
 import functools

@@ -33,7 +33,7 @@ PATIENCE, PER_IMAGE = 300.0, 2.0
 DEATH = ("DataLoader worker (pid", "DataLoader timed out")  # torch's messages have no class
 SHARED = Path("/dev/shm")
 OPTION = "loader.num_workers"  # of training and evaluation
-_torch_handler: dict[int, Any] = {}  # by the number of its signal
+_heard: list[Any] = []  # torch's handler of dead processes, once it was seen
 
 
 class WorkerDiedError(FaceproofError):
@@ -73,19 +73,20 @@ def _end_workers() -> None:
             process.join()
 
 
-def _hear_of_deaths() -> None:
+def hear_of_deaths() -> None:
     """Let torch's handler report a dead worker at once, not when its batch is long overdue.
 
-    torch sets the handler once in a process, and Lightning removes it after the first training.
+    torch sets the handler with the first worker of a process, and Lightning removes it after the
+    first training.
     """
     number = getattr(signal, "SIGCHLD", None)  # Windows has none
     if number is None or threading.current_thread() is not threading.main_thread():
         return
     handler = signal.getsignal(number)
     if getattr(handler, "__module__", "").startswith("torch."):
-        _torch_handler[number] = handler
-    elif handler is signal.SIG_DFL and number in _torch_handler:
-        signal.signal(number, _torch_handler[number])
+        _heard[:] = [handler]
+    elif _heard and not callable(handler):
+        signal.signal(number, _heard[0])
 
 
 @contextlib.contextmanager
@@ -127,7 +128,7 @@ class Loader(DataLoader[Any]):
         number = 0 if self._iterator is not None else self.num_workers
         with explain_missing_workers(number):
             batches = super().__iter__()
-        _hear_of_deaths()
+        hear_of_deaths()
         return taken(batches)
 
 

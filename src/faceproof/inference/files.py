@@ -10,7 +10,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from faceproof.data.image_io import decode_image, read_image
-from faceproof.data.loaders import PATIENCE, choose_workers, explain_missing_workers
+from faceproof.data.loaders import (
+    PATIENCE,
+    choose_workers,
+    explain_missing_workers,
+    hear_of_deaths,
+)
 from faceproof.data.model_input import Fit
 from faceproof.data.shards.order import fetching_as_they_come
 from faceproof.data.shards.paths import IN_SHARD, Member, find_member
@@ -192,7 +197,10 @@ def _collate(files: Sequence[_File]) -> Loaded | Packed:
 def load_files(
     paths: Iterable[str], fits: Sequence[Fit], loading: Loading, device: str = "cpu"
 ) -> Iterator[Loaded]:
-    """Yield batches of files in their order; each path is taken when it is needed."""
+    """Yield batches of files in their order; each path is taken when it is needed.
+
+    Paths in shards of an object store are taken earlier: see `fetching_as_they_come`.
+    """
     coming = iter(paths)
     batch_size = loading.size_on(device)
     first = list(islice(coming, batch_size))
@@ -211,6 +219,7 @@ def load_files(
     )
     with explain_missing_workers(workers, WORKERS_OPTION):
         batches = iter(loader)
+    hear_of_deaths()
     yield from taken(batches)
 
 

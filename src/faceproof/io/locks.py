@@ -48,17 +48,30 @@ class Lock:
             FaceproofError: another process holds it, or the file is a link.
             CannotWriteError: the disk is full or cannot be written to.
         """
+        try:
+            self._take(-1 if wait else 0)
+        except Timeout:
+            holder = self.holder() or "which has just begun"
+            raise FaceproofError(self.refusal.replace("{holder}", holder)) from None
+
+    def acquire_within(self, seconds: float) -> bool:
+        """Take the lock as `acquire`, and say whether it has come free within so many seconds."""
+        try:
+            self._take(seconds)
+        except Timeout:
+            return False
+        return True
+
+    def _take(self, seconds: float) -> None:
         # A stranger's folder may hold a link to a file of the user's, or a folder.
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
             raise special_file(self.path)
         try:
             with explain_disk_errors(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock.acquire(blocking=wait)
-        except Timeout:
-            holder = self.holder() or "which has just begun"
-            raise FaceproofError(self.refusal.replace("{holder}", holder)) from None
+                self._lock.acquire(timeout=seconds)
         except OSError as error:
+            # filelock's Timeout is an OSError too, without a number.
             if error.errno not in NO_LOCKS:
                 raise
             log.warning(

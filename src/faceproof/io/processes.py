@@ -78,8 +78,8 @@ def reports_of_deaths_wait() -> Iterator[None]:
         yield
     finally:
         signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(number)
+    if arrived:  # where the block has failed, its own error is what is said
+        signal.raise_signal(number)
 
 
 def end_with_parent() -> None:

@@ -21,8 +21,8 @@ NOVELTIES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)  # 1 is usual
 SIDES = tuple(2**power for power in range(6, 14))  # 64 to 8,192 pixels
 # What an image is like, and the bounds of its histogram; defined as in a detector's reference.json.
 OF_IMAGES = {
-    "width": ("Width of the images that were read, in pixels.", SIDES),
-    "height": ("Height of the images that were read, in pixels.", SIDES),
+    "width": ("Width of the images that were read, in pixels, as stored.", SIDES),
+    "height": ("Height of the images that were read, in pixels, as stored.", SIDES),
     "brightness": ("Mean over pixels and channels, from 0 to 255.", tuple(range(25, 251, 25))),
     "contrast": ("Standard deviation over pixels, mean of channels.", tuple(range(10, 101, 10))),
     "sharpness": ("Log variance of the Laplacian of the middle.", tuple(range(1, 11))),
@@ -109,12 +109,15 @@ class Metrics:
         if num_bytes is not None:
             self._bytes.labels(kind).observe(num_bytes)
 
-    def add_image(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Count what an image is like, (3, H, W), before it is fitted or faces are found in it."""
+    def add_image(self, pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> None:
+        """Count what an image is like, (3, H, W), before it is fitted or faces are found in it.
+
+        `size` is its width and height as its file says them, before it is turned upright.
+        """
         mean, deviation = colours(pixels)
         found = {
-            "width": pixels.shape[2],
-            "height": pixels.shape[1],
+            "width": size[0],
+            "height": size[1],
             "brightness": mean.mean(),
             "contrast": deviation.mean(),
             "sharpness": sharpness(grey_of(middle(pixels, JUDGED))),

@@ -38,7 +38,8 @@ class UploadReader:
     """Reads uploads, several at the same time in one budget of memory, videos among them.
 
     Attributes:
-        watch: called with each image that was read, (3, H, W) uint8.
+        watch: called with each image that was read, (3, H, W) uint8, upright, and its width and
+            height as its file says them.
 
     Raises:
         FaceproofError: the budget does not hold the largest image that is taken.
@@ -53,7 +54,7 @@ class UploadReader:
                 f"{limits.max_pixels:,.0f}, which takes {takes}; change one of them"
             )
         self.limits = limits
-        self.watch: Callable[[npt.NDArray[np.uint8]], None] = lambda pixels: None
+        self.watch: Callable[[npt.NDArray[np.uint8], tuple[int, int]], None] = lambda *_: None
         self._memory = MemoryBudget(int(limits.decoding_megabytes * 1_000_000))
 
     def read(
@@ -117,7 +118,7 @@ class UploadReader:
         try:
             with self._memory.take(num_pixels * BYTES_PER_PIXEL, deadline):
                 pixels = decode_image(data)
-                self.watch(pixels)
+                self.watch(pixels, size)
                 return torch.from_numpy(pixels)
         except TimeoutError as error:
             raise too_late(self.limits) from error

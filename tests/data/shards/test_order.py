@@ -17,11 +17,12 @@ from faceproof.audit import file_statistics
 from faceproof.augment.transforms import Augment
 from faceproof.data import DataSet
 from faceproof.data.datasets import ImageDataset
+from faceproof.data.image_io import read_file
 from faceproof.data.samplers import EpochSampler
-from faceproof.data.shards.order import Shards, fetching_as_they_come, find_shards
+from faceproof.data.shards.order import BEGUN, Shards, fetching_as_they_come, find_shards
 from faceproof.data.shards.paths import Member
 from faceproof.data.shards.reading import MIXED
-from faceproof.data.shards.store import ShardError
+from faceproof.data.shards.store import ObjectStore, ShardError
 from faceproof.data.table import concat_tables, select
 from faceproof.models.detector import ImageInput
 from faceproof.training.datamodule import ImageDataModule
@@ -184,6 +185,43 @@ def test_shards_are_fetched_before_paths_whose_order_nobody_knows_are_yielded(
     assert list(coming) == [*in_store[1:], *plain]
     wait_for(lambda: brought == [f"s3://b/set/{n}.tar" for n in range(6)])
     wait_for(lambda: not [one for one in threading.enumerate() if one.name == "shards"])
+
+
+def test_no_more_small_shards_are_fetched_ahead_than_a_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brought: list[str] = []
+    monkeypatch.setattr("faceproof.data.shards.order._bring", brought.append)
+    paths = [Member("s3://b/set", f"{n // 2}.tar", n, 1, n).path(f"{n}.jpg") for n in range(40)]
+    coming = fetching_as_they_come(paths)
+    assert next(coming) == paths[0]
+    wait_for(lambda: len(brought) >= BEGUN + 1)
+    assert len(brought) == BEGUN + 1
+    assert list(coming) == paths[1:]
+    wait_for(lambda: len(brought) == 20)
+
+
+def test_an_image_does_not_wait_for_the_shards_that_come_after_its_own(
+    written: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(written, f"{bucket}/set")
+    paths = read_shards(f"{bucket}/set").table["path"].to_pylist()
+    fetch, fetched, go = ObjectStore.fetch, [], threading.Event()
+
+    def slow(store: ObjectStore, name: str, file: Path) -> None:
+        if fetched:
+            assert go.wait(60)
+        fetch(store, name, file)
+        fetched.append(name)
+
+    monkeypatch.setattr(ObjectStore, "fetch", slow)
+    coming = fetching_as_they_come(paths)
+    read_file(next(coming))  # while the next shard is being fetched
+    assert len(fetched) == 1
+    go.set()
+    for path in coming:
+        read_file(path)
+    assert len(fetched) == len(set(fetched))
 
 
 def test_after_a_shard_that_cannot_be_fetched_no_more_are_asked_for(

@@ -22,6 +22,7 @@ VARIABLE = "FACEPROOF_SHARDS_GB"
 FOLDER = "FACEPROOF_SHARDS"  # the folder above ours; by default ours is in the cache folder
 OURS = re.compile(r"[0-9a-f]{64}-")  # how the names of our files begin; nothing else is touched
 DEFAULT_GB = 50.0
+LOOKS_EVERY = 0.2  # seconds, for a file that another process or thread may be fetching
 
 Opened = TypeVar("Opened")
 
@@ -51,14 +52,16 @@ def open_copy(
         CannotWriteError: the disk is full or cannot be written to.
     """
     file = _copy(name, sha256)
-    with suppress(FileNotFoundError):
-        found = opened(file)
-        with suppress(OSError):  # another user's file, or a read-only disk
-            os.utime(file)
-        return found
     # One file at a time on a machine, in parallel parts: so the limit holds at every moment.
     lock = Lock(file.parent / "lock", "{holder} fetches shards")
-    lock.acquire(wait=True)
+    while True:
+        with suppress(FileNotFoundError):
+            found = opened(file)
+            with suppress(OSError):  # another user's file, or a read-only disk
+                os.utime(file)
+            return found
+        if lock.acquire_within(LOOKS_EVERY):  # else a thread that fetches ahead may have fetched it
+            break
     try:
         with explain_disk_errors(file):
             if not file.is_file():

@@ -21,7 +21,8 @@ from faceproof.data.shards.paths import any_in_shards, find_member, shards_of
 from faceproof.data.shards.reading import MIXED, shard_set
 
 AHEAD = MIXED  # shards that are fetched before they are needed
-LOOKED_AT = 4096  # paths among which they are found where no order is known
+# Where no order is known: paths among which they are found, and how many of them at most.
+LOOKED_AT, BEGUN = 4096, 3
 FILES_AS_SHARD = 1024  # files that count as one shard where a table holds both
 
 Rows = npt.NDArray[np.int64]
@@ -63,27 +64,31 @@ class Shards:
 def fetching_as_they_come(paths: Iterable[str]) -> Iterator[str]:
     """Yield paths, while a thread fetches the shards of object stores that the next ones lie in.
 
-    It sees them `LOOKED_AT` paths before they are yielded, from the first one in such a shard on.
+    From the first path in such a shard on, up to `LOOKED_AT` of them are held and looked at before
+    the first is yielded, or fewer that begin `BEGUN` shards. Any other path ends that.
     """
-    held, last = deque[str](), None
+    held = deque[tuple[str, bool]]()  # each path, and whether it begins a shard
+    last, num_begun = None, 0
     with _fetcher() as fetch:
         for path in paths:
-            held.append(path)
             member = find_member(path)
             if member is None or "://" not in member.root:
-                yield from _emptied(held)
+                yield from (one for one, _ in held)
+                held.clear()
+                num_begun = 0
+                yield path
                 continue
-            if (shard := f"{member.root}/{member.shard}") != last:
+            shard = f"{member.root}/{member.shard}"
+            held.append((path, shard != last))
+            if shard != last:
                 fetch(shard)
                 last = shard
-            if len(held) > LOOKED_AT:
-                yield held.popleft()
-        yield from _emptied(held)
-
-
-def _emptied(held: deque[str]) -> Iterator[str]:
-    while held:
-        yield held.popleft()
+                num_begun += 1
+            while len(held) > LOOKED_AT or num_begun > BEGUN:
+                one, begins = held.popleft()
+                num_begun -= begins
+                yield one
+        yield from (one for one, _ in held)
 
 
 @contextmanager
