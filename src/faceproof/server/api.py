@@ -129,7 +129,7 @@ def _add_others(app: FastAPI, judge: Judge, metrics: Metrics, token: bool) -> No
 
     @app.get("/metrics", summary="Metrics for Prometheus", response_class=kind, responses=locked)
     async def show_metrics() -> Response:
-        """Return requests, verdicts, what images are like, visits, seconds, how many are in work."""
+        """Return requests, verdicts, what images are like, visits, seconds, uploads in work."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
