@@ -98,5 +98,5 @@ def test_a_data_set_of_records_with_words_of_ones_own(tmp_path: Path) -> None:
     assert [(row["path"], row["label"]) for row in rows] == [
         (f"{tmp_path}/a.jpg", "real"), (f"{tmp_path}/b.jpg", "fake"),
     ]  # fmt: skip
-    with pytest.raises(FaceproofError, match=r"'0', '1' in the column label .*data\.labels\.0=real"):
+    with pytest.raises(FaceproofError, match=r"'0', '1' in the column .*data\.labels\.0=real"):
         TableData("t", "deepfake", file, columns=names).list()
