@@ -176,6 +176,24 @@ def test_equal_scores_have_no_winner(
     assert "Their lead over the other is real" in " ".join(capsys.readouterr().out.split())
 
 
+def test_of_one_class_no_metric_is_advised_that_is_not_defined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("a", 1), ("b", 2)):
+        text = table(tmp_path / f"{name}.csv", logits(seed)).read_text()
+        (tmp_path / f"{name}.csv").write_text(text.replace("fake", "real"))
+    assert main(["compare", "a.csv", "b.csv", "--score", "logit"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "measured at 0.5. Give rows of the split val." in said
+    (tmp_path / "one.csv").write_text("path,label,score\n/a.jpg,real,0.5\n")
+    assert main(["report", "one.csv", "--score", "logit", "--out", "page"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 image is too few for intervals" in said
+    assert "Give scores of validation images by --validation" in said
+    assert "Go by ROC-AUC" not in said
+
+
 def test_tables_whose_labels_have_their_own_words_say_what_each_may_mean(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -91,7 +91,7 @@ def _is_alive(process: int) -> bool:
 
 
 @pytest.fixture
-def deaths(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def deaths() -> Iterator[list[str]]:
     """What a handler of dead processes has been told; it raises, as torch's does."""
     told: list[str] = []
 

@@ -54,7 +54,7 @@ def compare(config: CompareConfig) -> Path:
     folders = [path for path in config.runs if not is_table(path)]
     runs = find_runs(folders, 1 if tables else 2) if folders else []
     if len(runs) + len(tables) < 2:
-        raise FaceproofError(f"a comparison needs two runs or tables; found {tables[-1]} alone")
+        raise FaceproofError(f"a comparison needs two runs or tables; found {tables[0]} alone")
     scored = _read(runs, tables, config)
     costs, timed_on = list[Cost](), None
     if runs:
